@@ -1,0 +1,44 @@
+# uv is used from the PATH, or put into this checkout when it is missing; nothing is installed elsewhere.
+UV_VERSION := 0.13.8
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen --quiet
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.tools/bin/uv:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "DevFlow needs Python 3.11 or newer; python3 is $$(python3 --version)." >&2; exit 1; }
+	@echo "Putting uv $(UV_VERSION) into .tools (only here) …"
+	@python3 -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.PHONY: install
+install: $(filter .tools/bin/uv,$(UV)) ## install everything into .venv
+	@$(UV) sync --frozen --quiet
+
+.PHONY: demo
+demo: install ## the main job, end to end, without a key
+	@$(RUN) devflow demo
+
+.PHONY: check
+check: install ## format, lint, types, direction of imports, house rules
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) pyright
+	$(RUN) lint-imports
+	$(RUN) pytest tests/house -q -p no:cacheprovider
+
+.PHONY: test
+test: install ## the whole test suite, with branch coverage
+	$(RUN) coverage erase
+	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients" -q
+	$(RUN) coverage report --fail-under=90
+	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
+
+.PHONY: fix
+fix: install ## format and mend what can be mended
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .

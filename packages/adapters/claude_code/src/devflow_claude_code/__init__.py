@@ -1,0 +1,1 @@
+"""Claude Code sessions: read, understood, handed off and written back."""

@@ -1,0 +1,1 @@
+"""OpenRouter behind one object: choice of model, resilient calls, cost and reports."""

@@ -1,0 +1,1 @@
+"""Values, errors, ports and wire formats that every DevFlow package shares."""

@@ -1,0 +1,418 @@
+"""Every way a request can fail, as one tree, and the table from HTTP status to error.
+
+    DevFlowError
+    ├── RequestError            the caller's fault: say so, never try elsewhere
+    │   ├── InvalidRequest          400  the request cannot be understood or carried out
+    │   ├── ContextTooLong          400  more input than the model's window
+    │   ├── PayloadTooLarge         413
+    │   ├── Unauthorized            401  no or a wrong client key of this gateway
+    │   ├── Forbidden               403  a client key that may not do this
+    │   ├── NotFound                404
+    │   ├── Conflict                409  an idempotency key in use or unknown in its outcome
+    │   ├── BudgetExceeded          402  a limit that the user has set
+    │   ├── UnknownPrice            402  the worst case cannot be told, so it cannot be reserved
+    │   └── SessionError            400  a transcript that is missing, cut or none
+    ├── ConfigurationError          500  a setting is missing or wrong; stops the start
+    ├── RoutingError            nobody can serve this
+    │   ├── UnknownModel            404
+    │   ├── NoCandidate             404  every model was left out, with the reasons
+    │   └── AllCandidatesFailed     502  every candidate was asked, with the attempts
+    ├── UpstreamError           the provider's fault, or ours towards it
+    │   ├── NotSent                 502  no byte of the request left: safe to repeat
+    │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
+    │   ├── KeyRefused              401  this key is unknown, disabled or over its limit
+    │   ├── KeysExhausted           429  no key is left: OPENROUTER_SYSTEM_KEY_EXHAUSTED
+    │   ├── PaymentRequired         402
+    │   ├── Refused                 403  moderation, guardrail or data policy
+    │   ├── UpstreamRejected        400  the provider calls the request wrong
+    │   ├── ModelUnavailable        404  no endpoint can take it
+    │   ├── RateLimited             429
+    │   ├── Overloaded              503
+    │   ├── ProviderUnavailable     502
+    │   ├── UpstreamTimeout         504  a deadline of ours has passed
+    │   ├── ProtocolError           502  bytes that are no reply
+    │   ├── Incomplete              502  a reply that was cut off
+    │   ├── ReplyTooLarge           502
+    │   ├── StructuredOutputInvalid 502  whole, but not what the schema asks
+    │   └── CircuitOpen             503  not asked, because it has been failing
+    ├── QueueFull                   503  too many requests wait here already
+    └── StoreError                  503  the ledger cannot be written or read
+        └── LedgerCorrupt           503
+
+A class says what others must know: `status_hint` for the server, `disposition` for the policies.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Disposition(Enum):
+    """What may be done after an error, before the reply has begun."""
+
+    RETRY = "retry"
+    """The same candidate may be asked again; when it keeps failing, the next one."""
+    FALL_BACK = "fall_back"
+    """Asking the same candidate again is useless; the next one may be asked."""
+    FAIL = "fail"
+    """Nobody else is asked: the caller has to change something."""
+
+
+class DevFlowError(Exception):
+    """The root. `str()` of it says what happened, to which model, and what to do.
+
+    Args:
+        message: one or two sentences for a person; never a key, never text of a message.
+        retry_after_s: how long to wait before another try is of use, when that is known.
+        model: the model concerned, when there is one.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status_hint: ClassVar[int] = 500
+    disposition: ClassVar[Disposition] = Disposition.FAIL
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.model = model
+
+
+class RequestError(DevFlowError):
+    """The caller's fault."""
+
+    code = "invalid_request"
+    status_hint = 400
+
+
+class InvalidRequest(RequestError):
+    """The request cannot be understood or carried out as it is."""
+
+
+class ContextTooLong(RequestError):
+    """More input than the model's window. Another, larger model may still take it."""
+
+    code = "context_length_exceeded"
+    disposition = Disposition.FALL_BACK
+
+
+class PayloadTooLarge(RequestError):
+    """The body is over the limit of this gateway or of the provider."""
+
+    code = "payload_too_large"
+    status_hint = 413
+
+
+class Unauthorized(RequestError):
+    """No client key of this gateway, or a wrong one."""
+
+    code = "unauthorized"
+    status_hint = 401
+
+
+class Forbidden(RequestError):
+    """The client key is right but may not do this."""
+
+    code = "forbidden"
+    status_hint = 403
+
+
+class NotFound(RequestError):
+    """There is no such thing here."""
+
+    code = "not_found"
+    status_hint = 404
+
+
+class Conflict(RequestError):
+    """An idempotency key that stands for another body, or whose outcome is not known."""
+
+    code = "idempotency_conflict"
+    status_hint = 409
+
+
+class BudgetExceeded(RequestError):
+    """A limit that the user has set would be overrun. The command line exits with 4."""
+
+    code = "budget_exceeded"
+    status_hint = 402
+    # another candidate's worst case may be smaller and fit
+    disposition = Disposition.FALL_BACK
+
+
+class UnknownPrice(BudgetExceeded):
+    """The price is not known, so the worst case cannot be reserved."""
+
+    code = "unknown_price"
+
+
+class SessionError(RequestError):
+    """A transcript that is missing, empty, cut, or no transcript; names file and line."""
+
+    code = "session_error"
+
+
+class ConfigurationError(DevFlowError):
+    """A setting is missing or wrong. The command line exits with 3."""
+
+    code = "configuration_error"
+
+
+class RoutingError(DevFlowError):
+    """Nobody can serve this request."""
+
+    code = "no_candidate"
+    status_hint = 404
+
+
+class UnknownModel(RoutingError):
+    """The catalogue has no such model, and no alias of this name is set."""
+
+    code = "model_not_found"
+
+
+class NoCandidate(RoutingError):
+    """Every model was left out; the message gives the commonest reasons."""
+
+
+class UpstreamError(DevFlowError):
+    """The provider failed, or our connection to it.
+
+    Args:
+        message: as for every error.
+        status: the HTTP status or the code inside the body, when there was one.
+        error_type: OpenRouter's `error.metadata.error_type` or `availability.code`.
+        provider: the provider behind OpenRouter, when it was named.
+        generation_id: the id under which the cost can be looked up later.
+        retry_after_s: as for every error.
+        model: as for every error.
+    """
+
+    code = "upstream_error"
+    status_hint = 502
+    disposition = Disposition.RETRY
+
+    def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error_type: str | None = None,
+        provider: str | None = None,
+        generation_id: str | None = None,
+        retry_after_s: float | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, model=model)
+        self.status = status
+        self.error_type = error_type
+        self.provider = provider
+        self.generation_id = generation_id
+
+
+class NotSent(UpstreamError):
+    """No byte of the request has left this machine: repeating it cannot cost twice."""
+
+    code = "upstream_unreachable"
+
+
+class PossiblyAccepted(UpstreamError):
+    """The request was sent and the connection ended without a reply; it may be billed."""
+
+    code = "upstream_disconnected"
+
+
+class KeyRefused(UpstreamError):
+    """This OpenRouter key is unknown, disabled or over its own limit. Another key may do."""
+
+    code = "upstream_key_refused"
+    status_hint = 401
+    disposition = Disposition.FAIL
+
+
+class KeysExhausted(UpstreamError):
+    """No OpenRouter key is left to use."""
+
+    code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
+    status_hint = 429
+    disposition = Disposition.FAIL
+
+
+class PaymentRequired(UpstreamError):
+    """The OpenRouter account cannot pay for this request."""
+
+    code = "upstream_payment_required"
+    status_hint = 402
+    disposition = Disposition.FAIL
+
+
+class Refused(UpstreamError):
+    """Moderation, a guardrail or the data policy said no."""
+
+    code = "upstream_refused"
+    status_hint = 403
+    disposition = Disposition.FAIL
+
+
+class UpstreamRejected(UpstreamError):
+    """The provider calls the request wrong; it would be wrong at once again."""
+
+    code = "upstream_rejected"
+    status_hint = 400
+    disposition = Disposition.FAIL
+
+
+class ModelUnavailable(UpstreamError):
+    """No endpoint of this model can take the request (tools, data policy, gone)."""
+
+    code = "upstream_model_unavailable"
+    status_hint = 404
+    disposition = Disposition.FALL_BACK
+
+
+class RateLimited(UpstreamError):
+    """Too many requests: of a key, of the free tier, or of the provider's shared pool."""
+
+    code = "rate_limited"
+    status_hint = 429
+
+
+class Overloaded(UpstreamError):
+    """The provider is over capacity."""
+
+    code = "upstream_overloaded"
+    status_hint = 503
+
+
+class ProviderUnavailable(UpstreamError):
+    """The provider answered with a failure of its own."""
+
+    code = "upstream_unavailable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """A deadline of ours passed: connecting, first token, progress or total."""
+
+    code = "upstream_timeout"
+    status_hint = 504
+
+
+class ProtocolError(UpstreamError):
+    """The bytes are no reply: HTML, broken JSON, impossible numbers."""
+
+    code = "upstream_protocol_error"
+
+
+class Incomplete(UpstreamError):
+    """The reply was cut off: no finish reason, no terminal event."""
+
+    code = "upstream_incomplete"
+
+
+class ReplyTooLarge(UpstreamError):
+    """The reply is over our cap."""
+
+    code = "upstream_reply_too_large"
+    disposition = Disposition.FAIL
+
+
+class StructuredOutputInvalid(UpstreamError):
+    """The reply is whole but not what the schema asks.
+
+    Args:
+        message: as for every error.
+        reply: the text that came.
+        violations: one line each, with the path in the reply.
+        model: the model that answered.
+    """
+
+    code = "structured_output_invalid"
+    disposition = Disposition.FALL_BACK
+
+    def __init__(
+        self, message: str, *, reply: str, violations: tuple[str, ...], model: str | None = None
+    ) -> None:
+        super().__init__(message, model=model)
+        self.reply = reply
+        self.violations = violations
+
+
+class CircuitOpen(UpstreamError):
+    """Not asked: this (key, provider, model) has been failing and is resting."""
+
+    code = "circuit_open"
+    status_hint = 503
+    disposition = Disposition.FALL_BACK
+
+
+class QueueFull(DevFlowError):
+    """Too many requests wait here already; the answer comes at once."""
+
+    code = "queue_full"
+    status_hint = 503
+
+
+class StoreError(DevFlowError):
+    """The ledger cannot be written or read; no paid request starts without it."""
+
+    code = "store_unavailable"
+    status_hint = 503
+
+
+class LedgerCorrupt(StoreError):
+    """The ledger's file is damaged; it is kept, and the message names the way back."""
+
+    code = "ledger_corrupt"
+
+
+class AllCandidatesFailed(RoutingError):
+    """Every candidate was asked and failed; `errors` holds them in the order asked.
+
+    Its status, code and wait are those of the last failure, since that is what a client can act on.
+    """
+
+    code = "all_candidates_failed"
+    status_hint = 502
+
+    def __init__(self, errors: tuple[DevFlowError, ...]) -> None:
+        tried = "; ".join(f"{error.model or 'unknown model'}: {error.message}" for error in errors)
+        waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
+        super().__init__(
+            f"All {len(errors)} candidates failed. {tried}",
+            retry_after_s=min(waits) if waits else None,
+            model=errors[-1].model if errors else None,
+        )
+        self.errors = errors
+
+
+STATUS_ERRORS: dict[int, type[UpstreamError]] = {
+    400: UpstreamRejected,
+    401: KeyRefused,
+    402: PaymentRequired,
+    403: Refused,
+    404: ModelUnavailable,
+    408: UpstreamTimeout,
+    409: UpstreamRejected,
+    412: UpstreamRejected,
+    413: UpstreamRejected,
+    422: UpstreamRejected,
+    429: RateLimited,
+    500: ProviderUnavailable,
+    502: ProviderUnavailable,
+    503: Overloaded,
+    504: UpstreamTimeout,
+    524: UpstreamTimeout,
+    529: Overloaded,
+}
+"""HTTP status → error, for what OpenRouter declares (its description of 2026-08-22)."""
+
+
+def error_for_status(status: int) -> type[UpstreamError]:
+    """The class for a status that is not 2xx; an unknown 4xx is a rejection, the rest a failure."""
+    known = STATUS_ERRORS.get(status)
+    if known is not None:
+        return known
+    return UpstreamRejected if 400 <= status < 500 else ProviderUnavailable

@@ -1,0 +1,158 @@
+"""What happened: attempts, the one entry a request leaves, and the journal that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from devflow_core.usage import Usage
+
+if TYPE_CHECKING:
+    from devflow_core.ports import Ledger
+
+Outcome = Literal["succeeded", "failed", "cancelled"]
+CostStatus = Literal["settled", "estimated", "void"]
+"""`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `void`: nothing was
+or can be billed (never sent, or refused before a token)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Whom a request belongs to; every field is a label, none is a permission."""
+
+    session_id: str | None = None
+    project: str | None = None
+    branch: str | None = None
+    agent: str | None = None
+    """`main`, or the id of a sub-agent."""
+    client_key: str | None = None
+    """Name of the gateway's client key; never the key."""
+    node: str | None = None
+    """The named task of the gateway's configuration that this request is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStart:
+    """What is known before bytes leave; it is on disk by then."""
+
+    attempt_id: str
+    """Unique; a write that may or may not have happened is resolved by it."""
+    entry_id: str
+    number: int
+    """From 1, over retries and fallbacks of one request."""
+    model: str
+    started_at: datetime
+    """UTC."""
+    reserved_usd: Decimal | None
+    """The worst case, held in every budget that applies; None when the price is unknown."""
+    task_type: str
+    attribution: Attribution = field(default_factory=Attribution)
+    key_id: str | None = None
+    """Fingerprint of the OpenRouter key in use; never the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call to one model, ended."""
+
+    attempt_id: str
+    number: int
+    model: str
+    started_at: datetime
+    outcome: Outcome
+    cost_status: CostStatus
+    cost_usd: Decimal
+    """0 when void."""
+    cost_text: str | None = None
+    """The provider's own decimal text when settled."""
+    usage: Usage = field(default_factory=Usage)
+    provider: str | None = None
+    generation_id: str | None = None
+    finish_reason: str | None = None
+    error_code: str | None = None
+    status: int | None = None
+    """HTTP status of a refusal."""
+    ttft_s: float | None = None
+    """From sending to the first event."""
+    total_s: float = 0.0
+    key_id: str | None = None
+    price_version: str | None = None
+    reserved_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What one request left behind, whatever happened to it."""
+
+    entry_id: str
+    started_at: datetime
+    """UTC."""
+    requested_model: str
+    outcome: Outcome
+    attempts: tuple[Attempt, ...]
+    """In the order made; empty when nobody was asked."""
+    task_type: str
+    complexity: str
+    attribution: Attribution = field(default_factory=Attribution)
+    error_code: str | None = None
+    ttft_s: float | None = None
+    """From the request's arrival to the first event."""
+    total_s: float = 0.0
+    overhead_s: float = 0.0
+    """Of `total_s`, what was spent before the first attempt was sent."""
+    is_cache_hit: bool = False
+    """Answered from the gateway's own response cache; costs nothing."""
+    decision: str | None = None
+    """The route as JSON, for `devflow explain ENTRY_ID`; holds no text of the prompt."""
+
+    @property
+    def final(self) -> Attempt | None:
+        """The attempt that decided the outcome: the last."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def model(self) -> str:
+        """The model that answered or failed last; the requested one when nobody was asked."""
+        return self.attempts[-1].model if self.attempts else self.requested_model
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts."""
+        total = Usage()
+        for attempt in self.attempts:
+            total = total + attempt.usage
+        return total
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Cost of all attempts: a failed one that was billed is in it."""
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+
+    @property
+    def cost_status(self) -> CostStatus:
+        """`estimated` when any attempt is; `void` when all are."""
+        states = {attempt.cost_status for attempt in self.attempts}
+        if "estimated" in states:
+            return "estimated"
+        return "settled" if "settled" in states else "void"
+
+
+class Tee:
+    """Feeds every entry to several ledgers, in order."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        self._ledgers = ledgers
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """Pass the entry on to each."""
+        for ledger in self._ledgers:
+            ledger.record(entry)
+
+
+def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:
+    """Feed past entries into a view, oldest first: how a tracker is rebuilt at the start."""
+    for entry in entries:
+        ledger.record(entry)

@@ -1,0 +1,1 @@
+"""The HTTP gateway, and the one place where DevFlow is wired together."""
