@@ -356,7 +356,7 @@ class Collector:
                 self._started = event
             case Finished():
                 self._finished = event
-            case Opaque():
+            case _:  # an Opaque: nothing the hub has a word for
                 pass
 
     def response(self) -> ChatResponse:

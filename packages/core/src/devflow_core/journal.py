@@ -58,7 +58,7 @@ class Journal:
     """What happens to one request, until it is closed into its entry.
 
     Args:
-        request: as it stands when the route is taken.
+        request: as it arrived.
         book: where attempts become durable.
         deadline_s: on the monotonic clock, when everything has to be over.
         clocks: where time comes from.
@@ -80,6 +80,7 @@ class Journal:
         self.clocks = clocks or Clocks()
         self.bills_on_cancel = bills_on_cancel
         self.ended: list[Attempt] = []
+        self.entry: LedgerEntry | None = None
         self.route: Route | None = None
         self._request = request
         self._book = book
@@ -89,6 +90,11 @@ class Journal:
         self._arrived_s = self.clocks.monotonic()
         self._first_sent_s: float | None = None
         self._first_event_s: float | None = None
+
+    def take(self, request: ChatRequest, route: Route) -> None:
+        """The request as it will be sent, and the decision; its task labels the entry."""
+        self._request = request
+        self.route = route
 
     def remaining_s(self) -> float:
         """Seconds until the deadline; negative once it has passed."""
@@ -154,6 +160,7 @@ class Journal:
             decision=decision,
         )
         await self._book.close(entry)
+        self.entry = entry
         return entry
 
 

@@ -1,0 +1,79 @@
+"""A book and a ledger in memory: for programs that keep no books, and for tests."""
+
+from __future__ import annotations
+
+from devflow_core.errors import BudgetExceeded
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.usage import from_pico, to_pico, usd_text
+
+
+class MemoryLedger:
+    """Keeps the newest entries it is fed.
+
+    Args:
+        keep: how many entries at the most; older ones are forgotten.
+    """
+
+    def __init__(self, *, keep: int = 10_000) -> None:
+        self._entries: dict[str, LedgerEntry] = {}
+        self._keep = keep
+
+    @property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries, oldest first."""
+        return tuple(self._entries.values())
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """Take an entry in; the same id again replaces it."""
+        self._entries[entry.entry_id] = entry
+        if len(self._entries) > self._keep:
+            del self._entries[next(iter(self._entries))]
+
+
+class MemoryBook:
+    """A `Book` without durability, with at most one limit on all spending together.
+
+    Args:
+        limit_pico: the most that may be spent in the life of this object; None is no limit.
+    """
+
+    def __init__(self, *, limit_pico: int | None = None) -> None:
+        self.ledger = MemoryLedger()
+        self._limit_pico = limit_pico
+        self._spent_pico = 0
+        self._open: dict[str, AttemptStart] = {}
+
+    @property
+    def open_attempts(self) -> tuple[AttemptStart, ...]:
+        """Attempts that were begun and not yet ended."""
+        return tuple(self._open.values())
+
+    async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
+        """As `Book.begin`, in memory."""
+        for attempt in ended:
+            self._end(attempt)
+        self._admit(start)
+        self._open[start.attempt_id] = start
+
+    async def close(self, entry: LedgerEntry, /) -> None:
+        """As `Book.close`, in memory."""
+        for attempt in entry.attempts:
+            self._end(attempt)
+        self.ledger.record(entry)
+
+    def _admit(self, start: AttemptStart) -> None:
+        if self._limit_pico is None:
+            return
+        reserved = sum(to_pico(one.reserved_usd or from_pico(0)) for one in self._open.values())
+        asked = to_pico(start.reserved_usd or from_pico(0))
+        if self._spent_pico + reserved + asked > self._limit_pico:
+            left = from_pico(max(0, self._limit_pico - self._spent_pico - reserved))
+            raise BudgetExceeded(
+                f"{start.model} may cost up to {usd_text(from_pico(asked))} USD, and "
+                f"{usd_text(left)} USD of the budget are left. Raise it or ask for less.",
+                model=start.model,
+            )
+
+    def _end(self, attempt: Attempt) -> None:
+        if self._open.pop(attempt.attempt_id, None) is not None:
+            self._spent_pico += to_pico(attempt.cost_usd)

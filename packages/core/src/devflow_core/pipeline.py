@@ -1,0 +1,261 @@
+"""The whole flow of a request, readable in one go: inject, classify, route, execute, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+from devflow_core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Collector,
+    ContextPiece,
+    Event,
+    Finished,
+    FinishReason,
+    Part,
+    ToolCall,
+)
+from devflow_core.journal import Clocks, Journal
+from devflow_core.ledger import LedgerEntry, Outcome
+from devflow_core.ports import Book, Classifier, ContextInjector, Executor, Ledger, Router
+from devflow_core.routing import Route
+from devflow_core.usage import Usage
+
+
+class Reply:
+    """A reply that has begun: iterate it for its events.
+
+    `entry_id`, `request` (with its context) and `route` are known from the start; `entry` is set
+    once the reply has ended, before its `Finished` is handed out.
+    """
+
+    def __init__(self, request: ChatRequest, route: Route, journal: Journal) -> None:
+        self.request = request
+        self.route = route
+        self.journal = journal
+        self._events: AsyncIterator[Event] | None = None
+
+    @property
+    def entry(self) -> LedgerEntry | None:
+        """What the ledger holds of this request; None until the reply has ended."""
+        return self.journal.entry
+
+    @property
+    def entry_id(self) -> str:
+        """The id under which the ledger knows this request."""
+        return self.journal.entry_id
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        if self._events is None:
+            raise RuntimeError("the reply has not been opened")
+        return self._events
+
+    def attach(self, events: AsyncIterator[Event]) -> None:
+        """Give the reply its events; the pipeline does this once."""
+        self._events = events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A whole reply, with the route that was taken and what the ledger holds of it."""
+
+    response: ChatResponse
+    route: Route
+    entry: LedgerEntry
+    context: tuple[ContextPiece, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer, without reasoning."""
+        return self.response.text
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Reasoning, text and tool calls in the order they began."""
+        return self.response.parts
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools the model asks for."""
+        return self.response.tool_calls
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Why the reply ended."""
+        return self.response.finish_reason
+
+    @property
+    def generation_id(self) -> str | None:
+        """OpenRouter's id of the call that answered."""
+        return self.response.generation_id
+
+    @property
+    def model(self) -> str:
+        """The model that answered, by the id it was asked for with."""
+        return self.entry.model
+
+    @property
+    def provider(self) -> str | None:
+        """The provider behind OpenRouter."""
+        return self.response.provider
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the call that answered."""
+        return self.entry.final.usage if self.entry.final else Usage()
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Cost of the request, failed attempts included."""
+        return self.entry.cost_usd
+
+
+class Pipeline:
+    """One request, from the hub's request to the ledger's entry.
+
+    Args:
+        classifier: says what a request is about.
+        router: says who may answer.
+        executor: asks them.
+        book: where attempts and entries become durable.
+        ledger: the views that are fed each entry once it is durable.
+        deadline_s: how long one request may take in all.
+        bills_on_cancel: whether a provider charges on for a reply that nobody reads.
+        encode_decision: a route as the text that the entry keeps; None keeps none.
+        clocks: where time comes from.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts list of the pipeline
+        self,
+        *,
+        classifier: Classifier,
+        router: Router,
+        executor: Executor,
+        book: Book,
+        ledger: Ledger,
+        deadline_s: float = 600.0,
+        bills_on_cancel: Callable[[str | None], bool] = lambda _provider: True,
+        encode_decision: Callable[[Route], str] | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._classifier = classifier
+        self._router = router
+        self._executor = executor
+        self._book = book
+        self._ledger = ledger
+        self._deadline_s = deadline_s
+        self._bills_on_cancel = bills_on_cancel
+        self._encode_decision = encode_decision
+        self._clocks = clocks or Clocks()
+
+    def stream(
+        self,
+        request: ChatRequest,
+        *,
+        session: ContextInjector | None = None,
+        entry_id: str | None = None,
+    ) -> AbstractAsyncContextManager[Reply]:
+        """Ask, and hand out the reply's events as they come.
+
+        Entered at the first event. The last event is `Finished`, and comes only once the entry is
+        durable. Leaving early cancels the call upstream and writes the entry as cancelled.
+
+        Args:
+            request: what is asked.
+            session: whose context is injected first.
+            entry_id: the id to book under, when the caller has given it out already.
+
+        Raises:
+            DevFlowError: on entry when nobody began to answer, from the iterator when the reply
+                broke off. The entry is durable by then.
+            StoreError: the entry could not be made durable.
+        """
+        return self._stream(request, session, entry_id)
+
+    async def complete(
+        self,
+        request: ChatRequest,
+        *,
+        session: ContextInjector | None = None,
+        entry_id: str | None = None,
+    ) -> Completion:
+        """The whole reply: the fold of its events. Raises what `stream` raises."""
+        collector = Collector()
+        async with self.stream(request, session=session, entry_id=entry_id) as reply:
+            async for event in reply:
+                collector.add(event)
+        assert reply.entry is not None  # noqa: S101 - set before the last event is handed out
+        return Completion(
+            response=collector.response(),
+            route=reply.route,
+            entry=reply.entry,
+            context=reply.request.context,
+        )
+
+    @asynccontextmanager
+    async def _stream(
+        self, request: ChatRequest, session: ContextInjector | None, entry_id: str | None
+    ) -> AsyncGenerator[Reply]:
+        journal = Journal(
+            request,
+            book=self._book,
+            deadline_s=self._clocks.monotonic() + self._deadline_s,
+            clocks=self._clocks,
+            bills_on_cancel=self._bills_on_cancel,
+            entry_id=entry_id,
+        )
+        stack = AsyncExitStack()
+        error: BaseException | None = None
+        try:
+            async with stack:
+                yield await self._begin(request, session, journal, stack)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            if journal.entry is None:
+                outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
+                await self._close(journal, outcome, error)
+
+    async def _begin(
+        self,
+        request: ChatRequest,
+        session: ContextInjector | None,
+        journal: Journal,
+        stack: AsyncExitStack,
+    ) -> Reply:
+        if session is not None:
+            request = await session.inject(request)
+        task = self._classifier.classify(request)
+        route = self._router.route(request, task)
+        journal.take(request, route)
+        events = await stack.enter_async_context(self._executor.open(request, route, journal))
+        reply = Reply(request, route, journal)
+        reply.attach(self._events(events, reply, stack))
+        return reply
+
+    async def _events(
+        self, events: AsyncIterator[Event], reply: Reply, stack: AsyncExitStack
+    ) -> AsyncIterator[Event]:
+        async for event in events:
+            if isinstance(event, Finished):
+                await stack.aclose()
+                await self._close(reply.journal, "succeeded", None)
+            yield event
+
+    async def _close(self, journal: Journal, outcome: Outcome, error: BaseException | None) -> None:
+        """Write the entry, also when the task is being cancelled, then feed the views."""
+        decision = None
+        if self._encode_decision is not None and journal.route is not None:
+            decision = self._encode_decision(journal.route)
+        writing = asyncio.ensure_future(journal.close(outcome, error=error, decision=decision))
+        try:
+            entry = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            self._ledger.record(await writing)
+            raise
+        self._ledger.record(entry)

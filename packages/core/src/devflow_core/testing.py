@@ -1,0 +1,307 @@
+"""What tests of DevFlow, ours and yours, are built from: fakes that we own, and builders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.chat import (
+    ChatRequest,
+    Event,
+    Finished,
+    FinishReason,
+    Frame,
+    Started,
+    TextDelta,
+    WireName,
+)
+from devflow_core.journal import Clocks, Journal
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.ports import Call, Events
+from devflow_core.routing import Candidate, Route, Task, Terms
+from devflow_core.usage import Price, ReportedCost, Usage
+
+EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """Time that moves only when told: `clock()` is seconds, `await clock.sleep(s)` jumps.
+
+    Args:
+        start_s: where the monotonic clock begins.
+    """
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self.now_s = start_s
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        """The monotonic clock, in seconds."""
+        return self.now_s
+
+    def now(self) -> datetime:
+        """The wall clock, in step with the monotonic one."""
+        return EPOCH + timedelta(seconds=self.now_s)
+
+    def advance(self, seconds: float) -> None:
+        """Move time on."""
+        self.now_s += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Move time on and let other tasks run."""
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+        await asyncio.sleep(0)
+
+    @property
+    def clocks(self) -> Clocks:
+        """This clock as a pipeline takes it."""
+        return Clocks(monotonic=self, now=self.now)
+
+
+Step = Event | BaseException | Callable[[], Awaitable[None]]
+"""An event to give, an error to raise, or something to await in between."""
+
+
+class FakeUpstream:
+    """An `Upstream` that follows scripts: one sequence of steps for each call, in order.
+
+    A script whose first step is an error fails on entry, as an upstream does that refuses. The
+    last script serves all further calls. `calls` are what was asked, `closed` counts the calls
+    whose context was left.
+    """
+
+    def __init__(self, *scripts: Sequence[Step]) -> None:
+        self._scripts = scripts or (reply_events("ok"),)
+        self.calls: list[Call] = []
+        self.closed = 0
+
+    @property
+    def models(self) -> list[str]:
+        """The models asked, in order."""
+        return [call.candidate.model for call in self.calls]
+
+    def open(self, call: Call, /) -> Events:
+        """As `Upstream.open`."""
+        return self._open(call)
+
+    @asynccontextmanager
+    async def _open(self, call: Call) -> AsyncGenerator[AsyncIterator[Event]]:
+        steps = self._scripts[min(len(self.calls), len(self._scripts) - 1)]
+        self.calls.append(call)
+        try:
+            if steps and isinstance(steps[0], BaseException):
+                raise steps[0]
+            yield _play(steps)
+        finally:
+            self.closed += 1
+
+
+async def _play(steps: Sequence[Step]) -> AsyncIterator[Event]:
+    for step in steps:
+        if isinstance(step, BaseException):
+            raise step
+        if callable(step):
+            await step()
+        else:
+            yield step
+
+
+class DirectExecutor:
+    """An `Executor` that asks the first candidate only, with no policy."""
+
+    def __init__(self, upstream: FakeUpstream) -> None:
+        self._upstream = upstream
+
+    def open(self, request: ChatRequest, route: Route, journal: Journal, /) -> Events:
+        """As `Executor.open`."""
+        return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
+
+
+class FixedClassifier:
+    """A `Classifier` that always says the same."""
+
+    def __init__(self, task: Task | None = None) -> None:
+        self._task = task or a_task()
+
+    def classify(self, _request: ChatRequest, /) -> Task:
+        """As `Classifier.classify`."""
+        return self._task
+
+
+class FixedRouter:
+    """A `Router` that always offers the same candidates."""
+
+    def __init__(self, *candidates: Candidate) -> None:
+        self._candidates = candidates or (a_candidate(),)
+
+    def route(self, request: ChatRequest, task: Task, /) -> Route:
+        """As `Router.route`."""
+        return Route(candidates=self._candidates, task=task, requested=request.model)
+
+
+def a_request(text: str = "Why does test_login fail?", **changes: Any) -> ChatRequest:
+    """A request with one user message; `changes` are fields of `ChatRequest`."""
+    return replace(ChatRequest.from_text(text), **changes)
+
+
+def a_task(**changes: Any) -> Task:
+    """A coding task."""
+    return replace(Task(type="coding", complexity="medium", confidence=0.8), **changes)
+
+
+def a_price(**changes: Any) -> Price:
+    """1 USD a million input tokens, 5 USD a million output tokens, cache read at a tenth."""
+    price = Price(
+        prompt=Decimal("0.000001"),
+        completion=Decimal("0.000005"),
+        cache_read=Decimal("0.0000001"),
+        cache_write=Decimal("0.00000125"),
+        version="test-1",
+    )
+    return replace(price, **changes)
+
+
+def a_candidate(model: str = "anthropic/claude-haiku-4.5", **changes: Any) -> Candidate:
+    """A candidate with a price, a window of 200,000 tokens and a worst case of one cent."""
+    candidate = Candidate(
+        model=model,
+        reason="cheapest that is able",
+        score=0.7,
+        terms=Terms(quality=0.8, cost_usd=0.001, latency_s=1.0),
+        price=a_price(),
+        max_input_tokens=200_000,
+        max_output_tokens=1_000,
+        worst_case_usd=Decimal("0.01"),
+    )
+    return replace(candidate, **changes)
+
+
+def a_route(*models: str, **changes: Any) -> Route:
+    """A route over these models, or over one."""
+    candidates = tuple(a_candidate(model) for model in models) or (a_candidate(),)
+    return replace(Route(candidates=candidates, task=a_task()), **changes)
+
+
+def a_journal(
+    request: ChatRequest | None = None,
+    *,
+    book: MemoryBook | None = None,
+    clock: FakeClock | None = None,
+    route: Route | None = None,
+    bills_on_cancel: bool = True,
+) -> Journal:
+    """A journal over a book in memory, with a deadline of 600 s, its route already taken."""
+    clock = clock or FakeClock()
+    request = request or a_request()
+    journal = Journal(
+        request,
+        book=book or MemoryBook(),
+        deadline_s=clock() + 600.0,
+        clocks=clock.clocks,
+        bills_on_cancel=lambda _provider: bills_on_cancel,
+    )
+    journal.take(request, route or a_route())
+    return journal
+
+
+def a_usage(**changes: Any) -> Usage:
+    """100 input and 20 output tokens."""
+    return replace(Usage(input_tokens=100, output_tokens=20), **changes)
+
+
+def a_cost(text: str = "0.0002", **changes: Any) -> ReportedCost:
+    """A reported cost, by its decimal text."""
+    return replace(ReportedCost(usd=Decimal(text), text=text), **changes)
+
+
+def reply_events(
+    *texts: str,
+    usage: Usage | None = None,
+    cost: ReportedCost | None = None,
+    finish_reason: FinishReason = "stop",
+    model: str = "anthropic/claude-haiku-4.5",
+) -> tuple[Event, ...]:
+    """A whole reply: started, one delta a text, finished with usage and cost."""
+    return (
+        Started(generation_id="gen-1780944465-test", model=model, provider="Anthropic"),
+        *(TextDelta(text=text) for text in texts),
+        Finished(finish_reason=finish_reason, usage=usage or a_usage(), cost=cost or a_cost()),
+    )
+
+
+def an_attempt(**changes: Any) -> Attempt:
+    """A settled attempt."""
+    attempt = Attempt(
+        attempt_id="att_1",
+        number=1,
+        model="anthropic/claude-haiku-4.5",
+        started_at=EPOCH,
+        outcome="succeeded",
+        cost_status="settled",
+        cost_usd=Decimal("0.0002"),
+        cost_text="0.0002",
+        usage=a_usage(),
+        provider="Anthropic",
+        generation_id="gen-1780944465-test",
+        finish_reason="stop",
+        status=None,
+        ttft_s=0.4,
+        total_s=1.2,
+        price_version="test-1",
+        reserved_usd=Decimal("0.01"),
+    )
+    return replace(attempt, **changes)
+
+
+def an_entry(**changes: Any) -> LedgerEntry:
+    """An entry with one settled attempt."""
+    entry = LedgerEntry(
+        entry_id="req_1",
+        started_at=EPOCH,
+        requested_model="auto",
+        outcome="succeeded",
+        attempts=(an_attempt(),),
+        task_type="coding",
+        complexity="medium",
+        ttft_s=0.41,
+        total_s=1.25,
+        overhead_s=0.001,
+    )
+    return replace(entry, **changes)
+
+
+def sse(*data: str, wire: WireName = "openai_chat") -> tuple[Frame, ...]:
+    """Server-sent events as a wire would have them, one frame each."""
+    return tuple(Frame(wire=wire, data=f"data: {one}\n\n".encode()) for one in data)
+
+
+__all__ = [
+    "EPOCH",
+    "DirectExecutor",
+    "FakeClock",
+    "FakeUpstream",
+    "FixedClassifier",
+    "FixedRouter",
+    "MemoryBook",
+    "MemoryLedger",
+    "Step",
+    "a_candidate",
+    "a_cost",
+    "a_journal",
+    "a_price",
+    "a_request",
+    "a_route",
+    "a_task",
+    "a_usage",
+    "an_attempt",
+    "an_entry",
+    "reply_events",
+    "sse",
+]

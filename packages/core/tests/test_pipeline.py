@@ -1,0 +1,284 @@
+"""The flow of a request, and the one entry it leaves whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from devflow_core.chat import ChatRequest, ContextPiece, Finished, TextDelta
+from devflow_core.errors import (
+    BudgetExceeded,
+    Incomplete,
+    NoCandidate,
+    Overloaded,
+    PossiblyAccepted,
+    StoreError,
+)
+from devflow_core.journal import Metered
+from devflow_core.ledger import Attribution, LedgerEntry
+from devflow_core.pipeline import Pipeline, Reply
+from devflow_core.ports import Call, Events, Upstream
+from devflow_core.routing import Route, Task
+from devflow_core.testing import (
+    DirectExecutor,
+    FakeClock,
+    FakeUpstream,
+    FixedClassifier,
+    FixedRouter,
+    MemoryBook,
+    MemoryLedger,
+    a_candidate,
+    a_request,
+    reply_events,
+)
+
+
+class MeteredExecutor:
+    """Asks the first candidate, metered."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = Metered(upstream)
+
+    def open(self, request: ChatRequest, route: Route, journal: object, /) -> Events:
+        return self._upstream.open(
+            Call(request=request, candidate=route.chosen, journal=journal)  # type: ignore[arg-type]
+        )
+
+
+class World:
+    """A pipeline over fakes, with what it leaves behind."""
+
+    def __init__(self, *scripts: object, book: MemoryBook | None = None) -> None:
+        self.upstream = FakeUpstream(*scripts)  # type: ignore[arg-type]
+        self.book = book or MemoryBook()
+        self.views = MemoryLedger()
+        self.clock = FakeClock()
+        self.pipeline = Pipeline(
+            classifier=FixedClassifier(),
+            router=FixedRouter(),
+            executor=MeteredExecutor(self.upstream),
+            book=self.book,
+            ledger=self.views,
+            encode_decision=lambda route: route.chosen.model,
+            clocks=self.clock.clocks,
+        )
+
+    @property
+    def entry(self) -> LedgerEntry:
+        (entry,) = self.book.ledger.entries
+        assert self.views.entries == (entry,)
+        assert self.book.open_attempts == ()
+        return entry
+
+
+async def test_a_whole_reply_is_the_fold_of_its_events() -> None:
+    world = World(reply_events("Because ", "of the clock."))
+    reply = await world.pipeline.complete(a_request())
+    assert reply.text == "Because of the clock."
+    assert reply.parts == reply.response.parts
+    assert reply.tool_calls == ()
+    assert reply.finish_reason == "stop"
+    assert reply.model == reply.route.chosen.model
+    assert reply.provider == "Anthropic"
+    assert reply.generation_id == "gen-1780944465-test"
+    assert reply.usage.total_tokens == 120
+    assert reply.cost_usd == Decimal("0.0002")
+    assert reply.entry == world.entry
+    assert world.entry.decision == reply.route.chosen.model
+    assert world.entry.cost_status == "settled"
+
+
+async def test_the_entry_is_durable_before_the_end_is_handed_out() -> None:
+    world = World()
+    async with world.pipeline.stream(a_request(), entry_id="req_mine") as reply:
+        assert reply.entry_id == "req_mine"
+        async for event in reply:
+            assert (world.book.ledger.entries != ()) == isinstance(event, Finished)
+    assert reply.entry == world.entry
+
+
+async def test_leaving_early_cancels_and_books_what_is_reserved() -> None:
+    world = World(reply_events("a", "b", "c"))
+    async with world.pipeline.stream(a_request()) as reply:
+        async for event in reply:
+            if isinstance(event, TextDelta):
+                break
+    assert world.upstream.closed == 1
+    assert world.entry.outcome == "cancelled"
+    assert world.entry.cost_status == "estimated"
+    assert world.entry.cost_usd == Decimal("0.01")
+    assert reply.entry == world.entry
+
+
+async def test_a_cancelled_task_leaves_its_entry() -> None:
+    started = asyncio.Event()
+
+    async def stall() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    world = World((*reply_events("a")[:2], stall))
+    task = asyncio.ensure_future(world.pipeline.complete(a_request()))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.entry.outcome == "cancelled"
+    assert world.entry.error_code == "CancelledError"
+
+
+async def test_cancelled_while_the_end_is_being_written() -> None:
+    class SlowBook(MemoryBook):
+        async def close(self, entry: LedgerEntry, /) -> None:
+            writing.set()
+            await asyncio.sleep(0.01)
+            await super().close(entry)
+
+    writing = asyncio.Event()
+    world = World(book=SlowBook())
+    task = asyncio.ensure_future(world.pipeline.complete(a_request()))
+    await writing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.entry.outcome == "succeeded"
+
+
+async def test_a_failure_before_the_first_event_costs_nothing() -> None:
+    world = World((Overloaded("x/y is over capacity; try later.", status=503),))
+    with pytest.raises(Overloaded):
+        await world.pipeline.complete(a_request())
+    assert world.entry.outcome == "failed"
+    assert world.entry.error_code == "upstream_overloaded"
+    assert world.entry.cost_status == "void"
+    (attempt,) = world.entry.attempts
+    assert attempt.status == 503
+
+
+async def test_a_request_that_may_have_been_accepted_is_booked_at_its_reservation() -> None:
+    world = World((PossiblyAccepted("x/y closed the connection.", generation_id="gen-1"),))
+    with pytest.raises(PossiblyAccepted):
+        await world.pipeline.complete(a_request())
+    (attempt,) = world.entry.attempts
+    assert (attempt.cost_status, attempt.cost_usd) == ("estimated", Decimal("0.01"))
+    assert attempt.generation_id == "gen-1"
+
+
+async def test_a_reply_that_breaks_off_is_failed_not_finished() -> None:
+    world = World((*reply_events("half")[:2], Incomplete("x/y broke off.")))
+    with pytest.raises(Incomplete):
+        await world.pipeline.complete(a_request())
+    assert world.entry.outcome == "failed"
+    assert world.entry.cost_status == "estimated"
+    assert world.entry.usage.output_tokens == 1
+
+
+async def test_nobody_able_leaves_an_entry_without_attempts() -> None:
+    class NobodyAble(FixedRouter):
+        def route(self, request: ChatRequest, task: Task, /) -> Route:
+            raise NoCandidate("No model of the catalogue can take 9 000 000 input tokens.")
+
+    world = World()
+    world.pipeline = Pipeline(
+        classifier=FixedClassifier(),
+        router=NobodyAble(),
+        executor=DirectExecutor(world.upstream),
+        book=world.book,
+        ledger=world.views,
+    )
+    with pytest.raises(NoCandidate):
+        await world.pipeline.complete(a_request())
+    assert world.entry.attempts == ()
+    assert world.entry.model == "auto"
+    assert world.entry.final is None
+    assert world.entry.cost_status == "void"
+
+
+async def test_a_spent_budget_stops_before_anything_is_sent() -> None:
+    world = World(book=MemoryBook(limit_pico=10**9))
+    with pytest.raises(BudgetExceeded, match=r"0\.001 USD of the budget are left"):
+        await world.pipeline.complete(a_request())
+    assert world.upstream.calls == []
+    assert world.entry.attempts == ()
+
+
+async def test_a_budget_is_released_by_what_was_not_spent() -> None:
+    world = World(book=MemoryBook(limit_pico=2 * 10**10))
+    for number in range(40):
+        await world.pipeline.complete(a_request(), entry_id=f"req_{number}")
+    assert len(world.book.ledger.entries) == 40
+
+
+async def test_context_is_injected_before_the_task_is_read() -> None:
+    piece = ContextPiece(
+        kind="goal", text="ship it", source_path="a.jsonl", source_line=3, tokens=2
+    )
+
+    class Session:
+        async def inject(self, request: ChatRequest, /) -> ChatRequest:
+            return request.with_context((piece,), Attribution(session_id="s-1"))
+
+    world = World()
+    reply = await world.pipeline.complete(a_request(), session=Session())
+    assert reply.context == (piece,)
+    assert world.entry.attribution.session_id == "s-1"
+
+
+async def test_a_book_that_cannot_be_written_is_said_so() -> None:
+    class BrokenBook(MemoryBook):
+        async def close(self, entry: LedgerEntry, /) -> None:
+            raise StoreError("The ledger's disk is full; free some space.")
+
+    world = World(book=BrokenBook())
+    with pytest.raises(StoreError):
+        await world.pipeline.complete(a_request())
+
+
+async def test_a_reply_without_events_says_so() -> None:
+    reply = Reply.__new__(Reply)
+    reply._events = None
+    with pytest.raises(RuntimeError):
+        aiter(reply)
+
+
+async def test_overhead_is_what_passes_before_the_first_attempt() -> None:
+    world = World()
+
+    class SlowSession:
+        async def inject(self, request: ChatRequest, /) -> ChatRequest:
+            world.clock.advance(0.25)
+            return request
+
+    reply = await world.pipeline.complete(a_request(), session=SlowSession())
+    assert reply.entry.overhead_s == 0.25
+    assert reply.entry.ttft_s == 0.25
+
+
+async def test_a_directly_executed_request_has_no_attempt() -> None:
+    world = World()
+    pipeline = Pipeline(
+        classifier=FixedClassifier(),
+        router=FixedRouter(replace(a_candidate(), model="x/y")),
+        executor=DirectExecutor(world.upstream),
+        book=world.book,
+        ledger=world.views,
+    )
+    reply = await pipeline.complete(a_request())
+    assert reply.usage.total_tokens == 0
+
+
+async def test_events_come_as_they_are_sent() -> None:
+    seen: list[str] = []
+
+    async def mark() -> None:
+        seen.append("sent")
+
+    world = World((*reply_events("a")[:2], mark, *reply_events("b")[1:]))
+    async with world.pipeline.stream(a_request()) as reply:
+        events: AsyncIterator[object] = aiter(reply)
+        await anext(events)
+        await anext(events)
+        assert seen == []
+        await anext(events)
+        assert seen == ["sent"]
