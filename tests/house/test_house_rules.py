@@ -1,0 +1,131 @@
+"""The rules of docs/architecture.md that no linter knows."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(ROOT.glob("packages/**/src/**/*.py"))
+PROJECTS = sorted(ROOT.glob("packages/**/pyproject.toml"))
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 40
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
+PROVIDER_HOMES = ("devflow_openrouter", "devflow_sandbox")
+"""Packages in which the provider's address may stand."""
+
+
+def _ids(path: Path) -> str:
+    return str(path.relative_to(ROOT / "packages"))
+
+
+def _functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of code, the docstring not counted."""
+    first = function.body[0]
+    is_documented = ast.get_docstring(function) is not None
+    start = (first.end_lineno or 0) + 1 if is_documented else first.lineno
+    return (function.end_lineno or 0) - start + 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_ids)
+def test_a_module_is_small_documented_and_well_named(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert text.count("\n") <= MOST_LINES
+    assert ast.get_docstring(tree)
+    assert path.stem not in FORBIDDEN_NAMES
+    long = [one.name for one in _functions(tree) if _body_lines(one) > MOST_FUNCTION_LINES]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", [one for one in SOURCES if one.name == "__init__.py"], ids=_ids)
+def test_public_names_are_listed_and_sorted(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    listed = [
+        name
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(one, ast.Name) and one.id == "__all__" for one in node.targets)
+        for name in ast.literal_eval(node.value)
+    ]
+    assert listed == sorted(listed)
+    if imported and listed:
+        assert imported <= {*listed, "TYPE_CHECKING", "Any"} or "__getattr__" in ast.dump(tree)
+
+
+def test_the_environment_is_read_in_settings_only() -> None:
+    readers = [
+        path.name
+        for path in SOURCES
+        if re.search(r"os\.environ|os\.getenv|getenv\(", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["settings.py"]
+
+
+def test_a_providers_address_stands_at_home_only() -> None:
+    strangers = [
+        _ids(path)
+        for path in SOURCES
+        if "openrouter.ai" in path.read_text(encoding="utf-8")
+        and path.name != "settings.py"
+        and not any(home in path.parts for home in PROVIDER_HOMES)
+    ]
+    assert strangers == []
+
+
+def test_nothing_of_ours_is_mocked() -> None:
+    tests = [*ROOT.glob("packages/**/tests/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    mocking = [
+        path.name
+        for path in tests
+        if re.search(r"mock\.patch|MagicMock|AsyncMock", path.read_text(encoding="utf-8"))
+        and path != Path(__file__)
+    ]
+    assert mocking == []
+
+
+def test_dangerous_calls_are_absent() -> None:
+    pattern = re.compile(
+        r"\bpickle\b|\bmarshal\b|\bshelve\b|yaml\.load\b|shell=True|verify=False|(?<![.\w])eval\("
+    )
+    found = [_ids(path) for path in SOURCES if pattern.search(path.read_text(encoding="utf-8"))]
+    assert found == []
+
+
+def test_there_is_one_version() -> None:
+    versions = {tomllib.loads(path.read_text())["project"]["version"] for path in PROJECTS}
+    assert len(versions) == 1
+
+
+def test_every_dependency_is_justified() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
+    missing: set[str] = set()
+    for path in PROJECTS:
+        project = tomllib.loads(path.read_text())["project"]
+        wanted = [*project["dependencies"]]
+        for extra in project.get("optional-dependencies", {}).values():
+            wanted += extra
+        names = {re.split(r"[\[<>=!~; ]", one)[0].lower() for one in wanted}
+        missing |= {
+            name for name in names if not name.startswith("devflow-") and f"`{name}`" not in page
+        }
+    assert missing == set()
+
+
+def test_every_package_is_typed() -> None:
+    for path in PROJECTS:
+        assert list(path.parent.glob("src/*/py.typed")), path
