@@ -62,10 +62,8 @@ class Disposition(Enum):
 class DevFlowError(Exception):
     """The root. `str()` of it says what happened, to which model, and what to do.
 
-    Args:
-        message: one or two sentences for a person; never a key, never text of a message.
-        retry_after_s: how long to wait before another try is of use, when that is known.
-        model: the model concerned, when there is one.
+    `message` never holds a key or text of a conversation. `retry_after_s` is how long to wait
+    before another try is of use, None where that is not known.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -181,14 +179,9 @@ class NoCandidate(RoutingError):
 class UpstreamError(DevFlowError):
     """The provider failed, or our connection to it.
 
-    Args:
-        message: as for every error.
-        status: the HTTP status or the code inside the body, when there was one.
-        error_type: OpenRouter's `error.metadata.error_type` or `availability.code`.
-        provider: the provider behind OpenRouter, when it was named.
-        generation_id: the id under which the cost can be looked up later.
-        retry_after_s: as for every error.
-        model: as for every error.
+    `status` is the HTTP status or the code inside the body, `error_type` OpenRouter's
+    `error.metadata.error_type` or `availability.code`, `generation_id` the id under which the cost
+    can be looked up later; each is None where it is not known.
     """
 
     code = "upstream_error"
@@ -322,11 +315,7 @@ class ReplyTooLarge(UpstreamError):
 class StructuredOutputInvalid(UpstreamError):
     """The reply is whole but not what the schema asks.
 
-    Args:
-        message: as for every error.
-        reply: the text that came.
-        violations: one line each, with the path in the reply.
-        model: the model that answered.
+    `reply` is the text that came, `violations` one line each with the path in the reply.
     """
 
     code = "structured_output_invalid"
@@ -389,25 +378,19 @@ class AllCandidatesFailed(RoutingError):
 
 
 STATUS_ERRORS: dict[int, type[UpstreamError]] = {
-    400: UpstreamRejected,
     401: KeyRefused,
     402: PaymentRequired,
     403: Refused,
     404: ModelUnavailable,
     408: UpstreamTimeout,
-    409: UpstreamRejected,
-    412: UpstreamRejected,
-    413: UpstreamRejected,
-    422: UpstreamRejected,
     429: RateLimited,
-    500: ProviderUnavailable,
-    502: ProviderUnavailable,
     503: Overloaded,
     504: UpstreamTimeout,
     524: UpstreamTimeout,
     529: Overloaded,
 }
-"""HTTP status → error, for what OpenRouter declares (its description of 2026-08-22)."""
+"""HTTP status → error, where it is more than the rule for its hundred tells (OpenRouter's
+description of 2026-08-22)."""
 
 
 def error_for_status(status: int) -> type[UpstreamError]:
