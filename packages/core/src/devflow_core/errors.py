@@ -358,10 +358,7 @@ class LedgerCorrupt(StoreError):
 
 
 class AllCandidatesFailed(RoutingError):
-    """Every candidate was asked and failed; `errors` holds them in the order asked.
-
-    Its status, code and wait are those of the last failure, since that is what a client can act on.
-    """
+    """Every candidate was asked and failed; `errors` holds them in the order asked."""
 
     code = "all_candidates_failed"
     status_hint = 502
