@@ -1,0 +1,216 @@
+"""What every command has in common: its options, its settings, its output and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from devflow_core.settings import Settings
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+DONE, FAILED, USAGE, CONFIGURATION, BUDGET, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+"""Exit statuses; 130 is what a shell expects of a command ended by Ctrl-C."""
+
+_COMMON: dict[str, Any] = {
+    "as_json": Annotated[
+        bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")
+    ],
+    "data_dir": Annotated[
+        Path | None, typer.Option(help="Where the ledger and keys are kept.", show_default=False)
+    ],
+    "config": Annotated[
+        Path | None,
+        typer.Option(help="A settings file instead of ./devflow.toml.", show_default=False),
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a command: what was asked for in common, and where output goes."""
+
+    as_json: bool = False
+    data_dir: Path | None = None
+    config: Path | None = None
+    overrides: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def settings(self, **overrides: object) -> Settings:
+        """The settings with this run's options on top; also sets up the logs.
+
+        Raises:
+            ConfigurationError: as `Settings.load`.
+        """
+        from devflow_core import log
+        from devflow_core.settings import Settings
+
+        settings = Settings.load(
+            None, self.config, data_dir=self.data_dir, **{**self.overrides, **overrides}
+        )
+        log.configure(settings.log_level, settings.log_format)
+        return settings
+
+    @functools.cached_property
+    def console(self) -> Console:
+        """Where a person reads; plain text in a pipe, colours by `NO_COLOR`."""
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=True)
+
+    @functools.cached_property
+    def progress(self) -> Console:
+        """Progress and remarks, on standard error; silent in a pipe or with `--json`."""
+        from rich.console import Console
+
+        is_quiet = self.as_json or not sys.stderr.isatty()
+        return Console(stderr=True, highlight=False, soft_wrap=True, quiet=is_quiet)
+
+    def say(self, text: str = "", *, end: str = "\n") -> None:
+        """Text for a person, as it is; nothing with `--json`."""
+        if not self.as_json:
+            sys.stdout.write(clean(text) + end)
+            sys.stdout.flush()
+
+    def remark(self, text: str) -> None:
+        """A remark on standard error."""
+        sys.stderr.write(clean(text) + "\n")
+
+    def emit(self, document: object) -> None:
+        """The one JSON document of `--json`."""
+        import orjson
+
+        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_plain))
+        sys.stdout.buffer.write(b"\n")
+        sys.stdout.flush()
+
+
+def command(
+    app: typer.Typer, name: str | None = None
+) -> Callable[[Callable[Concatenate[Run, P], object]], Callable[Concatenate[Run, P], object]]:
+    """Register a function as a command, with the options that all commands share.
+
+    The function takes a `Run` first; a coroutine function is run to its end.
+    """
+
+    def register(
+        function: Callable[Concatenate[Run, P], object],
+    ) -> Callable[Concatenate[Run, P], object]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(
+                option,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if option == "as_json" else None,
+                annotation=hint,
+            )
+            for option, hint in _COMMON.items()
+        ]
+
+        def call(**options: Any) -> None:
+            run = Run(**{option: options.pop(option) for option in _COMMON})
+            result = function(run, **options)  # type: ignore[call-arg] - typer gives the options
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
+            if isinstance(result, int) and not isinstance(result, bool) and result != DONE:
+                raise typer.Exit(result)
+
+        call.__name__ = function.__name__
+        call.__doc__ = function.__doc__
+        call.__annotations__ = {
+            **{one.name: hints[one.name] for one in own},
+            **_COMMON,
+        }
+        keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+        call.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+        app.command(name)(call)
+        return function
+
+    return register
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def clean(text: str) -> str:
+    """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
+    return "".join(
+        char for char in text if char in "\n\t" or (char.isprintable() or char in "​﻿")
+    )
+
+
+def guard(main: Callable[[], object]) -> int:
+    """Run the program and turn whatever ends it into a line on stderr and an exit status."""
+    from devflow_core.errors import DevFlowError
+
+    as_json = "--json" in sys.argv[1:]
+    try:
+        result = main()
+    except DevFlowError as error:
+        return _failed(error, as_json=as_json)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.stderr.write("Interrupted.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output has gone; say nothing, also not at the interpreter's end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return result if isinstance(result, int) else DONE
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status for an error."""
+    from devflow_core import errors
+
+    if isinstance(error, errors.ConfigurationError):
+        return CONFIGURATION
+    if isinstance(error, errors.BudgetExceeded):
+        return BUDGET
+    if isinstance(error, errors.UpstreamError | errors.AllCandidatesFailed | errors.QueueFull):
+        return UPSTREAM
+    return FAILED
+
+
+def _failed(error: BaseException, *, as_json: bool) -> int:
+    from devflow_core.errors import DevFlowError
+    from devflow_core.log import redact
+
+    message = redact(str(error))
+    if as_json:
+        code = error.code if isinstance(error, DevFlowError) else "internal_error"
+        Run(as_json=True).emit({"error": {"code": code, "message": message}})
+    sys.stderr.write(f"devflow: {clean(message)}\n")
+    return status_of(error)
+
+
+def _plain(value: object) -> object:
+    """JSON for what orjson does not know: money as decimal text, paths as text."""
+    from decimal import Decimal
+
+    from devflow_core.usage import usd_text
+
+    if isinstance(value, Decimal):
+        return usd_text(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, frozenset | set | tuple):
+        return list(typing.cast("frozenset[object]", value))
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+Command = Callable[..., Coroutine[Any, Any, int | None] | int | None]
