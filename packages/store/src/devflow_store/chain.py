@@ -1,0 +1,36 @@
+"""The hash chain: each row seals all rows before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+GENESIS = bytes(32)
+"""What the first row is linked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the chain without its hash."""
+
+    seq: int
+    """From 1, without gaps."""
+    kind: int
+    key: str
+    """Unique over the chain: what a write of unknown outcome is looked up by."""
+    ref: int | None
+    at_us: int
+    """When it began, in microseconds since 1970."""
+    digest: bytes
+    """SHA-256 of the body; it stays when the body is deleted."""
+
+
+def digest(body: bytes) -> bytes:
+    """SHA-256 of a body."""
+    return sha256(body).digest()
+
+
+def link(previous: bytes, row: Row) -> bytes:
+    """The hash of a row that follows the row with hash `previous`."""
+    fields = f"{row.seq}|{row.kind}|{row.ref}|{row.at_us}|{row.key}"
+    return sha256(previous + row.digest + fields.encode()).digest()

@@ -1,0 +1,78 @@
+"""What the store asks of a database: a few blocking calls, the same over SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from devflow_core.errors import StoreError
+
+Value = int | float | str | bytes | None
+Rows = list[tuple[Any, ...]]
+
+
+class KeyTaken(StoreError):
+    """A unique key is there already: the row was written before."""
+
+
+class Unavailable(StoreError):
+    """The database cannot be reached or written at all; trying the next job is useless."""
+
+
+class Session(Protocol):
+    """One open connection, used by one thread at a time. Placeholders are `?`."""
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+        """Run one statement and return all its rows.
+
+        Raises:
+            KeyTaken: a unique key is taken.
+            Unavailable: disk full, file read-only, server gone.
+            LedgerCorrupt: the file is damaged.
+            StoreError: anything else.
+        """
+        ...
+
+    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+        """The rows of a query, fetched as they are read."""
+        ...
+
+    def begin(self) -> None:
+        """Start a transaction that excludes every other writer."""
+        ...
+
+    def commit(self) -> None:
+        """Make it durable. An error means unknown, not failed."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection; never raises."""
+        ...
+
+
+class Engine(Protocol):
+    """A database that can be opened."""
+
+    dialect: str
+    """`sqlite` or `postgresql`."""
+
+    def prepare(self) -> None:
+        """Create or upgrade what is there; called once, before the first connection.
+
+        Raises:
+            LedgerCorrupt: what is there is damaged; it is left as it is.
+            StoreError: it cannot be opened.
+        """
+        ...
+
+    def writer(self) -> Session:
+        """A connection for the one writing thread."""
+        ...
+
+    def reader(self) -> Session:
+        """A connection that cannot write."""
+        ...

@@ -1,0 +1,112 @@
+"""Reading entries back, with every later correction in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from devflow_core.ledger import Attempt, LedgerEntry
+
+from devflow_store.engine import Rows, Session, Value
+from devflow_store.records import (
+    Correction,
+    Kind,
+    decode_correction,
+    decode_entry,
+    to_us,
+)
+
+PAGE = 1_000
+"""Rows per query: a reader holds no transaction while its caller thinks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which entries: all that match every field that is set."""
+
+    since: datetime | None = None
+    """Inclusive, by the time the request arrived."""
+    until: datetime | None = None
+    """Exclusive."""
+    session_id: str | None = None
+    project: str | None = None
+
+
+def entries(session: Session, selection: Selection) -> Iterator[LedgerEntry]:
+    """Matching entries in the order they were written; erased ones are left out."""
+    last = 0
+    while True:
+        page = session.execute(
+            "SELECT seq, body FROM chain WHERE seq > ? AND kind = ? AND at_us >= ? AND at_us < ? "
+            "AND body IS NOT NULL ORDER BY seq LIMIT ?",
+            (last, Kind.ENTRY, *_range(selection), PAGE),
+        )
+        if not page:
+            return
+        yield from _selected(_current(session, page), selection)
+        last = page[-1][0]
+
+
+def entry(session: Session, entry_id: str) -> LedgerEntry | None:
+    """One entry; None when there is none of this id, or when it was erased."""
+    rows = session.execute(
+        "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
+        (entry_id, Kind.ENTRY),
+    )
+    return _current(session, rows)[0] if rows else None
+
+
+def corrected(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
+    """The entry with one attempt settled at its confirmed cost."""
+    attempts = tuple(
+        _settled(attempt, correction) if attempt.attempt_id == correction.attempt_id else attempt
+        for attempt in entry.attempts
+    )
+    return replace(entry, attempts=attempts)
+
+
+def _settled(attempt: Attempt, correction: Correction) -> Attempt:
+    return replace(
+        attempt,
+        cost_status="settled",
+        cost_usd=correction.cost_usd,
+        cost_text=correction.cost_text,
+        usage=correction.usage or attempt.usage,
+        provider=correction.provider or attempt.provider,
+        generation_id=correction.generation_id or attempt.generation_id,
+    )
+
+
+def _current(session: Session, page: Rows) -> list[LedgerEntry]:
+    """The entries of `(seq, body)` rows as they stand today."""
+    found = {seq: decode_entry(body) for seq, body in page}
+    later = session.execute(
+        "SELECT ref, kind, body FROM chain WHERE ref BETWEEN ? AND ? AND body IS NOT NULL "
+        "ORDER BY seq",
+        (page[0][0], page[-1][0]),
+    )
+    for ref, kind, body in later:
+        if ref not in found:
+            continue
+        if kind == Kind.REPLACEMENT:
+            found[ref] = decode_entry(body)
+        else:
+            found[ref] = corrected(found[ref], decode_correction(body))
+    return list(found.values())
+
+
+def _selected(found: list[LedgerEntry], selection: Selection) -> Iterator[LedgerEntry]:
+    for one in found:
+        who = one.attribution
+        if selection.session_id is not None and who.session_id != selection.session_id:
+            continue
+        if selection.project is not None and who.project != selection.project:
+            continue
+        yield one
+
+
+def _range(selection: Selection) -> tuple[Value, Value]:
+    since = to_us(selection.since) if selection.since else -(2**62)
+    until = to_us(selection.until) if selection.until else 2**62
+    return since, until

@@ -1,0 +1,164 @@
+"""The store over one SQLite file, with the SQLite that apsw brings (free of the WAL-reset bug)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+from devflow_core.errors import LedgerCorrupt, StoreError
+
+from devflow_store.engine import KeyTaken, Rows, Unavailable, Value
+from devflow_store.schema import migrate
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process; a group takes milliseconds."""
+CHECKPOINT_PAGES = 4_000
+"""The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
+
+
+class _Cursor(Protocol):
+    def fetchall(self) -> Rows: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+
+
+_Run = Callable[[str, Sequence[Value]], _Cursor]
+
+
+class SqliteEngine:
+    """A database file. WAL, `synchronous=FULL`, no memory mapping.
+
+    `NORMAL` in place of `FULL` loses acknowledged commits at a power cut; `tests/test_power_cut.py`
+    shows both.
+
+    Args:
+        path: the file; it is created readable by its owner only.
+        vfs: name of a registered VFS, for tests that cut the power.
+        synchronous: `FULL` unless a test wants to see it fail.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, vfs: str | None = None, synchronous: str = "FULL") -> None:
+        self.path = path
+        self._vfs = vfs
+        self._synchronous = synchronous
+
+    def prepare(self) -> None:
+        """As `Engine.prepare`."""
+        if self._vfs is None:
+            _create_private(self.path)
+        session = self.writer()
+        try:
+            migrate(session, self.dialect)
+        finally:
+            session.close()
+
+    def writer(self) -> SqliteSession:
+        """As `Engine.writer`."""
+        session = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        session.execute("PRAGMA journal_mode = WAL")
+        session.execute(f"PRAGMA synchronous = {self._synchronous}")
+        session.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        return session
+
+    def reader(self) -> SqliteSession:
+        """As `Engine.reader`."""
+        return self._open(apsw.SQLITE_OPEN_READONLY)
+
+    def _open(self, flags: int) -> SqliteSession:
+        try:
+            connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            session = SqliteSession(connection, self.path)
+            for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
+                session.execute(f"PRAGMA {pragma}")
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
+        return session
+
+
+class SqliteSession:
+    """A connection to the file."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._run = _runner(self._cursor)
+        self._path = path
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+        """As `Session.execute`."""
+        try:
+            return self._run(sql, values).fetchall()
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
+
+    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+        """As `Session.stream`."""
+        try:
+            yield from _runner(self._connection.cursor())(sql, values)
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
+
+    def begin(self) -> None:
+        """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """As `Session.commit`."""
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """As `Session.rollback`."""
+        if self._connection.in_transaction:
+            self._quietly("ROLLBACK")
+
+    def close(self) -> None:
+        """As `Session.close`."""
+        self.rollback()
+        self._cursor.close(True)
+        self._connection.close(True)
+
+    def _quietly(self, sql: str) -> None:
+        try:
+            self._run(sql, ())
+        except apsw.Error:
+            return  # SQLite has rolled back by itself
+
+
+def translated(error: apsw.Error, path: Path) -> StoreError:
+    """SQLite's error as ours, with the file and what to do."""
+    match error:
+        case apsw.ConstraintError():
+            return KeyTaken(f"A row of {path} is there already: {error}.")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return LedgerCorrupt(
+                f"{path} is damaged ({error}). It is kept as it is; restore the last good copy "
+                "with `devflow ledger restore`."
+            )
+        case apsw.FullError():
+            return Unavailable(f"No space is left for {path}. Free some; nothing else is needed.")
+        case apsw.BusyError() | apsw.LockedError():
+            return Unavailable(f"{path} is held by another process. Try again.")
+        case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return Unavailable(f"{path} cannot be used: {error}.")
+        case _:
+            return StoreError(f"{path}: {error}.")
+
+
+def _runner(cursor: apsw.Cursor) -> _Run:
+    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
+    return cursor.execute  # pyright: ignore[reportUnknownMemberType]
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be created: {error.strerror}.") from error
