@@ -42,3 +42,7 @@ test: install ## the whole test suite, with branch coverage
 fix: install ## format and mend what can be mended
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+.PHONY: docs
+docs: install ## write the reference pages that are made from the code
+	@$(RUN) python docs/build.py

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -129,3 +131,10 @@ def test_every_dependency_is_justified() -> None:
 def test_every_package_is_typed() -> None:
     for path in PROJECTS:
         assert list(path.parent.glob("src/*/py.typed")), path
+
+
+def test_the_reference_pages_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/build.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

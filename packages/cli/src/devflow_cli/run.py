@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from devflow_core.settings import Settings
+    from rich.console import Console
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -150,7 +149,7 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
 def clean(text: str) -> str:
     """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
     return "".join(
-        char for char in text if char in "\n\t" or (char.isprintable() or char in "​﻿")
+        char for char in text if char in "\n\t" or (char.isprintable() or char in "\u200b﻿")
     )
 
 

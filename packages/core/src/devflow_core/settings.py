@@ -22,7 +22,7 @@ KEY_VARIABLES = (
 """Where server keys are looked for, in this order; the first is a JSON list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
-_ALSO_READ = {
+ALSO_READ = {
     "OPENROUTER_API_KEYS": "api_keys",
     "OPENROUTER_BASE_URL": "base_url",
     "OPENROUTER_TIMEOUT_MS": "timeout_ms",
@@ -200,7 +200,7 @@ def _from_environ(env: Mapping[str, str]) -> dict[str, object]:
     for variable in reversed(KEY_VARIABLES[1:]):
         if env.get(variable):
             values["api_key"] = env[variable]
-    for variable, name in _ALSO_READ.items():
+    for variable, name in ALSO_READ.items():
         if env.get(variable):
             values[name] = _parsed(name, env[variable], variable)
     for name in Settings.model_fields:

@@ -1,0 +1,97 @@
+"""Writes the reference pages that are made from the code; `--check` only compares them.
+
+Run by `make docs`; a test runs the check.
+"""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+from devflow_core import settings
+from devflow_core.settings import Settings
+
+HERE = Path(__file__).parent
+HEADER = """# Settings
+
+Made from `devflow_core/settings.py` by `make docs`; do not edit.
+
+Defaults < `devflow.toml` (in the working directory, or `--config FILE`) < environment < command
+line. Every setting has an environment name: `DEVFLOW_` and its name in capitals. Lists are given as
+JSON or separated by commas, tables as JSON.
+
+| setting | type | default | meaning |
+| --- | --- | --- | --- |
+"""
+OTHER_NAMES = """
+## Other names that are read
+
+A `DEVFLOW_…` name wins over these.
+
+| variable | sets |
+| --- | --- |
+"""
+
+
+def settings_page() -> str:
+    """The table of settings with their docstrings, and the well-known variables."""
+    meanings = _docstrings()
+    rows = "".join(
+        f"| `{name}` | {_type_name(field.annotation)} | {_default(field.default)} "
+        f"| {meanings.get(name, '')} |\n"
+        for name, field in Settings.model_fields.items()
+        if name != "xdg_data_home"
+    )
+    variables = dict.fromkeys(settings.KEY_VARIABLES[1:], "api_key") | settings.ALSO_READ
+    others = "".join(f"| `{variable}` | `{name}` |\n" for variable, name in variables.items())
+    return HEADER + rows + OTHER_NAMES + others
+
+
+def _docstrings() -> dict[str, str]:
+    """The string under each field of the class, on one line."""
+    (definition,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is the source of a class
+    found: dict[str, str] = {}
+    for field, after in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            match after:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    found[field.target.id] = " ".join(text.split())
+                case _:
+                    pass
+    return found
+
+
+def _type_name(annotation: object) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    for noise in ("typing.", "pydantic.types.", "collections.abc.", "pathlib.", "decimal."):
+        text = text.replace(noise, "")
+    return text.replace(" | None", "").replace("|", "or")
+
+
+def _default(value: object) -> str:
+    if value is None or value in ((), {}) or str(value) == ".":
+        return ""
+    return f"`{value}`"
+
+
+PAGES = {"settings.md": settings_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` name those that are out of date."""
+    stale = 0
+    for name, make in PAGES.items():
+        page, text = HERE / name, make()
+        if page.exists() and page.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in arguments:
+            sys.stderr.write(f"docs/{name} is out of date; run `make docs`\n")
+            stale = 1
+        else:
+            page.write_text(text, encoding="utf-8")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
