@@ -135,6 +135,10 @@ def test_every_package_is_typed() -> None:
 
 def test_the_reference_pages_are_up_to_date() -> None:
     done = subprocess.run(
-        [sys.executable, "docs/build.py", "--check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "docs/build.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

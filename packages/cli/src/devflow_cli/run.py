@@ -148,9 +148,7 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
 
 def clean(text: str) -> str:
     """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
-    return "".join(
-        char for char in text if char in "\n\t" or (char.isprintable() or char in "\u200b﻿")
-    )
+    return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
 def guard(main: Callable[[], object]) -> int:

@@ -51,11 +51,13 @@ class Settings(BaseModel):
     api_key: SecretStr | None = None
     """The single OpenRouter key, used after the pool."""
     base_url: str = "https://openrouter.ai/api/v1"
+    """Where OpenRouter is; `/api/v1` included."""
     timeout_ms: int = Field(default=30_000, gt=0)
     """Connecting and sending; replies have deadlines of their own."""
     max_retries: int = Field(default=3, ge=1, le=10)
     """Attempts of one candidate in all, the first included."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a provider may take until its first event."""
     idle_timeout_s: float = Field(default=60.0, gt=0)
     """The longest silence between two events of a reply; comments are silence."""
     total_timeout_s: float = Field(default=600.0, gt=0)
@@ -67,27 +69,36 @@ class Settings(BaseModel):
     requests_per_min: int | None = Field(default=None, ge=1)
     """Of one OpenRouter key; None: learned from OpenRouter's answers."""
     min_gap_s: float = Field(default=0.0, ge=0)
+    """The least time between two calls with one key."""
     retry_budget: Literal["adaptive", "strict"] = "adaptive"
     """`strict` holds retries under 10 % of calls at any error rate."""
     proxy_url: str | None = None
+    """A proxy for calls to OpenRouter."""
     app_url: str = "https://github.com/devflow/devflow"
+    """Sent to OpenRouter as the identity of the application."""
     app_title: str = "DevFlow"
+    """Its name."""
 
     cost_budget_usd: Decimal | None = Field(default=None, ge=0)
     """A monthly limit over everything."""
     allow_unknown_price: bool = False
     """Whether a model without a known price may be asked while a budget applies."""
     budget_time_zone: str = "UTC"
+    """An IANA name; days, weeks and months of budgets begin there."""
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which the hook is told."""
     budget_alert_webhook_url: str | None = None
+    """Told of thresholds by POST, signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
     budget_alert_command: tuple[str, ...] = ()
+    """Run at thresholds, with the alert as JSON on its standard input."""
 
     preferred_models: tuple[str, ...] = ()
     """Tried first where they are able."""
     cost_priority: float = Field(default=0.5, ge=0, le=1)
+    """0..1: how much a saved dollar counts against expected quality."""
     performance_priority: float = Field(default=0.2, ge=0, le=1)
+    """0..1: how much a saved second counts against expected quality."""
     fallback_models: tuple[str, ...] = ()
     """Tried after a model that was named, and at the end of every chain."""
     fallbacks: Mapping[str, tuple[str, ...]] = {}
@@ -105,30 +116,41 @@ class Settings(BaseModel):
     context_tokens: int = Field(default=4_000, ge=0)
     """How much of a session's context is injected at the most."""
     store_prompts: bool = False
+    """Whether texts of requests and replies are kept beside the ledger."""
     retention_days: int | None = Field(default=None, ge=1)
     """How long ledger rows keep their labels; amounts are kept for ever."""
 
     data_dir: Path = Path()
+    """Ledger, keys, reports; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
     ledger_url: str | None = None
     """`postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")
+    """Claude Code's folder."""
     xdg_data_home: Path | None = None
 
     host: str = "127.0.0.1"
+    """Where the HTTP gateway listens."""
     port: int = Field(default=8420, ge=0, le=65535)
+    """Its port; 0 takes a free one."""
     workers: int = Field(default=1, ge=1)
+    """Processes that share the port and the ledger."""
     require_key: bool = True
     """Whether the HTTP gateway asks for a client key; only on loopback it may be False."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names besides loopback under which the gateway may be addressed."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Larger requests are refused."""
     cache: bool = True
     """Answer exact repetitions at temperature 0, or on request, from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
+    """How long an answer may be repeated."""
     otel_endpoint: str | None = None
+    """Where OpenTelemetry traces go, over OTLP; needs the extra `otel`."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Lower events cost under a microsecond."""
     log_format: Literal["console", "json"] = "console"
+    """`json` for machines."""
 
     @classmethod
     def load(
