@@ -151,7 +151,7 @@ def translated(error: apsw.Error, path: Path) -> StoreError:
 
 def _runner(cursor: apsw.Cursor) -> _Run:
     # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
-    return cursor.execute  # pyright: ignore[reportUnknownMemberType]
+    return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _create_private(path: Path) -> None:
