@@ -1,0 +1,102 @@
+"""One request and the reply to it, as a handler sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from devflow_server.http.message import Header, Request, head
+
+if TYPE_CHECKING:
+    from devflow_server.http.connection import Connection
+
+_CLOSE = b"connection: close\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+class PeerGone(Exception):
+    """The client has gone, or has taken nothing for too long; there is nobody to answer."""
+
+
+class Exchange:
+    """What a handler gets. Exactly one reply: `respond`, or `start`, `write`…, `finish`.
+
+    A handler is cancelled when its client goes. When the server's time to drain is over it is
+    cancelled too, with `is_draining` set: it may still write a last frame without waiting.
+    """
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.request = request
+        self.status: int | None = None
+        """Of the reply, once it has begun."""
+        self.sent_bytes = 0
+        """Of the reply's body."""
+        self.is_finished = False
+        self.last_write_s = request.arrived_s
+        self._connection = connection
+        self._is_chunked = False
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the head of the reply has left."""
+        return self.status is not None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is going down."""
+        return self._connection.is_draining
+
+    def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
+        """A whole reply in one write. To HEAD only its head is sent."""
+        self._begin(status)
+        framing = b"content-length: %d\r\n" % len(body)
+        if self._is_last():
+            framing += _CLOSE
+        sent = b"" if self.request.method == "HEAD" else body
+        self.sent_bytes = len(sent)
+        self._connection.send(head(status, headers, framing) + sent)
+        self.is_finished = True
+
+    def start(self, status: int, headers: Sequence[Header] = ()) -> None:
+        """The head of a streamed reply; HTTP/1.0 gets it closed by the end of the connection."""
+        self._begin(status)
+        self._is_chunked = not self.request.is_http_1_0
+        framing = _CHUNKED if self._is_chunked else b""
+        if self._is_last():
+            framing += _CLOSE
+        self._connection.send(head(status, headers, framing))
+
+    def write_now(self, piece: bytes) -> None:
+        """Send a piece without waiting; what a slow reader leaves is buffered."""
+        if not piece:
+            return
+        self.sent_bytes += len(piece)
+        self.last_write_s = self._connection.now_s
+        self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece; wait while the buffer of this reply is full.
+
+        Raises:
+            PeerGone: the reader has taken nothing for too long.
+        """
+        self.write_now(piece)
+        if self._connection.is_full:
+            await self._connection.drained()
+
+    def finish(self) -> None:
+        """The streamed reply is whole."""
+        if self._is_chunked:
+            self._connection.send(b"0\r\n\r\n")
+        self.is_finished = True
+
+    def _begin(self, status: int) -> None:
+        if self.status is not None:
+            raise RuntimeError("a reply has already begun")
+        self.status = status
+
+    def _is_last(self) -> bool:
+        """Whether the connection is closed after this reply; decided when its head is made."""
+        is_last = self.request.is_last or self._connection.is_draining
+        self.request.is_last = is_last
+        return is_last

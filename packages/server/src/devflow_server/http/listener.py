@@ -1,0 +1,123 @@
+"""Accepts connections, looks at their deadlines, and lets them end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from socket import socket
+
+from devflow_server.http.connection import Connection
+from devflow_server.http.exchange import Exchange
+from devflow_server.http.limits import Limits
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Listener:
+    """A server over sockets that are already bound; `async with` it, then `drain` it.
+
+    Args:
+        handler: called once a request; raises nothing but cancellation and `PeerGone`.
+        limits: what one peer may take.
+        on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
+        on_refused: called with the status of each request that reached no handler.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        limits: Limits | None = None,
+        on_sweep: Callable[[float], None] = lambda _now_s: None,
+        on_refused: Callable[[int], None] = lambda _status: None,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits or Limits()
+        self.now_s = time.monotonic()
+        """As of the last sweep; exact enough for deadlines of seconds."""
+        self.is_draining = False
+        self.in_flight = 0
+        self.connections: set[Connection] = set()
+        self.note_refused = on_refused
+        self._on_sweep = on_sweep
+        self._servers: list[asyncio.Server] = []
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    async def __aenter__(self) -> Listener:
+        self.loop = asyncio.get_running_loop()
+        self._sweeper = self.loop.create_task(self._sweep_for_ever())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._sweeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._sweeper
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    async def listen(self, bound: socket) -> None:
+        """Begin to accept on a bound socket; it is closed with the listener."""
+        server = await self.loop.create_server(lambda: Connection(self), sock=bound, backlog=2048)
+        self._servers.append(server)
+
+    async def drain(self, patience_s: float) -> int:
+        """Accept nothing more, let running requests end, cut what is left.
+
+        Args:
+            patience_s: how long running requests may take.
+
+        Returns:
+            How many requests had to be cut.
+        """
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self.connections):
+            connection.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._quiet.wait()
+        cut = self.in_flight
+        for connection in tuple(self.connections):
+            connection.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5.0):  # cancelled handlers still write their entries
+                await self._quiet.wait()
+        return cut
+
+    # for connections
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a connection in, if there is a place."""
+        is_full = len(self.connections) >= self.limits.max_connections
+        if not is_full:
+            self.connections.add(connection)
+        return not is_full
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+
+    def enter(self) -> None:
+        """A handler begins."""
+        self.in_flight += 1
+        self._quiet.clear()
+
+    def leave(self) -> None:
+        """A handler has ended."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._quiet.set()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.sweep_s)
+            self.now_s = now_s = time.monotonic()
+            for connection in tuple(self.connections):
+                connection.sweep(now_s)
+            self._on_sweep(now_s)

@@ -1,0 +1,186 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+
+import pytest
+from devflow_server.http import Exchange, Listener
+
+Start = Callable[..., Awaitable[tuple[Listener, int]]]
+Send = Callable[..., Coroutine[None, None, bytes]]
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def test_pipelined_requests_are_answered_in_order(start: Start, send: Send) -> None:
+    async def slow_first(exchange: Exchange) -> None:
+        if exchange.request.path == "/1":
+            await asyncio.sleep(0.05)
+        exchange.respond(200, exchange.request.path.encode())
+
+    _, port = await start(slow_first)
+    pieces = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(1, 30)]
+    received = await send(port, b"".join(pieces))
+    bodies = [part.split(b"HTTP/1.1")[0] for part in received.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"/%d" % n for n in range(1, 30)]
+
+
+async def test_a_head_request_gets_no_body(start: Start, send: Send) -> None:
+    _, port = await start()
+    received = await send(port, b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"content-length: 8\r\n" in received
+    assert received.endswith(b"\r\n\r\n")
+
+
+async def test_http_1_0_gets_a_stream_that_ends_with_the_connection(
+    start: Start, send: Send
+) -> None:
+    async def stream(exchange: Exchange) -> None:
+        exchange.start(200)
+        await exchange.write(b"one ")
+        await exchange.write(b"two")
+        exchange.finish()
+
+    _, port = await start(stream)
+    assert (await send(port, GET)).endswith(b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+    old = await send(port, b"GET / HTTP/1.0\r\n\r\n")
+    assert old.endswith(b"connection: close\r\n\r\none two<closed>")
+
+
+async def test_an_expected_continue_is_sent_before_the_body(start: Start, send: Send) -> None:
+    _, port = await start()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    assert (await send(port, head)).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert (await send(port, head, b"hi", pause_s=0.05)).endswith(b"POST / hi")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ([b"GET / HTTP/1.1\r\nHo"], b"408"),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhi"], b"408"),
+        ([b""], b""),
+        ([GET], b"200"),
+    ],
+    ids=["slow head", "slow body", "silent", "idle"],
+)
+async def test_a_slow_or_silent_client_is_closed(
+    start: Start, send: Send, sent: list[bytes], status: bytes
+) -> None:
+    _, port = await start(head_s=0.1, body_s=0.1, idle_s=0.1)
+    received = await send(port, *sent)
+    assert received.endswith(b"<closed>")
+    assert received[9:12] == status or not status
+
+
+async def test_dribbling_does_not_move_the_deadline(start: Start, send: Send) -> None:
+    _, port = await start(head_s=0.2)
+    began_s = time.monotonic()
+    received = await send(port, b"GET / HTTP/1.1\r\n", *[b"X: y\r\n"] * 8, pause_s=0.05)
+    assert b" 200 " not in received
+    assert time.monotonic() - began_s < 1
+
+
+async def test_a_client_that_goes_cancels_its_handler(start: Start) -> None:
+    cancelled = asyncio.Event()
+
+    async def wait(exchange: Exchange) -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    _, port = await start(wait)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET)
+    await asyncio.sleep(0.05)
+    writer.close()
+    async with asyncio.timeout(1):
+        await cancelled.wait()
+
+
+async def test_a_reader_that_takes_nothing_is_cut_and_holds_little(start: Start) -> None:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def endless(exchange: Exchange) -> None:
+        try:
+            exchange.start(200)
+            while True:
+                await exchange.write(b"x" * 10_000)
+        finally:
+            ended.set_result(exchange.sent_bytes)
+
+    _, port = await start(endless, stalled_s=0.2, write_buffer_bytes=65536)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(GET)
+    async with asyncio.timeout(5):
+        sent = await ended
+    assert sent < 16_000_000  # what the kernel's buffers take, and ours
+    writer.close()
+
+
+async def test_a_reply_that_breaks_off_does_not_look_whole(start: Start, send: Send) -> None:
+    async def broken(exchange: Exchange) -> None:
+        exchange.start(200)
+        await exchange.write(b"half")
+
+    _, port = await start(broken)
+    received = await send(port, GET)
+    assert b"0\r\n\r\n" not in received.split(b"\r\n\r\n", 1)[-1]
+
+
+async def test_more_connections_than_places_are_told_so(start: Start, send: Send) -> None:
+    _, port = await start(max_connections=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET)
+    await reader.readuntil(b"\r\n\r\n")
+    assert b" 503 " in await send(port, GET)
+    writer.close()
+    await asyncio.sleep(0.05)
+    assert b" 200 " in await send(port, GET)
+
+
+async def test_draining_lets_replies_end_and_closes_the_idle(start: Start, send: Send) -> None:
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.2)
+        exchange.respond(200, b"whole")
+
+    listener, port = await start(slow)
+    idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+    running = asyncio.create_task(send(port, GET))
+    await asyncio.sleep(0.05)
+    assert await listener.drain(2.0) == 0
+    assert (await running).endswith(b"connection: close\r\n\r\nwhole<closed>")
+    assert await idle_reader.read() == b""
+    idle_writer.close()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_draining_cuts_what_takes_too_long(start: Start, send: Send) -> None:
+    async def endless(exchange: Exchange) -> None:
+        exchange.start(200)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if exchange.is_draining:
+                exchange.write_now(b"going down")
+                exchange.finish()
+            raise
+
+    listener, port = await start(endless)
+    running = asyncio.create_task(send(port, GET))
+    await asyncio.sleep(0.05)
+    assert await listener.drain(0.1) == 1
+    assert b"going down" in await running
+
+
+async def test_a_line_break_in_a_reply_header_is_an_error(start: Start, send: Send) -> None:
+    async def inject(exchange: Exchange) -> None:
+        with pytest.raises(ValueError, match="printable"):
+            exchange.respond(200, b"", [("x-model", "a\r\nset-cookie: b")])
+        exchange.status = None
+        exchange.respond(200, b"ok")
+
+    _, port = await start(inject)
+    assert (await send(port, GET)).endswith(b"ok")
