@@ -33,10 +33,10 @@ def test_a_request_from_text_has_the_system_prompt_first() -> None:
     assert request.messages[0].text == "Be brief."
 
 
-def test_other_messages_drop_the_origin() -> None:
+def test_other_messages_drop_the_body_of_the_origin_and_keep_its_wire() -> None:
     request = a_request(origin=Origin(wire="openai_chat", body={}))
     changed = request.with_messages((Message(role="user", parts=(Text(text="x"),)),))
-    assert changed.origin is None
+    assert changed.origin == Origin(wire="openai_chat", body=None)
     assert request.origin is not None
 
 

@@ -112,8 +112,9 @@ class Origin:
     """The untouched wire body a request came in."""
 
     wire: WireName
-    body: JsonObject
-    """Decoded, never changed. The same wire encodes it again with only the model replaced."""
+    body: JsonObject | None
+    """Decoded, never changed. The same wire encodes it again with only the model replaced.
+    None when the messages are others by now; what else was asked is in the request's fields."""
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and go on with it (`anthropic-beta`…)."""
 
@@ -174,8 +175,9 @@ class ChatRequest:
         return cls(model=model, messages=tuple(messages))
 
     def with_messages(self, messages: tuple[Message, ...]) -> Self:
-        """Other messages; the origin is dropped, since its body no longer says the same."""
-        return replace(self, messages=messages, origin=None)
+        """Other messages; the origin's body is dropped, since it no longer says the same."""
+        origin = self.origin and replace(self.origin, body=None)
+        return replace(self, messages=messages, origin=origin)
 
     def with_context(self, pieces: tuple[ContextPiece, ...], attribution: Attribution) -> Self:
         """The pieces that were injected, and whom the request now belongs to."""

@@ -27,6 +27,7 @@
     │   ├── UpstreamRejected        400  the provider calls the request wrong
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
+    │   │   └── AllowanceSpent          429  the free models' allowance of a day
     │   ├── Overloaded              503
     │   ├── ProviderUnavailable     502
     │   ├── UpstreamTimeout         504  a deadline of ours has passed
@@ -74,9 +75,8 @@ class DevFlowError(Exception):
         self, message: str, *, retry_after_s: float | None = None, model: str | None = None
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message, self.model = message, model
         self.retry_after_s = retry_after_s
-        self.model = model
 
 
 class RequestError(DevFlowError):
@@ -179,9 +179,9 @@ class NoCandidate(RoutingError):
 class UpstreamError(DevFlowError):
     """The provider failed, or our connection to it.
 
-    `status` is the HTTP status or the code inside the body, `error_type` OpenRouter's
-    `error.metadata.error_type` or `availability.code`, `generation_id` the id under which the cost
-    can be looked up later; each is None where it is not known.
+    `status` is the HTTP status or the code inside the body, `error_type` OpenRouter's name for the
+    kind, `generation_id` the id under which the cost can be looked up later, `detail` the
+    provider's own words (one line, at most 200 characters, keys masked); None where not known.
     """
 
     code = "upstream_error"
@@ -198,9 +198,10 @@ class UpstreamError(DevFlowError):
         generation_id: str | None = None,
         retry_after_s: float | None = None,
         model: str | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, model=model)
-        self.status = status
+        self.status, self.detail = status, detail
         self.error_type = error_type
         self.provider = provider
         self.generation_id = generation_id
@@ -271,6 +272,12 @@ class RateLimited(UpstreamError):
 
     code = "rate_limited"
     status_hint = 429
+
+
+class AllowanceSpent(RateLimited):
+    """The account's daily allowance for free models; no key helps, a paid model does."""
+
+    disposition = Disposition.FALL_BACK
 
 
 class Overloaded(UpstreamError):
@@ -379,12 +386,9 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     402: PaymentRequired,
     403: Refused,
     404: ModelUnavailable,
-    408: UpstreamTimeout,
     429: RateLimited,
-    503: Overloaded,
-    504: UpstreamTimeout,
-    524: UpstreamTimeout,
-    529: Overloaded,
+    **dict.fromkeys((408, 504, 524), UpstreamTimeout),
+    **dict.fromkeys((503, 529), Overloaded),
 }
 """HTTP status → error, where it is more than the rule for its hundred tells (OpenRouter's
 description of 2026-08-22)."""
@@ -392,7 +396,5 @@ description of 2026-08-22)."""
 
 def error_for_status(status: int) -> type[UpstreamError]:
     """The class for a status that is not 2xx; an unknown 4xx is a rejection, the rest a failure."""
-    known = STATUS_ERRORS.get(status)
-    if known is not None:
-        return known
-    return UpstreamRejected if 400 <= status < 500 else ProviderUnavailable
+    rule = UpstreamRejected if 400 <= status < 500 else ProviderUnavailable
+    return STATUS_ERRORS.get(status, rule)

@@ -1,0 +1,108 @@
+"""JSON in and out of wires: strict for what callers send, forgiving for what providers send."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+
+import orjson
+
+from devflow_core.chat import JsonObject
+from devflow_core.errors import InvalidRequest, ProtocolError
+
+MAX_DEPTH = 64
+"""Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
+
+_CONTAINERS = frozenset({dict, list})
+_MODEL_KEY = re.compile(rb'"model"\s*:\s*(?![{\s])')
+
+
+def parse_body(body: bytes, *, max_depth: int = MAX_DEPTH) -> JsonObject:
+    """A caller's request body.
+
+    Args:
+        body: as received; its size has been limited by the server.
+        max_depth: inclusive limit of nesting.
+
+    Raises:
+        InvalidRequest: no JSON object in UTF-8, nested too deeply, or with `model` twice at the
+            top (two readers would see two models).
+    """
+    try:
+        parsed: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # the message of the error holds a position and no text of the body
+        raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
+    if not isinstance(parsed, dict):
+        raise InvalidRequest("The request body must be a JSON object.")
+    found = cast("dict[str, Any]", parsed)
+    _check_depth(found, max_depth)
+    if len(_MODEL_KEY.findall(body)) > 1 and _has_two_models(body):
+        raise InvalidRequest("model: the key stands twice in the request body; send it once.")
+    return found
+
+
+def dump(value: JsonObject) -> bytes:
+    """JSON bytes in one line."""
+    return orjson.dumps(value)
+
+
+def load_event(data: bytes) -> dict[str, Any]:
+    """The JSON object of a provider's event; bytes that are not UTF-8 become U+FFFD.
+
+    Raises:
+        ProtocolError: it is no JSON object.
+    """
+    try:
+        parsed: Any = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        parsed = _load_mended(data)
+    if not isinstance(parsed, dict):
+        raise ProtocolError(
+            f"The provider sent an event that is no JSON object: {excerpt(data)!r}."
+            " Ask again, or ask another model."
+        )
+    return cast("dict[str, Any]", parsed)
+
+
+def excerpt(raw: bytes | str, limit: int = 200) -> str:
+    """At most `limit` characters in one line, without control characters or markup."""
+    text = raw[: limit * 8] if isinstance(raw, str) else raw[: limit * 8].decode(errors="replace")
+    text = re.sub(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text, flags=re.S | re.I)
+    text = "".join(char if char.isprintable() else " " for char in text)
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _load_mended(data: bytes) -> object:
+    """What providers send although it is no JSON: bad UTF-8, halves of surrogate pairs, NaN."""
+    try:
+        lenient = json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return json.loads(lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _check_depth(root: dict[str, Any], max_depth: int) -> None:
+    level: list[Any] = [root]
+    for _ in range(max_depth):
+        level = [child for one in level for child in _children(one) if type(child) in _CONTAINERS]
+        if not level:
+            return
+    raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.")
+
+
+def _children(container: Any) -> Iterable[Any]:
+    return cast("dict[str, Any]", container).values() if type(container) is dict else container
+
+
+def _has_two_models(body: bytes) -> bool:
+    """Whether more than one of the `model` keys is the top object's: each gets its own name."""
+    head, *tail = _MODEL_KEY.split(body)
+    renamed = head + b"".join(
+        b'"model %d":%b' % (number, piece) for number, piece in enumerate(tail)
+    )
+    top: dict[str, Any] = orjson.loads(renamed)
+    return sum(key.startswith("model ") and key[6:].isdigit() for key in top) > 1

@@ -1,0 +1,50 @@
+"""What goes from one dialect to another beside the hub's words, and notes of what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import ChatRequest, JsonObject, WireName
+
+_SHARED = frozenset(
+    {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
+)
+"""Fields with one meaning in all three dialects of the provider (OpenRouter, 2026-08)."""
+
+
+class Omitted:
+    """Collects notes of what was left out, each once, in order."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, None] = {}
+
+    def add(self, note: str) -> None:
+        """Note that something was left out; names of fields and kinds, never their content."""
+        self._notes[note] = None
+
+    def notes(self) -> tuple[str, ...]:
+        """All notes."""
+        return tuple(self._notes)
+
+
+def untouched_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
+    """The body as it came, where it came by this wire and still says what the request says."""
+    origin = request.origin
+    return origin.body if origin is not None and origin.wire == wire else None
+
+
+def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[str, Any]:
+    """The fields without a word of ours that may be sent by this wire.
+
+    A request made in Python (without an origin) says what it wants sent; one that came by another
+    wire keeps only the fields that mean the same everywhere.
+    """
+    if request.origin is None or request.origin.wire == wire:
+        return dict(request.extra)
+    kept: dict[str, Any] = {}
+    for key, value in request.extra.items():
+        if key in _SHARED:
+            kept[key] = value
+        else:
+            omitted.add(key)
+    return kept

@@ -1,0 +1,46 @@
+"""Media as URLs: `data:` URLs into their pieces and back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from devflow_core.parts import CacheTtl, Media
+
+Kind = Literal["image", "file", "audio", "video"]
+
+
+def media_from_url(
+    kind: Kind,
+    url: str,
+    *,
+    name: str | None = None,
+    detail: str | None = None,
+    cache_ttl: CacheTtl | None = None,
+) -> Media:
+    """A `data:` URL in base64 as its content; any other URL as it is."""
+    head, comma, content = url.partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        return Media(
+            kind=kind,
+            media_type=head[5:-7] or None,
+            base64=content,
+            name=name,
+            detail=detail,
+            cache_ttl=cache_ttl,
+        )
+    return Media(kind=kind, url=url, name=name, detail=detail, cache_ttl=cache_ttl)
+
+
+_DEFAULT_TYPES: dict[Kind, str] = {
+    "image": "image/png",
+    "file": "application/octet-stream",
+    "audio": "audio/wav",
+    "video": "video/mp4",
+}
+
+
+def url_of(media: Media) -> str:
+    """The media as one URL."""
+    if media.url is not None:
+        return media.url
+    return f"data:{media.media_type or _DEFAULT_TYPES[media.kind]};base64,{media.base64 or ''}"

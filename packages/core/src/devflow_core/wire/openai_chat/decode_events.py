@@ -1,0 +1,297 @@
+"""Replies of chat completions, streamed or whole, into events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from devflow_core.chat import (
+    Event,
+    Finished,
+    FinishReason,
+    Frame,
+    JsonObject,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.usage import ReportedCost, Usage
+from devflow_core.wire.body import excerpt, load_event
+from devflow_core.wire.metering import reported_cost, usage_from_openai
+from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.upstream_errors import error_from_object
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": "error",
+}
+_NOTHING: tuple[Event, ...] = ()
+
+
+class ChatDecoder:
+    """Reads one streamed reply.
+
+    Args:
+        model: the model that was asked, for errors.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self._is_started = False
+        self.finished = False
+        self._generation_id: str | None = None
+        self._finish_reason: FinishReason | None = None
+        self._native_finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._cost: ReportedCost | None = None
+        self._calls = _CallIndex()
+        self._reasoning = _ReasoningIndex()
+
+    def feed(self, frame: SseFrame) -> Sequence[Event]:
+        """The events of one frame; see `EventDecoder`."""
+        if self.finished:
+            return _NOTHING
+        data = frame.data
+        if data is None:
+            return self._comment(frame)
+        if data == b"[DONE]":
+            return self._finish(Frame(wire="openai_chat", data=frame.raw))
+        try:
+            chunk = load_event(data)
+        except ProtocolError:
+            if frame.is_cut:
+                return _NOTHING
+            raise
+        raw = Frame(wire="openai_chat", data=frame.raw)
+        delta = _plain_delta(chunk)
+        if delta is not None and self._is_started:
+            return (TextDelta(text=delta, frame=raw),)
+        return self._chunk(chunk, data, raw)
+
+    def close(self) -> Sequence[Event]:
+        """The end of the bytes; see `EventDecoder`."""
+        return _NOTHING if self.finished else self._finish(None)
+
+    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+        """The events of a reply that came whole: its messages are one large delta."""
+        choices = body.get("choices")
+        if "error" not in body and not (isinstance(choices, list) and choices):
+            raise self._protocol_error("a reply without choices", raw)
+        return [*self._chunk(body, raw, None, "message"), *self._finish(None)]
+
+    def _chunk(
+        self, chunk: dict[str, Any], data: bytes, frame: Frame | None, key: str = "delta"
+    ) -> list[Event]:
+        """Everything that is not one more piece of text; the frame goes with the first event."""
+        if chunk.get("error"):
+            raise error_from_object(chunk, model=self._model)
+        events: list[Event] = []
+        if not self._is_started:
+            events.append(self._start(chunk))
+        choice = _choice(chunk)
+        delta = choice.get(key)
+        if isinstance(delta, dict):
+            self._delta(cast("JsonObject", delta), events)
+        self._note_finish(choice)
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self._note_usage(cast("JsonObject", usage), data)
+        if not events:
+            events.append(Opaque(kind=self._kind(chunk, choice), body=chunk))
+        return events if frame is None else _with_frame(events, frame)
+
+    def _start(self, chunk: JsonObject) -> Started:
+        self._is_started = True
+        self._generation_id = _text(chunk.get("id"))
+        return Started(
+            generation_id=self._generation_id,
+            model=_text(chunk.get("model")),
+            provider=_text(chunk.get("provider")),
+        )
+
+    def _delta(self, delta: JsonObject, events: list[Event]) -> None:
+        self._reasoning.read(delta, events)
+        content = delta.get("content")
+        if isinstance(content, str) and content:
+            events.append(TextDelta(text=content))
+        calls = delta.get("tool_calls")
+        if isinstance(calls, list):
+            self._calls.read(cast("list[Any]", calls), events)
+
+    def _note_finish(self, choice: JsonObject) -> None:
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self._finish_reason = _FINISH.get(reason, "stop")
+            self._native_finish_reason = _text(choice.get("native_finish_reason")) or reason
+
+    def _note_usage(self, usage: JsonObject, data: bytes) -> None:
+        self._usage = usage_from_openai(usage)
+        self._cost = reported_cost(usage, data)
+
+    def _kind(self, chunk: JsonObject, choice: JsonObject) -> str:
+        if isinstance(chunk.get("usage"), dict):
+            return "usage"
+        return "finish" if choice.get("finish_reason") else "chunk"
+
+    def _comment(self, frame: SseFrame) -> Sequence[Event]:
+        if not self._is_started:
+            return _NOTHING
+        return (Opaque(kind="comment", frame=Frame(wire="openai_chat", data=frame.raw)),)
+
+    def _finish(self, frame: Frame | None) -> Sequence[Event]:
+        if self._finish_reason is None:
+            raise Incomplete(
+                "The reply ended without a finish reason, so it was cut off."
+                " What has come so far may have been billed.",
+                generation_id=self._generation_id,
+                model=self._model,
+            )
+        if self._finish_reason == "error":
+            raise error_from_object(
+                {"id": self._generation_id, "error": {"message": "the reply ended in an error"}},
+                model=self._model,
+            )
+        self.finished = True
+        return (
+            Finished(
+                finish_reason=self._finish_reason,
+                native_finish_reason=self._native_finish_reason,
+                usage=self._usage,
+                cost=self._cost,
+                frame=frame,
+            ),
+        )
+
+    def _protocol_error(self, what: str, raw: bytes) -> ProtocolError:
+        return ProtocolError(
+            f"The provider sent {what}: {excerpt(raw)!r}. Ask again, or ask another model.",
+            model=self._model,
+        )
+
+
+class _CallIndex:
+    """Tool calls keyed by (index, id): one index with a new id is another call."""
+
+    def __init__(self) -> None:
+        self._of_wire: dict[object, tuple[int, str | None]] = {}
+        self._count = 0
+        self._last: object = 0
+
+    def read(self, calls: list[Any], events: list[Event]) -> None:
+        for call in calls:
+            if not isinstance(call, dict):
+                continue
+            fields = cast("JsonObject", call)
+            call_id = _text(fields.get("id"))
+            index = self._index(fields.get("index"), call_id)
+            function = cast("JsonObject", fields.get("function") or {})
+            events.append(
+                ToolCallDelta(
+                    index=index,
+                    id=call_id,
+                    name=_text(function.get("name")),
+                    arguments=_text(function.get("arguments")) or "",
+                )
+            )
+
+    def _index(self, wire_index: object, call_id: str | None) -> int:
+        """Our index: from 0 in the order the calls began."""
+        if not isinstance(wire_index, int):
+            wire_index = call_id or self._last
+        self._last = wire_index
+        known = self._of_wire.get(wire_index)
+        if known is not None and (call_id is None or known[1] in {None, call_id}):
+            self._of_wire[wire_index] = (known[0], known[1] or call_id)
+            return known[0]
+        index = self._count
+        self._count += 1
+        self._of_wire[wire_index] = (index, call_id)
+        return index
+
+
+class _ReasoningIndex:
+    """Blocks of thinking: fragments of one (index, type) are one block."""
+
+    def __init__(self) -> None:
+        self._of_wire: dict[tuple[object, object], int] = {}
+        self._details: dict[int, dict[str, Any]] = {}
+
+    def read(self, delta: JsonObject, events: list[Event]) -> None:
+        details = delta.get("reasoning_details")
+        found = [
+            self._fragment(cast("JsonObject", one))
+            for one in (cast("list[Any]", details) if isinstance(details, list) else [])
+            if isinstance(one, dict)
+        ]
+        plain = _text(delta.get("reasoning")) or _text(delta.get("reasoning_content"))
+        if plain and not any(one.text for one in found):
+            # the details hold only what is encrypted, or there are none
+            events.append(ReasoningDelta(text=plain, index=self._index("plain", "reasoning.text")))
+        events.extend(found)
+
+    def _fragment(self, fragment: JsonObject) -> ReasoningDelta:
+        index = self._index(fragment.get("index"), fragment.get("type"))
+        known = self._details.get(index)
+        # the words of the block that are not its text: kept so that it can go back whole
+        detail = {
+            key: value
+            for key, value in fragment.items()
+            if key not in {"text", "summary", "data", "signature"} and value is not None
+        }
+        is_new = known is None or not detail.items() <= known.items()
+        if is_new:
+            detail = self._details[index] = {**(known or {}), **detail}
+        return ReasoningDelta(
+            text=_text(fragment.get("text")) or _text(fragment.get("summary")) or "",
+            index=index,
+            signature=_text(fragment.get("signature")),
+            encrypted=_text(fragment.get("data")),
+            detail=detail if is_new else None,
+        )
+
+    def _index(self, wire_index: object, kind: object) -> int:
+        return self._of_wire.setdefault((wire_index, kind), len(self._of_wire))
+
+
+def _plain_delta(chunk: dict[str, Any]) -> str | None:
+    """The text of a chunk that holds nothing else, which nearly all do."""
+    try:
+        (choice,) = chunk["choices"]
+        if choice.get("finish_reason") is not None or "usage" in chunk or "error" in chunk:
+            return None
+        delta = choice["delta"]
+        content = delta["content"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    if not content or type(content) is not str or len(delta) > 2 or "index" not in choice:
+        return None
+    if len(delta) == 2 and "role" not in delta:
+        return None
+    return content if choice["index"] == 0 else None
+
+
+def _choice(chunk: JsonObject) -> JsonObject:
+    """The choice of index 0; we never ask for others."""
+    choices = chunk.get("choices")
+    if isinstance(choices, list):
+        for choice in cast("list[Any]", choices):
+            if isinstance(choice, dict) and not cast("JsonObject", choice).get("index"):
+                return cast("JsonObject", choice)
+    return {}
+
+
+def _with_frame(events: list[Event], frame: Frame) -> list[Event]:
+    events[0] = replace(events[0], frame=frame)
+    return events
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,276 @@
+"""A request of chat completions into the hub's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from devflow_core.chat import (
+    ChatRequest,
+    JsonObject,
+    Media,
+    Message,
+    Origin,
+    Part,
+    Reasoning,
+    ReasoningOptions,
+    ResponseFormat,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Unknown,
+)
+from devflow_core.wire import fields
+from devflow_core.wire.data_url import media_from_url
+
+_WORDS = (
+    "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "max_tokens",
+    "max_completion_tokens", "temperature", "top_p", "seed", "stop", "response_format",
+    "reasoning", "reasoning_effort", "stream", "n",
+)  # fmt: skip
+_MESSAGE_WORDS = (
+    "role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content",
+    "reasoning_details",
+)  # fmt: skip
+_HEADERS = ("x-anthropic-beta",)
+
+
+def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
+    """See `Translator.decode_request`."""
+    if fields.optional(body, "n", fields.integer) not in {None, 1}:
+        raise fields.wrong("n", "only one reply a request is supported")
+    limit = fields.optional(body, "max_completion_tokens", fields.tokens)
+    tool_choice, response_format = _tool_choice(body), _response_format(body)
+    extra = dict(fields.without(body, _WORDS))
+    if tool_choice is None and isinstance(body.get("tool_choice"), dict):
+        extra["tool_choice"] = body["tool_choice"]
+    if response_format is None and body.get("response_format"):
+        extra["response_format"] = body["response_format"]
+    return ChatRequest(
+        model=fields.optional(body, "model", fields.name) or "auto",
+        messages=_messages(body),
+        tools=tuple(_tool(tool, path) for tool, path in fields.objects(body, "tools")),
+        tool_choice=tool_choice,
+        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.flag),
+        max_output_tokens=limit or fields.optional(body, "max_tokens", fields.tokens),
+        temperature=fields.optional(body, "temperature", fields.number),
+        top_p=fields.optional(body, "top_p", fields.number),
+        seed=fields.optional(body, "seed", fields.integer),
+        stop=_stop(body),
+        response_format=response_format,
+        reasoning=_reasoning_options(body),
+        is_stream=fields.optional(body, "stream", fields.flag) or False,
+        extra=extra,
+        origin=Origin(
+            wire="openai_chat",
+            body=body,
+            headers=tuple((key, headers[key]) for key in _HEADERS if key in headers),
+        ),
+    )
+
+
+def _messages(body: JsonObject) -> tuple[Message, ...]:
+    found: list[Message] = []
+    results: list[ToolResult] = []
+    fields.required(body, "messages", fields.array)
+    for message, path in fields.objects(body, "messages"):
+        if message.get("role") == "tool":
+            results.append(_tool_result(message, path))
+            continue
+        _flush(results, found)
+        found.append(_message(message, path))
+    _flush(results, found)
+    if not found:
+        raise fields.wrong("messages", "must hold at least one message")
+    return tuple(found)
+
+
+def _flush(results: list[ToolResult], into: list[Message]) -> None:
+    """The results of parallel calls are one message of the hub."""
+    if results:
+        into.append(Message(role="user", parts=tuple(results)))
+        results.clear()
+
+
+def _message(message: JsonObject, path: str) -> Message:
+    role = fields.required(message, "role", fields.text, path)
+    match role:
+        case "system" | "developer":
+            parts, hub_role = _content(message, path), "system"
+        case "user":
+            parts, hub_role = _content(message, path), "user"
+        case "assistant":
+            parts = (*_reasoning(message, path), *_content(message, path), *_calls(message, path))
+            hub_role = "assistant"
+        case _:
+            raise fields.wrong(f"{path}.role", "must be system, developer, user, assistant or tool")
+    return Message(
+        role=hub_role,
+        parts=parts,
+        name=fields.optional(message, "name", fields.text, path),
+        extra=fields.without(message, _MESSAGE_WORDS),
+    )
+
+
+def _tool_result(message: JsonObject, path: str) -> ToolResult:
+    parts = _content(message, path)
+    plain = tuple(part for part in parts if isinstance(part, Text | Media))
+    if len(plain) != len(parts):
+        raise fields.wrong(f"{path}.content", "a tool's result holds text and media only")
+    return ToolResult(
+        call_id=fields.required(message, "tool_call_id", fields.text, path),
+        parts=plain,
+        cache_ttl=fields.cache_ttl(message),
+    )
+
+
+def _content(message: JsonObject, path: str) -> tuple[Part, ...]:
+    content = message.get("content")
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(text=content),) if content else ()
+    if not isinstance(content, list):
+        raise fields.wrong(f"{path}.content", "must be a string or an array of parts")
+    return tuple(_part(part, where) for part, where in fields.objects(message, "content", path))
+
+
+def _part(part: JsonObject, path: str) -> Part:
+    kind = fields.required(part, "type", fields.text, path)
+    ttl = fields.cache_ttl(part)
+    match kind:
+        case "text":
+            return Text(text=fields.required(part, "text", fields.text, path), cache_ttl=ttl)
+        case "image_url":
+            image = fields.required(part, "image_url", fields.obj, path)
+            where = f"{path}.image_url"
+            url = fields.required(image, "url", fields.text, where)
+            detail = fields.optional(image, "detail", fields.text, where)
+            return media_from_url("image", url, detail=detail, cache_ttl=ttl)
+        case "video_url":
+            video = fields.required(part, "video_url", fields.obj, path)
+            url = fields.required(video, "url", fields.text, f"{path}.video_url")
+            return media_from_url("video", url, cache_ttl=ttl)
+        case "input_audio":
+            audio = fields.required(part, "input_audio", fields.obj, path)
+            form = fields.optional(audio, "format", fields.text, f"{path}.input_audio")
+            return Media(
+                kind="audio",
+                media_type=f"audio/{form or 'wav'}",
+                base64=fields.required(audio, "data", fields.text, f"{path}.input_audio"),
+                cache_ttl=ttl,
+            )
+        case "file" if isinstance(cast("Any", part.get("file") or {}).get("file_data"), str):
+            file: JsonObject = part["file"]
+            return media_from_url(
+                "file", file["file_data"], name=file.get("filename"), cache_ttl=ttl
+            )
+        case _:
+            return Unknown(wire="openai_chat", body=part)
+
+
+def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
+    details = fields.objects(message, "reasoning_details", path)
+    if details:
+        return tuple(
+            Reasoning(
+                text=detail.get("text") or detail.get("summary") or "",
+                signature=fields.optional(detail, "signature", fields.text, where),
+                encrypted=fields.optional(detail, "data", fields.text, where),
+                detail=fields.without(detail, ("text", "summary", "signature", "data")),
+            )
+            for detail, where in details
+        )
+    text = fields.optional(message, "reasoning", fields.text, path)
+    text = text or fields.optional(message, "reasoning_content", fields.text, path)
+    return (Reasoning(text=text),) if text else ()
+
+
+def _calls(message: JsonObject, path: str) -> tuple[Part, ...]:
+    return tuple(_call(call, where) for call, where in fields.objects(message, "tool_calls", path))
+
+
+def _call(call: JsonObject, path: str) -> Part:
+    if call.get("type", "function") != "function":
+        return Unknown(wire="openai_chat", body=call)
+    function = fields.required(call, "function", fields.obj, path)
+    return ToolCall(
+        id=fields.required(call, "id", fields.text, path),
+        name=fields.required(function, "name", fields.text, f"{path}.function"),
+        arguments=fields.optional(function, "arguments", fields.text, f"{path}.function") or "",
+    )
+
+
+def _tool(tool: JsonObject, path: str) -> Tool:
+    kind = fields.required(tool, "type", fields.text, path)
+    if kind != "function":
+        return Tool(name=kind, native=tool)
+    function = fields.required(tool, "function", fields.obj, path)
+    where = f"{path}.function"
+    return Tool(
+        name=fields.required(function, "name", fields.name, where),
+        description=fields.optional(function, "description", fields.text, where) or "",
+        schema=fields.optional(function, "parameters", fields.obj, where) or {},
+        strict=fields.optional(function, "strict", fields.flag, where),
+        cache_ttl=fields.cache_ttl(tool),
+    )
+
+
+def _tool_choice(body: JsonObject) -> ToolChoice | None:
+    choice = body.get("tool_choice")
+    match choice:
+        case None:
+            return None
+        case "auto" | "none" | "required":
+            return ToolChoice(mode=choice)
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice(mode="tool", name=name)
+        case {"type": str()}:
+            return None  # a server tool, or `allowed_tools`: kept in `extra`
+        case _:
+            raise fields.wrong("tool_choice", "must be auto, none, required or name a function")
+
+
+def _response_format(body: JsonObject) -> ResponseFormat | None:
+    wanted = fields.optional(body, "response_format", fields.obj)
+    if wanted is None:
+        return None
+    if wanted.get("type") == "json_object":
+        return ResponseFormat(kind="json_object")
+    if wanted.get("type") != "json_schema":
+        return None
+    path = "response_format.json_schema"
+    schema = fields.required(wanted, "json_schema", fields.obj, "response_format")
+    return ResponseFormat(
+        kind="json_schema",
+        schema=fields.optional(schema, "schema", fields.obj, path) or {},
+        name=fields.optional(schema, "name", fields.text, path) or "reply",
+        strict=fields.optional(schema, "strict", fields.flag, path),
+    )
+
+
+def _reasoning_options(body: JsonObject) -> ReasoningOptions | None:
+    wanted = fields.optional(body, "reasoning", fields.obj) or {}
+    effort = fields.optional(wanted, "effort", fields.text, "reasoning")
+    effort = effort or fields.optional(body, "reasoning_effort", fields.text)
+    if not wanted and effort is None:
+        return None
+    return ReasoningOptions(
+        effort=effort,
+        max_tokens=fields.optional(wanted, "max_tokens", fields.integer, "reasoning"),
+        enabled=fields.optional(wanted, "enabled", fields.flag, "reasoning"),
+        exclude=fields.optional(wanted, "exclude", fields.flag, "reasoning"),
+    )
+
+
+def _stop(body: JsonObject) -> tuple[str, ...]:
+    stop = body.get("stop")
+    if stop is None:
+        return ()
+    if isinstance(stop, str):
+        return (stop,)
+    return tuple(
+        fields.text(one, f"stop.{index}") for index, one in enumerate(fields.array(stop, "stop"))
+    )

@@ -1,0 +1,220 @@
+"""Events into replies of chat completions, streamed or whole; and errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devflow_core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Event,
+    Finished,
+    JsonObject,
+    Opaque,
+    Reasoning,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.errors import DevFlowError
+from devflow_core.ids import new_id
+from devflow_core.wire import fields, sse
+from devflow_core.wire.body import dump
+from devflow_core.wire.metering import openai_chat_usage
+from devflow_core.wire.passing import Passing
+from devflow_core.wire.thinking import detail_of
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class ChatEncoder:
+    """Writes one streamed reply.
+
+    Args:
+        request: what was asked; decides whether the usage stands alone in its chunk.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
+        self._passing = Passing("openai_chat")
+        self._head: dict[str, Any] = {
+            "id": "",
+            "object": "chat.completion.chunk",
+            "created": int(clock()),
+            "model": request.model,
+        }
+        self._usage_alone = _wants_usage_alone(request)
+
+    def annotate(self, annotations: JsonObject) -> None:
+        """See `EventEncoder.annotate`."""
+        self._passing.annotations = annotations
+
+    def encode(self, event: Event) -> bytes:
+        """See `EventEncoder.encode`."""
+        if (passed := self._passing.take(event)) is not None:
+            return passed or (_DONE if isinstance(event, Finished) and event.frame is None else b"")
+        match event:
+            case TextDelta():
+                return self._delta({"content": event.text})
+            case ReasoningDelta():
+                return self._delta(_reasoning_delta(event))
+            case ToolCallDelta():
+                return self._delta({"content": None, "tool_calls": [_call_delta(event)]})
+            case Started():
+                return self._start(event)
+            case Finished():
+                return self._finish(event)
+            case Opaque():
+                return b""
+
+    def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
+        """See `EventEncoder.encode_error`."""
+        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+        return sse.encode(
+            dump({**self._ids(), **error_body(error, request_id), "choices": [choice]})
+        )
+
+    def _start(self, event: Started) -> bytes:
+        self._head["id"] = event.generation_id or new_id("chatcmpl")
+        if event.model is not None:
+            self._head["model"] = event.model
+        if event.provider is not None:
+            self._head["provider"] = event.provider
+        return self._delta({"role": "assistant", "content": ""})
+
+    def _delta(self, delta: JsonObject) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        return sse.encode(dump({**self._ids(), "choices": [choice]}))
+
+    def _finish(self, event: Finished) -> bytes:
+        choice: dict[str, Any] = {
+            "index": 0,
+            "delta": {},
+            "finish_reason": event.finish_reason,
+            "native_finish_reason": event.native_finish_reason,
+        }
+        body = {**self._ids(), "choices": [choice]}
+        last: dict[str, Any] = {**body, "choices": [] if self._usage_alone else [choice]}
+        if event.usage is not None:
+            last["usage"] = openai_chat_usage(event.usage, event.cost)
+        if self._passing.annotations:
+            last["devflow"] = self._passing.annotations
+        has_last = event.usage is not None or bool(self._passing.annotations)
+        return sse.encode(dump(body)) + (sse.encode(dump(last)) if has_last else b"") + _DONE
+
+    def _ids(self) -> dict[str, Any]:
+        if not self._head["id"]:
+            self._head["id"] = new_id("chatcmpl")
+        return self._head
+
+
+def encode_response(
+    response: ChatResponse,
+    request: ChatRequest,
+    annotations: JsonObject | None = None,
+    clock: Callable[[], float] = time.time,
+) -> bytes:
+    """See `Translator.encode_response`."""
+    calls = [
+        {
+            "index": index,
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for index, call in enumerate(response.tool_calls)
+    ]
+    thinking = [part for part in response.parts if isinstance(part, Reasoning)]
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": response.text or (None if calls else ""),
+        "refusal": None,
+        "reasoning": "".join(part.text for part in thinking) or None,
+    }
+    if calls:
+        message["tool_calls"] = calls
+    details = [detail_of(part) for part in thinking if part.detail or part.signature]
+    if details:
+        message["reasoning_details"] = details
+    body: dict[str, Any] = {
+        "id": response.generation_id or new_id("chatcmpl"),
+        "object": "chat.completion",
+        "created": int(clock()),
+        "model": response.model or request.model,
+        **fields.present(provider=response.provider),
+        "system_fingerprint": None,
+        "choices": [
+            {
+                "index": 0,
+                "logprobs": None,
+                "finish_reason": response.finish_reason,
+                "native_finish_reason": response.native_finish_reason,
+                "message": message,
+            }
+        ],
+    }
+    if response.usage is not None:
+        body["usage"] = openai_chat_usage(response.usage, response.cost)
+    if annotations:
+        body["devflow"] = annotations
+    return dump(body)
+
+
+def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
+    """The envelope of OpenAI's errors, with the stable code and the provider's own words."""
+    status = error.status_hint
+    kind = "server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
+    metadata = fields.present(
+        provider_name=getattr(error, "provider", None),
+        error_type=getattr(error, "error_type", None),
+        generation_id=getattr(error, "generation_id", None),
+        raw=getattr(error, "detail", None),
+        retry_after_s=error.retry_after_s,
+        request_id=request_id,
+    )
+    return {
+        "error": {
+            "message": error.message,
+            "type": kind,
+            "param": None,
+            "code": error.code,
+            "metadata": metadata,
+        }
+    }
+
+
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+def _reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
+    reasoning = Reasoning(
+        text=event.text,
+        signature=event.signature,
+        encrypted=event.encrypted,
+        detail=event.detail,
+    )
+    detail = {**detail_of(reasoning), "index": event.index}
+    return {"content": None, **({"reasoning": event.text} if event.text else {}),
+            "reasoning_details": [detail]}  # fmt: skip
+
+
+def _call_delta(event: ToolCallDelta) -> dict[str, Any]:
+    function = fields.present(name=event.name, arguments=event.arguments)
+    if event.id is None:
+        return {"index": event.index, "function": function}
+    return {"index": event.index, "id": event.id, "type": "function", "function": function}
+
+
+def _wants_usage_alone(request: ChatRequest) -> bool:
+    """Whether OpenAI's own form of the usage chunk was asked for, with no choice in it."""
+    options = request.extra.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage"))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]

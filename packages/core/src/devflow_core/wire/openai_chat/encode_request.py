@@ -1,0 +1,266 @@
+"""A request in the hub's words into a body of chat completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import (
+    ChatRequest,
+    JsonObject,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    ReasoningOptions,
+    ResponseFormat,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Unknown,
+)
+from devflow_core.wire import fields
+from devflow_core.wire.body import dump
+from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
+from devflow_core.wire.data_url import url_of
+from devflow_core.wire.protocol import EncodedRequest
+from devflow_core.wire.thinking import OMITTED_NOTE, detail_of, for_model, is_foreign
+
+_AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav"}
+
+
+def encode_request(
+    request: ChatRequest, model: str, overrides: JsonObject | None = None
+) -> EncodedRequest:
+    """See `Translator.encode_request`."""
+    omitted = Omitted()
+    body = untouched_body(request, "openai_chat")
+    if body is not None:
+        messages = _own_messages(body, model, omitted)
+        body = {**body, "messages": messages}
+    else:
+        body = _translated(request, model, omitted)
+    body = {**body, "model": model, "stream": True, **(overrides or {})}
+    return EncodedRequest(dump(body), omitted.notes())
+
+
+def _own_messages(body: JsonObject, model: str, omitted: Omitted) -> list[Any]:
+    """The messages as they came; thinking that another vendor has signed is left out."""
+    return [_without_foreign(message, model, omitted) for message in body["messages"]]
+
+
+def _without_foreign(message: JsonObject, model: str, omitted: Omitted) -> JsonObject:
+    details = message.get("reasoning_details")
+    if not details:
+        return message
+    kept = [
+        detail
+        for detail in details
+        if _is_harmless(detail) or not is_foreign(Reasoning(detail=detail), model)
+    ]
+    if len(kept) == len(details):
+        return message
+    omitted.add(OMITTED_NOTE)
+    return {
+        **fields.without(message, ("reasoning_details",)),
+        **({"reasoning_details": kept} if kept else {}),
+    }
+
+
+def _is_harmless(detail: JsonObject) -> bool:
+    """Neither signed nor encrypted: any model may read it."""
+    return not detail.get("signature") and not detail.get("data")
+
+
+def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:
+    messages, has_foreign = for_model(request.messages, model)
+    if has_foreign:
+        omitted.add(OMITTED_NOTE)
+    encoder = _Messages(model, omitted)
+    for message in messages:
+        encoder.add(message)
+    tools = [tool for tool in (_tool(one, omitted) for one in request.tools) if tool is not None]
+    return fields.present(
+        **carry_extra(request, "openai_chat", omitted),
+        messages=encoder.found,
+        tools=tools or None,
+        tool_choice=_tool_choice(request.tool_choice) if tools else None,
+        parallel_tool_calls=request.parallel_tool_calls if tools else None,
+        max_tokens=request.max_output_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=request.seed,
+        stop=list(request.stop) or None,
+        response_format=_response_format(request.response_format),
+        reasoning=_reasoning_options(request.reasoning),
+    )
+
+
+class _Messages:
+    """One hub message becomes one wire message, or several where it holds results of tools."""
+
+    def __init__(self, model: str, omitted: Omitted) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._model = model
+        self._omitted = omitted
+
+    def add(self, message: Message) -> None:
+        if message.role == "assistant":
+            self._add_assistant(message)
+            return
+        shown: list[Part] = []
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                shown.extend(self._add_result(part))
+            else:
+                shown.append(part)
+        content = self._content(shown)
+        if content or not message.parts:
+            self._append(message, {"role": message.role, "content": content or ""})
+
+    def _add_assistant(self, message: Message) -> None:
+        calls = [part for part in message.parts if isinstance(part, ToolCall)]
+        thinking = [part for part in message.parts if isinstance(part, Reasoning)]
+        rest = [part for part in message.parts if not isinstance(part, ToolCall | Reasoning)]
+        body: dict[str, Any] = {"role": "assistant", "content": self._content(rest) or None}
+        if calls:
+            body["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments or "{}"},
+                }
+                for call in calls
+            ]
+        elif body["content"] is None:
+            body["content"] = ""
+        body.update(_thinking(thinking))
+        self._append(message, body)
+
+    def _append(self, message: Message, body: dict[str, Any]) -> None:
+        if message.name is not None:
+            body["name"] = message.name
+        for key, value in message.extra.items():
+            if key in {"refusal", "annotations", "audio", "cache_control"}:
+                body[key] = value
+            else:
+                self._omitted.add(f"{key} of a message")
+        self.found.append(body)
+
+    def _add_result(self, result: ToolResult) -> list[Part]:
+        """The text as a tool's message; its media are shown in a message of the user after it."""
+        media: list[Part] = [part for part in result.parts if isinstance(part, Media)]
+        texts = [part for part in result.parts if isinstance(part, Text)]
+        if result.cache_ttl is not None and texts:
+            texts[-1] = Text(text=texts[-1].text, cache_ttl=result.cache_ttl)
+        content = self._content(texts)
+        if media and not content:
+            content = "The result is shown in the next message."
+        self.found.append(
+            {"role": "tool", "tool_call_id": result.call_id, "content": content or ""}
+        )
+        if result.is_error:
+            self._omitted.add("is_error of a tool's result")
+        return media
+
+    def _content(self, parts: list[Any]) -> str | list[dict[str, Any]]:
+        """A string where there is only one plain text, else an array of parts."""
+        match parts:
+            case []:
+                return ""
+            case [Text(text=text, cache_ttl=None)]:
+                return text
+            case _:
+                found = [self._part(part) for part in parts]
+                return [part for part in found if part is not None]
+
+    def _part(self, part: Part) -> dict[str, Any] | None:
+        match part:
+            case Text():
+                return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
+            case Media():
+                return _media(part)
+            case Unknown(wire="openai_chat"):
+                return dict(part.body)
+            case _:
+                raise fields.wrong("messages", f"{_name(part)} cannot be sent to this provider")
+
+
+def _name(part: Part) -> str:
+    if isinstance(part, Unknown):
+        return f"a part of type {part.body.get('type')!r}"
+    return f"a {type(part).__name__} in this place"
+
+
+def _media(media: Media) -> dict[str, Any]:
+    marker = fields.cache_control(media.cache_ttl)
+    url = url_of(media)
+    match media.kind:
+        case "image":
+            image = fields.present(url=url, detail=media.detail)
+            return {"type": "image_url", "image_url": image, **marker}
+        case "video":
+            return {"type": "video_url", "video_url": {"url": url}, **marker}
+        case "file":
+            file = {"filename": media.name or "file", "file_data": url}
+            return {"type": "file", "file": file, **marker}
+        case "audio":
+            if media.base64 is None:
+                raise fields.wrong("messages", "sound has to be sent as base64, not as a URL")
+            subtype = (media.media_type or "audio/wav").partition("/")[2]
+            audio = {"data": media.base64, "format": _AUDIO_FORMATS.get(subtype, subtype)}
+            return {"type": "input_audio", "input_audio": audio, **marker}
+
+
+def _thinking(thinking: list[Reasoning]) -> dict[str, Any]:
+    if not thinking:
+        return {}
+    plain = "".join(one.text for one in thinking if one.signature is None and not one.encrypted)
+    details = [detail_of(one) for one in thinking if one.signature or one.encrypted or one.detail]
+    if details:
+        return {"reasoning_details": details}
+    return {"reasoning": plain} if plain else {}
+
+
+def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
+    if tool.native is not None:
+        if "function" in tool.native or tool.name.startswith("openrouter:"):
+            return dict(tool.native)
+        omitted.add(f"the provider's own tool {tool.name}")
+        return None
+    function = fields.present(
+        name=tool.name,
+        description=tool.description or None,
+        parameters=tool.schema or {"type": "object", "properties": {}},
+        strict=tool.strict,
+    )
+    return {"type": "function", "function": function, **fields.cache_control(tool.cache_ttl)}
+
+
+def _tool_choice(choice: ToolChoice | None) -> object:
+    if choice is None or choice.mode != "tool":
+        return choice and choice.mode
+    return {"type": "function", "function": {"name": choice.name}}
+
+
+def _response_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if wanted.kind == "json_object":
+        return {"type": "json_object"}
+    schema = fields.present(name=wanted.name, schema=wanted.schema, strict=wanted.strict)
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    options = fields.present(
+        # the provider takes one of the two; a budget is the more exact wish
+        effort=wanted.effort if wanted.max_tokens is None else None,
+        max_tokens=wanted.max_tokens,
+        enabled=wanted.enabled,
+        exclude=wanted.exclude,
+    )
+    return options or None

@@ -1,0 +1,37 @@
+"""Frames of the reader's own dialect, passed on as they are."""
+
+from __future__ import annotations
+
+from devflow_core.chat import Event, JsonObject, Opaque, WireName
+from devflow_core.wire.body import dump
+
+
+class Passing:
+    """Decides at the first event whether a stream passes through, and does it.
+
+    Args:
+        wire: the reader's wire.
+    """
+
+    def __init__(self, wire: WireName) -> None:
+        self._wire: WireName = wire
+        self._is_passing: bool | None = None
+        self.annotations: JsonObject | None = None
+
+    def take(self, event: Event) -> bytes | None:
+        """The frame to send, empty for an event without one; None when it must be translated."""
+        if self._is_passing is None:
+            self._is_passing = event.frame is not None and event.frame.wire == self._wire
+        if not self._is_passing:
+            return None
+        if event.frame is None:
+            return b""
+        if self.annotations and isinstance(event, Opaque) and event.kind == "usage":
+            return _annotated(event.frame.data, self.annotations)
+        return event.frame.data
+
+
+def _annotated(frame: bytes, annotations: JsonObject) -> bytes:
+    """The frame with one more field; every byte that was there stays as it was."""
+    head, brace, tail = frame.rpartition(b"}")
+    return head + b',"devflow":' + dump(annotations) + brace + tail

@@ -1,0 +1,139 @@
+"""Server-sent events on bytes: read in any cut, exactly; written in one form.
+
+Libraries split lines on U+2028, lose the first event to a BOM and buffer without a bound; so this
+is our own reader, after the WHATWG's definition (html.spec.whatwg.org, section 9.2.6).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from devflow_core.errors import ReplyTooLarge
+
+MAX_EVENT_BYTES = 1 << 20
+"""An event of more bytes than this is no event of a language model."""
+
+_BOM = b"\xef\xbb\xbf"
+# atomic, so that CR LF is never taken for two line ends
+_EVENT_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class SseFrame(NamedTuple):
+    """One event, or comments between events."""
+
+    event: str | None
+    """The `event:` field; None when there is none."""
+    data: bytes | None
+    """The `data:` lines joined by LF; None for comments and blank lines: no sign of progress."""
+    raw: bytes
+    """The bytes as they came, with the closing blank line."""
+    is_cut: bool = False
+    """The stream ended before the blank line; `data` may be a part of what was meant."""
+
+
+def encode(data: bytes, event: str | None = None) -> bytes:
+    """One event as bytes; `data` must not contain line ends (JSON in one line does not)."""
+    if event is None:
+        return b"data: %b\n\n" % data
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+
+
+class SseReader:
+    """Bytes in, frames out; how the bytes are cut makes no difference to events and data.
+
+    The `raw` of all frames, joined, is what was fed. Only where a CR LF is cut in two right after
+    an event does its LF move to the `raw` of the next frame.
+
+    Args:
+        max_event_bytes: inclusive cap on the bytes of one event.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._rest = bytearray()
+        self._scanned = 0
+        self._has_cr = False
+        self._is_first = True
+
+    def feed(self, chunk: bytes) -> list[SseFrame]:
+        """The frames that these bytes complete.
+
+        Raises:
+            ReplyTooLarge: an event is over the cap.
+        """
+        rest = self._rest
+        self._has_cr = self._has_cr or b"\r" in chunk
+        if rest:
+            rest += chunk
+            buffer: bytes | bytearray = rest
+            scan_from = self._scanned
+        else:
+            buffer = chunk
+            scan_from = 0
+        frames: list[SseFrame] = []
+        start = self._take(buffer, scan_from, frames)
+        if buffer is rest:
+            del rest[:start]
+        elif start < len(chunk):
+            rest += chunk[start:]
+        # an end is four bytes at most: what lies further back need not be searched again
+        self._scanned = max(0, len(rest) - 3)
+        if len(rest) > self._max_event_bytes:
+            raise self._too_large()
+        return frames
+
+    def close(self) -> list[SseFrame]:
+        """The event that the end of the stream has left without its blank line, if any."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        if not rest:
+            return []
+        frame = self._parse(rest, rest + b"\n\n")
+        return [frame._replace(is_cut=True)] if frame.data is not None else []
+
+    def _take(self, buffer: bytes | bytearray, scan_from: int, frames: list[SseFrame]) -> int:
+        """Append the frames that are whole; where the rest begins."""
+        start = 0
+        if self._has_cr:
+            while (end := _EVENT_END.search(buffer, scan_from)) is not None:
+                raw = bytes(buffer[start : end.end()])
+                frames.append(self._parse(raw[: end.start() - start], raw))
+                start = scan_from = end.end()
+            return start
+        while (at := buffer.find(b"\n\n", scan_from)) >= 0:
+            raw = bytes(buffer[start : at + 2])
+            # nearly every event is one data line
+            if raw.startswith(b"data: ") and raw.find(b"\n", 6) == len(raw) - 2:
+                if len(raw) > self._max_event_bytes:
+                    raise self._too_large()
+                self._is_first = False
+                frames.append(SseFrame(None, raw[6:-2], raw))
+            else:
+                frames.append(self._parse(raw[:-2], raw))
+            start = scan_from = at + 2
+        return start
+
+    def _parse(self, block: bytes, raw: bytes) -> SseFrame:
+        if len(block) > self._max_event_bytes:
+            raise self._too_large()
+        if self._is_first:
+            self._is_first = False
+            block = block.removeprefix(_BOM)
+        event: str | None = None
+        data: list[bytes] = []
+        for line in _LINE_END.split(block):
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data":
+                data.append(value)
+            elif name == b"event":
+                event = value.decode(errors="replace")
+        return SseFrame(event, b"\n".join(data) if data else None, raw)
+
+    def _too_large(self) -> ReplyTooLarge:
+        return ReplyTooLarge(
+            f"The provider sent an event of more than {self._max_event_bytes} bytes;"
+            " the reply was dropped. Ask again, or ask another model."
+        )

@@ -1,0 +1,129 @@
+"""Whose thinking it is: signed thinking goes back to its own vendor, and to nobody else.
+
+A reader of another dialect carries foreign thinking through its own fields, sealed: we wrap what
+the vendor needs into the signature (`encrypted_content`), and unwrap it when it comes back.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import orjson
+
+from devflow_core.parts import JsonObject, Message, Reasoning
+
+ANTHROPIC_FORMAT = "anthropic-claude-v1"
+RESPONSES_FORMAT = "openai-responses-v1"
+OMITTED_NOTE = "thinking of another vendor's model"
+
+_SEAL = "devflow1."
+_MODEL = "devflow_model"
+# the words of `reasoning_details[].format` that name a vendor (OpenRouter's description, 2026-08)
+_VENDORS = (
+    ("anthropic", "anthropic"),
+    ("google", "google"),
+    ("gemini", "google"),
+    ("openai", "openai"),
+    ("xai", "x-ai"),
+)
+_BARE_MODELS = (("claude", "anthropic"), ("gpt-", "openai"), ("gemini", "google"))
+
+
+def vendor_of_model(model: str) -> str | None:
+    """The vendor in a model's name; None for routers and names without one."""
+    author, slash, _ = model.removeprefix("~").partition("/")
+    if slash:
+        return None if author == "openrouter" else author
+    return next((vendor for start, vendor in _BARE_MODELS if model.startswith(start)), None)
+
+
+def vendor_of(reasoning: Reasoning) -> str | None:
+    """Whose thinking this is, as far as it says."""
+    detail = reasoning.detail or {}
+    if isinstance(model := detail.get(_MODEL), str):
+        return vendor_of_model(model)
+    form = str(detail.get("format") or "")
+    return next((vendor for word, vendor in _VENDORS if word in form), None)
+
+
+def is_foreign(reasoning: Reasoning, model: str) -> bool:
+    """Whether this thinking is known to be of another vendor than the model."""
+    vendor = vendor_of(reasoning)
+    return vendor is not None and vendor != vendor_of_model(model)
+
+
+def seal(reasoning: Reasoning, model: str | None) -> str:
+    """What must come back unchanged, as one opaque word; the thinking's text is not in it."""
+    detail = dict(reasoning.detail or {})
+    if model is not None and vendor_of(reasoning) is None:
+        detail[_MODEL] = model
+    sealed = {"d": detail, "s": reasoning.signature, "e": reasoning.encrypted}
+    return _SEAL + base64.urlsafe_b64encode(orjson.dumps(sealed)).decode()
+
+
+def unseal(text: str, word: str) -> Reasoning | None:
+    """The thinking that was sealed in `word`, with its visible text; None for a foreign word."""
+    if not word.startswith(_SEAL):
+        return None
+    try:
+        raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL) :]))
+    except (binascii.Error, ValueError):
+        return None
+    if not isinstance(raw, dict):
+        return None
+    sealed = cast("dict[str, Any]", raw)
+    return Reasoning(
+        text=text,
+        signature=sealed.get("s"),
+        encrypted=sealed.get("e"),
+        detail=sealed.get("d") or None,
+    )
+
+
+def detail_of(reasoning: Reasoning) -> dict[str, Any]:
+    """The block as an entry of `reasoning_details`."""
+    detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL}
+    kind = detail.setdefault(
+        "type", "reasoning.encrypted" if reasoning.encrypted else "reasoning.text"
+    )
+    if reasoning.encrypted is not None:
+        detail["data"] = reasoning.encrypted
+    if reasoning.text:
+        detail["summary" if kind == "reasoning.summary" else "text"] = reasoning.text
+    if reasoning.signature is not None:
+        detail["signature"] = reasoning.signature
+    return detail
+
+
+def for_model(messages: Sequence[Message], model: str) -> tuple[tuple[Message, ...], bool]:
+    """The messages without thinking that this model must not see, and whether there was any.
+
+    Messages that held nothing else disappear.
+    """
+    kept: list[Message] = []
+    is_changed = False
+    for message in messages:
+        parts = tuple(
+            part
+            for part in message.parts
+            if not isinstance(part, Reasoning) or not is_foreign(part, model)
+        )
+        if len(parts) == len(message.parts):
+            kept.append(message)
+            continue
+        is_changed = True
+        if parts:
+            kept.append(replace(message, parts=parts))
+    return tuple(kept), is_changed
+
+
+def is_sealed(value: JsonObject) -> bool:
+    """Whether a wire's block of thinking carries a word of ours."""
+    return any(
+        isinstance(word, str) and word.startswith(_SEAL)
+        for word in (value.get("signature"), value.get("encrypted_content"))
+    )

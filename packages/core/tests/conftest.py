@@ -1,0 +1,40 @@
+"""Recorded exchanges, and what every wire's tests do with a stream."""
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devflow_core.chat import Event
+from devflow_core.wire import EventDecoder, SseReader
+
+SAMPLES = Path(__file__).parent / "samples"
+
+Decode = Callable[..., list[Event]]
+
+
+@pytest.fixture(scope="session")
+def recordings() -> list[dict[str, Any]]:
+    """Exchanges with OpenRouter: `source`, `path`, `status`, `request`, `body`."""
+    lines = (SAMPLES / "openrouter.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def decode_stream() -> Decode:
+    """All events of a streamed reply, cut at the given places."""
+
+    def decode(decoder: EventDecoder, stream: bytes, cuts: Sequence[int] = ()) -> list[Event]:
+        reader = SseReader()
+        edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+        events: list[Event] = []
+        for start, end in pairwise(edges):
+            for frame in reader.feed(stream[start:end]):
+                events.extend(decoder.feed(frame))
+        for frame in reader.close():
+            events.extend(decoder.feed(frame))
+        return [*events, *decoder.close()]
+
+    return decode
