@@ -1,0 +1,104 @@
+"""`devflow budget`: limits per scope and window."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import FAILED, Run, command
+
+if TYPE_CHECKING:
+    from devflow_store import BudgetState
+
+budget = typer.Typer(help="Limits that cannot be overrun.", no_args_is_help=True)
+app.add_typer(budget, name="budget")
+
+
+@command(budget, "list")
+async def list_budgets(run: Run) -> None:
+    """Show every budget with what is spent, reserved and left."""
+    from devflow_server import wiring
+
+    async with wiring.store(run.settings()) as store:
+        states = await store.budgets.list()
+    if run.as_json:
+        run.emit({"budgets": [_document(state) for state in states]})
+        return
+    if not states:
+        run.say("No budget is set. `devflow budget set --limit 50` sets a monthly one.")
+        return
+    from devflow_cli.render import budgets
+
+    budgets(run, [_document(state) for state in states])
+
+
+@command(budget, "set")
+async def set_budget(
+    run: Run,
+    limit: Annotated[str, typer.Option(help="In USD.")],
+    scope: Annotated[
+        str, typer.Option(help="global, key, session, project, model or task.")
+    ] = "global",
+    value: Annotated[
+        str | None,
+        typer.Option(help="Which one; '*' gives each of them a budget of its own."),
+    ] = None,
+    window: Annotated[
+        str, typer.Option(help="request, hour, day, week, month or lifetime.")
+    ] = "month",
+    time_zone: Annotated[str | None, typer.Option(help="Where windows begin.")] = None,
+) -> None:
+    """Set a limit: a call whose worst case does not fit is refused before it is made."""
+    from devflow_server import wiring
+    from devflow_store import Budget
+
+    settings = run.settings()
+    try:
+        limit_usd = Decimal(limit)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit") from None
+    wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
+    async with wiring.store(settings) as store:
+        kept = await store.budgets.set(
+            Budget(**wanted, limit_usd=limit_usd, timezone=time_zone or settings.budget_time_zone)
+        )
+    if run.as_json:
+        run.emit({"id": kept.id})
+    else:
+        run.say(f"Budget {kept.id}: {limit_usd} USD a {window} for {scope} {value or ''}".rstrip())
+
+
+@command(budget, "remove")
+async def remove_budget(
+    run: Run, budget_id: Annotated[str, typer.Argument(help="As `budget list` shows it.")]
+) -> int | None:
+    """Remove a budget."""
+    from devflow_server import wiring
+
+    async with wiring.store(run.settings()) as store:
+        is_removed = await store.budgets.remove(budget_id)
+    if run.as_json:
+        run.emit({"removed": is_removed})
+    else:
+        run.say("Removed." if is_removed else f"There is no budget {budget_id}.")
+    return None if is_removed else FAILED
+
+
+def _document(state: BudgetState) -> dict[str, Any]:
+    limit = state.budget
+    return {
+        "id": limit.id,
+        "scope": limit.scope,
+        "value": limit.value,
+        "window": limit.window,
+        "time_zone": limit.timezone,
+        "limit_usd": limit.limit_usd,
+        "spent_usd": state.spent_usd,
+        "reserved_usd": state.reserved_usd,
+        "left_usd": limit.limit_usd - state.spent_usd - state.reserved_usd,
+        "window_start": state.window_start,
+        "window_end": state.window_end,
+    }

@@ -1,0 +1,81 @@
+"""`devflow doctor`: checks of the set-up, or of any gateway's contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import DONE, FAILED, Run, command
+
+if TYPE_CHECKING:
+    from devflow_core.settings import Settings
+
+
+@command(app)
+async def doctor(
+    run: Run,
+    url: Annotated[str | None, typer.Option(help="A gateway to check instead.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="DEVFLOW_CLIENT_KEY", help="A client key of it.")
+    ] = None,
+    claude_code: Annotated[
+        bool, typer.Option("--claude-code", help="Check every clause that Claude Code relies on.")
+    ] = False,
+) -> int:
+    """Check this set-up; with --url, whether a gateway keeps what its clients rely on."""
+    if url is None:
+        findings = _setup(run.settings())
+    else:
+        from devflow_server import doctor as contract
+
+        found = await contract.check(url, key=key, claude_code=claude_code)
+        findings = [
+            {"name": one.name, "ok": one.ok, "detail": one.detail, "clause": one.clause}
+            for one in found
+        ]
+    if run.as_json:
+        run.emit({"ok": all(one["ok"] for one in findings), "findings": findings})
+    else:
+        for one in findings:
+            run.say(f"{'ok  ' if one['ok'] else 'FAIL'}  {one['name']}: {one['detail']}")
+    return DONE if all(one["ok"] for one in findings) else FAILED
+
+
+def _setup(settings: Settings) -> list[dict[str, Any]]:
+    import shutil
+
+    from devflow_server import wiring
+
+    keys = len(settings.server_keys())
+    ledger = settings.data_dir / "ledger.db"
+    checked = wiring.store(settings).verify() if ledger.exists() else None
+    claude = shutil.which("claude")
+    return [
+        {
+            "name": "keys",
+            "ok": keys > 0,
+            "detail": f"{keys} OpenRouter key{'s' * (keys != 1)} set"
+            + ("" if keys else "; `devflow demo` needs none"),
+        },
+        {
+            "name": "ledger",
+            "ok": checked is None or checked.ok,
+            "detail": "not begun yet"
+            if checked is None
+            else f"{checked.entries} entries in {ledger}, "
+            + ("chain whole" if checked.ok else f"row {checked.first_bad}: {checked.reason}"),
+        },
+        {
+            "name": "sessions",
+            "ok": settings.claude_dir.is_dir(),
+            "detail": str(settings.claude_dir)
+            + ("" if settings.claude_dir.is_dir() else " is not there: no Claude Code sessions"),
+        },
+        {
+            "name": "claude",
+            "ok": True,
+            "detail": claude or "not on the PATH; only `devflow claude` needs it",
+        },
+    ]

@@ -1,0 +1,75 @@
+"""`devflow explain`: every candidate, its scores, and why others were left out; nobody is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.commands.ask import wishes
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_core.chat import ChatRequest
+
+
+@command(app)
+async def explain(
+    run: Run,
+    prompt: Annotated[
+        str | None, typer.Argument(help="A prompt, or the id of a ledger entry.")
+    ] = None,
+    request: Annotated[
+        Path | None, typer.Option(help="A JSON request, in any of the three dialects.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="As for `ask`.")] = "auto",
+    cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+) -> None:
+    """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
+    from devflow_cli.render import explanation
+    from devflow_core.chat import ChatRequest
+    from devflow_openrouter import route_document
+    from devflow_server import wiring
+
+    settings = run.settings()
+    if (prompt is None) == (request is None):
+        raise typer.BadParameter("give a prompt, an entry id, or --request FILE")
+    shown: dict[str, Any]
+    if prompt is not None and prompt.startswith("req_"):
+        shown = wiring.decision_of(settings, prompt)
+    else:
+        asked = _from_file(request) if request else ChatRequest.from_text(prompt or "", model=model)
+        criteria = wishes(cost_priority, performance_priority)
+        if criteria is not None:
+            asked = replace(asked, criteria=criteria)
+        async with wiring.open_gateway(settings) as gateway:
+            shown = route_document(gateway.explain(asked))
+    if run.as_json:
+        run.emit(shown)
+    else:
+        explanation(run, shown)
+
+
+def _from_file(path: Path) -> ChatRequest:
+    """A request body; its dialect is told by its shape.
+
+    Raises:
+        InvalidRequest: it cannot be read, or is no request.
+    """
+    from devflow_core import wire
+    from devflow_core.errors import InvalidRequest
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from None
+    body = wire.parse_body(content)
+    if "input" in body:
+        return wire.translator("openai_responses").decode_request(body, {})
+    is_anthropic = "system" in body or any("input_schema" in one for one in body.get("tools") or ())
+    name = "anthropic_messages" if is_anthropic else "openai_chat"
+    return wire.translator(name).decode_request(body, {})

@@ -1,0 +1,122 @@
+"""`devflow ledger`: integrity, agreement with OpenRouter's books, backup, open data."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import DONE, FAILED, Run, command
+
+ledger = typer.Typer(help="Check, reconcile, export and back up the ledger.", no_args_is_help=True)
+app.add_typer(ledger, name="ledger")
+
+
+@command(ledger)
+def verify(run: Run) -> int:
+    """Check the hash chain: every row is as it was written. Exit 1 names the first that is not."""
+    from devflow_server import wiring
+
+    found = wiring.store(run.settings()).verify()
+    if run.as_json:
+        run.emit(dataclasses.asdict(found))
+    elif found.ok:
+        run.say(f"The ledger is as it was written: {found.entries} entries, head {found.head}.")
+    else:
+        run.say(f"Row {found.first_bad} is not as it was written: {found.reason}")
+    return DONE if found.ok else FAILED
+
+
+@command(ledger)
+async def reconcile(
+    run: Run,
+    days: Annotated[int, typer.Option(help="How many days to close, today not counted.")] = 7,
+    patience_s: Annotated[
+        float, typer.Option(help="How long to wait for OpenRouter's own figures.")
+    ] = 30.0,
+) -> int:
+    """Look up what has no confirmed cost, and compare our days with OpenRouter's books."""
+    from devflow_server import wiring
+
+    settings = run.settings()
+    settings.require_keys()
+    async with wiring.open_gateway(settings) as gateway:
+        with run.progress.status("Asking OpenRouter …"):
+            result = await wiring.reconcile(gateway, days=days, patience_s=patience_s)
+    document = result.to_json()
+    if run.as_json:
+        run.emit(document)
+    else:
+        from devflow_cli.render import reconciliation
+
+        reconciliation(run, document)
+    return DONE
+
+
+@command(ledger)
+def export(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON lines.")] = False,
+    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
+) -> None:
+    """Write every entry as JSON lines or CSV; texts of prompts are never in it."""
+    from devflow_server import wiring
+
+    lines = wiring.store(run.settings()).export(
+        form="csv" if as_csv else "jsonl", session_id=session
+    )
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    with output.open("x", encoding="utf-8") as file:
+        file.writelines(lines)
+    run.remark(f"Written to {output}.")
+
+
+@command(ledger)
+async def backup(
+    run: Run, target: Annotated[Path, typer.Argument(help="The file to write.")]
+) -> None:
+    """Copy the ledger while it is in use, and check the copy."""
+    from devflow_server import wiring
+
+    async with wiring.store(run.settings()) as store:
+        await store.backup(target)
+    run.say(f"The ledger is copied to {target}, and the copy has been verified.")
+
+
+@command(ledger)
+def restore(
+    run: Run, source: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]
+) -> None:
+    """Put a backup in the ledger's place; the present file is kept beside it."""
+    from devflow_server import wiring
+
+    kept = wiring.restore(run.settings(), source)
+    run.say(f"Restored from {source}." + (f" The former file is {kept}." if kept else ""))
+
+
+@command(ledger)
+async def erase(
+    run: Run,
+    session: Annotated[str, typer.Option(help="The session whose rows lose their labels.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase what is kept of a session; the chain of amounts stays whole."""
+    from devflow_server import wiring
+
+    if not yes:
+        typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True)
+    async with wiring.store(run.settings()) as store:
+        count = await store.erase(session_id=session)
+    if run.as_json:
+        run.emit({"erased": count})
+    else:
+        run.say(f"{count} entries erased.")

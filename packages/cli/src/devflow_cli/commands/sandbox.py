@@ -1,0 +1,42 @@
+"""`devflow sandbox`: the OpenRouter stand-in alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+
+@command(app)
+async def sandbox(
+    run: Run,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free port.")] = 0,
+    faults: Annotated[
+        Path | None, typer.Option(help="A script of faults.", show_default=False)
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="A script of replies, turn by turn.", show_default=False)
+    ] = None,
+) -> None:
+    """Run a stand-in for OpenRouter on this machine until Ctrl-C.
+
+    It speaks the same wire, charges the same prices in a book of its own (GET /sandbox/bill) and
+    fails on order (PUT /sandbox/faults). It costs nothing and knows nothing.
+    """
+    import devflow_sandbox
+
+    def announce(base_url: str, api_key: str) -> None:
+        if run.as_json:
+            run.emit({"base_url": base_url, "api_key": api_key})
+            return
+        run.say("The OpenRouter stand-in is ready. In another terminal:\n")
+        run.say(f"  export OPENROUTER_BASE_URL={base_url}")
+        run.say(f"  export OPENROUTER_API_KEY={api_key}\n")
+        run.say(f"Its bill: {base_url.removesuffix('/api/v1')}/sandbox/bill   (Ctrl-C ends it)")
+
+    await devflow_sandbox.serve(host, port, faults=faults, script=script, announce=announce)

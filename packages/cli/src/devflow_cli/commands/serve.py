@@ -1,0 +1,60 @@
+"""`devflow serve`: the HTTP gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_server import Announcement
+
+
+@command(app)
+def serve(
+    run: Run,
+    host: Annotated[str | None, typer.Option(help="[default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free port. [default: 8420]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share port and ledger.")
+    ] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of OpenRouter.")
+    ] = False,
+    no_key: Annotated[
+        bool,
+        typer.Option("--no-key", help="Ask for no client key; only for a single user on loopback."),
+    ] = False,
+) -> None:
+    """Serve chat completions, messages and responses to the clients people already use."""
+    import devflow_server
+
+    settings = run.settings(
+        host=host, port=port, workers=workers, require_key=False if no_key else None
+    )
+    if not sandbox:
+        settings.require_keys()
+
+    def announce(ready: Announcement) -> None:
+        if run.as_json:
+            run.emit({"url": ready.url, "first_key": ready.first_key})
+            return
+        run.say(f"DevFlow serves at {ready.url}   (Ctrl-C ends it)\n")
+        if ready.first_key:
+            run.say(f"Your first client key, shown only now: {ready.first_key}\n")
+        key = ready.first_key or "YOUR_CLIENT_KEY"
+        run.say("Claude Code   devflow claude")
+        run.say(f"OpenAI SDK    OPENAI_BASE_URL={ready.url}/v1 OPENAI_API_KEY={key}")
+        run.say(f"Anthropic SDK ANTHROPIC_BASE_URL={ready.url} ANTHROPIC_AUTH_TOKEN={key}")
+        run.say(f"Description   {ready.url}/docs")
+
+    if sandbox:
+        from devflow_cli.standin import running_standin
+
+        with running_standin() as standin:
+            devflow_server.serve(standin.settings(settings), announce=announce)
+        return
+    devflow_server.serve(settings, announce=announce)

@@ -1,0 +1,124 @@
+"""Tables for a person, from the same documents that `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from devflow_cli.run import clean
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from devflow_cli.run import Run
+
+Row = Mapping[str, Any]
+
+
+def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Print rows as a table.
+
+    Args:
+        run: where to print.
+        columns: heading by key of the row; a heading that begins with `>` is set right.
+        rows: values are written as text; what would steer the terminal is taken out.
+    """
+    from rich.text import Text
+
+    made = _headed(columns)
+    for row in rows:
+        made.add_row(*(Text(cell(row.get(key))) for key in columns))
+    run.console.print(made)
+
+
+def cell(value: object) -> str:
+    """A value as a cell: nothing for None, thousands apart, short floats."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        case _:
+            return clean(str(value)).replace("\n", " ")
+
+
+def _headed(columns: Mapping[str, str]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in columns.values():
+        is_right = heading.startswith(">")
+        made.add_column(heading.removeprefix(">"), justify="right" if is_right else "left")
+    return made
+
+
+def budgets(run: Run, documents: Sequence[Row]) -> None:
+    """The table of `budget list`."""
+    columns = {
+        "id": "Budget",
+        "scope": "Scope",
+        "value": "Of",
+        "window": "Window",
+        "limit_usd": ">Limit USD",
+        "spent_usd": ">Spent",
+        "reserved_usd": ">Reserved",
+        "left_usd": ">Left",
+        "window_end": "Begins anew",
+    }
+    table(run, columns, documents)
+
+
+def reconciliation(run: Run, document: Row) -> None:
+    """What `ledger reconcile` found, in sentences and two lists."""
+    run.say(f"Ours        {document['ours_usd']} USD")
+    run.say(f"OpenRouter  {document['theirs_usd']} USD")
+    run.say(f"Difference  {document['difference_usd']} USD, {document['pending']} still pending")
+    for title, key in (
+        ("Billed, but unknown to us", "orphans"),
+        ("Ours, but not billed", "ghosts"),
+    ):
+        rows: Sequence[Row] = document[key]
+        if rows:
+            run.say(f"\n{title}:")
+            table(run, {name: name.replace("_", " ") for name in rows[0]}, rows)
+
+
+def explanation(run: Run, document: Row, *, most: int = 15) -> None:
+    """A route for a person: the task, the candidates with their terms, and who was left out."""
+    task = document["task"]
+    reasons = "; ".join(task["reasons"])
+    run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
+    able = [one for one in document["candidates"] if one["excluded"] is None]
+    rows = [{**one, **(one["terms"] or {}), "mark": "→" if one["chosen"] else ""} for one in able]
+    columns = {
+        "mark": "",
+        "model": "Model",
+        "score": ">Score",
+        "quality": ">Quality",
+        "cost_usd": ">Cost USD",
+        "latency_s": ">Seconds",
+        "switch_cost_usd": ">Switch USD",
+        "reason": "Why",
+    }
+    table(run, columns, rows[:most])
+    if len(rows) > most:
+        run.say(f"… and {len(rows) - most} more that are able (--json shows all).")
+    out = [one for one in document["candidates"] if one["excluded"] is not None]
+    if out:
+        run.say(f"\nLeft out ({len(out)}):")
+        for reason, models in _by_reason(out):
+            shown = ", ".join(models[:4]) + (f" and {len(models) - 4} more" if models[4:] else "")
+            run.say(f"  {reason}: {shown}")
+
+
+def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Models by the reason they were left out for, the commonest first."""
+    groups: dict[str, list[str]] = {}
+    for one in excluded:
+        groups.setdefault(one["excluded"], []).append(one["model"])
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
