@@ -113,8 +113,7 @@ class Origin:
 
     wire: WireName
     body: JsonObject | None
-    """Decoded, never changed. The same wire encodes it again with only the model replaced.
-    None when the messages are others by now; what else was asked is in the request's fields."""
+    """Decoded, never changed; its wire replaces only the model. None: the messages are others."""
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and go on with it (`anthropic-beta`…)."""
 

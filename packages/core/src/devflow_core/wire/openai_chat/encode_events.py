@@ -1,4 +1,4 @@
-"""Events into replies of chat completions, streamed or whole; and errors."""
+"""Events into streamed replies of chat completions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from devflow_core.chat import (
     ChatRequest,
-    ChatResponse,
     Event,
     Finished,
     JsonObject,
@@ -24,6 +23,7 @@ from devflow_core.ids import new_id
 from devflow_core.wire import fields, sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.metering import openai_chat_usage
+from devflow_core.wire.openai_chat.encode_response import error_body
 from devflow_core.wire.passing import Passing
 from devflow_core.wire.thinking import detail_of
 
@@ -109,90 +109,6 @@ class ChatEncoder:
         if not self._head["id"]:
             self._head["id"] = new_id("chatcmpl")
         return self._head
-
-
-def encode_response(
-    response: ChatResponse,
-    request: ChatRequest,
-    annotations: JsonObject | None = None,
-    clock: Callable[[], float] = time.time,
-) -> bytes:
-    """See `Translator.encode_response`."""
-    calls = [
-        {
-            "index": index,
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
-        }
-        for index, call in enumerate(response.tool_calls)
-    ]
-    thinking = [part for part in response.parts if isinstance(part, Reasoning)]
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": response.text or (None if calls else ""),
-        "refusal": None,
-        "reasoning": "".join(part.text for part in thinking) or None,
-    }
-    if calls:
-        message["tool_calls"] = calls
-    details = [detail_of(part) for part in thinking if part.detail or part.signature]
-    if details:
-        message["reasoning_details"] = details
-    body: dict[str, Any] = {
-        "id": response.generation_id or new_id("chatcmpl"),
-        "object": "chat.completion",
-        "created": int(clock()),
-        "model": response.model or request.model,
-        **fields.present(provider=response.provider),
-        "system_fingerprint": None,
-        "choices": [
-            {
-                "index": 0,
-                "logprobs": None,
-                "finish_reason": response.finish_reason,
-                "native_finish_reason": response.native_finish_reason,
-                "message": message,
-            }
-        ],
-    }
-    if response.usage is not None:
-        body["usage"] = openai_chat_usage(response.usage, response.cost)
-    if annotations:
-        body["devflow"] = annotations
-    return dump(body)
-
-
-def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
-    """The envelope of OpenAI's errors, with the stable code and the provider's own words."""
-    status = error.status_hint
-    kind = "server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
-    metadata = fields.present(
-        provider_name=getattr(error, "provider", None),
-        error_type=getattr(error, "error_type", None),
-        generation_id=getattr(error, "generation_id", None),
-        raw=getattr(error, "detail", None),
-        retry_after_s=error.retry_after_s,
-        request_id=request_id,
-    )
-    return {
-        "error": {
-            "message": error.message,
-            "type": kind,
-            "param": None,
-            "code": error.code,
-            "metadata": metadata,
-        }
-    }
-
-
-_ERROR_TYPES = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
 
 
 def _reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
