@@ -1,6 +1,20 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import reduce
+
 import pytest
-from devflow_core.summary import Histogram, Summary, bucket, bucket_s
-from devflow_core.usage import Usage
+from devflow_core.ledger import Attribution, LedgerEntry
+from devflow_core.summary import (
+    EntriesReader,
+    GroupBy,
+    Histogram,
+    Summary,
+    bucket,
+    bucket_s,
+)
+from devflow_core.testing import EPOCH, an_attempt, an_entry
+from devflow_core.usage import Usage, to_pico
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +68,93 @@ def test_summaries_add_up() -> None:
     assert (both.usage.input_tokens, both.cost_pico, both.estimated_pico) == (6, 8, 1)
     assert both.total.counts == {3: 3}
     assert one + Summary() == one
+
+
+labels = st.none() | st.sampled_from(["a", "b"])
+counts = st.integers(min_value=0, max_value=10_000)
+usages = st.builds(
+    Usage,
+    input_tokens=counts,
+    cache_read_tokens=counts,
+    cache_write_tokens=counts,
+    output_tokens=counts,
+    reasoning_tokens=counts,
+)
+attempts = st.builds(
+    an_attempt,
+    model=st.sampled_from(["x/one", "y/two"]),
+    provider=labels,
+    cost_usd=st.decimals(min_value=0, max_value=10, places=12),
+    cost_status=st.sampled_from(["settled", "estimated", "void"]),
+    usage=usages,
+    started_at=st.integers(0, 3).map(lambda days: EPOCH + timedelta(days=days)),
+)
+entries = st.builds(
+    an_entry,
+    attempts=st.lists(attempts, max_size=3).map(tuple),
+    outcome=st.sampled_from(["succeeded", "failed", "cancelled"]),
+    error_code=labels,
+    task_type=st.sampled_from(["coding", "math"]),
+    ttft_s=st.none() | durations_s,
+    total_s=durations_s,
+    is_cache_hit=st.booleans(),
+    attribution=st.builds(
+        Attribution,
+        session_id=labels,
+        project=labels,
+        branch=labels,
+        agent=labels,
+        client_key=labels,
+        node=labels,
+    ),
+)
+ALL: tuple[GroupBy, ...] = (
+    "model",
+    "provider",
+    "task",
+    "session",
+    "project",
+    "branch",
+    "agent",
+    "key",
+    "node",
+    "day",
+    "error",
+)
+
+
+def _sum(parts: list[Summary]) -> Summary:
+    return reduce(Summary.__add__, parts, Summary())
+
+
+@given(st.lists(entries, max_size=8), st.lists(st.sampled_from(ALL), min_size=1, max_size=3))
+def test_any_grouping_adds_up_to_the_whole(given_: list[LedgerEntry], by: list[GroupBy]) -> None:
+    whole = _sum(list(EntriesReader(lambda: given_).cells(tuple(by)).values()))
+    assert whole == _sum(list(EntriesReader(lambda: given_).cells(ALL).values()))
+    assert whole.requests == len(given_)
+    assert whole.attempts == sum(len(entry.attempts) for entry in given_)
+    assert whole.cost_pico == sum(to_pico(entry.cost_usd) for entry in given_)
+    assert whole.usage == reduce(Usage.__add__, (entry.usage for entry in given_), Usage())
+    assert whole.failed == sum(entry.outcome != "succeeded" for entry in given_)
+
+
+def test_a_fallback_costs_at_its_own_model_and_counts_once() -> None:
+    first = an_attempt(
+        model="x/one", cost_usd=Decimal("0.5"), cost_status="estimated", outcome="failed"
+    )
+    entry = an_entry(attempts=(first, an_attempt(model="y/two")))
+    cells = EntriesReader(lambda: [entry]).cells(("model",))
+    one, two = cells["x/one",], cells["y/two",]
+    assert (one.requests, one.attempts, one.retry_pico) == (0, 1, 500_000_000_000)
+    assert one.estimated_pico == one.cost_pico
+    assert one.retry_usage == first.usage
+    assert (two.requests, two.attempts, two.retry_pico) == (1, 1, 0)
+    assert one.total.count == 0
+    assert two.total.count == 1
+
+
+def test_a_time_is_inclusive_at_its_start_and_exclusive_at_its_end() -> None:
+    later = replace(an_attempt(), started_at=EPOCH + timedelta(days=1))
+    reader = EntriesReader(lambda: [an_entry(), an_entry(attempts=(later,)), an_entry(attempts=())])
+    assert set(reader.cells(("day",), since=later.started_at)) == {("2026-11-22",)}
+    assert reader.cells(("day",), until=later.started_at)["2026-11-21",].requests == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import Literal, Protocol
 
-from devflow_core.usage import Usage
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.usage import Usage, to_pico
 
 GroupBy = Literal[
     "model",
@@ -23,6 +25,9 @@ GroupBy = Literal[
     "error",
 ]
 """What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
+
+Cells = Mapping[tuple[str, ...], "Summary"]
+"""Groups by one or more things; a key holds one text for each, "" where it is not known."""
 
 BUCKETS_PER_OCTAVE = 8
 """Each bucket of a histogram is 9 % wide, so a percentile is off by at most half of that."""
@@ -87,6 +92,10 @@ class Summary:
     """Cost of all attempts, in 1e-12 USD."""
     estimated_pico: int = 0
     """The part of `cost_pico` that the provider has not confirmed."""
+    retry_pico: int = 0
+    """The part of `cost_pico` that went to attempts which did not decide their request."""
+    retry_usage: Usage = field(default_factory=Usage)
+    """The part of `usage` that went to those attempts."""
     ttft: Histogram = field(default_factory=Histogram)
     """From a request's arrival to its first event."""
     total: Histogram = field(default_factory=Histogram)
@@ -109,6 +118,180 @@ class Summary:
             usage=self.usage + other.usage,
             cost_pico=self.cost_pico + other.cost_pico,
             estimated_pico=self.estimated_pico + other.estimated_pico,
+            retry_pico=self.retry_pico + other.retry_pico,
+            retry_usage=self.retry_usage + other.retry_usage,
             ttft=self.ttft + other.ttft,
             total=self.total + other.total,
         )
+
+
+class LedgerReader(Protocol):
+    """Whoever can add up the entries of a time: a store in SQL, or `EntriesReader`."""
+
+    def cells(
+        self,
+        by: tuple[GroupBy, ...],
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        with_times: bool = True,
+    ) -> Cells:
+        """The groups, by when their calls began.
+
+        Args:
+            by: what to group by; not empty.
+            since: inclusive, UTC.
+            until: exclusive, UTC.
+            with_times: False may leave the histograms empty, where that is faster.
+        """
+        ...
+
+
+class Tally:
+    """A `Summary` in the making: attempts are added one by one, in microseconds."""
+
+    def __init__(self) -> None:
+        self._requests = self._attempts = self._cache_hits = 0
+        self._cost_pico = self._estimated_pico = self._retry_pico = 0
+        self._errors: dict[str, int] = {}
+        self._tokens = [0] * 6
+        self._retry_tokens = [0] * 6
+        self._ttft: dict[int, int] = {}
+        self._total: dict[int, int] = {}
+
+    def add(self, entry: LedgerEntry, attempt: Attempt | None) -> None:
+        """Take in one attempt of an entry; None stands for an entry that asked nobody."""
+        decides = attempt is entry.final
+        if attempt is not None:
+            self._add_attempt(attempt, decides=decides)
+        if decides:
+            self._add_request(entry)
+
+    def _add_attempt(self, attempt: Attempt, *, decides: bool) -> None:
+        pico = to_pico(attempt.cost_usd)
+        self._attempts += 1
+        self._cost_pico += pico
+        if attempt.cost_status == "estimated":
+            self._estimated_pico += pico
+        _count(self._tokens, attempt.usage)
+        if not decides:
+            self._retry_pico += pico
+            _count(self._retry_tokens, attempt.usage)
+
+    def _add_request(self, entry: LedgerEntry) -> None:
+        self._requests += 1
+        self._cache_hits += entry.is_cache_hit
+        if entry.outcome != "succeeded":
+            code = entry.error_code or entry.outcome
+            self._errors[code] = self._errors.get(code, 0) + 1
+        if entry.ttft_s is not None:
+            number = bucket(entry.ttft_s)
+            self._ttft[number] = self._ttft.get(number, 0) + 1
+        number = bucket(entry.total_s)
+        self._total[number] = self._total.get(number, 0) + 1
+
+    def summary(self) -> Summary:
+        """What was added so far."""
+        return Summary(
+            requests=self._requests,
+            attempts=self._attempts,
+            errors=dict(self._errors),
+            cache_hits=self._cache_hits,
+            usage=_usage(self._tokens),
+            cost_pico=self._cost_pico,
+            estimated_pico=self._estimated_pico,
+            retry_pico=self._retry_pico,
+            retry_usage=_usage(self._retry_tokens),
+            ttft=Histogram(counts=dict(self._ttft)),
+            total=Histogram(counts=dict(self._total)),
+        )
+
+
+class EntriesReader:
+    """A `LedgerReader` over entries at hand, such as those of a `MemoryLedger`.
+
+    Args:
+        entries: gives the entries anew at each report.
+    """
+
+    def __init__(self, entries: Callable[[], Iterable[LedgerEntry]]) -> None:
+        self._entries = entries
+
+    def cells(
+        self,
+        by: tuple[GroupBy, ...],
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        with_times: bool = True,
+    ) -> Cells:
+        """As `LedgerReader.cells`; the times are always there, since they cost nothing here."""
+        tallies: dict[tuple[str, ...], Tally] = {}
+        for entry in self._entries():
+            for attempt in entry.attempts or (None,):
+                at = attempt.started_at if attempt else entry.started_at
+                if (since is None or at >= since) and (until is None or at < until):
+                    key = tuple(key_of(one, entry, attempt) for one in by)
+                    tallies.setdefault(key, Tally()).add(entry, attempt)
+        return {key: tally.summary() for key, tally in tallies.items()}
+
+
+def key_of(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
+    """Which group an attempt of an entry belongs to; "" where that is not known."""
+    match by:
+        case "model":
+            return attempt.model if attempt else entry.requested_model
+        case "provider":
+            return (attempt.provider if attempt else None) or ""
+        case "task":
+            return entry.task_type
+        case "day":
+            return (attempt or entry).started_at.date().isoformat()
+        case "error":
+            return _error(entry, attempt)
+        case _:
+            return _label(by, entry)
+
+
+def _label(
+    by: Literal["session", "project", "branch", "agent", "key", "node"], entry: LedgerEntry
+) -> str:
+    who = entry.attribution
+    labels = {
+        "session": who.session_id,
+        "project": who.project,
+        "branch": who.branch,
+        "agent": who.agent,
+        "key": who.client_key,
+        "node": who.node,
+    }
+    return labels[by] or ""
+
+
+def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
+    """Why the request failed; only the attempt that decided carries it."""
+    if entry.outcome == "succeeded" or attempt is not entry.final:
+        return ""
+    return entry.error_code or entry.outcome
+
+
+def _count(tokens: list[int], usage: Usage) -> None:
+    tokens[0] += usage.input_tokens
+    tokens[1] += usage.cache_read_tokens
+    tokens[2] += usage.cache_write_tokens
+    tokens[3] += usage.output_tokens
+    tokens[4] += usage.reasoning_tokens
+    tokens[5] += usage.cache_write_1h_tokens
+
+
+def _usage(tokens: list[int]) -> Usage:
+    return Usage(
+        input_tokens=tokens[0],
+        cache_read_tokens=tokens[1],
+        cache_write_tokens=tokens[2],
+        output_tokens=tokens[3],
+        reasoning_tokens=tokens[4],
+        cache_write_1h_tokens=tokens[5],
+    )
