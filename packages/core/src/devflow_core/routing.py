@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -95,7 +95,7 @@ class Route:
     task: Task
     requested: str = "auto"
     """The name the caller asked for."""
-    excluded: tuple[Exclusion, ...] = ()
+    excluded: Sequence[Exclusion] = ()
     criteria: SelectionCriteria = field(default_factory=SelectionCriteria)
     features: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The inputs of the decision, without any text of the prompt; enough to replay it."""

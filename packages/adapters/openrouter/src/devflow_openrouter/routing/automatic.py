@@ -1,0 +1,195 @@
+"""Routes that the caller leaves to us: the best use of the money among all able models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatchcase
+
+import numpy as np
+from devflow_core.errors import BudgetExceeded, NoCandidate, UnknownModel
+from devflow_core.routing import Candidate, Route, Terms
+
+from devflow_openrouter.models.model_selector import (
+    Exclusions,
+    Floats,
+    ModelSelector,
+    Selection,
+)
+from devflow_openrouter.models.quality import Quality
+from devflow_openrouter.routing.cost_optimizer import (
+    NEGLIGIBLE_USD,
+    Appraisal,
+    CostOptimizer,
+    affordable,
+    worst_case_usd,
+)
+from devflow_openrouter.routing.inputs import Inputs
+from devflow_openrouter.routing.policy import MODES, RoutingPolicy
+
+_DEAREST_FALLBACK = 4.0
+"""A fallback may cost so many times the chosen model; the next failure must not be a bill."""
+_WORST_ACCEPTABLE = 0.5
+"""A model below this share of the best able one's expected quality is never chosen unasked."""
+_MOST_UNLIMITED = 32_000
+"""The longest reply that is reserved for where neither caller nor catalogue sets a limit."""
+_STAY = 0.01
+"""Quality by which another model must be worth more before a session moves to it."""
+
+
+class Automatic:
+    """Chooses among all models of the catalogue.
+
+    Args:
+        selector: says who is able.
+        quality: says how good they are.
+        policy: what the user has set.
+    """
+
+    def __init__(self, selector: ModelSelector, quality: Quality, policy: RoutingPolicy) -> None:
+        self._selector = selector
+        self._quality = quality
+        self._policy = policy
+        self._optimizer = CostOptimizer(selector)
+        self._authors = [model.author for model in selector.models]
+        self._preferred = tuple(
+            selector.index[name] for name in policy.preferred_models if name in selector.index
+        )
+
+    def route(self, inputs: Inputs, target: str, *, is_full: bool) -> Route:
+        """The chain for a mode (`auto…`) or a pattern of models.
+
+        Raises:
+            NoCandidate: nobody can take the request.
+            UnknownModel: the pattern fits no model.
+            BudgetExceeded: somebody could, but not for this money.
+        """
+        criteria = MODES.get(target) or inputs.criteria
+        selection = self._selection(inputs, target)
+        quality = self._quality.expected(inputs.task)
+        appraisal = self._optimizer.appraise(inputs, selection, quality, criteria)
+        selection = self._affordable(self._acceptable(selection, appraisal), inputs, appraisal)
+        order = self._order(inputs, selection, appraisal)
+        chain = order if is_full else self._chain(order, appraisal)
+        best = int(order[0])
+        return Route(
+            candidates=tuple(
+                self._candidate(at, best, inputs, selection, appraisal) for at in chain
+            ),
+            task=inputs.task,
+            requested=inputs.requested,
+            excluded=Exclusions(selection),
+            criteria=criteria,
+            features=inputs.as_json(),
+        )
+
+    def _selection(self, inputs: Inputs, target: str) -> Selection:
+        """Who is able, and fits the pattern when one was asked for."""
+        selection = self._selector.select(inputs.needs, today=inputs.at.date())
+        if target not in MODES:
+            models = self._selector.models
+            fits = np.array([fnmatchcase(model.id, target) for model in models], dtype=np.bool_)
+            if not fits.any():
+                raise UnknownModel(f"No model fits the pattern {target!r}.", model=target)
+            selection = selection.narrowed(f"does not fit {target!r}", fits)
+        if not selection.able.any():
+            raise NoCandidate(_nobody(selection, target))
+        return selection
+
+    def _acceptable(self, selection: Selection, appraisal: Appraisal) -> Selection:
+        """Without those of whom a good reply is not to be expected; whatever they cost."""
+        best = float(appraisal.quality[selection.able].max())
+        good_enough = appraisal.quality >= _WORST_ACCEPTABLE * best
+        return selection.narrowed("a good reply is too unlikely", good_enough)
+
+    def _affordable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:
+        """Without those whose worst case is over the request's ceiling, exactly."""
+        ceiling = inputs.max_cost_usd
+        if ceiling is None:
+            return selection
+        output = _output_limits(self._selector, selection, appraisal)
+        fits = affordable(ceiling, selection, output, self._selector.models)
+        narrowed = selection.narrowed(f"may cost more than the limit of {ceiling:f} USD", fits)
+        if not narrowed.able.any():
+            raise BudgetExceeded(
+                f"No able model is sure to stay under {ceiling:f} USD. Lower max_tokens, shorten "
+                "the request, or raise the limit."
+            )
+        return narrowed
+
+    def _order(self, inputs: Inputs, selection: Selection, appraisal: Appraisal) -> list[int]:
+        """All able models: the preferred, then by what they are worth; ties by the catalogue."""
+        worth = np.where(selection.able, appraisal.utility, -np.inf)
+        order: list[int] = np.argsort(-worth, kind="stable")[: int(selection.able.sum())].tolist()
+        first = [at for at in self._preferred if selection.able[at]]
+        seat = inputs.session and self._selector.index.get(inputs.session.model)
+        if not first and inputs.session and seat is not None and selection.able[seat]:
+            gain = float(worth[order[0]] - worth[seat])
+            if inputs.session.is_in_tool_loop or gain < _STAY:
+                first = [seat]
+        return list(dict.fromkeys((*first, *order))) if first else order
+
+    def _chain(self, order: list[int], appraisal: Appraisal) -> list[int]:
+        """The first of the order, then who comes next, from other makers before the same."""
+        limit = _DEAREST_FALLBACK * float(appraisal.cost_usd[order[0]]) + NEGLIGIBLE_USD
+        chain, same, makers = order[:1], list[int](), {self._authors[order[0]]}
+        for at in order[1:]:
+            if len(chain) == self._policy.chain_length:
+                break
+            if appraisal.cost_usd[at] > limit:
+                continue
+            if self._authors[at] in makers:
+                same.append(at)
+            else:
+                makers.add(self._authors[at])
+                chain.append(at)
+        return (chain + same)[: self._policy.chain_length]
+
+    def _candidate(
+        self, at: int, best: int, inputs: Inputs, selection: Selection, appraisal: Appraisal
+    ) -> Candidate:
+        model = self._selector.models[at]
+        limit = int(_output_limits(self._selector, selection, appraisal)[at])
+        most_tokens = int(selection.most_tokens[at])
+        is_measured = any(one.model == model.id for one in inputs.performance)
+        return Candidate(
+            model=model.id,
+            reason=self._reason(at, best, inputs, appraisal),
+            score=float(appraisal.utility[at]),
+            terms=Terms(
+                quality=float(appraisal.quality[at]),
+                cost_usd=float(appraisal.cost_usd[at]),
+                latency_s=float(appraisal.latency_s[at]) if is_measured else None,
+                switch_cost_usd=float(appraisal.switch_usd[at]),
+            ),
+            price=model.price,
+            max_input_tokens=model.context_length,
+            max_output_tokens=limit,
+            worst_case_usd=worst_case_usd(model, most_tokens, limit),
+        )
+
+    def _reason(self, at: int, best: int, inputs: Inputs, appraisal: Appraisal) -> str:
+        source = self._quality.source(at, inputs.task.type)
+        known = f"{appraisal.quality[at]:.0%} likely to be good ({source})"
+        if inputs.session and inputs.session.model == self._selector.models[at].id:
+            return f"the session is there; {known}"
+        if at in self._preferred:
+            return f"preferred in the settings; {known}"
+        if at == best:
+            return f"the best use of the money: {known}"
+        return f"worth {appraisal.utility[best] - appraisal.utility[at]:.3f} less; {known}"
+
+
+def _output_limits(selector: ModelSelector, selection: Selection, appraisal: Appraisal) -> Floats:
+    """The longest reply per model: what is asked for, what it can, what its window leaves."""
+    asked = selection.needs.max_output_tokens
+    if asked is not None:
+        return np.full(len(selector.models), float(asked))
+    room = np.minimum(selector.most_output, selector.windows - selection.most_tokens)
+    return np.maximum(np.minimum(room, _MOST_UNLIMITED), appraisal.output_tokens.clip(max=1))
+
+
+def _nobody(selection: Selection, target: str) -> str:
+    """Why nobody is left, by the commonest reasons."""
+    counts = Counter(one.reason for one in Exclusions(selection))
+    common = "; ".join(f"{count}: {reason}" for reason, count in counts.most_common(3))
+    return f"No model can take this request as {target!r}. {common}. Name a model, or ask for less."

@@ -1,0 +1,89 @@
+"""A decision as JSON: what was considered, why, and enough to take it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from devflow_core.routing import Candidate, Route, Task
+
+__all__ = ["as_json", "encode", "task_from_json"]
+
+
+def as_json(route: Route) -> dict[str, Any]:
+    """The route as `devflow explain --json` shows it; holds no text of the prompt."""
+    candidates = [_candidate(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)]
+    candidates += [
+        {
+            "model": one.model,
+            "chosen": False,
+            "score": None,
+            "terms": None,
+            "excluded": one.reason,
+        }
+        for one in route.excluded
+    ]
+    return {**_head(route), "candidates": candidates}
+
+
+def encode(route: Route) -> str:
+    """The route as the ledger keeps it: the chain and all inputs, without those left out.
+
+    Those left out follow from the inputs: `Router.replay` names them again.
+    """
+    candidates = [_candidate(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)]
+    record = {**_head(route), "candidates": candidates, "left_out": len(route.excluded)}
+    return orjson.dumps(record).decode()
+
+
+def task_from_json(record: Mapping[str, Any]) -> Task:
+    """The task of a record.
+
+    Raises:
+        KeyError, TypeError: this is no such record.
+    """
+    task = record["task"]
+    return Task(
+        type=task["type"],
+        complexity=task["complexity"],
+        confidence=task["confidence"],
+        reasons=tuple(task["reasons"]),
+        domains=tuple((name, share) for name, share in task["domains"]),
+    )
+
+
+def _head(route: Route) -> dict[str, Any]:
+    task = route.task
+    return {
+        "requested": route.requested,
+        "task": {
+            "type": task.type,
+            "complexity": task.complexity,
+            "confidence": task.confidence,
+            "reasons": task.reasons,
+            "domains": task.domains,
+        },
+        "features": dict(route.features),
+        "snapshot": dict(route.snapshot),
+        "seed": route.seed,
+    }
+
+
+def _candidate(one: Candidate, *, is_chosen: bool) -> dict[str, Any]:
+    terms = one.terms
+    return {
+        "model": one.model,
+        "chosen": is_chosen,
+        "score": one.score,
+        "terms": terms
+        and {
+            "quality": terms.quality,
+            "cost_usd": None if terms.cost_usd is None else f"{terms.cost_usd:.9f}",
+            "latency_s": terms.latency_s,
+            "switch_cost_usd": f"{terms.switch_cost_usd:.9f}",
+        },
+        "excluded": None,
+        "reason": one.reason,
+        "worst_case_usd": None if one.worst_case_usd is None else format(one.worst_case_usd, "f"),
+    }
