@@ -1,1 +1,25 @@
-"""A stand-in for OpenRouter on a loopback port, with its own books and faults on order."""
+"""OpenRouter on a loopback port: the same wire, the same prices, its own books, faults on order.
+
+The names are loaded when they are first used: pytest imports this package in every run, through
+the plugin's entry point, and most runs do not need it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devflow_sandbox.sandbox import Sandbox
+    from devflow_sandbox.serving import serve
+    from devflow_sandbox.world import Setup
+
+__all__ = ["Sandbox", "Setup", "serve"]
+
+_HOMES = {"Sandbox": "sandbox", "Setup": "world", "serve": "serving"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,49 @@
+"""`python -m devflow_sandbox`: a sandbox in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+
+import orjson
+
+from devflow_sandbox.sandbox import Sandbox
+from devflow_sandbox.serving import serve
+
+
+def _announce(sandbox: Sandbox) -> None:
+    """One line of JSON on standard output, for the program that started this one."""
+    told = {
+        "base_url": sandbox.base_url,
+        "url": sandbox.url,
+        "api_key": sandbox.api_key,
+        "management_key": sandbox.management_key,
+    }
+    sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def _run(sandbox: Sandbox) -> None:
+    serving = asyncio.ensure_future(serve(sandbox, _announce))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m devflow_sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 is a free one")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    asyncio.run(_run(Sandbox(host=asked.host, port=asked.port, seed=asked.seed)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

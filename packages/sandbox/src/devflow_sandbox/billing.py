@@ -1,0 +1,185 @@
+"""What a call costs: own arithmetic over the catalogue's prices, exact, in Decimal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+_ZERO = Decimal(0)
+
+WEB_SEARCH_USD = Decimal("0.02")
+"""The web plugin where the model has no price of its own: five results at 4 USD per thousand."""
+BYOK_FEE = Decimal("0.05")
+"""The share of the list price that a call over one's own provider key costs."""
+
+
+def decimal_text(usd: Decimal) -> str:
+    """Plain decimal text, no exponent, no zeros behind."""
+    text = format(usd, "f")
+    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+
+
+def on_wire(usd: Decimal) -> orjson.Fragment:
+    """The exact amount as a JSON number; a client that keeps the text loses nothing."""
+    return orjson.Fragment(decimal_text(usd).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Counts as OpenRouter reports them, one inside the other."""
+
+    prompt: int = 0
+    """All input, cached and written ones included."""
+    cached: int = 0
+    written: int = 0
+    written_1h: int = 0
+    """Of `written`, those kept for an hour."""
+    completion: int = 0
+    """All output, reasoning included."""
+    reasoning: int = 0
+
+    def cut(self, share: float) -> Tokens:
+        """The same prompt with that share of the completion, rounded up."""
+        done = -int(-self.completion * share // 1) if share < 1 else self.completion
+        return replace(self, completion=done, reasoning=min(self.reasoning, done))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """The cost of one call in USD."""
+
+    prompt: Decimal = _ZERO
+    completion: Decimal = _ZERO
+    fees: Decimal = _ZERO
+    """Requests, searches, images."""
+    byok_fee: Decimal | None = None
+    """With a provider key of the user's own: all that OpenRouter takes; None without one."""
+
+    @property
+    def inference(self) -> Decimal:
+        """What the provider charges for the tokens."""
+        return self.prompt + self.completion
+
+    @property
+    def total(self) -> Decimal:
+        """What is taken from the credits: `cost` on the wire."""
+        if self.byok_fee is not None:
+            return self.byok_fee
+        return self.prompt + self.completion + self.fees
+
+
+NO_TOKENS = Tokens()
+NO_CHARGE = Charge()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """One `pricing` object, USD per token (per request, per search)."""
+
+    prompt: Decimal
+    completion: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    cache_write_1h: Decimal
+    request: Decimal = _ZERO
+    web_search: Decimal = WEB_SEARCH_USD
+    image_output: Decimal = _ZERO
+    overrides: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Routers are listed at -1: who answers, and so the price, is decided by the call."""
+        return self.prompt < 0
+
+    @property
+    def is_free(self) -> bool:
+        """Every token at zero."""
+        return self.prompt == 0 and self.completion == 0
+
+    @classmethod
+    def read(cls, pricing: Mapping[str, Any]) -> Prices:
+        """From the catalogue. Without a price of their own, cached tokens cost like others."""
+        prompt = Decimal(pricing["prompt"])
+        write = Decimal(pricing.get("input_cache_write") or prompt)
+        return cls(
+            prompt=prompt,
+            completion=Decimal(pricing["completion"]),
+            cache_read=Decimal(pricing.get("input_cache_read") or prompt),
+            cache_write=write,
+            cache_write_1h=Decimal(pricing.get("input_cache_write_1h") or write),
+            request=Decimal(pricing.get("request") or 0),
+            web_search=Decimal(pricing.get("web_search") or WEB_SEARCH_USD),
+            image_output=Decimal(pricing.get("image_output") or 0),
+            overrides=tuple(pricing.get("overrides") or ()),
+        )
+
+    def at(self, prompt_tokens: int, now_s: float) -> Prices:
+        """The prices for a prompt of this length at this time (`pricing.overrides`)."""
+        prices = self
+        for override in self.overrides:
+            if _applies(override, prompt_tokens, now_s):
+                prices = replace(prices, **_replaced(override))
+        return prices
+
+    def charge(
+        self,
+        tokens: Tokens,
+        now_s: float = 0.0,
+        *,
+        fees: Decimal = _ZERO,
+        byok_fee_share: Decimal | None = None,
+    ) -> Charge:
+        """The cost of so many tokens, at list price or as a share of it for one's own key.
+
+        The rule that reproduces the recorded costs; where cached and written tokens overlap (seen
+        at Gemini), the rest is not below zero.
+        """
+        at = self.at(tokens.prompt, now_s) if self.overrides else self
+        plain = max(0, tokens.prompt - tokens.cached - tokens.written)
+        prompt = (
+            plain * at.prompt
+            + tokens.cached * at.cache_read
+            + (tokens.written - tokens.written_1h) * at.cache_write
+            + tokens.written_1h * at.cache_write_1h
+        )
+        completion = tokens.completion * at.completion
+        byok = None if byok_fee_share is None else byok_fee_share * (prompt + completion) + fees
+        return Charge(prompt=prompt, completion=completion, fees=at.request + fees, byok_fee=byok)
+
+
+_OVERRIDABLE = {
+    "prompt": "prompt",
+    "completion": "completion",
+    "input_cache_read": "cache_read",
+    "input_cache_write": "cache_write",
+    "input_cache_write_1h": "cache_write_1h",
+}
+
+
+def _replaced(override: Mapping[str, Any]) -> dict[str, Decimal]:
+    return {
+        ours: Decimal(override[theirs])
+        for theirs, ours in _OVERRIDABLE.items()
+        if override.get(theirs) is not None
+    }
+
+
+def _applies(override: Mapping[str, Any], prompt_tokens: int, now_s: float) -> bool:
+    least = override.get("min_prompt_tokens")
+    if least is not None and prompt_tokens <= least:
+        return False
+    start, end = override.get("utc_start"), override.get("utc_end")
+    if start is None or end is None:
+        return True
+    now = datetime.fromtimestamp(now_s, UTC)
+    days = override.get("utc_days")
+    if days and now.isoweekday() % 7 not in days:
+        return False
+    minute = now.hour * 100 + now.minute
+    low, high = int(start), int(end)
+    return low <= minute < high if low <= high else minute >= low or minute < high

@@ -1,0 +1,1 @@
+"""The three ways of asking for a reply, each reading a body and writing a reply."""

@@ -1,0 +1,1 @@
+"""Everything but the replies: the catalogue, the account, other media, and the sandbox itself."""

@@ -1,0 +1,1 @@
+"""How answers reach a client: over a socket, or in process."""

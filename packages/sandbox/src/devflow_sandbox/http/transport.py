@@ -1,0 +1,76 @@
+"""The sandbox as a transport of httpx: in process, streaming, without a port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+
+from devflow_sandbox.answer import Answer, Drop, Pause, Request
+
+
+class SandboxTransport(httpx.AsyncBaseTransport):
+    """Give it to `httpx.AsyncClient(transport=…)`; any host name reaches the sandbox.
+
+    A stream that is closed early is booked as cancelled, as over a socket. Faults of the wire
+    below HTTP are raised as what httpx makes of them.
+    """
+
+    def __init__(self, answerer: Callable[[Request], Answer]) -> None:
+        self._answerer = answerer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One request."""
+        body = await request.aread()
+        answer = self._answerer(
+            Request(
+                method=request.method,
+                path=request.url.path,
+                query=request.url.query.decode("ascii"),
+                headers={name.lower(): value for name, value in request.headers.items()},
+                body=body,
+            )
+        )
+        await asyncio.sleep(answer.head_delay_s)
+        if answer.framing == "raw":
+            if answer.settle is not None:
+                answer.settle(1.0)
+            raise httpx.RemoteProtocolError("the sandbox was told to send no HTTP")
+        if answer.dribble_s is not None:
+            await asyncio.sleep(answer.dribble_s * 200)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Steps(answer), request=request
+        )
+
+
+class _Steps(httpx.AsyncByteStream):
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        steps = iter(self._answer.steps)
+        step = next(steps, None)
+        while step is not None:
+            ahead = next(steps, None)
+            if ahead is None or isinstance(step, Drop):
+                self._settle(1.0)
+            if isinstance(step, Drop):
+                raise httpx.ReadError("the sandbox was told to drop the connection")
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.s)
+            elif step:
+                self._sent += 1
+                yield step
+            step = ahead
+        self._settle(1.0)
+
+    async def aclose(self) -> None:
+        """The client has read enough."""
+        self._settle(min(self._sent / max(1, self._answer.total), 0.999))
+
+    def _settle(self, share: float) -> None:
+        settle, self._answer.settle = self._answer.settle, None
+        if settle is not None:
+            settle(share)

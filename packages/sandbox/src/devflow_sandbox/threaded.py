@@ -1,0 +1,49 @@
+"""A sandbox in a thread of its own, for programs and tests that have no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Self
+
+from devflow_sandbox.sandbox import Sandbox
+
+_START_S = 10.0
+
+
+class ThreadedSandbox(Sandbox):
+    """The same sandbox as a plain context manager; takes the arguments of `Sandbox`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._failed: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="devflow-sandbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(_START_S):
+            raise TimeoutError(f"the sandbox did not listen within {_START_S:g} s")
+        if self._failed is not None:
+            raise self._failed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with self:
+                self._ready.set()
+                await self._stop.wait()
+        except OSError as error:  # the port is taken
+            self._failed = error
+            self._ready.set()

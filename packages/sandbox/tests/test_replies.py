@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from devflow_sandbox import Sandbox
+
+ASK = {
+    "model": "anthropic/claude-sonnet-4.5",
+    "messages": [{"role": "user", "content": "Why does test_login in tests/test_auth.py fail?"}],
+}
+
+
+def client(sandbox: Sandbox, key: str | None = None) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key or sandbox.api_key}"}
+    return httpx.AsyncClient(
+        transport=sandbox.transport(), base_url="http://sandbox/api/v1/", headers=headers
+    )
+
+
+def chunks(text: str) -> list[dict[str, Any]]:
+    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [orjson.loads(line) for line in lines[:-1]]
+
+
+async def test_whole_reply_is_padded_and_mentions_what_was_asked() -> None:
+    sandbox = Sandbox()
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json=ASK)
+    assert reply.text.startswith("\n         \n")
+    body = reply.json()
+    assert "tests/test_auth.py" in body["choices"][0]["message"]["content"]
+    assert body["model"] == "anthropic/claude-4.5-sonnet-20250929"
+    assert reply.headers["x-generation-id"] == body["id"]
+
+
+async def test_streamed_reply_says_finish_twice_and_usage_beside_a_choice() -> None:
+    sandbox = Sandbox()
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json={**ASK, "stream": True})
+    assert reply.text.startswith(": OPENROUTER PROCESSING\n\n")
+    events = chunks(reply.text)
+    assert all(one["choices"][0]["delta"]["role"] == "assistant" for one in events)
+    ends = [one["choices"][0]["finish_reason"] for one in events]
+    assert ends[-2:] == ["stop", "stop"]
+    assert "usage" in events[-1]
+    assert "usage" not in events[-2]
+
+
+async def test_same_seed_says_the_same_streamed_or_not() -> None:
+    async with client(Sandbox(seed=3)) as one, client(Sandbox(seed=3)) as other:
+        whole = (await one.post("chat/completions", json=ASK)).json()
+        streamed = chunks((await other.post("chat/completions", json={**ASK, "stream": True})).text)
+    text = "".join(event["choices"][0]["delta"]["content"] for event in streamed)
+    assert text == whole["choices"][0]["message"]["content"]
+    assert streamed[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"]
+
+
+async def test_cost_on_the_wire_is_the_bill_to_the_last_digit() -> None:
+    sandbox = Sandbox()
+    async with client(sandbox) as http:
+        body = (await http.post("chat/completions", json=ASK)).content
+    sent = body.split(b'"cost":')[1].split(b",")[0].decode()
+    (call,) = sandbox.bill()["calls"]
+    assert call["cost_usd"] == sent == sandbox.bill()["total_usd"]
+    usage = orjson.loads(body)["usage"]
+    expected = usage["prompt_tokens"] * Decimal("0.000003") + usage["completion_tokens"] * Decimal(
+        "0.000015"
+    )
+    assert Decimal(sent) == expected
+
+
+async def test_bill_is_served_over_a_socket() -> None:
+    async with Sandbox() as sandbox, httpx.AsyncClient() as http:
+        headers = {"authorization": f"Bearer {sandbox.api_key}"}
+        await http.post(f"{sandbox.base_url}/chat/completions", json=ASK, headers=headers)
+        bill = (await http.get(f"{sandbox.url}/sandbox/bill")).json()
+    assert bill["calls"][0]["outcome"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [({}, "Missing Authentication header"), ({"authorization": "Bearer no"}, "User not found.")],
+)
+async def test_key_is_checked(headers: dict[str, str], message: str) -> None:
+    transport = Sandbox().transport()
+    async with httpx.AsyncClient(transport=transport, base_url="http://x/api/v1/") as http:
+        reply = await http.post("chat/completions", json=ASK, headers=headers)
+    assert (reply.status_code, reply.json()) == (401, {"error": {"message": message, "code": 401}})
