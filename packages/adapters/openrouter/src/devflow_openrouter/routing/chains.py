@@ -1,0 +1,77 @@
+"""Who is asked next, by what went wrong: the classes of error do not want the same remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from devflow_core.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    ContextTooLong,
+    DevFlowError,
+    Disposition,
+    Overloaded,
+    ProviderUnavailable,
+    RateLimited,
+    StructuredOutputInvalid,
+    UpstreamTimeout,
+)
+from devflow_core.routing import Candidate
+
+_Remedy = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
+
+
+def after(
+    error: DevFlowError, failed: Candidate, remaining: Sequence[Candidate]
+) -> tuple[Candidate, ...]:
+    """The candidates that are worth asking after this error, in order.
+
+    A window that was too small wants a larger one, a dear worst case a smaller one; trouble at a
+    provider wants another maker first, since models of one maker fail together; a reply of the
+    wrong form wants a better model. Everything else goes down the chain as it is.
+
+    Args:
+        error: how `failed` failed.
+        failed: who was asked.
+        remaining: who has not been asked, in the route's order.
+    """
+    if error.disposition is Disposition.FAIL:
+        return ()
+    remedies = (remedy for kinds, remedy in _REMEDIES if isinstance(error, kinds))
+    remedy = next(remedies, None)
+    return tuple(remedy(failed, remaining) if remedy else remaining)
+
+
+def _larger(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+    window = failed.max_input_tokens or 0
+    return [one for one in remaining if (one.max_input_tokens or window + 1) > window]
+
+
+def _cheaper(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+    most = failed.worst_case_usd
+    if most is None:
+        return [one for one in remaining if one.worst_case_usd is not None]
+    return [
+        one for one in remaining if one.worst_case_usd is not None and one.worst_case_usd < most
+    ]
+
+
+def _elsewhere(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+    maker = failed.model.partition("/")[0]
+    return sorted(remaining, key=lambda one: one.model.partition("/")[0] == maker)
+
+
+def _better(_failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(remaining, key=lambda one: -one.terms.quality if one.terms else 0.0)
+
+
+_REMEDIES: tuple[tuple[Any, _Remedy], ...] = (
+    (ContextTooLong, _larger),
+    (BudgetExceeded, _cheaper),
+    (
+        (RateLimited, Overloaded, ProviderUnavailable, UpstreamTimeout, CircuitOpen),
+        _elsewhere,
+    ),
+    (StructuredOutputInvalid, _better),
+)
