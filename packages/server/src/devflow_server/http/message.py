@@ -81,9 +81,14 @@ def head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
     """
     lines: list[str] = []
     for name, value in headers:
-        if not (value.isascii() and value.isprintable()):
+        if not is_clean(value):
             raise ValueError(f"the reply header {name} is not printable ASCII")
         lines.append(f"{name}: {value}\r\n")
     return b"".join(
         (_STATUS_LINES[status], _date_line(), framing, "".join(lines).encode("ascii"), b"\r\n")
     )
+
+
+def is_clean(value: str) -> bool:
+    """Whether a text can stand in a header."""
+    return value.isascii() and value.isprintable()

@@ -1,0 +1,138 @@
+"""The application: finds the route, lets the caller in, and turns every failure into a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
+from devflow_core.ids import new_id
+from devflow_server.auth import ANYBODY, Caller, Door
+from devflow_server.failures import InternalError, body_of, headers_of
+from devflow_server.http import Exchange, PeerGone
+from devflow_server.metrics import Metrics
+from devflow_server.routes import Access, Match, Route, RouteTable, Visit
+
+_CLIENT_CLOSED = 499
+"""In logs and metrics: the client went before it was answered (nginx's number)."""
+
+
+class MethodNotAllowed(NotFound):
+    """The path is right and the method is wrong."""
+
+    code = "method_not_allowed"
+    status_hint = 405
+
+
+class App:
+    """What the listener calls for each request.
+
+    Args:
+        routes: the table of routes.
+        door: who may come in.
+        metrics: what is counted.
+    """
+
+    def __init__(self, routes: RouteTable, door: Door, metrics: Metrics) -> None:
+        self._routes = routes
+        self._door = door
+        self._metrics = metrics
+        self._log = structlog.get_logger("devflow.access")
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request; raises cancellation and `PeerGone` only."""
+        request_id = new_id("req")
+        began_s = time.monotonic()
+        route: Route | None = None
+        visit: Visit | None = None
+        try:
+            found = self._find(exchange)
+            route = found.route
+            caller = await self._admit(exchange, route)
+            visit = Visit(
+                exchange=exchange,
+                route=route,
+                request_id=request_id,
+                caller=caller,
+                parameter=found.parameter,
+            )
+            await route.answer(visit)
+        except DevFlowError as error:
+            self._fail(exchange, route, request_id, error)
+        except (asyncio.CancelledError, PeerGone):
+            if exchange.is_draining and not exchange.is_started:
+                going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
+                self._fail(exchange, route, request_id, going)
+            raise
+        except Exception:  # the outermost handler: whatever it is, the client gets an answer
+            self._log.exception("fault", request_id=request_id, path=exchange.request.path)
+            self._fail(exchange, route, request_id, InternalError("The gateway has failed."))
+        finally:
+            self._note(exchange, route, visit, request_id, time.monotonic() - began_s)
+
+    def _find(self, exchange: Exchange) -> Match:
+        request = exchange.request
+        self._door.check_origin(request)
+        found = self._routes.find(request.method, request.path)
+        if found is not None:
+            return found
+        methods = self._routes.methods(request.path)
+        if methods:
+            raise MethodNotAllowed(f"This path takes {', '.join(methods)}.")
+        if request.path.startswith("/v1/v1/"):
+            raise NotFound("There is no such path: the client adds /v1 itself, leave it out.")
+        raise NotFound("There is no such path; /docs lists what there is.")
+
+    async def _admit(self, exchange: Exchange, route: Route) -> Caller:
+        if route.access is Access.OPEN:
+            return ANYBODY
+        caller = await self._door.caller(exchange.request)
+        if route.access is Access.OPERATOR and not caller.is_operator:
+            raise Forbidden("Only a key with the scope `operate` may do this.")
+        if caller.groups is not None and route.group not in caller.groups:
+            if not (route.access is Access.OPERATOR and caller.is_operator):
+                raise Forbidden(f"This client key has not the scope {route.group!r}.")
+        return caller
+
+    def _fail(
+        self, exchange: Exchange, route: Route | None, request_id: str, error: DevFlowError
+    ) -> None:
+        if exchange.is_started:
+            return  # the connection is closed without an end: nobody takes the reply for whole
+        body = body_of(error, _wire_of(exchange, route), request_id)
+        headers = headers_of(error, request_id)
+        if isinstance(error, MethodNotAllowed):
+            headers.append(("allow", ", ".join(self._routes.methods(exchange.request.path))))
+        exchange.respond(error.status_hint, body, headers)
+
+    def _note(  # one line of the access log is one flat record
+        self,
+        exchange: Exchange,
+        route: Route | None,
+        visit: Visit | None,
+        request_id: str,
+        total_s: float,
+    ) -> None:
+        status = exchange.status or _CLIENT_CLOSED
+        self._metrics.note(route.path if route else "other", status, total_s)
+        self._log.info(
+            "request",
+            request_id=request_id,
+            method=exchange.request.method,
+            route=route.path if route else None,
+            status=status,
+            total_s=round(total_s, 6),
+            sent_bytes=exchange.sent_bytes,
+            peer=exchange.request.peer,
+            key=visit.caller.name if visit else None,
+            **(visit.notes if visit else {}),
+        )
+
+
+def _wire_of(exchange: Exchange, route: Route | None) -> str | None:
+    """The dialect of an error: the route's, or OpenAI's below /v1, which most clients read."""
+    if route is not None:
+        return route.wire
+    return "openai_chat" if exchange.request.path.startswith("/v1/") else None

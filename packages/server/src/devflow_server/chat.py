@@ -1,0 +1,113 @@
+"""One handler for every dialect of chat: read, ask, send as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from devflow_core.chat import ChatRequest, Collector, Finished, Started
+from devflow_core.errors import DevFlowError, Overloaded
+from devflow_core.wire import TRANSLATORS, EventEncoder, Translator
+from devflow_server.answers import Answer, Facts
+from devflow_server.failures import ids_of
+from devflow_server.intake import Intake
+from devflow_server.pulse import LiveStream, Pulse
+from devflow_server.routes import Visit
+
+_STREAM = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
+_JSON = ("content-type", "application/json")
+
+
+class Desk(Protocol):
+    """Where answers come from."""
+
+    def open(self, visit: Visit, request: ChatRequest, /) -> AbstractAsyncContextManager[Answer]:
+        """The answer to a request, entered at its first event.
+
+        Raises:
+            DevFlowError: nobody has begun to answer.
+        """
+        ...
+
+
+class ChatHandler:
+    """Answers `/v1/chat/completions`, `/v1/messages` and `/v1/responses`.
+
+    Args:
+        intake: reads requests.
+        desk: answers them.
+        pulse: keeps silent streams alive.
+    """
+
+    def __init__(self, intake: Intake, desk: Desk, pulse: Pulse) -> None:
+        self._intake = intake
+        self._desk = desk
+        self._pulse = pulse
+
+    async def __call__(self, visit: Visit) -> None:
+        """Answer one request."""
+        request = self._intake.read(visit)
+        visit.notes["requested"] = request.model
+        assert visit.route.wire is not None  # noqa: S101 - checked by the intake
+        translator = TRANSLATORS[visit.route.wire]
+        if request.is_stream:
+            await self._stream(visit, request, translator)
+        else:
+            await self._whole(visit, request, translator)
+
+    async def _whole(self, visit: Visit, request: ChatRequest, translator: Translator) -> None:
+        collector = Collector()
+        async with self._desk.open(visit, request) as answer:
+            async for event in answer:
+                collector.add(event)
+            facts = answer.ended()
+        body = translator.encode_response(collector.response(), request, facts.annotations())
+        visit.exchange.respond(200, body, [_JSON, *ids_of(visit.request_id), *facts.headers()])
+        _note(visit, facts)
+
+    async def _stream(self, visit: Visit, request: ChatRequest, translator: Translator) -> None:
+        exchange = visit.exchange
+        stream = LiveStream(exchange, translator.name, [*_STREAM, *ids_of(visit.request_id)])
+        encoder = translator.encoder(request)
+        self._pulse.streams.add(stream)
+        try:
+            async with self._desk.open(visit, request) as answer:
+                await self._send(visit, stream, answer, encoder)
+            exchange.finish()
+        except DevFlowError as error:
+            if not exchange.is_started:
+                raise
+            visit.notes["error"] = error.code
+            _end_with(visit, encoder, error)
+        except asyncio.CancelledError:
+            if exchange.is_draining and exchange.is_started:
+                _end_with(visit, encoder, Overloaded("The gateway is going down. Ask again."))
+            raise
+        finally:
+            self._pulse.streams.discard(stream)
+
+    async def _send(
+        self, visit: Visit, stream: LiveStream, answer: Answer, encoder: EventEncoder
+    ) -> None:
+        write = visit.exchange.write
+        async for event in answer:
+            if isinstance(event, Started):
+                stream.begin(answer.begun(event).headers())
+            elif isinstance(event, Finished):
+                facts = answer.ended()
+                encoder.annotate(facts.annotations())
+                _note(visit, facts)
+            await write(encoder.encode(event))
+
+
+def _end_with(visit: Visit, encoder: EventEncoder, error: DevFlowError) -> None:
+    """An error event after the reply has begun, and its end: the connection stays usable."""
+    visit.exchange.write_now(encoder.encode_error(error, visit.request_id))
+    visit.exchange.finish()
+
+
+def _note(visit: Visit, facts: Facts) -> None:
+    visit.notes.update(
+        model=facts.model, attempts=facts.attempts, cost_usd=str(facts.cost_usd), cache=facts.cache
+    )

@@ -1,0 +1,114 @@
+"""The table of routes: each says who may use it, or the server does not start."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import unquote
+
+from devflow_core.chat import WireName
+from devflow_core.errors import ConfigurationError
+from devflow_server.auth import Caller
+from devflow_server.http import Exchange
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    OPEN = "open"
+    """Whoever reaches the socket under an allowed Host name; for health checks."""
+    CLIENT = "client"
+    """A client key, or the user of this machine where none is asked for."""
+    OPERATOR = "operator"
+    """A client key with the scope `operate`, or the user of this machine."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Visit:
+    """One request on its way through the application."""
+
+    exchange: Exchange
+    route: Route
+    request_id: str
+    caller: Caller
+    parameter: str = ""
+    """What stood for `{…}` in the route's path, decoded once."""
+    notes: dict[str, object] = field(default_factory=dict[str, object])
+    """For the access log: model, cost, cache. Never a text of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route.
+
+    `path` may end in `/{name}`, which takes the rest of the path, slashes included.
+    """
+
+    method: str
+    path: str
+    answer: Callable[[Visit], Awaitable[None]]
+    access: Access | None = None
+    """None is refused at the start: nobody has thought about who may use it."""
+    group: str = "read"
+    """Which scope of a client key covers it: `chat`, `embeddings`, `read`."""
+    wire: WireName | None = None
+    """The dialect of requests, replies and errors; None is plain JSON."""
+    summary: str = ""
+    """For the OpenAPI description."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route with what its path parameter stands for."""
+
+    route: Route
+    parameter: str
+
+
+class RouteTable:
+    """Finds routes by exact path. Nothing is normalised: another spelling is another path.
+
+    Raises:
+        ConfigurationError: a route without a policy, or one declared twice.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._exact: dict[str, dict[str, Match]] = {}
+        self._open_ended: dict[str, dict[str, Route]] = {}
+        for route in self.routes:
+            self._declare(route)
+
+    def _declare(self, route: Route) -> None:
+        if route.access is None:
+            raise ConfigurationError(
+                f"The route {route.method} {route.path} does not say who may use it."
+            )
+        prefix, is_open_ended, _ = route.path.partition("{")
+        known = self._open_ended.get(prefix, {}) if is_open_ended else self._exact.get(prefix, {})
+        if route.method in known:
+            raise ConfigurationError(f"The route {route.method} {route.path} is declared twice.")
+        if is_open_ended:
+            self._open_ended.setdefault(prefix, {})[route.method] = route
+        else:
+            self._exact.setdefault(prefix, {})[route.method] = Match(route, "")
+
+    def find(self, method: str, path: str) -> Match | None:
+        """The route for a method and a path exactly as sent; HEAD is answered as GET."""
+        wanted = "GET" if method == "HEAD" else method
+        by_method = self._exact.get(path)
+        if by_method is not None:
+            return by_method.get(wanted)
+        for prefix, routes in self._open_ended.items():
+            if path.startswith(prefix) and len(path) > len(prefix) and wanted in routes:
+                return Match(routes[wanted], unquote(path[len(prefix) :]))
+        return None
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that a path takes; empty when there is no such path."""
+        found = set(self._exact.get(path, ()))
+        for prefix, routes in self._open_ended.items():
+            if path.startswith(prefix) and len(path) > len(prefix):
+                found |= set(routes)
+        return tuple(sorted(found | ({"HEAD"} if "GET" in found else set())))
