@@ -23,7 +23,7 @@ from devflow_core.chat import (
 from devflow_core.journal import Clocks, Journal
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.memory import MemoryBook, MemoryLedger
-from devflow_core.ports import Call, Events
+from devflow_core.ports import Call, Events, Upstream
 from devflow_core.routing import Candidate, Route, Task, Terms
 from devflow_core.usage import Price, ReportedCost, Usage
 
@@ -116,7 +116,7 @@ async def _play(steps: Sequence[Step]) -> AsyncIterator[Event]:
 class DirectExecutor:
     """An `Executor` that asks the first candidate only, with no policy."""
 
-    def __init__(self, upstream: FakeUpstream) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
     def open(self, request: ChatRequest, route: Route, journal: Journal, /) -> Events:

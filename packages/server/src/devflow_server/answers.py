@@ -11,6 +11,7 @@ from devflow_core.chat import Event, JsonObject, Started
 from devflow_core.ledger import LedgerEntry
 from devflow_core.pipeline import Reply
 from devflow_core.usage import usd_text
+
 from devflow_server.http.message import Header, is_clean
 
 CacheState = Literal["off", "miss", "hit"]

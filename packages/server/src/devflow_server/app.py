@@ -6,9 +6,10 @@ import asyncio
 import time
 
 import structlog
-
+from devflow_core.chat import WireName
 from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
 from devflow_core.ids import new_id
+
 from devflow_server.auth import ANYBODY, Caller, Door
 from devflow_server.failures import InternalError, body_of, headers_of
 from devflow_server.http import Exchange, PeerGone
@@ -36,7 +37,7 @@ class App:
     """
 
     def __init__(self, routes: RouteTable, door: Door, metrics: Metrics) -> None:
-        self._routes = routes
+        self.routes = routes
         self._door = door
         self._metrics = metrics
         self._log = structlog.get_logger("devflow.access")
@@ -66,7 +67,7 @@ class App:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
                 self._fail(exchange, route, request_id, going)
             raise
-        except Exception:  # the outermost handler: whatever it is, the client gets an answer
+        except Exception:  # noqa: BLE001 - the outermost handler: the client gets an answer
             self._log.exception("fault", request_id=request_id, path=exchange.request.path)
             self._fail(exchange, route, request_id, InternalError("The gateway has failed."))
         finally:
@@ -75,10 +76,10 @@ class App:
     def _find(self, exchange: Exchange) -> Match:
         request = exchange.request
         self._door.check_origin(request)
-        found = self._routes.find(request.method, request.path)
+        found = self.routes.find(request.method, request.path)
         if found is not None:
             return found
-        methods = self._routes.methods(request.path)
+        methods = self.routes.methods(request.path)
         if methods:
             raise MethodNotAllowed(f"This path takes {', '.join(methods)}.")
         if request.path.startswith("/v1/v1/"):
@@ -89,11 +90,11 @@ class App:
         if route.access is Access.OPEN:
             return ANYBODY
         caller = await self._door.caller(exchange.request)
-        if route.access is Access.OPERATOR and not caller.is_operator:
-            raise Forbidden("Only a key with the scope `operate` may do this.")
-        if caller.groups is not None and route.group not in caller.groups:
-            if not (route.access is Access.OPERATOR and caller.is_operator):
-                raise Forbidden(f"This client key has not the scope {route.group!r}.")
+        if route.access is Access.OPERATOR:
+            if not caller.is_operator:
+                raise Forbidden("Only a key with the scope `operate` may do this.")
+        elif caller.groups is not None and route.group not in caller.groups:
+            raise Forbidden(f"This client key has not the scope `{route.group}`.")
         return caller
 
     def _fail(
@@ -104,7 +105,7 @@ class App:
         body = body_of(error, _wire_of(exchange, route), request_id)
         headers = headers_of(error, request_id)
         if isinstance(error, MethodNotAllowed):
-            headers.append(("allow", ", ".join(self._routes.methods(exchange.request.path))))
+            headers.append(("allow", ", ".join(self.routes.methods(exchange.request.path))))
         exchange.respond(error.status_hint, body, headers)
 
     def _note(  # one line of the access log is one flat record
@@ -131,7 +132,7 @@ class App:
         )
 
 
-def _wire_of(exchange: Exchange, route: Route | None) -> str | None:
+def _wire_of(exchange: Exchange, route: Route | None) -> WireName | None:
     """The dialect of an error: the route's, or OpenAI's below /v1, which most clients read."""
     if route is not None:
         return route.wire

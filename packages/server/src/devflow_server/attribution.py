@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-
 from devflow_core.chat import JsonObject
 from devflow_core.ledger import Attribution
 
@@ -70,7 +69,9 @@ def _session_in(user_id: object) -> str | None:
             told = orjson.loads(user_id)
         except orjson.JSONDecodeError:
             return None
-        return _label(told.get("session_id")) if isinstance(told, dict) else None
+        if not isinstance(told, dict):
+            return None
+        return _label(cast("dict[str, Any]", told).get("session_id"))
     found = _OLD_USER_ID.search(user_id)
     return found.group(1) if found else None
 

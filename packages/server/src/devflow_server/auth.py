@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from devflow_core.errors import ConfigurationError, Forbidden, Unauthorized
+
 from devflow_server.http import Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -175,7 +176,7 @@ def _name_of(host: str) -> str:
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
         name, port = host, ""
-    return name.lower() if not port or port.isascii() and port.isdigit() else ""
+    return name.lower() if not port or (port.isascii() and port.isdigit()) else ""
 
 
 def _secret_of(headers: Mapping[str, str]) -> str | None:

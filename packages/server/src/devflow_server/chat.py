@@ -6,9 +6,10 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from devflow_core.chat import ChatRequest, Collector, Finished, Started
+from devflow_core.chat import ChatRequest, Collector, Finished, Opaque, Started
 from devflow_core.errors import DevFlowError, Overloaded
-from devflow_core.wire import TRANSLATORS, EventEncoder, Translator
+from devflow_core.wire import EventEncoder, Translator, translator
+
 from devflow_server.answers import Answer, Facts
 from devflow_server.failures import ids_of
 from devflow_server.intake import Intake
@@ -50,26 +51,26 @@ class ChatHandler:
         request = self._intake.read(visit)
         visit.notes["requested"] = request.model
         assert visit.route.wire is not None  # noqa: S101 - checked by the intake
-        translator = TRANSLATORS[visit.route.wire]
+        dialect = translator(visit.route.wire)
         if request.is_stream:
-            await self._stream(visit, request, translator)
+            await self._stream(visit, request, dialect)
         else:
-            await self._whole(visit, request, translator)
+            await self._whole(visit, request, dialect)
 
-    async def _whole(self, visit: Visit, request: ChatRequest, translator: Translator) -> None:
+    async def _whole(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
         collector = Collector()
         async with self._desk.open(visit, request) as answer:
             async for event in answer:
                 collector.add(event)
             facts = answer.ended()
-        body = translator.encode_response(collector.response(), request, facts.annotations())
+        body = dialect.encode_response(collector.response(), request, facts.annotations())
         visit.exchange.respond(200, body, [_JSON, *ids_of(visit.request_id), *facts.headers()])
         _note(visit, facts)
 
-    async def _stream(self, visit: Visit, request: ChatRequest, translator: Translator) -> None:
+    async def _stream(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
         exchange = visit.exchange
-        stream = LiveStream(exchange, translator.name, [*_STREAM, *ids_of(visit.request_id)])
-        encoder = translator.encoder(request)
+        stream = LiveStream(exchange, dialect.name, [*_STREAM, *ids_of(visit.request_id)])
+        encoder = dialect.encoder(request)
         self._pulse.streams.add(stream)
         try:
             async with self._desk.open(visit, request) as answer:
@@ -91,6 +92,7 @@ class ChatHandler:
         self, visit: Visit, stream: LiveStream, answer: Answer, encoder: EventEncoder
     ) -> None:
         write = visit.exchange.write
+        held: Opaque | None = None
         async for event in answer:
             if isinstance(event, Started):
                 stream.begin(answer.begun(event).headers())
@@ -98,6 +100,12 @@ class ChatHandler:
                 facts = answer.ended()
                 encoder.annotate(facts.annotations())
                 _note(visit, facts)
+            elif isinstance(event, Opaque) and event.kind == "usage":
+                held = event  # until the cost is known, which is with the next event
+                continue
+            if held is not None:
+                await write(encoder.encode(held))
+                held = None
             await write(encoder.encode(event))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import orjson
-
 from devflow_core.chat import WireName
 from devflow_core.errors import (
     AllCandidatesFailed,
@@ -16,7 +15,8 @@ from devflow_core.errors import (
     UpstreamError,
 )
 from devflow_core.log import redact
-from devflow_core.wire import TRANSLATORS
+from devflow_core.wire import translator
+
 from devflow_server.http.message import Header
 
 
@@ -32,8 +32,8 @@ class InternalError(DevFlowError):
 
 def body_of(error: DevFlowError, wire: WireName | None, request_id: str) -> bytes:
     """The error in the dialect of the route that was called."""
-    if wire in TRANSLATORS:
-        return TRANSLATORS[wire].encode_error(error, request_id)
+    if wire is not None:
+        return translator(wire).encode_error(error, request_id)
     return orjson.dumps(
         {
             "error": {

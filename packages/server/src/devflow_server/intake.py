@@ -8,8 +8,9 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from devflow_core.chat import ChatRequest, Origin
-from devflow_core.errors import Forbidden, InvalidRequest, NotFound
-from devflow_core.wire import TRANSLATORS, parse_body
+from devflow_core.errors import Forbidden, InvalidRequest
+from devflow_core.wire import parse_body, translator
+
 from devflow_server.attribution import attribution_of, node_of
 from devflow_server.nodes import NodeTable
 from devflow_server.routes import Visit
@@ -42,9 +43,8 @@ class Intake:
         headers = visit.exchange.request.headers
         body = parse_body(visit.exchange.request.body)
         wire = visit.route.wire
-        if wire is None or wire not in TRANSLATORS:
-            raise NotFound("This gateway has no such dialect.")
-        request = TRANSLATORS[wire].decode_request(body, headers)
+        assert wire is not None  # noqa: S101 - a route of chat has its dialect
+        request = translator(wire).decode_request(body, headers)
         node = node_of(headers, request.model)
         request = replace(
             request,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
 from devflow_core.ledger import LedgerEntry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 MOST_MODELS = 200
 """Distinct values of the label `model`; more are counted as `other`."""

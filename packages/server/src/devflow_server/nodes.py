@@ -98,7 +98,7 @@ class NodeTable:
             raise NotFound(f"There is no node {name!r}; there are {', '.join(self._nodes)}.")
         node = changed(node, config)
         kept = {"model": node.model, **{one: getattr(node, one) for one in _NUMBERS}}
-        await self._store.set(name, {key: value for key, value in kept.items()})
+        await self._store.set(name, kept)
         self._nodes[name] = node
         return node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devflow_core.chat import WireName
+
 from devflow_server.http import Exchange
 from devflow_server.http.message import Header
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from devflow_core.chat import WireName
 from devflow_core.errors import ConfigurationError
+
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
 

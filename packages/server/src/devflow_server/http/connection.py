@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devflow_server.http.listener import Listener
 
 _FLUSH_BYTES = 64 * 1024
+_JSON = ("content-type", "application/json")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -196,7 +197,10 @@ class Connection(asyncio.Protocol):
     async def _answer(self, exchange: Exchange) -> None:
         self._listener.enter()
         try:
-            await self._listener.handler(exchange)
+            if self._listener.is_overloaded:
+                exchange.respond(503, _OVERLOADED, [_JSON, ("retry-after", "1")])
+            else:
+                await self._listener.handler(exchange)
         except PeerGone:
             self.abort()
         finally:
@@ -222,11 +226,9 @@ class Connection(asyncio.Protocol):
             if self.exchange is not None:
                 self.exchange.request.is_last = True
             return
-        body = orjson.dumps(
-            {"error": {"message": refused.message, "type": "invalid_request_error"}}
-        )
+        body = _error(refused.message)
         framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-        self.send(head(refused.status, [("content-type", "application/json")], framing) + body)
+        self.send(head(refused.status, [_JSON], framing) + body)
         self._listener.note_refused(refused.status)
         self._close()
 
@@ -234,3 +236,11 @@ class Connection(asyncio.Protocol):
         self._flush()
         self._is_closing = True
         self._transport.close()
+
+
+def _error(message: str) -> bytes:
+    """An error for whoever reached no route, in the shape that most clients read."""
+    return orjson.dumps({"error": {"message": message, "type": "invalid_request_error"}})
+
+
+_OVERLOADED = _error("This gateway is answering as many requests as it can. Ask again.")

@@ -90,6 +90,11 @@ class Listener:
                 await self._quiet.wait()
         return cut
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether more requests are being answered than there are places."""
+        return self.in_flight > self.limits.max_in_flight
+
     # for connections
 
     def admit(self, connection: Connection) -> bool:

@@ -1,0 +1,106 @@
+"""The routes of the gateway with their policies, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from devflow_core.chat import WireName
+from devflow_core.settings import Settings
+from devflow_core.wire import TRANSLATORS
+
+from devflow_server.app import App
+from devflow_server.auth import Door, Keys
+from devflow_server.chat import ChatHandler, Desk
+from devflow_server.intake import Intake
+from devflow_server.metrics import Metrics
+from devflow_server.nodes import NodeTable
+from devflow_server.pages import HealthPages, ModelList, ModelPages, NodePages, StatusPage
+from devflow_server.pulse import Pulse
+from devflow_server.routes import Access, Route, RouteTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the site stands on."""
+
+    settings: Settings
+    desk: Desk
+    keys: Keys
+    nodes: NodeTable
+    models: ModelList
+    catalogue: Callable[[], tuple[float | None, int]]
+    has_server_key: Callable[[], bool]
+    metrics: Metrics
+    pulse: Pulse
+    is_ready: Callable[[], bool]
+    local_key: str | None = None
+    """A client key of this process alone, for a client that it has started."""
+
+
+def build(parts: Parts) -> App:
+    """The application over its parts.
+
+    Raises:
+        ConfigurationError: a route has no policy.
+    """
+    settings = parts.settings
+    door = Door(
+        parts.keys,
+        require_key=settings.require_key,
+        allowed_hosts=_hosts(settings),
+        local_key=parts.local_key,
+    )
+    table = RouteTable([*_chat_routes(parts), *_other_routes(parts)])
+    return App(table, door, parts.metrics)
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """The names to be addressed under. `0.0.0.0` is none: pages use it to reach this machine."""
+    is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
+    return (*settings.allowed_hosts, *((settings.host,) if is_name else ()))
+
+
+def _chat_routes(parts: Parts) -> list[Route]:
+    chat = ChatHandler(Intake(parts.nodes), parts.desk, parts.pulse)
+    dialects: tuple[tuple[str, WireName, str], ...] = (
+        ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
+        ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
+        ("/v1/responses", "openai_responses", "A response, OpenAI's newer dialect"),
+    )
+    return [
+        Route(
+            method="POST",
+            path=prefix + path,
+            answer=chat,
+            access=Access.CLIENT,
+            group="chat",
+            wire=wire,
+            summary=summary,
+        )
+        for path, wire, summary in dialects
+        if wire in TRANSLATORS
+        for prefix in ("", "/api")  # OpenRouter's own SDK adds nothing to its /api/v1
+    ]
+
+
+def _other_routes(parts: Parts) -> list[Route]:
+    models, nodes = ModelPages(parts.models), NodePages(parts.nodes)
+    health = HealthPages(parts.metrics, parts.is_ready)
+    status = StatusPage(parts.has_server_key, parts.catalogue)
+    client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
+    listed = (
+        ("GET", "/v1/models", models.all, client, "Every model"),
+        ("GET", "/v1/models/{id}", models.one, client, "One model"),
+        ("GET", "/api/v1/models", models.all, client, "Every model"),
+        ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
+        ("GET", "/system/nodes", nodes.all, client, "Which model each named task uses"),
+        ("PATCH", "/system/nodes/{task_name}", nodes.patch, operator, "Change one of them"),
+        ("GET", "/metrics", health.metrics, operator, "Counters for Prometheus"),
+        ("GET", "/healthz", health.live, everybody, "The process answers"),
+        ("GET", "/readyz", health.ready, everybody, "It takes requests"),
+    )
+    return [
+        Route(method=method, path=path, answer=answer, access=access, summary=summary)
+        for method, path, answer, access, summary in listed
+    ]

@@ -1,0 +1,186 @@
+"""A whole site on a free port over fakes that we own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from devflow_core.journal import Metered
+from devflow_core.pipeline import Pipeline
+from devflow_core.settings import Settings
+from devflow_core.testing import (
+    DirectExecutor,
+    FakeUpstream,
+    FixedClassifier,
+    FixedRouter,
+    MemoryBook,
+    MemoryLedger,
+)
+from devflow_server.app import App
+from devflow_server.desk import PipelineDesk
+from devflow_server.http import Limits, Listener
+from devflow_server.metrics import Metrics
+from devflow_server.nodes import NodeTable
+from devflow_server.pulse import Pulse
+from devflow_server.site import Parts, build
+
+MODELS = [
+    {"id": "anthropic/claude-haiku-4.5", "object": "model", "name": "Claude Haiku", "created": 1},
+    {"id": "z-ai/glm-5", "object": "model", "name": "GLM 5", "created": 2},
+]
+
+
+@dataclass(frozen=True)
+class Key:
+    name: str
+    scopes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class FakeKeys:
+    """Client keys in memory."""
+
+    def __init__(self, **keys: Key) -> None:
+        self.keys = keys
+
+    async def verify(self, secret: str, /) -> Key | None:
+        return self.keys.get(secret)
+
+
+class FakeNodes:
+    """Nodes in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Mapping[str, Any]] = {}
+
+    async def all(self) -> Mapping[str, Mapping[str, Any]]:
+        return dict(self.kept)
+
+    async def set(self, task_name: str, config: Mapping[str, Any], /) -> None:
+        self.kept[task_name] = config
+
+
+@dataclass(kw_only=True)
+class Site:
+    """A running site and what stands behind it."""
+
+    port: int
+    client: httpx.AsyncClient
+    upstream: FakeUpstream
+    book: MemoryBook
+    ledger: MemoryLedger
+    listener: Listener
+    metrics: Metrics
+    pulse: Pulse
+    nodes: FakeNodes
+    app: App
+
+
+class Sites:
+    """Opens sites; what is not given is a fake that answers `ok`."""
+
+    def __call__(
+        self,
+        upstream: FakeUpstream | None = None,
+        *,
+        keys: FakeKeys | None = None,
+        settings: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        local_key: str | None = None,
+    ) -> AbstractAsyncContextManager[Site]:
+        given: dict[str, Any] = {
+            "require_key": keys is not None or local_key is not None,
+            **(settings or {}),
+        }
+        return self._open(
+            upstream or FakeUpstream(),
+            keys or FakeKeys(),
+            Settings.load({}, **given),
+            limits or Limits(sweep_s=0.05),
+            local_key,
+        )
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        upstream: FakeUpstream,
+        keys: FakeKeys,
+        settings: Settings,
+        limits: Limits,
+        local_key: str | None,
+    ) -> AsyncGenerator[Site]:
+        book, ledger, pulse, metrics = MemoryBook(), MemoryLedger(), Pulse(), Metrics()
+        pipeline = Pipeline(
+            classifier=FixedClassifier(),
+            router=FixedRouter(),
+            executor=DirectExecutor(Metered(upstream)),
+            book=book,
+            ledger=ledger,
+        )
+        nodes = FakeNodes()
+        parts = Parts(
+            settings=settings,
+            desk=PipelineDesk(pipeline),
+            keys=keys,
+            nodes=NodeTable(nodes, settings.nodes),
+            models=lambda: MODELS,
+            catalogue=lambda: (12.5, len(MODELS)),
+            has_server_key=lambda: True,
+            metrics=metrics,
+            pulse=pulse,
+            is_ready=lambda: True,
+            local_key=local_key,
+        )
+        bound = socket.create_server(("127.0.0.1", 0))
+        port = int(bound.getsockname()[1])
+        app = build(parts)
+        async with (
+            Listener(app, limits=limits, on_sweep=pulse.beat) as listener,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            await listener.listen(bound)
+            yield Site(
+                port=port,
+                client=client,
+                upstream=upstream,
+                book=book,
+                ledger=ledger,
+                listener=listener,
+                metrics=metrics,
+                pulse=pulse,
+                nodes=nodes,
+                app=app,
+            )
+
+
+@pytest.fixture
+def fake_keys() -> Callable[..., FakeKeys]:
+    def fake_keys(**scopes: Mapping[str, Any]) -> FakeKeys:
+        """Keys by their secret, which is also their name, with their scopes."""
+        return FakeKeys(**{name: Key(name, one) for name, one in scopes.items()})
+
+    return fake_keys
+
+
+@pytest.fixture
+def open_site() -> Sites:
+    return Sites()
+
+
+Eventually = Callable[[Callable[[], object]], Coroutine[None, None, None]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    async def eventually(condition: Callable[[], object]) -> None:
+        """Wait up to 5 s until something is so."""
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - it is asked of another task's work
+                await asyncio.sleep(0.01)
+
+    return eventually
