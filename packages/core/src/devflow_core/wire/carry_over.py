@@ -11,6 +11,9 @@ _SHARED = frozenset(
 )
 """Fields with one meaning in all three dialects of the provider (OpenRouter, 2026-08)."""
 
+_SAID_OTHERWISE = frozenset({"thinking", "output_config", "output_format", "stream_options"})
+"""Fields whose meaning is in the hub's words too; kept in `extra` for their own wire only."""
+
 
 class Omitted:
     """Collects notes of what was left out, each once, in order."""
@@ -45,6 +48,6 @@ def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[
     for key, value in request.extra.items():
         if key in _SHARED:
             kept[key] = value
-        else:
+        elif key not in _SAID_OTHERWISE:
             omitted.add(key)
     return kept

@@ -41,6 +41,14 @@ def vendor_of_model(model: str) -> str | None:
     return next((vendor for start, vendor in _BARE_MODELS if model.startswith(start)), None)
 
 
+def vendor_mark(model: str | None, own_format: str) -> dict[str, Any]:
+    """What a block of thinking says of its vendor, in the dialect that `own_format` names."""
+    vendor = None if model is None else vendor_of_model(model)
+    if vendor is None or vendor in own_format:
+        return {"format": own_format}
+    return {_MODEL: model}
+
+
 def vendor_of(reasoning: Reasoning) -> str | None:
     """Whose thinking this is, as far as it says."""
     detail = reasoning.detail or {}
@@ -63,6 +71,14 @@ def seal(reasoning: Reasoning, model: str | None) -> str:
         detail[_MODEL] = model
     sealed = {"d": detail, "s": reasoning.signature, "e": reasoning.encrypted}
     return _SEAL + base64.urlsafe_b64encode(orjson.dumps(sealed)).decode()
+
+
+def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
+    """The signature of a thinking block: Anthropic's own, or everything else sealed."""
+    is_own = vendor_of(reasoning) == "anthropic" and reasoning.encrypted is None
+    if is_own and reasoning.signature is not None:
+        return reasoning.signature
+    return seal(reasoning, model)
 
 
 def unseal(text: str, word: str) -> Reasoning | None:

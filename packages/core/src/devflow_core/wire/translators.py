@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from devflow_core.chat import WireName
+from devflow_core.wire.anthropic_messages import AnthropicMessages
 from devflow_core.wire.openai_chat import OpenAiChat
 from devflow_core.wire.protocol import Translator
 
-TRANSLATORS = MappingProxyType[WireName, Translator]({"openai_chat": OpenAiChat()})
+TRANSLATORS = MappingProxyType[WireName, Translator](
+    {"openai_chat": OpenAiChat(), "anthropic_messages": AnthropicMessages()}
+)
 """Every wire we speak, by name."""
 
 

@@ -81,8 +81,8 @@ def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str,
     for message in messages:
         encoder.add(message)
     tools = [tool for tool in (_tool(one, omitted) for one in request.tools) if tool is not None]
-    return fields.present(
-        **carry_extra(request, "openai_chat", omitted),
+    extra = carry_extra(request, "openai_chat", omitted)
+    return extra | fields.present(
         messages=encoder.found,
         tools=tools or None,
         tool_choice=_tool_choice(request.tool_choice) if tools else None,
@@ -116,7 +116,7 @@ class _Messages:
             else:
                 shown.append(part)
         content = self._content(shown)
-        if content or not message.parts:
+        if content or (message.role == "user" and not message.parts):
             self._append(message, {"role": message.role, "content": content or ""})
 
     def _add_assistant(self, message: Message) -> None:

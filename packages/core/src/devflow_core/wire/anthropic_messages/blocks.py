@@ -1,0 +1,189 @@
+"""Content blocks of a streamed message: one open at a time, each started and stopped once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from devflow_core.chat import Reasoning, ReasoningDelta, TextDelta, ToolCallDelta
+from devflow_core.ids import new_id
+from devflow_core.wire import sse
+from devflow_core.wire.anthropic_messages.encode_parts import tool_id
+from devflow_core.wire.body import dump
+from devflow_core.wire.estimate import estimate_tokens
+from devflow_core.wire.thinking import signature_for_anthropic
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta
+_Key = tuple[str, int]
+
+
+class Blocks:
+    """Orders deltas into blocks.
+
+    Providers send the pieces of parallel calls in any order; this wire knows one open block. A
+    call stays open until its arguments are whole JSON; what belongs to others waits so long.
+
+    Args:
+        model: the model that answers; thinking is sealed with its name.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._count = 0
+        self._texts = 0
+        self._open: _OpenBlock | None = None
+        self._waiting: dict[_Key, list[Delta]] = {}
+        self._closed: set[_Key] = set()
+        self._last: _Key | None = None
+        self._characters: list[str] = []
+        self.has_calls = False
+
+    @property
+    def output_tokens(self) -> int:
+        """An estimate for what has been written."""
+        return estimate_tokens("".join(self._characters))
+
+    def add(self, delta: Delta) -> bytes:
+        """The bytes to send for a delta; none for one that has to wait."""
+        key = self._key(delta)
+        if key in self._closed:
+            return b""  # cannot be reopened: blanks after whole arguments, or a late signature
+        self._last = key
+        if self._open is not None and self._open.key == key:
+            return self._write(delta)
+        if self._open is not None and not self._open.is_whole():
+            self._waiting.setdefault(key, []).append(delta)
+            return b""
+        written = self._drain()
+        if self._open is not None and self._open.key == key:
+            return written + self._write(delta)
+        if self._waiting:
+            self._waiting.setdefault(key, []).append(delta)
+            return written
+        return written + self._switch(key, delta) + self._write(delta)
+
+    def close(self) -> bytes:
+        """The rest: everything that waits, and the end of the last block."""
+        written = b""
+        while self._waiting:
+            written += self._next()
+        return written + self._stop()
+
+    def _drain(self) -> bytes:
+        """What waits, as long as the block before it is whole."""
+        written = b""
+        while self._waiting and (self._open is None or self._open.is_whole()):
+            written += self._next()
+        return written
+
+    def _next(self) -> bytes:
+        key = next(iter(self._waiting))
+        deltas = self._waiting.pop(key)
+        return self._switch(key, deltas[0]) + b"".join(self._write(one) for one in deltas)
+
+    def _key(self, delta: Delta) -> _Key:
+        if isinstance(delta, ToolCallDelta):
+            return ("tool_use", delta.index)
+        if isinstance(delta, ReasoningDelta):
+            return ("thinking", delta.index)
+        if self._last is None or self._last[0] != "text":
+            self._texts += 1
+        return ("text", self._texts)
+
+    def _switch(self, key: _Key, first: Delta) -> bytes:
+        stopped = self._stop()
+        self._open = _OpenBlock(key, self._count)
+        self._count += 1
+        body = {
+            "type": "content_block_start",
+            "index": self._open.index,
+            "content_block": _start(first),
+        }
+        return stopped + sse.encode(dump(body), "content_block_start")
+
+    def _write(self, delta: Delta) -> bytes:
+        assert self._open is not None  # noqa: S101 - every caller has just opened it
+        body = self._open.take(delta)
+        if isinstance(delta, ToolCallDelta):
+            self.has_calls = True
+            self._characters.append(delta.arguments)
+        else:
+            self._characters.append(delta.text)
+        return _delta(self._open.index, body) if body is not None else b""
+
+    def _stop(self) -> bytes:
+        if self._open is None:
+            return b""
+        block, self._open = self._open, None
+        self._closed.add(block.key)
+        end = sse.encode(
+            b'{"type":"content_block_stop","index":%d}' % block.index, "content_block_stop"
+        )
+        if block.key[0] != "thinking":
+            return end
+        signature = signature_for_anthropic(block.reasoning(), self._model)
+        return _delta(block.index, {"type": "signature_delta", "signature": signature}) + end
+
+
+class _OpenBlock:
+    """The block that is being written."""
+
+    def __init__(self, key: _Key, index: int) -> None:
+        self.key = key
+        self.index = index
+        self._arguments: list[str] = []
+        self._signature: str | None = None
+        self._encrypted: str | None = None
+        self._detail: dict[str, Any] | None = None
+
+    def take(self, delta: Delta) -> dict[str, Any] | None:
+        """The delta's body; None where there is nothing to say."""
+        match delta:
+            case TextDelta():
+                return {"type": "text_delta", "text": delta.text} if delta.text else None
+            case ToolCallDelta():
+                self._arguments.append(delta.arguments)
+                if not delta.arguments:
+                    return None
+                return {"type": "input_json_delta", "partial_json": delta.arguments}
+            case ReasoningDelta():
+                self._signature = self._signature or delta.signature
+                self._encrypted = self._encrypted or delta.encrypted
+                self._detail = dict(delta.detail) if delta.detail else self._detail
+                return {"type": "thinking_delta", "thinking": delta.text} if delta.text else None
+
+    def is_whole(self) -> bool:
+        """Whether another block may begin: text and thinking always, a call with whole JSON."""
+        if self.key[0] != "tool_use":
+            return True
+        try:
+            orjson.loads("".join(self._arguments))
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+    def reasoning(self) -> Reasoning:
+        """The thinking of this block, without its text."""
+        return Reasoning(signature=self._signature, encrypted=self._encrypted, detail=self._detail)
+
+
+def _start(first: Delta) -> dict[str, Any]:
+    match first:
+        case TextDelta():
+            return {"type": "text", "text": ""}
+        case ReasoningDelta():
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        case ToolCallDelta():
+            return {
+                "type": "tool_use",
+                "id": tool_id(first.id or new_id("toolu")),
+                "name": first.name or "",
+                "input": {},
+            }
+
+
+def _delta(index: int, body: dict[str, Any]) -> bytes:
+    return sse.encode(
+        dump({"type": "content_block_delta", "index": index, "delta": body}), "content_block_delta"
+    )

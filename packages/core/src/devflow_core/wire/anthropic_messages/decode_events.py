@@ -1,0 +1,217 @@
+"""Replies of Anthropic messages, streamed or whole, into events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from devflow_core.chat import (
+    Event,
+    Finished,
+    FinishReason,
+    Frame,
+    JsonObject,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.usage import ReportedCost
+from devflow_core.wire.body import dump, excerpt, load_event
+from devflow_core.wire.metering import reported_cost, usage_from_anthropic
+from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.thinking import ANTHROPIC_FORMAT, vendor_mark
+from devflow_core.wire.upstream_errors import error_from_object
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_NOTHING: tuple[Event, ...] = ()
+
+
+class MessagesDecoder:
+    """Reads one streamed reply.
+
+    Args:
+        model: the model that was asked, for errors.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self.finished = False
+        self._is_started = False
+        self._generation_id: str | None = None
+        self._stop_reason: str | None = None
+        self._usage: dict[str, Any] = {}
+        self._cost: ReportedCost | None = None
+        self._calls: dict[object, int] = {}
+        self._mark: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
+
+    def feed(self, frame: SseFrame) -> Sequence[Event]:
+        """The events of one frame; see `EventDecoder`."""
+        if self.finished:
+            return _NOTHING
+        raw = Frame(wire="anthropic_messages", data=frame.raw)
+        if frame.data is None or frame.data == b"[DONE]":
+            # some gateways close with OpenAI's word; it means nothing here
+            kind = "comment" if frame.data is None else "done"
+            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
+        try:
+            body = load_event(frame.data)
+        except ProtocolError:
+            if frame.is_cut:
+                return _NOTHING
+            raise
+        event = self._event(body, frame.data)
+        return (replace(event, frame=raw),)
+
+    def close(self) -> Sequence[Event]:
+        """The end of the bytes; see `EventDecoder`."""
+        return _NOTHING if self.finished else (self._finish(),)
+
+    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+        """The events of a reply that came whole."""
+        if body.get("type") == "error" or body.get("error"):
+            raise error_from_object(body, model=self._model)
+        blocks = body.get("content")
+        if not isinstance(blocks, list):
+            raise ProtocolError(
+                f"The provider sent a reply without content: {excerpt(raw)!r}."
+                " Ask again, or ask another model.",
+                model=self._model,
+            )
+        events: list[Event] = [self._start(body, raw)]
+        for index, block in enumerate(cast("list[JsonObject]", blocks)):
+            events.append(self._block_start(block, index, is_whole=True))
+        self._note_end(body, raw)
+        return [*events, self._finish()]
+
+    def _event(self, body: JsonObject, data: bytes) -> Event:
+        kind = body.get("type")
+        match kind:
+            case "content_block_delta":
+                return self._delta(body)
+            case "content_block_start":
+                return self._block_start(_object(body.get("content_block")), body.get("index"))
+            case "message_start":
+                return self._start(_object(body.get("message")), data)
+            case "message_delta":
+                self._note_end({**_object(body.get("delta")), "usage": body.get("usage")}, data)
+                return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
+            case "message_stop":
+                return self._finish()
+            case "error":
+                known = {"id": self._generation_id} if self._generation_id else {}
+                raise error_from_object({**known, **body}, model=self._model)
+            case _:
+                if "error" in body:
+                    raise error_from_object(body, model=self._model)
+                return Opaque(kind=str(kind), body=body)
+
+    def _start(self, message: JsonObject, data: bytes) -> Started:
+        self._is_started = True
+        self._generation_id = _text(message.get("id"))
+        model = _text(message.get("model"))
+        self._mark = vendor_mark(model, ANTHROPIC_FORMAT)
+        self._note_usage(message.get("usage"), data)
+        return Started(
+            generation_id=self._generation_id,
+            model=model,
+            provider=_text(message.get("provider")),
+        )
+
+    def _block_start(self, block: JsonObject, index: object, is_whole: bool = False) -> Event:
+        match block.get("type"):
+            case "tool_use":
+                call = self._calls.setdefault(index, len(self._calls))
+                return ToolCallDelta(
+                    index=call,
+                    id=_text(block.get("id")),
+                    name=_text(block.get("name")),
+                    arguments=dump(_object(block.get("input"))).decode() if is_whole else "",
+                )
+            case "thinking":
+                return ReasoningDelta(
+                    text=_text(block.get("thinking")) or "",
+                    index=_number(index),
+                    signature=_text(block.get("signature")),
+                    detail={"type": "reasoning.text", **self._mark},
+                )
+            case "redacted_thinking":
+                return ReasoningDelta(
+                    index=_number(index),
+                    encrypted=_text(block.get("data")),
+                    detail={"type": "reasoning.encrypted", **self._mark},
+                )
+            case "text" if block.get("text"):
+                return TextDelta(text=str(block["text"]))
+            case _:
+                return Opaque(kind="content_block_start", body=block)
+
+    def _delta(self, body: JsonObject) -> Event:
+        delta = _object(body.get("delta"))
+        match delta.get("type"):
+            case "text_delta":
+                return TextDelta(text=_text(delta.get("text")) or "")
+            case "input_json_delta" if body.get("index") in self._calls:
+                return ToolCallDelta(
+                    index=self._calls[body["index"]],
+                    arguments=_text(delta.get("partial_json")) or "",
+                )
+            case "thinking_delta":
+                text = _text(delta.get("thinking")) or ""
+                return ReasoningDelta(text=text, index=_number(body.get("index")))
+            case "signature_delta":
+                return ReasoningDelta(
+                    index=_number(body.get("index")), signature=_text(delta.get("signature"))
+                )
+            case _:
+                return Opaque(kind="content_block_delta", body=body)
+
+    def _note_end(self, end: JsonObject, data: bytes) -> None:
+        self._stop_reason = _text(end.get("stop_reason")) or self._stop_reason
+        self._note_usage(end.get("usage"), data)
+
+    def _note_usage(self, usage: object, data: bytes) -> None:
+        """Later figures replace earlier ones; what is not repeated stays."""
+        fields = _object(usage)
+        self._usage.update({key: value for key, value in fields.items() if value is not None})
+        if "cost" in fields:
+            self._cost = reported_cost(fields, data)
+
+    def _finish(self) -> Finished:
+        if self._stop_reason is None:
+            raise Incomplete(
+                "The reply ended without a stop reason, so it was cut off."
+                " What has come so far may have been billed.",
+                generation_id=self._generation_id,
+                model=self._model,
+            )
+        self.finished = True
+        return Finished(
+            finish_reason=_FINISH.get(self._stop_reason, "stop"),
+            native_finish_reason=self._stop_reason,
+            usage=usage_from_anthropic(self._usage),
+            cost=self._cost,
+        )
+
+
+def _object(value: object) -> JsonObject:
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

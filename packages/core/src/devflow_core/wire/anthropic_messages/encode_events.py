@@ -1,0 +1,111 @@
+"""Events into streamed replies of Anthropic messages, legal whatever the order of the events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import (
+    ChatRequest,
+    Event,
+    Finished,
+    JsonObject,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.errors import DevFlowError
+from devflow_core.ids import new_id
+from devflow_core.usage import Usage
+from devflow_core.wire import fields, sse
+from devflow_core.wire.anthropic_messages.blocks import Blocks
+from devflow_core.wire.anthropic_messages.encode_response import error_body, stop_reason
+from devflow_core.wire.body import dump
+from devflow_core.wire.estimate import estimate_input_tokens
+from devflow_core.wire.metering import anthropic_usage
+from devflow_core.wire.passing import Passing
+
+_STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
+
+
+class MessagesEncoder:
+    """Writes one streamed reply.
+
+    Args:
+        request: what was asked; its size is the estimate that `message_start` must hold.
+    """
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._passing = Passing("anthropic_messages")
+        self._request = request
+        self._blocks: Blocks | None = None
+
+    def annotate(self, annotations: JsonObject) -> None:
+        """See `EventEncoder.annotate`."""
+        self._passing.annotations = annotations
+
+    def encode(self, event: Event) -> bytes:
+        """See `EventEncoder.encode`."""
+        if (passed := self._passing.take(event)) is not None:
+            return passed or (_STOP if isinstance(event, Finished) and not event.frame else b"")
+        if isinstance(event, Opaque):
+            return b""
+        if self._blocks is None:
+            return self._start(event)
+        match event:
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                return self._blocks.add(event)
+            case Finished():
+                return self._finish(event, self._blocks)
+            case Started():
+                return b""
+
+    def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
+        """See `EventEncoder.encode_error`."""
+        return _event("error", error_body(error, request_id))
+
+    def _start(
+        self, event: TextDelta | ReasoningDelta | ToolCallDelta | Finished | Started
+    ) -> bytes:
+        started = event if isinstance(event, Started) else Started()
+        model = started.model or self._request.model
+        self._blocks = Blocks(model)
+        message: dict[str, Any] = {
+            "id": started.generation_id or new_id("msg"),
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            **fields.present(provider=started.provider),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            # some clients record only this figure, so it must not be zero
+            "usage": anthropic_usage(self._estimate(), None) | {"output_tokens": 1},
+        }
+        begun = _event("message_start", {"type": "message_start", "message": message})
+        return begun if isinstance(event, Started) else begun + self.encode(event)
+
+    def _finish(self, event: Finished, blocks: Blocks) -> bytes:
+        rest = blocks.close()
+        usage = event.usage or self._estimate(blocks.output_tokens)
+        body: dict[str, Any] = {
+            "type": "message_delta",
+            "delta": {
+                "stop_reason": stop_reason(
+                    event.finish_reason, event.native_finish_reason, blocks.has_calls
+                ),
+                "stop_sequence": None,
+            },
+            "usage": anthropic_usage(usage, event.cost),
+        }
+        if self._passing.annotations:
+            body["devflow"] = self._passing.annotations
+        return rest + _event("message_delta", body) + _STOP
+
+    def _estimate(self, output_tokens: int = 0) -> Usage:
+        return Usage(input_tokens=estimate_input_tokens(self._request), output_tokens=output_tokens)
+
+
+def _event(name: str, body: JsonObject) -> bytes:
+    return sse.encode(dump(body), name)

@@ -1,0 +1,130 @@
+"""Parts into content blocks of Anthropic messages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any, cast
+
+import orjson
+
+from devflow_core.chat import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
+from devflow_core.wire import fields
+from devflow_core.wire.carry_over import Omitted
+
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def block(part: Part, omitted: Omitted) -> dict[str, Any] | None:
+    """The block for a part; None for one that is left out.
+
+    Raises:
+        InvalidRequest: for what must not be left out and cannot be said.
+    """
+    match part:
+        case Text():
+            return _text(part) if part.text else None  # the API refuses empty text
+        case ToolCall():
+            return {
+                "type": "tool_use",
+                "id": tool_id(part.id),
+                "name": part.name,
+                "input": _input(part.arguments, omitted),
+                **fields.cache_control(part.cache_ttl),
+            }
+        case ToolResult():
+            return _tool_result(part)
+        case Media():
+            return _media(part)
+        case Reasoning():
+            return _thinking(part, omitted)
+        case Unknown():
+            return _own(part)
+
+
+def tool_id(call_id: str) -> str:
+    """The id of a call in the letters that this API allows."""
+    return _NOT_IN_IDS.sub("_", call_id) or "call"
+
+
+def _own(part: Unknown) -> dict[str, Any]:
+    if part.wire != "anthropic_messages":
+        kind = part.body.get("type")
+        raise fields.wrong("messages", f"a part of type {kind!r} cannot be sent by this wire")
+    return dict(part.body)
+
+
+def _input(arguments: str, omitted: Omitted) -> dict[str, Any]:
+    try:
+        parsed: Any = orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        parsed = None
+    if isinstance(parsed, dict):
+        return cast("dict[str, Any]", parsed)
+    omitted.add("the form of arguments that are no JSON object")
+    return {"arguments": arguments}
+
+
+def _tool_result(result: ToolResult) -> dict[str, Any]:
+    body: dict[str, Any] = {"type": "tool_result", "tool_use_id": tool_id(result.call_id)}
+    match result.parts:
+        case ():
+            pass
+        case (Text(text=text, cache_ttl=None),):
+            body["content"] = text
+        case _:
+            body["content"] = [
+                _media(part) if isinstance(part, Media) else _text(part)
+                for part in result.parts
+                if not (isinstance(part, Text) and not part.text)
+            ]
+    if result.is_error:
+        body["is_error"] = True
+    return {**body, **fields.cache_control(result.cache_ttl)}
+
+
+def _text(part: Text) -> dict[str, Any]:
+    return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
+
+
+def _media(media: Media) -> dict[str, Any]:
+    if media.kind not in {"image", "file"}:
+        raise fields.wrong("messages", f"{media.kind} cannot be sent by Anthropic's messages")
+    kind = "image" if media.kind == "image" else "document"
+    title = {"title": media.name} if media.name and kind == "document" else {}
+    return {
+        "type": kind,
+        "source": _source(media),
+        **title,
+        **fields.cache_control(media.cache_ttl),
+    }
+
+
+def _source(media: Media) -> dict[str, Any]:
+    if media.url is not None:
+        return {"type": "url", "url": media.url}
+    media_type = media.media_type or "image/png"
+    if media.kind == "file" and media_type.startswith("text/"):
+        return {"type": "text", "media_type": "text/plain", "data": _plain(media.base64 or "")}
+    if media.kind == "file" and media_type != "application/pdf":
+        raise fields.wrong(
+            "messages", f"a file of type {media_type} cannot be sent; send text or PDF"
+        )
+    return {"type": "base64", "media_type": media_type, "data": media.base64 or ""}
+
+
+def _plain(content: str) -> str:
+    try:
+        return base64.b64decode(content).decode(errors="replace")
+    except binascii.Error:
+        raise fields.wrong("messages", "a file's base64 is broken") from None
+
+
+def _thinking(part: Reasoning, omitted: Omitted) -> dict[str, Any] | None:
+    if part.signature is not None:
+        return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+    if part.encrypted is not None:
+        return {"type": "redacted_thinking", "data": part.encrypted}
+    omitted.add("thinking without a signature")
+    return None

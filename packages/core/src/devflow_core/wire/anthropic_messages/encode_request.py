@@ -1,0 +1,198 @@
+"""A request in the hub's words into a body of Anthropic messages."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from devflow_core.chat import (
+    ChatRequest,
+    JsonObject,
+    Message,
+    Reasoning,
+    ReasoningOptions,
+    ResponseFormat,
+    Tool,
+    ToolChoice,
+    ToolResult,
+)
+from devflow_core.wire import fields
+from devflow_core.wire.anthropic_messages.encode_parts import block
+from devflow_core.wire.body import dump
+from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
+from devflow_core.wire.protocol import EncodedRequest
+from devflow_core.wire.thinking import (
+    ANTHROPIC_FORMAT,
+    OMITTED_NOTE,
+    for_model,
+    is_foreign,
+    is_sealed,
+)
+
+_SIGNED = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
+_MODES = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
+_EFFORTS = {"minimal": "low", "none": "low"}
+_LEAST_BUDGET_TOKENS = 1024
+
+
+def encode_request(
+    request: ChatRequest, model: str, overrides: JsonObject | None = None
+) -> EncodedRequest:
+    """See `Translator.encode_request`."""
+    omitted = Omitted()
+    body = untouched_body(request, "anthropic_messages")
+    if body is not None:
+        body = {**body, "messages": _own_messages(body, model, omitted)}
+    else:
+        body = _translated(request, model, omitted)
+    body = {**body, "model": model, "stream": True, **(overrides or {})}
+    return EncodedRequest(dump(body), omitted.notes())
+
+
+def _own_messages(body: JsonObject, model: str, omitted: Omitted) -> list[Any]:
+    """The messages as they came, without thinking that this model's vendor has not signed."""
+    is_home = not is_foreign(_SIGNED, model)
+    kept: list[Any] = []
+    for message in body["messages"]:
+        own = _without_foreign(message, is_home, omitted)
+        if own is not None:
+            kept.append(own)
+    return kept
+
+
+def _without_foreign(message: JsonObject, is_home: bool, omitted: Omitted) -> JsonObject | None:
+    blocks = message.get("content")
+    if message.get("role") != "assistant" or not isinstance(blocks, list):
+        return message
+    found = cast("list[Any]", blocks)
+    kept = [one for one in found if not _is_foreign_block(one, is_home)]
+    if len(kept) == len(found):
+        return message
+    omitted.add(OMITTED_NOTE)
+    return {**message, "content": kept} if kept else None
+
+
+def _is_foreign_block(one: JsonObject, is_home: bool) -> bool:
+    kind = one.get("type")
+    if kind not in {"thinking", "redacted_thinking"}:
+        return False
+    return not is_home or is_sealed(one) or (kind == "thinking" and not one.get("signature"))
+
+
+def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:
+    messages, has_foreign = for_model(request.messages, model)
+    if has_foreign:
+        omitted.add(OMITTED_NOTE)
+    first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
+    is_own = request.origin is not None and request.origin.wire == "anthropic_messages"
+    spoken = [_message(one, is_own, omitted) for one in messages[first:]]
+    if request.seed is not None:
+        omitted.add("seed")
+    extra = carry_extra(request, "anthropic_messages", omitted) | _output(request, omitted)
+    thinking = _thinking(request.reasoning, request.max_output_tokens)
+    return (
+        fields.present(thinking=thinking)
+        | extra
+        | fields.present(
+            system=[one for message in messages[:first] for one in _blocks(message, omitted)]
+            or None,
+            messages=[one for one in spoken if one["content"] or one.get("output_config")],
+            tools=_tools(request.tools, omitted),
+            tool_choice=_tool_choice(request),
+            max_tokens=request.max_output_tokens,
+            temperature=_temperature(request.temperature, omitted),
+            top_p=request.top_p,
+            stop_sequences=list(request.stop) or None,
+        )
+    )
+
+
+def _message(message: Message, is_own: bool, omitted: Omitted) -> dict[str, Any]:
+    blocks = _blocks(message, omitted)
+    if is_own:
+        return {"role": message.role, "content": blocks, **message.extra}
+    for key in message.extra:
+        omitted.add(f"{key} of a message")
+    if message.name is not None:
+        omitted.add("name of a message")
+    # only clients of this wire know system messages in the middle, with the beta for them
+    role = "user" if message.role == "system" else message.role
+    return {"role": role, "content": blocks}
+
+
+def _blocks(message: Message, omitted: Omitted) -> list[dict[str, Any]]:
+    """The blocks of a message; results of tools first, as the API demands."""
+    parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResult))
+    found = [block(part, omitted) for part in parts]
+    return [one for one in found if one is not None]
+
+
+def _tools(tools: tuple[Tool, ...], omitted: Omitted) -> list[dict[str, Any]] | None:
+    found = [one for one in (_tool(tool, omitted) for tool in tools) if one is not None]
+    return found or None
+
+
+def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
+    if tool.native is not None:
+        if "name" in tool.native or tool.name.startswith("openrouter:"):
+            return dict(tool.native)
+        omitted.add(f"the provider's own tool {tool.name}")
+        return None
+    return fields.present(
+        name=tool.name,
+        description=tool.description or None,
+        input_schema={"type": "object", **tool.schema},
+        strict=tool.strict,
+        **fields.cache_control(tool.cache_ttl),
+    )
+
+
+def _tool_choice(request: ChatRequest) -> dict[str, Any] | None:
+    choice = request.tool_choice
+    if not request.tools or (choice is None and request.parallel_tool_calls is None):
+        return None
+    choice = choice or ToolChoice(mode="auto")
+    wanted = fields.present(type=_MODES[choice.mode], name=choice.name)
+    if request.parallel_tool_calls is not None and choice.mode != "none":
+        wanted["disable_parallel_tool_use"] = not request.parallel_tool_calls
+    return wanted
+
+
+def _temperature(temperature: float | None, omitted: Omitted) -> float | None:
+    if temperature is None or temperature <= 1:
+        return temperature
+    omitted.add("temperature above 1")
+    return 1.0
+
+
+def _thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if wanted.enabled is False or wanted.effort == "none":
+        return {"type": "disabled"}
+    display = {"display": "omitted"} if wanted.exclude else {}
+    if wanted.max_tokens is None:
+        return {"type": "adaptive", **display}
+    budget = max(wanted.max_tokens, _LEAST_BUDGET_TOKENS)
+    if limit is not None and budget >= limit:
+        budget = limit - 1
+    if budget < _LEAST_BUDGET_TOKENS:
+        return {"type": "disabled"}
+    return {"type": "enabled", "budget_tokens": budget, **display}
+
+
+def _output(request: ChatRequest, omitted: Omitted) -> dict[str, Any]:
+    """`output_config`: effort and structured output."""
+    found: dict[str, Any] = dict(request.extra.get("output_config") or {})
+    effort = request.reasoning and request.reasoning.effort
+    if effort and effort != "none":
+        found["effort"] = _EFFORTS.get(effort, effort)
+    if request.response_format is not None:
+        found.update(_format(request.response_format, omitted))
+    return {"output_config": found} if found else {}
+
+
+def _format(wanted: ResponseFormat, omitted: Omitted) -> dict[str, Any]:
+    if wanted.kind == "json_object":
+        omitted.add("response_format json_object")
+        return {}
+    return {"format": {"type": "json_schema", "schema": wanted.schema}}

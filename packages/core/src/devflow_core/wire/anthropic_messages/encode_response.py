@@ -1,0 +1,110 @@
+"""Whole replies and errors of Anthropic messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import ChatRequest, ChatResponse, FinishReason, JsonObject, Part, Reasoning
+from devflow_core.errors import ContextTooLong, DevFlowError
+from devflow_core.ids import new_id
+from devflow_core.usage import Usage
+from devflow_core.wire import fields
+from devflow_core.wire.anthropic_messages.encode_parts import block
+from devflow_core.wire.body import dump
+from devflow_core.wire.carry_over import Omitted
+from devflow_core.wire.estimate import estimate_input_tokens, estimate_tokens
+from devflow_core.wire.metering import anthropic_usage
+from devflow_core.wire.thinking import signature_for_anthropic, vendor_of
+
+_STOP: dict[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "error": "end_turn",
+}
+_OWN_WORDS = frozenset(
+    {"end_turn", "stop_sequence", "pause_turn", "max_tokens", "tool_use", "refusal",
+     "model_context_window_exceeded"}
+)  # fmt: skip
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
+    """The stop reason in this wire's words; a reply with calls has stopped for them."""
+    if native in _OWN_WORDS:
+        return native
+    if has_calls and reason == "stop":
+        return "tool_use"
+    return _STOP[reason]
+
+
+def encode_response(
+    response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
+) -> bytes:
+    """See `Translator.encode_response`."""
+    model = response.model or request.model
+    blocks = [_block(part, model) for part in response.parts]
+    usage = response.usage or Usage(
+        input_tokens=estimate_input_tokens(request), output_tokens=estimate_tokens(response.text)
+    )
+    body: dict[str, Any] = {
+        "id": response.generation_id or new_id("msg"),
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        **fields.present(provider=response.provider),
+        "content": [one for one in blocks if one is not None],
+        "stop_reason": stop_reason(
+            response.finish_reason, response.native_finish_reason, bool(response.tool_calls)
+        ),
+        "stop_sequence": None,
+        "usage": anthropic_usage(usage, response.cost),
+    }
+    if annotations:
+        body["devflow"] = annotations
+    return dump(body)
+
+
+def _block(part: Part, model: str) -> dict[str, Any] | None:
+    if not isinstance(part, Reasoning):
+        return block(part, Omitted())
+    if part.encrypted is not None and vendor_of(part) == "anthropic":
+        return {"type": "redacted_thinking", "data": part.encrypted}
+    signature = signature_for_anthropic(part, model)
+    return {"type": "thinking", "thinking": part.text, "signature": signature}
+
+
+def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
+    """The envelope of Anthropic's errors, with the wording that its clients act on."""
+    kind = _ERROR_TYPES.get(error.status_hint, "api_error")
+    details = fields.present(
+        code=error.code,
+        provider=getattr(error, "provider", None),
+        error_type=getattr(error, "error_type", None),
+        generation_id=getattr(error, "generation_id", None),
+    )
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": _message(error), **details},
+        "request_id": request_id,
+    }
+
+
+def _message(error: DevFlowError) -> str:
+    """The provider's own words where it refused the request, since clients match them."""
+    if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
+        return f"prompt is too long: {error.message}"
+    detail = getattr(error, "detail", None)
+    return detail if error.status_hint == 400 and isinstance(detail, str) else error.message
