@@ -1,0 +1,324 @@
+"""A session of Claude Code: its transcript, its active branch, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, cast
+
+from devflow_core.chat import ChatRequest
+from devflow_core.errors import SessionError
+from devflow_core.ledger import Attribution
+
+from devflow_claude_code import paths
+from devflow_claude_code.branch import active_branch, conversation
+from devflow_claude_code.content import human_text, mapping
+from devflow_claude_code.context import DEFAULT_BUDGET_TOKENS, SessionContext, session_context
+from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, Mode, Target, hand_off
+from devflow_claude_code.injector import inject
+from devflow_claude_code.spend import PriceOf, Spend, tally
+from devflow_claude_code.transcript import Row, Transcript
+
+NEWEST_KNOWN_VERSION = "2.1.329"
+"""Of Claude Code; newer transcripts are read too, as far as they are understood."""
+
+
+class ClaudeCodeSession:
+    """One session, read from its transcript. Implements the core's `ContextInjector`.
+
+    Get one from `open`, `find` or `latest`. It is a snapshot; `refresh` reads what was appended
+    since. Nothing here writes.
+    """
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+        self.context_budget_tokens = DEFAULT_BUDGET_TOKENS
+        """How much `inject` may add."""
+
+    @classmethod
+    def open(cls, path: str | Path, *, config_dir: Path | None = None) -> Self:
+        """Read a transcript from a path anywhere.
+
+        Raises:
+            SessionError: missing, empty, no transcript, or a link that leads out of the projects
+                folder below `config_dir` (default: Claude Code's own).
+        """
+        path = Path(path).expanduser()
+        paths.check_link(path, config_dir or paths.configuration_dir())
+        transcript = Transcript(path)
+        transcript.refresh()
+        _check(transcript)
+        return cls(transcript)
+
+    @classmethod
+    def find(cls, id_or_path: str, *, config_dir: Path | None = None) -> Self:
+        """Read a session by its id, the start of its id, or the path of its transcript.
+
+        Raises:
+            SessionError: as `open`; or no such id, or more than one begins like this.
+        """
+        config_dir = config_dir or paths.configuration_dir()
+        if "/" in id_or_path or id_or_path.endswith(".jsonl"):
+            return cls.open(id_or_path, config_dir=config_dir)
+        return cls.open(paths.find_by_id(config_dir, id_or_path), config_dir=config_dir)
+
+    @classmethod
+    def latest(cls, project: str | Path | None = None, *, config_dir: Path | None = None) -> Self:
+        """The session that was written to last, of one project or of all.
+
+        Raises:
+            SessionError: there is none that can be read.
+        """
+        config_dir = config_dir or paths.configuration_dir()
+        where = Path(project).expanduser() if project is not None else None
+        files = sorted(
+            paths.transcript_files(config_dir, where),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+        for path in files:
+            try:
+                session = cls.open(path, config_dir=config_dir)
+            except SessionError:
+                continue
+            if session.conversation:
+                return session
+        of_project = f" of {where}" if where else ""
+        raise SessionError(
+            f"There is no session{of_project} below {paths.projects_dir(config_dir)}."
+            " Give the path of a transcript, or start Claude Code there once."
+        )
+
+    def refresh(self) -> bool:
+        """Read what was appended since; whether there was anything."""
+        has_new = self.transcript.refresh() > 0
+        if has_new:
+            for name in ("branch", "conversation", "history", "title", "spend"):
+                self.__dict__.pop(name, None)
+        return has_new
+
+    @property
+    def path(self) -> Path:
+        """The transcript."""
+        return self.transcript.path
+
+    @property
+    def session_id(self) -> str:
+        """The id `claude --resume` takes; of a file with another name the one in its rows."""
+        if paths.is_session_id(self.path.stem):
+            return self.path.stem
+        return self.transcript.heads.get("sessionId", self.path.stem)
+
+    @property
+    def project(self) -> str | None:
+        """The folder that Claude Code worked in."""
+        return self.transcript.heads.get("cwd")
+
+    @property
+    def git_branch(self) -> str | None:
+        """The git branch that was checked out last."""
+        return self.transcript.heads.get("gitBranch")
+
+    @property
+    def client_version(self) -> str | None:
+        """The version of Claude Code that wrote the last row."""
+        return self.transcript.heads.get("version")
+
+    @property
+    def is_newer_than_known(self) -> bool:
+        """Written by a Claude Code newer than those this reader was tested with."""
+        return _version(self.client_version or "") > _version(NEWEST_KNOWN_VERSION)
+
+    @property
+    def skipped_lines(self) -> int:
+        """Lines that are no JSON object, for example one cut in the middle."""
+        return self.transcript.skipped_lines
+
+    @property
+    def started_at(self) -> str | None:
+        """Time of the first row, RFC 3339 in UTC."""
+        return next((row.timestamp for row in self.transcript.rows if row.timestamp), None)
+
+    @property
+    def last_at(self) -> str | None:
+        """Time of the last row, RFC 3339 in UTC."""
+        return max((row.timestamp for row in self.transcript.rows if row.timestamp), default=None)
+
+    @cached_property
+    def branch(self) -> tuple[Row, ...]:
+        """The active branch since the last compaction, rows of every kind."""
+        return active_branch(self.transcript.rows, self._preserved())
+
+    @cached_property
+    def conversation(self) -> tuple[Row, ...]:
+        """The user and assistant rows of the active branch."""
+        return conversation(self.branch)
+
+    @cached_property
+    def history(self) -> tuple[Row, ...]:
+        """The active branch with everything before its compactions too."""
+        rows = self.branch
+        preserved = self._preserved()
+        seen = {row.uuid for row in rows}
+        while rows and rows[0].subtype == "compact_boundary" and rows[0].refers_to:
+            before = active_branch(self.transcript.rows, preserved, leaf=rows[0].refers_to)
+            fresh = [row for row in before if row.uuid not in seen]
+            if not fresh:
+                break
+            seen.update(row.uuid for row in fresh)
+            rows = (*fresh, *rows)
+        return rows
+
+    @cached_property
+    def title(self) -> str | None:
+        """The name in `/resume`: given by the user, by the model, or the first prompt."""
+        heads = self.transcript.heads
+        for name in ("customTitle", "aiTitle", "agentName", "summary"):
+            if heads.get(name):
+                return heads[name]
+        for row in self.history:
+            if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
+                return text.split("\n")[0][:120]
+        return None
+
+    @cached_property
+    def spend(self) -> Spend:
+        """What the session used, sub-agents included.
+
+        Without the warm-up calls of 2.0, which are no part of anyone's work.
+        """
+        rows: list[Row] = list(self.transcript.rows)
+        for path in paths.agent_files(self.path, self.session_id):
+            agent = Transcript(path)
+            agent.refresh()
+            if _is_warm_up(agent):
+                continue
+            rows += [row._replace(is_sidechain=True) for row in agent.rows if row.tokens]
+        return tally(rows)
+
+    @property
+    def attribution(self) -> Attribution:
+        """Whom requests with this session's context belong to."""
+        return Attribution(session_id=self.session_id, project=self.project, branch=self.git_branch)
+
+    def context(self, budget_tokens: int | None = None) -> SessionContext:
+        """What matters of the session, fitted to so many tokens.
+
+        Raises:
+            SessionError: there is no conversation in it.
+        """
+        return session_context(
+            self.transcript,
+            self.history,
+            self.session_id,
+            self.context_budget_tokens if budget_tokens is None else budget_tokens,
+        )
+
+    async def inject(self, request: ChatRequest, /) -> ChatRequest:
+        """The request with this session's context in it, and attributed to the session."""
+        return inject(request, self.context(), self.attribution)
+
+    def handoff(
+        self,
+        prompt: str = DEFAULT_PROMPT,
+        *,
+        target: Target | None = None,
+        mode: Mode | None = None,
+    ) -> Handoff:
+        """The request with which another model carries this session on; see `hand_off`."""
+        return hand_off(self, prompt=prompt, target=target, mode=mode)
+
+    def listed(self, price_of: PriceOf) -> dict[str, Any]:
+        """The session as a line of `devflow sessions list --json`."""
+        spend = self.spend.as_json(price_of)
+        return {
+            "session_id": self.session_id,
+            "path": str(self.path),
+            "project": self.project,
+            "title": self.title,
+            "client_version": self.client_version,
+            "started_at": self.started_at,
+            "last_at": self.last_at,
+            "messages": len(self.conversation),
+            "cost_usd": spend["cost_usd"],
+            "unpriced_models": spend["unpriced_models"],
+        }
+
+    def shown(self, price_of: PriceOf) -> dict[str, Any]:
+        """The session as `devflow sessions show --json` prints it."""
+        return {
+            "session_id": self.session_id,
+            "path": str(self.path),
+            "project": self.project,
+            "git_branch": self.git_branch,
+            "client_version": self.client_version,
+            "is_newer_than_known": self.is_newer_than_known,
+            "title": self.title,
+            "started_at": self.started_at,
+            "last_at": self.last_at,
+            "branch": [row.uuid for row in self.conversation],
+            "skipped_lines": self.skipped_lines,
+            **self.spend.as_json(price_of),
+        }
+
+    def _preserved(self) -> dict[str, tuple[str, Sequence[str]]]:
+        preserved: dict[str, tuple[str, Sequence[str]]] = {}
+        for row in self.transcript.rows:
+            if row.subtype == "compact_boundary" and row.uuid:
+                body = self.transcript.load(row)
+                kept = mapping(mapping(body, "compactMetadata"), "preservedMessages")
+                uuids = kept.get("uuids")
+                if isinstance(uuids, list):
+                    names = [one for one in cast("list[object]", uuids) if isinstance(one, str)]
+                    preserved[row.uuid] = (str(kept.get("anchorUuid")), names)
+        return preserved
+
+
+def _check(transcript: Transcript) -> None:
+    """That it is a transcript at all."""
+    rows = [row for row in transcript.rows if row.type]
+    if not rows:
+        raise SessionError(f"{transcript.path}:1: the file is empty; there is no session in it.")
+    if "version" in transcript.heads or any(row.type != "?" and _is_ours(row) for row in rows):
+        return
+    raise SessionError(
+        f"{transcript.path}:{rows[0].line}: this is no transcript of Claude Code"
+        " (no line is a record of a session)."
+    )
+
+
+def _is_ours(row: Row) -> bool:
+    return row.type in ("user", "assistant", "summary", "system", "queue-operation") and (
+        row.uuid is not None or row.refers_to is not None
+    )
+
+
+def _is_warm_up(agent: Transcript) -> bool:
+    """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
+    rows = [row for row in agent.rows if row.type]
+    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.raw(rows[0])
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("-")[0].split(".") if part.isdecimal())
+
+
+def sessions(
+    project: str | Path | None = None, *, config_dir: Path | None = None
+) -> list[ClaudeCodeSession]:
+    """All sessions of a project or of all projects, the last written first.
+
+    Files that are no transcripts, or hold no conversation, are left out.
+    """
+    config_dir = config_dir or paths.configuration_dir()
+    where = Path(project).expanduser() if project is not None else None
+    found: list[ClaudeCodeSession] = []
+    for path in paths.transcript_files(config_dir, where):
+        try:
+            session = ClaudeCodeSession.open(path, config_dir=config_dir)
+        except SessionError:
+            continue
+        if session.conversation:
+            found.append(session)
+    return sorted(found, key=lambda one: one.last_at or "", reverse=True)
