@@ -272,6 +272,8 @@ class RateLimited(UpstreamError):
 
     code = "rate_limited"
     status_hint = 429
+    limit_per_min: int | None = None
+    """The limit that was met, where the provider told it."""
 
 
 class AllowanceSpent(RateLimited):
@@ -382,14 +384,10 @@ class AllCandidatesFailed(RoutingError):
 
 
 STATUS_ERRORS: dict[int, type[UpstreamError]] = {
-    401: KeyRefused,
-    402: PaymentRequired,
-    403: Refused,
-    404: ModelUnavailable,
-    429: RateLimited,
+    401: KeyRefused, 402: PaymentRequired, 403: Refused, 404: ModelUnavailable, 429: RateLimited,
     **dict.fromkeys((408, 504, 524), UpstreamTimeout),
     **dict.fromkeys((503, 529), Overloaded),
-}
+}  # fmt: skip
 """HTTP status → error, where it is more than the rule for its hundred tells (OpenRouter's
 description of 2026-08-22)."""
 

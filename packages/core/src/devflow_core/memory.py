@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import from_pico, to_pico, usd_text
@@ -42,6 +44,11 @@ class MemoryBook:
         self._limit_pico = limit_pico
         self._spent_pico = 0
         self._open: dict[str, AttemptStart] = {}
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What ended attempts have cost."""
+        return from_pico(self._spent_pico)
 
     @property
     def open_attempts(self) -> tuple[AttemptStart, ...]:

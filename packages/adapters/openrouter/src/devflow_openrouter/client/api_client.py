@@ -1,0 +1,235 @@
+"""One attempt over HTTP, without any policy: the calls to models, and every other endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import orjson
+from devflow_core.chat import ChatRequest, JsonObject, WireName
+from devflow_core.errors import ProtocolError, UpstreamTimeout
+from devflow_core.ports import Call, Events, UpstreamKey
+from devflow_core.wire import translator
+from devflow_core.wire.upstream_errors import error_from_body
+
+from devflow_openrouter.client.http import HttpRequest, Transport
+from devflow_openrouter.client.reply import Deadlines, OpenReply, read_all
+
+_PATHS: dict[WireName, str] = {
+    "openai_chat": "/chat/completions",
+    "anthropic_messages": "/messages",
+    "openai_responses": "/responses",
+}
+_MOST_SESSION_CHARS = 256
+"""Of `x-session-id` (OpenRouter's description of 2026-08-22)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """How this program introduces itself; OpenRouter shows it in its statistics."""
+
+    url: str = ""
+    title: str = "DevFlow"
+
+
+class ApiClient:
+    """OpenRouter's endpoints over a transport. An `Upstream`, and JSON calls beside it.
+
+    A request goes out in the dialect it came in, where OpenRouter speaks that, so that nothing is
+    lost in translation; else as chat completions. Replies are always asked for as a stream.
+
+    Args:
+        transport: closed by whoever made it.
+        deadlines: of replies.
+        app: sent with every call.
+        timeout_s: for JSON calls, in all.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        deadlines: Deadlines | None = None,
+        app: App | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._transport = transport
+        self._deadlines = deadlines or Deadlines()
+        self._timeout_s = timeout_s
+        app = app or App()
+        named = {"HTTP-Referer": app.url, "X-OpenRouter-Title": app.title}
+        self._headers = {
+            "User-Agent": "devflow",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            **{name: value for name, value in named.items() if value},
+        }
+
+    def open(self, call: Call, /) -> Events:
+        """As `Upstream.open`, once, with the key of the call."""
+        request, candidate = call.request, call.candidate
+        wire: WireName = request.origin.wire if request.origin else "openai_chat"
+        speaker = translator(wire)
+        encoded = speaker.encode_request(request, candidate.model, _overrides(call))
+        headers = self._authorised(call.key)
+        headers["Accept"] = "text/event-stream"
+        if request.origin:
+            headers.update(request.origin.headers)
+        session_id = request.attribution.session_id
+        if session_id and len(session_id) <= _MOST_SESSION_CHARS:
+            headers["x-session-id"] = session_id  # keeps a conversation at the provider it warmed
+        http = HttpRequest(method="POST", path=_PATHS[wire], headers=headers, body=encoded.body)
+        return OpenReply(self._transport, http, call, speaker, self._deadlines)
+
+    # the catalogue
+
+    async def models(self, output: str = "all", *, key: UpstreamKey | None = None) -> JsonObject:
+        """The catalogue: `data` is the list of models; no key is needed.
+
+        Args:
+            output: kind of output (`text`, `embeddings`…), or `all`.
+            key: only to be counted under.
+        """
+        return await self.get("/models", {"output_modalities": output}, key=key)
+
+    async def model(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
+        """One model by its id."""
+        return await self.get(f"/model/{quote(model)}", key=key)
+
+    async def endpoints(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
+        """The providers that serve a model, with their prices, limits and measured speed."""
+        return await self.get(f"/models/{quote(model)}/endpoints", key=key)
+
+    async def providers(self, *, key: UpstreamKey | None = None) -> JsonObject:
+        """All providers with their policies."""
+        return await self.get("/providers", key=key)
+
+    # the account
+
+    async def key_status(self, key: UpstreamKey) -> JsonObject:
+        """Limits and use of a key."""
+        return await self.get("/key", key=key)
+
+    async def credits(self, key: UpstreamKey) -> JsonObject:
+        """Bought and used credits; needs a management key."""
+        return await self.get("/credits", key=key)
+
+    async def activity(self, key: UpstreamKey, date: str | None = None) -> JsonObject:
+        """Use by day, model and provider, 30 completed UTC days; needs a management key.
+
+        Args:
+            key: a management key.
+            date: one day, `YYYY-MM-DD`.
+        """
+        return await self.get("/activity", {"date": date} if date else None, key=key)
+
+    async def generation(self, generation_id: str, key: UpstreamKey) -> JsonObject:
+        """What one call cost; 404 for minutes after it (see `client.generation`)."""
+        return await self.get("/generation", {"id": generation_id}, key=key)
+
+    # other calls to models: JSON in, JSON out
+
+    async def embeddings(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
+        """Vectors for texts."""
+        return await self.post("/embeddings", body, key=key)
+
+    async def rerank(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
+        """Documents in the order of their relevance."""
+        return await self.post("/rerank", body, key=key)
+
+    async def images(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
+        """Images for a prompt."""
+        return await self.post("/images", body, key=key)
+
+    async def transcriptions(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
+        """Text of speech; the sound is base64 inside the body."""
+        return await self.post("/audio/transcriptions", body, key=key)
+
+    # every JSON call
+
+    async def get(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        key: UpstreamKey | None = None,
+    ) -> JsonObject:
+        """GET a JSON object; raises as `post`."""
+        return await self._json("GET", f"{path}?{urlencode(query)}" if query else path, b"", key)
+
+    async def post(
+        self, path: str, body: JsonObject, *, key: UpstreamKey | None = None
+    ) -> JsonObject:
+        """POST a JSON object and get one.
+
+        Raises:
+            UpstreamError: as of a call to a model; `UpstreamTimeout` after `timeout_s`.
+            ProtocolError: the reply is no JSON object.
+        """
+        return await self._json("POST", path, orjson.dumps(body), key)
+
+    async def _json(
+        self, method: str, path: str, body: bytes, key: UpstreamKey | None
+    ) -> JsonObject:
+        headers = {**self._authorised(key), "Accept": "application/json"}
+        request = HttpRequest(method=method, path=path, headers=headers, body=body)
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        name = path.partition("?")[0]
+        try:
+            exchange = await self._transport.start(request, deadline_s=deadline_s)
+            try:
+                reply = await read_all(exchange)
+            finally:
+                await exchange.close(is_whole=False)
+        except TimeoutError as error:
+            raise UpstreamTimeout(
+                f"{name} has not answered within {self._timeout_s:g} s. Try again."
+            ) from error
+        return _decoded(name, exchange.status, reply, exchange.headers)
+
+    def _authorised(self, key: UpstreamKey | None) -> dict[str, str]:
+        headers = dict(self._headers)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key.secret}"
+        return headers
+
+
+def _decoded(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
+    """The JSON object of a reply; a failure, also one inside a 200, is raised."""
+    if status >= 400:
+        raise error_from_body(status, body, headers)
+    try:
+        parsed: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(f"{name} answered with something else than JSON.", status=status) from (
+            error
+        )
+    if status >= 300 or not isinstance(parsed, dict):
+        raise ProtocolError(f"{name} answered {status} without a JSON object.", status=status)
+    parsed = cast("dict[str, Any]", parsed)
+    if "error" in parsed and parsed["error"] and "data" not in parsed:
+        raise error_from_body(status, body, headers)
+    return parsed
+
+
+def _overrides(call: Call) -> JsonObject | None:
+    """The `provider` preferences: the candidate's, then the caller's; a schema has to be met."""
+    request = call.request
+    preferences: dict[str, Any] = dict(call.candidate.provider or {})
+    preferences.update(_asked_for(request))
+    if request.response_format and request.response_format.kind == "json_schema":
+        # otherwise OpenRouter may choose a provider that ignores the schema
+        preferences.setdefault("require_parameters", True)
+    return {"provider": preferences} if preferences else None
+
+
+def _asked_for(request: ChatRequest) -> Mapping[str, Any]:
+    body = request.origin.body if request.origin else None
+    for place in (body, request.extra):
+        preferences = place.get("provider") if place else None
+        if isinstance(preferences, Mapping):
+            return cast("Mapping[str, Any]", preferences)
+    return {}

@@ -1,0 +1,283 @@
+"""An upstream on a real socket that says exactly what a test tells it to, byte by byte.
+
+For what only a socket can show: resets, cuts, stalls, broken framing. The stand-in of
+`devflow-sandbox` is the one to test prices, models and limits against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import traceback
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+import structlog.testing
+from devflow_core.chat import ChatRequest
+from devflow_core.errors import DevFlowError
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.memory import MemoryBook
+from devflow_core.pipeline import Completion
+from devflow_core.settings import Settings
+from devflow_core.testing import FixedClassifier, FixedRouter, a_candidate, a_request
+
+from devflow_openrouter.gateway import OpenRouterGateway
+
+CANARY = "sk-or-v1-canary0000000000000000000000000000000000000000000000000000canary"
+"""The key that goes through every fault, and may be found in nothing that is written."""
+
+Step = bytes | float | Literal["close", "reset"]
+"""Bytes to send, seconds to wait, or how the connection ends."""
+
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    b"X-Generation-Id: gen-1780944465-header\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+USAGE: Mapping[str, object] = {
+    "prompt_tokens": 14,
+    "completion_tokens": 10,
+    "total_tokens": 24,
+    "cost": 0.000064,
+    "is_byok": False,
+    "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
+"""Of a recorded reply of 2026-06-08."""
+
+
+class ScriptedUpstream:
+    """Each request takes the next script; the last script serves all that follow."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.requests: list[bytes] = []
+        """Head and body of each, in order."""
+        self.connections = 0
+        """Accepted so far."""
+        self.open_connections = 0
+        self.hung_up = asyncio.Event()
+        """Set when a client has left before its script was over."""
+        self._scripts: list[tuple[Step, ...]] = []
+
+    @property
+    def base_url(self) -> str:
+        """What a client is pointed at."""
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    def script(self, *steps: Step) -> ScriptedUpstream:
+        """Append the script for the next request."""
+        self._scripts.append(steps)
+        return self
+
+    @asynccontextmanager
+    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedUpstream]:
+        """Serve on a free loopback port until left."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open_connections += 1
+        try:
+            while await self._requested(reader):
+                if not await self._play(reader, writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.hung_up.set()
+        finally:
+            self.open_connections -= 1
+            writer.close()
+
+    async def _requested(self, reader: asyncio.StreamReader) -> bool:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return False
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
+        return True
+
+    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Carry out one script; False when it ended the connection."""
+        for step in self._scripts[min(len(self.requests), len(self._scripts)) - 1]:
+            if isinstance(step, bytes):
+                writer.write(step)
+                await writer.drain()
+            elif isinstance(step, float):
+                await self._pause(reader, step)
+            else:
+                if step == "reset":
+                    writer.transport.abort()
+                return False
+        return True
+
+    async def _pause(self, reader: asyncio.StreamReader, seconds: float) -> None:
+        """Wait, and notice when the client leaves meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                if await reader.read(1) == b"":
+                    raise ConnectionResetError
+        except TimeoutError:
+            return
+
+
+def http(
+    body: bytes,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """A whole reply with a content-length."""
+    extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\n{extra}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    """Pieces as chunks of a chunked body."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
+
+
+def event(**fields: object) -> bytes:
+    """One chunk of a chat completion as a server-sent event."""
+    chunk = {
+        "id": "gen-1780944465-body",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "acme/one",
+        "provider": "Acme",
+        **fields,
+    }
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def text(content: str, finish_reason: str | None = None) -> bytes:
+    """A delta with text."""
+    delta = {"role": "assistant", "content": content}
+    return event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
+
+
+def ending(usage: Mapping[str, object] | None = None) -> bytes:
+    """The usage chunk, with its choice that repeats the finish reason, and `[DONE]`."""
+    choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
+    return event(choices=[choice], usage=usage or USAGE) + b"data: [DONE]\n\n"
+
+
+def reply(*texts: str) -> bytes:
+    """A whole streamed reply."""
+    events = [text(one) for one in texts or ("Hel", "lo")]
+    return SSE_HEAD + chunked(*events, text("", "stop"), ending())
+
+
+def failure(code: int | str, message: str = "no", **metadata: object) -> bytes:
+    """The body of an error as OpenRouter sends it."""
+    return orjson.dumps({"error": {"code": code, "message": message, "metadata": metadata}})
+
+
+def refusal(
+    status: int, message: str = "no", headers: Mapping[str, str] | None = None, **metadata: object
+) -> bytes:
+    """A whole reply that is an error."""
+    return http(failure(status, message, **metadata), status, headers=headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one request."""
+
+    completion: Completion | None
+    error: DevFlowError | None
+    entry: LedgerEntry
+
+    @property
+    def text(self) -> str | None:
+        """The answer; None when there is none."""
+        return self.completion.text if self.completion else None
+
+    @property
+    def attempt(self) -> Attempt:
+        """The last attempt."""
+        return self.entry.attempts[-1]
+
+    @property
+    def codes(self) -> list[str | None]:
+        """The error codes of the attempts, in order; None for the one that answered."""
+        return [attempt.error_code for attempt in self.entry.attempts]
+
+
+class Asker:
+    """Asks through the whole stack, and checks what must hold after every request.
+
+    Exactly one end for each attempt; nothing left reserved; what was spent is the sum of the
+    entries; no task and no socket left over; the key nowhere.
+
+    Args:
+        upstream: where requests go.
+    """
+
+    def __init__(self, upstream: ScriptedUpstream) -> None:
+        self.upstream = upstream
+        self.book = MemoryBook()
+
+    def gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
+        """A gateway whose route is these models, with the canary as its key."""
+        values = {"base_url": self.upstream.base_url, "api_key": CANARY, **settings}
+        return OpenRouterGateway(
+            Settings.model_validate(values),
+            router=FixedRouter(*(a_candidate(model) for model in models or ("acme/one",))),
+            classifier=FixedClassifier(),
+            book=self.book,
+        )
+
+    async def __call__(
+        self, *models: str, request: ChatRequest | None = None, **settings: Any
+    ) -> Outcome:
+        """Ask once through a gateway of its own, and check."""
+        completion: Completion | None = None
+        error: DevFlowError | None = None
+        before = asyncio.all_tasks()
+        with structlog.testing.capture_logs() as logs:
+            async with self.gateway(*models, **settings) as gateway:
+                try:
+                    completion = await gateway.complete(request or a_request())
+                except DevFlowError as caught:
+                    error = caught
+        left = [task for task in asyncio.all_tasks() - before if "_serve" not in repr(task)]
+        assert left == [], left  # noqa: S101 - this is a test's judgement
+        entry = self.book.ledger.entries[-1]
+        self.check(entry, f"{logs!r}{_chain(error)}")
+        return Outcome(completion=completion, error=error, entry=entry)
+
+    def check(self, entry: LedgerEntry, written: str = "") -> None:
+        """Raise AssertionError where one of the rules does not hold."""
+        ids = [attempt.attempt_id for attempt in entry.attempts]
+        booked = sum((one.cost_usd for one in self.book.ledger.entries), start=0 * entry.cost_usd)
+        rules = {
+            "one end for each attempt": len(ids) == len(set(ids)),
+            "nothing is left open or reserved": self.book.open_attempts == (),
+            "the balance is the sum of the entries": self.book.spent_usd == booked,
+            "void is zero, and only void is": all(
+                (one.cost_usd == 0) == (one.cost_status == "void") for one in entry.attempts
+            ),
+            "the key is nowhere": "canary" not in f"{self.book.ledger.entries!r}{written}",
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise AssertionError(f"{broken}: {entry!r}")
+
+
+def _chain(error: BaseException | None) -> str:
+    """Everything that a log or a debugger could show of an error and its causes."""
+    lines: list[str] = []
+    while error is not None:
+        lines += [repr(error), str(vars(error)), *traceback.format_exception(error)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(lines)

@@ -1,0 +1,196 @@
+"""What a reply is, and what is none: every way an upstream can begin, break off and end."""
+
+from typing import Literal
+
+import pytest
+from devflow_openrouter.testing import (
+    SSE_HEAD,
+    Asker,
+    ScriptedUpstream,
+    chunked,
+    ending,
+    event,
+    failure,
+    http,
+    refusal,
+    reply,
+    text,
+)
+
+
+async def test_a_reply_is_streamed_booked_and_the_connection_kept(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(reply("Hel", "lo"))
+    outcome = await ask()
+    assert outcome.text == "Hello"
+    assert str(outcome.entry.cost_usd) == "0.000064"
+    assert outcome.attempt.generation_id == "gen-1780944465-body"
+    assert outcome.attempt.cost_status == "settled"
+
+
+@pytest.mark.parametrize(
+    "ends_with",
+    [
+        pytest.param(chunked(text("Hel"), end=b""), id="short_chunked"),
+        pytest.param(chunked(text("Hel"), end=b"5\r\nab"), id="inside_a_chunk"),
+        pytest.param(chunked(text("Hel")), id="clean_end_without_finish"),
+        pytest.param(chunked(text("Hel"), b"data: [DONE]\n\n"), id="done_without_finish"),
+    ],
+)
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_cut_reply_is_never_complete(
+    ask: Asker, upstream: ScriptedUpstream, ends_with: bytes, how: Literal["close", "reset"]
+) -> None:
+    upstream.script(SSE_HEAD + ends_with, 0.02, how)
+    outcome = await ask()
+    assert outcome.text is None
+    assert outcome.codes == ["upstream_incomplete"]
+    assert outcome.attempt.cost_status == "estimated"
+    assert outcome.attempt.generation_id == "gen-1780944465-body"
+
+
+async def test_a_body_until_close_is_complete_only_with_its_finish(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    upstream.script(head + text("Hel"), "close")
+    upstream.script(head + text("Hel") + text("", "stop") + ending(), "close")
+    cut, whole = await ask(), await ask()
+    assert cut.codes == ["upstream_incomplete"]
+    assert whole.text == "Hel"
+
+
+async def test_done_may_be_missing_when_finish_and_usage_were_seen(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    last = ending().removesuffix(b"data: [DONE]\n\n")
+    upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), last))
+    outcome = await ask()
+    assert outcome.text == "Hello"
+    assert outcome.attempt.cost_status == "settled"
+
+
+async def test_no_usage_is_estimated_and_the_id_is_kept(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), b"data: [DONE]\n\n"))
+    outcome = await ask()
+    attempt = outcome.attempt
+    assert outcome.text == "Hello"
+    assert (attempt.cost_status, attempt.generation_id) == ("estimated", "gen-1780944465-body")
+    assert attempt.cost_usd > 0
+
+
+async def test_an_error_as_the_first_event_is_asked_again(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    broken = event(
+        error={"code": 502, "message": "x", "metadata": {"error_type": "provider_unavailable"}},
+        choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+    )
+    upstream.script(SSE_HEAD + chunked(broken)).script(reply())
+    outcome = await ask()
+    assert outcome.codes == ["upstream_unavailable", None]
+    assert outcome.text == "Hello"
+
+
+async def test_an_error_inside_the_reply_ends_it_and_nobody_else_is_asked(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    broken = event(
+        error={"code": 429, "message": "x", "metadata": {"error_type": "rate_limit_exceeded"}},
+        choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+    )
+    upstream.script(SSE_HEAD + chunked(text("Hel"), broken))
+    outcome = await ask("acme/one", "acme/two")
+    assert outcome.codes == ["rate_limited"]
+    assert len(upstream.requests) == 1
+
+
+async def test_padding_before_a_whole_json_reply_is_no_part_of_it(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    body = (
+        b'\n         \n{"id":"gen-1","model":"acme/one","provider":"Acme","choices":[{"index":0,'
+        b'"finish_reason":"stop","message":{"role":"assistant","content":"Hello"}}],'
+        b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost":0.001}}'
+    )
+    upstream.script(http(body))
+    assert (await ask()).text == "Hello"
+
+
+async def test_a_failure_inside_a_200_is_a_failure(ask: Asker, upstream: ScriptedUpstream) -> None:
+    upstream.script(http(failure(503, "overloaded", error_type="provider_overloaded")))
+    upstream.script(reply())
+    outcome = await ask()
+    assert outcome.codes == ["upstream_overloaded", None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(http(b"{broken"), id="broken_json"),
+        pytest.param(http(b""), id="empty"),
+        pytest.param(http(b"<html>oops</html>", content_type="text/html"), id="html"),
+        pytest.param(http(b'{"id":"gen-1","choices":null}'), id="choices_null"),
+        pytest.param(http(b'{"id":"gen-1","choices":[]}'), id="no_choices"),
+        pytest.param(SSE_HEAD + chunked(b"data: {broken\n\n"), id="broken_event"),
+    ],
+)
+async def test_what_is_no_reply_is_asked_again_once(
+    ask: Asker, upstream: ScriptedUpstream, answer: bytes
+) -> None:
+    upstream.script(answer)
+    outcome = await ask()
+    assert len(outcome.codes) == 2
+    assert set(outcome.codes) <= {"upstream_protocol_error", "upstream_incomplete"}
+    assert len(str(outcome.error)) < 500
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "upstream_rejected"),
+        (404, "upstream_model_unavailable"),
+        (413, "upstream_rejected"),
+        (422, "upstream_rejected"),
+        (403, "upstream_refused"),
+    ],
+)
+async def test_a_refusal_is_passed_on_and_asked_once(
+    ask: Asker, upstream: ScriptedUpstream, status: int, code: str
+) -> None:
+    upstream.script(refusal(status))
+    outcome = await ask()
+    assert outcome.codes == [code]
+    assert outcome.attempt.cost_status == "void"
+    assert outcome.attempt.status == status
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
+async def test_a_passing_failure_is_asked_again(
+    ask: Asker, upstream: ScriptedUpstream, status: int
+) -> None:
+    upstream.script(refusal(status)).script(reply())
+    outcome = await ask()
+    assert outcome.codes[-1] is None
+    assert len(outcome.codes) == 2
+
+
+async def test_a_failure_that_stays_is_asked_three_times(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(refusal(502))
+    outcome = await ask()
+    assert outcome.codes == ["upstream_unavailable"] * 3
+    assert outcome.error is not None
+    assert outcome.error.status_hint == 502
+
+
+async def test_a_redirect_is_never_followed(ask: Asker, upstream: ScriptedUpstream) -> None:
+    location = {"Location": "http://169.254.169.254/latest/meta-data"}
+    upstream.script(http(b"", 307, headers=location))
+    outcome = await ask()
+    assert set(outcome.codes) == {"upstream_protocol_error"}
+    assert "redirects are not followed" in str(outcome.error)
