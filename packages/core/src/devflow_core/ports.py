@@ -38,6 +38,8 @@ class Call:
     journal: Journal
     key: UpstreamKey | None = None
     """Set by the wrapper that chooses keys; None above it."""
+    is_last: bool = True
+    """No other candidate is left to take over."""
 
 
 class Upstream(Protocol):

@@ -9,11 +9,13 @@ from typing import Self
 
 from devflow_core.chat import ChatRequest
 from devflow_core.journal import Metered
-from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.ledger import Tee
+from devflow_core.memory import MemoryBook
 from devflow_core.pipeline import Completion, Pipeline, Reply
 from devflow_core.ports import Book, Classifier, ContextInjector, Ledger, Router, Upstream
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
+from devflow_core.usage import to_pico
 
 from devflow_openrouter.client.api_client import ApiClient, App
 from devflow_openrouter.client.auth import Keyed, KeyRing
@@ -25,6 +27,9 @@ from devflow_openrouter.client.rate_limiter import RateLimiter, RateLimiting
 from devflow_openrouter.client.reply import Deadlines
 from devflow_openrouter.client.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_openrouter.client.transport import LeanTransport
+from devflow_openrouter.models import Catalogue, TaskClassifier
+from devflow_openrouter.routing import Router as OpenRouterRouter
+from devflow_openrouter.routing import RoutingPolicy, encode
 from devflow_openrouter.routing.fallback import FallbackChain
 
 _MOST_CONNECT_S = 5.0
@@ -37,8 +42,8 @@ class OpenRouterGateway:
         settings: keys, limits, deadlines, weights.
         book: where attempts and entries become durable; None keeps them in memory.
         ledger: fed every entry besides the gateway's own views.
-        router: says who may answer.
-        classifier: says what a request is about.
+        router: says who may answer; None makes one from the settings over the shipped catalogue.
+        classifier: says what a request is about; None takes ours.
         transport: how bytes travel; None is chosen by the settings. Closed with the gateway.
     """
 
@@ -46,16 +51,16 @@ class OpenRouterGateway:
         self,
         settings: Settings,
         *,
-        router: Router,
-        classifier: Classifier,
         book: Book | None = None,
         ledger: Ledger | None = None,
+        router: Router | None = None,
+        classifier: Classifier | None = None,
         transport: Transport | None = None,
     ) -> None:
         self.settings = settings
         self.keys = KeyRing.from_settings(settings)
-        self._router = router
-        self._classifier = classifier
+        self.router = router or router_for(settings)
+        self.classifier = classifier or TaskClassifier()
         self._transport = transport or transport_for(settings)
         self.api = ApiClient(
             self._transport,
@@ -67,15 +72,30 @@ class OpenRouterGateway:
             app=App(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
+        views: list[Ledger] = [ledger] if ledger else []
+        if isinstance(self.router, OpenRouterRouter):
+            views += [self.router.performance, self.router.sessions]
         self.pipeline = Pipeline(
-            classifier=classifier,
-            router=router,
+            classifier=self.classifier,
+            router=self.router,
             executor=build_executor(settings, self.api, self.keys),
-            book=book or MemoryBook(),
-            ledger=ledger or MemoryLedger(),
+            book=book or memory_book(settings),
+            ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
+            encode_decision=encode,
         )
+
+    @classmethod
+    def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
+        """A gateway as the environment and `devflow.toml` say.
+
+        Raises:
+            ConfigurationError: a setting is wrong, or there is no key.
+        """
+        settings = Settings.load()
+        settings.require_keys()
+        return cls(settings, book=book, ledger=ledger)
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,7 +135,10 @@ class OpenRouterGateway:
         """The route that a request would take now, with every reason; nobody is called."""
         if criteria is not None:
             request = replace(request, criteria=criteria)
-        return self._router.route(request, self._classifier.classify(request))
+        task = self.classifier.classify(request)
+        if isinstance(self.router, OpenRouterRouter):
+            return self.router.consider(request, task)
+        return self.router.route(request, task)
 
 
 def transport_for(settings: Settings) -> Transport:
@@ -124,6 +147,31 @@ def transport_for(settings: Settings) -> Transport:
         return through_proxy(settings.base_url, settings.proxy_url)
     connect_s = min(_MOST_CONNECT_S, settings.timeout_ms / 1000)
     return LeanTransport(settings.base_url, connect_timeout_s=connect_s)
+
+
+def router_for(settings: Settings) -> OpenRouterRouter:
+    """A router over the shipped catalogue, with the settings' names, weights and corrections."""
+    policy = RoutingPolicy(
+        aliases=settings.aliases,
+        preferred_models=settings.preferred_models,
+        fallbacks=settings.fallbacks,
+        fallback_models=settings.fallback_models,
+        nodes=settings.nodes,
+        criteria=SelectionCriteria(
+            cost_priority=settings.cost_priority,
+            performance_priority=settings.performance_priority,
+        ),
+        # where a budget applies, the book refuses it as well
+        allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
+    )
+    catalogue = Catalogue.shipped().with_overrides(settings.models)
+    return OpenRouterRouter(catalogue, policy=policy)
+
+
+def memory_book(settings: Settings) -> MemoryBook:
+    """A book for the life of the process, with the settings' budget as its limit."""
+    budget = settings.cost_budget_usd
+    return MemoryBook(limit_pico=None if budget is None else to_pico(budget))
 
 
 def build_executor(settings: Settings, client: Upstream, keys: KeyRing) -> FallbackChain:

@@ -23,6 +23,11 @@ _PATHS: dict[WireName, str] = {
     "anthropic_messages": "/messages",
     "openai_responses": "/responses",
 }
+_MOST_OUTPUT: dict[WireName, str] = {
+    "openai_chat": "max_tokens",
+    "anthropic_messages": "max_tokens",
+    "openai_responses": "max_output_tokens",
+}
 _MOST_SESSION_CHARS = 256
 """Of `x-session-id` (OpenRouter's description of 2026-08-22)."""
 
@@ -73,7 +78,7 @@ class ApiClient:
         request, candidate = call.request, call.candidate
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
         speaker = translator(wire)
-        encoded = speaker.encode_request(request, candidate.model, _overrides(call))
+        encoded = speaker.encode_request(request, candidate.model, _overrides(call, wire))
         headers = self._authorised(call.key)
         headers["Accept"] = "text/event-stream"
         if request.origin:
@@ -215,15 +220,22 @@ def _decoded(name: str, status: int, body: bytes, headers: Mapping[str, str]) ->
     return parsed
 
 
-def _overrides(call: Call) -> JsonObject | None:
-    """The `provider` preferences: the candidate's, then the caller's; a schema has to be met."""
-    request = call.request
-    preferences: dict[str, Any] = dict(call.candidate.provider or {})
-    preferences.update(_asked_for(request))
+def _overrides(call: Call, wire: WireName) -> JsonObject | None:
+    """What is set beside the request: preferences for providers, and a ceiling that must hold."""
+    request, candidate = call.request, call.candidate
+    overrides: dict[str, Any] = {}
+    # the candidate's preferences, then the caller's
+    preferences = {**(candidate.provider or {}), **_asked_for(request)}
     if request.response_format and request.response_format.kind == "json_schema":
         # otherwise OpenRouter may choose a provider that ignores the schema
         preferences.setdefault("require_parameters", True)
-    return {"provider": preferences} if preferences else None
+    if preferences:
+        overrides["provider"] = preferences
+    most = candidate.max_output_tokens if request.max_output_tokens is None else None
+    if request.max_cost_usd is not None and most is not None:
+        # the worst case was reckoned with this much output
+        overrides[_MOST_OUTPUT[wire]] = most
+    return overrides or None
 
 
 def _asked_for(request: ChatRequest) -> Mapping[str, Any]:

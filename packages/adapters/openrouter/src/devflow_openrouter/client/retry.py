@@ -231,10 +231,8 @@ class _Retried:
         return least_s >= self._call.journal.remaining_s() or not self._retrying.budget.spend()
 
     def _is_worth_it(self, error: BaseException) -> bool:
-        journal = self._call.journal
-        route = journal.route
-        is_last = route is None or route.candidates[-1] is self._call.candidate
-        return self._retrying.policy.allows(error, journal, is_last=is_last)
+        call = self._call
+        return self._retrying.policy.allows(error, call.journal, is_last=call.is_last)
 
 
 def _error(state: RetryCallState) -> DevFlowError:

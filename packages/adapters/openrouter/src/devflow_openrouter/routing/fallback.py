@@ -9,7 +9,6 @@ from devflow_core.chat import ChatRequest, Event
 from devflow_core.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
-    ContextTooLong,
     DevFlowError,
     Disposition,
 )
@@ -19,6 +18,7 @@ from devflow_core.routing import Candidate, Route
 from devflow_core.usage import usd_text
 
 from devflow_openrouter.client.retry import RetryBudget, RetryPolicy, failed_attempts
+from devflow_openrouter.routing.chains import after
 
 Fits = Callable[[ChatRequest, Candidate], DevFlowError | None]
 """Why a candidate cannot take a request after all; None when it can."""
@@ -39,7 +39,8 @@ def within_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError |
 class FallbackChain:
     """An `Executor` that asks candidates in order, until one begins to answer.
 
-    What the caller caused ends the walk at once. A failure under load draws on the same budget
+    What the caller caused ends the walk at once; after anything else the kind of error says who
+    is asked next (`chains.after`). A failure under load draws on the same budget
     and the same number of attempts as a retry; a refusal, or an open circuit, does not.
 
     Args:
@@ -87,27 +88,21 @@ class _Walk:
         self._errors: list[DevFlowError] = []
 
     async def __aenter__(self) -> AsyncIterator[Event]:
-        for candidate in self._route.candidates:
-            if (unfit := self._unfit(candidate)) is not None:
-                self._errors.append(unfit)
-                continue
-            if not self._may_go_on():
-                break
-            call = Call(request=self._request, candidate=candidate, journal=self._journal)
-            inner = self._chain.upstream.open(call)
+        remaining = self._route.candidates
+        while remaining and self._may_go_on():
+            candidate, remaining = remaining[0], remaining[1:]
+            unfit = self._chain.fits(self._request, candidate)
             try:
-                events = await inner.__aenter__()
+                if unfit is not None:
+                    raise unfit
+                return await self._ask(candidate, is_last=not remaining)
             except DevFlowError as error:
                 if error.disposition is Disposition.FAIL:
                     raise
                 error.model = error.model or candidate.model
                 self._errors.append(error)
-            else:
-                self._inner = inner
-                return events
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        raise AllCandidatesFailed(tuple(self._errors)) from self._errors[-1]
+                remaining = after(error, candidate, remaining)
+        raise self._verdict()
 
     async def __aexit__(
         self,
@@ -117,6 +112,15 @@ class _Walk:
     ) -> bool | None:
         assert self._inner is not None  # noqa: S101 - it was entered
         return await self._inner.__aexit__(kind, error, trace)
+
+    async def _ask(self, candidate: Candidate, *, is_last: bool) -> AsyncIterator[Event]:
+        call = Call(
+            request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
+        )
+        inner = self._chain.upstream.open(call)
+        events = await inner.__aenter__()
+        self._inner = inner
+        return events
 
     def _may_go_on(self) -> bool:
         """Whether the errors so far leave an attempt and the budget for one more candidate."""
@@ -130,23 +134,11 @@ class _Walk:
         attempts = failed_attempts(self._journal)
         return attempts < self._chain.policy.max_attempts and self._chain.budget.spend()
 
-    def _unfit(self, candidate: Candidate) -> DevFlowError | None:
-        unfit = self._chain.fits(self._request, candidate)
-        return unfit or self._too_small(candidate)
-
-    def _too_small(self, candidate: Candidate) -> DevFlowError | None:
-        """Where the input was too long for one window, a window no larger is not asked."""
-        windows = {one.model: one.max_input_tokens for one in self._route.candidates}
-        tried = [
-            windows.get(error.model or "") or 0
-            for error in self._errors
-            if isinstance(error, ContextTooLong)
-        ]
-        window = candidate.max_input_tokens
-        if not tried or window is None or window > max(tried):
-            return None
-        return ContextTooLong(
-            f"{candidate.model} takes no more input than what was too long already "
-            f"({window} tokens). Shorten the request.",
-            model=candidate.model,
-        )
+    def _verdict(self) -> DevFlowError:
+        """One error for all: the only one, the budget's where it was nothing else, or the sum."""
+        errors = self._errors
+        if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):
+            return errors[-1]
+        failed = AllCandidatesFailed(tuple(errors))
+        failed.__cause__ = errors[-1]
+        return failed
