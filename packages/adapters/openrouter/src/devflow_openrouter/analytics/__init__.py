@@ -1,0 +1,22 @@
+"""What was spent, how it went, and what to do about it: folds over the ledger."""
+
+from devflow_openrouter.analytics.cost_tracker import CostTracker
+from devflow_openrouter.analytics.report import Recommendation, Report
+from devflow_openrouter.analytics.reporter import Reporter
+from devflow_openrouter.analytics.savings import Baseline, Savings
+from devflow_openrouter.analytics.text_formats import Table, to_csv, to_markdown, to_table
+from devflow_openrouter.analytics.usage_tracker import UsageTracker
+
+__all__ = [
+    "Baseline",
+    "CostTracker",
+    "Recommendation",
+    "Report",
+    "Reporter",
+    "Savings",
+    "Table",
+    "UsageTracker",
+    "to_csv",
+    "to_markdown",
+    "to_table",
+]
