@@ -120,5 +120,5 @@ async def test_a_journal_without_a_route_still_closes() -> None:
 def test_ids_sort_by_time_and_never_repeat() -> None:
     ids = [new_id("req") for _ in range(1000)]
     assert len(set(ids)) == 1000
-    assert [one[:14] for one in ids] == sorted(one[:14] for one in ids)
-    assert all(len(one) == 30 for one in ids)
+    assert [one[:16] for one in ids] == sorted(one[:16] for one in ids)
+    assert all(len(one) == 36 for one in ids)

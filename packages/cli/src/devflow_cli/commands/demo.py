@@ -1,0 +1,112 @@
+"""`devflow demo`: the main job, end to end, against the stand-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_claude_code import ClaudeCodeSession
+    from devflow_core.settings import Settings
+
+PROMPT = "The usage limit has ended the session. Say what is done, then do what is left."
+SHOWN_MODELS = 6
+
+
+@command(app)
+async def demo(
+    run: Run,
+    session: Annotated[
+        Path | None, typer.Option(help="A transcript of your own instead of the recorded one.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="As for `ask`.")] = "auto",
+) -> None:
+    """Let a recorded Claude Code session go on at another model; needs no key and costs nothing.
+
+    Nothing leaves this machine: a stand-in for OpenRouter answers, at OpenRouter's prices.
+    """
+    from devflow_claude_code import ClaudeCodeSession
+    from devflow_cli.standin import running_standin
+
+    settings = run.settings()
+    transcript = session or recorded_session()
+    with running_standin() as standin:
+        settings = standin.settings(settings).model_copy(
+            update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
+        )
+        found = ClaudeCodeSession.open(transcript)
+        shown = await _main_job(run, settings, found, model)
+        shown["bill"] = _bill(standin.bill_url, shown["generation_id"])
+    _close(run, shown)
+    if run.as_json:
+        run.emit(shown)
+
+
+def recorded_session() -> Path:
+    """A session that real Claude Code wrote; see the note beside it.
+
+    Raises:
+        SessionError: the examples are not here (an installed wheel has none).
+    """
+    from devflow_core.errors import SessionError
+
+    for folder in Path(__file__).parents:
+        found = sorted((folder / "examples" / "sessions").glob("*/*.jsonl"))
+        if found:
+            return found[0]
+    raise SessionError(
+        "The recorded sessions are in the repository, under examples/sessions. "
+        "Give a transcript of your own with --session."
+    )
+
+
+async def _main_job(
+    run: Run, settings: Settings, session: ClaudeCodeSession, model: str
+) -> dict[str, Any]:
+    from devflow_cli.answers import answer, document
+    from devflow_core.chat import ChatRequest
+    from devflow_openrouter import route_document
+    from devflow_server import wiring
+
+    run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
+    run.say(f"Session  {session.session_id}  ({session.path})")
+    async with wiring.open_gateway(settings) as gateway:
+        request = ChatRequest.from_text(PROMPT, model=model)
+        reply = await answer(run, gateway, request, session=session)
+        report = await wiring.report(gateway, by="model")
+    html = settings.data_dir / "report.html"
+    html.write_text(report.html(), encoding="utf-8")
+    shown = document(reply, route_document(reply.route))
+    return {**shown, "session": str(session.path), "report": report.document(), "html": str(html)}
+
+
+def _bill(url: str, generation_id: str) -> dict[str, Any]:
+    """What the stand-in's own book says of this call."""
+    import urllib.request
+
+    import orjson
+
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback server
+        calls = orjson.loads(answer.read())["calls"]
+    return next(one for one in calls if one["generation_id"] == generation_id)
+
+
+def _close(run: Run, shown: dict[str, Any]) -> None:
+    """The books side by side, the report, and what to do next."""
+    from decimal import Decimal
+
+    from devflow_cli.render import report_table
+
+    billed = shown["bill"]["cost_usd"]
+    agrees = Decimal(billed) == Decimal(shown["cost_usd"])
+    run.say(f"\nLedger {shown['cost_usd']} USD, stand-in's bill {billed} USD: ", end="")
+    run.say("they agree.\n" if agrees else "THEY DIFFER.\n")
+    if not run.as_json:
+        report_table(run, shown["report"])
+    run.say(f"\nReport   {shown['html']}")
+    run.say("\nWith OPENROUTER_API_KEY set, `uv run devflow handoff` does this with your own work.")
