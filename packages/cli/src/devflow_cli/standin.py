@@ -51,7 +51,6 @@ def running_standin(*arguments: str) -> Generator[Standin]:
         ConfigurationError: it did not start.
     """
     import orjson
-
     from devflow_core.errors import ConfigurationError
 
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments

@@ -42,10 +42,11 @@ async def ask(
     ] = False,
 ) -> None:
     """Ask one question: the model is chosen, the reply shown, its cost booked."""
-    from devflow_cli.answers import answer, document
     from devflow_core.chat import ChatRequest
     from devflow_openrouter import route_document
     from devflow_server import wiring
+
+    from devflow_cli.answers import answer, document
 
     settings = run.settings()
     settings.require_keys()

@@ -31,6 +31,7 @@ async def demo(
     Nothing leaves this machine: a stand-in for OpenRouter answers, at OpenRouter's prices.
     """
     from devflow_claude_code import ClaudeCodeSession
+
     from devflow_cli.standin import running_standin
 
     settings = run.settings()
@@ -68,10 +69,11 @@ def recorded_session() -> Path:
 async def _main_job(
     run: Run, settings: Settings, session: ClaudeCodeSession, model: str
 ) -> dict[str, Any]:
-    from devflow_cli.answers import answer, document
     from devflow_core.chat import ChatRequest
     from devflow_openrouter import route_document
     from devflow_server import wiring
+
+    from devflow_cli.answers import answer, document
 
     run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
     run.say(f"Session  {session.session_id}  ({session.path})")

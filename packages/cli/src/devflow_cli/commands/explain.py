@@ -30,10 +30,11 @@ async def explain(
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:
     """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
-    from devflow_cli.render import explanation
     from devflow_core.chat import ChatRequest
     from devflow_openrouter import route_document
     from devflow_server import wiring
+
+    from devflow_cli.render import explanation
 
     settings = run.settings()
     if (prompt is None) == (request is None):

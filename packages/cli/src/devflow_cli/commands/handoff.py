@@ -32,9 +32,10 @@ async def handoff(
 
     The old transcript is never touched. With --write-back the reply comes home as a new session.
     """
-    from devflow_cli.answers import answer, document
     from devflow_openrouter import route_document
     from devflow_server import wiring
+
+    from devflow_cli.answers import answer, document
 
     settings = run.settings()
     settings.require_keys()

@@ -16,8 +16,9 @@ app.add_typer(keys, name="keys")
 @command(keys)
 async def status(run: Run) -> None:
     """Show which key would be used, where it is from, and what is left on it; never the key."""
-    from devflow_cli.render import table
     from devflow_server import wiring
+
+    from devflow_cli.render import table
 
     settings = run.settings()
     settings.require_keys()
@@ -75,8 +76,9 @@ async def create(
 @command(keys, "list")
 async def list_keys(run: Run) -> None:
     """List the client keys; their hashes stay where they are."""
-    from devflow_cli.render import table
     from devflow_server import wiring
+
+    from devflow_cli.render import table
 
     async with wiring.store(run.settings()) as store:
         found = await store.keys.list()
