@@ -1,0 +1,150 @@
+"""`devflow models`: the catalogue, with what was measured."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_core.settings import Settings
+    from devflow_core.usage import Price
+    from devflow_openrouter.models import ModelConfig
+    from devflow_openrouter.routing import PerformanceTracker
+
+models = typer.Typer(help="The catalogue, with what was measured.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+MILLION = 1_000_000
+
+
+@models.callback()
+def _group() -> None:
+    """The catalogue, with what was measured."""
+
+
+@command(models, "list")
+def list_models(
+    run: Run,
+    search: Annotated[str | None, typer.Argument(help="Only ids that hold this.")] = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")] = 40,
+) -> None:
+    """List models with prices, window, capabilities, and measured speed and success."""
+    from devflow_server import wiring
+
+    from devflow_cli.render import table
+
+    settings = run.settings()
+    known = wiring.catalogue(settings)
+    measured = measurements(settings)
+    rows = [_row(one, measured) for one in known.models if not search or search in one.id]
+    if run.as_json:
+        run.emit({"version": known.version, "models": rows})
+        return
+    columns = {
+        "id": "Model",
+        "prompt_usd_per_million": ">In $/M",
+        "completion_usd_per_million": ">Out $/M",
+        "context_length": ">Window",
+        "ttft_p50_s": ">First s",
+        "success_rate": ">Success",
+        "capabilities": "Can",
+    }
+    table(run, columns, [{**row, "capabilities": " ".join(row["capabilities"])} for row in rows[:most]])
+    if len(rows) > most:
+        run.say(f"… and {len(rows) - most} more (--limit, or give a part of the id).")
+
+
+@command(models)
+def show(run: Run, model: Annotated[str, typer.Argument(help="A model id or a name for one.")]) -> None:
+    """Show one model: every price, its window, what it can, what was measured."""
+    from devflow_server import wiring
+
+    settings = run.settings()
+    row = _row(wiring.catalogue(settings).find(model), measurements(settings))
+    if run.as_json:
+        run.emit(row)
+        return
+    for name, value in row.items():
+        shown = " ".join(value) if isinstance(value, list) else value
+        run.say(f"{name.replace('_', ' '):28} {'unknown' if shown is None else shown}")
+
+
+@command(models)
+async def refresh(run: Run) -> None:
+    """Fetch the list from OpenRouter and say what changed: prices, new models, models gone."""
+    from datetime import UTC, datetime
+
+    import orjson
+    from devflow_openrouter.models import Catalogue
+    from devflow_server import wiring
+
+    settings = run.settings()
+    before = wiring.catalogue(settings)
+    fetched_at = datetime.now(UTC)
+    async with wiring.open_gateway(settings) as gateway:
+        with run.progress.status("Fetching the list of models …"):
+            body = await gateway.api.models()
+    now = Catalogue.from_openrouter(body, fetched_at=fetched_at).with_overrides(settings.models)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    file = settings.data_dir / wiring.CATALOGUE_FILE
+    written = file.with_suffix(".new")
+    written.write_bytes(orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body}))
+    written.replace(file)
+    changes = [{"model": one.model, "what": one.what} for one in now.changes_since(before)]
+    if run.as_json:
+        run.emit({"models": len(now), "version": now.version, "changes": changes})
+        return
+    run.say(f"{len(now)} models, {len(changes)} changes.")
+    for one in changes:
+        run.say(f"  {one['model']}: {one['what']}")
+
+
+def measurements(settings: Settings) -> PerformanceTracker:
+    """What this user's own ledger says of each model's speed and success."""
+    from datetime import UTC, datetime, timedelta
+
+    from devflow_core.ledger import replay
+    from devflow_openrouter.routing import PerformanceTracker
+    from devflow_server import wiring
+
+    tracker = PerformanceTracker()
+    if settings.ledger_url or (settings.data_dir / "ledger.db").exists():
+        since = datetime.now(UTC) - timedelta(days=7)
+        replay(wiring.store(settings).entries(since=since), tracker)
+    return tracker
+
+
+def _row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
+    found = measured.performance(model.id)
+    return {
+        "id": model.id,
+        "name": model.name,
+        **_prices(model.price),
+        "context_length": model.context_length,
+        "max_output_tokens": model.max_output_tokens,
+        "capabilities": [one.name.lower() for one in model.capabilities if one.name],
+        "tokenizer": model.tokenizer,
+        "expires_on": model.expires_on,
+        "ttft_p50_s": found.ttft_p50_s if found else None,
+        "output_tokens_per_s": found.output_tokens_per_s if found else None,
+        "success_rate": found.success_rate if found else None,
+    }
+
+
+def _prices(price: Price | None) -> dict[str, Decimal | None]:
+    """USD per million tokens, as people compare them; None is unknown."""
+
+    def million(usd: Decimal | None) -> Decimal | None:
+        return None if usd is None else (usd * MILLION).normalize()
+
+    return {
+        "prompt_usd_per_million": million(price.prompt) if price else None,
+        "completion_usd_per_million": million(price.completion) if price else None,
+        "cache_read_usd_per_million": million(price.cache_read) if price else None,
+        "cache_write_usd_per_million": million(price.cache_write) if price else None,
+    }
