@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from devflow_cli.run import clean
 
 if TYPE_CHECKING:
+    from devflow_openrouter.analytics import Report
     from rich.table import Table
 
     from devflow_cli.run import Run
@@ -122,3 +123,25 @@ def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
     for one in excluded:
         groups.setdefault(one["excluded"], []).append(one["model"])
     return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def report_table(run: Run, report: Report) -> None:
+    """A report's rows with their total, savings and recommendations."""
+    from rich.text import Text
+
+    made = report.table()
+    shown = _headed({name: name if at == 0 else f">{name}" for at, name in enumerate(made.columns)})
+    for row in made.rows:
+        shown.add_row(*(Text(clean(value)) for value in row))
+    shown.add_section()
+    shown.add_row(*(Text(clean(value), style="bold") for value in made.total))
+    run.console.print(shown)
+    document = report.document()
+    savings = document["savings"]
+    if savings["saved_usd"] is not None:
+        run.say(
+            f"Saved {savings['saved_usd']} USD against {savings['baseline_model']}, "
+            f"which would have cost {savings['baseline_cost_usd']} USD."
+        )
+    for one in document["recommendations"]:
+        run.say(f"→ {one['text']}")

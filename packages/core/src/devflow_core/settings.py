@@ -205,6 +205,11 @@ class Settings(BaseModel):
         return keys
 
 
+def process_environment() -> Mapping[str, str]:
+    """The process's own environment, for a child that needs all of it."""
+    return dict(os.environ)
+
+
 def _from_file(file: Path | None) -> dict[str, object]:
     path = file or Path("devflow.toml")
     if file is None and not path.is_file():

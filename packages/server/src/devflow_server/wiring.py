@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from devflow_core.usage import Price
 
 LOOK_BACK = timedelta(days=1)
-"""How far back measured performance and warm sessions are rebuilt at the start; both fade sooner."""
+"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 SETTINGS_BUDGET = "settings"
 """The id of the budget that `cost_budget_usd` sets."""
 CATALOGUE_FILE = "models.json"

@@ -43,22 +43,23 @@ async def ask(
 ) -> None:
     """Ask one question: the model is chosen, the reply shown, its cost booked."""
     from devflow_core.chat import ChatRequest
-    from devflow_openrouter import route_document
+    from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
 
     from devflow_cli.answers import answer, document
+    from devflow_cli.sources import find_session
 
     settings = run.settings()
     settings.require_keys()
     request = ChatRequest.from_text(_prompt(prompt), model=model)
     request = with_wishes(request, cost_priority, performance_priority, max_cost)
-    context = wiring.open_session(settings, session) if session else None
+    context = find_session(settings, session) if session else None
     async with wiring.open_gateway(settings) as gateway:
         reply = await answer(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)
         )
     if run.as_json:
-        run.emit(document(reply, route_document(reply.route)))
+        run.emit(document(reply, route_json(reply.route)))
 
 
 def with_wishes(

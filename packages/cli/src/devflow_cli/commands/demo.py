@@ -70,20 +70,22 @@ async def _main_job(
     run: Run, settings: Settings, session: ClaudeCodeSession, model: str
 ) -> dict[str, Any]:
     from devflow_core.chat import ChatRequest
-    from devflow_openrouter import route_document
+    from devflow_openrouter.analytics import to_html
+    from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
 
     from devflow_cli.answers import answer, document
+    from devflow_cli.commands.report import make_report
 
     run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
     run.say(f"Session  {session.session_id}  ({session.path})")
     async with wiring.open_gateway(settings) as gateway:
         request = ChatRequest.from_text(PROMPT, model=model)
         reply = await answer(run, gateway, request, session=session)
-        report = await wiring.report(gateway, by="model")
+    report = make_report(settings)
     html = settings.data_dir / "report.html"
-    html.write_text(report.html(), encoding="utf-8")
-    shown = document(reply, route_document(reply.route))
+    html.write_text(to_html(report), encoding="utf-8")
+    shown = document(reply, route_json(reply.route))
     return {**shown, "session": str(session.path), "report": report.document(), "html": str(html)}
 
 

@@ -14,6 +14,7 @@ from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from devflow_core.chat import ChatRequest
+    from devflow_core.settings import Settings
 
 
 @command(app)
@@ -31,7 +32,7 @@ async def explain(
 ) -> None:
     """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
     from devflow_core.chat import ChatRequest
-    from devflow_openrouter import route_document
+    from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
 
     from devflow_cli.render import explanation
@@ -41,18 +42,38 @@ async def explain(
         raise typer.BadParameter("give a prompt, an entry id, or --request FILE")
     shown: dict[str, Any]
     if prompt is not None and prompt.startswith("req_"):
-        shown = wiring.decision_of(settings, prompt)
+        shown = _taken(settings, prompt)
     else:
         asked = _from_file(request) if request else ChatRequest.from_text(prompt or "", model=model)
         criteria = wishes(cost_priority, performance_priority)
         if criteria is not None:
             asked = replace(asked, criteria=criteria)
         async with wiring.open_gateway(settings) as gateway:
-            shown = route_document(gateway.explain(asked))
+            shown = route_json(gateway.explain(asked))
     if run.as_json:
         run.emit(shown)
     else:
         explanation(run, shown)
+
+
+def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
+    """The decision of a ledger entry, made again from its record.
+
+    Raises:
+        NotFound: there is no such entry, or it was refused before a model was chosen.
+    """
+    from devflow_core.errors import NotFound
+    from devflow_openrouter.routing import Router
+    from devflow_openrouter.routing import as_json as route_json
+    from devflow_server import wiring
+
+    entry = wiring.store(settings).entry(entry_id)
+    if entry is None:
+        raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
+    if entry.decision is None:
+        raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
+    router = Router(wiring.catalogue(settings), policy=wiring.policy(settings))
+    return route_json(router.replay(entry.decision))
 
 
 def _from_file(path: Path) -> ChatRequest:

@@ -54,13 +54,19 @@ def list_models(
         "success_rate": ">Success",
         "capabilities": "Can",
     }
-    table(run, columns, [{**row, "capabilities": " ".join(row["capabilities"])} for row in rows[:most]])
+    table(
+        run,
+        columns,
+        [{**row, "capabilities": " ".join(row["capabilities"])} for row in rows[:most]],
+    )
     if len(rows) > most:
         run.say(f"… and {len(rows) - most} more (--limit, or give a part of the id).")
 
 
 @command(models)
-def show(run: Run, model: Annotated[str, typer.Argument(help="A model id or a name for one.")]) -> None:
+def show(
+    run: Run, model: Annotated[str, typer.Argument(help="A model id or a name for one.")]
+) -> None:
     """Show one model: every price, its window, what it can, what was measured."""
     from devflow_server import wiring
 

@@ -1,0 +1,154 @@
+"""`devflow claude`, and what Claude Code calls: hook, status line, MCP server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devflow_cli.main import app
+from devflow_cli.run import DONE, FAILED, Run, command
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from devflow_claude_code import SettingsChange
+    from devflow_core.settings import Settings
+
+inside = typer.Typer(
+    help="DevFlow inside Claude Code: hooks, status line, MCP server.", no_args_is_help=True
+)
+app.add_typer(inside, name="inside")
+
+
+@app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def claude(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="A model id or auto; else the nodes' own models.")
+    ] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of OpenRouter.")
+    ] = False,
+) -> None:
+    """Run real Claude Code through the gateway, for this run only; other arguments go to it.
+
+    Nobody's settings file is changed. `devflow claude --resume ID --model MODEL` opens the very
+    session at another model; `claude --resume ID` is the way back.
+    """
+    import asyncio
+    from contextlib import ExitStack
+
+    from devflow_cli.standin import running_standin
+
+    settings = Run().settings()
+    with ExitStack() as stack:
+        if sandbox:
+            settings = stack.enter_context(running_standin()).settings(settings)
+        else:
+            settings.require_keys()
+        status = asyncio.run(_run_claude(settings, context.args, model))
+    raise typer.Exit(status)
+
+
+async def _run_claude(settings: Settings, arguments: list[str], model: str | None) -> int:
+    """Serve on a free port with a key of this run's own, and wait for Claude Code to end."""
+    import asyncio
+    import secrets
+
+    from devflow_claude_code import launch
+    from devflow_core.settings import process_environment
+    from devflow_server import running
+
+    key = "devflow_" + secrets.token_urlsafe(24)
+    async with running(settings.model_copy(update={"port": 0}), local_key=key) as server:
+        ready = launch(server.url, key, tuple(arguments), process_environment(), model=model)
+        child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.env))
+        try:
+            return await child.wait()
+        finally:
+            if child.returncode is None:
+                child.terminate()
+                await child.wait()
+
+
+@command(inside)
+def hook(run: Run) -> int:
+    """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout."""
+    from devflow_claude_code import hook as answer
+
+    reply = answer(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
+    sys.stdout.write(reply.stdout)
+    return reply.exit_status
+
+
+@command(inside)
+def statusline(run: Run) -> None:
+    """Write the status line: model, cost by the ledger, context."""
+    from devflow_claude_code import status_line
+    from devflow_server import wiring
+
+    settings = run.settings()
+    price_of = wiring.price_list(wiring.catalogue(settings))
+
+    def spent_usd(session_id: str) -> Decimal | None:
+        costs = [one.cost_usd for one in wiring.store(settings).entries(session_id=session_id)]
+        return sum(costs[1:], costs[0]) if costs else None
+
+    line = status_line(sys.stdin.buffer.read(), price_of=price_of, spent_usd=spent_usd)
+    sys.stdout.write(line + "\n")
+
+
+@command(inside)
+async def mcp(run: Run) -> None:
+    """Serve the MCP tools ask, handoff, report and explain on stdin and stdout."""
+    from devflow_claude_code import serve_mcp
+    from devflow_server import wiring
+
+    from devflow_cli.tools import mcp_tools
+
+    settings = run.settings()
+    settings.require_keys()
+    async with wiring.open_gateway(settings) as gateway:
+        await serve_mcp(mcp_tools(settings, gateway), sys.stdin.buffer, sys.stdout.buffer)
+
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="[default: settings.json of Claude Code]")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@command(inside)
+def install(run: Run, settings_file: SettingsFile = None, yes: Yes = False) -> int:
+    """Put hooks, status line and MCP server into Claude Code's settings; asks first."""
+    from devflow_claude_code import plan_install
+
+    return _change(run, plan_install(_file(run, settings_file)), yes)
+
+
+@command(inside)
+def uninstall(run: Run, settings_file: SettingsFile = None, yes: Yes = False) -> int:
+    """Put the settings file back as it was, to the byte; asks first."""
+    from devflow_claude_code import plan_undo
+
+    return _change(run, plan_undo(_file(run, settings_file)), yes)
+
+
+def _file(run: Run, given: Path | None) -> Path:
+    return given or run.settings().claude_dir / "settings.json"
+
+
+def _change(run: Run, change: SettingsChange, yes: bool) -> int:
+    if not change.is_needed:
+        run.say("Nothing to change.")
+        return DONE
+    run.say(change.diff)
+    if not yes and not typer.confirm("Write this?"):
+        run.say("Nothing was written.")
+        return FAILED
+    change.apply()
+    run.say("Done.")
+    return DONE

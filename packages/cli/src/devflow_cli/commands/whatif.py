@@ -1,0 +1,42 @@
+"""`devflow whatif`: what recorded work would have cost elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from devflow_cli.commands.report import moment
+from devflow_cli.main import app
+from devflow_cli.run import Run, command
+
+
+@command(app)
+def whatif(
+    run: Run,
+    session: Annotated[
+        str | None, typer.Argument(help="A Claude Code session; else the ledger's rows.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Ledger rows from then on, as 30d.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Models to compare, separated by commas.")
+    ] = None,
+) -> None:
+    """Price recorded work on other models, with the prompt cache simulated."""
+    from devflow_cli.render import table
+    from devflow_cli.sources import whatif_document
+
+    names = tuple(one.strip() for one in models.split(",")) if models else ()
+    shown = whatif_document(run.settings(), session, moment(since), names)
+    if run.as_json:
+        run.emit(shown)
+        return
+    columns = {
+        "model": "Model",
+        "cost_usd": ">Cost USD",
+        "difference_usd": ">Difference",
+        "notes": "Notes",
+    }
+    table(run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]])
+    for unknown in shown["unknowns"]:
+        run.say(f"Not known: {unknown}")
