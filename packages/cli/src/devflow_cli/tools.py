@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devflow_claude_code import McpTools
+from devflow_claude_code import DEFAULT_PROMPT, McpTools
 from devflow_core.chat import ChatRequest
 
 from devflow_cli.answers import after, before
@@ -31,7 +31,7 @@ def mcp_tools(settings: Settings, gateway: OpenRouterGateway) -> McpTools:
 
         found = find_session(settings, session or "latest")
         where = target(model or "auto", wiring.catalogue(settings))
-        prepared = found.handoff(prompt, target=where)
+        prepared = found.handoff(prompt or DEFAULT_PROMPT, target=where)
         return _told(await gateway.complete(prepared.request))
 
     async def report(by: str, since: str | None) -> str:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
-from devflow_claude_code import catalogue_ids
 from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Tee, replay
 from devflow_core.routing import SelectionCriteria
@@ -57,12 +56,10 @@ def price_list(known: Catalogue) -> Callable[[str], Price | None]:
     """Prices by any name of a model: OpenRouter's id or Claude Code's."""
 
     def price_of(model: str) -> Price | None:
-        for name in (model, *catalogue_ids(model)):
-            try:
-                return known.find(name).price
-            except UnknownModel:
-                continue
-        return None
+        try:
+            return known.find(model).price
+        except UnknownModel:
+            return None
 
     return price_of
 

@@ -36,6 +36,7 @@ async def handoff(
 
     The old transcript is never touched. With --write-back the reply comes home as a new session.
     """
+    from devflow_claude_code import DEFAULT_PROMPT
     from devflow_claude_code import write_back as write_session
     from devflow_core.chat import Message
     from devflow_openrouter.routing import as_json as route_json
@@ -47,7 +48,7 @@ async def handoff(
     settings = run.settings()
     settings.require_keys()
     found = find_session(settings, session)
-    prepared = found.handoff(prompt, target=target(to, wiring.catalogue(settings)))
+    prepared = found.handoff(prompt or DEFAULT_PROMPT, target=target(to, wiring.catalogue(settings)))
     run.remark(prepared.report.sentence())
     async with wiring.open_gateway(settings) as gateway:
         reply = await answer(
