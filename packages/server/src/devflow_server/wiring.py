@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING
 import orjson
 from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Tee, replay
-from devflow_core.routing import SelectionCriteria
 from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.models import Catalogue, TaskClassifier
-from devflow_openrouter.routing import (
-    PerformanceTracker,
-    Router,
-    RoutingPolicy,
-    SessionTracker,
-)
-from devflow_store import Budget, Store
+from devflow_openrouter.gateway import router_for
+from devflow_openrouter.models import Catalogue
+from devflow_store import Store
 
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
@@ -27,8 +21,6 @@ if TYPE_CHECKING:
 
 LOOK_BACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
-SETTINGS_BUDGET = "settings"
-"""The id of the budget that `cost_budget_usd` sets."""
 CATALOGUE_FILE = "models.json"
 
 
@@ -64,21 +56,6 @@ def price_list(known: Catalogue) -> Callable[[str], Price | None]:
     return price_of
 
 
-def policy(settings: Settings) -> RoutingPolicy:
-    """What the settings say about choosing."""
-    return RoutingPolicy(
-        aliases=settings.aliases,
-        preferred_models=settings.preferred_models,
-        fallbacks=settings.fallbacks,
-        fallback_models=settings.fallback_models,
-        nodes=settings.nodes,
-        criteria=SelectionCriteria(
-            cost_priority=settings.cost_priority,
-            performance_priority=settings.performance_priority,
-        ),
-    )
-
-
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncGenerator[OpenRouterGateway]:
     """A gateway whose ledger, budgets and views are those of the settings.
@@ -87,36 +64,8 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[OpenRouterGateway]:
         StoreError: the ledger cannot be opened.
     """
     async with store(settings) as book:
-        await _set_budget(settings, book)
-        performance, sessions = PerformanceTracker(), SessionTracker()
-        views = Tee(performance, sessions)
+        router = router_for(settings, catalogue(settings))
+        views = Tee(router.performance, router.sessions)
         replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
-        router = Router(
-            catalogue(settings),
-            policy=policy(settings),
-            performance=performance,
-            sessions=sessions,
-        )
-        gateway = OpenRouterGateway(
-            settings, router=router, classifier=TaskClassifier(), book=book, ledger=views
-        )
-        async with gateway:
+        async with OpenRouterGateway(settings, router=router, book=book) as gateway:
             yield gateway
-
-
-async def _set_budget(settings: Settings, book: Store) -> None:
-    """Keep the monthly budget of the settings in step with them."""
-    if settings.cost_budget_usd is None:
-        await book.budgets.remove(SETTINGS_BUDGET)
-        return
-    await book.budgets.set(
-        Budget(
-            id=SETTINGS_BUDGET,
-            scope="global",
-            window="month",
-            limit_usd=settings.cost_budget_usd,
-            timezone=settings.budget_time_zone,
-            thresholds=settings.budget_alert_at,
-            allow_unknown_price=settings.allow_unknown_price,
-        )
-    )

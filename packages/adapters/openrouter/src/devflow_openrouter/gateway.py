@@ -149,8 +149,13 @@ def transport_for(settings: Settings) -> Transport:
     return LeanTransport(settings.base_url, connect_timeout_s=connect_s)
 
 
-def router_for(settings: Settings) -> OpenRouterRouter:
-    """A router over the shipped catalogue, with the settings' names, weights and corrections."""
+def router_for(settings: Settings, catalogue: Catalogue | None = None) -> OpenRouterRouter:
+    """A router with the settings' names and weights.
+
+    Args:
+        settings: also the corrections to the shipped catalogue.
+        catalogue: as it stands; None takes the shipped one, corrected.
+    """
     policy = RoutingPolicy(
         aliases=settings.aliases,
         preferred_models=settings.preferred_models,
@@ -164,8 +169,8 @@ def router_for(settings: Settings) -> OpenRouterRouter:
         # where a budget applies, the book refuses it as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    catalogue = Catalogue.shipped().with_overrides(settings.models)
-    return OpenRouterRouter(catalogue, policy=policy)
+    known = catalogue or Catalogue.shipped().with_overrides(settings.models)
+    return OpenRouterRouter(known, policy=policy)
 
 
 def memory_book(settings: Settings) -> MemoryBook:

@@ -63,7 +63,7 @@ def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
         NotFound: there is no such entry, or it was refused before a model was chosen.
     """
     from devflow_core.errors import NotFound
-    from devflow_openrouter.routing import Router
+    from devflow_openrouter.gateway import router_for
     from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
 
@@ -72,7 +72,7 @@ def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
-    router = Router(wiring.catalogue(settings), policy=wiring.policy(settings))
+    router = router_for(settings, wiring.catalogue(settings))
     return route_json(router.replay(entry.decision))
 
 

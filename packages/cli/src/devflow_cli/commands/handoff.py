@@ -48,7 +48,9 @@ async def handoff(
     settings = run.settings()
     settings.require_keys()
     found = find_session(settings, session)
-    prepared = found.handoff(prompt or DEFAULT_PROMPT, target=target(to, wiring.catalogue(settings)))
+    prepared = found.handoff(
+        prompt or DEFAULT_PROMPT, target=target(to, wiring.catalogue(settings))
+    )
     run.remark(prepared.report.sentence())
     async with wiring.open_gateway(settings) as gateway:
         reply = await answer(
