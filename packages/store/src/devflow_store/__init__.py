@@ -1,6 +1,18 @@
 """What must survive: the durable ledger, budgets and keys over SQLite or PostgreSQL."""
 
+from devflow_store.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
+from devflow_store.budgets import Budget, BudgetAlert, BudgetState
 from devflow_store.store import Store
 from devflow_store.verify import Verification
 
-__all__ = ["Store", "Verification"]
+__all__ = [
+    "AlertHook",
+    "Budget",
+    "BudgetAlert",
+    "BudgetState",
+    "CommandAlerts",
+    "LogAlerts",
+    "Store",
+    "Verification",
+    "WebhookAlerts",
+]

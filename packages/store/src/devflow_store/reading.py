@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from devflow_core.ledger import Attempt, LedgerEntry
 
-from devflow_store.engine import Rows, Session, Value
+from devflow_store.engine import Rows, Value
 from devflow_store.records import (
     Correction,
     Kind,
@@ -19,6 +20,14 @@ from devflow_store.records import (
 
 PAGE = 1_000
 """Rows per query: a reader holds no transaction while its caller thinks."""
+
+
+class Source(Protocol):
+    """Where rows are read: a connection, or a transaction under way."""
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+        """As `Session.execute`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +42,7 @@ class Selection:
     project: str | None = None
 
 
-def entries(session: Session, selection: Selection) -> Iterator[LedgerEntry]:
+def entries(session: Source, selection: Selection) -> Iterator[LedgerEntry]:
     """Matching entries in the order they were written; erased ones are left out."""
     last = 0
     while True:
@@ -48,13 +57,19 @@ def entries(session: Session, selection: Selection) -> Iterator[LedgerEntry]:
         last = page[-1][0]
 
 
-def entry(session: Session, entry_id: str) -> LedgerEntry | None:
+def entry(session: Source, entry_id: str) -> LedgerEntry | None:
     """One entry; None when there is none of this id, or when it was erased."""
+    found = located(session, entry_id)
+    return found[1] if found else None
+
+
+def located(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
+    """One entry and the number of its row."""
     rows = session.execute(
         "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
         (entry_id, Kind.ENTRY),
     )
-    return _current(session, rows)[0] if rows else None
+    return (rows[0][0], _current(session, rows)[0]) if rows else None
 
 
 def corrected(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
@@ -78,7 +93,7 @@ def _settled(attempt: Attempt, correction: Correction) -> Attempt:
     )
 
 
-def _current(session: Session, page: Rows) -> list[LedgerEntry]:
+def _current(session: Source, page: Rows) -> list[LedgerEntry]:
     """The entries of `(seq, body)` rows as they stand today."""
     found = {seq: decode_entry(body) for seq, body in page}
     later = session.execute(
@@ -110,3 +125,18 @@ def _range(selection: Selection) -> tuple[Value, Value]:
     since = to_us(selection.since) if selection.since else -(2**62)
     until = to_us(selection.until) if selection.until else 2**62
     return since, until
+
+
+def unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
+    """Attempts whose cost is only estimated, oldest first, with their entries."""
+    rows = source.execute(
+        "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
+        "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_s LIMIT ?",
+        (limit,),
+    )
+    found: list[tuple[LedgerEntry, Attempt]] = []
+    for entry_id, number in rows:
+        one = entry(source, entry_id)
+        attempts = one.attempts if one else ()
+        found += [(one, attempt) for attempt in attempts if one and attempt.number == number]
+    return found

@@ -12,8 +12,13 @@ VERSION = 1
 """The schema that this version of the code reads and writes."""
 
 _TYPES = {
-    "sqlite": {"BYTES": "BLOB", "SEQ": "INTEGER", "STRICT": "STRICT", "CLUSTERED": "WITHOUT ROWID"},
-    "postgresql": {"BYTES": "BYTEA", "SEQ": "BIGINT", "STRICT": "", "CLUSTERED": ""},
+    "sqlite": {
+        "BYTES": "BLOB",
+        "INT": "INTEGER",
+        "CLUSTERED": "STRICT, WITHOUT ROWID",
+        "STRICT": "STRICT",
+    },
+    "postgresql": {"BYTES": "BYTEA", "INT": "BIGINT", "CLUSTERED": "", "STRICT": ""},
 }
 
 

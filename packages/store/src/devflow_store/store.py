@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from devflow_core.errors import StoreError
+from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.summary import GroupBy, Summary
+from devflow_core.usage import Usage
 
-from devflow_store import reading
+from devflow_store import grouping, reading
+from devflow_store.alerts import AlertHook, Announcer, LogAlerts
+from devflow_store.bookkeeping import Bookkeeping
+from devflow_store.budget_table import Budgets, budget_states
+from devflow_store.budgets import BudgetState
+from devflow_store.desk import Desk
 from devflow_store.engine import Engine, Session
-from devflow_store.jobs import begin_job, close_job
+from devflow_store.owners import Owners
 from devflow_store.reading import Selection
+from devflow_store.records import Correction
 from devflow_store.sqlite import SqliteEngine
 from devflow_store.verify import Verification, verify
-from devflow_store.writer import Writer
+from devflow_store.writer import Job, T, Writer
+
+LEASE_S = 15.0
+"""How long a silent process counts as alive; three signs of life fit into it."""
 
 
 class Store:
@@ -31,14 +46,39 @@ class Store:
 
     Args:
         place: path of an SQLite file (created when missing), or an engine.
+        on_alert: told when a budget passes a threshold; the log always is.
+        lease_s: after this long without a sign of life, a process counts as dead and its open
+            attempts are written off at their worst case.
     """
 
-    def __init__(self, place: str | Path | Engine) -> None:
+    def __init__(
+        self,
+        place: str | Path | Engine,
+        *,
+        on_alert: tuple[AlertHook, ...] = (),
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._engine = SqliteEngine(Path(place)) if isinstance(place, str | Path) else place
         self._writer = Writer(self._engine)
+        self._lease_s = lease_s
+        owner, desk = new_id("own"), Desk()
+        self._books = Bookkeeping(desk, owner)
+        self._owners = Owners(owner, self._books, lease_s=lease_s)
+        self._announcer = Announcer((LogAlerts(), *on_alert))
+        self._life = AsyncExitStack()
+        self.budgets = Budgets(self._submit, desk)
 
     async def __aenter__(self) -> Self:
-        await self._writer.start()
+        async with AsyncExitStack() as stack:
+            await self._writer.start()
+            stack.push_async_callback(self._writer.stop)
+            await self._tick()
+            stack.push_async_callback(self._leave)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            for coroutine in (self._announcer.run(), self._keep_alive()):
+                stack.callback(tasks.create_task(coroutine).cancel)
+            stack.push_async_callback(self._announcer.drain)
+            self._life = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -47,15 +87,52 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._writer.stop()
+        await self._life.aclose()
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
         """As `Book.begin`."""
-        await self._writer.submit(begin_job(start, ended))
+        await self._writer.submit(self._books.begin(start, ended))
 
     async def close(self, entry: LedgerEntry, /) -> None:
         """As `Book.close`."""
-        await self._writer.submit(close_job(entry))
+        self._announcer.announce(await self._writer.submit(self._books.close(entry)))
+
+    async def confirm(  # noqa: PLR0913 - what a provider tells of a call is one flat record
+        self,
+        attempt_id: str,
+        cost_usd: Decimal,
+        text: str | None = None,
+        *,
+        usage: Usage | None = None,
+        provider: str | None = None,
+        generation_id: str | None = None,
+        source: str = "generation",
+    ) -> None:
+        """Book what an attempt has cost after all; the same figure again changes nothing.
+
+        Args:
+            attempt_id: of a closed request.
+            cost_usd: the confirmed cost; it takes the place of the estimate.
+            text: the provider's own decimal text.
+            usage: the confirmed counts; None leaves them.
+            provider: who answered, where it was not known.
+            generation_id: the provider's id of the call, where it was not known.
+            source: where the figure is from.
+
+        Raises:
+            NotFound: the ledger has no closed request with this attempt.
+            StoreError: it could not be written.
+        """
+        correction = Correction(
+            attempt_id=attempt_id,
+            cost_usd=cost_usd,
+            cost_text=text,
+            usage=usage,
+            provider=provider,
+            generation_id=generation_id,
+            source=source,
+        )
+        self._announcer.announce(await self._writer.submit(self._books.confirm(correction)))
 
     def entries(
         self,
@@ -84,10 +161,69 @@ class Store:
         with self._reader() as session:
             return reading.entry(session, entry_id)
 
+    def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
+        """Attempts whose cost is only estimated, oldest first, with the entries they belong to."""
+        with self._reader() as session:
+            return reading.unconfirmed(session, limit)
+
+    def groups(
+        self,
+        by: GroupBy,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        session_id: str | None = None,
+        project: str | None = None,
+    ) -> dict[str, Summary]:
+        """A summary for each value of `by`; the key `""` holds what is not known.
+
+        Args:
+            by: what to group by.
+            since: inclusive, by the time the attempt was started, in whole seconds.
+            until: exclusive.
+            session_id: only of this session.
+            project: only of this project.
+
+        Raises:
+            InvalidRequest: there is no such grouping.
+        """
+        chosen = Selection(since=since, until=until, session_id=session_id, project=project)
+        with self._reader() as session:
+            return grouping.groups(session, by, chosen)
+
+    def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
+        """Every budget with what is gone of it, in the window that `now` falls into."""
+        with self._reader() as session:
+            return list(budget_states(session, now or datetime.now(UTC)))
+
     def verify(self, anchor: str | None = None) -> Verification:
-        """Recompute the whole chain and name the first row that was touched."""
+        """Recompute the whole chain and name the first row that was touched.
+
+        Args:
+            anchor: a `head` noted earlier; the chain must still lead through it.
+        """
         with self._reader() as session:
             return verify(session, anchor=anchor)
+
+    async def _submit(self, job: Job[T]) -> T:
+        return await self._writer.submit(job)
+
+    async def _tick(self, *, is_leaving: bool = False) -> None:
+        alerts = await self._writer.submit(self._owners.tick(is_leaving=is_leaving))
+        self._announcer.announce(alerts)
+
+    async def _leave(self) -> None:
+        try:
+            await self._tick(is_leaving=True)
+        except StoreError:
+            return  # the lease runs out by itself
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                await self._tick()
+            except StoreError:
+                continue  # requests that need the ledger are told; the next sign may get through
 
     @contextmanager
     def _reader(self) -> Generator[Session]:

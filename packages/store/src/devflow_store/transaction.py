@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 from devflow_store.chain import GENESIS, Row, digest, link
 from devflow_store.engine import Rows, Session, Value
@@ -11,6 +12,7 @@ from devflow_store.records import Kind
 
 _CHUNKS = (64, 16, 4, 1)
 """Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
+T = TypeVar("T")
 _CHAIN = ("seq", "kind", "key", "ref", "at_us", "body", "hash")
 
 
@@ -25,8 +27,11 @@ class Transaction:
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
         self.seq, self.hash = head(session)
-        self.first_seq = self.seq
+        self.first_hash = self.hash
+        self.before_flush: list[Callable[[], None]] = []
+        """Called once, when the group is complete, to add what was gathered in memory."""
         self._session = session
+        self._doomed: dict[tuple[str, str], list[Value]] = {}
         self._pending: dict[tuple[str, tuple[str, ...]], list[tuple[Value, ...]]] = {}
 
     def append(
@@ -43,7 +48,11 @@ class Transaction:
         """Buffer a row for a table; `table` may end in an `ON CONFLICT` clause after `|`."""
         self._pending.setdefault((table, columns), []).append(row)
 
-    def execute(self, sql: str, values: Sequence[Value] = ()) -> Rows:
+    def delete(self, table: str, column: str, value: Value) -> None:
+        """Buffer a deletion; it takes place after all buffered rows are in."""
+        self._doomed.setdefault((table, column), []).append(value)
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
         """Run a statement now. What is buffered is not in the database yet."""
         return self._session.execute(sql, values)
 
@@ -52,13 +61,23 @@ class Transaction:
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
+    def finish(self) -> None:
+        """The group is complete: send everything."""
+        for gather in self.before_flush:
+            gather()
+        self.flush()
+
     def flush(self) -> None:
-        """Send what is buffered."""
+        """Send what is buffered, so that queries see it."""
         for (table, columns), rows in self._pending.items():
             for chunk in _chunks(rows):
                 values = [value for row in chunk for value in row]
                 self._session.execute(_insert_sql(table, columns, len(chunk)), values)
         self._pending.clear()
+        for (table, column), doomed in self._doomed.items():
+            for some in _chunks(doomed):
+                self._session.execute(_delete_sql(table, column, len(some)), some)
+        self._doomed.clear()
 
 
 def head(session: Session) -> tuple[int, bytes]:
@@ -67,7 +86,7 @@ def head(session: Session) -> tuple[int, bytes]:
     return rows[0] if rows else (0, GENESIS)
 
 
-def _chunks(rows: list[tuple[Value, ...]]) -> Iterator[list[tuple[Value, ...]]]:
+def _chunks(rows: list[T]) -> Iterator[list[T]]:
     at = 0
     while at < len(rows):
         size = next(size for size in _CHUNKS if size <= len(rows) - at)
@@ -82,3 +101,8 @@ def _insert_sql(table: str, columns: tuple[str, ...], count: int) -> str:
     rows = ", ".join([row] * count)
     # names of tables and columns are constants of this package
     return f"INSERT INTO {name} ({', '.join(columns)}) VALUES {rows} {conflict}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _delete_sql(table: str, column: str, count: int) -> str:
+    return f"DELETE FROM {table} WHERE {column} IN ({', '.join('?' * count)})"  # noqa: S608 - as above

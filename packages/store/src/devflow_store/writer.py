@@ -155,7 +155,7 @@ class Writer:
                 raise
             except DevFlowError as refusal:
                 outcomes.append((future, None, refusal))
-        tx.flush()
+        tx.finish()
         session.commit()
         return outcomes
 
@@ -182,7 +182,7 @@ class Writer:
                 value = job.known(tx)
             else:
                 value = job.run(tx)
-            tx.flush()
+            tx.finish()
             session.commit()
         except StoreError as error:
             self._close()
