@@ -11,7 +11,9 @@ _SHARED = frozenset(
 )
 """Fields with one meaning in all three dialects of the provider (OpenRouter, 2026-08)."""
 
-_SAID_OTHERWISE = frozenset({"thinking", "output_config", "output_format", "stream_options"})
+_SAID_OTHERWISE = frozenset(
+    {"thinking", "output_config", "output_format", "stream_options", "tools", "text", "reasoning"}
+)
 """Fields whose meaning is in the hub's words too; kept in `extra` for their own wire only."""
 
 

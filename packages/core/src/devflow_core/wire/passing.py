@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devflow_core.chat import Event, JsonObject, Opaque, WireName
+from devflow_core.chat import Event, Finished, JsonObject, Opaque, WireName
 from devflow_core.wire.body import dump
 
 
@@ -26,9 +26,14 @@ class Passing:
             return None
         if event.frame is None:
             return b""
-        if self.annotations and isinstance(event, Opaque) and event.kind == "usage":
+        if self.annotations and self._holds_usage(event):
             return _annotated(event.frame.data, self.annotations)
         return event.frame.data
+
+    def _holds_usage(self, event: Event) -> bool:
+        if isinstance(event, Opaque):
+            return event.kind == "usage"
+        return isinstance(event, Finished) and self._wire == "openai_responses"
 
 
 def _annotated(frame: bytes, annotations: JsonObject) -> bytes:

@@ -22,6 +22,7 @@ OMITTED_NOTE = "thinking of another vendor's model"
 
 _SEAL = "devflow1."
 _MODEL = "devflow_model"
+_OUR_FORMAT = "-by-devflow"
 # the words of `reasoning_details[].format` that name a vendor (OpenRouter's description, 2026-08)
 _VENDORS = (
     ("anthropic", "anthropic"),
@@ -55,6 +56,8 @@ def vendor_of(reasoning: Reasoning) -> str | None:
     if isinstance(model := detail.get(_MODEL), str):
         return vendor_of_model(model)
     form = str(detail.get("format") or "")
+    if form.endswith(_OUR_FORMAT):
+        return form.removesuffix(_OUR_FORMAT)
     return next((vendor for word, vendor in _VENDORS if word in form), None)
 
 
@@ -103,6 +106,8 @@ def unseal(text: str, word: str) -> Reasoning | None:
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:
     """The block as an entry of `reasoning_details`."""
     detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL}
+    if "format" not in detail and (vendor := vendor_of(reasoning)) is not None:
+        detail["format"] = f"{vendor}{_OUR_FORMAT}"
     kind = detail.setdefault(
         "type", "reasoning.encrypted" if reasoning.encrypted else "reasoning.text"
     )

@@ -7,10 +7,15 @@ from types import MappingProxyType
 from devflow_core.chat import WireName
 from devflow_core.wire.anthropic_messages import AnthropicMessages
 from devflow_core.wire.openai_chat import OpenAiChat
+from devflow_core.wire.openai_responses import OpenAiResponses
 from devflow_core.wire.protocol import Translator
 
 TRANSLATORS = MappingProxyType[WireName, Translator](
-    {"openai_chat": OpenAiChat(), "anthropic_messages": AnthropicMessages()}
+    {
+        "openai_chat": OpenAiChat(),
+        "anthropic_messages": AnthropicMessages(),
+        "openai_responses": OpenAiResponses(),
+    }
 )
 """Every wire we speak, by name."""
 

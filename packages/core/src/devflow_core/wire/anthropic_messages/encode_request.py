@@ -110,7 +110,7 @@ def _message(message: Message, is_own: bool, omitted: Omitted) -> dict[str, Any]
     blocks = _blocks(message, omitted)
     if is_own:
         return {"role": message.role, "content": blocks, **message.extra}
-    for key in message.extra:
+    for key in message.extra.keys() - {"role"}:
         omitted.add(f"{key} of a message")
     if message.name is not None:
         omitted.add("name of a message")

@@ -96,9 +96,12 @@ def _flush(results: list[ToolResult], into: list[Message]) -> None:
 
 def _message(message: JsonObject, path: str) -> Message:
     role = fields.required(message, "role", fields.text, path)
+    extra = fields.without(message, _MESSAGE_WORDS)
     match role:
         case "system" | "developer":
             parts, hub_role = _content(message, path), "system"
+            if role == "developer":
+                extra = {"role": role, **extra}
         case "user":
             parts, hub_role = _content(message, path), "user"
         case "assistant":
@@ -110,7 +113,7 @@ def _message(message: JsonObject, path: str) -> Message:
         role=hub_role,
         parts=parts,
         name=fields.optional(message, "name", fields.text, path),
-        extra=fields.without(message, _MESSAGE_WORDS),
+        extra=extra,
     )
 
 

@@ -23,7 +23,7 @@ from devflow_core.ids import new_id
 from devflow_core.wire import fields, sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.metering import openai_chat_usage
-from devflow_core.wire.openai_chat.encode_response import error_body
+from devflow_core.wire.openai_error import error_fields
 from devflow_core.wire.passing import Passing
 from devflow_core.wire.thinking import detail_of
 
@@ -74,7 +74,7 @@ class ChatEncoder:
         """See `EventEncoder.encode_error`."""
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return sse.encode(
-            dump({**self._ids(), **error_body(error, request_id), "choices": [choice]})
+            dump({**self._ids(), "error": error_fields(error, request_id), "choices": [choice]})
         )
 
     def _start(self, event: Started) -> bytes:

@@ -142,7 +142,7 @@ class _Messages:
         if message.name is not None:
             body["name"] = message.name
         for key, value in message.extra.items():
-            if key in {"refusal", "annotations", "audio", "cache_control"}:
+            if key in {"refusal", "annotations", "audio", "cache_control", "role"}:
                 body[key] = value
             else:
                 self._omitted.add(f"{key} of a message")

@@ -7,20 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from devflow_core.chat import ChatRequest, ChatResponse, JsonObject, Reasoning
-from devflow_core.errors import DevFlowError
 from devflow_core.ids import new_id
 from devflow_core.wire import fields
 from devflow_core.wire.body import dump
 from devflow_core.wire.metering import openai_chat_usage
 from devflow_core.wire.thinking import detail_of
-
-_ERROR_TYPES = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
 
 
 def encode_response(
@@ -73,27 +64,4 @@ def _message(response: ChatResponse) -> dict[str, Any]:
         "reasoning": "".join(part.text for part in thinking) or None,
         **({"tool_calls": calls} if calls else {}),
         **({"reasoning_details": details} if details else {}),
-    }
-
-
-def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
-    """The envelope of OpenAI's errors, with the stable code and the provider's own words."""
-    status = error.status_hint
-    kind = "server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
-    metadata = fields.present(
-        provider_name=getattr(error, "provider", None),
-        error_type=getattr(error, "error_type", None),
-        generation_id=getattr(error, "generation_id", None),
-        raw=getattr(error, "detail", None),
-        retry_after_s=error.retry_after_s,
-        request_id=request_id,
-    )
-    return {
-        "error": {
-            "message": error.message,
-            "type": kind,
-            "param": None,
-            "code": error.code,
-            "metadata": metadata,
-        }
     }

@@ -15,6 +15,7 @@ from devflow_core.wire.openai_chat import (
     encode_response,
 )
 from devflow_core.wire.openai_chat.decode_events import ChatDecoder
+from devflow_core.wire.openai_error import error_fields
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
 
 
@@ -56,4 +57,4 @@ class OpenAiChat:
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """A failure before the reply."""
-        return dump(encode_response.error_body(error, request_id))
+        return dump({"error": error_fields(error, request_id)})

@@ -1,0 +1,220 @@
+"""Replies of Responses, streamed or whole, into events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from devflow_core.chat import (
+    Event,
+    Finished,
+    FinishReason,
+    Frame,
+    JsonObject,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.wire.body import excerpt, load_event
+from devflow_core.wire.metering import reported_cost, usage_from_openai
+from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
+from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.thinking import vendor_mark
+from devflow_core.wire.upstream_errors import error_from_object
+
+_NOTHING: tuple[Event, ...] = ()
+_ENDS = frozenset({"response.completed", "response.incomplete"})
+
+
+class ResponsesDecoder:
+    """Reads one streamed reply; it is whole with its terminal event, not with `[DONE]`.
+
+    Args:
+        model: the model that was asked, for errors.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self.finished = False
+        self._generation_id: str | None = None
+        self._is_started = False
+        self._calls: dict[object, int] = {}
+        self._spoken: set[object] = set()
+        self._thinking: dict[tuple[object, str], int] = {}
+        self._mark: dict[str, Any] = {}
+
+    def feed(self, frame: SseFrame) -> Sequence[Event]:
+        """The events of one frame; see `EventDecoder`."""
+        if self.finished:
+            return _NOTHING
+        raw = Frame(wire="openai_responses", data=frame.raw)
+        if frame.data is None or frame.data == b"[DONE]":
+            kind = "comment" if frame.data is None else "done"
+            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
+        try:
+            body = load_event(frame.data)
+        except ProtocolError:
+            if frame.is_cut:
+                return _NOTHING
+            raise
+        events = self._events(body, frame.data)
+        if not self._is_started:
+            events = self._start({}) + [one for one in events if not isinstance(one, Opaque)]
+        events[0] = replace(events[0], frame=raw)
+        return events
+
+    def close(self) -> Sequence[Event]:
+        """The end of the bytes; see `EventDecoder`."""
+        if self.finished:
+            return _NOTHING
+        raise Incomplete(
+            "The reply ended without its terminal event, so it was cut off."
+            " What has come so far may have been billed.",
+            generation_id=self._generation_id,
+            model=self._model,
+        )
+
+    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+        """The events of a reply that came whole."""
+        output = body.get("output")
+        if body.get("error") or not isinstance(output, list):
+            if body.get("error"):
+                raise error_from_object(body, model=self._model)
+            raise ProtocolError(
+                f"The provider sent a reply without output: {excerpt(raw)!r}."
+                " Ask again, or ask another model.",
+                model=self._model,
+            )
+        events = self._start(body)
+        for index, item in enumerate(cast("list[JsonObject]", output)):
+            events.extend(self._whole_item(item, index))
+        return [*events, self._finish(body, raw)]
+
+    def _events(self, body: JsonObject, data: bytes) -> list[Event]:
+        kind = str(body.get("type"))
+        index = body.get("output_index")
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta":
+                self._spoken.add(index)
+                return [TextDelta(text=_text(body.get("delta")) or "")]
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                self._spoken.add(index)
+                text = _text(body.get("delta")) or ""
+                return [ReasoningDelta(text=text, index=self._thinking_index(index, kind))]
+            case "response.function_call_arguments.delta" if index in self._calls:
+                self._spoken.add(index)
+                arguments = _text(body.get("delta")) or ""
+                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
+            case "response.output_item.added":
+                return self._item_added(_object(body.get("item")), index) or [_opaque(kind, body)]
+            case "response.output_item.done":
+                return self._item_done(_object(body.get("item")), index) or [_opaque(kind, body)]
+            case "response.created" if not self._is_started:
+                return self._start(_object(body.get("response")))
+            case _:
+                return [self._other(kind, body, data)]
+
+    def _other(self, kind: str, body: JsonObject, data: bytes) -> Event:
+        if kind in _ENDS:
+            return self._finish(_object(body.get("response")), data)
+        if kind in {"response.failed", "error"} or body.get("error"):
+            reply = _object(body.get("response"))
+            fault = body.get("error") or reply.get("error") or body
+            known = {"id": reply.get("id") or self._generation_id, "error": fault}
+            error_type = body.get("error_type") or reply.get("error_type")
+            raise error_from_object({**known, "error_type": error_type}, model=self._model)
+        return _opaque(kind, body)
+
+    def _start(self, reply: JsonObject) -> list[Event]:
+        self._is_started = True
+        self._generation_id = _text(reply.get("id"))
+        model = _text(reply.get("model"))
+        self._mark = vendor_mark(model, "openai-responses-v1") if model else {}
+        provider = _text(reply.get("provider"))
+        return [Started(generation_id=self._generation_id, model=model, provider=provider)]
+
+    def _item_added(self, item: JsonObject, index: object) -> list[Event]:
+        if item.get("type") not in {"function_call", "custom_tool_call"}:
+            return []
+        call = self._calls.setdefault(index, len(self._calls))
+        name = joined(_text(item.get("namespace")), _text(item.get("name")) or "")
+        return [ToolCallDelta(index=call, id=_text(item.get("call_id")), name=name)]
+
+    def _item_done(self, item: JsonObject, index: object) -> list[Event]:
+        """What an item holds that its deltas did not tell."""
+        match item.get("type"):
+            case "reasoning":
+                return self._thinking_done(item, index)
+            case "message" if index not in self._spoken:
+                return [TextDelta(text=_joined_text(item.get("content")))]
+            case "function_call" if index in self._calls and index not in self._spoken:
+                arguments = _text(item.get("arguments")) or ""
+                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
+            case "custom_tool_call" if index in self._calls:
+                arguments = wrap_input(_text(item.get("input")) or "")
+                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
+            case _:
+                return []
+
+    def _thinking_done(self, item: JsonObject, index: object) -> list[Event]:
+        text = ""
+        if index not in self._spoken:
+            text = _joined_text(item.get("summary")) + _joined_text(item.get("content"))
+        encrypted = _text(item.get("encrypted_content"))
+        if not text and encrypted is None:
+            return []
+        known = [one for (at, _), one in self._thinking.items() if at == index]
+        return [
+            ReasoningDelta(
+                text=text,
+                index=known[0] if known else self._thinking_index(index, "item"),
+                encrypted=encrypted,
+                detail={"type": "reasoning.encrypted", **self._mark, "id": item.get("id")},
+            )
+        ]
+
+    def _thinking_index(self, index: object, kind: str) -> int:
+        return self._thinking.setdefault((index, kind), len(self._thinking))
+
+    def _whole_item(self, item: JsonObject, index: int) -> list[Event]:
+        return self._item_added(item, index) + self._item_done(item, index)
+
+    def _finish(self, reply: JsonObject, data: bytes) -> Finished:
+        self.finished = True
+        status = _text(reply.get("status")) or "completed"
+        why = _text(_object(reply.get("incomplete_details")).get("reason"))
+        usage = _object(reply.get("usage"))
+        return Finished(
+            finish_reason=self._finish_reason(status, why),
+            native_finish_reason=why or status,
+            usage=usage_from_openai(usage),
+            cost=reported_cost(usage, data),
+        )
+
+    def _finish_reason(self, status: str, why: str | None) -> FinishReason:
+        if status == "incomplete":
+            return "content_filter" if why == "content_filter" else "length"
+        return "tool_calls" if self._calls else "stop"
+
+
+def _opaque(kind: str, body: JsonObject) -> Opaque:
+    return Opaque(kind=kind, body=body)
+
+
+def _joined_text(parts: object) -> str:
+    if not isinstance(parts, list):
+        return ""
+    found = (_object(part) for part in cast("list[Any]", parts))
+    return "".join(_text(part.get("text")) or _text(part.get("refusal")) or "" for part in found)
+
+
+def _object(value: object) -> JsonObject:
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,154 @@
+"""Items of a Responses input into messages: what one side says in a row is one message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import (
+    JsonObject,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Role,
+    Text,
+    ToolCall,
+    ToolResult,
+    Unknown,
+)
+from devflow_core.wire import fields
+from devflow_core.wire.data_url import media_from_url
+from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
+from devflow_core.wire.thinking import RESPONSES_FORMAT, unseal
+
+_ROLES: dict[str, Role] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+}
+# OpenAI's encrypted reasoning is a Fernet token, which begins so
+_OPENAI_CIPHER = "gAAAA"
+
+
+class Items:
+    """Collects items; results of tools are one message of the user's, calls of the assistant's."""
+
+    def __init__(self) -> None:
+        self._found: list[Message] = []
+        self._assistant: list[Part] = []
+        self._results: list[Part] = []
+
+    def messages(self) -> tuple[Message, ...]:
+        """All messages."""
+        self._flush()
+        return tuple(self._found)
+
+    def add(self, item: JsonObject, path: str) -> None:
+        """Take the next item in."""
+        match item.get("type", "message"):
+            case "message":
+                self._add_message(item, path)
+            case "function_call" | "custom_tool_call":
+                self._say(_call(item, path))
+            case "function_call_output" | "custom_tool_call_output":
+                self._flush_assistant()
+                self._results.append(_result(item, path))
+            case "reasoning":
+                self._say(_reasoning(item, path))
+            case "item_reference":
+                raise fields.wrong(path, "no items are kept here; send the item itself")
+            case _:
+                self._say(Unknown(wire="openai_responses", body=item))
+
+    def _add_message(self, item: JsonObject, path: str) -> None:
+        role = fields.required(item, "role", fields.text, path)
+        if role not in _ROLES:
+            raise fields.wrong(f"{path}.role", "must be user, assistant, system or developer")
+        parts = _content(item, path)
+        if role == "assistant":
+            self._say(*parts)
+            return
+        self._flush()
+        extra = {"role": "developer"} if role == "developer" else {}
+        self._found.append(Message(role=_ROLES[role], parts=parts, extra=extra))
+
+    def _say(self, *parts: Part) -> None:
+        self._flush_results()
+        self._assistant.extend(parts)
+
+    def _flush(self) -> None:
+        self._flush_assistant()
+        self._flush_results()
+
+    def _flush_assistant(self) -> None:
+        if self._assistant:
+            self._found.append(Message(role="assistant", parts=tuple(self._assistant)))
+            self._assistant.clear()
+
+    def _flush_results(self) -> None:
+        if self._results:
+            self._found.append(Message(role="user", parts=tuple(self._results)))
+            self._results.clear()
+
+
+def _content(item: JsonObject, path: str, key: str = "content") -> tuple[Part, ...]:
+    content = item.get(key)
+    if isinstance(content, str):
+        return (Text(text=content),) if content else ()
+    if not isinstance(content, list):
+        raise fields.wrong(f"{path}.{key}", "must be a string or an array of parts")
+    return tuple(_part(part, where) for part, where in fields.objects(item, key, path))
+
+
+def _part(part: JsonObject, path: str) -> Part:
+    match fields.required(part, "type", fields.text, path):
+        case "input_text" | "output_text" | "text":
+            return Text(text=fields.required(part, "text", fields.text, path))
+        case "refusal":
+            return Text(text=fields.required(part, "refusal", fields.text, path))
+        case "input_image" if isinstance(part.get("image_url"), str):
+            detail = fields.optional(part, "detail", fields.text, path)
+            return media_from_url("image", part["image_url"], detail=detail)
+        case "input_file" if isinstance(part.get("file_data"), str):
+            name = fields.optional(part, "filename", fields.text, path)
+            return media_from_url("file", part["file_data"], name=name)
+        case "input_file" if isinstance(part.get("file_url"), str):
+            return Media(kind="file", url=part["file_url"])
+        case _:
+            return Unknown(wire="openai_responses", body=part)
+
+
+def _call(item: JsonObject, path: str) -> ToolCall:
+    name = fields.required(item, "name", fields.text, path)
+    namespace = fields.optional(item, "namespace", fields.text, path)
+    if item["type"] == "custom_tool_call":
+        arguments = wrap_input(fields.required(item, "input", fields.text, path))
+    else:
+        arguments = fields.optional(item, "arguments", fields.text, path) or ""
+    return ToolCall(
+        id=fields.required(item, "call_id", fields.text, path),
+        name=joined(namespace, name),
+        arguments=arguments,
+    )
+
+
+def _result(item: JsonObject, path: str) -> ToolResult:
+    parts = _content(item, path, "output")
+    plain = tuple(part for part in parts if isinstance(part, Text | Media))
+    if len(plain) != len(parts):
+        raise fields.wrong(f"{path}.output", "a tool's result holds text and media only")
+    return ToolResult(call_id=fields.required(item, "call_id", fields.text, path), parts=plain)
+
+
+def _reasoning(item: JsonObject, path: str) -> Reasoning:
+    summary = fields.objects(item, "summary", path) + fields.objects(item, "content", path)
+    text = "".join(fields.optional(one, "text", fields.text, where) or "" for one, where in summary)
+    encrypted = fields.optional(item, "encrypted_content", fields.text, path)
+    sealed = unseal(text, encrypted or "")
+    if sealed is not None:
+        return sealed
+    detail: dict[str, Any] = fields.present(id=item.get("id"))
+    if (encrypted or "").startswith(_OPENAI_CIPHER):
+        detail["format"] = RESPONSES_FORMAT
+    return Reasoning(text=text, encrypted=encrypted, detail=detail or None)

@@ -1,0 +1,159 @@
+"""Messages into items of a Responses input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.chat import (
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    Unknown,
+)
+from devflow_core.wire import fields
+from devflow_core.wire.carry_over import Omitted
+from devflow_core.wire.data_url import url_of
+from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
+
+
+class Writer:
+    """Writes messages as items.
+
+    Args:
+        tools: how the client calls its tools; a call goes back in the form it came in.
+        omitted: takes the notes of what is left out.
+    """
+
+    def __init__(self, tools: dict[str, WireTool], omitted: Omitted) -> None:
+        self.items: list[dict[str, Any]] = []
+        self._tools = tools
+        self._omitted = omitted
+        self._custom_calls: set[str] = set()
+
+    def add(self, message: Message) -> None:
+        """Write one message: its calls, results and thinking are items of their own."""
+        role = str(message.extra.get("role", message.role))
+        if message.name is not None or set(message.extra) - {"role"}:
+            self._omitted.add("further fields of a message")
+        shown: list[dict[str, Any]] = []
+        for part in message.parts:
+            item = self._item(part)
+            if item is None:
+                content = self._content(part, role)
+                if content is not None:
+                    shown.append(content)
+                continue
+            self._flush(role, shown)
+            self.items.append(item)
+        self._flush(role, shown)
+
+    def _flush(self, role: str, shown: list[dict[str, Any]]) -> None:
+        if shown:
+            self.items.append({"type": "message", "role": role, "content": [*shown]})
+            shown.clear()
+
+    def _item(self, part: Part) -> dict[str, Any] | None:
+        """The item for a part that is one; None for content of a message."""
+        match part:
+            case ToolCall():
+                return self._call(part)
+            case ToolResult():
+                kind = "custom_tool_call" if part.call_id in self._custom_calls else "function_call"
+                return {
+                    "type": f"{kind}_output",
+                    "call_id": part.call_id,
+                    "output": self._output(part),
+                }
+            case Reasoning() if part.encrypted is not None:
+                return {
+                    "type": "reasoning",
+                    **fields.present(id=(part.detail or {}).get("id")),
+                    "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
+                    "encrypted_content": part.encrypted,
+                }
+            case Unknown(wire="openai_responses") if "role" not in part.body:
+                return dict(part.body) if _is_item(part) else None
+            case _:
+                return None
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        known = self._tools.get(call.name) or WireTool(name=call.name)
+        if known.is_custom:
+            self._custom_calls.add(call.id)
+            return {
+                "type": "custom_tool_call",
+                "call_id": call.id,
+                "name": known.name,
+                "input": unwrap_input(call.arguments),
+                **fields.present(namespace=known.namespace),
+            }
+        return {
+            "type": "function_call",
+            "call_id": call.id,
+            "name": known.name,
+            "arguments": call.arguments or "{}",
+            **fields.present(namespace=known.namespace),
+        }
+
+    def _output(self, result: ToolResult) -> str | list[dict[str, Any]]:
+        if result.is_error:
+            self._omitted.add("is_error of a tool's result")
+        match result.parts:
+            case ():
+                return ""
+            case (Text(text=text),):
+                return text
+            case parts:
+                return [
+                    _media(one) if isinstance(one, Media) else _input_text(one) for one in parts
+                ]
+
+    def _content(self, part: Part, role: str) -> dict[str, Any] | None:
+        match part:
+            case Text():
+                if part.cache_ttl is not None:
+                    self._omitted.add("cache markers")
+                if role == "assistant":
+                    return {"type": "output_text", "text": part.text, "annotations": []}
+                return _input_text(part)
+            case Media():
+                return _media(part)
+            case Unknown(wire="openai_responses"):
+                return dict(part.body)
+            case Reasoning():
+                self._omitted.add("thinking without a signature of this wire")
+                return None
+            case _:
+                raise fields.wrong(
+                    "messages", f"a {type(part).__name__} cannot be sent by this wire"
+                )
+
+
+def _is_item(part: Unknown) -> bool:
+    """Whether an unknown thing stood among the items, not in a message's content."""
+    return not str(part.body.get("type", "")).startswith(("input_", "output_"))
+
+
+def _input_text(part: Text) -> dict[str, Any]:
+    return {"type": "input_text", "text": part.text}
+
+
+def _media(media: Media) -> dict[str, Any]:
+    match media.kind:
+        case "image":
+            image = {"type": "input_image", "image_url": url_of(media)}
+            return {**image, "detail": media.detail or "auto"}
+        case "file" if media.url is not None:
+            return {"type": "input_file", "file_url": media.url}
+        case "file":
+            return {
+                "type": "input_file",
+                "filename": media.name or "file",
+                "file_data": url_of(media),
+            }
+        case _:
+            raise fields.wrong("messages", f"{media.kind} cannot be sent by Responses")

@@ -1,0 +1,105 @@
+"""Whole replies and errors of Responses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devflow_core.chat import (
+    ChatRequest,
+    ChatResponse,
+    FinishReason,
+    JsonObject,
+    Reasoning,
+    Started,
+    Text,
+    ToolCall,
+)
+from devflow_core.ids import new_id
+from devflow_core.wire import fields
+from devflow_core.wire.body import dump
+from devflow_core.wire.metering import openai_responses_usage
+from devflow_core.wire.openai_responses.output_items import call_item, message_item, reasoning_item
+from devflow_core.wire.openai_responses.tool_names import WireTool, wire_tools
+
+_ECHOED = (
+    "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p", "tool_choice",
+    "tools", "max_output_tokens", "reasoning", "text", "truncation", "user", "service_tier",
+)  # fmt: skip
+
+
+def frame_of(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
+    """The response object that all events and the whole reply share, still without output."""
+    origin = request.origin
+    asked = (
+        origin.body if origin is not None and origin.wire == "openai_responses" else None
+    ) or {}
+    return {
+        "id": started.generation_id or new_id("resp"),
+        "object": "response",
+        "created_at": int(now_s),
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "model": started.model or request.model,
+        **fields.present(provider=started.provider),
+        "output": [],
+        "previous_response_id": None,
+        "store": False,
+        **{key: asked.get(key) for key in _ECHOED},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "tool_choice": asked.get("tool_choice") or "auto",
+        "tools": asked.get("tools") or [],
+        "usage": None,
+    }
+
+
+def incomplete(reason: FinishReason) -> tuple[str, JsonObject | None]:
+    """Status and `incomplete_details` for a finish reason."""
+    match reason:
+        case "length":
+            return "incomplete", {"reason": "max_output_tokens"}
+        case "content_filter":
+            return "incomplete", {"reason": "content_filter"}
+        case _:
+            return "completed", None
+
+
+def encode_response(
+    response: ChatResponse,
+    request: ChatRequest,
+    annotations: JsonObject | None = None,
+    clock: Callable[[], float] = time.time,
+) -> bytes:
+    """See `Translator.encode_response`."""
+    started = Started(
+        generation_id=response.generation_id, model=response.model, provider=response.provider
+    )
+    body = frame_of(request, started, clock())
+    body["status"], body["incomplete_details"] = incomplete(response.finish_reason)
+    body["output"] = _output(response, request)
+    if response.usage is not None:
+        body["usage"] = openai_responses_usage(response.usage, response.cost)
+    if annotations:
+        body["devflow"] = annotations
+    return dump(body)
+
+
+def _output(response: ChatResponse, request: ChatRequest) -> list[dict[str, Any]]:
+    tools = wire_tools(request)
+    model = response.model or request.model
+    found: list[dict[str, Any]] = []
+    for part in response.parts:
+        match part:
+            case Text():
+                found.append(message_item(new_id("msg"), part.text))
+            case Reasoning():
+                found.append(reasoning_item(new_id("rs"), part, model))
+            case ToolCall():
+                tool = tools.get(part.name) or WireTool(name=part.name)
+                found.append(call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
+            case _:
+                pass  # a reply of the hub holds nothing else
+    return found

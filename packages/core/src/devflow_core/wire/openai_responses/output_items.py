@@ -1,0 +1,230 @@
+"""Output items of a streamed response: each added, filled and done once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from devflow_core.chat import JsonObject, Reasoning, ReasoningDelta, TextDelta, ToolCallDelta
+from devflow_core.ids import new_id
+from devflow_core.wire import fields
+from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
+from devflow_core.wire.thinking import seal
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta
+Emit = Callable[..., bytes]
+"""Writes one event: its type, then its fields."""
+
+
+def message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
+    """A message of the assistant."""
+    content: list[dict[str, Any]] = [text_part(text)]
+    return {
+        "type": "message",
+        "id": item_id,
+        "role": "assistant",
+        "status": status,
+        "content": content if status == "completed" else [],
+    }
+
+
+def text_part(text: str) -> dict[str, Any]:
+    """A piece of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def call_item(
+    item_id: str, call_id: str, tool: WireTool, arguments: str, status: str = "completed"
+) -> dict[str, Any]:
+    """A call, in the form in which the client knows the tool."""
+    said = (
+        {"type": "custom_tool_call", "input": unwrap_input(arguments) if arguments else ""}
+        if tool.is_custom
+        else {"type": "function_call", "arguments": arguments}
+    )
+    return {
+        **said,
+        "id": item_id,
+        "call_id": call_id,
+        "name": tool.name,
+        **fields.present(namespace=tool.namespace),
+        "status": status,
+    }
+
+
+def reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
+    """Thinking; what must come back to its vendor is in `encrypted_content`, sealed if foreign."""
+    detail = thinking.detail or {}
+    is_own = thinking.encrypted is not None and "openai" in str(detail.get("format"))
+    needs_seal = thinking.encrypted is not None or thinking.signature is not None
+    sealed = seal(thinking, model) if needs_seal else None
+    return {
+        "type": "reasoning",
+        "id": detail.get("id") or item_id,
+        "summary": [{"type": "summary_text", "text": thinking.text}] if thinking.text else [],
+        **fields.present(encrypted_content=thinking.encrypted if is_own else sealed),
+    }
+
+
+class MessageItem:
+    """Text on its way out."""
+
+    def __init__(self, index: int, emit: Emit) -> None:
+        self._id = new_id("msg")
+        self._at: dict[str, Any] = {"output_index": index, "item_id": self._id}
+        self._emit = emit
+        self._texts: list[str] = []
+
+    def begin(self) -> bytes:
+        """The events before the first piece."""
+        item = message_item(self._id, "", "in_progress")
+        at = {**self._at, "content_index": 0}
+        return self._emit(
+            "response.output_item.added", output_index=self._at["output_index"], item=item
+        ) + self._emit("response.content_part.added", **at, part=text_part(""))
+
+    def take(self, delta: Delta) -> bytes:
+        """One more piece."""
+        assert isinstance(delta, TextDelta)  # noqa: S101 - items are chosen by the delta's type
+        self._texts.append(delta.text)
+        at = {**self._at, "content_index": 0}
+        return self._emit("response.output_text.delta", **at, delta=delta.text, logprobs=[])
+
+    def is_whole(self) -> bool:
+        """Whether something else may begin: always."""
+        return True
+
+    def end(self) -> tuple[bytes, JsonObject]:
+        """The closing events, and the item."""
+        text = "".join(self._texts)
+        item = message_item(self._id, text)
+        at = {**self._at, "content_index": 0}
+        closing = (
+            self._emit("response.output_text.done", **at, text=text, logprobs=[])
+            + self._emit("response.content_part.done", **at, part=text_part(text))
+            + self._emit(
+                "response.output_item.done", output_index=self._at["output_index"], item=item
+            )
+        )
+        return closing, item
+
+
+class ReasoningItem:
+    """Thinking on its way out."""
+
+    def __init__(self, index: int, emit: Emit, model: str) -> None:
+        self._id = new_id("rs")
+        self._at: dict[str, Any] = {"output_index": index, "item_id": self._id}
+        self._emit = emit
+        self._model = model
+        self._texts: list[str] = []
+        self._signature: str | None = None
+        self._encrypted: str | None = None
+        self._detail: JsonObject | None = None
+
+    def begin(self) -> bytes:
+        """The events before the first piece."""
+        item: dict[str, Any] = {"type": "reasoning", "id": self._id, "summary": []}
+        return self._emit(
+            "response.output_item.added", output_index=self._at["output_index"], item=item
+        )
+
+    def take(self, delta: Delta) -> bytes:
+        """One more piece."""
+        assert isinstance(delta, ReasoningDelta)  # noqa: S101 - items are chosen by the delta's type
+        self._signature = delta.signature or self._signature
+        self._encrypted = delta.encrypted or self._encrypted
+        self._detail = delta.detail or self._detail
+        if not delta.text:
+            return b""
+        at = {**self._at, "summary_index": 0}
+        begun = b""
+        if not self._texts:
+            part = {"type": "summary_text", "text": ""}
+            begun = self._emit("response.reasoning_summary_part.added", **at, part=part)
+        self._texts.append(delta.text)
+        return begun + self._emit("response.reasoning_summary_text.delta", **at, delta=delta.text)
+
+    def is_whole(self) -> bool:
+        """Whether something else may begin: always."""
+        return True
+
+    def end(self) -> tuple[bytes, JsonObject]:
+        """The closing events, and the item."""
+        text = "".join(self._texts)
+        thinking = Reasoning(
+            text=text,
+            signature=self._signature,
+            encrypted=self._encrypted,
+            detail={**(self._detail or {}), "id": self._id},
+        )
+        item = reasoning_item(self._id, thinking, self._model)
+        at = {**self._at, "summary_index": 0}
+        closing = b""
+        if text:
+            part = {"type": "summary_text", "text": text}
+            closing = self._emit("response.reasoning_summary_text.done", **at, text=text)
+            closing += self._emit("response.reasoning_summary_part.done", **at, part=part)
+        index = self._at["output_index"]
+        return closing + self._emit(
+            "response.output_item.done", output_index=index, item=item
+        ), item
+
+
+class CallItem:
+    """A call on its way out; the pieces of a free-form call are held back until it is whole."""
+
+    def __init__(self, index: int, emit: Emit, tools: dict[str, WireTool], first: Delta) -> None:
+        assert isinstance(first, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
+        name = first.name or ""
+        self._index = index
+        self._emit = emit
+        self._tool = tools.get(name) or WireTool(name=name)
+        self._call_id = first.id or new_id("call")
+        self._id = new_id("ctc" if self._tool.is_custom else "fc")
+        self._arguments: list[str] = []
+
+    def begin(self) -> bytes:
+        """The event before the first piece."""
+        item = call_item(self._id, self._call_id, self._tool, "", "in_progress")
+        return self._emit("response.output_item.added", output_index=self._index, item=item)
+
+    def take(self, delta: Delta) -> bytes:
+        """One more piece."""
+        assert isinstance(delta, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
+        self._arguments.append(delta.arguments)
+        if not delta.arguments or self._tool.is_custom:
+            return b""
+        return self._emit(
+            "response.function_call_arguments.delta",
+            output_index=self._index, item_id=self._id, delta=delta.arguments,
+        )  # fmt: skip
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are whole JSON."""
+        try:
+            orjson.loads("".join(self._arguments))
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+    def end(self) -> tuple[bytes, JsonObject]:
+        """The closing events, and the item."""
+        item = call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
+        at = {"output_index": self._index, "item_id": self._id}
+        if self._tool.is_custom:
+            kind = "response.custom_tool_call_input"
+            said = self._emit(f"{kind}.delta", **at, delta=item["input"])
+            said += self._emit(f"{kind}.done", **at, input=item["input"])
+        else:
+            said = self._emit(
+                "response.function_call_arguments.done",
+                **at, name=self._tool.name, arguments=item["arguments"],
+            )  # fmt: skip
+        closing = self._emit("response.output_item.done", output_index=self._index, item=item)
+        return said + closing, item
+
+
+OutputItem = MessageItem | ReasoningItem | CallItem

@@ -1,0 +1,122 @@
+"""Names of tools that only this dialect has: groups (`namespace`) and free-form (`custom`) tools.
+
+To other models both are functions: a grouped tool is called `group__name`, a free-form tool takes
+one string `input`. What they call comes back under the names the client has given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from devflow_core.chat import ChatRequest, JsonObject, Tool
+from devflow_core.wire import fields
+from devflow_core.wire.body import dump
+
+_JOIN = "__"
+_FREE_FORM_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The whole input, as it is."}},
+    "required": ["input"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireTool:
+    """How the client calls a tool."""
+
+    name: str
+    namespace: str | None = None
+    is_custom: bool = False
+
+
+def joined(namespace: str | None, name: str) -> str:
+    """The name under which other models know a tool."""
+    return name if namespace is None else f"{namespace}{_JOIN}{name}"
+
+
+def wrap_input(text: str) -> str:
+    """A free-form tool's input as the arguments of a function."""
+    return dump({"input": text}).decode()
+
+
+def unwrap_input(arguments: str) -> str:
+    """A free-form tool's input out of a function's arguments; broken ones stay as they are."""
+    try:
+        parsed: Any = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    found = cast("JsonObject", parsed).get("input") if isinstance(parsed, dict) else None
+    return found if isinstance(found, str) else arguments
+
+
+def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
+    """The tools of a request, groups taken apart."""
+    return tuple(
+        one for tool, path in fields.objects(body, "tools") for one in _decode(tool, path, None)
+    )
+
+
+def has_own_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
+    """Whether the list cannot be written again from the hub's tools."""
+    return len(tools) != len(body.get("tools") or ()) or any(
+        kind in {"namespace", "custom"} for kind in (tool["type"] for tool in body["tools"] or ())
+    )
+
+
+def wire_tools(request: ChatRequest) -> dict[str, WireTool]:
+    """How the client of a request calls its tools, by the names that models know."""
+    origin = request.origin
+    body = origin.body if origin is not None and origin.body is not None else request.extra
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return {}
+    return dict(_wire_tools(cast("list[JsonObject]", tools), None))
+
+
+def _wire_tools(tools: list[JsonObject], namespace: str | None) -> Iterator[tuple[str, WireTool]]:
+    for tool in tools:
+        name = tool.get("name")
+        if tool.get("type") == "namespace":
+            yield from _wire_tools(tool.get("tools") or [], str(name))
+        elif isinstance(name, str):
+            is_custom = tool.get("type") == "custom"
+            known = WireTool(name=name, namespace=namespace, is_custom=is_custom)
+            yield joined(namespace, name), known
+
+
+def _decode(tool: JsonObject, path: str, namespace: str | None) -> Iterator[Tool]:
+    kind = fields.required(tool, "type", fields.text, path)
+    match kind:
+        case "function":
+            yield Tool(
+                name=joined(namespace, fields.required(tool, "name", fields.name, path)),
+                description=fields.optional(tool, "description", fields.text, path) or "",
+                schema=fields.optional(tool, "parameters", fields.obj, path) or {},
+                strict=fields.optional(tool, "strict", fields.flag, path),
+            )
+        case "custom":
+            yield Tool(
+                name=joined(namespace, fields.required(tool, "name", fields.name, path)),
+                description=_free_form_description(tool, path),
+                schema=_FREE_FORM_SCHEMA,
+            )
+        case "namespace":
+            group = fields.required(tool, "name", fields.name, path)
+            for one, where in fields.objects(tool, "tools", path):
+                yield from _decode(one, where, group)
+        case _:
+            yield Tool(name=kind, native=tool)
+
+
+def _free_form_description(tool: JsonObject, path: str) -> str:
+    """The description, with the grammar that the provider would have enforced."""
+    text = fields.optional(tool, "description", fields.text, path) or ""
+    form = fields.optional(tool, "format", fields.obj, path) or {}
+    definition = form.get("definition")
+    if not isinstance(definition, str):
+        return text
+    return f"{text}\nThe input must follow this {form.get('syntax') or ''} grammar:\n{definition}"
