@@ -24,7 +24,9 @@ from devflow_core.testing import (
 )
 from devflow_server.app import App
 from devflow_server.desk import PipelineDesk
+from devflow_server.flights import Flights
 from devflow_server.http import Limits, Listener
+from devflow_server.memo import Memo
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
 from devflow_server.pulse import Pulse
@@ -123,9 +125,13 @@ class Sites:
             ledger=ledger,
         )
         nodes = FakeNodes()
+        flights = Flights(pipeline)
+        desk = PipelineDesk(
+            pipeline, flights=flights, memo=Memo(ttl_s=60.0), book=book, ledger=ledger
+        )
         parts = Parts(
             settings=settings,
-            desk=PipelineDesk(pipeline),
+            desk=desk,
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
             models=lambda: MODELS,
@@ -140,6 +146,7 @@ class Sites:
         port = int(bound.getsockname()[1])
         app = build(parts)
         async with (
+            flights,
             Listener(app, limits=limits, on_sweep=pulse.beat) as listener,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
         ):

@@ -68,7 +68,7 @@ class PipelineDesk:
             yield Repetition(kept, visit.request_id)
             return
         flight = self._under_way.get(key)
-        is_own = flight is None or flight.is_over
+        is_own = flight is None or flight.is_over or flight.is_abandoned
         if flight is None or is_own:
             flight = self._flights.start(request, visit.request_id, on_end=self._keep(key, memo))
             self._under_way[key] = flight
@@ -115,8 +115,8 @@ class Repetition:
         for event in self._kept.events:
             yield event
 
-    def begun(self, _started: Started) -> Facts:
-        """As `Answer.begun`."""
+    def begun(self, started: Started) -> Facts:
+        """As `Answer.begun`; `started` tells nothing that is not kept."""
         return self._facts
 
     def ended(self) -> Facts:

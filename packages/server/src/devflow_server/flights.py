@@ -33,6 +33,11 @@ class Flight:
         self._readers = 0
         self._changed: asyncio.Future[None] | None = None
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its last reader has gone, and the call with it."""
+        return self.task is not None and self.task.cancelling() > 0
+
     def add(self, event: Event) -> None:
         """The next event has come."""
         self.events.append(event)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from devflow_core.chat import WireName
 from devflow_core.settings import Settings
-from devflow_core.wire import TRANSLATORS
+from devflow_core.wire.translators import TRANSLATORS
 
 from devflow_server.app import App
 from devflow_server.auth import Door, Keys
