@@ -1,0 +1,141 @@
+"""`devflow serve`: one process, or several over one socket with a parent that keeps them alive."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
+
+from devflow_core import log
+from devflow_core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_RESTART_S = 1.0
+"""A worker that has died is replaced after this long, so that a broken one cannot spin."""
+_LAST_WORD_S = 40.0
+"""How long workers may take to drain before they are killed; above their own 28 + 5 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a person has to know once the gateway takes requests."""
+
+    url: str
+    first_key: str | None = None
+    """The client key made at the very first start; shown now and never again."""
+
+
+Announce = Callable[[Announcement], None]
+
+
+def serve(settings: Settings, *, announce: Announce = lambda _announcement: None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: all of them; `workers` above 1 makes a parent with so many processes.
+        announce: called once, when requests are taken.
+
+    Raises:
+        ConfigurationError: it must not or cannot start so.
+        StoreError: the ledger cannot be opened.
+    """
+    if settings.workers == 1:
+        run_loop(_serve_here(settings, announce))
+    else:
+        _serve_with_workers(settings, announce)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, on uvloop where there is one."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+        return
+    import uvloop
+
+    uvloop.run(main)
+
+
+async def _serve_here(
+    settings: Settings,
+    announce: Announce,
+    bound: socket.socket | None = None,
+    worker: int = 0,
+) -> None:
+    from devflow_server.serving import running, until_told
+
+    async with running(settings, bound=bound, worker=worker) as gateway:
+        announce(Announcement(url=gateway.url))
+        await until_told()
+
+
+def _serve_with_workers(settings: Settings, announce: Announce) -> None:
+    from devflow_server.serving import bind, url_of
+
+    bound = bind(settings.host, settings.port)
+    house = _House(settings, bound)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, house.stop)
+    house.start()
+    announce(Announcement(url=url_of(settings.host, bound)))
+    house.watch()
+
+
+class _House:
+    """The parent: owns the socket and the workers."""
+
+    def __init__(self, settings: Settings, bound: socket.socket) -> None:
+        self._settings = settings
+        self._bound = bound
+        self._is_stopping = False
+        self._spawning = multiprocessing.get_context("spawn")
+        self._workers: dict[int, BaseProcess] = {}
+
+    def start(self) -> None:
+        for number in range(self._settings.workers):
+            self._spawn(number)
+
+    def stop(self, *_signal: object) -> None:
+        self._is_stopping = True
+        for worker in self._workers.values():
+            with suppress(ProcessLookupError):
+                worker.terminate()
+
+    def watch(self) -> None:
+        """Replace workers that die; return when all have ended after `stop`."""
+        while not self._is_stopping:
+            wait([worker.sentinel for worker in self._workers.values()], timeout=_RESTART_S)
+            for number, worker in tuple(self._workers.items()):
+                if not worker.is_alive() and not self._is_stopping:
+                    time.sleep(_RESTART_S)
+                    self._spawn(number)
+        until_s = time.monotonic() + _LAST_WORD_S
+        for worker in self._workers.values():
+            worker.join(max(0.0, until_s - time.monotonic()))
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+        self._bound.close()
+
+    def _spawn(self, number: int) -> None:
+        worker = self._spawning.Process(
+            target=_work, args=(self._settings, self._bound, number), name=f"devflow-{number}"
+        )
+        worker.start()
+        self._workers[number] = worker
+
+
+def _work(settings: Settings, bound: socket.socket, number: int) -> None:
+    """A worker's whole life."""
+    log.configure(settings.log_level, settings.log_format)
+    run_loop(_serve_here(settings, lambda _announcement: None, bound, number))
