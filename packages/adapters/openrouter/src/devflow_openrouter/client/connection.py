@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
 
@@ -132,8 +133,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected, and TLS agreed."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of create_connection
-        self._transport = transport
+        # create_connection gives a stream's transport; uvloop's is not of asyncio's class
+        self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:

@@ -134,13 +134,7 @@ class LeanTransport:
         until_s = min(deadline_s, loop.time() + self._connect_timeout_s)
         try:
             async with asyncio.timeout_at(until_s):
-                _, connection = await loop.create_connection(
-                    self._connection,
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    happy_eyeballs_delay=_HAPPY_EYEBALLS_S,
-                )
+                connection = await self._dial(loop)
         except TimeoutError as error:
             raise NotSent(
                 f"Connecting to {self._host}:{self._port} took longer than "
@@ -151,6 +145,16 @@ class LeanTransport:
         if not connection.is_open:
             raise NotSent(f"{self._host}:{self._port} closed the connection at once.")
         self._all.add(connection)
+        return connection
+
+    async def _dial(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        make, host, port, tls = self._connection, self._host, self._port, self._tls
+        if isinstance(loop, asyncio.BaseEventLoop):
+            _, connection = await loop.create_connection(
+                make, host, port, ssl=tls, happy_eyeballs_delay=_HAPPY_EYEBALLS_S
+            )
+        else:  # uvloop tries one address after the other and knows no delay
+            _, connection = await loop.create_connection(make, host, port, ssl=tls)
         return connection
 
     def _connection(self) -> Connection:
