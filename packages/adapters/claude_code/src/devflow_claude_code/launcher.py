@@ -1,0 +1,79 @@
+"""`devflow claude`: real Claude Code, pointed at the gateway for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import orjson
+from devflow_core.errors import ConfigurationError
+
+_OTHER_WAYS_OUT = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+)
+"""Of the caller's environment these would send requests, or keys, elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A program to run in place of ours."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    """Holds the client key."""
+
+
+def launch(
+    gateway_url: str,
+    client_key: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    program: str = "claude",
+) -> Launch:
+    """The command line and environment of Claude Code for this run only.
+
+    Where the gateway is and with which key comes from the caller alone, and is set in the
+    environment and, above every settings file, with `--settings`: a repository whose
+    `.claude/settings.json` names another address cannot lead the key there.
+
+    Args:
+        gateway_url: the root of the gateway, without `/v1`.
+        client_key: a client key of the gateway.
+        arguments: passed on as they are.
+        environment: the caller's.
+        program: name or path of Claude Code.
+
+    Raises:
+        ConfigurationError: the address is none, or ends in `/v1`; the arguments bring settings
+            of their own.
+    """
+    url = gateway_url.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.endswith("/v1"):
+        raise ConfigurationError(
+            f"{gateway_url!r} is no address for Claude Code: give the gateway's root, such as"
+            " http://127.0.0.1:8420, without /v1."
+        )
+    if any(one == "--settings" or one.startswith("--settings=") for one in arguments):
+        raise ConfigurationError(
+            "devflow claude gives Claude Code settings for the gateway; put yours into a settings"
+            " file instead of --settings."
+        )
+    ours = {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_AUTH_TOKEN": client_key,
+        "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+    }
+    kept = {name: value for name, value in environment.items() if name not in _OTHER_WAYS_OUT}
+    pinned = {**ours, **{name: "" for name in _OTHER_WAYS_OUT if name not in ours}}
+    del pinned["ANTHROPIC_AUTH_TOKEN"]  # not on a command line that others can read
+    settings = orjson.dumps({"env": pinned}).decode()
+    return Launch(argv=(program, "--settings", settings, *arguments), environment={**kept, **ours})

@@ -1,0 +1,159 @@
+"""Real clients from npm, and a scripted API for them to talk to. `make test-clients` runs this."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLIENTS = Path(__file__).parents[2] / ".clients"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.clients)
+
+
+def installed(package: str, version: str) -> Path:
+    """The folder of an installed client; without it a test fails in CI and is skipped elsewhere."""
+    folder = CLIENTS / f"{package.rsplit('/', 1)[-1]}-{version}" / "node_modules" / package
+    if not folder.is_dir():
+        words = f"{package} {version} is not in {CLIENTS}: run `make test-clients` with npm at hand"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    return folder
+
+
+class ClaudeCode:
+    """One installed version of Claude Code, with an empty home of its own."""
+
+    def __init__(self, version: str, home: Path, api: "ScriptedApi") -> None:
+        folder = installed("@anthropic-ai/claude-code", version)
+        native = folder.parent / "claude-code-linux-x64" / "claude"
+        self._argv = [str(native)] if native.is_file() else [_node(), str(folder / "cli.js")]
+        self.home = home
+        self.config_dir = home / ".claude"
+        self.project = home / "demo"
+        self.project.mkdir(parents=True)
+        self._api = api
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Start it in its project and wait for its end."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "IS_SANDBOX": "1",
+            "ANTHROPIC_BASE_URL": self._api.url,
+            "ANTHROPIC_AUTH_TOKEN": "dummy",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_TELEMETRY": "1",
+            "DISABLE_ERROR_REPORTING": "1",
+            "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_MAX_RETRIES": "1",
+        }
+        return subprocess.run(
+            [*self._argv, *arguments],
+            cwd=self.project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def _node() -> str:
+    node = shutil.which("node")
+    assert node is not None
+    return node
+
+
+class ScriptedApi:
+    """Anthropic's API as far as a client needs it: one answer to everything, and what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if "/count_tokens" in self.path:
+                    self._send("application/json", b'{"input_tokens": 10}')
+                    return
+                api.requests.append(body)
+                self._send("text/event-stream", answer(body["model"]))
+
+            def _send(self, kind: str, content: bytes) -> None:
+                self.send_response(200)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def answer(model: str) -> bytes:
+    """A short reply as Anthropic streams it."""
+    usage = {"input_tokens": 3, "output_tokens": 1}
+    message: dict[str, Any] = {
+        "id": "msg_scripted",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    text = {"type": "text_delta", "text": "Scripted answer."}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": text},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 5},
+        },
+        {"type": "message_stop"},
+    ]
+    return b"".join(
+        f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
+    )
+
+
+@pytest.fixture
+def api() -> Iterator[ScriptedApi]:
+    scripted = ScriptedApi()
+    yield scripted
+    scripted.close()
+
+
+@pytest.fixture
+def claude_code(request: pytest.FixtureRequest, tmp_path: Path, api: ScriptedApi) -> ClaudeCode:
+    return ClaudeCode(request.param, tmp_path / "home", api)
