@@ -1,7 +1,7 @@
 """Claude Code sessions: read, understood, handed off and written back."""
 
 from devflow_claude_code.context import SessionContext, piece_json
-from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, HandoffReport, Target, hand_off
+from devflow_claude_code.handoff import Handoff, HandoffReport, Target, hand_off
 from devflow_claude_code.hooks import HookReply, hook
 from devflow_claude_code.installing import SettingsChange, plan_install, plan_undo
 from devflow_claude_code.launcher import Launch, launch
@@ -14,7 +14,6 @@ from devflow_claude_code.transcript import Transcript
 from devflow_claude_code.writeback import Reply, WrittenBack, write_back
 
 __all__ = [
-    "DEFAULT_PROMPT",
     "ClaudeCodeSession",
     "Handoff",
     "HandoffReport",
