@@ -177,3 +177,9 @@ def test_a_label_can_neither_write_to_a_terminal_nor_mark_up_a_page() -> None:
     assert r"a\|b" in line
     assert r"\<script\>" in line
     assert "\x1b" not in to_csv(report)
+
+
+def test_recommendations_stand_in_the_markdown_with_their_money() -> None:
+    retried = an_attempt(model="x/dear", outcome="failed", cost_usd=Decimal("0.5"))
+    text = to_markdown(report_of([an_entry(attempts=(retried, an_attempt()))]))
+    assert "- **$0.5000** Attempts at x/dear" in text

@@ -1,6 +1,7 @@
 """What was spent, how it went, and what to do about it: folds over the ledger."""
 
 from devflow_openrouter.analytics.cost_tracker import CostTracker
+from devflow_openrouter.analytics.html_page import to_html
 from devflow_openrouter.analytics.report import Recommendation, Report
 from devflow_openrouter.analytics.reporter import Reporter
 from devflow_openrouter.analytics.savings import Baseline, Savings
@@ -17,6 +18,7 @@ __all__ = [
     "Table",
     "UsageTracker",
     "to_csv",
+    "to_html",
     "to_markdown",
     "to_table",
 ]

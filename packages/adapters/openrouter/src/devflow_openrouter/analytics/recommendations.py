@@ -74,13 +74,16 @@ def _fold(cells: Cells, first: int, second: int) -> dict[str, dict[str, Summary]
 def _cheaper_models(
     by_task: Mapping[str, Mapping[str, Summary]], price_of: PriceOf
 ) -> Iterator[Recommendation]:
+    """For each task, the models in whose place a cheaper one succeeds as often."""
     for task, models in by_task.items():
         proven = {model: one for model, one in models.items() if one.requests >= LEAST_REQUESTS}
-        for model, dear in proven.items():
+        places: dict[str, dict[str, Decimal]] = {}
+        for model, dear in proven.items() if task else ():
             best = _cheapest_equal(model, proven, price_of)
             cost_usd = from_pico(dear.cost_pico)
-            if task and best and cost_usd - best[0] >= max(LEAST_USD, LEAST_SHARE * cost_usd):
-                yield _instead(task, (model, dear), best, proven[best[1]])
+            if best and cost_usd - best[0] >= max(LEAST_USD, LEAST_SHARE * cost_usd):
+                places.setdefault(best[1], {})[model] = best[0]
+        yield from (_instead(task, cheap, of, proven) for cheap, of in places.items())
 
 
 def _cheapest_equal(
@@ -99,20 +102,24 @@ def _cheapest_equal(
 
 
 def _instead(
-    task: str, dear: tuple[str, Summary], best: tuple[Decimal, str], cheap: Summary
+    task: str, cheap: str, places: Mapping[str, Decimal], proven: Mapping[str, Summary]
 ) -> Recommendation:
-    model, at_dear = dear
-    would_usd, other = best
-    cost_usd = from_pico(at_dear.cost_pico)
+    """`places` are the models to put `cheap` in the place of, with what it would have cost."""
+    cost_usd = from_pico(sum(proven[model].cost_pico for model in places))
+    would_usd = sum(places.values(), Decimal(0))
+    others = ", ".join(f"{model} ({_answered(proven[model])})" for model in sorted(places))
     return Recommendation(
         text=(
-            f"Try {other} for {task}: it answered {percent(_rate(cheap))} of {cheap.requests} "
-            f"such requests, {model} {percent(_rate(at_dear))} of {at_dear.requests}, and the "
-            f"same tokens would have cost {usd(would_usd)} instead of {usd(cost_usd)}. "
-            f"Answered means that a whole reply came; how good it was, the ledger does not know."
+            f"Try {cheap} for {task}: it gave a whole reply to {_answered(proven[cheap])} requests "
+            f"and would have cost {usd(would_usd)} for the same tokens, where {others} cost "
+            f"{usd(cost_usd)}. How good the replies were, the ledger does not know."
         ),
         saves_usd=cost_usd - would_usd,
     )
+
+
+def _answered(summary: Summary) -> str:
+    return f"{percent(_rate(summary))} of {summary.requests}"
 
 
 def _successes(summary: Summary) -> int:
