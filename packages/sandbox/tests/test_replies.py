@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -8,29 +9,17 @@ import orjson
 import pytest
 from devflow_sandbox import Sandbox
 
-ASK = {
-    "model": "anthropic/claude-sonnet-4.5",
-    "messages": [{"role": "user", "content": "Why does test_login in tests/test_auth.py fail?"}],
-}
+Client = Callable[..., httpx.AsyncClient]
+Ask = dict[str, Any]
+Events = Callable[[str], list[dict[str, Any]]]
 
 
-def client(sandbox: Sandbox, key: str | None = None) -> httpx.AsyncClient:
-    headers = {"authorization": f"Bearer {key or sandbox.api_key}"}
-    return httpx.AsyncClient(
-        transport=sandbox.transport(), base_url="http://sandbox/api/v1/", headers=headers
-    )
-
-
-def chunks(text: str) -> list[dict[str, Any]]:
-    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]"
-    return [orjson.loads(line) for line in lines[:-1]]
-
-
-async def test_whole_reply_is_padded_and_mentions_what_was_asked() -> None:
+async def test_whole_reply_is_padded_and_mentions_what_was_asked(
+    ask: Ask, client: Client, events: Events
+) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json=ASK)
+        reply = await http.post("chat/completions", json=ask)
     assert reply.text.startswith("\n         \n")
     body = reply.json()
     assert "tests/test_auth.py" in body["choices"][0]["message"]["content"]
@@ -38,32 +27,38 @@ async def test_whole_reply_is_padded_and_mentions_what_was_asked() -> None:
     assert reply.headers["x-generation-id"] == body["id"]
 
 
-async def test_streamed_reply_says_finish_twice_and_usage_beside_a_choice() -> None:
+async def test_streamed_reply_says_finish_twice_and_usage_beside_a_choice(
+    ask: Ask, client: Client, events: Events
+) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json={**ASK, "stream": True})
+        reply = await http.post("chat/completions", json={**ask, "stream": True})
     assert reply.text.startswith(": OPENROUTER PROCESSING\n\n")
-    events = chunks(reply.text)
-    assert all(one["choices"][0]["delta"]["role"] == "assistant" for one in events)
-    ends = [one["choices"][0]["finish_reason"] for one in events]
+    sent = events(reply.text)
+    assert all(one["choices"][0]["delta"]["role"] == "assistant" for one in sent)
+    ends = [one["choices"][0]["finish_reason"] for one in sent]
     assert ends[-2:] == ["stop", "stop"]
-    assert "usage" in events[-1]
-    assert "usage" not in events[-2]
+    assert "usage" in sent[-1]
+    assert "usage" not in sent[-2]
 
 
-async def test_same_seed_says_the_same_streamed_or_not() -> None:
+async def test_same_seed_says_the_same_streamed_or_not(
+    ask: Ask, client: Client, events: Events
+) -> None:
     async with client(Sandbox(seed=3)) as one, client(Sandbox(seed=3)) as other:
-        whole = (await one.post("chat/completions", json=ASK)).json()
-        streamed = chunks((await other.post("chat/completions", json={**ASK, "stream": True})).text)
+        whole = (await one.post("chat/completions", json=ask)).json()
+        streamed = events((await other.post("chat/completions", json={**ask, "stream": True})).text)
     text = "".join(event["choices"][0]["delta"]["content"] for event in streamed)
     assert text == whole["choices"][0]["message"]["content"]
     assert streamed[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"]
 
 
-async def test_cost_on_the_wire_is_the_bill_to_the_last_digit() -> None:
+async def test_cost_on_the_wire_is_the_bill_to_the_last_digit(
+    ask: Ask, client: Client, events: Events
+) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        body = (await http.post("chat/completions", json=ASK)).content
+        body = (await http.post("chat/completions", json=ask)).content
     sent = body.split(b'"cost":')[1].split(b",")[0].decode()
     (call,) = sandbox.bill()["calls"]
     assert call["cost_usd"] == sent == sandbox.bill()["total_usd"]
@@ -74,10 +69,10 @@ async def test_cost_on_the_wire_is_the_bill_to_the_last_digit() -> None:
     assert Decimal(sent) == expected
 
 
-async def test_bill_is_served_over_a_socket() -> None:
+async def test_bill_is_served_over_a_socket(ask: Ask, client: Client, events: Events) -> None:
     async with Sandbox() as sandbox, httpx.AsyncClient() as http:
         headers = {"authorization": f"Bearer {sandbox.api_key}"}
-        await http.post(f"{sandbox.base_url}/chat/completions", json=ASK, headers=headers)
+        await http.post(f"{sandbox.base_url}/chat/completions", json=ask, headers=headers)
         bill = (await http.get(f"{sandbox.url}/sandbox/bill")).json()
     assert bill["calls"][0]["outcome"] == "completed"
 
@@ -86,8 +81,8 @@ async def test_bill_is_served_over_a_socket() -> None:
     ("headers", "message"),
     [({}, "Missing Authentication header"), ({"authorization": "Bearer no"}, "User not found.")],
 )
-async def test_key_is_checked(headers: dict[str, str], message: str) -> None:
+async def test_key_is_checked(headers: dict[str, str], message: str, ask: Ask) -> None:
     transport = Sandbox().transport()
     async with httpx.AsyncClient(transport=transport, base_url="http://x/api/v1/") as http:
-        reply = await http.post("chat/completions", json=ASK, headers=headers)
+        reply = await http.post("chat/completions", json=ask, headers=headers)
     assert (reply.status_code, reply.json()) == (401, {"error": {"message": message, "code": 401}})

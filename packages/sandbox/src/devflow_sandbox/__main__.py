@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+from pathlib import Path
 
 import orjson
+from devflow_core.errors import ConfigurationError
 
 from devflow_sandbox.sandbox import Sandbox
 from devflow_sandbox.serving import serve
@@ -40,8 +42,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", type=Path, help="a fault script")
+    parser.add_argument("--script", type=Path, help="a script of turns")
+    parser.add_argument("--tokens-per-s", type=float, help="how fast replies are streamed")
     asked = parser.parse_args(arguments)
-    asyncio.run(_run(Sandbox(host=asked.host, port=asked.port, seed=asked.seed)))
+    try:
+        sandbox = Sandbox(
+            host=asked.host,
+            port=asked.port,
+            faults=asked.faults,
+            script=asked.script,
+            seed=asked.seed,
+            tokens_per_s=asked.tokens_per_s,
+        )
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    asyncio.run(_run(sandbox))
     return 0
 
 

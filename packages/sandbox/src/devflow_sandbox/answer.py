@@ -72,8 +72,8 @@ class Answer:
     head_delay_s: float = 0.0
     close_after: bool = False
     """Close the connection once the body is out, without having said so."""
-    reason: str | None = None
-    """Another reason phrase than the status' own."""
+    refuse_s: float = 0.0
+    """Stop listening for so long after it."""
 
     def header(self, name: str) -> str | None:
         """The first header of this name (lower case), or None."""

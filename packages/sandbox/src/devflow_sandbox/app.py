@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 from devflow_sandbox import inference
 from devflow_sandbox.answer import Answer, Request
-from devflow_sandbox.dialects import chat
+from devflow_sandbox.dialects import chat, messages, responses
 from devflow_sandbox.endpoints import account, catalogue, control, generation
+from devflow_sandbox.faults.errors import refused
+from devflow_sandbox.faults.form import Status
+from devflow_sandbox.faults.rules import Aim
+from devflow_sandbox.faults.strike import strike
 from devflow_sandbox.refusal import Dialect, Refusal
 from devflow_sandbox.world import World
 
@@ -21,8 +25,20 @@ def chat_completions(world: World, request: Request) -> Answer:
     return inference.answer(world, request, chat)
 
 
+def anthropic_messages(world: World, request: Request) -> Answer:
+    """`POST /messages`."""
+    return inference.answer(world, request, messages)
+
+
+def openai_responses(world: World, request: Request) -> Answer:
+    """`POST /responses`."""
+    return inference.answer(world, request, responses)
+
+
 _EXACT: dict[tuple[str, str], Endpoint] = {
     ("POST", f"{API}/chat/completions"): chat_completions,
+    ("POST", f"{API}/messages"): anthropic_messages,
+    ("POST", f"{API}/responses"): openai_responses,
     ("GET", f"{API}/models"): catalogue.models,
     ("GET", f"{API}/models/count"): catalogue.count,
     ("GET", f"{API}/models/user"): catalogue.user_models,
@@ -33,11 +49,19 @@ _EXACT: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/generation"): generation.generation,
     ("GET", f"{API}/activity"): account.activity,
     ("GET", "/sandbox/bill"): control.bill,
+    ("GET", "/sandbox/faults"): control.faults,
+    ("PUT", "/sandbox/faults"): control.set_faults,
+    ("GET", "/sandbox/faults/schema"): control.faults_schema,
+    ("GET", "/sandbox/script"): control.script,
+    ("PUT", "/sandbox/script"): control.set_script,
+    ("GET", "/sandbox/clock"): control.clock,
+    ("PUT", "/sandbox/clock"): control.set_clock,
 }
 _PATTERNS: tuple[tuple[str, re.Pattern[str], Endpoint], ...] = (
     ("GET", re.compile(rf"{API}/model/[^/]+/[^/]+"), catalogue.model),
     ("GET", re.compile(rf"{API}/models/[^/]+/[^/]+/endpoints"), catalogue.endpoints),
 )
+_REPLIES = frozenset(f"{API}/{name}" for name in ("chat/completions", "messages", "responses"))
 _DIALECTS: dict[str, Dialect] = {f"{API}/messages": "messages", f"{API}/responses": "responses"}
 
 
@@ -50,10 +74,23 @@ class App:
     def answer(self, request: Request) -> Answer:
         """The answer to any request; what is wrong with it becomes an error answer."""
         try:
-            return self._endpoint(request)(self.world, request)
+            endpoint = self._endpoint(request)
+            if request.path in _REPLIES or not request.path.startswith(API):
+                return endpoint(self.world, request)
+            return self._struck(request, endpoint)
         except Refusal as refusal:
             dialect = _DIALECTS.get(request.path, "chat")
             return refusal.answer(dialect, user_id=self.world.account.user_id)
+
+    def _struck(self, request: Request, endpoint: Endpoint) -> Answer:
+        """Any endpoint but those for replies, which look for faults provider by provider."""
+        struck = self.world.faults.arm().strike(Aim(request=request))
+        if struck is None:
+            return endpoint(self.world, request)
+        fault, _ = struck
+        if isinstance(fault.then, Status):
+            raise refused(fault.then, model="", provider="", now_s=self.world.now_s())
+        return strike(fault, endpoint(self.world, request))
 
     def _endpoint(self, request: Request) -> Endpoint:
         method = "GET" if request.method == "HEAD" else request.method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import orjson
@@ -198,8 +198,8 @@ class Reader:
 
 
 def ttl(holder: JsonObject) -> Ttl | None:
-    """`cache_control` of a block."""
-    control = holder.get("cache_control")
+    """How long the prompt up to this block is to be kept, where it is marked."""
+    control = holder.get("cache_control") or holder.get("prompt_cache_breakpoint")
     if not isinstance(control, dict):
         return None
     return "1h" if cast(JsonObject, control).get("ttl") == "1h" else "5m"
@@ -229,6 +229,13 @@ def part_block(role: str, part: JsonObject) -> Block:
     if kind.startswith(("image", "file", "document", "input_image", "input_file", "input_audio")):
         return Block(role, "", ttl(part), is_media=True)
     return Block(role, orjson.dumps(part).decode(), ttl(part))
+
+
+def marked(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
+    """With the last block marked, as a `cache_control` at the top of the body asks for."""
+    if kept is None or not blocks:
+        return blocks
+    return (*blocks[:-1], replace(blocks[-1], ttl=kept))
 
 
 def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:

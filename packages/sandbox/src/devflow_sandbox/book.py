@@ -98,11 +98,11 @@ class Book:
         """A call by its generation id."""
         return self._by_id.get(generation_id)
 
-    def bill(self) -> JsonObject:
-        """`GET /sandbox/bill`."""
+    def bill(self, *, since: int = 0) -> JsonObject:
+        """`GET /sandbox/bill`: the calls after number `since`, and the total of all."""
         total = sum((call.cost_usd for call in self.calls), Decimal(0))
         return {
-            "calls": [call.row() for call in self.calls],
+            "calls": [call.row() for call in self.calls[since:]],
             "total_usd": decimal_text(total),
             "running": sum(1 for call in self.calls if call.outcome == "running"),
         }

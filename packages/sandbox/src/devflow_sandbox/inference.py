@@ -14,6 +14,10 @@ from devflow_sandbox.author import compose
 from devflow_sandbox.billing import BYOK_FEE, Charge, Tokens
 from devflow_sandbox.book import Billed
 from devflow_sandbox.catalogue import Named
+from devflow_sandbox.faults.errors import refused
+from devflow_sandbox.faults.form import Fault, Status
+from devflow_sandbox.faults.rules import Aim, Armed
+from devflow_sandbox.faults.strike import strike
 from devflow_sandbox.generation import Generation
 from devflow_sandbox.refusal import Refusal, in_flight, no_credits, not_affordable
 from devflow_sandbox.reply import Reply
@@ -60,6 +64,9 @@ class Inference:
     call: Billed
     key: Key
     ask: Ask
+    armed: Armed
+    fault: Fault | None = None
+    """What will strike the answer."""
 
     def choose(self) -> Target:
         """The first model and provider that take the request.
@@ -84,8 +91,37 @@ class Inference:
             account.count_free(self.world.now_s())
         check_fit(named, self.ask)
         self._check_affordable(named)
-        tried = targets(named, self.ask, byok=account.byok, sticky=self._sticky())
-        return tried[0]
+        failed: list[Refusal] = []
+        for target in targets(named, self.ask, byok=account.byok, sticky=self._sticky()):
+            error, is_providers = self._struck(target, name)
+            if error is None:
+                return target
+            failed.append(error)
+            if not is_providers or error.status in _FINAL:
+                break
+        raise _last(failed)
+
+    def _struck(self, target: Target, requested: str) -> tuple[Refusal | None, bool]:
+        """The error with which a fault script lets this attempt fail, and whose it is."""
+        model, provider = target.named.model, target.provider
+        aim = Aim(
+            request=self.request,
+            key=self.key,
+            stream=self.ask.stream,
+            models=(model.id, requested),
+            providers=(provider.slug, provider.name),
+        )
+        struck = self.armed.strike(aim)
+        if struck is None:
+            return None, False
+        fault, self.call.fault = struck
+        if not isinstance(fault.then, Status):
+            self.fault = fault
+            return None, False
+        error = refused(
+            fault.then, model=model.id, provider=provider.name, now_s=self.world.now_s()
+        )
+        return error, fault.when.provider is not None
 
     def _sticky(self) -> str | None:
         if self.ask.session_id is None:
@@ -113,7 +149,8 @@ class Inference:
         """
         ask, model, account = self.ask, target.named.model, self.key.account
         now_s = self.world.now_s()
-        reply = compose(ask, target.provider, seed=self.world.setup.seed)
+        reply = self.world.director.reply(ask, target.provider)
+        reply = reply or compose(ask, target.provider, seed=self.world.setup.seed)
         reply = reply.within(min(ask.max_tokens or 10**9, model.max_completion_tokens))
         searches = _searches(target.named, ask)
         fees = searches * model.prices.web_search
@@ -181,13 +218,15 @@ def answer(world: World, request: Request, dialect: Dialect) -> Answer:
         call.key = key = world.accounts.spender(request.headers, world.now_s())
         ask = dialect.read(parse(request.body))
         call.model, call.streamed = ask.models[0], ask.stream
-        inference = Inference(world, request, call, key, ask)
+        inference = Inference(world, request, call, key, ask, world.faults.arm())
         done = inference.generate(inference.choose())
     except Refusal as refusal:
-        call.outcome, call.status, call.ended_s = "refused", refusal.status, world.now_s()
+        call.outcome = "refused" if call.fault is None else "failed"
+        call.status, call.ended_s = refusal.status, world.now_s()
         raise
     settlement = inference.book(done)
-    return _spoken(world, done, settlement, dialect)
+    said = _spoken(world, done, settlement, dialect)
+    return said if inference.fault is None else strike(inference.fault, said, settlement)
 
 
 def _spoken(world: World, done: Generation, settlement: Settlement, dialect: Dialect) -> Answer:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Self
 
 import httpx
 
+from devflow_sandbox.accounts import Account
 from devflow_sandbox.answer import JsonObject
 from devflow_sandbox.app import API, App
+from devflow_sandbox.endpoints import control
 from devflow_sandbox.http.protocol import Connection
 from devflow_sandbox.http.transport import SandboxTransport
+from devflow_sandbox.json_lines import Source
 from devflow_sandbox.world import Setup, World
 
 
@@ -28,6 +33,9 @@ class Sandbox:
         setup: how it behaves.
         host: the address to listen on.
         port: 0 is a free one.
+        faults: a fault script, as an object, as JSON or as a file.
+        script: a script of turns, likewise.
+        ssl_context: speak TLS with this certificate, be it right, expired or for another name.
         settings: fields of `Setup` by name, instead of or on top of `setup`.
     """
 
@@ -37,35 +45,62 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        faults: Source | None = None,
+        script: Source | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         **settings: Any,
     ) -> None:
         self.world = World(replace(setup or Setup(), **settings))
+        self.set_faults(faults)
+        self.set_script(script)
         self._app = App(self.world)
-        self._host, self._port = host, port
+        self._host, self._port, self._ssl = host, port, ssl_context
         self._server: asyncio.Server | None = None
+        self._reopening: asyncio.Future[None] | None = None
         self._connections: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, self._host, self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        await self._listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            for connection in tuple(self._connections):
-                connection.close()
-            await server.wait_closed()
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.wait([self._reopening])
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._server = None
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._connection, self._host, self._port, ssl=self._ssl, backlog=1024
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
 
     def _connection(self) -> Connection:
-        return Connection(self._app.answer, self._connections)
+        return Connection(self._app.answer, self._connections, self._refuse)
+
+    def _refuse(self, seconds: float) -> None:
+        """Stop listening for a while, as a machine that is down."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._reopening = asyncio.ensure_future(self._reopen(seconds))
+
+    async def _reopen(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._listen()
 
     @property
     def url(self) -> str:
         """The root, `http://127.0.0.1:PORT`; `/sandbox/…` is below it."""
-        return f"http://{self._host}:{self._port}"
+        scheme = "http" if self._ssl is None else "https"
+        return f"{scheme}://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:
@@ -94,6 +129,29 @@ class Sandbox:
     def bill(self) -> JsonObject:
         """What each call truly cost, as `GET /sandbox/bill`."""
         return self.world.book.bill()
+
+    def set_faults(self, source: Source | None) -> None:
+        """Let requests fail from now on as a fault script says; None ends it.
+
+        Raises:
+            ConfigurationError: the script is wrong; the message names its line.
+        """
+        control.load_faults(self.world, source or {})
+
+    def set_script(self, source: Source | None) -> None:
+        """Say from now on what a script of turns says; None ends it.
+
+        Raises:
+            ConfigurationError: the script is wrong; the message names its line.
+        """
+        control.load_script(self.world, source or {})
+
+    def add_key(self, name: str, *, credits_usd: Decimal | None = None) -> str:
+        """Open another key and return it; with credits on an account of its own."""
+        account = None
+        if credits_usd is not None:
+            account = Account(user_id=f"user_{name}", credits_usd=credits_usd)
+        return self.world.add_key(name, account=account).secret
 
     def advance(self, seconds: float) -> None:
         """Put the sandbox's clock forward: caches expire, limits renew."""

@@ -37,6 +37,7 @@ class Settlement:
         """The reply was sent up to `share` (0 to 1) of what was to be sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
+            self.billing = "provider" if self.billing == "none" else self.billing
         call, done, now_s = self.call, self.done, self.world.now_s()
         self.key.account.in_flight_usd -= done.charge.total
         call.outcome = self.outcome

@@ -11,7 +11,9 @@ from devflow_sandbox.accounts import Account, Accounts, Key, secret_key
 from devflow_sandbox.answer import JsonObject
 from devflow_sandbox.book import Book
 from devflow_sandbox.catalogue import Catalogue
+from devflow_sandbox.faults.rules import Rules
 from devflow_sandbox.prompt_cache import PromptCache
+from devflow_sandbox.script import Director
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -54,6 +56,8 @@ class World:
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     sticky: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
     """Conversation → provider and the time of its last call."""
+    faults: Rules = field(default_factory=Rules)
+    director: Director = field(default_factory=Director)
     ahead_s: float = 0.0
     """How far the clock was put forward."""
     _ids: int = 0

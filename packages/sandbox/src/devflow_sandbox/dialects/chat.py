@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -15,8 +15,11 @@ from devflow_sandbox.ask import (
     Reasoning,
     Tool,
     content_blocks,
+    marked,
     tool_blocks,
+    ttl,
 )
+from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
 from devflow_sandbox.generation import Generation
 from devflow_sandbox.refusal import invalid
 from devflow_sandbox.reply import Call, fragments, pieces
@@ -51,7 +54,7 @@ def read(body: JsonObject) -> Ask:
         dialect="chat",
         body=body,
         models=tuple(dict.fromkeys(models)),
-        blocks=(*tool_blocks(declared), *_messages(reader)),
+        blocks=marked((*tool_blocks(declared), *_messages(reader)), ttl(body)),
         stream=reader.flag("stream"),
         tools=tools,
         server_tools=server_tools(declared),
@@ -59,27 +62,16 @@ def read(body: JsonObject) -> Ask:
         schema=_schema(form),
         wants_json=form.get("type") == "json_object",
         max_tokens=reader.count("max_completion_tokens") or reader.count("max_tokens"),
-        reasoning=read_reasoning(reader),
+        reasoning=_reasoning(reader),
         provider=reader.object("provider"),
         session_id=reader.text("session_id"),
         user=reader.text("user"),
         plugins=plugins(reader),
+        implicit_cache=reader.object("prompt_cache_options").get("mode") != "explicit",
     )
 
 
-def server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
-    """The tools that OpenRouter itself runs."""
-    kinds = (str(one.get("type", "")) for one in declared)
-    return tuple(kind for kind in kinds if kind.startswith("openrouter:"))
-
-
-def plugins(reader: Reader) -> frozenset[str]:
-    """The ids of the plugins that are switched on."""
-    listed = reader.objects("plugins")
-    return frozenset(str(one.get("id")) for one in listed if one.get("enabled", True))
-
-
-def read_reasoning(reader: Reader) -> Reasoning | None:
+def _reasoning(reader: Reader) -> Reasoning | None:
     """`reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
     given = reader.object("reasoning")
     effort = given.get("effort") or reader.text("reasoning_effort")
@@ -87,22 +79,6 @@ def read_reasoning(reader: Reader) -> Reasoning | None:
         return None
     is_on = effort != "none" and given.get("enabled", True) is not False
     return Reasoning(is_on=is_on, is_hidden=bool(given.get("exclude")), effort=effort)
-
-
-def tool_choice(choice: object, tools: tuple[Tool, ...]) -> str:
-    """`tool_choice` in any of its forms."""
-    if choice is None or isinstance(choice, str):
-        return {"any": "required"}.get(choice or "auto", choice or "auto")
-    if not isinstance(choice, dict):
-        raise invalid("Invalid input: tool_choice: expected string or object")
-    chosen = cast(JsonObject, choice)
-    function: JsonObject = chosen.get("function") or {}
-    name = chosen.get("name") or function.get("name")
-    if name is None:
-        return {"any": "required", "none": "none"}.get(str(chosen.get("type")), "auto")
-    if name not in {tool.name for tool in tools}:
-        raise invalid(f"Tool choice '{name}' not found in 'tools' parameter")
-    return f"={name}"
 
 
 def _tool(declared: JsonObject) -> Tool:

@@ -25,9 +25,12 @@ Answerer = Callable[[Request], Answer]
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, answerer: Answerer, open_ones: set[Connection]) -> None:
+    def __init__(
+        self, answerer: Answerer, open_ones: set[Connection], refuse: Callable[[float], None]
+    ) -> None:
         self._answerer = answerer
         self._open = open_ones
+        self._refuse_for = refuse
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -141,8 +144,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if answer.close_after:
-            self._stale = True
+        self._stale = answer.close_after
+        if answer.refuse_s:
+            self._refuse_for(answer.refuse_s)
         steps = cast("list[bytes]", answer.steps)
         if not answer.paced and not is_head:
             if answer.settle is not None:
@@ -243,7 +247,7 @@ class Player:
 
 def head(answer: Answer, *, keep_alive: bool) -> bytes:
     """Status line and headers."""
-    reason = answer.reason or _REASONS.get(answer.status, "Unknown")
+    reason = _REASONS.get(answer.status, "Unknown")
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     if answer.framing == "chunked":

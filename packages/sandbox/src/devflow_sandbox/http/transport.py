@@ -36,12 +36,21 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         if answer.framing == "raw":
             if answer.settle is not None:
                 answer.settle(1.0)
-            raise httpx.RemoteProtocolError("the sandbox was told to send no HTTP")
+            raise _raised(answer)
         if answer.dribble_s is not None:
             await asyncio.sleep(answer.dribble_s * 200)
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Steps(answer), request=request
         )
+
+
+def _raised(answer: Answer) -> httpx.TransportError:
+    """What httpx makes of an answer that is no HTTP."""
+    if answer.refuse_s:
+        return httpx.ConnectError("the sandbox was told to refuse connections")
+    if isinstance(next(iter(answer.steps), None), Drop):
+        return httpx.ReadError("the sandbox was told to drop the connection")
+    return httpx.RemoteProtocolError("the sandbox was told to send no HTTP")
 
 
 class _Steps(httpx.AsyncByteStream):

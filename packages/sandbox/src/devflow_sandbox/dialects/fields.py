@@ -1,0 +1,37 @@
+"""Fields that more than one dialect has."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from devflow_sandbox.answer import JsonObject
+from devflow_sandbox.ask import Reader, Tool
+from devflow_sandbox.refusal import invalid
+
+
+def server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
+    """The tools that OpenRouter itself runs."""
+    kinds = (str(one.get("type", "")) for one in declared)
+    return tuple(kind for kind in kinds if kind.startswith("openrouter:"))
+
+
+def plugins(reader: Reader) -> frozenset[str]:
+    """The ids of the plugins that are switched on."""
+    listed = reader.objects("plugins")
+    return frozenset(str(one.get("id")) for one in listed if one.get("enabled", True))
+
+
+def tool_choice(choice: object, tools: tuple[Tool, ...]) -> str:
+    """`tool_choice` in any of its forms."""
+    if choice is None or isinstance(choice, str):
+        return {"any": "required"}.get(choice or "auto", choice or "auto")
+    if not isinstance(choice, dict):
+        raise invalid("Invalid input: tool_choice: expected string or object")
+    chosen = cast(JsonObject, choice)
+    function: JsonObject = chosen.get("function") or {}
+    name = chosen.get("name") or function.get("name")
+    if name is None:
+        return {"any": "required", "none": "none"}.get(str(chosen.get("type")), "auto")
+    if name not in {tool.name for tool in tools}:
+        raise invalid(f"Tool choice '{name}' not found in 'tools' parameter")
+    return f"={name}"

@@ -1,0 +1,266 @@
+"""`/responses`: the newer dialect of OpenAI as OpenRouter speaks it, without any state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import orjson
+
+from devflow_sandbox.answer import JsonObject
+from devflow_sandbox.ask import Ask, Block, Reader, Reasoning, Tool, content_blocks, tool_blocks
+from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
+from devflow_sandbox.generation import Generation
+from devflow_sandbox.refusal import invalid
+from devflow_sandbox.reply import fragments, pieces
+
+_ROLES = ("system", "developer", "user", "assistant")
+
+
+def read(body: JsonObject) -> Ask:
+    """A request body.
+
+    Raises:
+        Refusal: 400, naming the field.
+    """
+    reader = Reader(body)
+    if reader.flag("store") or reader.text("previous_response_id") is not None:
+        raise invalid(
+            "Stateful responses are not supported: send the whole conversation, without 'store' "
+            "and 'previous_response_id'"
+        )
+    model = reader.text("model")
+    models = tuple(dict.fromkeys((*((model,) if model else ()), *reader.texts("models"))))
+    if not models:
+        raise invalid("No models provided")
+    declared = reader.objects("tools")
+    tools = tuple(
+        Tool(name=str(one["name"]), schema=one.get("parameters") or {})
+        for one in declared
+        if one.get("type") == "function" and "name" in one
+    )
+    form = Reader(reader.object("text"), "text.").object("format")
+    return Ask(
+        dialect="responses",
+        body=body,
+        models=models,
+        blocks=(*tool_blocks(declared), *_input(reader)),
+        stream=reader.flag("stream"),
+        tools=tools,
+        server_tools=server_tools(declared),
+        tool_choice=tool_choice(body.get("tool_choice"), tools),
+        schema=form.get("schema") if form.get("type") == "json_schema" else None,
+        wants_json=form.get("type") == "json_object",
+        max_tokens=reader.count("max_output_tokens"),
+        reasoning=_reasoning(reader),
+        provider=reader.object("provider"),
+        session_id=reader.text("session_id"),
+        user=reader.text("user"),
+        plugins=plugins(reader),
+        implicit_cache=reader.object("prompt_cache_options").get("mode") != "explicit",
+    )
+
+
+def _reasoning(reader: Reader) -> Reasoning | None:
+    given = reader.object("reasoning")
+    if not given:
+        return None
+    effort = given.get("effort")
+    return Reasoning(is_on=effort != "none", effort=effort)
+
+
+def _input(reader: Reader) -> Iterator[Block]:
+    instructions = reader.text("instructions")
+    if instructions:
+        yield Block("system", instructions)
+    given = reader.body.get("input")
+    if isinstance(given, str):
+        yield Block("user", given)
+        return
+    items = reader.objects("input")
+    if not items:
+        raise invalid("Invalid input: input: expected string or array")
+    for item in items:
+        yield from _item(item)
+
+
+def _item(item: JsonObject) -> Iterator[Block]:
+    kind = item.get("type", "message")
+    if kind == "function_call_output":
+        yield Block("tool", orjson.dumps(item).decode())
+    elif kind in ("function_call", "reasoning"):
+        yield Block("call", orjson.dumps(item).decode())
+    elif item.get("role") in _ROLES:
+        content = item.get("content")
+        parts = cast("list[object]", content) if isinstance(content, list) else content
+        yield from content_blocks(item["role"], parts, item)
+    else:
+        raise invalid(f"Invalid input: input: an item of type '{kind}' is not known")
+
+
+def _usage(done: Generation) -> JsonObject:
+    tokens = done.tokens
+    details: JsonObject = {"cached_tokens": tokens.cached}
+    if tokens.written:
+        details["cache_write_tokens"] = tokens.written
+    return {
+        "input_tokens": tokens.prompt,
+        "input_tokens_details": details,
+        "output_tokens": tokens.completion,
+        "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
+        "total_tokens": tokens.prompt + tokens.completion,
+        **done.costs("input", "output"),
+    }
+
+
+def _response(done: Generation, **fields: object) -> JsonObject:
+    body = done.ask.body
+    return {
+        "object": "response",
+        "id": done.id,
+        "created_at": done.created,
+        "completed_at": None,
+        "model": done.named.model.label,
+        "status": "in_progress",
+        "output": [],
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "max_output_tokens": body.get("max_output_tokens"),
+        "max_tool_calls": None,
+        "metadata": body.get("metadata") or {},
+        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "previous_response_id": None,
+        "prompt_cache_key": body.get("prompt_cache_key"),
+        "reasoning": body.get("reasoning"),
+        "safety_identifier": None,
+        "service_tier": "default",
+        "store": False,
+        "temperature": body.get("temperature", 1),
+        "text": body.get("text") or {"format": {"type": "text"}},
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools") or [],
+        "top_logprobs": 0,
+        "top_p": body.get("top_p", 1),
+        "truncation": "disabled",
+        "background": False,
+        "frequency_penalty": 0,
+        "presence_penalty": 0,
+        **fields,
+    }
+
+
+def _outputs(done: Generation) -> list[JsonObject]:
+    reply, mark = done.reply, done.id[-11:].lower()
+    items: list[JsonObject] = []
+    if reply.reasoning is not None:
+        text = [{"type": "reasoning_text", "text": reply.reasoning}]
+        thought = {"type": "reasoning", "id": f"rs_tmp_{mark}", "summary": [], "content": text}
+        if "reasoning.encrypted_content" in (done.ask.body.get("include") or ()):
+            thought["encrypted_content"] = reply.signature
+        items.append(thought)
+    if reply.text or reply.refusal or not reply.calls:
+        part: JsonObject = {"type": "output_text", "text": reply.text or "", "annotations": []}
+        part["logprobs"] = []
+        if reply.refusal is not None:
+            part = {"type": "refusal", "refusal": reply.refusal}
+        message = {"type": "message", "id": f"msg_tmp_{mark}", "role": "assistant"}
+        items.append({**message, "status": "completed", "content": [part]})
+    for call in reply.calls:
+        names = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
+        items.append(
+            {"type": "function_call", "id": f"fc_{call.id}", "status": "completed", **names}
+        )
+    return items
+
+
+def _ended(done: Generation) -> JsonObject:
+    """The fields in which a finished response differs; a limit of tokens is no error here."""
+    cut = done.reply.finish == "length"
+    more = {} if done.metadata is None else {"openrouter_metadata": done.metadata}
+    return {
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "completed_at": done.created + 1,
+        "output": _outputs(done),
+        "usage": _usage(done),
+        **more,
+    }
+
+
+def whole(done: Generation) -> bytes:
+    """A reply that is not streamed."""
+    return orjson.dumps(_response(done, **_ended(done)))
+
+
+class _Events:
+    """Numbers the events of one stream."""
+
+    def __init__(self) -> None:
+        self.out: list[bytes] = []
+
+    def add(self, kind: str, **fields: object) -> None:
+        event = {"type": f"response.{kind}", **fields, "sequence_number": len(self.out)}
+        self.out.append(b"data: %b\n\n" % orjson.dumps(event))
+
+    def deltas(self, kind: str, item_id: str, index: int, words: tuple[bytes, ...]) -> None:
+        """The many small ones."""
+        head = b'data: {"type":"response.%b","output_index":%d,"item_id":%b,"content_index":0' % (
+            kind.encode(),
+            index,
+            orjson.dumps(item_id),
+        )
+        if kind == "output_text.delta":
+            head += b',"logprobs":[]'
+        start = len(self.out)
+        self.out += [
+            b'%b,"delta":%b,"sequence_number":%d}\n\n' % (head, word, start + number)
+            for number, word in enumerate(words)
+        ]
+
+
+def stream(done: Generation) -> list[bytes]:
+    """A reply as events without names, as recorded, and without the closing `[DONE]`."""
+    events = _Events()
+    events.add("created", response=_response(done))
+    events.add("in_progress", response=_response(done))
+    for index, item in enumerate(_outputs(done)):
+        _STREAMED[item["type"]](events, index, item)
+    ended = _response(done, **_ended(done))
+    events.add("incomplete" if ended["status"] == "incomplete" else "completed", response=ended)
+    return events.out
+
+
+def _stream_parts(events: _Events, index: int, item: JsonObject) -> None:
+    (part,) = item["content"]
+    kind = part["type"]
+    field = "refusal" if kind == "refusal" else "text"
+    place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+    opened = {key: value for key, value in item.items() if key != "content"}
+    if item["type"] == "message":
+        opened |= {"status": "in_progress", "content": []}
+    events.add("output_item.added", output_index=index, item=opened)
+    events.add("content_part.added", **place, part={**part, field: ""})
+    events.deltas(f"{kind}.delta", item["id"], index, pieces(part[field]))
+    more: JsonObject = {"logprobs": []} if kind == "output_text" else {}
+    events.add(f"{kind}.done", **place, **{field: part[field]}, **more)
+    events.add("content_part.done", **place, part=part)
+    events.add("output_item.done", output_index=index, item=item)
+
+
+def _stream_call(events: _Events, index: int, item: JsonObject) -> None:
+    opened = {**item, "arguments": "", "status": "in_progress"}
+    place = {"item_id": item["id"], "output_index": index}
+    events.add("output_item.added", output_index=index, item=opened)
+    for part in fragments(item["arguments"]):
+        events.add("function_call_arguments.delta", **place, delta=part)
+    whole_call = {"name": item["name"], "arguments": item["arguments"]}
+    events.add("function_call_arguments.done", **place, **whole_call)
+    events.add("output_item.done", output_index=index, item=item)
+
+
+_STREAMED = {
+    "reasoning": _stream_parts,
+    "message": _stream_parts,
+    "function_call": _stream_call,
+}

@@ -1,0 +1,155 @@
+"""Faults in what is said: parts left out, numbers that lie, other bodies, errors inside a 200."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import orjson
+
+from devflow_sandbox.answer import Answer, JsonObject, Step
+from devflow_sandbox.faults.errors import error_body, error_event
+from devflow_sandbox.faults.form import BadUsage, Body, ErrorEvent, Omit, ToolIndex
+from devflow_sandbox.faults.steps import DONE, edited, split
+from devflow_sandbox.generation import Generation
+
+_HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502</body></html>"
+
+
+def omit(fault: Omit, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """Without some of its parts."""
+    for part in fault.parts:
+        if part == "done":
+            steps = [step for step in steps if step != DONE and not _is_end(step)]
+        elif part == "last_newline":
+            last = steps[-1]
+            steps = [*steps[:-1], last.rstrip() if isinstance(last, bytes) else last]
+        elif part == "generation_id":
+            answer.headers = [one for one in answer.headers if one[0] != "X-Generation-Id"]
+        else:
+            steps = edited(steps, _WITHOUT[part])
+    return steps
+
+
+def _is_end(step: Step) -> bool:
+    return isinstance(step, bytes) and step.startswith(b"event: message_stop")
+
+
+def _holders(body: JsonObject) -> list[JsonObject]:
+    """Where `usage` can be: at the top, in a Responses `response`, in a Messages `message`."""
+    inner = [body.get(name) for name in ("response", "message")]
+    return [body, *(cast(JsonObject, one) for one in inner if isinstance(one, dict))]
+
+
+def _without_usage(body: JsonObject) -> JsonObject | None:
+    if "usage" in body and body.get("object") == "chat.completion.chunk":
+        return None
+    for holder in _holders(body):
+        holder.pop("usage", None)
+    return body
+
+
+def _without_cost(body: JsonObject) -> JsonObject:
+    for holder in _holders(body):
+        usage = holder.get("usage")
+        if isinstance(usage, dict):
+            for name in ("cost", "cost_details", "is_byok"):
+                cast(JsonObject, usage).pop(name, None)
+    return body
+
+
+def _without_finish(body: JsonObject) -> JsonObject | None:
+    if body.get("type") in ("message_delta", "response.completed"):
+        return None
+    for choice in cast("list[JsonObject]", body.get("choices") or []):
+        choice["finish_reason"] = choice["native_finish_reason"] = None
+    return body
+
+
+_WITHOUT = {"usage": _without_usage, "cost": _without_cost, "finish": _without_finish}
+
+
+def bad_usage(
+    fault: BadUsage, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """With other numbers in `usage`, as raw text."""
+
+    def lie(body: JsonObject) -> JsonObject:
+        for holder in _holders(body):
+            usage = holder.get("usage")
+            if isinstance(usage, dict):
+                raw = {name: orjson.Fragment(text) for name, text in fault.values.items()}
+                cast(JsonObject, usage).update(raw)
+        return body
+
+    return edited(steps, lie)
+
+
+def body(fault: Body, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """Another body altogether, or one without choices."""
+    if fault.preset in ("choices_null", "choices_empty"):
+        choices: Any = None if fault.preset == "choices_null" else []
+
+        def emptied(one: JsonObject) -> JsonObject:
+            return one | {"choices": choices}
+
+        return edited(steps, emptied)
+    content_type = fault.content_type
+    text = fault.text.encode()
+    if fault.preset == "malformed":
+        text = b'{"id":"gen-1","choices":[{"index":0,"message":{"role":"assistant","content":"ha'
+    elif fault.preset == "html":
+        text, content_type = _HTML, "text/html; charset=UTF-8"
+    answer.status, answer.framing = fault.status, "length"
+    answer.headers = [("Content-Type", content_type)]
+    return [text] if text else []
+
+
+def error_inside(
+    fault: ErrorEvent, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """An error after the 200."""
+    if done is None:
+        return steps
+    if not done.ask.stream:
+        return [*steps[:-1], error_body(fault, done)]
+    before, _ = split(steps, fault.at)
+    end = [DONE] if fault.done else []
+    return [*before, error_event(fault, done), *end]
+
+
+def tool_index(
+    fault: ToolIndex, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """Tool calls whose index or id changes on the way."""
+    seen = 0
+
+    def lie(one: JsonObject) -> JsonObject:
+        nonlocal seen
+        for choice in cast("list[JsonObject]", one.get("choices") or []):
+            for call in cast("list[JsonObject]", choice.get("delta", {}).get("tool_calls") or []):
+                seen += "id" in call
+                if fault.form == "duplicate":
+                    call["index"] = 0
+                elif fault.form == "gap":
+                    call["index"] = call["index"] * 3 + 2
+        return one
+
+    steps = edited(steps, lie)
+    return _apart(steps) if fault.form == "split" else steps
+
+
+def _apart(steps: list[Step]) -> list[Step]:
+    """Every character of the arguments in an event of its own."""
+    out: list[Step] = []
+    for step in steps:
+        text = step if isinstance(step, bytes) else b""
+        if b'"tool_calls":[' not in text or not text.startswith(b"data: {"):
+            out.append(step)
+            continue
+        chunk = orjson.loads(text[6:])
+        function = chunk["choices"][0]["delta"]["tool_calls"][0]["function"]
+        letters = function["arguments"]
+        for letter in letters or [""]:
+            function["arguments"] = letter
+            out.append(b"data: %b\n\n" % orjson.dumps(chunk))
+    return out

@@ -1,0 +1,297 @@
+"""The form of a fault script: when a fault strikes, and what it does. One class for each kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=2**40)]
+
+
+class _Form(BaseModel):
+    """No field is guessed: one that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class When(_Form):
+    """Which requests are struck. What is left out does not matter; all that is given must hold."""
+
+    path: str | None = None
+    """A pattern with `*` for the path below `/api/v1`, like `/chat/*`."""
+    method: str | None = None
+    model: str | None = None
+    """A pattern with `*` for the model that would answer, or the one that was asked for."""
+    provider: str | None = None
+    """A provider's slug or name. The fault is then that provider's: others are tried."""
+    key: str | None = None
+    """A key's name, hash or secret."""
+    stream: bool | None = None
+    nth: Count | list[Count] | None = None
+    """Only the n-th of the requests that fit all of the above, from 1."""
+    first: Count | None = None
+    """From the n-th on."""
+    every: Count | None = None
+    """Every n-th."""
+    times: Count | None = None
+    """At most so often."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """By a draw that depends on the seed and on the number of the request alone."""
+
+
+class At(_Form):
+    """A place in the body: after so many bytes, after so many events, or after that share."""
+
+    byte: Annotated[int, Field(ge=0)] | None = None
+    event: Annotated[int, Field(ge=0)] | None = None
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> At:
+        if sum(one is not None for one in (self.byte, self.event, self.share)) != 1:
+            raise ValueError("give one of byte, event, share")
+        return self
+
+
+HALF = At(share=0.5)
+
+Preset = Literal[
+    "no_credits",
+    "not_affordable",
+    "in_flight",
+    "key_limit",
+    "rate_limited",
+    "free_daily",
+    "free_per_minute",
+    "moderated",
+    "no_tool_endpoints",
+    "context_too_long",
+]
+
+
+class Status(_Form):
+    """An error instead of a reply (U12 to U15). Providers and models that are left are tried."""
+
+    kind: Literal["status"]
+    status: Annotated[int, Field(ge=200, le=599)] = 500
+    preset: Preset | None = None
+    """One of OpenRouter's own errors word for word; the status is then its."""
+    message: str | None = None
+    error_type: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+    retry_after: str | None = None
+    """The header's text as it is, right or wrong."""
+    headers: dict[str, str] = {}
+
+
+class Redirect(_Form):
+    """Send the client elsewhere (U19)."""
+
+    kind: Literal["redirect"]
+    location: str = "http://169.254.169.254/latest/meta-data/"
+    status: Literal[301, 302, 303, 307, 308] = 307
+
+
+class Refuse(_Form):
+    """Stop listening (U01): this request is reset and new connections are refused for a while."""
+
+    kind: Literal["refuse"]
+    for_s: Seconds = 1.0
+
+
+class Stale(_Form):
+    """Answer, then reset the connection when it is used again (U02)."""
+
+    kind: Literal["stale"]
+
+
+class Drop(_Form):
+    """End the connection: before the head (`at` null, U02) or in the body (U05)."""
+
+    kind: Literal["drop"]
+    at: At | None = None
+    how: Literal["reset", "close"] = "reset"
+
+
+class Slow(_Form):
+    """Slow but alive (U03, U04)."""
+
+    kind: Literal["slow"]
+    head_s: Seconds = 0.0
+    """Before the first byte of the head."""
+    dribble_s: Seconds | None = None
+    """Between the bytes of the head."""
+    ttft_s: Seconds = 0.0
+    """Between the head and the body."""
+    gap_s: Seconds = 0.0
+    """Before every event."""
+
+
+class Stall(_Form):
+    """Silence in the middle, or nothing but comments (U04)."""
+
+    kind: Literal["stall"]
+    at: At = HALF
+    for_s: Seconds | None = None
+    """None: for ever."""
+    comment_every_s: Seconds | None = None
+    """None: no comments either."""
+
+
+class Truncate(_Form):
+    """A body that ends too soon and says so nowhere (U05, U06)."""
+
+    kind: Literal["truncate"]
+    at: At = HALF
+    framing: Literal["chunked", "close", "length", "gzip"] = "chunked"
+    """How the end is told: by the last chunk, by the end of the connection, not at all because
+    `Content-Length` promises more, or inside a gzip stream."""
+
+
+class Omit(_Form):
+    """Leave out a part of the reply (U07, U09)."""
+
+    kind: Literal["omit"]
+    parts: list[Literal["done", "last_newline", "usage", "cost", "finish", "generation_id"]]
+
+
+class ErrorEvent(_Form):
+    """An error inside a 200: as an event of a stream, or as the body (U08)."""
+
+    kind: Literal["error_event"]
+    at: At = HALF
+    code: int = 502
+    message: str = "Provider returned error"
+    error_type: str = "provider_unavailable"
+    form: Literal["chunk", "no_finish", "string_code", "bare"] = "chunk"
+    done: bool = False
+    """Send `[DONE]` after it."""
+
+
+class BadUsage(_Form):
+    """Other numbers in `usage`, as JSON text: `NaN`, `-5`, `1e308` (U11)."""
+
+    kind: Literal["usage"]
+    values: dict[str, str]
+
+
+class Body(_Form):
+    """Another body (U10)."""
+
+    kind: Literal["body"]
+    preset: Literal["malformed", "html", "empty", "choices_null", "choices_empty"] | None = None
+    text: str = ""
+    content_type: str = "application/json"
+    status: Annotated[int, Field(ge=200, le=599)] = 200
+
+
+class Flood(_Form):
+    """Too much of it (U16)."""
+
+    kind: Literal["flood"]
+    what: Literal["body", "line", "gzip", "header", "headers"] = "body"
+    size: Size = 256 * 1024 * 1024
+    """Bytes; for `headers` their number."""
+
+
+class Framing(_Form):
+    """The same events, cut and dressed in other ways (U17)."""
+
+    kind: Literal["framing"]
+    form: Literal[
+        "bytewise",
+        "split_crlf",
+        "crlf",
+        "cr_only",
+        "bom",
+        "no_space",
+        "multi_line",
+        "comments",
+        "line_separator",
+        "bad_utf8",
+        "after_done",
+        "event_names",
+        "ids_and_retry",
+    ]
+
+
+class ToolIndex(_Form):
+    """Tool calls with indexes that lie (U18)."""
+
+    kind: Literal["tool_index"]
+    form: Literal["duplicate", "gap", "split"]
+
+
+class Raw(_Form):
+    """Bytes instead of HTTP, or HTTP that must not be understood (U20)."""
+
+    kind: Literal["raw"]
+    preset: Literal["cl_te", "bad_chunk", "header_injection", "status_999", "ssh_banner"] | None = (
+        None
+    )
+    text: str = ""
+    """Sent as it is, in latin-1."""
+
+
+class Endless(_Form):
+    """A stream without an end (U21)."""
+
+    kind: Literal["endless"]
+    gap_s: Seconds = 0.0
+
+
+class Billing(_Form):
+    """Nothing but another rule for what a cancelled call costs (U22)."""
+
+    kind: Literal["billing"]
+
+
+Then = Annotated[
+    Status
+    | Redirect
+    | Refuse
+    | Stale
+    | Drop
+    | Slow
+    | Stall
+    | Truncate
+    | Omit
+    | ErrorEvent
+    | BadUsage
+    | Body
+    | Flood
+    | Framing
+    | ToolIndex
+    | Raw
+    | Endless
+    | Billing,
+    Field(discriminator="kind"),
+]
+
+
+class Fault(_Form):
+    """One rule."""
+
+    id: str | None = None
+    """A name for the bill's column `fault`; without one its number in the script."""
+    when: When = When()
+    then: Then
+    billed: Literal["provider", "full", "none"] = "provider"
+    """What a reply costs that did not end well: as its provider does it, all of it, or nothing."""
+
+
+class Script(_Form):
+    """A fault script. The first rule that is due strikes; the others see the request too."""
+
+    faults: list[Fault] = []
+
+
+SCRIPT: TypeAdapter[Script] = TypeAdapter(Script)
+
+
+def schema() -> dict[str, Any]:
+    """The form as a JSON schema, for editors and for `GET /sandbox/faults/schema`."""
+    return SCRIPT.json_schema()

@@ -1,0 +1,83 @@
+"""Cutting and editing the steps of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import orjson
+
+from devflow_sandbox.answer import JsonObject, Step
+from devflow_sandbox.faults.form import At
+
+DONE = b"data: [DONE]\n\n"
+
+
+def is_event(step: Step) -> bool:
+    """True for an event that carries something, not for comments, pauses and `[DONE]`."""
+    return isinstance(step, bytes) and step.startswith((b"data:", b"event:")) and step != DONE
+
+
+def size(steps: Sequence[Step]) -> int:
+    """All bytes."""
+    return sum(len(step) for step in steps if isinstance(step, bytes))
+
+
+def split(steps: list[Step], at: At) -> tuple[list[Step], list[Step]]:
+    """What comes before a place and what comes after it."""
+    events = sum(map(is_event, steps))
+    if at.byte is not None:
+        return _split_bytes(steps, at.byte)
+    if not events:
+        share = at.share if at.share is not None else float((at.event or 0) > 0)
+        return _split_bytes(steps, round(size(steps) * share))
+    wanted = at.event if at.event is not None else round(events * (at.share or 0.0))
+    return _split_events(steps, wanted)
+
+
+def _split_events(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]]:
+    """After so many events; what is no event stays with what comes before."""
+    seen = 0
+    for index, step in enumerate(steps):
+        if is_event(step):
+            seen += 1
+            if seen > wanted:
+                return steps[:index], steps[index:]
+    return steps, []
+
+
+def _split_bytes(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]]:
+    before: list[Step] = []
+    for index, step in enumerate(steps):
+        if isinstance(step, bytes):
+            if wanted < len(step):
+                head = [step[:wanted]] if wanted else []
+                return [*before, *head], [step[wanted:], *steps[index + 1 :]]
+            wanted -= len(step)
+        before.append(step)
+    return before, []
+
+
+def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
+    """How much of the reply is in `before`: by events, or by bytes where there are none."""
+    events = sum(map(is_event, steps))
+    if events:
+        return min(1.0, sum(map(is_event, before)) / events)
+    return min(1.0, size(before) / max(1, size(steps)))
+
+
+def edited(steps: list[Step], change: Callable[[JsonObject], JsonObject | None]) -> list[Step]:
+    """The steps with the JSON of every event, or of the whole body, changed; None leaves it out."""
+    out: list[Step] = []
+    for step in steps:
+        if isinstance(step, bytes) and is_event(step):
+            head, _, data = step.rpartition(b"data: ")
+            changed = change(cast(JsonObject, orjson.loads(data)))
+            if changed is not None:
+                out.append(b"%bdata: %b\n\n" % (head, orjson.dumps(changed)))
+        elif isinstance(step, bytes) and step.lstrip().startswith(b"{"):
+            changed = change(cast(JsonObject, orjson.loads(step)))
+            out.append(orjson.dumps(changed))
+        else:
+            out.append(step)
+    return out

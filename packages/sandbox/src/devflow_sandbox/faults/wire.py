@@ -1,0 +1,224 @@
+"""Faults below what is said: when bytes come, how they are cut, and whether they are HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+from devflow_sandbox import answer as wire
+from devflow_sandbox.answer import Answer, Pause, Step
+from devflow_sandbox.faults.form import (
+    Drop,
+    Endless,
+    Flood,
+    Framing,
+    Raw,
+    Redirect,
+    Refuse,
+    Slow,
+    Stale,
+    Stall,
+    Truncate,
+)
+from devflow_sandbox.faults.steps import DONE, is_event, size, split
+from devflow_sandbox.generation import Generation
+
+COMMENT = b": OPENROUTER PROCESSING\n\n"
+_BLOCK_BYTES = 64 * 1024
+_HOUR_S = 3600.0
+
+_RAW = {
+    "cl_te": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "bad_chunk": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "header_injection": b"HTTP/1.1 200 OK\r\nX-Bad: a\rSet-Cookie: b=c\r\n"
+    b"Content-Length: 2\r\n\r\n{}",
+    "status_999": b"HTTP/1.1 999 What\r\nContent-Length: 2\r\n\r\n{}",
+    "ssh_banner": b"SSH-2.0-OpenSSH_9.7\r\n",
+}
+
+
+def drop(fault: Drop, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """End the connection."""
+    how = wire.Drop(fault.how)
+    if fault.at is None:
+        answer.framing = "raw"
+        return [how]
+    before, _ = split(steps, fault.at)
+    return [*before, how]
+
+
+def slow(fault: Slow, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """Let the client wait."""
+    answer.head_delay_s += fault.head_s
+    answer.dribble_s = fault.dribble_s
+    late: list[Step] = [Pause(fault.ttft_s)] if fault.ttft_s else []
+    for step in steps:
+        if fault.gap_s and is_event(step):
+            late.append(Pause(fault.gap_s))
+        late.append(step)
+    return late
+
+
+def stall(
+    fault: Stall, answer: Answer, steps: list[Step], done: Generation | None
+) -> Iterable[Step]:
+    """Stop in the middle."""
+    before, after = split(steps, fault.at)
+    return _stalled(fault, before, after)
+
+
+def _stalled(fault: Stall, before: list[Step], after: list[Step]) -> Iterator[Step]:
+    yield from before
+    left_s = fault.for_s
+    while left_s is None or left_s > 0:
+        pause_s = min(fault.comment_every_s or _HOUR_S, left_s or _HOUR_S)
+        yield Pause(pause_s)
+        if fault.comment_every_s is not None:
+            yield COMMENT
+        left_s = None if left_s is None else left_s - pause_s
+    yield from after
+
+
+def truncate(
+    fault: Truncate, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """End too soon without saying so."""
+    before, _ = split(steps, fault.at)
+    if fault.framing == "chunked":
+        return before
+    if fault.framing == "gzip":
+        packed = gzip.compress(b"".join(step for step in steps if isinstance(step, bytes)))
+        share = size(before) / max(1, size(steps))
+        answer.headers.append(("Content-Encoding", "gzip"))
+        answer.framing = "close"
+        return [packed[: max(12, int(len(packed) * share))]]
+    if fault.framing == "length":
+        answer.headers.append(("Content-Length", str(size(steps))))
+        answer.framing = "length"
+        return [*before, wire.Drop.CLOSE]
+    answer.framing = "close"
+    return before
+
+
+def flood(
+    fault: Flood, answer: Answer, steps: list[Step], done: Generation | None
+) -> Iterable[Step]:
+    """Far too much."""
+    if fault.what == "header":
+        answer.headers.append(("X-Flood", "x" * fault.size))
+        return steps
+    if fault.what == "headers":
+        answer.headers += [(f"X-Flood-{number}", "x") for number in range(fault.size)]
+        return steps
+    if fault.what == "gzip":
+        answer.headers.append(("Content-Encoding", "gzip"))
+        return _bomb(fault.size)
+    answer.framing = "chunked"
+    return _line(fault.size) if fault.what == "line" else _body(fault.size, steps)
+
+
+def _line(wanted: int) -> Iterator[Step]:
+    yield b'data: {"choices":[{"index":0,"delta":{"content":"'
+    for start in range(0, wanted, _BLOCK_BYTES):
+        yield b"x" * min(_BLOCK_BYTES, wanted - start)
+    yield b'"}}]}\n\n'
+
+
+def _body(wanted: int, steps: list[Step]) -> Iterator[Step]:
+    """The reply's own events over and over; a whole body in front of so much white space."""
+    again = [step for step in steps if isinstance(step, bytes) and is_event(step)][:1]
+    block = again[0] * max(1, _BLOCK_BYTES // len(again[0])) if again else b" " * _BLOCK_BYTES
+    sent = 0
+    while sent < wanted:
+        yield block
+        sent += len(block)
+    yield from steps
+
+
+def _bomb(wanted: int) -> Iterator[Step]:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    for _ in range(0, wanted, _BLOCK_BYTES):
+        packed = packer.compress(b" " * _BLOCK_BYTES)
+        if packed:
+            yield packed
+    yield packer.flush()
+
+
+def endless(
+    fault: Endless, answer: Answer, steps: list[Step], done: Generation | None
+) -> Iterator[Step]:
+    """The same events for ever."""
+    middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
+    yield from steps[: len(steps) - 3]
+    while True:
+        for step in middle or [b" "]:
+            if fault.gap_s:
+                yield Pause(fault.gap_s)
+            yield step
+
+
+def redirect(
+    fault: Redirect, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """Somewhere else."""
+    answer.status, answer.framing = fault.status, "length"
+    answer.headers = [("Location", fault.location)]
+    return []
+
+
+def raw(fault: Raw, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """No HTTP."""
+    answer.framing = "raw"
+    text = _RAW[fault.preset] if fault.preset is not None else fault.text.encode("latin-1")
+    return [text, wire.Drop.CLOSE]
+
+
+def refuse(fault: Refuse, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """Nobody is at home for a while."""
+    answer.framing, answer.refuse_s = "raw", fault.for_s
+    return [wire.Drop.RESET]
+
+
+def stale(fault: Stale, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+    """The connection is dead when it is used again."""
+    answer.close_after = True
+    return steps
+
+
+def framing(
+    fault: Framing, answer: Answer, steps: list[Step], done: Generation | None
+) -> list[Step]:
+    """The same stream in other clothes."""
+    whole = b"".join(step for step in steps if isinstance(step, bytes))
+    dressed = _DRESSES[fault.form](whole) if fault.form in _DRESSES else whole
+    if fault.form == "bytewise":
+        return [whole[at : at + 1] for at in range(len(whole))]
+    if fault.form == "split_crlf":
+        lines = whole.replace(b"\n", b"\r\n").split(b"\r\n")
+        parts: list[Step] = []
+        for line in lines[:-1]:
+            parts += [line + b"\r", b"\n"]
+        return [*parts, lines[-1]]
+    return [dressed]
+
+
+_Dress = Callable[[bytes], bytes]
+_DRESSES: dict[str, _Dress] = {
+    "crlf": lambda whole: whole.replace(b"\n", b"\r\n"),
+    "cr_only": lambda whole: whole.replace(b"\n", b"\r"),
+    "bom": lambda whole: b"\xef\xbb\xbf" + whole,
+    "no_space": lambda whole: whole.replace(b"data: ", b"data:"),
+    # a line break between JSON tokens means nothing
+    "multi_line": lambda whole: whole.replace(b'data: {"', b'data: {\ndata: "'),
+    "comments": lambda whole: whole.replace(b"\n\n", b"\n\n:\n: OPENROUTER PROCESSING\n\n"),
+    "line_separator": lambda whole: whole.replace(b'"content":"', b'"content":"\xe2\x80\xa8', 3),
+    "bad_utf8": lambda whole: whole.replace(b'"content":"', b'"content":"\xff\xfe', 2),
+    "after_done": lambda whole: whole.replace(
+        DONE, DONE + b'data: {"choices":[{"index":0,"delta":{"content":"too late"}}]}\n\n'
+    ),
+    "event_names": lambda whole: whole.replace(b"data: ", b"event: message\ndata: "),
+    "ids_and_retry": lambda whole: whole.replace(b"data: ", b"id: 7\nretry: 10\ndata: "),
+}

@@ -1,0 +1,493 @@
+"""Every kind of fault, over a real socket and read byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from devflow_sandbox import Sandbox
+
+Ask = dict[str, Any]
+Client = Callable[..., httpx.AsyncClient]
+Events = Callable[[str], list[dict[str, Any]]]
+PATH = "/api/v1/chat/completions"
+
+
+def script(then: dict[str, Any], *, billed: str = "provider", **when: Any) -> dict[str, Any]:
+    return {"faults": [{"id": "f", "when": when, "then": then, "billed": billed}]}
+
+
+async def raw(sandbox: Sandbox, ask: Ask, *, most: int | None = None) -> bytes:
+    """Everything that the server sends for one request until it ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rsplit(":")[-1]))
+    body = orjson.dumps(ask)
+    writer.write(
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.api_key}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body
+    )
+    got = b""
+    try:
+        async with asyncio.timeout(5):
+            while part := await reader.read(1 << 20):
+                got += part
+                if most is not None and len(got) >= most:
+                    break
+    except ConnectionResetError:
+        got += b"<reset>"
+    finally:
+        writer.close()
+    return got
+
+
+def body_of(got: bytes) -> bytes:
+    """The body with the chunks put together."""
+    _, _, rest = got.partition(b"\r\n\r\n")
+    out = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        if size == b"0" or not size:
+            break
+        length = int(size, 16)
+        out, rest = out + rest[:length], rest[length + 2 :]
+    return out
+
+
+async def test_u01_refused_connections_for_a_while(ask: Ask) -> None:
+    async with Sandbox(faults=script({"kind": "refuse", "for_s": 0.2}, times=1)) as sandbox:
+        assert await raw(sandbox, ask) == b"<reset>"
+        with pytest.raises(ConnectionRefusedError):
+            await raw(sandbox, ask)
+        await asyncio.sleep(0.4)
+        assert (await raw(sandbox, ask)).startswith(b"HTTP/1.1 200")
+    assert [one["outcome"] for one in sandbox.bill()["calls"]] == ["cut", "completed"]
+
+
+async def test_leaving_while_connections_are_refused_ends_the_wait(ask: Ask) -> None:
+    async with Sandbox(faults=script({"kind": "refuse", "for_s": 60})) as sandbox:
+        await raw(sandbox, ask)
+
+
+@pytest.mark.parametrize(("how", "got"), [("reset", b"<reset>"), ("close", b"")])
+async def test_u02_dropped_before_the_head(ask: Ask, how: str, got: bytes) -> None:
+    async with Sandbox(faults=script({"kind": "drop", "how": how})) as sandbox:
+        assert await raw(sandbox, ask) == got
+    (call,) = sandbox.bill()["calls"]
+    assert (call["outcome"], call["fault"]) == ("cut", "f")
+    assert call["cost_usd"] != "0"  # a reply that is not streamed cannot be cancelled
+
+
+async def test_u02_stale_connection_is_reset_when_it_is_used_again(ask: Ask) -> None:
+    async with (
+        Sandbox(faults=script({"kind": "stale"}, nth=1)) as sandbox,
+        httpx.AsyncClient(headers={"authorization": f"Bearer {sandbox.api_key}"}) as http,
+    ):
+        url = f"{sandbox.base_url}/chat/completions"
+        assert (await http.post(url, json=ask)).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            await http.post(url, json=ask)
+        assert (await http.post(url, json=ask)).status_code == 200
+    assert len(sandbox.bill()["calls"]) == 2  # the second was never read
+
+
+async def test_u03_slow_and_dribbled_heads(ask: Ask) -> None:
+    then = {"kind": "slow", "head_s": 0.05, "dribble_s": 0.001, "ttft_s": 0.05}
+    async with Sandbox(faults=script(then)) as sandbox:
+        started = asyncio.get_running_loop().time()
+        got = await raw(sandbox, ask)
+        assert asyncio.get_running_loop().time() - started > 0.3
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_u04_gaps_between_events(ask: Ask, events: Events) -> None:
+    async with Sandbox(faults=script({"kind": "slow", "gap_s": 0.002})) as sandbox:
+        started = asyncio.get_running_loop().time()
+        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+        assert asyncio.get_running_loop().time() - started > 0.1
+    assert got.endswith(b"data: [DONE]\n\n")
+
+
+async def test_u04_stall_sends_comments_only_and_goes_on(ask: Ask) -> None:
+    then = {"kind": "stall", "at": {"event": 3}, "for_s": 0.05, "comment_every_s": 0.01}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+    assert got.count(b": OPENROUTER PROCESSING\n\n" * 5) == 1
+    assert got.endswith(b"data: [DONE]\n\n")
+
+
+async def test_u04_endless_stall_is_cancelled_by_the_client(ask: Ask) -> None:
+    then = {"kind": "stall", "at": {"event": 5}}
+    async with Sandbox(faults=script(then)) as sandbox:
+        await raw(sandbox, {**ask, "stream": True}, most=1200)
+        await asyncio.sleep(0.05)
+        (call,) = sandbox.bill()["calls"]
+    assert call["outcome"] == "cancelled"
+    assert 0 < call["completion_tokens"] < 20
+
+
+@pytest.mark.parametrize("byte", [0, 1, 700, 1333])
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_u05_cut_at_any_byte(ask: Ask, byte: int, how: str) -> None:
+    whole = Sandbox()
+    then = {"kind": "drop", "at": {"byte": byte}, "how": how}
+    async with whole, Sandbox(faults=script(then)) as sandbox:
+        expected = body_of(await raw(whole, {**ask, "stream": True}))[:byte]
+        got = (await raw(sandbox, {**ask, "stream": True})).removesuffix(b"<reset>")
+    assert len(body_of(got)) == len(expected) == byte
+    assert not got.endswith(b"0\r\n\r\n")
+
+
+async def test_u05_content_length_promises_more(ask: Ask) -> None:
+    then = {"kind": "truncate", "framing": "length"}
+    async with Sandbox(faults=script(then)) as sandbox:
+        head, _, body = (await raw(sandbox, ask)).partition(b"\r\n\r\n")
+    promised = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+    assert 0 < len(body) < promised
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+async def test_u06_clean_end_without_done(ask: Ask, framing: str) -> None:
+    then = {"kind": "truncate", "framing": framing, "at": {"event": 4}}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = await raw(sandbox, {**ask, "stream": True})
+        (call,) = sandbox.bill()["calls"]
+    assert got.count(b"data: ") == 4
+    assert got.endswith(b"0\r\n\r\n" if framing == "chunked" else b"}\n\n")
+    assert (call["outcome"], call["completion_tokens"] > 0) == ("cut", True)
+
+
+async def test_u06_truncated_gzip(ask: Ask) -> None:
+    then = {"kind": "truncate", "framing": "gzip"}
+    async with Sandbox(faults=script(then)) as sandbox:
+        head, _, body = (await raw(sandbox, ask)).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    with pytest.raises(EOFError):
+        gzip.decompress(body)
+
+
+async def test_u07_done_and_last_line_break_are_missing(ask: Ask) -> None:
+    then = {"kind": "omit", "parts": ["done", "last_newline"]}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+        (call,) = sandbox.bill()["calls"]
+    assert b'"usage":' in got
+    assert got.endswith(b"}}")
+    assert call["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("form", ["chunk", "no_finish", "string_code", "bare"])
+async def test_u08_error_in_the_middle_of_a_stream(
+    ask: Ask, client: Client, events: Events, form: str
+) -> None:
+    then = {"kind": "error_event", "at": {"event": 2}, "form": form, "code": 503, "done": True}
+    sandbox = Sandbox(faults=script(then))
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json={**ask, "stream": True})
+    sent = events(reply.text)
+    error = sent[2]["error"]
+    assert (reply.status_code, len(sent)) == (200, 3)
+    assert error["code"] == ("server_error" if form == "string_code" else 503)
+    assert ("choices" in sent[2]) is (form != "bare")
+    assert sandbox.bill()["total_usd"] == "0"
+    assert sandbox.bill()["calls"][0]["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["messages", "responses", "chat/completions"])
+async def test_u08_error_inside_a_200_in_every_dialect(
+    client: Client, path: str, *, stream: bool
+) -> None:
+    sandbox = Sandbox(faults=script({"kind": "error_event", "at": {"event": 0}}))
+    body = {
+        "model": "anthropic/claude-sonnet-4.5",
+        "messages": [{"role": "user", "content": "hi"}],
+        "input": "hi",
+        "max_tokens": 99,
+        "stream": stream,
+    }
+    async with client(sandbox) as http:
+        reply = await http.post(path, json=body)
+    assert reply.status_code == 200
+    assert "Provider returned error" in reply.text
+    assert (": error\n" in reply.text) is (stream and path == "messages")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_u09_usage_and_generation_id_are_missing(
+    ask: Ask, client: Client, *, stream: bool
+) -> None:
+    then = {"kind": "omit", "parts": ["usage", "generation_id"]}
+    sandbox = Sandbox(faults=script(then))
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json={**ask, "stream": stream})
+    assert '"usage"' not in reply.text
+    assert "x-generation-id" not in reply.headers
+    assert sandbox.bill()["total_usd"] != "0"
+
+
+async def test_finish_reason_and_cost_can_be_left_out(ask: Ask, client: Client) -> None:
+    then = {"kind": "omit", "parts": ["finish", "cost"]}
+    async with client(Sandbox(faults=script(then))) as http:
+        chat = (await http.post("chat/completions", json=ask)).json()
+        message = (await http.post("messages", json={**ask, "stream": True})).text
+    assert chat["choices"][0]["finish_reason"] is None
+    assert "cost" not in chat["usage"]
+    assert "message_delta" not in message
+
+
+@pytest.mark.parametrize(
+    ("preset", "is_json"),
+    [
+        ("malformed", False),
+        ("html", False),
+        ("empty", False),
+        ("choices_null", True),
+        ("choices_empty", True),
+    ],
+)
+async def test_u10_other_bodies(ask: Ask, client: Client, preset: str, *, is_json: bool) -> None:
+    sandbox = Sandbox(faults=script({"kind": "body", "preset": preset}))
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json=ask)
+    if is_json:
+        assert not reply.json()["choices"]
+    else:
+        with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+            reply.json()
+
+
+async def test_u10_any_text_with_any_type_and_status(ask: Ask, client: Client) -> None:
+    then = {"kind": "body", "text": "error code: 502", "content_type": "text/plain", "status": 502}
+    async with client(Sandbox(faults=script(then))) as http:
+        reply = await http.post("chat/completions", json=ask)
+    assert (reply.status_code, reply.text) == (502, "error code: 502")
+    assert reply.headers["content-type"] == "text/plain"
+
+
+@pytest.mark.parametrize("value", ["NaN", "-5", "1e308", "99999999999999999999", '"many"', "null"])
+async def test_u11_usage_that_lies(ask: Ask, client: Client, value: str) -> None:
+    then = {"kind": "usage", "values": {"cost": value, "prompt_tokens": value}}
+    async with client(Sandbox(faults=script(then))) as http:
+        whole = (await http.post("chat/completions", json=ask)).text
+        stream = (await http.post("chat/completions", json={**ask, "stream": True})).text
+    for text in (whole, stream):
+        assert f'"cost":{value},' in text
+        assert f'"prompt_tokens":{value},' in text
+
+
+@pytest.mark.parametrize("header", ["7", "-5", "1e20", "inf", "nan", "soon", "٣", ""])
+async def test_u12_retry_after_is_sent_as_it_is(ask: Ask, header: str) -> None:
+    then = {"kind": "status", "preset": "rate_limited", "retry_after": header}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = await raw(sandbox, ask)
+    assert got.startswith(b"HTTP/1.1 429 Too Many Requests")
+    assert b"Retry-After: " + header.encode("latin-1", "replace") + b"\r\n" in got
+
+
+@pytest.mark.parametrize(
+    ("preset", "status", "source"),
+    [
+        ("no_credits", 402, "openrouter_credits"),
+        ("not_affordable", 402, "openrouter_credits"),
+        ("in_flight", 402, "openrouter_in_flight_budget"),
+        ("key_limit", 403, None),
+        ("rate_limited", 429, "upstream_provider_shared_pool"),
+        ("free_daily", 429, "openrouter_free_tier_daily"),
+        ("free_per_minute", 429, "openrouter_free_tier_per_minute"),
+        ("moderated", 403, None),
+        ("no_tool_endpoints", 404, None),
+        ("context_too_long", 400, None),
+    ],
+)
+async def test_u13_u14_openrouters_own_errors(
+    ask: Ask, client: Client, preset: str, status: int, source: str | None
+) -> None:
+    sandbox = Sandbox(faults=script({"kind": "status", "preset": preset}))
+    async with client(sandbox) as http:
+        reply = await http.post("chat/completions", json=ask)
+    assert reply.status_code == reply.json()["error"]["code"] == status
+    assert reply.json()["error"].get("metadata", {}).get("limit_source") == source
+    (call,) = sandbox.bill()["calls"]
+    assert (call["status"], call["outcome"], call["cost_usd"]) == (status, "failed", "0")
+
+
+@pytest.mark.parametrize(
+    "status", [400, 401, 403, 404, 408, 413, 422, 500, 502, 503, 504, 524, 529]
+)
+async def test_u14_u15_any_status(ask: Ask, client: Client, status: int) -> None:
+    then = {"kind": "status", "status": status, "error_type": "server", "headers": {"X-A": "b"}}
+    async with client(Sandbox(faults=script(then))) as http:
+        reply = await http.post("chat/completions", json=ask)
+    assert reply.status_code == status
+    assert reply.headers["x-a"] == "b"
+    assert reply.json()["error"]["metadata"]["error_type"] == "server"
+
+
+async def test_u16_huge_bodies_lines_and_headers(ask: Ask) -> None:
+    for what in ("body", "line"):
+        then = {"kind": "flood", "what": what, "size": 3_000_000}
+        async with Sandbox(faults=script(then)) as sandbox:
+            got = await raw(sandbox, {**ask, "stream": True})
+        assert len(body_of(got)) > 3_000_000, what
+    async with Sandbox(faults=script({"kind": "flood", "what": "header", "size": 200_000})) as one:
+        assert b"X-Flood: " + b"x" * 200_000 in await raw(one, ask)
+    async with Sandbox(faults=script({"kind": "flood", "what": "headers", "size": 5000})) as one:
+        assert (await raw(one, ask)).count(b"X-Flood-") == 5000
+
+
+async def test_u16_gzip_bomb_is_small_on_the_wire(ask: Ask) -> None:
+    then = {"kind": "flood", "what": "gzip", "size": 20_000_000}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = body_of(await raw(sandbox, ask))
+    assert len(got) < 100_000
+    assert len(zlib.decompress(got, 31)) >= 20_000_000
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "bytewise",
+        "split_crlf",
+        "crlf",
+        "cr_only",
+        "bom",
+        "no_space",
+        "multi_line",
+        "comments",
+        "line_separator",
+        "bad_utf8",
+        "after_done",
+        "event_names",
+        "ids_and_retry",
+    ],
+)
+async def test_u17_other_framings_of_the_same_events(ask: Ask, form: str) -> None:
+    async with Sandbox(faults=script({"kind": "framing", "form": form})) as sandbox:
+        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+    marks = {
+        "split_crlf": b"\r\n\r\n",
+        "crlf": b"\r\n\r\n",
+        "cr_only": b"}\r\rdata:",
+        "bom": b"\xef\xbb\xbf:",
+        "no_space": b'data:{"id"',
+        "multi_line": b"data: {\ndata: ",
+        "comments": b"\n:\n",
+        "line_separator": b"\xe2\x80\xa8",
+        "bad_utf8": b"\xff\xfe",
+        "after_done": b"too late",
+        "event_names": b"event: message\ndata: ",
+        "ids_and_retry": b"retry: 10\n",
+        "bytewise": b"data: [DONE]\n\n",
+    }
+    assert marks[form] in got
+
+
+@pytest.mark.parametrize("form", ["duplicate", "gap", "split"])
+async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: str) -> None:
+    turns: list[dict[str, Any]] = [
+        {
+            "reply": {
+                "tool_calls": [
+                    {"name": "one", "arguments": {"path": "a.py"}},
+                    {"name": "two", "arguments": {}},
+                ]
+            }
+        }
+    ]
+    sandbox = Sandbox(faults=script({"kind": "tool_index", "form": form}), script={"turns": turns})
+    tools = [{"type": "function", "function": {"name": name}} for name in ("one", "two")]
+    ask = {
+        "model": "openai/gpt-5-mini",
+        "messages": [{"role": "user", "content": "go"}],
+        "tools": tools,
+        "stream": True,
+    }
+    async with client(sandbox) as http:
+        sent = events((await http.post("chat/completions", json=ask)).text)
+    deltas: list[dict[str, Any]] = [one["choices"][0]["delta"] for one in sent]
+    calls: list[dict[str, Any]] = sum((one.get("tool_calls", []) for one in deltas), [])
+    indexes = {call["index"] for call in calls}
+    assert indexes == {"duplicate": {0}, "gap": {2, 5}, "split": {0, 1}}[form]
+    if form == "split":
+        assert max(len(call["function"].get("arguments", "")) for call in calls) == 1
+
+
+async def test_u19_redirect(ask: Ask, client: Client) -> None:
+    async with client(Sandbox(faults=script({"kind": "redirect"}))) as http:
+        reply = await http.post("chat/completions", json=ask)
+    assert (reply.status_code, reply.headers["location"][:22]) == (307, "http://169.254.169.254")
+
+
+@pytest.mark.parametrize(
+    ("preset", "got"),
+    [
+        ("cl_te", b"Content-Length: 4\r\nTransfer-Encoding"),
+        ("bad_chunk", b"\r\n\r\nzz\r\n"),
+        ("header_injection", b"a\rSet-Cookie"),
+        ("status_999", b"HTTP/1.1 999"),
+        ("ssh_banner", b"SSH-2.0"),
+    ],
+)
+async def test_u20_no_http(ask: Ask, preset: str, got: bytes) -> None:
+    async with Sandbox(faults=script({"kind": "raw", "preset": preset})) as sandbox:
+        assert got in await raw(sandbox, ask)
+
+
+async def test_u20_any_bytes(ask: Ask) -> None:
+    async with Sandbox(faults=script({"kind": "raw", "text": "220 mail ÿ"})) as sandbox:
+        assert await raw(sandbox, ask) == b"220 mail \xff"
+
+
+@pytest.mark.parametrize("gap_s", [0, 0.0001])
+async def test_u21_endless_stream(ask: Ask, gap_s: float) -> None:
+    then = {"kind": "endless", "gap_s": gap_s}
+    async with Sandbox(faults=script(then)) as sandbox:
+        got = await raw(sandbox, {**ask, "stream": True}, most=200_000)
+        assert len(got) >= 200_000
+        await asyncio.sleep(0.1)
+        assert sandbox.bill()["running"] == 0
+    assert sandbox.bill()["calls"][0]["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("provider", "billed", "is_whole"),
+    [
+        ("anthropic", "provider", False),
+        ("amazon-bedrock", "provider", True),
+        ("anthropic", "full", True),
+    ],
+)
+async def test_u22_cancellation_costs_what_the_provider_makes_of_it(
+    ask: Ask, client: Client, provider: str, billed: str, *, is_whole: bool
+) -> None:
+    sandbox = Sandbox(faults=script({"kind": "billing"}, billed=billed))
+    body = {**ask, "stream": True, "provider": {"only": [provider]}}
+    async with client(sandbox) as http:
+        await http.post("chat/completions", json=body)
+        async with http.stream("POST", "chat/completions", json=body) as reply:
+            async for part in reply.aiter_raw():
+                if b"data:" in part:
+                    break
+    whole, cancelled = sandbox.bill()["calls"]
+    assert cancelled["outcome"] == "cancelled"
+    assert (cancelled["cost_usd"] == whole["cost_usd"]) is is_whole
+
+
+async def test_faults_strike_other_endpoints_too(client: Client) -> None:
+    faults = script({"kind": "status", "status": 503}, path="/models", times=1)
+    async with client(Sandbox(faults=faults)) as http:
+        assert (await http.get("models")).status_code == 503
+        assert (await http.get("models")).status_code == 200
+        slow = script({"kind": "truncate", "framing": "length"}, path="/key")
+        assert (await http.put("http://x/sandbox/faults", json=slow)).json() == {"faults": 1}
+        assert (await http.get("http://x/sandbox/faults")).json()["faults"][0]["when"] == {
+            "path": "/key"
+        }
+        with pytest.raises(httpx.ReadError):
+            await http.get("key")
