@@ -23,6 +23,14 @@ def script(then: dict[str, Any], *, billed: str = "provider", **when: Any) -> di
     return {"faults": [{"id": "f", "when": when, "then": then, "billed": billed}]}
 
 
+def tool_calls(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pieces of tool calls in the order in which they came."""
+    calls: list[dict[str, Any]] = []
+    for one in sent:
+        calls += one["choices"][0]["delta"].get("tool_calls", [])
+    return calls
+
+
 async def raw(sandbox: Sandbox, ask: Ask, *, most: int | None = None) -> bytes:
     """Everything that the server sends for one request until it ends the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rsplit(":")[-1]))
@@ -410,8 +418,7 @@ async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: s
     }
     async with client(sandbox) as http:
         sent = events((await http.post("chat/completions", json=ask)).text)
-    deltas: list[dict[str, Any]] = [one["choices"][0]["delta"] for one in sent]
-    calls: list[dict[str, Any]] = sum((one.get("tool_calls", []) for one in deltas), [])
+    calls = tool_calls(sent)
     indexes = {call["index"] for call in calls}
     assert indexes == {"duplicate": {0}, "gap": {2, 5}, "split": {0, 1}}[form]
     if form == "split":
