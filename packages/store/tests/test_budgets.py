@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,7 +256,7 @@ def test_windows_begin_where_the_zone_says(window: Any, zone: str, start: str, h
     assert found[0] <= at < found[1]
 
 
-def test_a_window_that_is_over_leaves_room_again(place: Path, request_of: Build) -> None:
+def test_a_window_that_is_over_leaves_room_again(place: Any, request_of: Build) -> None:
     budget = Budget(scope="global", window="day", limit_usd=Decimal(1))
 
     async def act(store: Store) -> None:

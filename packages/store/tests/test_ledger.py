@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from devflow_core.errors import StoreError
 from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
@@ -28,7 +29,7 @@ def _run(coroutine: Any) -> Any:
     return asyncio.run(coroutine)
 
 
-def test_a_written_entry_is_read_back_equal(place: Path, request_of: Build) -> None:
+def test_a_written_entry_is_read_back_equal(place: Any, request_of: Build) -> None:
     async def main() -> None:
         async with Store(place) as store:
             entry = await _write(store, request_of(1))
@@ -38,7 +39,7 @@ def test_a_written_entry_is_read_back_equal(place: Path, request_of: Build) -> N
     _run(main())
 
 
-def test_entries_survive_the_end_of_the_process(place: Path, request_of: Build) -> None:
+def test_entries_survive_the_end_of_the_process(place: Any, request_of: Build) -> None:
     async def write() -> list[LedgerEntry]:
         async with Store(place) as store:
             return list(
@@ -49,7 +50,7 @@ def test_entries_survive_the_end_of_the_process(place: Path, request_of: Build) 
     assert sorted(Store(place).entries(), key=lambda one: one.started_at) == written
 
 
-def test_entries_are_chosen_by_time_and_session(place: Path, request_of: Build) -> None:
+def test_entries_are_chosen_by_time_and_session(place: Any, request_of: Build) -> None:
     async def main() -> None:
         async with Store(place) as store:
             first = await _write(store, request_of(0))
@@ -63,7 +64,7 @@ def test_entries_are_chosen_by_time_and_session(place: Path, request_of: Build) 
     _run(main())
 
 
-def test_closing_twice_writes_once(place: Path, request_of: Build) -> None:
+def test_closing_twice_writes_once(place: Any, request_of: Build) -> None:
     async def main() -> None:
         async with Store(place) as store:
             entry = await _write(store, request_of(0))
@@ -75,7 +76,7 @@ def test_closing_twice_writes_once(place: Path, request_of: Build) -> None:
     _run(main())
 
 
-def test_a_closed_store_refuses(place: Path, request_of: Build) -> None:
+def test_a_closed_store_refuses(place: Any, request_of: Build) -> None:
     async def main() -> None:
         async with Store(place) as store:
             pass
@@ -85,24 +86,24 @@ def test_a_closed_store_refuses(place: Path, request_of: Build) -> None:
     _run(main())
 
 
-def test_the_file_is_its_owners_alone(place: Path) -> None:
+def test_the_file_is_its_owners_alone(file: Path) -> None:
     async def main() -> None:
-        async with Store(place):
+        async with Store(file):
             pass
 
     _run(main())
-    assert place.stat().st_mode & 0o077 == 0
+    assert file.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("column", ["key", "body", "hash", "at_us", "kind"])
-def test_a_touched_row_is_named(place: Path, request_of: Build, column: str) -> None:
+def test_a_touched_row_is_named(file: Path, request_of: Build, column: str) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(file) as store:
             for number in range(5):
                 await _write(store, request_of(number))
 
     _run(main())
-    assert Store(place).verify().ok
+    assert Store(file).verify().ok
     change = {
         "key": "replace(key, 'att', 'aTt')",
         "body": "CAST(replace(CAST(body AS TEXT), '0.01', '0.02') AS BLOB)",
@@ -111,22 +112,35 @@ def test_a_touched_row_is_named(place: Path, request_of: Build, column: str) -> 
         "kind": "kind + 1",
     }[column]
     sql = f"UPDATE chain SET {column} = {change} WHERE seq = 3"  # noqa: S608 - constants
-    SqliteEngine(place).writer().execute(sql)
-    found = Store(place).verify()
+    SqliteEngine(file).writer().execute(sql)
+    found = Store(file).verify()
     assert (found.ok, found.first_bad) == (False, 3)
 
 
-def test_a_removed_row_and_a_cut_end_are_named(place: Path, request_of: Build) -> None:
+def test_a_row_touched_in_postgresql_is_named(postgres_place: str, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(postgres_place) as store:
+            for number in range(3):
+                await _write(store, request_of(number))
+
+    _run(main())
+    with psycopg.connect(postgres_place) as connection:
+        connection.execute("UPDATE chain SET body = body || 'x'::bytea WHERE seq = 5")
+    found = Store(postgres_place).verify()
+    assert (found.ok, found.first_bad, found.rows) == (False, 5, 4)
+
+
+def test_a_removed_row_and_a_cut_end_are_named(file: Path, request_of: Build) -> None:
+    async def main() -> None:
+        async with Store(file) as store:
             for number in range(5):
                 await _write(store, request_of(number))
 
     _run(main())
-    head = Store(place).verify().head
-    connection = SqliteEngine(place).writer()
+    head = Store(file).verify().head
+    connection = SqliteEngine(file).writer()
     connection.execute("DELETE FROM chain WHERE seq > 8")
-    assert Store(place).verify().ok
-    assert Store(place).verify(anchor=head).first_bad == 9
+    assert Store(file).verify().ok
+    assert Store(file).verify(anchor=head).first_bad == 9
     connection.execute("DELETE FROM chain WHERE seq = 4")
-    assert Store(place).verify().first_bad == 4
+    assert Store(file).verify().first_bad == 4

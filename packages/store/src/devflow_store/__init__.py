@@ -2,6 +2,8 @@
 
 from devflow_store.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets import Budget, BudgetAlert, BudgetState
+from devflow_store.client_keys import ClientKey
+from devflow_store.idempotency import Claim, Done, InFlight, Mismatch, New, UnknownOutcome
 from devflow_store.store import Store
 from devflow_store.verify import Verification
 
@@ -10,9 +12,16 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetState",
+    "Claim",
+    "ClientKey",
     "CommandAlerts",
+    "Done",
+    "InFlight",
     "LogAlerts",
+    "Mismatch",
+    "New",
     "Store",
+    "UnknownOutcome",
     "Verification",
     "WebhookAlerts",
 ]

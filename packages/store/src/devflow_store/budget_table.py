@@ -136,7 +136,7 @@ def _open_accounts(tx: Transaction, budget: Budget) -> None:
         return
     start, end = window_bounds(budget.window, from_us(tx.now_us), budget.timezone)
     column = _COLUMN.get(budget.scope, "''")
-    values: list[Value] = [to_us(start) // 1_000_000, to_us(end) // 1_000_000]
+    values: list[Value] = [to_us(start), to_us(end)]
     condition = f"{column} <> ''" if budget.scope != "global" else "1 = 1"
     if budget.value not in (None, EACH):
         condition = f"{column} = ?"
@@ -144,7 +144,7 @@ def _open_accounts(tx: Transaction, budget: Budget) -> None:
     # names of columns are constants of this module
     spent = tx.execute(
         f"SELECT {column}, SUM(c.cost_pico) FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608
-        f"WHERE c.at_s >= ? AND c.at_s < ? AND {condition} GROUP BY 1",
+        f"WHERE c.at_us >= ? AND c.at_us < ? AND {condition} GROUP BY 1",
         values,
     )
     for subject, spent_pico in spent:

@@ -34,7 +34,7 @@ _CALL_COLUMNS = (
     "labels",
     "seq",
     "number",
-    "at_s",
+    "at_us",
     "is_final",
     "is_cache_hit",
     "cost_pico",
@@ -105,7 +105,7 @@ def _numbers(entry: LedgerEntry, attempt: Attempt | None) -> tuple[Value, ...]:
     usage = attempt.usage if attempt else _NONE
     return (
         attempt.number if attempt else 0,
-        to_us(attempt.started_at if attempt else entry.started_at) // 1_000_000,
+        to_us(attempt.started_at if attempt else entry.started_at),
         int(is_final),
         int(is_final and entry.is_cache_hit),
         to_pico(attempt.cost_usd) if attempt else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from devflow_core.errors import StoreError
@@ -59,6 +60,8 @@ class Engine(Protocol):
 
     dialect: str
     """`sqlite` or `postgresql`."""
+    folder: Path
+    """Where files that belong to the store are kept, unless its user says otherwise."""
 
     def prepare(self) -> None:
         """Create or upgrade what is there; called once, before the first connection.

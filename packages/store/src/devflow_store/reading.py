@@ -131,7 +131,7 @@ def unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]
     """Attempts whose cost is only estimated, oldest first, with their entries."""
     rows = source.execute(
         "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
-        "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_s LIMIT ?",
+        "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_us LIMIT ?",
         (limit,),
     )
     found: list[tuple[LedgerEntry, Attempt]] = []

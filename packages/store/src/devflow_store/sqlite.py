@@ -43,6 +43,7 @@ class SqliteEngine:
 
     def __init__(self, path: Path, *, vfs: str | None = None, synchronous: str = "FULL") -> None:
         self.path = path
+        self.folder = path.parent
         self._vfs = vfs
         self._synchronous = synchronous
 

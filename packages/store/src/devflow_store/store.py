@@ -22,12 +22,15 @@ from devflow_store.alerts import AlertHook, Announcer, LogAlerts
 from devflow_store.bookkeeping import Bookkeeping
 from devflow_store.budget_table import Budgets, budget_states
 from devflow_store.budgets import BudgetState
+from devflow_store.client_keys import ClientKeys, pepper_file
 from devflow_store.desk import Desk
 from devflow_store.engine import Engine, Session
+from devflow_store.idempotency import Idempotency
+from devflow_store.nodes import Nodes
 from devflow_store.owners import Owners
+from devflow_store.places import engine_for
 from devflow_store.reading import Selection
 from devflow_store.records import Correction
-from devflow_store.sqlite import SqliteEngine
 from devflow_store.verify import Verification, verify
 from devflow_store.writer import Job, T, Writer
 
@@ -45,10 +48,13 @@ class Store:
     thread, also while the store is not entered.
 
     Args:
-        place: path of an SQLite file (created when missing), or an engine.
+        place: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
+            URL, or an engine.
         on_alert: told when a budget passes a threshold; the log always is.
         lease_s: after this long without a sign of life, a process counts as dead and its open
             attempts are written off at their worst case.
+        data_dir: where the pepper of the client keys and the emergency file are; None: the folder
+            of the SQLite file.
     """
 
     def __init__(
@@ -57,8 +63,11 @@ class Store:
         *,
         on_alert: tuple[AlertHook, ...] = (),
         lease_s: float = LEASE_S,
+        data_dir: Path | None = None,
     ) -> None:
-        self._engine = SqliteEngine(Path(place)) if isinstance(place, str | Path) else place
+        self._engine = engine_for(place)
+        self._data_dir = data_dir or self._engine.folder
+        self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = Writer(self._engine)
         self._lease_s = lease_s
         owner, desk = new_id("own"), Desk()
@@ -67,6 +76,9 @@ class Store:
         self._announcer = Announcer((LogAlerts(), *on_alert))
         self._life = AsyncExitStack()
         self.budgets = Budgets(self._submit, desk)
+        self.keys = ClientKeys(self._submit, lambda: pepper_file(self._pepper_path))
+        self.idempotency = Idempotency(self._submit)
+        self.nodes = Nodes(self._submit)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -166,29 +178,30 @@ class Store:
         with self._reader() as session:
             return reading.unconfirmed(session, limit)
 
-    def groups(
+    def cells(
         self,
-        by: GroupBy,
+        by: tuple[GroupBy, ...],
+        /,
+        *,
         since: datetime | None = None,
         until: datetime | None = None,
-        session_id: str | None = None,
-        project: str | None = None,
-    ) -> dict[str, Summary]:
-        """A summary for each value of `by`; the key `""` holds what is not known.
-
-        Args:
-            by: what to group by.
-            since: inclusive, by the time the attempt was started, in whole seconds.
-            until: exclusive.
-            session_id: only of this session.
-            project: only of this project.
+        with_times: bool = True,
+    ) -> dict[tuple[str, ...], Summary]:
+        """Sums for each combination of `by`, as `devflow_core.summary.LedgerReader`.
 
         Raises:
             InvalidRequest: there is no such grouping.
+            StoreError: the ledger cannot be read.
         """
-        chosen = Selection(since=since, until=until, session_id=session_id, project=project)
         with self._reader() as session:
-            return grouping.groups(session, by, chosen)
+            chosen = Selection(since=since, until=until)
+            return grouping.cells(session, by, chosen, with_times=with_times)
+
+    def groups(
+        self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str, Summary]:
+        """Sums for each value of `by`; as `cells` with one thing to group by."""
+        return {key: one for (key,), one in self.cells((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
         """Every budget with what is gone of it, in the window that `now` falls into."""

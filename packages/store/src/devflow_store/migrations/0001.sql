@@ -40,7 +40,7 @@ CREATE TABLE calls (
   labels $INT NOT NULL,
   seq $INT NOT NULL,
   number $INT NOT NULL,
-  at_s $INT NOT NULL,
+  at_us $INT NOT NULL,
   is_final $INT NOT NULL,
   is_cache_hit $INT NOT NULL,
   cost_pico $INT NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE calls (
   total_bucket $INT,
   PRIMARY KEY (labels, seq, number)
 ) $CLUSTERED;
-CREATE INDEX calls_estimated ON calls (at_s) WHERE cost_status = 1;
+CREATE INDEX calls_estimated ON calls (at_us) WHERE cost_status = 1;
 
 -- Attempts that were begun and whose request is not closed yet, and who is at it.
 CREATE TABLE open_attempts (

@@ -1,0 +1,51 @@
+"""Named tasks and the model each of them uses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from devflow_store.records import Kind
+from devflow_store.transaction import Transaction
+from devflow_store.writer import Job
+
+
+class Nodes:
+    """The configuration of named tasks, kept over restarts and shared by all processes.
+
+    Args:
+        submit: runs a job and waits until it is durable.
+    """
+
+    def __init__(self, submit: Callable[[Job[Any]], Awaitable[Any]]) -> None:
+        self._submit = submit
+
+    async def get(self, task_name: str) -> dict[str, Any] | None:
+        """The configuration of one task; None when none was set."""
+        return (await self.all()).get(task_name)
+
+    async def all(self) -> dict[str, dict[str, Any]]:
+        """Every configuration that was set, by task name."""
+
+        def run(tx: Transaction) -> dict[str, dict[str, Any]]:
+            tx.flush()
+            rows = tx.execute("SELECT task_name, config FROM nodes ORDER BY task_name")
+            return {name: orjson.loads(config) for name, config in rows}
+
+        return await self._submit(Job(run))
+
+    async def set(self, task_name: str, config: Mapping[str, Any] | None) -> None:
+        """Set a configuration; None takes it away."""
+        text = None if config is None else orjson.dumps(dict(config)).decode()
+
+        def run(tx: Transaction) -> None:
+            tx.flush()
+            tx.execute("DELETE FROM nodes WHERE task_name = ?", (task_name,))
+            if text is not None:
+                tx.execute("INSERT INTO nodes (task_name, config) VALUES (?, ?)", (task_name, text))
+            change = orjson.dumps({"node": task_name, "config": text})
+            tx.append(Kind.CHANGE, f"change/{tx.seq + 1}", change)
+
+        await self._submit(Job(run))

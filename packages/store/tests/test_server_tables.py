@@ -1,0 +1,145 @@
+"""What the HTTP gateway keeps: client keys, idempotency, nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devflow_core.errors import ConfigurationError, Conflict, NotFound
+from devflow_store import Done, InFlight, Mismatch, New, Store, UnknownOutcome
+
+
+@pytest.fixture
+def in_store(place: Any, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[None]]], None]:
+    def run(act: Callable[[Store], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with Store(place, data_dir=tmp_path) as store:
+                await act(store)
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_a_client_key_opens_until_it_is_revoked(in_store: Any) -> None:
+    async def act(store: Store) -> None:
+        key, secret = await store.keys.create("ci", {"models": ["x/*"]})
+        assert await store.keys.verify(secret) == key
+        assert key.scopes == {"models": ["x/*"]}
+        assert secret.startswith(key.prefix)
+        assert len(key.prefix) < len(secret) / 3
+        with pytest.raises(Conflict):
+            await store.keys.create("ci", {})
+        revoked = await store.keys.revoke(key.id)
+        assert revoked.revoked_at is not None
+        assert await store.keys.verify(secret) is None
+        assert await store.keys.list() == [revoked]
+        with pytest.raises(NotFound):
+            await store.keys.revoke("key_unknown")
+        assert (await store.keys.create("ci", {}))[0].id != key.id
+
+    in_store(act)
+
+
+def test_an_expired_key_opens_nothing(in_store: Any) -> None:
+    async def act(store: Store) -> None:
+        now = datetime.now(UTC)
+        _key, late = await store.keys.create("a", {}, expires_at=now - timedelta(seconds=1))
+        _key, fresh = await store.keys.create("b", {}, expires_at=now + timedelta(hours=1))
+        assert await store.keys.verify(late) is None
+        assert await store.keys.verify(fresh) is not None
+
+    in_store(act)
+
+
+@pytest.mark.parametrize(
+    "guess", ["", "x", "é", "\x00", "' OR 1=1 --", "devflow_" + "a" * 100_000, "\ud800"]
+)
+def test_a_strange_secret_is_only_wrong(file: Path, guess: str) -> None:
+    async def main() -> None:
+        async with Store(file) as store:
+            await store.keys.create("ci", {})
+            assert await store.keys.verify(guess) is None
+
+    asyncio.run(main())
+
+
+def test_no_secret_is_in_any_file(file: Path) -> None:
+    async def main() -> str:
+        async with Store(file) as store:
+            _key, secret = await store.keys.create("ci", {})
+            await store.keys.verify(secret)
+            return secret
+
+    secret = asyncio.run(main())
+    found = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    assert secret[14:].encode() not in found
+
+
+def test_the_pepper_is_its_owners_alone_and_whole(file: Path) -> None:
+    async def make() -> None:
+        async with Store(file) as store:
+            await store.keys.create("ci", {})
+
+    asyncio.run(make())
+    pepper = file.parent / "client-keys.pepper"
+    assert pepper.stat().st_mode & 0o077 == 0
+    pepper.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        asyncio.run(make())
+    pepper.chmod(0o600)
+    pepper.write_bytes(b"short")
+    with pytest.raises(ConfigurationError, match="cut short"):
+        asyncio.run(make())
+
+
+def test_an_idempotency_key_is_carried_out_once(in_store: Any) -> None:
+    async def act(store: Store) -> None:
+        once = store.idempotency
+        claims = await asyncio.gather(*(once.claim("ci", "k", "f", 60) for _ in range(50)))
+        (mine,) = [one for one in claims if isinstance(one, New)]
+        assert claims.count(InFlight()) == 49
+        assert await once.claim("ci", "k", "other body", 60) == Mismatch()
+        assert isinstance(await once.claim("someone else", "k", "f", 60), New)
+        waiting = asyncio.create_task(once.wait("ci", "k", 10))
+        assert await once.wait("ci", "k", 0) == InFlight()
+        await once.finish(mine.token, b"answer")
+        assert await waiting == Done(b"answer")
+        assert await once.claim("ci", "k", "f", 60) == Done(b"answer")
+
+    in_store(act)
+
+
+def test_a_lost_owner_leaves_an_unknown_outcome_that_is_not_repeated(in_store: Any) -> None:
+    async def act(store: Store) -> None:
+        once = store.idempotency
+        mine = await once.claim("ci", "k", "f", 0.0)
+        assert isinstance(mine, New)
+        await asyncio.sleep(0.001)
+        assert await once.claim("ci", "k", "f", 60) == UnknownOutcome()
+        await once.extend(mine.token, 60)
+        assert await once.claim("ci", "k", "f", 60) == InFlight()
+        await once.abandon(mine.token)
+        assert isinstance(await once.claim("ci", "k", "f", 60), New)
+        with pytest.raises(Conflict):
+            await once.finish(mine.token, b"too late")
+
+    in_store(act)
+
+
+def test_nodes_are_kept(in_store: Any) -> None:
+    async def act(store: Store) -> None:
+        assert await store.nodes.get("plan") is None
+        await store.nodes.set("plan", {"model": "x/a"})
+        await store.nodes.set("plan", {"model": "x/b"})
+        await store.nodes.set("code", {"model": "x/c"})
+        assert await store.nodes.all() == {"code": {"model": "x/c"}, "plan": {"model": "x/b"}}
+        await store.nodes.set("code", None)
+        assert await store.nodes.get("code") is None
+        assert store.verify().ok
+
+    in_store(act)
