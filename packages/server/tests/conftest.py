@@ -15,13 +15,16 @@ from devflow_core.journal import Metered
 from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_core.testing import (
+    EPOCH,
     DirectExecutor,
     FakeUpstream,
     FixedClassifier,
     FixedRouter,
     MemoryBook,
     MemoryLedger,
+    a_price,
 )
+from devflow_openrouter.models import Catalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.desk import PipelineDesk
 from devflow_server.flights import Flights
@@ -32,10 +35,21 @@ from devflow_server.nodes import NodeTable
 from devflow_server.pulse import Pulse
 from devflow_server.site import Parts, build
 
-MODELS = [
-    {"id": "anthropic/claude-haiku-4.5", "object": "model", "name": "Claude Haiku", "created": 1},
-    {"id": "z-ai/glm-5", "object": "model", "name": "GLM 5", "created": 2},
-]
+CATALOGUE = Catalogue(
+    [
+        ModelConfig(
+            id="anthropic/claude-haiku-4.5",
+            name="Claude Haiku",
+            created=1,
+            tokenizer="Claude",
+            price=a_price(),
+        ),
+        ModelConfig(id="z-ai/glm-5", name="GLM 5", created=2),
+        ModelConfig(id="acme/painter", writes_text=False),
+    ],
+    version="test",
+    fetched_at=EPOCH,
+)
 
 
 @dataclass(frozen=True)
@@ -134,8 +148,8 @@ class Sites:
             desk=desk,
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
-            models=lambda: MODELS,
-            catalogue=lambda: (12.5, len(MODELS)),
+            catalogue=lambda: CATALOGUE,
+            catalogue_age_s=lambda: 12.5,
             has_server_key=lambda: True,
             metrics=metrics,
             pulse=pulse,
@@ -191,3 +205,9 @@ def eventually() -> Eventually:
                 await asyncio.sleep(0.01)
 
     return eventually
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])

@@ -222,7 +222,7 @@ async def test_a_provider_key_in_the_clients_place_pays_for_its_user(open_site: 
         "has_server_key": True,
         "has_user_key": True,
         "cache_age_s": 12.5,
-        "cache_size": 2,
+        "cache_size": 3,
     }
 
 
@@ -238,9 +238,12 @@ async def test_models_are_listed_for_openai_and_for_claude_code(open_site: Any) 
         one = await site.client.get("/v1/models/z-ai/glm-5")
         none = await site.client.get("/v1/models/no/such")
         wrong = await site.client.get("/v1/models?limit=-1")
-    assert [model["id"] for model in plain["data"]] == ["anthropic/claude-haiku-4.5", "z-ai/glm-5"]
+    listed = [model["id"] for model in plain["data"]]
+    assert listed[:4] == ["auto", "auto:cheap", "auto:fast", "auto:best"]
+    assert listed[4:] == ["anthropic/claude-haiku-4.5", "z-ai/glm-5"]
     ids = [model["id"] for model in found["data"]]
-    assert ids == ["anthropic/claude-haiku-4.5", "claude-via-devflow/z-ai/glm-5"]
+    assert ids[4:] == ["anthropic/claude-haiku-4.5", "claude-via-devflow/z-ai/glm-5"]
+    assert plain["data"][4]["pricing"]["prompt"] == "0.000001"
     assert (len(cut["data"]), cut["has_more"]) == (1, True)
     assert (one.json()["id"], none.status_code, wrong.status_code) == ("z-ai/glm-5", 404, 400)
 

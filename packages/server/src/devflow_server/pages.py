@@ -62,29 +62,33 @@ class StatusPage:
 
     Args:
         has_server_key: whether the gateway has an OpenRouter key of its own.
-        catalogue: age in seconds and number of models; the age is None before the first load.
+        age_s: of the list of models, in seconds.
+        size: how many models are listed.
     """
 
     def __init__(
-        self, has_server_key: Callable[[], bool], catalogue: Callable[[], tuple[float | None, int]]
+        self,
+        has_server_key: Callable[[], bool],
+        age_s: Callable[[], float | None],
+        size: Callable[[], int],
     ) -> None:
         self._has_server_key = has_server_key
-        self._catalogue = catalogue
+        self._age_s = age_s
+        self._size = size
 
     async def __call__(self, visit: Visit) -> None:
         """The state as this caller would find it."""
         has_server = self._has_server_key()
         sent = visit.exchange.request.headers.get("x-openrouter-key")
         has_user = bool(sent or visit.caller.upstream_key)
-        age_s, size = self._catalogue()
         reply_json(
             visit,
             {
                 "key_source": "user" if has_user else "server" if has_server else "none",
                 "has_server_key": has_server,
                 "has_user_key": has_user,
-                "cache_age_s": age_s,
-                "cache_size": size,
+                "cache_age_s": self._age_s(),
+                "cache_size": self._size(),
             },
         )
 

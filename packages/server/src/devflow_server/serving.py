@@ -20,7 +20,6 @@ from devflow_server.auth import check_bind
 from devflow_server.desk import PipelineDesk
 from devflow_server.flights import Flights
 from devflow_server.http import Limits, Listener
-from devflow_server.listing import listed
 from devflow_server.memo import Memo
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
@@ -103,8 +102,8 @@ async def running(
                 ),
                 keys=NoKeys(),
                 nodes=nodes,
-                models=lambda: listed(refresh.current),
-                catalogue=lambda: (refresh.age_s, len(refresh.current.models)),
+                catalogue=lambda: refresh.current,
+                catalogue_age_s=lambda: refresh.age_s,
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 pulse=pulse,

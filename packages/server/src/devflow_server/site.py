@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from devflow_core.chat import WireName
 from devflow_core.settings import Settings
 from devflow_core.wire.translators import TRANSLATORS
+from devflow_openrouter.models import Catalogue
 
 from devflow_server.app import App
 from devflow_server.auth import Door, Keys
 from devflow_server.chat import ChatHandler, Desk
+from devflow_server.counting import TokenCounter
 from devflow_server.intake import Intake
+from devflow_server.listing import listed
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
-from devflow_server.pages import HealthPages, ModelList, ModelPages, NodePages, StatusPage
+from devflow_server.pages import HealthPages, ModelPages, NodePages, StatusPage
 from devflow_server.pulse import Pulse
 from devflow_server.routes import Access, Route, RouteTable
 
@@ -28,8 +31,8 @@ class Parts:
     desk: Desk
     keys: Keys
     nodes: NodeTable
-    models: ModelList
-    catalogue: Callable[[], tuple[float | None, int]]
+    catalogue: Callable[[], Catalogue]
+    catalogue_age_s: Callable[[], float | None]
     has_server_key: Callable[[], bool]
     metrics: Metrics
     pulse: Pulse
@@ -62,13 +65,23 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
 
 
 def _chat_routes(parts: Parts) -> list[Route]:
-    chat = ChatHandler(Intake(parts.nodes), parts.desk, parts.pulse)
+    intake = Intake(parts.nodes)
+    chat = ChatHandler(intake, parts.desk, parts.pulse)
     dialects: tuple[tuple[str, WireName, str], ...] = (
         ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
         ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
         ("/v1/responses", "openai_responses", "A response, OpenAI's newer dialect"),
     )
-    return [
+    count = Route(
+        method="POST",
+        path="/v1/messages/count_tokens",
+        answer=TokenCounter(intake, parts.catalogue),
+        access=Access.CLIENT,
+        group="chat",
+        wire="anthropic_messages",
+        summary="How many tokens a message would be; an estimate",
+    )
+    return [count] + [
         Route(
             method="POST",
             path=prefix + path,
@@ -85,11 +98,13 @@ def _chat_routes(parts: Parts) -> list[Route]:
 
 
 def _other_routes(parts: Parts) -> list[Route]:
-    models, nodes = ModelPages(parts.models), NodePages(parts.nodes)
+    models, nodes = ModelPages(lambda: listed(parts.catalogue())), NodePages(parts.nodes)
     health = HealthPages(parts.metrics, parts.is_ready)
-    status = StatusPage(parts.has_server_key, parts.catalogue)
+    status = StatusPage(
+        parts.has_server_key, parts.catalogue_age_s, lambda: len(parts.catalogue().models)
+    )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
-    listed = (
+    pages = (
         ("GET", "/v1/models", models.all, client, "Every model"),
         ("GET", "/v1/models/{id}", models.one, client, "One model"),
         ("GET", "/api/v1/models", models.all, client, "Every model"),
@@ -102,5 +117,5 @@ def _other_routes(parts: Parts) -> list[Route]:
     )
     return [
         Route(method=method, path=path, answer=answer, access=access, summary=summary)
-        for method, path, answer, access, summary in listed
+        for method, path, answer, access, summary in pages
     ]

@@ -1,0 +1,59 @@
+"""The gateway under examination, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from devflow_core.wire import SseReader
+
+BETAS = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27"
+CLAUDE_HEADERS = {
+    "anthropic-version": "2023-06-01",
+    "anthropic-beta": BETAS,
+    "user-agent": "claude-cli/2.1.329 (external, sdk-cli)",
+    "x-app": "cli",
+    "x-claude-code-session-id": "00000000-0000-4000-8000-000000000000",
+}
+SMALL: dict[str, Any] = {
+    "model": "claude-haiku-4-5",
+    "max_tokens": 64,
+    "messages": [{"role": "user", "content": "Say ok."}],
+}
+
+
+class Broken(Exception):
+    """A promise that is not kept; the message says what it breaks."""
+
+
+def demand(is_kept: object, otherwise: str) -> None:
+    """Find a promise broken unless it is kept."""
+    if not is_kept:
+        raise Broken(otherwise)
+
+
+class Patient:
+    """Asks the gateway."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """POST a JSON body."""
+        return await self.client.post(path, json=body, headers=dict(headers or {}))
+
+    async def messages(self, **changes: Any) -> httpx.Response:
+        """A small request as Claude Code sends it; `changes` are fields of its body."""
+        path = "/v1/messages?beta=true"
+        return await self.post(path, {**SMALL, **changes}, CLAUDE_HEADERS)
+
+    async def events(self, **changes: Any) -> Sequence[tuple[str, str]]:
+        """The events of a streamed reply: name and data."""
+        reply = await self.messages(stream=True, **changes)
+        demand(reply.status_code == 200, f"a streamed request is answered {reply.status_code}")
+        reader = SseReader()
+        frames = [*reader.feed(reply.content), *reader.close()]
+        return [(one.event or "", one.data.decode()) for one in frames if one.data is not None]

@@ -1,0 +1,120 @@
+import asyncio
+from typing import Any
+
+from devflow_core.errors import Incomplete
+from devflow_core.testing import FakeUpstream, reply_events
+
+CHAT = {"model": "auto", "temperature": 0, "messages": [{"role": "user", "content": "hello"}]}
+PATH = "/v1/chat/completions"
+
+
+def text_of(reply: Any) -> str:
+    return reply.json()["choices"][0]["message"]["content"]
+
+
+async def test_an_exact_repetition_is_answered_from_memory_and_booked(open_site: Any) -> None:
+    async with open_site(FakeUpstream(reply_events("one"), reply_events("two"))) as site:
+        first = await site.client.post(PATH, json=CHAT)
+        second = await site.client.post(PATH, json=CHAT)
+    assert text_of(first) == text_of(second) == "one"
+    assert (first.headers["x-devflow-cache"], second.headers["x-devflow-cache"]) == ("miss", "hit")
+    assert second.headers["x-devflow-cost-usd"] == "0"
+    assert second.headers["x-devflow-request-id"] != first.headers["x-devflow-request-id"]
+    assert len(site.upstream.calls) == 1
+    assert [entry.is_cache_hit for entry in site.book.ledger.entries] == [False, True]
+
+
+async def test_a_repetition_is_replayed_as_a_stream_too(open_site: Any) -> None:
+    async with open_site(FakeUpstream(reply_events("one", "two"))) as site:
+        await site.client.post(PATH, json=CHAT)
+        streamed = await site.client.post(PATH, json={**CHAT, "stream": True})
+    assert streamed.headers["x-devflow-cache"] == "hit"
+    assert '"content":"one"' in streamed.text
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    assert len(site.upstream.calls) == 1
+
+
+async def test_any_difference_is_another_question(open_site: Any, fake_keys: Any) -> None:
+    keys = fake_keys(anne={}, bob={})
+    variants: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({}, {"x-api-key": "anne"}),
+        ({}, {"x-api-key": "bob"}),
+        ({"temperature": 0.5}, {"x-api-key": "anne"}),
+        ({"max_tokens": 5}, {"x-api-key": "anne"}),
+        ({"model": "auto:cheap"}, {"x-api-key": "anne"}),
+        ({"user": "x"}, {"x-api-key": "anne"}),
+        ({}, {"x-api-key": "anne", "x-openrouter-key": "sk-or-v1-mine"}),
+        ({}, {"x-api-key": "anne", "x-devflow-no-cache": "1"}),
+    ]
+    async with open_site(keys=keys) as site:
+        for changes, headers in variants:
+            reply = await site.client.post(PATH, json={**CHAT, **changes}, headers=headers)
+            assert reply.headers["x-devflow-cache"] != "hit"
+    assert len(site.upstream.calls) == len(variants)
+
+
+async def test_what_is_not_asked_for_at_temperature_0_is_kept_on_request_only(
+    open_site: Any,
+) -> None:
+    warm = {**CHAT, "temperature": 1}
+    async with open_site() as site:
+        for headers in ({}, {}, {"x-devflow-cache": "on"}, {"x-devflow-cache": "on"}):
+            await site.client.post(PATH, json=warm, headers=headers)
+    assert len(site.upstream.calls) == 3
+
+
+async def test_a_reply_that_broke_off_is_not_kept(open_site: Any) -> None:
+    started, *_ = reply_events("x")
+    broken = [started, Incomplete("The reply was cut off.")]
+    async with open_site(FakeUpstream(broken, reply_events("whole"))) as site:
+        first = await site.client.post(PATH, json=CHAT)
+        second = await site.client.post(PATH, json=CHAT)
+    assert first.status_code == 502
+    assert text_of(second) == "whole"
+
+
+async def test_a_thousand_at_once_are_one_call(open_site: Any) -> None:
+    started, *rest = reply_events("one")
+    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.2), *rest])) as site:
+        replies = await asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(100)])
+    assert {text_of(reply) for reply in replies} == {"one"}
+    assert len(site.upstream.calls) == 1
+    assert len(site.book.ledger.entries) == 100
+    assert sum(not entry.is_cache_hit for entry in site.book.ledger.entries) == 1
+
+
+async def test_a_leader_that_leaves_does_not_take_its_followers_along(open_site: Any) -> None:
+    started, *rest = reply_events("one")
+    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.3), *rest])) as site:
+        leader = asyncio.create_task(site.client.post(PATH, json=CHAT))
+        await asyncio.sleep(0.1)
+        follower = asyncio.create_task(site.client.post(PATH, json=CHAT))
+        await asyncio.sleep(0.1)
+        leader.cancel()
+        reply = await follower
+    assert text_of(reply) == "one"
+    assert len(site.upstream.calls) == 1
+
+
+async def test_a_failed_leader_fails_its_followers_once_and_the_next_asks_anew(
+    open_site: Any,
+) -> None:
+    refusal = Incomplete("Nothing came.")
+    script = [lambda: asyncio.sleep(0.2), refusal]
+    async with open_site(FakeUpstream(script, reply_events("whole"))) as site:
+        replies = await asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(5)])
+        after = await site.client.post(PATH, json=CHAT)
+    assert {reply.status_code for reply in replies} == {502}
+    assert len(site.upstream.calls) == 2
+    assert text_of(after) == "whole"
+
+
+async def test_a_call_that_nobody_waits_for_is_cancelled(open_site: Any, eventually: Any) -> None:
+    started, *rest = reply_events("one")
+    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(30), *rest])) as site:
+        leader = asyncio.create_task(site.client.post(PATH, json=CHAT))
+        await asyncio.sleep(0.1)
+        leader.cancel()
+        await eventually(lambda: site.ledger.entries)
+        assert site.upstream.closed == 1
+        assert site.ledger.entries[0].outcome == "cancelled"
