@@ -50,6 +50,8 @@ class Settings(BaseModel):
     """OpenRouter keys used in rotation."""
     api_key: SecretStr | None = None
     """The single OpenRouter key, used after the pool."""
+    management_key: SecretStr | None = None
+    """OpenRouter's key for the account's own books; only `ledger reconcile` uses it."""
     base_url: str = "https://openrouter.ai/api/v1"
     """Where OpenRouter is; `/api/v1` included."""
     timeout_ms: int = Field(default=30_000, gt=0)

@@ -11,6 +11,8 @@ import orjson
 from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Tee, replay
 from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.account import OpenRouterAccount
+from devflow_openrouter.analytics import Reconciler, Reconciliation
 from devflow_openrouter.gateway import router_for
 from devflow_openrouter.models import Catalogue
 from devflow_store import Store
@@ -69,3 +71,25 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[OpenRouterGateway]:
         replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
         async with OpenRouterGateway(settings, router=router, book=book) as gateway:
             yield gateway
+
+
+async def reconcile(
+    settings: Settings, *, days: int = 7, patience_s: float = 900.0
+) -> Reconciliation:
+    """Compare the ledger with OpenRouter's own books, and settle what they know better.
+
+    Args:
+        settings: also a management key, where there is one.
+        days: how many completed days to close.
+        patience_s: how old a row must be before "not found" is taken for an answer.
+
+    Raises:
+        UpstreamError: OpenRouter does not answer, or refuses a key.
+        StoreError: the ledger cannot be read or written.
+    """
+    secret = settings.management_key
+    management_key = secret.get_secret_value() if secret else None
+    async with store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
+        keys = settings.server_keys()
+        account = OpenRouterAccount(gateway.api, keys, management_key=management_key)
+        return await Reconciler(book, account, patience_s=patience_s).reconcile(days)

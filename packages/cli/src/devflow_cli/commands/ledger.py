@@ -44,10 +44,9 @@ async def reconcile(
 
     settings = run.settings()
     settings.require_keys()
-    async with wiring.open_gateway(settings) as gateway:
-        with run.progress.status("Asking OpenRouter …"):
-            result = await wiring.reconcile(gateway, days=days, patience_s=patience_s)
-    document = result.to_json()
+    with run.progress.status("Asking OpenRouter …"):
+        result = await wiring.reconcile(settings, days=days, patience_s=patience_s)
+    document = result.document()
     if run.as_json:
         run.emit(document)
     else:

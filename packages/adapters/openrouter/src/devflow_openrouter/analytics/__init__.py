@@ -2,6 +2,8 @@
 
 from devflow_openrouter.analytics.cost_tracker import CostTracker
 from devflow_openrouter.analytics.html_page import to_html
+from devflow_openrouter.analytics.reconciler import Reconciler
+from devflow_openrouter.analytics.reconciliation import Reconciliation
 from devflow_openrouter.analytics.report import Recommendation, Report
 from devflow_openrouter.analytics.reporter import Reporter
 from devflow_openrouter.analytics.savings import Baseline, Savings
@@ -12,6 +14,8 @@ __all__ = [
     "Baseline",
     "CostTracker",
     "Recommendation",
+    "Reconciler",
+    "Reconciliation",
     "Report",
     "Reporter",
     "Savings",

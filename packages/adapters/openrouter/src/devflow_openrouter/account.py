@@ -1,0 +1,110 @@
+"""OpenRouter's own books of our keys, as the reconciler asks them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from devflow_core.errors import KeyRefused, ModelUnavailable, ProtocolError, Refused
+from devflow_core.ports import UpstreamKey
+
+from devflow_openrouter.client.api_client import ApiClient
+from devflow_openrouter.client.auth import key_id
+
+
+class OpenRouterAccount:
+    """What OpenRouter has booked for the keys of a gateway.
+
+    Args:
+        api: where to ask.
+        keys: the gateway's own keys; a caller's key is not here, and its calls are not asked for.
+        management_key: opens the totals of completed days; None leaves them closed.
+    """
+
+    def __init__(
+        self,
+        api: ApiClient,
+        keys: Sequence[str],
+        *,
+        management_key: str | None = None,
+    ) -> None:
+        self._api = api
+        self._keys = {key_id(key): _upstream_key(key) for key in keys}
+        self._management_key = _upstream_key(management_key) if management_key else None
+
+    def owns(self, key_id: str | None, /) -> bool:
+        """Whether this is one of the keys; a row that names none is taken to be."""
+        return key_id is None or key_id in self._keys
+
+    async def generation(
+        self, generation_id: str, key_id: str | None, /
+    ) -> Mapping[str, Any] | None:
+        """What is booked for a call; None while it is not, which lasts for minutes after it.
+
+        Raises:
+            UpstreamError: the key is refused, or OpenRouter does not answer.
+        """
+        key = self._keys.get(key_id) if key_id else next(iter(self._keys.values()), None)
+        if key is None:
+            return None
+        try:
+            body = await self._api.generation(generation_id, key)
+        except ModelUnavailable:  # its 404
+            return None
+        found = body.get("data")
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+    async def day_usd(self, day: date, /) -> Decimal | None:
+        """The cost of a completed day (UTC) over these keys; None without a management key.
+
+        Raises:
+            UpstreamError: OpenRouter does not answer.
+        """
+        if self._management_key is None:
+            return None
+        total = Decimal(0)
+        for key in self._keys.values():
+            key_hash = hashlib.sha256(key.secret.encode()).hexdigest()
+            asked = {"date": str(day), "api_key_hash": key_hash}
+            try:
+                body = await self._api.get("/activity", asked, key=self._management_key)
+            except (KeyRefused, Refused):
+                return None
+            for row in _rows(body):
+                total += _usd(row, "usage") + _usd(row, "byok_usage_inference")
+        return total
+
+    async def usage_usd(self, period: Literal["daily", "weekly", "monthly"], /) -> Decimal:
+        """The cost of the running day, week or month (UTC) over these keys.
+
+        Raises:
+            UpstreamError: a key is refused, or OpenRouter does not answer.
+        """
+        total = Decimal(0)
+        for key in self._keys.values():
+            status = (await self._api.key_status(key)).get("data")
+            if not isinstance(status, dict):
+                raise ProtocolError("OpenRouter's /key has no data. Try again later.")
+            row = cast("dict[str, Any]", status)
+            total += _usd(row, f"usage_{period}") + _usd(row, f"byok_usage_{period}")
+        return total
+
+
+def _upstream_key(secret: str) -> UpstreamKey:
+    return UpstreamKey(secret=secret, id=key_id(secret), source="server")
+
+
+def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = body.get("data")
+    return cast("list[dict[str, Any]]", rows) if isinstance(rows, list) else []
+
+
+def _usd(row: Mapping[str, Any], field: str) -> Decimal:
+    """An amount as its shortest decimal text; 0 where the field is missing."""
+    value = row.get(field) or 0
+    if not isinstance(value, int | float | str):
+        raise ProtocolError(f"OpenRouter's {field} is no amount.")
+    return Decimal(str(value))

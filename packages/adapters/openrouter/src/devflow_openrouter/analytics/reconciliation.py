@@ -1,0 +1,182 @@
+"""Our books against the provider's: what a closed time means for the rows that were left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.usage import from_pico, to_pico, usd_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A time of which the provider says what it billed in all."""
+
+    name: str
+    """`2026-11-20`, a day in UTC; `2026-11`, a month."""
+    since: datetime
+    until: datetime
+    """Exclusive, UTC."""
+    theirs_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One attempt of ours."""
+
+    entry: LedgerEntry
+    attempt: Attempt
+
+    def document(self) -> dict[str, Any]:
+        """What names this row for a person and a program."""
+        return {
+            "attempt_id": self.attempt.attempt_id,
+            "entry_id": self.entry.entry_id,
+            "generation_id": self.attempt.generation_id,
+            "model": self.attempt.model,
+            "started_at": self.attempt.started_at.isoformat(),
+            "estimated_usd": usd_text(self.attempt.cost_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """What a closed window says about the rows that were open in it."""
+
+    window: Window
+    ours_usd: Decimal
+    """After the rows below are settled."""
+    settled: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """Attempt id → its share of what the provider billed beyond our settled rows."""
+    ghosts: tuple[Row, ...] = ()
+    """Rows of ours that the provider has not billed; they cost nothing."""
+
+    @property
+    def difference_usd(self) -> Decimal:
+        """Ours less theirs: below zero, something was billed that is not ours."""
+        return self.ours_usd - self.window.theirs_usd
+
+
+def rows_in(entries: Iterable[LedgerEntry], window: Window) -> list[Row]:
+    """The attempts that began in a window."""
+    return [
+        Row(entry=entry, attempt=attempt)
+        for entry in entries
+        for attempt in entry.attempts
+        if window.since <= attempt.started_at < window.until
+    ]
+
+
+def close(window: Window, rows: Sequence[Row], *, is_final: bool) -> Closing:
+    """Settle what a window's total tells of the rows that nobody could look up.
+
+    What was billed beyond our settled rows must have gone to the open ones: each takes a share by
+    what it may have cost at the most, and never more. What is left after that is not ours.
+
+    Args:
+        window: with the provider's total.
+        rows: ours of that time.
+        is_final: whether the provider's figure has caught up; nothing is settled before.
+    """
+    opened = [row for row in rows if row.attempt.cost_status == "estimated"]
+    known_pico = sum(
+        to_pico(row.attempt.cost_usd) for row in rows if row.attempt.cost_status != "estimated"
+    )
+    if not is_final or not opened:
+        open_pico = sum(to_pico(row.attempt.cost_usd) for row in opened)
+        return Closing(window=window, ours_usd=from_pico(known_pico + open_pico))
+    missing_pico = max(0, to_pico(window.theirs_usd) - known_pico)
+    shares = _shares(missing_pico, [_most_pico(row.attempt) for row in opened])
+    return Closing(
+        window=window,
+        ours_usd=from_pico(known_pico + sum(shares)),
+        settled={
+            row.attempt.attempt_id: from_pico(share)
+            for row, share in zip(opened, shares, strict=True)
+        },
+        ghosts=tuple(row for row, share in zip(opened, shares, strict=True) if share == 0),
+    )
+
+
+def _most_pico(attempt: Attempt) -> int:
+    return to_pico(max(attempt.cost_usd, attempt.reserved_usd or Decimal(0)))
+
+
+def _shares(amount: int, most: Sequence[int]) -> list[int]:
+    """An amount in parts in proportion to `most`, none above its own; they add up exactly."""
+    whole = sum(most)
+    if amount >= whole:
+        return list(most)
+    taken, seen, shares = 0, 0, list[int]()
+    for one in most:
+        seen += one
+        up_to_here = amount * seen // whole
+        shares.append(up_to_here - taken)
+        taken = up_to_here
+    return shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """What a look into the provider's books has found and mended."""
+
+    closings: tuple[Closing, ...]
+    confirmed: tuple[str, ...]
+    """Attempts that were looked up one by one and settled."""
+    pending: tuple[Row, ...]
+    """Rows that still have only an estimate."""
+    notes: tuple[str, ...] = ()
+    """What could not be asked, and why."""
+
+    @property
+    def ours_usd(self) -> Decimal:
+        """Our total of the closed windows."""
+        return sum((one.ours_usd for one in self.closings), Decimal(0))
+
+    @property
+    def theirs_usd(self) -> Decimal:
+        """The provider's total of the same windows."""
+        return sum((one.window.theirs_usd for one in self.closings), Decimal(0))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; money as decimal text in USD."""
+        return {
+            "ours_usd": usd_text(self.ours_usd),
+            "theirs_usd": usd_text(self.theirs_usd),
+            "difference_usd": usd_text(self.ours_usd - self.theirs_usd),
+            "orphans": [_orphan(one) for one in self.closings if one.difference_usd < 0],
+            "ghosts": [*self._ghosts()],
+            "pending": len(self.pending),
+            "confirmed": len(self.confirmed),
+            "settled_by_total": sum(len(one.settled) for one in self.closings),
+            "windows": [_window(one) for one in self.closings],
+            "pending_rows": [row.document() for row in self.pending],
+            "notes": list(self.notes),
+        }
+
+    def _ghosts(self) -> Iterable[dict[str, Any]]:
+        for closing in self.closings:
+            for row in closing.ghosts:
+                yield {"window": closing.window.name, **row.document()}
+
+
+def _orphan(closing: Closing) -> dict[str, Any]:
+    """What was billed beyond every row of ours; the provider lists no single calls."""
+    return {
+        "window": closing.window.name,
+        "cost_usd": usd_text(-closing.difference_usd),
+        "why": "billed to these keys, but by no attempt of this ledger",
+    }
+
+
+def _window(closing: Closing) -> dict[str, Any]:
+    return {
+        "window": closing.window.name,
+        "ours_usd": usd_text(closing.ours_usd),
+        "theirs_usd": usd_text(closing.window.theirs_usd),
+        "difference_usd": usd_text(closing.difference_usd),
+    }
