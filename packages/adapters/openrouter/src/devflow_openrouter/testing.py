@@ -59,6 +59,8 @@ class ScriptedUpstream:
         self.connections = 0
         """Accepted so far."""
         self.open_connections = 0
+        self.asked = asyncio.Event()
+        """Set when the first request has come."""
         self.hung_up = asyncio.Event()
         """Set when a client has left before its script was over."""
         self._scripts: list[tuple[Step, ...]] = []
@@ -103,6 +105,7 @@ class ScriptedUpstream:
             return False
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
+        self.asked.set()
         return True
 
     async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

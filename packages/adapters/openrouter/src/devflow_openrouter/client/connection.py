@@ -19,7 +19,7 @@ class Connection(asyncio.Protocol):
     """An `asyncio` protocol that is also the `Exchange` it carries at the moment.
 
     One timer serves the connection for life: it looks at `deadline_s` when it fires and sets
-    itself again, so that moving the deadline with each event costs an assignment.
+    itself again, so that moving the deadline on with each event costs an assignment.
 
     Args:
         caps: the most that is taken of a reply.
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         on_idle: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
     ) -> None:
-        self.deadline_s = 0.0
+        self._deadline_s = 0.0
         self.is_used = False
         """Whether it has carried an exchange before the present one."""
         self.is_open = False
@@ -69,7 +69,6 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None  # noqa: S101 - it is made by create_connection
         self._reader = ReplyReader(self._caps)
         self.deadline_s = deadline_s
-        self._arm()
         self._transport.write(message)
         try:
             while not self._reader.status:
@@ -89,6 +88,17 @@ class Connection(asyncio.Protocol):
         await asyncio.shield(self._lost)
 
     # the exchange
+
+    @property
+    def deadline_s(self) -> float:
+        """As `Exchange.deadline_s`."""
+        return self._deadline_s
+
+    @deadline_s.setter
+    def deadline_s(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        if self.is_open and (self._timer is None or deadline_s < self._timer.when()):
+            self._arm()
 
     @property
     def status(self) -> int:
@@ -125,7 +135,6 @@ class Connection(asyncio.Protocol):
         elif is_whole and self.is_open and self._error is None:
             self._is_draining = True
             self.deadline_s = self._loop.time() + _DRAIN_S
-            self._arm()
         else:
             self.abort()
 
@@ -197,7 +206,6 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self.is_used = True
         self.deadline_s = self._loop.time() + self._keep_alive_s
-        self._arm()
         self._on_idle(self)
 
     def _ended(self, reader: ReplyReader, cause: Exception | None) -> Exception | None:
@@ -236,16 +244,14 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _arm(self) -> None:
-        """Have the timer fire by the deadline; one that fires earlier sets itself again."""
+        """Have the timer fire at the deadline; one that fires too early sets itself again."""
         if self._timer is not None:
-            if self._timer.when() <= self.deadline_s:
-                return
             self._timer.cancel()
-        self._timer = self._loop.call_at(self.deadline_s, self._on_timer)
+        self._timer = self._loop.call_at(self._deadline_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._loop.time() < self.deadline_s:
+        if self._loop.time() < self._deadline_s:
             self._arm()
         elif self._reader is None or self._is_draining:
             self.abort()

@@ -27,11 +27,17 @@ class HttpRequest:
 class Exchange(Protocol):
     """A reply whose head has come. Whoever started it closes it.
 
-    `deadline_s` is when a read that still waits fails, on the event loop's clock. Setting it
-    costs nothing, so a reader moves it with every event that counts as progress.
+    `deadline_s` is when a read that still waits fails, on the event loop's clock. Moving it on
+    costs nothing, so a reader does it with every event that counts as progress.
     """
 
-    deadline_s: float
+    @property
+    def deadline_s(self) -> float:
+        """When the next read gives up."""
+        ...
+
+    @deadline_s.setter
+    def deadline_s(self, deadline_s: float, /) -> None: ...
 
     @property
     def status(self) -> int:

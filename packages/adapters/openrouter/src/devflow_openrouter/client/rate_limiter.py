@@ -88,6 +88,11 @@ class RateLimiter:
         """Give the place back."""
         self._places.release()
 
+    def per_min(self, key_id: str, *, is_free: bool) -> int | None:
+        """The limit in force for a key; None where none is known."""
+        rate = self._rate(key_id, is_free=is_free)
+        return rate.per_min if rate else None
+
     def learn(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
         """OpenRouter has told a limit; one that is set lower by hand stays."""
         if self._requests_per_min is not None and not is_free:
