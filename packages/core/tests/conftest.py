@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_core.chat import Event
+from devflow_core.chat import ChatResponse, Collector, Event
 from devflow_core.wire import EventDecoder, SseReader
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -38,3 +38,30 @@ def decode_stream() -> Decode:
         return [*events, *decoder.close()]
 
     return decode
+
+
+@pytest.fixture(scope="session")
+def claude_requests() -> dict[str, dict[str, Any]]:
+    """Requests of the real Claude Code by name: `headers` in lower case, `body`."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((SAMPLES / "claude_code").glob("*.json")):
+        one = json.loads(path.read_bytes())
+        headers = {name.lower(): value for name, value in one["headers"]}
+        found[path.stem] = {"headers": headers, "body": one["body"]}
+    return found
+
+
+Collect = Callable[[Sequence[Event]], ChatResponse]
+
+
+@pytest.fixture(scope="session")
+def fold() -> Collect:
+    """The reply that events add up to."""
+
+    def collect(events: Sequence[Event]) -> ChatResponse:
+        collector = Collector()
+        for event in events:
+            collector.add(event)
+        return collector.response()
+
+    return collect

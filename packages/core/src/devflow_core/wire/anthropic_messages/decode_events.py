@@ -71,8 +71,13 @@ class MessagesDecoder:
             if frame.is_cut:
                 return _NOTHING
             raise
+        is_first = not self._is_started
         event = self._event(body, frame.data)
-        return (replace(event, frame=raw),)
+        if not is_first or isinstance(event, Started):
+            return (replace(event, frame=raw),)
+        if isinstance(event, Opaque):
+            return _NOTHING  # a ping before the reply
+        return (replace(self._start({}, b""), frame=raw), event)
 
     def close(self) -> Sequence[Event]:
         """The end of the bytes; see `EventDecoder`."""

@@ -110,8 +110,9 @@ def _message(message: Message, is_own: bool, omitted: Omitted) -> dict[str, Any]
     blocks = _blocks(message, omitted)
     if is_own:
         return {"role": message.role, "content": blocks, **message.extra}
-    for key in message.extra.keys() - {"role"}:
-        omitted.add(f"{key} of a message")
+    for key in message.extra:
+        if key != "role":  # `developer`, which is `system` here
+            omitted.add(f"{key} of a message")
     if message.name is not None:
         omitted.add("name of a message")
     # only clients of this wire know system messages in the middle, with the beta for them

@@ -28,6 +28,7 @@ from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.thinking import OMITTED_NOTE, detail_of, for_model, is_foreign
 
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav"}
+_MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control", "role"})
 
 
 def encode_request(
@@ -106,8 +107,9 @@ class _Messages:
         self._omitted = omitted
 
     def add(self, message: Message) -> None:
+        extra = self._extra(message)
         if message.role == "assistant":
-            self._add_assistant(message)
+            self._add_assistant(message, extra)
             return
         shown: list[Part] = []
         for part in message.parts:
@@ -117,9 +119,9 @@ class _Messages:
                 shown.append(part)
         content = self._content(shown)
         if content or (message.role == "user" and not message.parts):
-            self._append(message, {"role": message.role, "content": content or ""})
+            self._append(message, {"role": message.role, "content": content or "", **extra})
 
-    def _add_assistant(self, message: Message) -> None:
+    def _add_assistant(self, message: Message, extra: JsonObject) -> None:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         thinking = [part for part in message.parts if isinstance(part, Reasoning)]
         rest = [part for part in message.parts if not isinstance(part, ToolCall | Reasoning)]
@@ -136,17 +138,22 @@ class _Messages:
         elif body["content"] is None:
             body["content"] = ""
         body.update(_thinking(thinking))
-        self._append(message, body)
+        self._append(message, {**body, **extra})
 
     def _append(self, message: Message, body: dict[str, Any]) -> None:
         if message.name is not None:
             body["name"] = message.name
+        self.found.append(body)
+
+    def _extra(self, message: Message) -> dict[str, Any]:
+        """The fields of a message that this wire knows beside the hub's words."""
+        known: dict[str, Any] = {}
         for key, value in message.extra.items():
-            if key in {"refusal", "annotations", "audio", "cache_control", "role"}:
-                body[key] = value
+            if key in _MESSAGE_FIELDS:
+                known[key] = value
             else:
                 self._omitted.add(f"{key} of a message")
-        self.found.append(body)
+        return known
 
     def _add_result(self, result: ToolResult) -> list[Part]:
         """The text as a tool's message; its media are shown in a message of the user after it."""

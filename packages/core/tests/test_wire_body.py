@@ -1,0 +1,84 @@
+import json
+
+import pytest
+from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.wire import parse_body
+from devflow_core.wire.body import excerpt, load_event
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b'"x"', b"null", b'{"a":NaN}', b'{"a":"\xff"}', b'{"a":"\\ud800"}',
+        b"\xef\xbb\xbf{}", b'{"a":1}{', b'{"a":' + b"9" * 5000 + b"}", b"[" * 200_000,
+        b'{"a":' + b"[" * 64 + b"]" * 64 + b"}",
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_sound_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_body(body)
+
+
+def test_64_levels_are_taken() -> None:
+    assert parse_body(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","messages":[],"model":"b"}',
+        b'{"model" : "a", "x": {"model":"c"}, "model":null}',
+        b'{"model":"a","model":"a"}',
+    ],
+)
+def test_a_model_named_twice_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="model: the key stands twice"):
+        parse_body(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","x":{"model":"b"},"y":[{"model":"c"}]}',
+        b'{"model":"a","properties":{"model":{"type":"string"}}}',
+        b'{"model":"a","text":"\\"model\\":\\"b\\", \\"model\\":1"}',
+        b'{"a":"model","b":"model"}',
+    ],
+)
+def test_a_model_named_elsewhere_too_is_no_ambiguity(body: bytes) -> None:
+    assert parse_body(body) == json.loads(body)
+
+
+def test_the_reason_holds_no_text_of_the_body() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_body(b'{"secret words": nonsense}')
+    assert "secret" not in str(caught.value)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), _JSON))
+def test_sound_objects_are_read_as_they_are(body: dict[str, object]) -> None:
+    assert parse_body(json.dumps(body).encode()) == body
+
+
+def test_an_excerpt_is_one_short_line_without_markup() -> None:
+    html = b"<html><style>p{}</style><script>x()</script><h1>502\r\n\x1b[31mBad</h1>" + b"y" * 900
+    text = excerpt(html)
+    assert text.startswith("502 [31mBad yyy")
+    assert len(text) == 200
+    assert text.endswith("…")
+    assert excerpt("plain") == "plain"
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff", b'{"a":'])
+def test_an_event_that_cannot_be_mended_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        load_event(data)

@@ -1,0 +1,585 @@
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from devflow_core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Collector,
+    Event,
+    Finished,
+    Frame,
+    Opaque,
+    Origin,
+    Reasoning,
+    ReasoningDelta,
+    Started,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    WireName,
+)
+from devflow_core.errors import (
+    BudgetExceeded,
+    ContextTooLong,
+    DevFlowError,
+    Overloaded,
+    UpstreamRejected,
+)
+from devflow_core.usage import ReportedCost, Usage
+from devflow_core.wire import EventEncoder, SseReader, Translator, translator
+from devflow_core.wire.translators import TRANSLATORS
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+
+Decode = Callable[..., list[Event]]
+Collect = Callable[[Sequence[Event]], ChatResponse]
+WIRES = sorted(TRANSLATORS)
+ASKED = ChatRequest.from_text("How are you?", model="a/b")
+
+USAGE = Usage(
+    input_tokens=5, cache_read_tokens=3, cache_write_tokens=2, cache_write_1h_tokens=1,
+    output_tokens=7, reasoning_tokens=4,
+)  # fmt: skip
+COST = ReportedCost(usd=Decimal("0.00025"), text="0.00025")
+FINISHED = Finished(finish_reason="stop", usage=USAGE, cost=COST)
+CALL = {"format": "anthropic-claude-v1", "type": "reasoning.text"}
+EVENTS: list[Event] = [
+    Started(generation_id="gen-1", model="anthropic/claude-x", provider="P"),
+    ReasoningDelta(text="Let ", detail=CALL),
+    ReasoningDelta(text="us"),
+    ReasoningDelta(signature="sig"),
+    Opaque(kind="ping"),
+    TextDelta(text="He"),
+    TextDelta(text="llo"),
+    TextDelta(text=""),
+    ToolCallDelta(index=0, id="c1", name="f"),
+    ToolCallDelta(index=0, arguments='{"a":'),
+    ToolCallDelta(index=1, id="c2", name="g", arguments='{"b"'),
+    ToolCallDelta(index=0, arguments="1}"),
+    ToolCallDelta(index=1, arguments=":2}"),
+    replace(FINISHED, finish_reason="tool_calls"),
+]
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> Translator:
+    return TRANSLATORS[request.param]
+
+
+def _write(encoder: EventEncoder, events: Sequence[Event]) -> bytes:
+    return b"".join(encoder.encode(event) for event in events)
+
+
+def _client(content: bytes, kind: str = "text/event-stream") -> httpx2.MockTransport:
+    headers = {"content-type": kind}
+    return httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=content))
+
+
+def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
+    """What the vendor's own SDK makes of a stream."""
+    if name == "anthropic_messages":
+        http = anthropic.DefaultHttpxClient(transport=_client(stream))
+        with (
+            anthropic.Anthropic(api_key="x", base_url="http://x", http_client=http) as client,
+            client.messages.stream(model="m", max_tokens=9, messages=[]) as events,
+        ):
+            return events.get_final_message().model_dump()
+    http = openai.DefaultHttpxClient(transport=_client(stream))
+    with openai.OpenAI(api_key="x", base_url="http://x", http_client=http) as client:
+        if name == "openai_chat":
+            with client.chat.completions.stream(model="m", messages=[]) as chunks:
+                return chunks.get_final_completion().model_dump()
+        with client.responses.stream(model="m", input="x") as events:
+            return events.get_final_response().model_dump()
+
+
+def test_what_is_written_is_read_again(
+    wire: Translator, decode_stream: Decode, fold: Collect
+) -> None:
+    stream = _write(wire.encoder(ASKED), EVENTS)
+    response = fold(decode_stream(wire.decoder(), stream))
+    expected = fold(EVENTS)
+    assert response.text == "Hello"
+    assert response.tool_calls == expected.tool_calls
+    assert (response.generation_id, response.model) == ("gen-1", "anthropic/claude-x")
+    assert response.finish_reason == "tool_calls"
+    assert response.usage is not None
+    assert response.usage.prompt_tokens == USAGE.prompt_tokens
+    assert response.usage.completion_tokens == USAGE.completion_tokens
+    assert response.cost is not None
+    assert response.cost.usd == COST.usd
+    thinking = response.parts[0]
+    assert isinstance(thinking, Reasoning)
+    assert thinking.text == "Let us"
+
+
+def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
+    expected = fold(EVENTS)
+    response = fold(wire.decode_response(wire.encode_response(expected, ASKED)))
+    assert response.text == "Hello"
+    assert response.tool_calls == expected.tool_calls
+    assert response.usage is not None
+    assert response.usage.total_tokens == USAGE.total_tokens
+
+
+def test_every_sdk_reads_what_is_written() -> None:
+    anthropics = _read_by_sdk(
+        "anthropic_messages", _write(translator("anthropic_messages").encoder(ASKED), EVENTS)
+    )
+    assert [block["type"] for block in anthropics["content"]] == [
+        "thinking", "text", "tool_use", "tool_use",
+    ]  # fmt: skip
+    assert anthropics["content"][0]["signature"] == "sig"
+    assert anthropics["content"][2]["input"] == {"a": 1}
+    assert anthropics["stop_reason"] == "tool_use"
+    chat = _read_by_sdk("openai_chat", _write(translator("openai_chat").encoder(ASKED), EVENTS))
+    message = chat["choices"][0]["message"]
+    assert message["content"] == "Hello"
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == [
+        '{"a":1}', '{"b":2}',
+    ]  # fmt: skip
+    assert chat["usage"]["cost"] == 0.00025
+    responses = _read_by_sdk(
+        "openai_responses", _write(translator("openai_responses").encoder(ASKED), EVENTS)
+    )
+    assert [item["type"] for item in responses["output"]] == [
+        "reasoning", "message", "function_call", "function_call",
+    ]  # fmt: skip
+    assert responses["usage"]["total_tokens"] == USAGE.total_tokens
+
+
+def test_every_sdk_reads_whole_replies(fold: Collect) -> None:
+    response = fold(EVENTS)
+    body = translator("anthropic_messages").encode_response(response, ASKED)
+    assert anthropic.types.Message.model_validate_json(body, strict=True).content[1].type == "text"
+    body = translator("openai_chat").encode_response(response, ASKED)
+    assert ChatCompletion.model_validate_json(body).choices[0].message.content == "Hello"
+    body = translator("openai_responses").encode_response(response, ASKED)
+    assert Response.model_validate_json(body).output_text == "Hello"
+
+
+def test_recorded_replies_are_read_by_every_sdk_in_every_dialect(
+    recordings: list[dict[str, Any]], decode_stream: Decode, fold: Collect
+) -> None:
+    read = 0
+    for one in recordings:
+        body = one["body"]
+        if not isinstance(body, str) or not body.startswith(":") or "error" in one["source"]:
+            continue
+        source = translator("openai_chat" if "chat" in one["path"] else "openai_responses")
+        events = decode_stream(source.decoder(), body.encode())
+        foreign = [replace(event, frame=None) for event in events]
+        expected = fold(events)
+        for target in TRANSLATORS.values():
+            stream = _write(target.encoder(ASKED), foreign)
+            assert fold(decode_stream(target.decoder(), stream)).text == expected.text
+            assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
+        read += 1
+    assert read > 15
+
+
+def _text_of(name: WireName, reply: dict[str, Any]) -> str:
+    match name:
+        case "anthropic_messages":
+            return "".join(one["text"] for one in reply["content"] if one["type"] == "text")
+        case "openai_chat":
+            return reply["choices"][0]["message"]["content"] or ""
+        case "openai_responses":
+            messages = [one for one in reply["output"] if one["type"] == "message"]
+            return "".join(part["text"] for one in messages for part in one["content"])
+
+
+def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Translator) -> None:
+    def framed(event: Event, data: bytes) -> Event:
+        return replace(event, frame=Frame(wire=wire.name, data=data))
+
+    events = [
+        framed(Started(), b"data: 1\n\n"),
+        TextDelta(text="of the same frame"),
+        framed(Opaque(kind="comment"), b": c\n\n"),
+        framed(TextDelta(text="x"), b"data: 2\n\n"),
+        framed(FINISHED, b"data: end\n\n"),
+    ]
+    assert _write(wire.encoder(ASKED), events) == b"data: 1\n\n: c\n\ndata: 2\n\ndata: end\n\n"
+
+
+def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
+    other: WireName = "openai_chat" if wire.name != "openai_chat" else "openai_responses"
+    framed = replace(EVENTS[0], frame=Frame(wire=other, data=b"data: strange\n\n"))
+    assert b"strange" not in _write(wire.encoder(ASKED), [framed, *EVENTS[1:]])
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("openai_chat", b"data: [DONE]\n\n"),
+        ("anthropic_messages", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+        ("openai_responses", b""),
+    ],
+)
+def test_an_end_that_the_provider_has_left_out_is_written(name: WireName, end: bytes) -> None:
+    begin = Started(frame=Frame(wire=name, data=b"data: 1\n\n"))
+    stream = _write(translator(name).encoder(ASKED), [begin, FINISHED])
+    assert stream == b"data: 1\n\n" + end
+
+
+def test_our_facts_are_added_to_the_usage(wire: Translator) -> None:
+    encoder = wire.encoder(ASKED)
+    encoder.annotate({"attempts": 2})
+    frames = SseReader().feed(_write(encoder, EVENTS))
+    bodies = [json.loads(one.data or b"") for one in frames if one.data not in {None, b"[DONE]"}]
+    held = [body["devflow"] for body in bodies if "devflow" in body]
+    assert held == [{"attempts": 2}]
+    whole = wire.encode_response(_response(), ASKED, {"attempts": 2})
+    assert json.loads(whole)["devflow"] == {"attempts": 2}
+
+
+def _response() -> ChatResponse:
+    collector = Collector()
+    for event in EVENTS:
+        collector.add(event)
+    return collector.response()
+
+
+def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
+    wire: Translator,
+) -> None:
+    data = b'data: {"usage": {"cost":0.00010}, "x":  1}\n\n'
+    usage = Frame(wire=wire.name, data=data)
+    first: list[Event] = [Started(frame=Frame(wire=wire.name, data=b"data: 1\n\n"))]
+    if wire.name == "openai_responses":
+        last: list[Event] = [replace(FINISHED, frame=usage)]
+    else:
+        last = [Opaque(kind="usage", frame=usage)]
+    encoder = wire.encoder(ASKED)
+    encoder.annotate({"attempts": 2})
+    stream = _write(encoder, [*first, *last])
+    added = b'data: {"usage": {"cost":0.00010}, "x":  1,"devflow":{"attempts":2}}\n\n'
+    assert stream == b"data: 1\n\n" + added
+
+
+def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
+    for options, choices in (({"include_usage": True}, 0), ({}, 1), (None, 1)):
+        asked = replace(ASKED, extra={"stream_options": options})
+        frames = SseReader().feed(_write(translator("openai_chat").encoder(asked), EVENTS))
+        last = json.loads(frames[-2].data or b"")
+        assert last["usage"]["total_tokens"] == USAGE.total_tokens
+        assert len(last["choices"]) == choices
+
+
+def test_a_reply_without_usage_has_no_usage_chunk_in_chat() -> None:
+    events = [Started(), TextDelta(text="x"), Finished(finish_reason="stop")]
+    stream = _write(translator("openai_chat").encoder(ASKED), events)
+    assert b"usage" not in stream
+    response = replace(_response(), usage=None, cost=None)
+    for wire in ("openai_chat", "openai_responses"):
+        assert not json.loads(translator(wire).encode_response(response, ASKED)).get("usage")
+
+
+def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
+    claude_requests: dict[str, dict[str, Any]],
+) -> None:
+    wire = translator("anthropic_messages")
+    asked = wire.decode_request(claude_requests["2.1.329-main-last"]["body"], {})
+    (frame,) = SseReader().feed(wire.encoder(asked).encode(EVENTS[0]))
+    assert frame.event == "message_start"
+    usage = json.loads(frame.data or b"")["message"]["usage"]
+    assert 10_000 < usage["input_tokens"] < 25_000  # 62 kB of text
+    small = wire.encoder(ChatRequest()).encode(EVENTS[0])
+    assert b'"input_tokens":1,' in small
+
+
+def test_usage_that_nobody_told_is_estimated_for_messages(fold: Collect) -> None:
+    wire = translator("anthropic_messages")
+    events = [Started(), TextDelta(text="x" * 400), Finished(finish_reason="stop")]
+    stream = _write(wire.encoder(ASKED), events)
+    assert b'"output_tokens":101' in stream
+    whole = json.loads(wire.encode_response(replace(fold(events)), ASKED))
+    assert whole["usage"]["output_tokens"] == 101
+
+
+_DELTAS = st.one_of(
+    st.builds(TextDelta, text=st.text(max_size=3)),
+    st.builds(ReasoningDelta, text=st.text(max_size=3), index=st.integers(0, 2)),
+    st.builds(
+        ToolCallDelta,
+        index=st.integers(0, 2),
+        id=st.sampled_from([None, "c1"]),
+        name=st.sampled_from([None, "f"]),
+        arguments=st.sampled_from(["", "{", "}", "{}", '{"a":1}', " "]),
+    ),
+    st.builds(Started, generation_id=st.none()),
+    st.just(Opaque(kind="x")),
+)
+
+
+@given(st.lists(_DELTAS, max_size=14))
+def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
+    stream = _write(translator("anthropic_messages").encoder(ASKED), [*events, FINISHED])
+    kinds: list[str] = []
+    opened: int | None = None
+    seen = -1
+    for frame in SseReader().feed(stream):
+        body = json.loads(frame.data or b"")
+        kinds.append(body["type"])
+        assert frame.event == body["type"]
+        if body["type"] == "content_block_start":
+            assert opened is None
+            assert body["index"] == seen + 1
+            opened = seen = body["index"]
+        elif body["type"] == "content_block_delta":
+            assert body["index"] == opened
+        elif body["type"] == "content_block_stop":
+            assert body["index"] == opened
+            opened = None
+    assert opened is None
+    assert kinds[0] == "message_start"
+    assert kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds.count("message_start") == 1
+
+
+@given(st.lists(_DELTAS, max_size=14))
+def test_responses_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
+    stream = _write(translator("openai_responses").encoder(ASKED), [*events, FINISHED])
+    bodies = [json.loads(frame.data or b"") for frame in SseReader().feed(stream)]
+    numbers = [body["sequence_number"] for body in bodies]
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+    added = [one["output_index"] for one in bodies if one["type"] == "response.output_item.added"]
+    done = [one["output_index"] for one in bodies if one["type"] == "response.output_item.done"]
+    assert added == list(range(len(added)))
+    assert sorted(done) == added
+    assert len(bodies[-1]["response"]["output"]) == len(added)
+    assert bodies[0]["type"] == "response.created"
+    assert bodies[-1]["type"] == "response.completed"
+
+
+@given(st.lists(_DELTAS, max_size=14))
+def test_no_text_and_no_whole_call_is_lost_on_the_way(events: list[Event]) -> None:
+    collector = Collector()
+    for event in [*events, FINISHED]:
+        collector.add(event)
+    expected = collector.response()
+    for wire in TRANSLATORS.values():
+        collector = Collector()
+        decoder = wire.decoder()
+        for frame in SseReader().feed(_write(wire.encoder(ASKED), [*events, FINISHED])):
+            for event in decoder.feed(frame):
+                collector.add(event)
+        response = collector.response()
+        assert response.text == expected.text
+        whole = [call.arguments for call in expected.tool_calls if _is_json(call.arguments)]
+        assert len(response.tool_calls) >= len(whole)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_foreign_thinking_survives_a_client_of_another_dialect(
+    decode_stream: Decode, fold: Collect
+) -> None:
+    """What Gemini has encrypted goes through Claude Code and Codex and back to Gemini."""
+    detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "id": "g"}
+    events: list[Event] = [
+        Started(model="google/gemini-x"),
+        ReasoningDelta(text="Hm", encrypted="cipher", detail=detail),
+        TextDelta(text="Hi"),
+        FINISHED,
+    ]
+    chat = translator("openai_chat")
+    for name in ("anthropic_messages", "openai_responses"):
+        wire = translator(name)
+        stream = _write(wire.encoder(ASKED), events)
+        whole = json.loads(wire.encode_response(fold(events), ASKED))
+        assert fold(decode_stream(wire.decoder(), stream)).text == "Hi"
+        if name == "anthropic_messages":
+            body: dict[str, Any] = {
+                "messages": [{"role": "assistant", "content": whole["content"]}]
+            }
+            streamed = _read_by_sdk(name, stream)["content"][0]
+            assert streamed["signature"] == whole["content"][0]["signature"]
+        else:
+            body = {"input": whole["output"]}
+        request = wire.decode_request(body, {})
+        (message,) = json.loads(chat.encode_request(request, "google/gemini-y").body)["messages"]
+        (kept,) = message["reasoning_details"]
+        assert (kept["data"], kept["format"]) == ("cipher", "google-gemini-v1")
+        assert b"cipher" not in chat.encode_request(request, "x-ai/grok").body
+
+
+def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
+    fold: Collect,
+) -> None:
+    events: list[Event] = [
+        Started(model="deepseek/deepseek-x"), ReasoningDelta(text="Hm"), FINISHED,
+    ]  # fmt: skip
+    wire, chat = translator("anthropic_messages"), translator("openai_chat")
+    content = json.loads(wire.encode_response(fold(events), ASKED))["content"]
+    request = wire.decode_request({"messages": [{"role": "assistant", "content": content}]}, {})
+    (message,) = json.loads(chat.encode_request(request, "deepseek/deepseek-y").body)["messages"]
+    assert message["reasoning_details"] == [
+        {"format": "deepseek-by-devflow", "type": "reasoning.text", "text": "Hm"}
+    ]
+    back = chat.decode_request({"messages": [message]}, {})
+    again = chat.encode_request(back.with_messages(back.messages), "x-ai/grok")
+    assert json.loads(again.body)["messages"] == []
+    assert json.loads(chat.encode_request(request, "x-ai/grok").body)["messages"] == []
+
+
+def test_redacted_thinking_stays_what_it_is(fold: Collect) -> None:
+    detail = {"type": "reasoning.encrypted", "format": "anthropic-claude-v1"}
+    events: list[Event] = [Started(), ReasoningDelta(encrypted="d", detail=detail), FINISHED]
+    whole = translator("anthropic_messages").encode_response(fold(events), ASKED)
+    assert json.loads(whole)["content"] == [{"type": "redacted_thinking", "data": "d"}]
+
+
+def test_openais_own_encrypted_thinking_is_not_sealed(fold: Collect) -> None:
+    detail = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1"}
+    events: list[Event] = [Started(), ReasoningDelta(encrypted="gAAAAx", detail=detail), FINISHED]
+    (item,) = json.loads(translator("openai_responses").encode_response(fold(events), ASKED))[
+        "output"
+    ]
+    assert item == {
+        "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAx",
+    }  # fmt: skip
+
+
+TOOLS: list[dict[str, Any]] = [
+    {"type": "custom", "name": "apply_patch"},
+    {"type": "namespace", "name": "crm", "tools": [{"type": "function", "name": "find"}]},
+]
+
+
+def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collect) -> None:
+    wire = translator("openai_responses")
+    request = wire.decode_request({"input": "Hi", "tools": TOOLS}, {})
+    events: list[Event] = [
+        Started(),
+        ToolCallDelta(index=0, id="c1", name="apply_patch", arguments='{"input":'),
+        ToolCallDelta(index=0, arguments='"*** x"}'),
+        ToolCallDelta(index=1, id="c2", name="crm__find", arguments="{}"),
+        FINISHED,
+    ]
+    for asked in (request, request.with_messages(request.messages)):
+        output = json.loads(wire.encode_response(fold(events), asked))["output"]
+        streamed = _read_by_sdk("openai_responses", _write(wire.encoder(asked), events))["output"]
+        for patch, find in (output, streamed):
+            assert (patch["type"], patch["name"]) == ("custom_tool_call", "apply_patch")
+            assert patch["input"] == "*** x"
+            assert (find["type"], find["namespace"], find["name"]) == (
+                "function_call", "crm", "find",
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "word"),
+    [
+        ("length", "incomplete", "max_tokens"),
+        ("content_filter", "incomplete", "refusal"),
+        ("stop", "completed", "end_turn"),
+    ],
+)
+def test_finish_reasons_have_their_words(reason: Any, status: str, word: str) -> None:
+    events: list[Event] = [Started(), TextDelta(text="x"), Finished(finish_reason=reason)]
+    responses = _write(translator("openai_responses").encoder(ASKED), events)
+    assert f'"type":"response.{status}"'.encode() in responses
+    messages = _write(translator("anthropic_messages").encoder(ASKED), events)
+    assert f'"stop_reason":"{word}"'.encode() in messages
+
+
+def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
+    wire = translator("anthropic_messages")
+    native = Finished(finish_reason="stop", native_finish_reason="pause_turn")
+    assert b'"stop_reason":"pause_turn"' in _write(wire.encoder(ASKED), [Started(), native])
+    called = [ToolCallDelta(index=0, name="f"), Finished(finish_reason="stop")]
+    stream = _write(wire.encoder(ASKED), called)
+    assert b'"stop_reason":"tool_use"' in stream
+    assert b'"id":"toolu_' in stream
+
+
+def test_calls_without_ids_or_arguments_get_them() -> None:
+    called = [ToolCallDelta(index=0, name="f"), FINISHED]
+    reply = _read_by_sdk(
+        "openai_responses", _write(translator("openai_responses").encoder(ASKED), called)
+    )
+    (call,) = reply["output"]
+    assert call["call_id"].startswith("call_")
+    assert call["arguments"] == "{}"
+
+
+ERRORS: list[tuple[DevFlowError, str, str]] = [
+    (ContextTooLong("a/b takes 9 tokens."), "invalid_request_error",
+     "prompt is too long: a/b takes 9 tokens."),
+    (ContextTooLong("prompt is too long: 9 tokens > 3 maximum"), "invalid_request_error",
+     "prompt is too long: 9 tokens > 3 maximum"),
+    (UpstreamRejected("The provider answered 400: x", detail="capability_rejected: y"),
+     "invalid_request_error", "capability_rejected: y"),
+    (UpstreamRejected("Rejected."), "invalid_request_error", "Rejected."),
+    (BudgetExceeded("Spent."), "billing_error", "Spent."),
+    (Overloaded("Busy.", provider="P", retry_after_s=3), "overloaded_error", "Busy."),
+    (DevFlowError("Broken."), "api_error", "Broken."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "kind", "message"), ERRORS)
+def test_errors_have_the_words_of_the_dialect(error: DevFlowError, kind: str, message: str) -> None:
+    body = json.loads(translator("anthropic_messages").encode_error(error, "req_1"))
+    assert body["type"] == "error"
+    assert body["request_id"] == "req_1"
+    assert (body["error"]["type"], body["error"]["message"]) == (kind, message)
+    for name in ("openai_chat", "openai_responses"):
+        fault = json.loads(translator(name).encode_error(error, "req_1"))["error"]
+        assert (fault["code"], fault["message"]) == (error.code, error.message)
+        assert fault["metadata"]["request_id"] == "req_1"
+
+
+def test_openais_error_types_follow_the_status() -> None:
+    chat = translator("openai_chat")
+    types = {json.loads(chat.encode_error(error, "r"))["error"]["type"] for error, _, _ in ERRORS}
+    assert types == {"invalid_request_error", "insufficient_quota", "server_error"}
+
+
+@pytest.mark.parametrize("begun", [[], EVENTS[:3]])
+def test_every_sdk_raises_an_error_in_the_middle_of_a_stream(
+    wire: Translator, begun: list[Event]
+) -> None:
+    encoder = wire.encoder(ASKED)
+    stream = _write(encoder, begun) + encoder.encode_error(Overloaded("Busy."), "req_1")
+    with pytest.raises((anthropic.APIError, openai.APIError), match="Busy"):
+        _read_by_sdk(wire.name, stream)
+
+
+def test_our_decoders_raise_it_too(wire: Translator, decode_stream: Decode) -> None:
+    encoder = wire.encoder(ASKED)
+    stream = _write(encoder, EVENTS[:3]) + encoder.encode_error(Overloaded("Busy."), "req_1")
+    with pytest.raises(DevFlowError, match="Busy"):
+        decode_stream(wire.decoder(), stream)
+
+
+def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
+    asked = replace(ASKED, origin=Origin(wire="openai_chat", body={"tools": []}))
+    stream = _write(translator("openai_responses").encoder(asked), EVENTS)
+    assert b"function_call" in stream
+
+
+def test_a_reply_of_parts_that_only_requests_have_is_written_without_them() -> None:
+    response = replace(
+        _response(), parts=(Text(text="x"), ToolCall(id="c", name="f", arguments=""))
+    )
+    body = json.loads(translator("openai_responses").encode_response(response, ASKED))
+    assert [item["type"] for item in body["output"]] == ["message", "function_call"]
