@@ -80,6 +80,10 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
+COMMENT = b": OPENROUTER PROCESSING\n\n"
+"""What a stream says while nothing is to be said."""
+DONE = b"data: [DONE]\n\n"
+"""The end of a stream, but for `/messages`."""
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "X-Generation-Id,X-Provider-Name,request-id,cf-ray"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from devflow_sandbox import inference
 from devflow_sandbox.answer import Answer, Request
 from devflow_sandbox.dialects import chat, messages, responses
-from devflow_sandbox.endpoints import account, catalogue, control, generation
+from devflow_sandbox.endpoints import account, catalogue, control, generation, keys, media, vectors
 from devflow_sandbox.faults.errors import refused
 from devflow_sandbox.faults.form import Status
 from devflow_sandbox.faults.rules import Aim
@@ -48,6 +48,16 @@ _EXACT: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/credits"): account.credits,
     ("GET", f"{API}/generation"): generation.generation,
     ("GET", f"{API}/activity"): account.activity,
+    ("POST", f"{API}/embeddings"): vectors.embeddings,
+    ("POST", f"{API}/rerank"): vectors.rerank,
+    ("POST", f"{API}/audio/transcriptions"): media.transcriptions,
+    ("POST", f"{API}/audio/speech"): media.speech,
+    ("POST", f"{API}/images"): media.images,
+    ("GET", f"{API}/keys"): keys.listed,
+    ("POST", f"{API}/keys"): keys.created,
+    ("POST", f"{API}/auth/keys"): keys.exchanged,
+    ("GET", "/auth"): keys.page,
+    ("POST", "/auth"): keys.authorised,
     ("GET", "/sandbox/bill"): control.bill,
     ("GET", "/sandbox/faults"): control.faults,
     ("PUT", "/sandbox/faults"): control.set_faults,
@@ -59,6 +69,9 @@ _EXACT: dict[tuple[str, str], Endpoint] = {
 }
 _PATTERNS: tuple[tuple[str, re.Pattern[str], Endpoint], ...] = (
     ("GET", re.compile(rf"{API}/model/[^/]+/[^/]+"), catalogue.model),
+    ("GET", re.compile(rf"{API}/keys/[^/]+"), keys.shown),
+    ("PATCH", re.compile(rf"{API}/keys/[^/]+"), keys.changed),
+    ("DELETE", re.compile(rf"{API}/keys/[^/]+"), keys.deleted),
     ("GET", re.compile(rf"{API}/models/[^/]+/[^/]+/endpoints"), catalogue.endpoints),
 )
 _REPLIES = frozenset(f"{API}/{name}" for name in ("chat/completions", "messages", "responses"))

@@ -112,7 +112,8 @@ class Catalogue:
     _by_id: dict[str, Model] = field(default_factory=dict[str, Model])
 
     def __post_init__(self) -> None:
-        for model in reversed(self.models):
+        # 69 canonical slugs stand for several rows: the base wins over its :free and :batch
+        for model in sorted(self.models, key=lambda one: ":" in one.id):
             self._by_id.setdefault(model.row["canonical_slug"], model)
         for model in self.models:
             self._by_id[model.id] = model

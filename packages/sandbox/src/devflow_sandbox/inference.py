@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Protocol
 
 from devflow_sandbox.accounts import Key
-from devflow_sandbox.answer import CORS, Answer, JsonObject, Pause, Request, Step
+from devflow_sandbox.answer import Answer, JsonObject, Request
 from devflow_sandbox.ask import Ask, parse
 from devflow_sandbox.author import compose
-from devflow_sandbox.billing import BYOK_FEE, Charge, Tokens
+from devflow_sandbox.billing import BYOK_FEE, NO_CHARGE, NO_TOKENS, Tokens
 from devflow_sandbox.book import Billed
 from devflow_sandbox.catalogue import Named
+from devflow_sandbox.delivery import Dialect, spoken
 from devflow_sandbox.faults.errors import refused
 from devflow_sandbox.faults.form import Fault, Status
 from devflow_sandbox.faults.rules import Aim, Armed
@@ -28,31 +27,8 @@ from devflow_sandbox.world import World
 BYOK_FREE_USD = Decimal(25_000)
 """So much list price a month goes over one's own keys without a fee (documentation 2026-08)."""
 
-COMMENT = b": OPENROUTER PROCESSING\n\n"
-PADDING = b"\n         \n"
-DONE = b"data: [DONE]\n\n"
-_COMMENT_EVERY = 40
 _FINAL = frozenset({401, 402})
 """After these no fallback is tried: another model has the same key and the same credits."""
-
-
-class Dialect(Protocol):
-    """A module of `dialects`."""
-
-    @property
-    def read(self) -> Callable[[JsonObject], Ask]:
-        """A body as a question."""
-        ...
-
-    @property
-    def whole(self) -> Callable[[Generation], bytes]:
-        """A reply as one body."""
-        ...
-
-    @property
-    def stream(self) -> Callable[[Generation], list[bytes]]:
-        """A reply as events, without comments and without `[DONE]`."""
-        ...
 
 
 @dataclass(slots=True)
@@ -67,6 +43,52 @@ class Inference:
     armed: Armed
     fault: Fault | None = None
     """What will strike the answer."""
+    failed: list[JsonObject] = field(default_factory=list[JsonObject])
+    """The attempts before the one that answers."""
+
+    def reply(self) -> tuple[Generation, list[tuple[str, str]]]:
+        """A reply out of the response cache or a new one, and what the cache says of it."""
+        world, now_s = self.world, self.world.now_s()
+        kept = world.responses.find(self.request, self.key, now_s)
+        if kept is not None:
+            self.call.cached_from = kept.done.id
+            again = replace(
+                kept.done, id=world.new_id(), tokens=NO_TOKENS, charge=NO_CHARGE, metadata=None
+            )
+            return again, kept.headers(now_s)
+        target = self.choose()
+        done = self.generate(target)
+        if self.request.headers.get("x-openrouter-metadata", "").lower() == "enabled":
+            done.metadata = self._metadata(done)
+        return done, world.responses.keep(self.request, self.key, done, now_s)
+
+    def _metadata(self, done: Generation) -> JsonObject:
+        """`openrouter_metadata`: how the request was routed."""
+        model, chosen = done.named.model, done.provider
+        available = [
+            {"provider": one.name, "model": model.id, "selected": one.name == chosen.name}
+            for one in model.providers
+        ]
+        strategy = "direct"
+        if done.named.router is not None:
+            strategy = "free" if done.named.router == "openrouter/free" else "auto"
+        elif done.named.requested.startswith("~"):
+            strategy = "latest"
+        elif self.failed:
+            strategy = "fallback"
+        metadata: JsonObject = {
+            "requested": self.ask.models[0],
+            "strategy": strategy,
+            "region": "sandbox",
+            "summary": f"available={len(available)}, selected={chosen.name}",
+            "attempt": len(self.failed) + 1,
+            "is_byok": done.charge.byok_fee is not None,
+            "endpoints": {"total": len(available), "available": available},
+        }
+        if self.failed:
+            last = {"provider": chosen.name, "model": model.id, "status": 200}
+            metadata["attempts"] = [*self.failed, last]
+        return metadata
 
     def choose(self) -> Target:
         """The first model and provider that take the request.
@@ -121,6 +143,8 @@ class Inference:
         error = refused(
             fault.then, model=model.id, provider=provider.name, now_s=self.world.now_s()
         )
+        attempt = {"provider": provider.name, "model": model.id, "status": error.status}
+        self.failed.append(attempt)
         return error, fault.when.provider is not None
 
     def _sticky(self) -> str | None:
@@ -198,7 +222,7 @@ class Inference:
         self.world.book.name(call, done.id)
         call.generation = done
         call.served, call.provider = done.named.model.id, done.provider.name
-        call.tokens, call.charge = done.tokens, Charge()
+        call.tokens, call.charge = done.tokens, NO_CHARGE
         if self.ask.session_id is not None:
             now_s = self.world.now_s()
             self.world.sticky[self.ask.session_id] = (done.provider.slug, now_s)
@@ -219,67 +243,15 @@ def answer(world: World, request: Request, dialect: Dialect) -> Answer:
         ask = dialect.read(parse(request.body))
         call.model, call.streamed = ask.models[0], ask.stream
         inference = Inference(world, request, call, key, ask, world.faults.arm())
-        done = inference.generate(inference.choose())
+        done, cached = inference.reply()
     except Refusal as refusal:
         call.outcome = "refused" if call.fault is None else "failed"
         call.status, call.ended_s = refusal.status, world.now_s()
         raise
     settlement = inference.book(done)
-    said = _spoken(world, done, settlement, dialect)
+    said = spoken(world, done, settlement, dialect)
+    said.headers += cached
     return said if inference.fault is None else strike(inference.fault, said, settlement)
-
-
-def _spoken(world: World, done: Generation, settlement: Settlement, dialect: Dialect) -> Answer:
-    steps: list[Step]
-    if done.ask.stream:
-        kind, steps = "text/event-stream", _streamed(done, dialect.stream(done))
-    else:
-        waits = 1 + len(done.reply.text or "") % 3
-        kind = "application/json"
-        steps = [PADDING * waits, dialect.whole(done)]
-    headers = [
-        ("Content-Type", kind),
-        ("X-Generation-Id", done.id),
-        ("X-Provider-Name", done.provider.name),
-        *CORS,
-    ]
-    if done.ask.stream:
-        headers.append(("Cache-Control", "no-cache"))
-    total = len(steps)
-    steps = _paced(world, steps)
-    return Answer(
-        status=200,
-        headers=headers,
-        steps=steps,
-        settle=settlement.end,
-        paced=len(steps) != total,
-        total=total,
-        head_delay_s=0.0,
-    )
-
-
-def _streamed(done: Generation, events: list[bytes]) -> list[Step]:
-    """With comments before and between, as recorded, and the end of this dialect."""
-    steps: list[Step] = [COMMENT] * (1 + done.tokens.prompt % 3)
-    for start in range(0, len(events), _COMMENT_EVERY):
-        if start:
-            steps.append(COMMENT)
-        steps += events[start : start + _COMMENT_EVERY]
-    if done.ask.dialect != "messages":
-        steps.append(DONE)
-    return steps
-
-
-def _paced(world: World, steps: list[Step]) -> list[Step]:
-    """With the waits that the sandbox was set up with."""
-    setup = world.setup
-    if not setup.ttft_s and not setup.tokens_per_s:
-        return steps
-    gap_s = 1 / setup.tokens_per_s if setup.tokens_per_s else 0.0
-    slow: list[Step] = [steps[0], Pause(setup.ttft_s)]
-    for step in steps[1:]:
-        slow += (Pause(gap_s), step)
-    return slow
 
 
 def _searches(named: Named, ask: Ask) -> int:

@@ -13,6 +13,7 @@ from devflow_sandbox.book import Book
 from devflow_sandbox.catalogue import Catalogue
 from devflow_sandbox.faults.rules import Rules
 from devflow_sandbox.prompt_cache import PromptCache
+from devflow_sandbox.response_cache import ResponseCache
 from devflow_sandbox.script import Director
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -42,6 +43,15 @@ class Setup:
     """Unix time in seconds; caches, limits and days go by it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A user's consent that waits for its code to be exchanged for a key."""
+
+    challenge: str | None
+    method: str
+    at_s: float
+
+
 @dataclass(slots=True)
 class World:
     """The state. Changed by one thread only, the one that answers."""
@@ -54,6 +64,9 @@ class World:
     management_key: Key = field(init=False)
     book: Book = field(default_factory=Book)
     prompt_cache: PromptCache = field(default_factory=PromptCache)
+    responses: ResponseCache = field(default_factory=ResponseCache)
+    grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
+    """By authorisation code."""
     sticky: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
     """Conversation → provider and the time of its last call."""
     faults: Rules = field(default_factory=Rules)

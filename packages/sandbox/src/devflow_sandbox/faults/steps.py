@@ -7,10 +7,8 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.answer import JsonObject, Step
+from devflow_sandbox.answer import DONE, JsonObject, Step
 from devflow_sandbox.faults.form import At
-
-DONE = b"data: [DONE]\n\n"
 
 
 def is_event(step: Step) -> bool:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 from devflow_sandbox import answer as wire
-from devflow_sandbox.answer import Answer, Pause, Step
+from devflow_sandbox.answer import COMMENT, DONE, Answer, Pause, Step
 from devflow_sandbox.faults.form import (
     Drop,
     Endless,
@@ -21,10 +21,9 @@ from devflow_sandbox.faults.form import (
     Stall,
     Truncate,
 )
-from devflow_sandbox.faults.steps import DONE, is_event, size, split
+from devflow_sandbox.faults.steps import is_event, size, split
 from devflow_sandbox.generation import Generation
 
-COMMENT = b": OPENROUTER PROCESSING\n\n"
 _BLOCK_BYTES = 64 * 1024
 _HOUR_S = 3600.0
 

@@ -1,0 +1,87 @@
+"""The frame of every call that is not a conversation: key, model, balance, books."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from email import message_from_bytes
+from typing import Any, cast
+
+from devflow_sandbox.accounts import Key
+from devflow_sandbox.answer import Answer, JsonObject, Request
+from devflow_sandbox.ask import Reader, parse
+from devflow_sandbox.billing import Charge, Tokens
+from devflow_sandbox.book import Billed
+from devflow_sandbox.catalogue import Model
+from devflow_sandbox.refusal import Refusal, invalid, no_credits, no_endpoints
+from devflow_sandbox.world import World
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(slots=True)
+class Job:
+    """One call that is not a conversation: who asks, which model, and its place in the books."""
+
+    world: World
+    request: Request
+    call: Billed
+    key: Key
+    model: Model
+    body: Reader
+
+    def book(self, kind: str, tokens: Tokens) -> tuple[str, Charge]:
+        """Charge the tokens; the generation id and what it cost."""
+        now_s = self.world.now_s()
+        charge = self.model.prices.charge(tokens, now_s)
+        generation_id = self.world.new_id(f"gen-{kind}")
+        self.world.book.name(self.call, generation_id)
+        self.call.served, self.call.provider = self.model.id, self.model.providers[0].name
+        self.call.tokens, self.call.charge = tokens, charge
+        self.call.outcome, self.call.ended_s = "completed", now_s
+        self.key.account.used_usd += charge.total
+        self.key.usage.add(charge.total, now_s)
+        return generation_id, charge
+
+
+def run(world: World, request: Request, modality: str, work: Callable[[Job], Answer]) -> Answer:
+    """Open the books, check key, model and balance, and do the work.
+
+    Raises:
+        Refusal: whatever is wrong.
+    """
+    call = world.book.open(world.now_s(), request.path, None)
+    try:
+        call.key = key = world.accounts.spender(request.headers, world.now_s())
+        body = Reader(_fields(request))
+        call.model = body.text("model")
+        model = world.catalogue.resolve(call.model or "").model
+        if not model.outputs(modality):
+            raise no_endpoints(model.id, f"that support output modality: {modality}")
+        if key.account.balance_usd <= 0:
+            raise no_credits()
+        return work(Job(world, request, call, key, model, body))
+    except Refusal as refusal:
+        call.outcome, call.status, call.ended_s = "refused", refusal.status, world.now_s()
+        raise
+
+
+def _fields(request: Request) -> JsonObject:
+    """The body as JSON, or the fields of a form."""
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        return parse(request.body)
+    form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
+    if not form.is_multipart():
+        raise invalid("Invalid form data in request body")
+    fields: JsonObject = {}
+    for part in cast("list[Any]", form.get_payload()):
+        name = part.get_param("name", header="content-disposition")
+        content = cast(bytes, part.get_payload(decode=True))
+        fields[str(name)] = content if name == "file" else content.decode(errors="replace")
+    return fields
+
+
+def text_tokens(text: str) -> int:
+    """About four characters a token."""
+    return max(1, (len(text) + 3) // _CHARACTERS_PER_TOKEN)

@@ -1,0 +1,218 @@
+"""`/keys` for management keys, and keys for other programs by OAuth with PKCE."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+from devflow_sandbox.accounts import Key
+from devflow_sandbox.answer import CORS, Answer, JsonObject, Request, json_answer
+from devflow_sandbox.ask import Reader, parse
+from devflow_sandbox.endpoints.account import spending, timestamp
+from devflow_sandbox.refusal import Refusal, invalid
+from devflow_sandbox.world import Grant, World
+
+CODE_LIFE_S = 600.0
+"""An authorisation code can be used once, within ten minutes."""
+_PAGE = 100
+_PERIODS = (None, "daily", "weekly", "monthly")
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The fields of a key that a body may set."""
+
+    body: Reader
+
+    def apply(self, key: Key) -> None:
+        given = self.body.body
+        if "name" in given:
+            key.name = self.body.text("name") or key.name
+        if "disabled" in given:
+            key.disabled = self.body.flag("disabled")
+        if "include_byok_in_limit" in given:
+            key.include_byok_in_limit = self.body.flag("include_byok_in_limit")
+        if "limit" in given:
+            limit = self.body.number("limit", 0, 10**9)
+            key.limit_usd = None if limit is None else Decimal(str(given["limit"]))
+        if "limit_reset" in given:
+            key.limit_reset = _period(self.body)
+        if "expires_at" in given:
+            key.expires_s = _moment(self.body)
+
+
+def _period(body: Reader) -> str | None:
+    period = body.text("limit_reset")
+    if period not in _PERIODS:
+        raise invalid("Invalid input: limit_reset: expected 'daily', 'weekly' or 'monthly'")
+    return period
+
+
+def _moment(body: Reader) -> float | None:
+    text = body.text("expires_at")
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise invalid("Invalid input: expires_at: expected an ISO 8601 timestamp") from error
+    if at.tzinfo is None or at.utcoffset() != UTC.utcoffset(None):
+        raise invalid("Invalid input: expires_at: expected UTC")
+    return at.timestamp()
+
+
+def _shown(key: Key, now_s: float) -> JsonObject:
+    return spending(key, now_s) | {
+        "hash": key.hash,
+        "name": key.name,
+        "label": key.label,
+        "disabled": key.disabled,
+        "created_at": timestamp(key.created_s),
+        "updated_at": timestamp(key.updated_s),
+        "last_used_at": timestamp(key.last_used_s),
+        "external_user": None,
+    }
+
+
+def _own(world: World, request: Request) -> Key:
+    """The key in the path, if it is of the asking account."""
+    manager = world.accounts.manager(request.headers, world.now_s())
+    key = world.accounts.by_hash(request.path.rsplit("/", 1)[-1])
+    if key.account is not manager.account or key.is_management:
+        raise Refusal(404, "API key not found")
+    return key
+
+
+def listed(world: World, request: Request) -> Answer:
+    """`GET /keys`."""
+    now_s = world.now_s()
+    manager = world.accounts.manager(request.headers, now_s)
+    asked = request.parameters()
+    with_disabled = asked.get("include_disabled", "").lower() == "true"
+    offset = asked.get("offset", "0")
+    if not (offset.isascii() and offset.isdigit()):
+        raise invalid("Invalid query parameter offset: expected a whole number")
+    keys = [
+        one
+        for one in world.accounts.keys.values()
+        if one.account is manager.account
+        and not one.is_management
+        and (with_disabled or not one.disabled)
+    ]
+    page = keys[int(offset) : int(offset) + _PAGE]
+    return json_answer({"data": [_shown(one, now_s) for one in page]})
+
+
+def created(world: World, request: Request) -> Answer:
+    """`POST /keys`: the only time that the key itself is shown."""
+    manager = world.accounts.manager(request.headers, world.now_s())
+    body = Reader(parse(request.body))
+    name = body.text("name")
+    if not name:
+        raise invalid("Invalid input: name: expected string, received undefined")
+    key = world.add_key(name, account=manager.account)
+    try:
+        _Changes(body).apply(key)
+    except Refusal:
+        del world.accounts.keys[key.secret]
+        raise
+    return json_answer({"data": _shown(key, world.now_s()), "key": key.secret}, 201)
+
+
+def shown(world: World, request: Request) -> Answer:
+    """`GET /keys/{hash}`."""
+    return json_answer({"data": _shown(_own(world, request), world.now_s())})
+
+
+def changed(world: World, request: Request) -> Answer:
+    """`PATCH /keys/{hash}`."""
+    key = _own(world, request)
+    _Changes(Reader(parse(request.body))).apply(key)
+    key.updated_s = world.now_s()
+    return json_answer({"data": _shown(key, world.now_s())})
+
+
+def deleted(world: World, request: Request) -> Answer:
+    """`DELETE /keys/{hash}`."""
+    key = _own(world, request)
+    del world.accounts.keys[key.secret]
+    return json_answer({"deleted": True})
+
+
+def page(world: World, request: Request) -> Answer:
+    """`GET /auth`: where a browser is sent to; the button authorises."""
+    asked = request.parameters()
+    _checked_grant(asked)
+    fields = "".join(
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in asked.items()
+    )
+    target = html.escape(asked.get("callback_url", "this page"))
+    return _page(
+        f"<p>A program at <b>{target}</b> asks for a key on the sandbox account.</p>"
+        f'<form method="post" action="/auth">{fields}<button>Authorize</button></form>'
+    )
+
+
+def authorised(world: World, request: Request) -> Answer:
+    """`POST /auth`, the button: back to the program with a code, or the code on a page."""
+    form = {name: values[-1] for name, values in parse_qs(request.body.decode()).items()}
+    challenge, method = _checked_grant(form)
+    code = f"auth_code_{world.new_id().rsplit('-', 1)[-1]}"
+    world.grants[code] = Grant(challenge=challenge, method=method, at_s=world.now_s())
+    callback = form.get("callback_url")
+    if callback is None:
+        return _page(f"<p>Your code:</p><pre>{code}</pre>")
+    parts = urlsplit(callback)
+    query = "&".join(part for part in (parts.query, urlencode({"code": code})) if part)
+    location = urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
+    return Answer(status=302, headers=[("Location", location)], steps=[], framing="length")
+
+
+def _checked_grant(asked: dict[str, str]) -> tuple[str | None, str]:
+    challenge = asked.get("code_challenge")
+    method = asked.get("code_challenge_method", "plain")
+    if method not in ("S256", "plain"):
+        raise invalid("Invalid code_challenge_method")
+    if "callback_url" not in asked and challenge is None:
+        raise invalid("code_challenge is required without callback_url")
+    if not asked.get("callback_url", "http://").startswith(("http://", "https://")):
+        raise invalid("Invalid callback_url")
+    return challenge, method
+
+
+def _page(inner: str) -> Answer:
+    text = f"<!doctype html><title>DevFlow sandbox</title><h1>DevFlow sandbox</h1>{inner}"
+    headers = [("Content-Type", "text/html; charset=utf-8"), *CORS]
+    return Answer(status=200, headers=headers, steps=[text.encode()], framing="length")
+
+
+def exchanged(world: World, request: Request) -> Answer:
+    """`POST /auth/keys`: a code and its verifier for a key."""
+    body = Reader(parse(request.body))
+    method = body.text("code_challenge_method")
+    if method not in (None, "S256", "plain"):
+        raise invalid("Invalid code_challenge_method")
+    grant = world.grants.pop(body.text("code") or "", None)
+    if grant is None or world.now_s() - grant.at_s > CODE_LIFE_S:
+        raise Refusal(403, "Invalid or expired code")
+    if method is not None and method != grant.method:
+        raise invalid("code_challenge_method does not match the authorization request")
+    if not _verifies(grant, body.text("code_verifier") or ""):
+        raise Refusal(403, "Invalid code or code_verifier")
+    key = world.add_key("oauth")
+    return json_answer({"key": key.secret, "user_id": key.account.user_id})
+
+
+def _verifies(grant: Grant, verifier: str) -> bool:
+    if grant.challenge is None:
+        return True
+    if grant.method == "plain":
+        return verifier == grant.challenge
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=") == grant.challenge.rstrip("=")

@@ -1,0 +1,108 @@
+"""`/embeddings` and `/rerank`: vectors made of words, so that like texts are near each other."""
+
+from __future__ import annotations
+
+import array
+import base64
+import hashlib
+import math
+import re
+from typing import cast
+
+from devflow_sandbox.answer import Answer, JsonObject, Request, json_answer
+from devflow_sandbox.billing import Tokens, on_wire
+from devflow_sandbox.endpoints.job import Job, run, text_tokens
+from devflow_sandbox.refusal import invalid
+from devflow_sandbox.world import World
+
+_DIMENSIONS = {"openai/text-embedding-3-large": 3072}
+
+
+def embeddings(world: World, request: Request) -> Answer:
+    """`POST /embeddings`."""
+    return run(world, request, "embeddings", _embed)
+
+
+def _embed(job: Job) -> Answer:
+    texts = _inputs(job.body.body.get("input"))
+    dimensions = job.body.count("dimensions") or _DIMENSIONS.get(job.model.id, 1536)
+    form = job.body.text("encoding_format") or "float"
+    if form not in ("float", "base64"):
+        raise invalid("Invalid input: encoding_format: expected 'float' or 'base64'")
+    prompt = sum(text_tokens(text) for text in texts)
+    generation_id, charge = job.book("emb", Tokens(prompt=prompt))
+    rows: list[JsonObject] = []
+    for index, text in enumerate(texts):
+        values: object = _vector(text, dimensions)
+        if form == "base64":
+            values = base64.b64encode(array.array("f", _vector(text, dimensions))).decode()
+        rows.append({"object": "embedding", "embedding": values, "index": index})
+    costs: JsonObject = {
+        "upstream_inference_cost": on_wire(charge.inference),
+        "upstream_inference_prompt_cost": on_wire(charge.prompt),
+        "upstream_inference_completions_cost": on_wire(charge.completion),
+    }
+    usage: JsonObject = {"prompt_tokens": prompt, "total_tokens": prompt}
+    usage |= {"cost": on_wire(charge.total), "is_byok": False, "cost_details": costs}
+    # the model's bare name, and no X-Generation-Id: as recorded
+    body = {"object": "list", "data": rows, "model": job.model.id.split("/")[-1], "usage": usage}
+    return json_answer(body | {"provider": job.call.provider, "id": generation_id})
+
+
+def _inputs(given: object) -> list[str]:
+    """A text, texts, tokens, or lists of tokens, each as one text."""
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        raise invalid("Invalid input: input: expected string or array")
+    several = cast("list[object]", given)
+    if all(isinstance(one, int) for one in several):
+        return [repr(several)]
+    return [one if isinstance(one, str) else repr(one) for one in several]
+
+
+def _vector(text: str, dimensions: int) -> list[float]:
+    """A unit vector: every word sets eight places, so that texts with common words are near."""
+    values = [0.0] * dimensions
+    for word in re.findall(r"\w+|[^\w\s]", text.lower())[:2000] or [text]:
+        digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=32).digest()
+        for at in range(0, 32, 4):
+            place = int.from_bytes(digest[at : at + 3]) % dimensions
+            values[place] += 1.0 if digest[at + 3] & 1 else -1.0
+    length = math.sqrt(sum(value * value for value in values)) or 1.0
+    return [round(value / length, 9) for value in values]
+
+
+def rerank(world: World, request: Request) -> Answer:
+    """`POST /rerank`."""
+    return run(world, request, "rerank", _rerank)
+
+
+def _rerank(job: Job) -> Answer:
+    query = job.body.text("query")
+    documents = job.body.body.get("documents")
+    if not query or not isinstance(documents, list) or not documents:
+        raise invalid("Invalid input: query and documents are required")
+    texts = [
+        one if isinstance(one, str) else str(cast(JsonObject, one).get("text", ""))
+        for one in cast("list[object]", documents)
+    ]
+    prompt = text_tokens(query) + sum(text_tokens(text) for text in texts)
+    generation_id, charge = job.book("rerank", Tokens(prompt=prompt))
+    wanted = _vector(query, 512)
+    scores = [
+        (sum(map(float.__mul__, wanted, _vector(text, 512))), index)
+        for index, text in enumerate(texts)
+    ]
+    scores.sort(key=lambda one: (-one[0], one[1]))
+    results = [
+        {
+            "index": index,
+            "relevance_score": round((score + 1) / 2, 6),
+            "document": {"text": texts[index]},
+        }
+        for score, index in scores[: job.body.count("top_n") or len(scores)]
+    ]
+    body = {"model": job.model.id.split("/")[-1], "results": results}
+    usage = {"total_tokens": prompt, "cost": on_wire(charge.total)}
+    return json_answer(body | {"usage": usage, "provider": job.call.provider, "id": generation_id})
