@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devflow_core.chat import ChatRequest, Collector, TextDelta
@@ -25,18 +26,27 @@ async def answer(
     *,
     session: ContextInjector | None = None,
     is_streamed: bool = True,
+    note: Callable[[str], None] | None = None,
 ) -> Completion:
-    """Ask and show the reply; what was chosen and what it cost goes to standard error.
+    """Ask and show the reply, and around it what was chosen and what it cost.
+
+    Args:
+        run: where to show it; with `--json` nothing is shown.
+        gateway: who is asked.
+        request: what is asked.
+        session: whose context goes along.
+        is_streamed: show the reply as it comes.
+        note: takes the lines around the reply; None writes them to standard error.
 
     Raises:
         DevFlowError: whatever the gateway raises; the ledger holds the entry by then.
     """
+    note = note or run.remark
     collector = Collector()
     async with gateway.stream(request, session=session) as reply:
         if not run.as_json:
-            for line in before(reply.route, reply.request.context):
-                run.remark(line)
-            run.remark("")
+            for line in (*before(reply.route, reply.request.context), ""):
+                note(line)
         async for event in reply:
             collector.add(event)
             if is_streamed and isinstance(event, TextDelta):
@@ -48,9 +58,8 @@ async def answer(
         response=response, route=reply.route, entry=reply.entry, context=reply.request.context
     )
     if not run.as_json:
-        run.remark("")
-        for line in after(completion):
-            run.remark(line)
+        for line in ("", *after(completion)):
+            note(line)
     return completion
 
 

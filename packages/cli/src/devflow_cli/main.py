@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
@@ -20,20 +20,25 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def version(
-    show: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Show the version and leave.")
-    ] = False,
-) -> None:
-    """The right model for each request, its cost to the cent, and a way back to Claude Code."""
-    if show:
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
         sys.stdout.write(f"devflow {metadata.version('devflow-cli')}\n")
         raise typer.Exit
 
 
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """The right model for each request, its cost to the cent, and a way back to Claude Code."""
+
+
 def run() -> None:
     """The entry point of the installed command; ends the process with the exit status."""
-    from devflow_cli import commands  # noqa: F401 - importing registers the commands
-
+    import_module("devflow_cli.commands")  # importing registers the commands
     sys.exit(guard(lambda: app(standalone_mode=True)))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 Row = Mapping[str, Any]
+WIDE = 130
+"""A terminal of so many columns shows every figure of a report; a narrower one those below."""
+NARROW = frozenset({"requests", "errors", "input", "output", "cache hits", "first p50", "cost"})
 
 
 def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
@@ -127,18 +130,22 @@ def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
 
 def report_table(run: Run, report: Report) -> None:
     """A report's rows with their total, savings and recommendations."""
+    from devflow_openrouter.analytics import to_table
     from rich.text import Text
 
-    made = report.table()
-    shown = _headed({name: name if at == 0 else f">{name}" for at, name in enumerate(made.columns)})
+    made = to_table(report)
+    is_wide = run.console.width >= WIDE
+    kept = [at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW]
+    shown = _headed({made.columns[at]: f"{'>' * (at > 0)}{made.columns[at]}" for at in kept})
     for row in made.rows:
-        shown.add_row(*(Text(clean(value)) for value in row))
+        shown.add_row(*(Text(row[at]) for at in kept))
     shown.add_section()
-    shown.add_row(*(Text(clean(value), style="bold") for value in made.total))
+    shown.add_row(*(Text(made.total[at], style="bold") for at in kept))
+    run.say(made.title)
     run.console.print(shown)
     document = report.document()
     savings = document["savings"]
-    if savings["saved_usd"] is not None:
+    if savings.get("saved_usd") is not None:
         run.say(
             f"Saved {savings['saved_usd']} USD against {savings['baseline_model']}, "
             f"which would have cost {savings['baseline_cost_usd']} USD."

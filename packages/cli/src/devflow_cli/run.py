@@ -109,7 +109,10 @@ def command(
         function: Callable[Concatenate[Run, P], object],
     ) -> Callable[Concatenate[Run, P], object]:
         hints = typing.get_type_hints(function, include_extras=True)
-        own = list(inspect.signature(function).parameters.values())[1:]
+        own = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name])
+            for one in list(inspect.signature(function).parameters.values())[1:]
+        ]
         shared = [
             inspect.Parameter(
                 option,
@@ -130,12 +133,8 @@ def command(
 
         call.__name__ = function.__name__
         call.__doc__ = function.__doc__
-        call.__annotations__ = {
-            **{one.name: hints[one.name] for one in own},
-            **_COMMON,
-        }
-        keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
-        call.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
+        call.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         app.command(name)(call)
         return function
 

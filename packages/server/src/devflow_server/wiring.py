@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import orjson
 from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Tee, replay
+from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
 from devflow_openrouter.analytics import Reconciler, Reconciliation
 from devflow_openrouter.gateway import router_for
 from devflow_openrouter.models import Catalogue
-from devflow_store import Store
+from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
 
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
@@ -24,14 +25,45 @@ if TYPE_CHECKING:
 LOOK_BACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 CATALOGUE_FILE = "models.json"
+LEDGER_FILE = "ledger.db"
+SETTINGS_BUDGET = "settings"
+"""The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
 
 def store(settings: Settings) -> Store:
     """The durable store of the settings; enter it to write, read it as it is."""
+    hooks = alert_hooks(settings)
     if settings.ledger_url is not None:
-        return Store(settings.ledger_url)
+        return Store(settings.ledger_url, on_alert=hooks)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Store(settings.data_dir / "ledger.db")
+    return Store(settings.data_dir / LEDGER_FILE, on_alert=hooks)
+
+
+def ledger_reader(settings: Settings) -> LedgerReader:
+    """What reports are made from; a ledger that was never written is empty."""
+    if not has_ledger(settings):
+        return EntriesReader(tuple)
+    return EntriesReader(store(settings).entries)
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether anything was ever booked here."""
+    return settings.ledger_url is not None or (settings.data_dir / LEDGER_FILE).exists()
+
+
+def alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
+    """Who is told when a budget passes a threshold, besides the log.
+
+    Raises:
+        ConfigurationError: a webhook without a secret; its receiver could not tell who calls.
+    """
+    hooks: list[AlertHook] = []
+    url, secret = settings.budget_alert_webhook_url, settings.budget_alert_webhook_secret
+    if url is not None:
+        hooks.append(WebhookAlerts(url, secret.get_secret_value() if secret else ""))
+    if settings.budget_alert_command:
+        hooks.append(CommandAlerts(settings.budget_alert_command))
+    return tuple(hooks)
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -66,6 +98,7 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[OpenRouterGateway]:
         StoreError: the ledger cannot be opened.
     """
     async with store(settings) as book:
+        await _set_budget(settings, book)
         router = router_for(settings, catalogue(settings))
         views = Tee(router.performance, router.sessions)
         replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
@@ -93,3 +126,20 @@ async def reconcile(
         keys = settings.server_keys()
         account = OpenRouterAccount(gateway.api, keys, management_key=management_key)
         return await Reconciler(book, account, patience_s=patience_s).reconcile(days)
+
+
+async def _set_budget(settings: Settings, book: Store) -> None:
+    """Give the ledger the monthly budget of the settings, if they have one."""
+    if settings.cost_budget_usd is None:
+        return
+    await book.budgets.set(
+        Budget(
+            id=SETTINGS_BUDGET,
+            scope="global",
+            window="month",
+            limit_usd=settings.cost_budget_usd,
+            timezone=settings.budget_time_zone,
+            thresholds=settings.budget_alert_at,
+            allow_unknown_price=settings.allow_unknown_price,
+        )
+    )

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import orjson
 from devflow_core.errors import DevFlowError
@@ -61,12 +61,8 @@ _PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 }
 
 
-class Tool(Protocol):
-    """A tool: named text arguments in, text out; raises `DevFlowError`."""
-
-    def __call__(self, **arguments: str) -> Awaitable[str]:
-        """Do it."""
-        ...
+Tool = Callable[..., Awaitable[str]]
+"""A tool: named text arguments in, text out; raises `DevFlowError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

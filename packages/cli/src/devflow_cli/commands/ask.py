@@ -87,8 +87,12 @@ def wishes(
 
     if cost_priority is None and performance_priority is None:
         return None
-    given = {"cost_priority": cost_priority, "performance_priority": performance_priority}
-    return SelectionCriteria(**{name: one for name, one in given.items() if one is not None})
+    wished = SelectionCriteria()
+    if cost_priority is not None:
+        wished = replace(wished, cost_priority=cost_priority)
+    if performance_priority is not None:
+        wished = replace(wished, performance_priority=performance_priority)
+    return wished
 
 
 def _prompt(prompt: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.main import app
-from devflow_cli.run import FAILED, Run, command
+from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from devflow_store import BudgetState
@@ -18,12 +18,11 @@ app.add_typer(budget, name="budget")
 
 
 @command(budget, "list")
-async def list_budgets(run: Run) -> None:
+def list_budgets(run: Run) -> None:
     """Show every budget with what is spent, reserved and left."""
     from devflow_server import wiring
 
-    async with wiring.store(run.settings()) as store:
-        states = await store.budgets.list()
+    states = wiring.store(run.settings()).budget_states()
     if run.as_json:
         run.emit({"budgets": [_document(state) for state in states]})
         return
@@ -74,17 +73,16 @@ async def set_budget(
 @command(budget, "remove")
 async def remove_budget(
     run: Run, budget_id: Annotated[str, typer.Argument(help="As `budget list` shows it.")]
-) -> int | None:
+) -> None:
     """Remove a budget."""
     from devflow_server import wiring
 
     async with wiring.store(run.settings()) as store:
-        is_removed = await store.budgets.remove(budget_id)
+        await store.budgets.remove(budget_id)
     if run.as_json:
-        run.emit({"removed": is_removed})
+        run.emit({"removed": budget_id})
     else:
-        run.say("Removed." if is_removed else f"There is no budget {budget_id}.")
-    return None if is_removed else FAILED
+        run.say("Removed.")
 
 
 def _document(state: BudgetState) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def _document(state: BudgetState) -> dict[str, Any]:
         "limit_usd": limit.limit_usd,
         "spent_usd": state.spent_usd,
         "reserved_usd": state.reserved_usd,
-        "left_usd": limit.limit_usd - state.spent_usd - state.reserved_usd,
+        "left_usd": state.left_usd,
         "window_start": state.window_start,
         "window_end": state.window_end,
     }

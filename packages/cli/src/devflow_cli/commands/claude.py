@@ -12,15 +12,11 @@ from devflow_cli.main import app
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from decimal import Decimal
 
-    from devflow_claude_code import SettingsChange
+    from devflow_claude_code import Launch
     from devflow_core.settings import Settings
-
-inside = typer.Typer(
-    help="DevFlow inside Claude Code: hooks, status line, MCP server.", no_args_is_help=True
-)
-app.add_typer(inside, name="inside")
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -55,7 +51,6 @@ def claude(
 
 async def _run_claude(settings: Settings, arguments: list[str], model: str | None) -> int:
     """Serve on a free port with a key of this run's own, and wait for Claude Code to end."""
-    import asyncio
     import secrets
 
     from devflow_claude_code import launch
@@ -64,8 +59,9 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 
     key = "devflow_" + secrets.token_urlsafe(24)
     async with running(settings.model_copy(update={"port": 0}), local_key=key) as server:
-        ready = launch(server.url, key, tuple(arguments), process_environment(), model=model)
-        child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.env))
+        wanted = ("--model", model) if model else ()
+        ready = launch(server.url, key, (*wanted, *arguments), process_environment())
+        child = await _started(ready)
         try:
             return await child.wait()
         finally:
@@ -74,17 +70,34 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
                 await child.wait()
 
 
-@command(inside)
-def hook(run: Run) -> int:
+async def _started(ready: Launch) -> Process:
+    """Claude Code, in this terminal.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    import asyncio
+
+    from devflow_core.errors import ConfigurationError
+
+    try:
+        return await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
+        ) from None
+
+
+@command(app)
+def hook(run: Run) -> None:
     """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout."""
     from devflow_claude_code import hook as answer
 
     reply = answer(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
     sys.stdout.write(reply.stdout)
-    return reply.exit_status
 
 
-@command(inside)
+@command(app)
 def statusline(run: Run) -> None:
     """Write the status line: model, cost by the ledger, context."""
     from devflow_claude_code import status_line
@@ -101,7 +114,7 @@ def statusline(run: Run) -> None:
     sys.stdout.write(line + "\n")
 
 
-@command(inside)
+@command(app)
 async def mcp(run: Run) -> None:
     """Serve the MCP tools ask, handoff, report and explain on stdin and stdout."""
     from devflow_claude_code import serve_mcp
@@ -115,40 +128,38 @@ async def mcp(run: Run) -> None:
         await serve_mcp(mcp_tools(settings, gateway), sys.stdin.buffer, sys.stdout.buffer)
 
 
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="[default: settings.json of Claude Code]")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+@command(app)
+def integrate(
+    run: Run,
+    settings_file: Annotated[
+        Path | None, typer.Option("--settings", help="[default: Claude Code's settings.json]")
+    ] = None,
+    with_mcp: Annotated[
+        bool, typer.Option("--mcp", help="Put the MCP server into ./.mcp.json instead.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Put the file back as it was, to the byte.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Put hooks and status line into Claude Code's settings; shows the change and asks first."""
+    from devflow_claude_code import plan_install, plan_undo
 
-
-@command(inside)
-def install(run: Run, settings_file: SettingsFile = None, yes: Yes = False) -> int:
-    """Put hooks, status line and MCP server into Claude Code's settings; asks first."""
-    from devflow_claude_code import plan_install
-
-    return _change(run, plan_install(_file(run, settings_file)), yes)
-
-
-@command(inside)
-def uninstall(run: Run, settings_file: SettingsFile = None, yes: Yes = False) -> int:
-    """Put the settings file back as it was, to the byte; asks first."""
-    from devflow_claude_code import plan_undo
-
-    return _change(run, plan_undo(_file(run, settings_file)), yes)
-
-
-def _file(run: Run, given: Path | None) -> Path:
-    return given or run.settings().claude_dir / "settings.json"
-
-
-def _change(run: Run, change: SettingsChange, yes: bool) -> int:
+    default = Path(".mcp.json") if with_mcp else run.settings().claude_dir / "settings.json"
+    file = settings_file or default
+    if undo:
+        change = plan_undo(file)
+    elif with_mcp:
+        change = plan_install(file, features=("mcp",))
+    else:
+        change = plan_install(file)
     if not change.is_needed:
         run.say("Nothing to change.")
         return DONE
     run.say(change.diff)
-    if not yes and not typer.confirm("Write this?"):
+    if not yes and not typer.confirm(f"Write this to {file}?"):
         run.say("Nothing was written.")
         return FAILED
     change.apply()
-    run.say("Done.")
+    run.say("Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it.")
     return DONE

@@ -31,7 +31,10 @@ async def demo(
     Nothing leaves this machine: a stand-in for OpenRouter answers, at OpenRouter's prices.
     """
     from devflow_claude_code import ClaudeCodeSession
+    from devflow_openrouter.analytics import to_html
 
+    from devflow_cli.commands.report import make_report
+    from devflow_cli.render import report_table
     from devflow_cli.standin import running_standin
 
     settings = run.settings()
@@ -40,12 +43,19 @@ async def demo(
         settings = standin.settings(settings).model_copy(
             update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
         )
-        found = ClaudeCodeSession.open(transcript)
-        shown = await _main_job(run, settings, found, model)
+        run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
+        shown = await _main_job(run, settings, ClaudeCodeSession.open(transcript), model)
         shown["bill"] = _bill(standin.bill_url, shown["generation_id"])
-    _close(run, shown)
+    _compare(run, shown)
+    report = make_report(settings)
+    html = settings.data_dir / "report.html"
+    html.write_text(to_html(report), encoding="utf-8")
     if run.as_json:
-        run.emit(shown)
+        run.emit({**shown, "report": report.document(), "html": str(html)})
+        return
+    report_table(run, report)
+    run.say(f"Report   {html}")
+    run.say("\nWith OPENROUTER_API_KEY set, `uv run devflow handoff` does this with your own work.")
 
 
 def recorded_session() -> Path:
@@ -57,7 +67,7 @@ def recorded_session() -> Path:
     from devflow_core.errors import SessionError
 
     for folder in Path(__file__).parents:
-        found = sorted((folder / "examples" / "sessions").glob("*/*.jsonl"))
+        found = sorted((folder / "examples" / "sessions").glob("**/*.jsonl"))
         if found:
             return found[0]
     raise SessionError(
@@ -70,23 +80,16 @@ async def _main_job(
     run: Run, settings: Settings, session: ClaudeCodeSession, model: str
 ) -> dict[str, Any]:
     from devflow_core.chat import ChatRequest
-    from devflow_openrouter.analytics import to_html
     from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
 
     from devflow_cli.answers import answer, document
-    from devflow_cli.commands.report import make_report
 
-    run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
     run.say(f"Session  {session.session_id}  ({session.path})")
     async with wiring.open_gateway(settings) as gateway:
         request = ChatRequest.from_text(PROMPT, model=model)
-        reply = await answer(run, gateway, request, session=session)
-    report = make_report(settings)
-    html = settings.data_dir / "report.html"
-    html.write_text(to_html(report), encoding="utf-8")
-    shown = document(reply, route_json(reply.route))
-    return {**shown, "session": str(session.path), "report": report.document(), "html": str(html)}
+        reply = await answer(run, gateway, request, session=session, note=run.say)
+    return {**document(reply, route_json(reply.route)), "session": str(session.path)}
 
 
 def _bill(url: str, generation_id: str) -> dict[str, Any]:
@@ -100,17 +103,17 @@ def _bill(url: str, generation_id: str) -> dict[str, Any]:
     return next(one for one in calls if one["generation_id"] == generation_id)
 
 
-def _close(run: Run, shown: dict[str, Any]) -> None:
-    """The books side by side, the report, and what to do next."""
+def _compare(run: Run, shown: dict[str, Any]) -> None:
+    """Our book beside the stand-in's.
+
+    Raises:
+        LedgerCorrupt: they differ; that must never happen.
+    """
     from decimal import Decimal
 
-    from devflow_cli.render import report_table
+    from devflow_core.errors import LedgerCorrupt
 
-    billed = shown["bill"]["cost_usd"]
-    agrees = Decimal(billed) == Decimal(shown["cost_usd"])
-    run.say(f"\nLedger {shown['cost_usd']} USD, stand-in's bill {billed} USD: ", end="")
-    run.say("they agree.\n" if agrees else "THEY DIFFER.\n")
-    if not run.as_json:
-        report_table(run, shown["report"])
-    run.say(f"\nReport   {shown['html']}")
-    run.say("\nWith OPENROUTER_API_KEY set, `uv run devflow handoff` does this with your own work.")
+    ours, billed = shown["cost_usd"], shown["bill"]["cost_usd"]
+    if Decimal(ours) != Decimal(billed):
+        raise LedgerCorrupt(f"The ledger says {ours} USD and the bill {billed} USD.")
+    run.say(f"Bill     {billed} USD by the stand-in's own book: they agree.\n")

@@ -49,8 +49,7 @@ def _setup(settings: Settings) -> list[dict[str, Any]]:
     from devflow_server import wiring
 
     keys = len(settings.server_keys())
-    ledger = settings.data_dir / "ledger.db"
-    checked = wiring.store(settings).verify() if ledger.exists() else None
+    checked = wiring.store(settings).verify() if wiring.has_ledger(settings) else None
     claude = shutil.which("claude")
     return [
         {
@@ -64,7 +63,7 @@ def _setup(settings: Settings) -> list[dict[str, Any]]:
             "ok": checked is None or checked.ok,
             "detail": "not begun yet"
             if checked is None
-            else f"{checked.entries} entries in {ledger}, "
+            else f"{checked.entries} entries, "
             + ("chain whole" if checked.ok else f"row {checked.first_bad}: {checked.reason}"),
         },
         {

@@ -36,8 +36,9 @@ async def handoff(
 
     The old transcript is never touched. With --write-back the reply comes home as a new session.
     """
-    from devflow_claude_code import DEFAULT_PROMPT
+    from devflow_claude_code import Reply
     from devflow_claude_code import write_back as write_session
+    from devflow_claude_code.handoff import DEFAULT_PROMPT
     from devflow_core.chat import Message
     from devflow_openrouter.routing import as_json as route_json
     from devflow_server import wiring
@@ -59,12 +60,10 @@ async def handoff(
     shown = document(reply, route_json(reply.route))
     shown["handoff"] = prepared.report.as_json()
     if write_back:
+        answered = (Message(role="assistant", parts=reply.parts),)
         written = write_session(
             found,
-            prepared,
-            (Message(role="assistant", parts=reply.parts),),
-            model=reply.model,
-            usage=reply.usage,
+            Reply(prompt=prepared.prompt, messages=answered, model=reply.model, usage=reply.usage),
             config_dir=settings.claude_dir,
         )
         shown["resume"] = written.as_json()
@@ -84,5 +83,5 @@ def target(model: str, known: Catalogue) -> Target:
     return Target(
         model=model,
         window_tokens=config.context_length,
-        takes_images=Capability.VISION in config.capabilities,
+        takes_images=Capability.IMAGES in config.capabilities,
     )

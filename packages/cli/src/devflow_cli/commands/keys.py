@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from devflow_cli.main import app
 from devflow_cli.run import FAILED, Run, command
+
+if TYPE_CHECKING:
+    from devflow_core.ports import UpstreamKey
+    from devflow_openrouter import OpenRouterGateway
+    from devflow_openrouter.client.auth import KeyState
 
 keys = typer.Typer(help="OpenRouter keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -24,15 +30,15 @@ async def status(run: Run) -> None:
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
         with run.progress.status("Asking OpenRouter …"):
-            rows = await wiring.key_status(gateway)
+            both = zip(gateway.keys.keys, gateway.keys.status(), strict=True)
+            rows = [await _status(gateway, key, state) for key, state in both]
     if run.as_json:
         run.emit({"keys": rows})
         return
     columns = {
         "id": "Key",
         "source": "From",
-        "next": "Next",
-        "resting": "Resting",
+        "rests_s": ">Rests s",
         "usage_usd": ">Used USD",
         "limit_usd": ">Limit",
         "left_usd": ">Left",
@@ -108,3 +114,28 @@ async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed
         is_revoked = await store.keys.revoke(key_id)
     run.say("Revoked." if is_revoked else f"There is no key {key_id}.")
     return None if is_revoked else FAILED
+
+
+async def _status(gateway: OpenRouterGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
+    """What OpenRouter says of one key; where it says nothing, why."""
+    from devflow_core.errors import DevFlowError
+
+    told: Mapping[str, Any] = {}
+    note = ""
+    try:
+        told = (await gateway.api.key_status(key))["data"]
+    except DevFlowError as error:
+        note = str(error)
+    return {
+        "id": key.id,
+        "source": state.source,
+        "rests_s": state.rests_s,
+        "usage_usd": _money(told.get("usage")),
+        "limit_usd": _money(told.get("limit")),
+        "left_usd": _money(told.get("limit_remaining")),
+        "note": note or ("free tier" if told.get("is_free_tier") else ""),
+    }
+
+
+def _money(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,13 +102,15 @@ async def refresh(run: Run) -> None:
     written = file.with_suffix(".new")
     written.write_bytes(orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body}))
     written.replace(file)
-    changes = [{"model": one.model, "what": one.what} for one in now.changes_since(before)]
+    changes = [dataclasses.asdict(one) for one in now.changes_since(before)]
     if run.as_json:
         run.emit({"models": len(now), "version": now.version, "changes": changes})
         return
     run.say(f"{len(now)} models, {len(changes)} changes.")
     for one in changes:
-        run.say(f"  {one['model']}: {one['what']}")
+        run.say(
+            f"  {one['model']}: {one['kind'].replace('_', ' ')} {one['before']} → {one['after']}"
+        )
 
 
 def measurements(settings: Settings) -> PerformanceTracker:
@@ -119,7 +122,7 @@ def measurements(settings: Settings) -> PerformanceTracker:
     from devflow_server import wiring
 
     tracker = PerformanceTracker()
-    if settings.ledger_url or (settings.data_dir / "ledger.db").exists():
+    if wiring.has_ledger(settings):
         since = datetime.now(UTC) - timedelta(days=7)
         replay(wiring.store(settings).entries(since=since), tracker)
     return tracker

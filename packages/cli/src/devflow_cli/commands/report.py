@@ -66,7 +66,7 @@ def make_report(
     from devflow_server import wiring
 
     reporter = Reporter(
-        wiring.store(settings),
+        wiring.ledger_reader(settings),
         price_of=wiring.price_list(wiring.catalogue(settings)),
         baseline_model=settings.baseline_model,
     )

@@ -28,15 +28,15 @@ async def sandbox(
     It speaks the same wire, charges the same prices in a book of its own (GET /sandbox/bill) and
     fails on order (PUT /sandbox/faults). It costs nothing and knows nothing.
     """
-    import devflow_sandbox
+    from devflow_sandbox import Sandbox, serve
 
-    def announce(base_url: str, api_key: str) -> None:
+    def announce(ready: Sandbox) -> None:
         if run.as_json:
-            run.emit({"base_url": base_url, "api_key": api_key})
+            run.emit({"base_url": ready.base_url, "api_key": ready.api_key})
             return
         run.say("The OpenRouter stand-in is ready. In another terminal:\n")
-        run.say(f"  export OPENROUTER_BASE_URL={base_url}")
-        run.say(f"  export OPENROUTER_API_KEY={api_key}\n")
-        run.say(f"Its bill: {base_url.removesuffix('/api/v1')}/sandbox/bill   (Ctrl-C ends it)")
+        run.say(f"  export OPENROUTER_BASE_URL={ready.base_url}")
+        run.say(f"  export OPENROUTER_API_KEY={ready.api_key}\n")
+        run.say(f"Its bill: {ready.url}/sandbox/bill   (Ctrl-C ends it)")
 
-    await devflow_sandbox.serve(host, port, faults=faults, script=script, announce=announce)
+    await serve(Sandbox(host=host, port=port, faults=faults, script=script), announce)

@@ -118,6 +118,11 @@ class KeyRing:
         ]
         self._pool = [slot for slot in self._slots if slot.source == "pool"]
 
+    @property
+    def keys(self) -> tuple[UpstreamKey, ...]:
+        """Every key, in the order of their use."""
+        return tuple(slot.key for slot in self._slots)
+
     def status(self) -> tuple[KeyState, ...]:
         """Every key by its fingerprint, in the order of their use."""
         now_s = self._now_s() if self._slots else 0.0

@@ -1,0 +1,154 @@
+"""`ask`, `explain` and `handoff`: what a person gets, and what stays behind."""
+
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from devflow_cli.testing import Devflow
+from devflow_sandbox import Sandbox
+
+PROMPT = "Why does test_login fail with a KeyError? Mend the Python code."
+
+
+def test_a_reply_is_on_stdout_and_what_it_took_on_stderr(online: Devflow) -> None:
+    done = online("ask", PROMPT)
+    assert done.status == 0
+    assert "test_login" in done.out
+    for word in ("Task     coding", "Model  ", "Tokens  ", "Cost  ", "Entry    req_"):
+        assert word in done.err
+
+
+def test_the_document_has_what_programs_hold_on_to(
+    online: Devflow, openrouter_sandbox: Sandbox
+) -> None:
+    shown = online("ask", PROMPT, "--json", "--model", "anthropic/claude-haiku-4.5").document
+    assert shown["model"] == "anthropic/claude-haiku-4.5"
+    assert shown["finish_reason"] == "stop"
+    assert set(shown["usage"]) == {
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+    }
+    assert shown["route"]["task"]["type"] == "coding"
+    (billed,) = openrouter_sandbox.bill()["calls"]
+    assert billed["generation_id"] == shown["generation_id"]
+    assert Decimal(billed["cost_usd"]) == Decimal(shown["cost_usd"])
+
+
+def test_the_prompt_may_come_on_stdin(online: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(PROMPT))
+    assert "test_login" in online("ask", "-", "--no-stream").out
+
+
+def test_nothing_to_ask_is_a_usage_error(online: Devflow) -> None:
+    assert online("ask", "  ").status == 2
+
+
+def test_no_key_says_what_is_read(devflow: Devflow) -> None:
+    done = devflow("ask", PROMPT)
+    assert done.status == 3
+    assert done.err.count("\n") == 1
+    assert "OPENROUTER_API_KEY" in done.err
+    assert "devflow demo" in done.err
+
+
+def test_an_unknown_model_names_close_ones(online: Devflow) -> None:
+    done = online("ask", PROMPT, "--model", "anthropic/claude-haiku-4.6", "--json")
+    assert done.status == 1
+    assert done.document["error"]["code"] == "model_not_found"
+    assert "claude-haiku-4.5" in done.err
+
+
+def test_a_failing_upstream_is_status_5(online: Devflow, openrouter_sandbox: Sandbox) -> None:
+    then = {"kind": "status", "status": 400, "error_type": "invalid_request"}
+    openrouter_sandbox.set_faults({"faults": [{"then": then}]})
+    assert online("ask", PROMPT, "--model", "openai/gpt-4o-mini").status == 5
+
+
+@pytest.mark.parametrize("cost", ["much", "-"])
+def test_an_amount_that_is_none_is_a_usage_error(online: Devflow, cost: str) -> None:
+    assert online("ask", PROMPT, "--max-cost", cost).status == 2
+
+
+def test_too_little_money_is_refused_before_anyone_is_asked(
+    online: Devflow, openrouter_sandbox: Sandbox
+) -> None:
+    done = online(
+        "ask", PROMPT, "--max-cost", "0.000000001", "--model", "anthropic/claude-opus-4.1"
+    )
+    assert done.status == 4
+    assert openrouter_sandbox.bill()["calls"] == []
+
+
+def test_a_route_is_explained_before_and_after(online: Devflow) -> None:
+    before = online("explain", PROMPT, "--json", "--cost-priority", "0.9").document
+    chosen = [one for one in before["candidates"] if one["chosen"]]
+    assert len(chosen) == 1
+    assert any(one["excluded"] for one in before["candidates"])
+    entry_id = online("ask", PROMPT, "--cost-priority", "0.9", "--json").document["entry_id"]
+    after = online("explain", entry_id, "--json").document
+    assert [one["model"] for one in after["candidates"] if one["chosen"]] == [chosen[0]["model"]]
+    assert "Left out" in online("explain", PROMPT).out
+
+
+def test_explaining_what_is_not_there(online: Devflow) -> None:
+    assert online("explain", "req_nothing").status == 1
+    assert online("explain").status == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model":"auto","messages":[{"role":"user","content":"Prove it."}]}',
+        '{"model":"auto","max_tokens":9,"system":"x","messages":[{"role":"user","content":"Hi"}]}',
+        '{"model":"auto","input":"Prove it."}',
+    ],
+)
+def test_a_request_file_in_any_dialect_is_explained(online: Devflow, home: Path, body: str) -> None:
+    file = home / "request.json"
+    file.write_text(body)
+    assert online("explain", "--request", str(file), "--json").document["candidates"]
+
+
+def test_a_request_file_that_cannot_be_read(online: Devflow, home: Path) -> None:
+    done = online("explain", "--request", str(home / "none.json"))
+    assert (done.status, "cannot be read" in done.err) == (1, True)
+
+
+def test_a_session_goes_on_at_another_model(online: Devflow, transcript: Path) -> None:
+    before = transcript.read_bytes()
+    done = online("handoff", str(transcript), "--json", "--to", "deepseek/deepseek-v3.2")
+    assert done.status == 0
+    assert done.document["model"] == "deepseek/deepseek-v3.2"
+    assert done.document["text"]
+    assert transcript.read_bytes() == before
+
+
+def test_a_session_comes_home_as_a_new_file(online: Devflow, transcript: Path, home: Path) -> None:
+    shown = online("handoff", str(transcript), "--write-back", "--json").document
+    resume = shown["resume"]
+    assert Path(resume["path"]).is_relative_to(home)
+    assert (
+        resume["command"].startswith("claude --resume ") or "claude --resume" in resume["command"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read"), (b"", "empty"), (b"not a transcript\n", "transcript")],
+)
+def test_a_session_that_is_none(
+    online: Devflow, home: Path, content: bytes | None, message: str
+) -> None:
+    file = home / "broken.jsonl"
+    if content is not None:
+        file.write_bytes(content)
+    done = online("handoff", str(file))
+    assert done.status == 1
+    assert "broken.jsonl" in done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert list(home.glob("**/ledger.db")) == []

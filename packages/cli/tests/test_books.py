@@ -1,0 +1,171 @@
+"""`report`, `ledger`, `budget`, `keys`, `models`, `sessions`, `doctor`: over one's own ledger."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from devflow_cli.testing import Devflow
+from devflow_sandbox import Sandbox
+
+PROMPT = "Write a haiku about clocks."
+
+
+@pytest.fixture
+def used(online: Devflow) -> Devflow:
+    """After two requests."""
+    for _ in range(2):
+        assert online("ask", PROMPT, "--json").status == 0
+    return online
+
+
+def test_a_report_agrees_with_the_bill(used: Devflow, openrouter_sandbox: Sandbox) -> None:
+    shown = used("report", "--json").document
+    assert shown["total"]["requests"] == 2
+    assert Decimal(shown["total"]["cost_usd"]) == Decimal(openrouter_sandbox.bill()["total_usd"])
+
+
+@pytest.mark.parametrize("form", ["csv", "md", "html", "json"])
+def test_a_report_in_every_form(used: Devflow, home: Path, form: str) -> None:
+    file = home / f"report.{form}"
+    assert used("report", "--format", form, "-o", str(file)).status == 0
+    assert file.stat().st_size > 100
+    assert used("report", "--format", form, "--by", "task", "--since", "2d").out
+
+
+def test_a_report_for_a_person(used: Devflow) -> None:
+    out = used("report", "--until", "2100-01-01").out
+    assert "Saved" in out or "baseline" in out or "Model" in out
+
+
+def test_a_moment_that_is_none_is_a_usage_error(devflow: Devflow) -> None:
+    assert devflow("report", "--since", "yesterday-ish").status == 2
+
+
+def test_an_empty_ledger_still_reports(devflow: Devflow) -> None:
+    done = devflow("report", "--json")
+    assert (done.status, done.document["rows"]) == (0, [])
+
+
+def test_the_ledger_is_verified_exported_and_backed_up(used: Devflow, home: Path) -> None:
+    assert used("ledger", "verify", "--json").document["ok"] is True
+    assert "2 entries" in used("ledger", "verify").out
+    assert used("ledger", "export").out.count("\n") == 2
+    assert used("ledger", "export", "--csv", "-o", str(home / "out.csv")).status == 0
+    assert used("ledger", "backup", str(home / "copy.db")).status == 0
+    assert used("ledger", "restore", str(home / "copy.db")).status == 0
+    assert used("ledger", "verify", "--json").document["entries"] == 2
+
+
+def test_a_touched_row_is_named(used: Devflow, home: Path) -> None:
+    import sqlite3
+
+    (file,) = home.glob("**/ledger.db")
+    with sqlite3.connect(file) as tampered:
+        tampered.execute(
+            "UPDATE chain SET body = CAST(X'00' || substr(body, 2) AS BLOB) WHERE seq = 3"
+        )
+    tampered.close()
+    done = used("ledger", "verify", "--json")
+    assert done.status == 1
+    assert done.document["first_bad"] == 3
+    assert "Row 3" in used("ledger", "verify").out
+
+
+def test_a_session_is_erased_and_the_chain_stays(used: Devflow) -> None:
+    assert used("ledger", "erase", "--session", "none", "--yes", "--json").status == 0
+    assert used("ledger", "verify").status == 0
+
+
+def test_the_books_are_reconciled(used: Devflow, openrouter_sandbox: Sandbox) -> None:
+    shown = used("ledger", "reconcile", "--json", "--patience-s", "0").document
+    assert Decimal(shown["difference_usd"]) == 0
+    assert shown["orphans"] == []
+    assert shown["ghosts"] == []
+    assert "Difference" in used("ledger", "reconcile", "--patience-s", "0").out
+
+
+def test_budgets_are_set_shown_and_hold(used: Devflow) -> None:
+    assert "No budget" in used("budget", "list").out
+    made = used("budget", "set", "--limit", "0.0000001", "--json").document
+    assert used("ask", PROMPT).status == 4
+    (budget,) = used("budget", "list", "--json").document["budgets"]
+    assert budget["id"] == made["id"]
+    assert "month" in used("budget", "list").out
+    assert used("budget", "remove", made["id"]).status == 0
+    assert used("budget", "remove", made["id"], "--json").status == 1
+    assert used("ask", PROMPT).status == 0
+
+
+def test_an_amount_that_is_none(devflow: Devflow) -> None:
+    assert devflow("budget", "set", "--limit", "lots").status == 2
+
+
+def test_a_budget_of_the_settings_holds_until_it_is_removed(
+    used: Devflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_COST_BUDGET_USD", "0.0000001")
+    assert used("ask", PROMPT).status == 4
+    monkeypatch.delenv("OPENROUTER_COST_BUDGET_USD")
+    assert used("ask", PROMPT).status == 4
+    assert used("budget", "remove", "settings").status == 0
+    assert used("ask", PROMPT).status == 0
+
+
+def test_key_status_never_shows_the_key(used: Devflow, openrouter_sandbox: Sandbox) -> None:
+    for arguments in (("keys", "status"), ("keys", "status", "--json")):
+        done = used(*arguments)
+        assert done.status == 0
+        assert openrouter_sandbox.api_key[:20] not in done.out + done.err
+
+
+def test_client_keys_are_made_once_listed_and_revoked(devflow: Devflow) -> None:
+    made = devflow("keys", "create", "ci", "--model", "openai/*", "--days", "3", "--json").document
+    assert made["key"].startswith("devflow_")
+    assert made["key"] not in devflow("keys", "list", "--json").out
+    assert "ci" in devflow("keys", "list").out
+    assert devflow("keys", "revoke", made["id"]).status == 0
+    assert devflow("keys", "revoke", "none").status == 1
+    assert devflow("keys", "create", "other", "--route", "/v1/models").status == 0
+
+
+def test_models_are_listed_shown_and_refreshed(used: Devflow) -> None:
+    assert "anthropic/claude-haiku-4.5" in used("models", "list", "claude").out
+    shown = used("models", "show", "anthropic/claude-haiku-4.5", "--json").document
+    assert shown["prompt_usd_per_million"] == "1"
+    assert "context length" in used("models", "show", "anthropic/claude-haiku-4.5").out
+    assert used("models", "refresh", "--json").document["models"] > 300
+    assert used("models", "list", "--json").document["models"]
+    assert "changes" in used("models", "refresh").out
+
+
+def test_sessions_are_listed_shown_and_their_context(
+    devflow: Devflow, home: Path, transcript: Path
+) -> None:
+    assert "No Claude Code sessions" in devflow("sessions", "list").out
+    folder = home / ".claude" / "projects" / "-home-dev-demo"
+    folder.mkdir(parents=True)
+    (folder / transcript.name).write_bytes(transcript.read_bytes())
+    (listed,) = devflow("sessions", "list", "--json").document["sessions"]
+    assert listed["session_id"] == transcript.stem
+    assert transcript.stem[:8] in devflow("sessions", "list").out
+    shown = devflow("sessions", "show", transcript.stem, "--json").document
+    assert shown["branch"]
+    assert "Cost" in devflow("sessions", "show").out
+    context = devflow("sessions", "context", "--json", "--budget", "600").document
+    assert context["pieces"]
+    assert context["tokens"] <= 600
+    assert "pieces" in devflow("sessions", "context").out
+
+
+def test_the_set_up_is_checked(devflow: Devflow, used: Devflow) -> None:
+    done = used("doctor", "--json")
+    names = {one["name"]: one["ok"] for one in done.document["findings"]}
+    assert names["keys"]
+    assert names["ledger"]
+    assert "keys" in used("doctor").out
+
+
+def test_whatif_prices_recorded_work_elsewhere(used: Devflow, transcript: Path) -> None:
+    shown = used("whatif", "--models", "openai/gpt-4o-mini", "--json").document
+    assert shown["models"]
+    assert used("whatif", str(transcript), "--models", "openai/gpt-4o-mini").status == 0

@@ -1,0 +1,146 @@
+"""Starting the command: fast, helpful, and honest about what it cannot do."""
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import orjson
+import pytest
+from devflow_cli import commands, run
+from devflow_cli.testing import Devflow
+from devflow_core import errors
+
+
+def test_help_lists_every_command(devflow: Devflow) -> None:
+    done = devflow("--help")
+    names = [one.stem for one in Path(commands.__file__).parent.glob("[a-z]*.py")]
+    for name in names:
+        assert re.search(rf"^  {name} ", done.out, re.MULTILINE), name
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom devflow_cli import main, commands\n"
+        "heavy = {'pydantic', 'httpx', 'numpy', 'rich', 'apsw', 'devflow_server', 'asyncpg'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_shown(devflow: Devflow) -> None:
+    assert re.fullmatch(r"devflow \d+\.\d+\.\d+\n", devflow("--version").out)
+
+
+def test_a_wrong_option_is_a_usage_error(devflow: Devflow) -> None:
+    assert devflow("ask", "x", "--modle", "y").status == 2
+
+
+def test_a_wrong_setting_is_named(devflow: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVFLOW_PORT", "lots")
+    done = devflow("doctor")
+    assert (done.status, "DEVFLOW_PORT" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.ConfigurationError("x"), 3),
+        (errors.UnknownPrice("x"), 4),
+        (errors.AllCandidatesFailed(()), 5),
+        (errors.NoCandidate("x"), 1),
+        (ValueError("x"), 1),
+    ],
+)
+def test_every_error_has_its_exit_status(error: BaseException, status: int) -> None:
+    assert run.status_of(error) == status
+
+
+def test_ctrl_c_is_130() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert run.guard(interrupted) == 130
+
+
+def test_what_would_steer_a_terminal_is_taken_out() -> None:
+    assert run.clean("a\x1b[31m\x07b\u202ec\r\n") == "a[31mbc\n"
+
+
+def test_the_demo_needs_no_key(devflow: Devflow, home: Path) -> None:
+    done = devflow("demo")
+    assert done.status == 0
+    assert "they agree" in done.out
+    (html,) = home.glob("**/report.html")
+    assert str(html) in done.out
+    assert "<html" in html.read_text(encoding="utf-8")
+
+
+def test_the_demo_as_a_document(devflow: Devflow) -> None:
+    shown = devflow("demo", "--json").document
+    assert shown["bill"]["cost_usd"]
+    assert shown["context"]["pieces"]
+
+
+def test_the_stand_in_runs_until_it_is_told_to_end(home: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "devflow_cli", "sandbox", "--json"], stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        document = b""
+        while not document.endswith(b"}\n"):
+            document += child.stdout.readline()
+        url = orjson.loads(document)["base_url"]
+        with urllib.request.urlopen(f"{url}/models", timeout=5) as reply:  # noqa: S310 - loopback
+            assert reply.status == 200
+    finally:
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) in (0, 130)
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
+    standin = subprocess.Popen(
+        [sys.executable, "-m", "devflow_sandbox", "--tokens-per-s", "20"], stdout=subprocess.PIPE
+    )
+    assert standin.stdout is not None
+    ready = orjson.loads(standin.stdout.readline())
+    environment = {
+        "HOME": str(home),
+        "OPENROUTER_BASE_URL": ready["base_url"],
+        "OPENROUTER_API_KEY": ready["api_key"],
+        "PATH": "/usr/bin:/bin",
+    }
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "devflow_cli", "ask", "Write a long essay about clocks."],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    try:
+        assert asking.stdout is not None
+        assert asking.stdout.read(10)
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(10) == 130
+        exported = subprocess.run(
+            [sys.executable, "-m", "devflow_cli", "ledger", "export"],
+            env=environment,
+            capture_output=True,
+            check=True,
+        ).stdout
+        entry = orjson.loads(exported)
+        assert entry["outcome"] == "cancelled"
+        assert float(entry["attempts"][0]["cost_usd"]) > 0
+    finally:
+        for child in (asking, standin):
+            child.kill()
+            child.wait()
+            assert child.stdout is not None
+            child.stdout.close()
