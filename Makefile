@@ -38,6 +38,20 @@ test: install ## the whole test suite, with branch coverage
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 
+# Real clients, pinned, in a folder that git ignores. No install scripts run.
+CLAUDE_CODE_VERSIONS := 2.1.197 2.0.77
+CLIENTS := $(CLAUDE_CODE_VERSIONS:%=.clients/claude-code-%)
+
+.clients/claude-code-%:
+	@command -v npm >/dev/null || { echo "npm (with node 20 or newer) is needed to install Claude Code $*." >&2; exit 1; }
+	@echo "Installing Claude Code $* into $@ (only here) …"
+	@npm install --prefix $@.new --ignore-scripts --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$*
+	@mv $@.new $@
+
+.PHONY: test-clients
+test-clients: install $(CLIENTS) ## real clients from npm against what we write and serve
+	$(RUN) pytest -n 2 -m clients tests/clients -q
+
 .PHONY: fix
 fix: install ## format and mend what can be mended
 	$(RUN) ruff check --fix .

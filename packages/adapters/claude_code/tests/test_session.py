@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from devflow_claude_code import ClaudeCodeSession, sessions
 from devflow_claude_code.paths import slug
+from devflow_claude_code.rows import Row, Tokens
 from devflow_claude_code.spend import tally
-from devflow_claude_code.transcript import Row, Tokens, Transcript
+from devflow_claude_code.transcript import Transcript
 from devflow_core.errors import SessionError
 from devflow_core.usage import Price
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from devflow_claude_code.transcript import Transcript, decode, open_regular
+from devflow_claude_code.rows import decode
+from devflow_claude_code.transcript import Transcript, open_regular
 from devflow_core.errors import SessionError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from devflow_claude_code.transcript import Row
+from devflow_claude_code.rows import Row
 
 _GRAPH = frozenset({"user", "assistant", "system", "attachment", "progress"})
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_claude_code.transcript import Json, Row
+from devflow_claude_code.rows import Json, Row
 
 _NOT_PROSE = re.compile(
     r"\s*<(?:command-name|command-message|local-command-|bash-input|bash-stdout|bash-stderr"

@@ -14,7 +14,8 @@ from devflow_core.journal import CHARS_PER_TOKEN
 from devflow_claude_code.extraction import facts_of
 from devflow_claude_code.facts import Fact
 from devflow_claude_code.masking import Masker, reveal
-from devflow_claude_code.transcript import Row, Transcript
+from devflow_claude_code.rows import Row
+from devflow_claude_code.transcript import Transcript, uncollected
 
 DEFAULT_BUDGET_TOKENS = 8_000
 _SHORT_CHARS = 480
@@ -84,7 +85,8 @@ def session_context(
     wanted = [row for row in history if row.type in _OF_INTEREST and not row.is_api_error]
     if not any(row.type != "attachment" for row in wanted):
         raise SessionError(f"{transcript.path}:1: there is no conversation in this transcript.")
-    facts = facts_of(transcript.load_all([row for row in wanted if _has_content(row)]))
+    with uncollected(), transcript.opened() as load:
+        facts = facts_of([row for row in wanted if _has_content(row)], load)
     ranked = sorted(facts, key=lambda fact: (-fact.weight, -fact.line))
     masker = Masker()
     pieces: list[ContextPiece] = []
@@ -137,7 +139,9 @@ def _fit(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
 def _shown(text: str, limit_chars: int, masker: Masker) -> str:
     """The text, or its beginning and end; cleaned before it is cut, lest half a key be missed."""
     missing = len(text) - limit_chars
-    if missing <= 0 or limit_chars < 2 * _NOTE_CHARS or "PRIVATE KEY-----" in text:
+    if missing <= 0:
+        return reveal(masker.clean(text))
+    if limit_chars < 2 * _NOTE_CHARS or "PRIVATE KEY-----" in text:
         return reveal(masker.clean(text))[:limit_chars]
     keep = limit_chars - _NOTE_CHARS
     head, tail = keep * 3 // 5, keep - keep * 3 // 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,42 +19,54 @@ from devflow_claude_code.content import (
 )
 from devflow_claude_code.facts import Fact
 from devflow_claude_code.files import FileStates
+from devflow_claude_code.rows import Json, Row
 from devflow_claude_code.todos import TodoList
-from devflow_claude_code.transcript import Json, Row
 
 _DECIDES = re.compile(
     r"(?i)\b(?:decision|decid|chose|choos|instead of|rather than|because|therefore|root cause"
     r"|must not|must|never|always|agreed|trade-?off|constraint|we(?:'ll| will)? use|i(?:'ll| will)"
     r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
 )
-_TEXT_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
+_TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
 """Their state is told by the todo list."""
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _ASKING_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
 
 
+_MOST_RUNS = 300
+"""Of commands and other tools the last so many are looked at."""
+
+
 @dataclass(slots=True)
 class _Run:
+    """A tool that was run; its output is read when it is wanted."""
+
     line: int
     call: str
-    output: str
+    call_id: str
+    answer: Row
     is_error: bool
     tool: str
 
 
-def facts_of(rows: Iterable[tuple[Row, Json]]) -> list[Fact]:
+def facts_of(rows: Iterable[Row], load: Callable[[Row], Json]) -> list[Fact]:
     """All facts of a session, from the rows of its history in order."""
-    reading = _Reading()
-    for row, body in rows:
-        reading.take(row, body)
+    reading = _Reading(load)
+    for row in rows:
+        reading.take(row)
     return reading.facts()
 
 
 class _Reading:
-    """One pass over the rows."""
+    """One pass over the rows.
 
-    def __init__(self) -> None:
+    Results are large, and most are overtaken by later ones: they are only noted, and decoded at
+    the end where they still count.
+    """
+
+    def __init__(self, load: Callable[[Row], Json]) -> None:
+        self.load = load
         self.prompts: list[tuple[int, str]] = []
         self.said: list[tuple[int, str]] = []
         self.summary: tuple[int, str] | None = None
@@ -63,44 +75,42 @@ class _Reading:
         self.todos = TodoList()
         self.files = FileStates()
 
-    def take(self, row: Row, body: Json) -> None:
-        if text := human_text(row, body):
+    def take(self, row: Row) -> None:
+        for call_id, is_error in row.answers:
+            self._take_answer(row, call_id, is_error)
+        if row.answers and not row.has_text:
+            return
+        body = self.load(row)
+        if row.type == "assistant":
+            self._take_reply(row, body)
+        elif text := human_text(row, body):
             self.prompts.append((row.line, text))
         elif row.is_summary:
             self.summary = (row.line, text_of(body))
-        elif row.type == "assistant":
-            self._take_reply(row, body)
         elif row.type == "attachment":
             self.todos.take_reminder(row.line, row.subtype, body)
-            self.files.take_attachment(row.line, row.subtype, body)
-        for result in results(body) if row.answers else ():
-            self._take_result(row, body, result)
+            self.files.take_attachment(row, body)
 
     def _take_reply(self, row: Row, body: Json) -> None:
         if row.has_text and (text := text_of(body)):
             self.said.append((row.line, text))
         for call in calls(body) if row.calls else ():
-            self.calls[string(call, "id")] = (
-                row.line,
-                string(call, "name"),
-                mapping(call, "input"),
-            )
+            asked = mapping(call, "input")
+            self.calls[string(call, "id")] = (row.line, string(call, "name"), asked)
 
-    def _take_result(self, row: Row, body: Json, result: Json) -> None:
-        call = self.calls.pop(string(result, "tool_use_id"), None)
+    def _take_answer(self, row: Row, call_id: str, is_error: bool) -> None:
+        call = self.calls.pop(call_id, None)
         if call is None:
             return
         line, tool, asked = call
-        is_error = result.get("is_error") is True
-        if tool in _TEXT_TOOLS and not is_error:
-            self.todos.take_call(row.line, tool, asked, body)
-            return
-        if tool in _FILE_TOOLS and not is_error:
-            self.files.take_call(line, tool, asked, body)
-            return
-        asks = _call_text(tool, asked)
-        self.runs.pop(asks, None)
-        self.runs[asks] = _Run(line, asks, flat(result.get("content")).strip(), is_error, tool)
+        if tool in _TODO_TOOLS and not is_error:
+            self.todos.take_call(row.line, tool, asked, lambda: self.load(row))
+        elif tool in _FILE_TOOLS and not is_error:
+            self.files.take_call(line, tool, asked, row)
+        else:
+            asks = _call_text(tool, asked)
+            self.runs.pop(asks, None)
+            self.runs[asks] = _Run(line, asks, call_id, row, is_error, tool)
 
     def facts(self) -> list[Fact]:
         exchange = self._exchange()
@@ -115,8 +125,8 @@ class _Reading:
                 decides = _DECIDES.search(text) is not None
                 kind, weight = ("decision", 75) if decides else ("note", 50)
                 facts.append(Fact(kind=kind, text=text, line=line, weight=weight))
-        facts += (_run_fact(run) for run in self.runs.values())
-        facts += self.files.facts()
+        facts += (self._run_fact(run) for run in list(self.runs.values())[-_MOST_RUNS:])
+        facts += self.files.facts(self.load)
         return facts
 
     def _goals(self) -> list[Fact]:
@@ -180,14 +190,18 @@ class _Reading:
             ]
         )
 
-
-def _run_fact(run: _Run) -> Fact:
-    if run.is_error:
-        text = f"{run.call}\nfailed:\n{run.output}"
-        weight = 85 if run.tool == "Bash" else 60
-        return Fact(kind="failure", text=text, line=run.line, weight=weight)
-    weight = 60 if run.tool in _AGENT_TOOLS else 30
-    return Fact(kind="command", text=f"{run.call}\n{run.output}", line=run.line, weight=weight)
+    def _run_fact(self, run: _Run) -> Fact:
+        output = next(
+            flat(result.get("content")).strip()
+            for result in results(self.load(run.answer))
+            if string(result, "tool_use_id") == run.call_id
+        )
+        if run.is_error:
+            text = f"{run.call}\nfailed:\n{output}"
+            weight = 85 if run.tool == "Bash" else 60
+            return Fact(kind="failure", text=text, line=run.line, weight=weight)
+        weight = 60 if run.tool in _AGENT_TOOLS else 30
+        return Fact(kind="command", text=f"{run.call}\n{output}", line=run.line, weight=weight)
 
 
 def _call_text(tool: str, asked: Json) -> str:

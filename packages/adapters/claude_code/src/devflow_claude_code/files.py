@@ -2,95 +2,119 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 from devflow_claude_code.content import mapping, string
 from devflow_claude_code.facts import Fact
-from devflow_claude_code.transcript import Json
+from devflow_claude_code.rows import Json, Row
+
+_MOST_SNIPPETS = 5
+
+
+class _Change(NamedTuple):
+    tool: str
+    asked: Json
+    answer: Row
 
 
 @dataclass(slots=True)
 class _File:
-    line: int
-    content: str | None = None
-    is_whole: bool = False
-    is_changed: bool = False
+    line: int = 0
+    changes: list[_Change] = field(default_factory=list[_Change])
+    """The last few: each tells the whole file, unless it was too large."""
+    read: Row | None = None
 
 
 class FileStates:
-    """Replays reads, writes and edits. What a shell command did to a file is not seen."""
+    """Notes reads, writes and edits. What a shell command did to a file is not seen."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
 
-    def take_call(self, line: int, tool: str, asked: Json, body: Json) -> None:
-        """A call that succeeded; `body` is the row of its result."""
+    def take_call(self, line: int, tool: str, asked: Json, answer: Row) -> None:
+        """A call that succeeded, and the row of its result."""
         path = string(asked, "file_path") or string(asked, "notebook_path")
         if not path:
             return
-        outcome = mapping(body, "toolUseResult")
         file = self._at(path, line)
         if tool == "Read":
-            _read(file, mapping(outcome, "file"))
-            return
-        file.is_changed = True
-        if tool == "Write":
-            file.content, file.is_whole = string(asked, "content"), True
-        elif tool in ("Edit", "MultiEdit"):
-            _edit(file, asked, outcome)
+            file.read = answer
         else:
-            file.content = string(asked, "new_source")
+            file.changes = [*file.changes[1 - _MOST_SNIPPETS :], _Change(tool, asked, answer)]
 
-    def take_attachment(self, line: int, subtype: str, body: Json) -> None:
+    def take_attachment(self, row: Row, body: Json) -> None:
         """A file that the user has put into a prompt."""
-        attachment = mapping(body, "attachment")
-        if subtype == "file" and (path := string(attachment, "filename")):
-            _read(self._at(path, line), mapping(mapping(attachment, "content"), "file"))
+        if row.subtype == "file" and (path := string(mapping(body, "attachment"), "filename")):
+            self._at(path, row.line).read = row
 
-    def facts(self) -> list[Fact]:
+    def facts(self, load: Callable[[Row], Json]) -> list[Fact]:
         """One fact per file, the changed ones weigh more."""
-        return [
-            Fact(
-                kind="file",
-                text=f"{path} ({_word(file)}){_body(file)}",
-                line=file.line,
-                weight=65 if file.is_changed else 40,
-            )
-            for path, file in self._files.items()
-        ]
+        return [_fact(path, file, load) for path, file in self._files.items()]
 
     def _at(self, path: str, line: int) -> _File:
-        file = self._files.pop(path, None) or _File(line)
+        file = self._files.pop(path, None) or _File()
         file.line = line
         self._files[path] = file
         return file
 
 
-def _read(file: _File, seen: Json) -> None:
-    content = string(seen, "content")
-    is_whole = seen.get("startLine", 1) == 1 and seen.get("numLines") == seen.get("totalLines")
-    if content and (is_whole or not file.is_whole):
-        file.content, file.is_whole = content, is_whole
+def _fact(path: str, file: _File, load: Callable[[Row], Json]) -> Fact:
+    content, is_whole = _last_content(file, load)
+    word = "changed" if file.changes else "read"
+    seen = "" if is_whole or not content else ", seen in part"
+    return Fact(
+        kind="file",
+        text=f"{path} ({word}{seen})\n{content}".rstrip(),
+        line=file.line,
+        weight=65 if file.changes else 40,
+    )
 
 
-def _edit(file: _File, asked: Json, outcome: Json) -> None:
-    before = string(outcome, "originalFile") or (file.content if file.is_whole else None)
-    edits = cast("list[Any]", asked.get("edits") or [asked])
-    if before is None:
-        file.content = "\n".join(f"… {string(one, 'new_string')} …" for one in edits)
-        return
-    for one in edits:
-        old, new = string(one, "old_string"), string(one, "new_string")
-        everywhere = mapping({"e": one}, "e").get("replace_all") is True
-        before = before.replace(old, new, -1 if everywhere else 1) if old else new
-    file.content, file.is_whole = before, True
+def _last_content(file: _File, load: Callable[[Row], Json]) -> tuple[str, bool]:
+    """What was seen last, and whether that is the whole file."""
+    read = _as_read(load(file.read)) if file.read is not None else ("", False)
+    if not file.changes:
+        return read
+    last = file.changes[-1]
+    if file.read is not None and read[1] and file.read.line > last.answer.line:
+        return read
+    after = _after(last, mapping(load(last.answer), "toolUseResult"))
+    return (after, True) if after is not None else (_snippets(file.changes), False)
 
 
-def _word(file: _File) -> str:
-    word = "changed" if file.is_changed else "read"
-    return word if file.is_whole or file.content is None else f"{word}, seen in part"
+def _as_read(body: Json) -> tuple[str, bool]:
+    attached = mapping(mapping(body, "attachment"), "content")
+    file = mapping(attached or mapping(body, "toolUseResult"), "file")
+    is_whole = file.get("startLine", 1) == 1 and file.get("numLines") == file.get("totalLines")
+    return string(file, "content"), is_whole
 
 
-def _body(file: _File) -> str:
-    return f"\n{file.content}" if file.content else ""
+def _after(change: _Change, outcome: Json) -> str | None:
+    """The file after a change; None where only the changed piece is known."""
+    if change.tool == "Write":
+        return string(change.asked, "content")
+    before = string(outcome, "originalFile")
+    if not before:
+        return None
+    for edit in _edits(change):
+        old, new = string(edit, "old_string"), string(edit, "new_string")
+        count = -1 if edit.get("replace_all") is True else 1
+        before = before.replace(old, new, count) if old else new
+    return before
+
+
+def _snippets(changes: list[_Change]) -> str:
+    return "\n".join(
+        f"… {string(edit, 'new_string') or string(edit, 'new_source')} …"
+        for change in changes
+        for edit in _edits(change)
+    )
+
+
+def _edits(change: _Change) -> list[Json]:
+    edits = change.asked.get("edits")
+    if not isinstance(edits, list):
+        return [change.asked]
+    return [one for one in cast("list[Any]", edits) if isinstance(one, dict)]

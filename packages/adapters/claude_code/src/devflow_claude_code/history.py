@@ -12,7 +12,7 @@ from devflow_core.parts import Media, Message, Part, Role, Text, ToolCall, ToolR
 
 from devflow_claude_code.content import as_json, blocks, flat, human_text, mapping, string
 from devflow_claude_code.masking import Masker
-from devflow_claude_code.transcript import Json, Row
+from devflow_claude_code.rows import Json, Row
 
 _INTERRUPTED = "[no result: the call was interrupted]"
 _BAD_ID = re.compile(r"[^A-Za-z0-9_-]")

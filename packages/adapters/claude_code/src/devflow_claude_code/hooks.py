@@ -19,8 +19,8 @@ from devflow_claude_code import paths
 from devflow_claude_code.content import string, text_of
 from devflow_claude_code.injector import render
 from devflow_claude_code.masking import reveal
+from devflow_claude_code.rows import Json, decode
 from devflow_claude_code.session import ClaudeCodeSession, sessions
-from devflow_claude_code.transcript import Json, decode
 
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Those of our hook; all three are known to every Claude Code since 1.0."""

@@ -19,7 +19,7 @@ from devflow_core.errors import ConfigurationError
 
 from devflow_claude_code.content import mapping, string
 from devflow_claude_code.hooks import HOOK_EVENTS
-from devflow_claude_code.transcript import Json, decode
+from devflow_claude_code.rows import Json, decode
 from devflow_claude_code.whole_file import put
 
 Feature = Literal["hooks", "statusline", "mcp"]

@@ -16,7 +16,7 @@ import orjson
 from devflow_core.errors import DevFlowError
 
 from devflow_claude_code.content import mapping, string
-from devflow_claude_code.transcript import Json, decode
+from devflow_claude_code.rows import Json, decode
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _PARSE_ERROR, _NO_METHOD, _BAD_PARAMETERS = -32700, -32601, -32602

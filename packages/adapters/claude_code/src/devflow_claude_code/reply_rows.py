@@ -10,7 +10,7 @@ import orjson
 from devflow_core.parts import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from devflow_core.usage import Usage
 
-from devflow_claude_code.transcript import Json
+from devflow_claude_code.rows import Json
 
 
 def without_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:

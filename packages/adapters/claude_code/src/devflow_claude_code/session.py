@@ -17,8 +17,9 @@ from devflow_claude_code.content import human_text, mapping
 from devflow_claude_code.context import DEFAULT_BUDGET_TOKENS, SessionContext, session_context
 from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, Mode, Target, hand_off
 from devflow_claude_code.injector import inject
+from devflow_claude_code.rows import Row
 from devflow_claude_code.spend import PriceOf, Spend, tally
-from devflow_claude_code.transcript import Row, Transcript
+from devflow_claude_code.transcript import Transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
 """Of Claude Code; newer transcripts are read too, as far as they are understood."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from devflow_core.usage import Price, Usage, usd_text
 
-from devflow_claude_code.transcript import Row, Tokens
+from devflow_claude_code.rows import Row, Tokens
 
 PriceOf = Callable[[str], Price | None]
 """The price of a model by the name Claude Code wrote down; None where it is not known."""

@@ -9,9 +9,9 @@ from devflow_core.errors import SessionError
 
 from devflow_claude_code.content import mapping, string
 from devflow_claude_code.masking import reveal
+from devflow_claude_code.rows import Json, decode
 from devflow_claude_code.session import ClaudeCodeSession
 from devflow_claude_code.spend import PriceOf
-from devflow_claude_code.transcript import Json, decode
 
 _CENT = Decimal("0.01")
 

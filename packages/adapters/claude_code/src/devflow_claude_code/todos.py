@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from devflow_claude_code.content import mapping, string
 from devflow_claude_code.facts import Fact
-from devflow_claude_code.transcript import Json
+from devflow_claude_code.rows import Json
 
 _MARKS = {"completed": "[x]", "in_progress": "[>]", "pending": "[ ]", "deleted": "[-]"}
 
@@ -26,12 +27,12 @@ class TodoList:
         self._todos: dict[str, _Todo] = {}
         self._line = 0
 
-    def take_call(self, line: int, tool: str, asked: Json, body: Json) -> None:
-        """A call that succeeded; `body` is the row of its result."""
+    def take_call(self, line: int, tool: str, asked: Json, outcome: Callable[[], Json]) -> None:
+        """A call that succeeded; `outcome` reads the row of its result."""
         if tool == "TodoWrite":
             self._replace(line, asked.get("todos"))
         elif tool == "TaskCreate":
-            task = mapping(mapping(body, "toolUseResult"), "task")
+            task = mapping(mapping(outcome(), "toolUseResult"), "task")
             name = string(task, "id") or str(len(self._todos) + 1)
             self._todos[name] = _Todo(
                 string(asked, "subject") or string(task, "subject"),

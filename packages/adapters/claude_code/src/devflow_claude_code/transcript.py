@@ -1,73 +1,28 @@
 """One transcript file as rows: streamed, read on from where it grew, and never lost a byte of.
 
-A row holds what the index needs (ids, links, usage) and where its line stands; its content stays
-on disk until somebody asks, so that a file of 100 MB costs an index of a few.
+A row holds what the index needs and where its line stands; its content stays on disk until
+somebody asks, so that a file of 100 MB costs an index of some ten.
 """
 
 from __future__ import annotations
 
+import gc
 import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import BinaryIO
 
-import orjson
 from devflow_core.errors import SessionError
+
+from devflow_claude_code.rows import Json, Row, RowReader, decode, title_of
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """A longer line is an attack or a broken disk; Claude Code's longest hold an image, a few MB."""
 _CHUNK_BYTES = 1024 * 1024
-_SURROGATES = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
-
-Json = dict[str, Any]
-
-
-class Tokens(NamedTuple):
-    """The usage of one row as Anthropic counts it; the five do not overlap."""
-
-    input: int
-    cache_read: int
-    cache_write_5m: int
-    cache_write_1h: int
-    output: int
-
-
-class Row(NamedTuple):
-    """The index entry of one line; a named tuple, since there are a hundred thousand of them."""
-
-    line: int
-    """From 1, as an editor counts."""
-    offset: int
-    length: int
-    """Bytes, the line end included."""
-    type: str
-    """Claude Code's own word; empty for a blank line, `?` for one that is no JSON object."""
-    subtype: str
-    """Of a `system` row or an attachment."""
-    uuid: str | None
-    parent: str | None
-    timestamp: str
-    is_sidechain: bool
-    is_meta: bool
-    is_api_error: bool
-    """Made by the client when a call failed."""
-    is_summary: bool
-    """The summary that stands for what was compacted away."""
-    message_id: str | None
-    model: str | None
-    calls: tuple[tuple[str, str], ...]
-    """Tools called here: id and name."""
-    answers: tuple[tuple[str, bool], ...]
-    """Tool calls answered here: id, and whether it is an error."""
-    has_text: bool
-    """Text of a person or of the model, not only tool traffic or thinking."""
-    tokens: Tokens | None
-    refers_to: str | None
-    """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
+_BUFFER_BYTES = 64 * 1024
+_HEADS = ("version", "cwd", "gitBranch", "sessionId")
 
 
 class Transcript:
@@ -87,6 +42,7 @@ class Transcript:
         self._end = 0
         self._is_tail_open = False
         self._identity: tuple[int, int] | None = None
+        self._reader = RowReader()
 
     @property
     def size_bytes(self) -> int:
@@ -112,7 +68,8 @@ class Transcript:
             if status.st_size > self._end:
                 self._drop_open_tail()
                 file.seek(self._end)
-                self._take(file)
+                with uncollected():
+                    self._take(file)
         return len(self.rows) - before
 
     def raw(self, row: Row) -> bytes:
@@ -123,17 +80,23 @@ class Transcript:
         """The decoded line; an empty object for one that is none."""
         return decode(self.raw(row)) or {}
 
-    def load_all(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Json]]:
+    def load_all(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Json]]:
         """The decoded lines, with one opening of the file."""
-        for row, raw in zip(rows, self.read_raw(rows), strict=True):
-            yield row, decode(raw) or {}
+        with self.opened() as load:
+            for row in rows:
+                yield row, load(row)
 
-    def read_raw(self, rows: Sequence[Row]) -> Iterator[bytes]:
+    @contextmanager
+    def opened(self) -> Generator[Callable[[Row], Json]]:
+        """A function that decodes lines, for as long as the file is held open."""
+        with open_regular(self.path) as file:
+            yield lambda row: decode(_span(file, row)) or {}
+
+    def read_raw(self, rows: Iterable[Row]) -> Iterator[bytes]:
         """The bytes of lines, with one opening of the file."""
         with open_regular(self.path) as file:
             for row in rows:
-                file.seek(row.offset)
-                yield file.read(row.length)
+                yield _span(file, row)
 
     def _start_again(self, identity: tuple[int, int]) -> None:
         self.rows.clear()
@@ -149,7 +112,7 @@ class Transcript:
             self.skipped_lines -= tail.type == "?"
             self._is_tail_open = False
 
-    def _take(self, file: Any) -> None:
+    def _take(self, file: BinaryIO) -> None:
         rest = b""
         while chunk := file.read(_CHUNK_BYTES):
             lines = (rest + chunk).split(b"\n")
@@ -172,13 +135,32 @@ class Transcript:
         if body is None:
             is_blank = not line.strip()
             self.skipped_lines += not is_blank
-            self.rows.append(_unread(number, offset, length, "" if is_blank else "?"))
+            kind = "" if is_blank else "?"
+            self.rows.append(self._reader.unread(number, offset, length, kind))
             return
-        self.rows.append(_row(number, offset, length, body))
-        _note_heads(self.heads, body)
+        row = self._reader.row(number, offset, length, body)
+        self.rows.append(row)
+        if row.uuid is not None:
+            self._note_heads(row, body)
+        elif (title := title_of(row.type, body)) is not None:
+            self.heads[title[0]] = title[1]
+
+    def _note_heads(self, row: Row, body: Json) -> None:
+        heads = self.heads
+        if row.is_sidechain and heads:
+            return
+        for name in _HEADS:
+            value = body.get(name)
+            if value != heads.get(name) and isinstance(value, str) and value:
+                heads[name] = value
 
 
-def open_regular(path: Path) -> Any:
+def _span(file: BinaryIO, row: Row) -> bytes:
+    file.seek(row.offset)
+    return file.read(row.length)
+
+
+def open_regular(path: Path) -> BinaryIO:
     """Open for reading, bytes; the caller closes it.
 
     Raises:
@@ -192,144 +174,16 @@ def open_regular(path: Path) -> Any:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SessionError(f"{path}: is no regular file, so no transcript of a session.")
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES)
 
 
-def decode(line: bytes) -> Json | None:
-    """A line as JSON object, or None.
-
-    JavaScript writes half of a surrogate pair as an escape where a text was cut within an emoji;
-    that, and bytes that are no UTF-8, become U+FFFD.
-    """
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Without garbage collection: rows are no garbage, and looking for some takes its time."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        body = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        mended = _SURROGATES.sub(_whole_character, line).decode("utf-8", "replace")
-        try:
-            body = orjson.loads(mended)
-        except orjson.JSONDecodeError:
-            return None
-    return cast("Json", body) if isinstance(body, dict) else None
-
-
-def _whole_character(match: re.Match[bytes]) -> bytes:
-    found = match.group()
-    return b"\\ufffd" if len(found) == 6 else found
-
-
-def _unread(line: int, offset: int, length: int, kind: str) -> Row:
-    return Row(
-        line, offset, length, kind, "", None, None, "",
-        False, False, False, False, None, None, (), (), False, None, None,
-    )  # fmt: skip
-
-
-def _row(line: int, offset: int, length: int, body: Json) -> Row:
-    message = body.get("message")
-    message = cast("Json", message) if isinstance(message, dict) else {}
-    calls, answers, has_text = _traffic(message.get("content"))
-    kind = _text(body.get("type"))
-    return Row(
-        line=line,
-        offset=offset,
-        length=length,
-        type=kind or "untyped",
-        subtype=_subtype(kind, body),
-        uuid=_text(body.get("uuid")) or None,
-        parent=_text(body.get("parentUuid")) or None,
-        timestamp=_text(body.get("timestamp")),
-        is_sidechain=body.get("isSidechain") is True,
-        is_meta=body.get("isMeta") is True,
-        is_api_error=body.get("isApiErrorMessage") is True,
-        is_summary=body.get("isCompactSummary") is True,
-        message_id=_text(message.get("id")) or None if kind == "assistant" else None,
-        model=_text(message.get("model")) or None,
-        calls=calls,
-        answers=answers,
-        has_text=has_text,
-        tokens=_tokens(message.get("usage")) if kind == "assistant" else None,
-        refers_to=_text(body.get("leafUuid") or body.get("logicalParentUuid")) or None,
-    )
-
-
-def _subtype(kind: str, body: Json) -> str:
-    if kind == "attachment":
-        attachment = body.get("attachment")
-        if isinstance(attachment, dict):
-            return _text(cast("Json", attachment).get("type"))
-    return _text(body.get("subtype"))
-
-
-_NOTHING: tuple[tuple[()], tuple[()], bool] = ((), (), False)
-
-
-def _traffic(
-    content: object,
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool]:
-    if isinstance(content, str):
-        return (), (), bool(content)
-    if not isinstance(content, list):
-        return _NOTHING
-    calls: list[tuple[str, str]] = []
-    answers: list[tuple[str, bool]] = []
-    has_text = False
-    for block in cast("list[Json]", content):
-        kind = block.get("type") if isinstance(block, dict) else None
-        if kind == "text" or kind == "image":
-            has_text = True
-        elif kind == "tool_use":
-            calls.append((_text(block.get("id")), _text(block.get("name"))))
-        elif kind == "tool_result":
-            answers.append((_text(block.get("tool_use_id")), block.get("is_error") is True))
-    return tuple(calls), tuple(answers), has_text
-
-
-def _tokens(usage: object) -> Tokens | None:
-    if not isinstance(usage, dict):
-        return None
-    counts = cast("Json", usage)
-    split = counts.get("cache_creation")
-    written = _count(counts.get("cache_creation_input_tokens"))
-    hour = 0
-    if isinstance(split, dict):
-        parts = cast("Json", split)
-        hour = _count(parts.get("ephemeral_1h_input_tokens"))
-        written = max(written, hour + _count(parts.get("ephemeral_5m_input_tokens")))
-    return Tokens(
-        input=_count(counts.get("input_tokens")),
-        cache_read=_count(counts.get("cache_read_input_tokens")),
-        cache_write_5m=written - hour,
-        cache_write_1h=hour,
-        output=_count(counts.get("output_tokens")),
-    )
-
-
-_HEADS = ("version", "cwd", "gitBranch", "sessionId", "slug")
-_TITLES = {
-    "custom-title": "customTitle",
-    "ai-title": "aiTitle",
-    "summary": "summary",
-    "agent-name": "agentName",
-}
-
-
-def _note_heads(heads: dict[str, str], body: Json) -> None:
-    title = _TITLES.get(_text(body.get("type")))
-    if title is not None and (words := _text(body.get(title))):
-        heads[title] = words
-    if "version" not in body:
-        return
-    if body.get("isSidechain") is True and heads:
-        return
-    for name in _HEADS:
-        value = body.get(name)
-        if isinstance(value, str) and value:
-            heads[name] = value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -23,7 +23,7 @@ from devflow_core.usage import Usage
 from devflow_claude_code import paths
 from devflow_claude_code.content import mapping
 from devflow_claude_code.reply_rows import content_blocks, usage_json, without_open_calls
-from devflow_claude_code.transcript import Json, Row
+from devflow_claude_code.rows import Json, Row
 from devflow_claude_code.whole_file import put
 
 if TYPE_CHECKING:

@@ -1,0 +1,144 @@
+"""Reading transcripts: 100 MB, appended lines, the context of 10 MB, and how many facts survive.
+
+    uv run python benchmarks/transcripts.py [--quick] [--json FILE]
+
+The long sessions are made of a recorded one, its turns repeated with ids of their own: rows of
+Claude Code 2.0 (short, so there are many) and of 2.1 (some long). Memory is the peak of a process
+of its own that does nothing else. Facts are planted in texts, todo items, files, failing commands
+and questions of a long session; those count that stand in the context at a quarter of its size.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import harness
+from devflow_claude_code import ClaudeCodeSession, Transcript
+
+SESSIONS = Path(__file__).parents[1] / "examples" / "sessions"
+SHORT_ROWS = SESSIONS / "cff48090-c151-4e17-ba68-ae0668522e9c.jsonl"
+LONG_ROWS = SESSIONS / "b0b4c439-0397-43ca-ab6e-d4217f8a9811.jsonl"
+MEGABYTE = 1_000_000
+
+
+def repeated(sample: Path, size_bytes: int) -> Iterator[bytes]:
+    """Lines of one long session, whose turns are those of the sample."""
+    rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
+    written, last, turn = 0, None, 0
+    while written < size_bytes:
+        turn += 1
+        for row in rows:
+            copy = _renamed(row, turn)
+            if "uuid" in copy:
+                copy["parentUuid"] = copy["parentUuid"] or last
+                last = copy["uuid"]
+            if copy.get("type") == "last-prompt":
+                copy["leafUuid"] = last
+            line = json.dumps(copy, separators=(",", ":")).encode() + b"\n"
+            written += len(line)
+            yield line
+
+
+def _renamed(row: dict[str, Any], turn: int) -> dict[str, Any]:
+    """The row with ids that no other turn has."""
+    text = json.dumps(row)
+    for name in ("uuid", "parentUuid"):
+        if row.get(name):
+            text = text.replace(row[name], f"{turn:08x}{row[name][8:]}")
+    text = text.replace('"toolu_', f'"toolu_{turn}_').replace('"msg_', f'"msg_{turn}_')
+    return json.loads(text)
+
+
+def session_of(sample: Path, size_bytes: int, folder: Path) -> Path:
+    """A file of about this size."""
+    path = folder / f"{sample.stem}.jsonl"
+    with path.open("wb") as file:
+        file.writelines(repeated(sample, size_bytes))
+    return path
+
+
+def measure_reading(report: harness.Report, path: Path, name: str, rounds: int) -> None:
+    """Whole file, its memory, and one line appended."""
+    megabytes = path.stat().st_size / MEGABYTE
+    times: list[float] = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        Transcript(path).refresh()
+        times.append((time.perf_counter() - start) * 100 / megabytes)
+    report.add(f"read 100 MB, {name}", "time", "s", times)
+    peak = subprocess.run(
+        [sys.executable, __file__, "--peak", str(path)], capture_output=True, check=True, text=True
+    )
+    report.add(f"read {megabytes:.0f} MB, {name}", "peak memory", "MB", [float(peak.stdout)])
+    report.add(f"append to {megabytes:.0f} MB, {name}", "time", "ms", appended(path, rounds * 5))
+
+
+def appended(path: Path, rounds: int) -> list[float]:
+    """Milliseconds to see one more line."""
+    transcript = Transcript(path)
+    transcript.refresh()
+    line = transcript.raw(next(row for row in transcript.rows if row.type == "assistant"))
+    times: list[float] = []
+    for _ in range(rounds):
+        with path.open("ab") as file:
+            file.write(line)
+        start = time.perf_counter()
+        assert transcript.refresh() == 1
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def print_peak(path: str) -> None:
+    """The work of the process whose memory is measured."""
+    session = ClaudeCodeSession.open(path)
+    assert session.conversation
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(kilobytes * 1024 / MEGABYTE)
+
+
+def measure_context(report: harness.Report, path: Path, name: str, rounds: int) -> None:
+    """From an open session, and from the file."""
+    extracted: list[float] = []
+    opened: list[float] = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        session = ClaudeCodeSession.open(path)
+        assert session.history
+        middle = time.perf_counter()
+        session.context(8_000)
+        end = time.perf_counter()
+        extracted.append((end - middle) * 1000)
+        opened.append((end - start) * 1000)
+    report.add(f"context of 10 MB, {name}", "time, session open", "ms", extracted)
+    report.add(f"context of 10 MB, {name}", "time, from the file", "ms", opened)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    if "--peak" in sys.argv:
+        print_peak(sys.argv[-1])
+        return
+    options = harness.arguments(__doc__)
+    report = harness.Report()
+    rounds, share = (3, 0.1) if options.quick else (5, 1.0)
+    random.seed(6)
+    with tempfile.TemporaryDirectory() as folder:
+        for sample, name in ((SHORT_ROWS, "short rows"), (LONG_ROWS, "long rows")):
+            path = session_of(sample, int(100 * MEGABYTE * share), Path(folder))
+            measure_reading(report, path, name, rounds)
+            path = session_of(sample, 10 * MEGABYTE, Path(folder))
+            measure_context(report, path, name, rounds)
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""One line of a transcript as an index entry: ids, links and counts, without the content."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+Json = dict[str, Any]
+
+_SURROGATES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_TITLES = {
+    "custom-title": "customTitle",
+    "ai-title": "aiTitle",
+    "summary": "summary",
+    "agent-name": "agentName",
+}
+
+
+class Tokens(NamedTuple):
+    """The usage of one row as Anthropic counts it; the five do not overlap."""
+
+    input: int
+    cache_read: int
+    cache_write_5m: int
+    cache_write_1h: int
+    output: int
+
+
+class Row(NamedTuple):
+    """The index entry of one line; a named tuple, since there are a hundred thousand of them."""
+
+    line: int
+    """From 1, as an editor counts."""
+    offset: int
+    length: int
+    """Bytes, the line end included."""
+    type: str
+    """Claude Code's own word; empty for a blank line, `?` for one that is no JSON object."""
+    subtype: str
+    """Of a `system` row or an attachment."""
+    uuid: str | None
+    parent: str | None
+    timestamp: str
+    is_sidechain: bool
+    is_meta: bool
+    is_api_error: bool
+    """Made by the client when a call failed."""
+    is_summary: bool
+    """The summary that stands for what was compacted away."""
+    message_id: str | None
+    model: str | None
+    calls: tuple[tuple[str, str], ...]
+    """Tools called here: id and name."""
+    answers: tuple[tuple[str, bool], ...]
+    """Tool calls answered here: id, and whether it is an error."""
+    has_text: bool
+    """Text of a person or of the model, not only tool traffic or thinking."""
+    tokens: Tokens | None
+    refers_to: str | None
+    """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
+
+
+def decode(line: bytes) -> Json | None:
+    """A line as JSON object, or None.
+
+    JavaScript writes half of a surrogate pair as an escape where a text was cut within an emoji;
+    that, and bytes that are no UTF-8, become U+FFFD.
+    """
+    try:
+        body = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        mended = _SURROGATES.sub(_whole_character, line).decode("utf-8", "replace")
+        try:
+            body = orjson.loads(mended)
+        except orjson.JSONDecodeError:
+            return None
+    return cast("Json", body) if isinstance(body, dict) else None
+
+
+def title_of(kind: str, body: Json) -> tuple[str, str] | None:
+    """Kind and words of the title that a row gives to its session; None: it gives none."""
+    name = _TITLES.get(kind)
+    words = body.get(name) if name is not None else None
+    return (name, words) if name is not None and isinstance(words, str) and words else None
+
+
+def _whole_character(match: re.Match[bytes]) -> bytes:
+    found = match.group()
+    return b"\\ufffd" if len(found) == 6 else found
+
+
+class RowReader:
+    """Makes rows of decoded lines of one file, and shares what neighbours have in common.
+
+    A hundred thousand rows repeat a handful of names, and most name their predecessor: sharing
+    halves their memory.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._uuid: str | None = None
+        self._message_id: str | None = None
+        self._usage: object = None
+        self._tokens: Tokens | None = None
+
+    def row(self, line: int, offset: int, length: int, body: Json) -> Row:
+        """The entry of one line."""
+        get = body.get
+        kind = self._name(get("type")) or "untyped"
+        message = get("message")
+        if message.__class__ is not dict:
+            message = None
+        calls, answers, has_text = self._traffic(message)
+        message_id, tokens = self._reply(message) if kind == "assistant" else (None, None)
+        parent, before = get("parentUuid"), self._uuid
+        uuid = self._uuid = _text(get("uuid")) or None
+        return Row(
+            line,
+            offset,
+            length,
+            kind,
+            self._subtype(kind, body),
+            uuid,
+            before if parent == before else _text(parent) or None,
+            _text(get("timestamp")),
+            get("isSidechain") is True,
+            get("isMeta") is True,
+            get("isApiErrorMessage") is True,
+            get("isCompactSummary") is True,
+            message_id,
+            self._name(message.get("model")) or None if message else None,
+            calls,
+            answers,
+            has_text,
+            tokens,
+            _text(get("leafUuid") or get("logicalParentUuid")) or None,
+        )
+
+    def unread(self, line: int, offset: int, length: int, kind: str) -> Row:
+        """The entry of a line that holds nothing, or nothing that could be read."""
+        return self.row(line, offset, length, {})._replace(type=kind)
+
+    def _name(self, value: object) -> str:
+        if value.__class__ is not str:
+            return ""
+        name = cast("str", value)
+        return self._names.setdefault(name, name)
+
+    def _subtype(self, kind: str, body: Json) -> str:
+        if kind == "attachment":
+            attachment = body.get("attachment")
+            if isinstance(attachment, dict):
+                return self._name(cast("Json", attachment).get("type"))
+        return self._name(body.get("subtype"))
+
+    def _reply(self, message: Json | None) -> tuple[str | None, Tokens | None]:
+        if message is None:
+            return None, None
+        message_id = _text(message.get("id")) or None
+        if message_id == self._message_id:
+            message_id = self._message_id
+        self._message_id = message_id
+        usage = message.get("usage")
+        if usage != self._usage:
+            self._usage, self._tokens = usage, _tokens(usage)
+        return message_id, self._tokens
+
+    def _traffic(self, message: Json | None) -> _Traffic:
+        content = message.get("content") if message is not None else None
+        if content.__class__ is str:
+            return (), (), bool(content)
+        if content.__class__ is not list:
+            return _NOTHING
+        calls: list[tuple[str, str]] = []
+        answers: list[tuple[str, bool]] = []
+        has_text = False
+        for block in cast("list[Json]", content):
+            kind = block.get("type") if block.__class__ is dict else None
+            if kind == "text" or kind == "image":
+                has_text = True
+            elif kind == "tool_use":
+                calls.append((_text(block.get("id")), self._name(block.get("name"))))
+            elif kind == "tool_result":
+                answers.append((_text(block.get("tool_use_id")), block.get("is_error") is True))
+        return tuple(calls), tuple(answers), has_text
+
+
+_Traffic = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool]
+_NOTHING: _Traffic = ((), (), False)
+
+
+def _tokens(usage: object) -> Tokens | None:
+    if not isinstance(usage, dict):
+        return None
+    counts = cast("Json", usage)
+    split = counts.get("cache_creation")
+    written = _count(counts.get("cache_creation_input_tokens"))
+    hour = 0
+    if isinstance(split, dict):
+        parts = cast("Json", split)
+        hour = _count(parts.get("ephemeral_1h_input_tokens"))
+        written = max(written, hour + _count(parts.get("ephemeral_5m_input_tokens")))
+    return Tokens(
+        input=_count(counts.get("input_tokens")),
+        cache_read=_count(counts.get("cache_read_input_tokens")),
+        cache_write_5m=written - hour,
+        cache_write_1h=hour,
+        output=_count(counts.get("output_tokens")),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,0 +1,159 @@
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devflow_claude_code import ClaudeCodeSession, Target
+from devflow_claude_code.handoff import estimate_tokens
+from devflow_core import wire
+from devflow_core.errors import ContextTooLong
+from devflow_core.parts import Media, Message, Text, ToolCall, ToolResult
+
+Write = Callable[[Iterable[object]], Path]
+
+
+def check_turns(messages: tuple[Message, ...]) -> None:
+    """What every provider asks of a conversation."""
+    assert messages[0].role == "system"
+    assert messages[-1].role == "user"
+    assert all(message.parts for message in messages)
+    open_calls: list[str] = []
+    for before, message in itertools.pairwise(messages):
+        assert before.role != message.role
+        results = [part.call_id for part in message.parts if isinstance(part, ToolResult)]
+        assert sorted(results) == sorted(open_calls)
+        kinds = [isinstance(part, ToolResult) for part in message.parts]
+        assert kinds == sorted(kinds, reverse=True)
+        open_calls = [part.id for part in message.parts if isinstance(part, ToolCall)]
+    assert open_calls == []
+
+
+def test_every_recording_becomes_a_conversation_that_providers_accept(recorded: Path) -> None:
+    handoff = ClaudeCodeSession.open(recorded).handoff("What next?")
+    assert handoff.report.mode == "full"
+    assert handoff.report.messages == len(handoff.request.messages)
+    check_turns(handoff.request.messages)
+    last = handoff.request.messages[-1].parts[-1]
+    assert last == Text(text="What next?")
+    for name in ("openai_chat", "anthropic_messages", "openai_responses"):
+        body = json.loads(wire.translator(name).encode_request(handoff.request, "m").body)
+        assert "What next?" in json.dumps(body)
+
+
+def test_nothing_said_in_a_recording_is_lost(recorded: Path) -> None:
+    session = ClaudeCodeSession.open(recorded)
+    request = session.handoff().request
+    parts = [part for message in request.messages for part in message.parts]
+    sent = "\n".join(part.text for part in parts if isinstance(part, Text))
+    calls = {part.id for part in parts if isinstance(part, ToolCall)}
+    for row in session.conversation:
+        message = session.transcript.load(row)["message"]
+        content = message["content"]
+        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            if block["type"] == "text":
+                assert block["text"].strip() in sent
+    assert calls == {call for row in session.conversation for call, _ in row.calls}
+
+
+def test_an_interrupted_call_is_answered_as_such(recording: Callable[[str], Path]) -> None:
+    handoff = ClaudeCodeSession.open(recording("1.0.128/truncated-mid-line")).handoff()
+    assert handoff.report.left_out == ("1 × interrupted tool call (answered as such)",)
+    results = [
+        part
+        for message in handoff.request.messages
+        for part in message.parts
+        if isinstance(part, ToolResult) and part.is_error
+    ]
+    assert len(results) == 1
+
+
+def test_tools_are_declared_and_cannot_be_called(recording: Callable[[str], Path]) -> None:
+    request = ClaudeCodeSession.open(recording("2.0.77/coding")).handoff().request
+    assert [tool.name for tool in request.tools] == ["Bash", "Edit", "Read", "TodoWrite", "Write"]
+    assert request.tool_choice is not None
+    assert request.tool_choice.mode == "none"
+
+
+def images(messages: tuple[Message, ...]) -> int:
+    inner = [
+        one
+        for message in messages
+        for part in message.parts
+        for one in (part.parts if isinstance(part, ToolResult) else (part,))
+    ]
+    return sum(isinstance(one, Media) for one in inner)
+
+
+@pytest.mark.parametrize("name", ["2.1.329/image-prompt", "1.0.128/image-large"])
+def test_images_go_to_models_that_take_them(name: str, recording: Callable[[str], Path]) -> None:
+    session = ClaudeCodeSession.open(recording(name))
+    with_images = session.handoff()
+    without = session.handoff(target=Target(takes_images=False))
+    assert images(with_images.request.messages) == 1
+    assert images(without.request.messages) == 0
+    assert "1 × image (the model does not take it)" in without.report.left_out
+    assert with_images.report.tokens > without.report.tokens + 1_000
+
+
+def test_thinking_is_left_out_and_counted(recording: Callable[[str], Path]) -> None:
+    report = ClaudeCodeSession.open(recording("2.1.329/coding")).handoff().report
+    assert report.left_out == ("2 × thinking block (only the model that signed it takes it)",)
+    assert "full history" in report.sentence()
+    assert report.as_json()["mode"] == "full"
+
+
+def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path]) -> None:
+    session = ClaudeCodeSession.open(recording("2.1.329/coding"))
+    handoff = session.handoff("Go on.", target=Target(window_tokens=1_500, answer_tokens=500))
+    assert handoff.report.mode == "brief"
+    assert handoff.report.tokens == estimate_tokens(handoff.request.messages) <= 1_000
+    assert handoff.request.context == handoff.context.pieces
+    assert handoff.request.attribution.session_id == session.session_id
+    assert [message.role for message in handoff.request.messages] == ["system", "user"]
+    assert "A brief of about" in handoff.report.sentence()
+    assert "of which the brief is an extract" in handoff.report.left_out[0]
+    with pytest.raises(ContextTooLong, match="small/model leaves 1000"):
+        session.handoff(
+            target=Target(model="small/model", window_tokens=1_500, answer_tokens=500), mode="full"
+        )
+    assert session.handoff(mode="brief").report.mode == "brief"
+
+
+def test_secrets_do_not_leave_in_a_full_history(script: Any, write: Write) -> None:
+    key = "ghp_" + "a1B2" * 9
+    script.prompt(f"export GITHUB_TOKEN={key}")
+    script.say(f"I saw {key}")
+    script.call(
+        "Bash", {"command": f"curl -H 'Authorization: Bearer {key}'"}, f"PASSWORD=hunter2x {key}"
+    )
+    report = ClaudeCodeSession.open(write(script.rows)).handoff()
+    body = wire.translator("openai_chat").encode_request(report.request, "m").body
+    assert b"a1B2" not in body
+    assert b"hunter2x" not in body
+    assert any("GitHub token" in line for line in report.report.masked)
+    assert "Secrets:" in report.report.sentence()
+
+
+def test_broken_pairs_are_mended(script: Any, write: Write) -> None:
+    script.prompt("go")
+    call: dict[str, Any] = {"type": "tool_use", "id": "a:1", "name": "X", "input": {}}
+    script.say(call)
+    script.say(call, {"type": "server_tool_use", "id": "s"}, {"type": "redacted_thinking"}, " ")
+    stray = {"type": "tool_result", "tool_use_id": "zz", "content": "stray"}
+    script.add("user", message={"role": "user", "content": [stray, "text"]})
+    script.add("user", message={"role": "user", "content": [
+        {"type": "document", "source": {"type": "text", "data": "plain"}},
+        {"type": "document", "source": {"type": "url", "url": "http://x/y.pdf"}},
+        {"type": "image", "source": {}},
+    ]})  # fmt: skip
+    handoff = ClaudeCodeSession.open(write(script.rows)).handoff()
+    check_turns(handoff.request.messages)
+    assert handoff.report.left_out == (
+        "1 × image (the model does not take it)",
+        "1 × interrupted tool call (answered as such)",
+        "1 × repeated tool call",
+        "1 × thinking block (only the model that signed it takes it)",
+        "1 × tool result without its call (kept as text)",
+    )

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import pytest
+from devflow_claude_code import plan_install, plan_undo
+from devflow_core.errors import ConfigurationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+OTHERS = """{
+    "model": "opus",
+    "hooks": {"Stop": [{"hooks": [{"type": "command", "command": "say done"}]}]},
+    "permissions": {"allow": ["Bash(ls:*)"]}
+}"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".claude" / "settings.json"
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def test_nothing_is_written_before_the_change_is_applied(path: Path) -> None:
+    change = plan_install(path)
+    assert change.is_needed
+    assert change.diff.startswith("--- /dev/null\n+++ ")
+    assert '+            "command": "devflow hook",\n' in change.diff
+    assert not path.parent.exists()
+
+
+def test_hooks_and_status_line_stand_beside_those_of_others(path: Path) -> None:
+    put(path, OTHERS)
+    change = plan_install(path, command="/opt/bin/devflow")
+    change.apply()
+    settings = json.loads(path.read_text())
+    assert settings["model"] == "opus"
+    assert settings["hooks"]["Stop"] == [
+        {"hooks": [{"type": "command", "command": "say done"}]},
+        {"hooks": [{"type": "command", "command": "/opt/bin/devflow hook", "timeout": 10}]},
+    ]
+    assert set(settings["hooks"]) == {"SessionStart", "Stop", "SessionEnd"}
+    assert settings["statusLine"] == {"type": "command", "command": "/opt/bin/devflow statusline"}
+    assert "\n    " in path.read_text()
+    assert "No newline at end of file" in change.diff
+
+
+@given(st.binary(max_size=3), st.sampled_from(["", "\n", "  \n"]), st.booleans())
+def test_undone_to_the_byte(
+    tmp_path_factory: pytest.TempPathFactory, name: bytes, end: str, is_twice: bool
+) -> None:
+    path = tmp_path_factory.mktemp("undo") / "settings.json"
+    original = OTHERS.replace("opus", name.hex()) + end
+    path.write_text(original)
+    path.chmod(0o640)
+    plan_install(path).apply()
+    if is_twice:
+        plan_install(path, features=("mcp",)).apply()
+    plan_undo(path).apply()
+    assert path.read_text() == original
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_was_not_there_goes_again(path: Path) -> None:
+    plan_install(path).apply()
+    assert path.stat().st_mode & 0o777 == 0o600
+    undo = plan_undo(path)
+    assert "+++ /dev/null" in undo.diff
+    undo.apply()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_installing_twice_changes_nothing(path: Path) -> None:
+    plan_install(path).apply()
+    again = plan_install(path)
+    assert not again.is_needed
+    assert again.diff == ""
+    again.apply()
+    plan_undo(path).apply()
+    assert not path.exists()
+
+
+def test_what_others_changed_since_stays(path: Path) -> None:
+    put(path, OTHERS)
+    plan_install(path, features=("hooks", "statusline", "mcp")).apply()
+    changed = json.loads(path.read_text()) | {"model": "sonnet"}
+    path.write_text(json.dumps(changed))
+    plan_undo(path).apply()
+    assert json.loads(path.read_text()) == json.loads(OTHERS) | {"model": "sonnet"}
+
+
+def test_installing_after_others_changed_it_keeps_their_change_on_undo(path: Path) -> None:
+    put(path, OTHERS)
+    plan_install(path).apply()
+    path.write_text(path.read_text().replace("opus", "sonnet"))
+    plan_install(path, features=("mcp",)).apply()
+    plan_undo(path).apply()
+    assert json.loads(path.read_text()) == json.loads(OTHERS.replace("opus", "sonnet"))
+
+
+def test_undoing_what_was_never_installed_changes_nothing(path: Path) -> None:
+    put(path, OTHERS)
+    assert not plan_undo(path).is_needed
+    assert not plan_undo(path.with_name("missing.json")).is_needed
+
+
+def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+    put(path, "{}")
+    dotfiles = tmp_path / "dotfiles.json"
+    dotfiles.write_text("{}")
+    path.unlink()
+    path.symlink_to(dotfiles)
+    plan_install(path).apply()
+    assert path.is_symlink()
+    assert "devflow hook" in dotfiles.read_text()
+    plan_undo(path).apply()
+    assert dotfiles.read_text() == "{}"
+
+
+def test_a_change_that_is_out_of_date_is_refused(path: Path) -> None:
+    change = plan_install(path)
+    put(path, OTHERS)
+    with pytest.raises(ConfigurationError, match="changed meanwhile"):
+        change.apply()
+    assert path.read_text() == OTHERS
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("// comment\n{}", "no JSON object"),
+        ("[]", "no JSON object"),
+        ('{"hooks": []}', "`hooks` is no object"),
+        ('{"hooks": {"Stop": {}}}', "`hooks.Stop` is no list"),
+        ('{"statusLine": {"type": "command", "command": "mine"}}', r"status line already \(mine\)"),
+        ('{"mcpServers": []}', "`mcpServers` is no object"),
+        ('{"mcpServers": {"devflow": {"command": "x"}}}', "another MCP server named devflow"),
+    ],
+)
+def test_what_cannot_be_changed_safely_is_left_alone(path: Path, text: str, words: str) -> None:
+    put(path, text)
+    with pytest.raises(ConfigurationError, match=words):
+        plan_install(path, features=("hooks", "statusline", "mcp"))
+    assert path.read_text() == text
+
+
+def test_a_path_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        plan_install(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be"):
+        plan_install(tmp_path / "file" / "settings.json").apply()

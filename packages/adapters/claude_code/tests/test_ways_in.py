@@ -1,0 +1,338 @@
+import asyncio
+import io
+import json
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devflow_claude_code import (
+    McpTools,
+    catalogue_ids,
+    hook,
+    launch,
+    serve_mcp,
+    status_line,
+)
+from devflow_claude_code.paths import slug
+from devflow_core.errors import ConfigurationError, InvalidRequest
+from devflow_core.usage import Price
+from hypothesis import given
+from hypothesis import strategies as st
+
+Write = Callable[[Iterable[object]], Path]
+
+
+def event(name: str, **fields: str) -> bytes:
+    return json.dumps({"hook_event_name": name, "session_id": "new", **fields}).encode()
+
+
+@pytest.fixture
+def config(tmp_path: Path, recording: Callable[[str], Path]) -> Path:
+    source = recording("2.1.329/coding")
+    folder = tmp_path / "config" / "projects" / slug(Path("/home/dev/demo"))
+    folder.mkdir(parents=True)
+    (folder / source.name).write_bytes(source.read_bytes())
+    return tmp_path / "config"
+
+
+def test_a_new_session_is_told_about_the_last_one_in_its_folder(config: Path) -> None:
+    start = event("SessionStart", source="startup", cwd="/home/dev/demo")
+    told = json.loads(hook(start, config_dir=config).stdout)["hookSpecificOutput"]
+    assert told["hookEventName"] == "SessionStart"
+    assert "Add a --json flag to report.py" in told["additionalContext"]
+    assert "is not to be obeyed" in told["additionalContext"]
+
+
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        event("PreToolUse"),
+        event("SessionStart", source="resume", cwd="/home/dev/demo"),
+        event("SessionStart", source="startup"),
+        event("SessionStart", source="startup", cwd="/nowhere"),
+        event(
+            "SessionStart",
+            source="startup",
+            cwd="/home/dev/demo",
+            session_id="b0b4c439-0397-43ca-ab6e-d4217f8a9811",
+        ),
+        event("Stop"),
+        event("Stop", transcript_path="/nowhere.jsonl"),
+        event("SessionEnd", transcript_path="/dev/zero"),
+    ],
+)
+def test_a_hook_with_nothing_to_say_says_nothing(stdin: bytes, config: Path) -> None:
+    assert hook(stdin, config_dir=config).stdout == ""
+
+
+@given(st.binary())
+def test_a_hook_never_fails(stdin: bytes) -> None:
+    assert hook(stdin, config_dir=Path("/nowhere")).stdout == ""
+
+
+def test_a_limit_gets_the_offer_of_a_handoff(script: Any, write: Write) -> None:
+    script.prompt("go")
+    path = write(script.rows)
+    stopped = event("Stop", transcript_path=str(path))
+    assert hook(stopped).stdout == ""
+    script.say("Claude usage limit reached. Your limit will reset at 3pm.", model="<synthetic>")
+    script.rows[-1]["isApiErrorMessage"] = True
+    write(script.rows)
+    offer = json.loads(hook(stopped, command="dv").stdout)["systemMessage"]
+    assert f"dv handoff {path.stem} --write-back" in offer
+    script.rows[-1]["message"]["content"][0]["text"] = "API Error: 500"
+    write(script.rows)
+    assert hook(stopped).stdout == ""
+
+
+def free(_model: str) -> Price | None:
+    return Price(prompt=Decimal(0), completion=Decimal("0.001"))
+
+
+def test_the_status_line_shows_model_cost_and_window(recording: Callable[[str], Path]) -> None:
+    told = {
+        "session_id": "s",
+        "model": {"id": "claude-opus-5-5", "display_name": "Opus\n5.5\x1b[31m"},
+        "cost": {"total_cost_usd": 1.239},
+        "context_window": {"used_percentage": 41.7},
+    }
+    line = status_line(json.dumps(told).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5"))
+    assert line == (
+        "DevFlow · Opus 5.5\\u001b[31m · $1.24 · $0.50 through the gateway · 42 % of the window"
+    )
+    path = str(recording("2.1.329/foreign-model"))
+    told = {"model": {"id": "m"}, "transcript_path": path, "cost": {"total_cost_usd": "NaN"}}
+    assert status_line(json.dumps(told).encode(), price_of=free) == "DevFlow · m · $1.07"
+
+
+@pytest.mark.parametrize(
+    "stdin",
+    [b"", b"{}", b'{"model": 5, "cost": {"total_cost_usd": true}}', b'{"transcript_path": "/no"}'],
+)
+def test_a_status_line_without_figures_is_a_name(stdin: bytes) -> None:
+    assert status_line(stdin, price_of=free, spent_usd=lambda _: None) == "DevFlow"
+
+
+def test_a_cost_that_is_no_number_is_left_out() -> None:
+    told = b'{"cost": {"total_cost_usd": "much"}}'
+    assert status_line(told, price_of=free) == "DevFlow"
+
+
+URL = "http://127.0.0.1:8420"
+
+
+def test_claude_code_is_pointed_at_the_gateway_for_this_run_only() -> None:
+    environment = {
+        "PATH": "/bin",
+        "ANTHROPIC_API_KEY": "sk-ant-own",
+        "ANTHROPIC_BASE_URL": "http://elsewhere",
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+    }
+    run = launch(f"{URL}/", "devflow_key", ["--resume", "ID", "--model", "x"], environment)
+    assert run.argv[0] == "claude"
+    assert run.argv[1] == "--settings"
+    assert run.argv[3:] == ("--resume", "ID", "--model", "x")
+    pinned = json.loads(run.argv[2])["env"]
+    assert pinned["ANTHROPIC_BASE_URL"] == URL
+    assert pinned["ANTHROPIC_API_KEY"] == pinned["CLAUDE_CODE_USE_BEDROCK"] == ""
+    assert "devflow_key" not in "".join(run.argv)
+    assert "devflow_key" not in repr(run)
+    assert run.environment["ANTHROPIC_AUTH_TOKEN"] == "devflow_key"
+    assert run.environment["ANTHROPIC_BASE_URL"] == URL
+    assert "ANTHROPIC_API_KEY" not in run.environment
+    assert run.environment["PATH"] == "/bin"
+    assert "sk-ant-own" not in str(run.environment)
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8420", "ftp://x", "http://x/v1", "http://x/v1/"])
+def test_an_address_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="without /v1"):
+        launch(url, "k", [], {})
+
+
+@pytest.mark.parametrize("argument", ["--settings", "--settings={}"])
+def test_settings_of_the_callers_own_are_refused(argument: str) -> None:
+    with pytest.raises(ConfigurationError, match="--settings"):
+        launch(URL, "k", [argument], {})
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5"),
+        ("claude-opus-4-8[1m]", "anthropic/claude-opus-4.8"),
+        ("claude-sonnet-4-20250514", "anthropic/claude-sonnet-4"),
+        ("claude-3-5-haiku-20241022", "anthropic/claude-3.5-haiku"),
+        ("claude-3-opus-latest", "anthropic/claude-3-opus"),
+        ("deepseek/deepseek-chat", "deepseek/deepseek-chat"),
+        ("my-model", "anthropic/my-model"),
+    ],
+)
+def test_names_of_claude_code_as_ids_of_the_catalogue(model: str, first: str) -> None:
+    assert catalogue_ids(model)[0] == first
+
+
+class Tools:
+    """What the tools were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.has_begun = asyncio.Event()
+
+    def named(self, name: str) -> Any:
+        async def tool(**arguments: str) -> str:
+            self.asked.append((name, arguments))
+            if arguments.get("prompt") == "wait":
+                self.has_begun.set()
+                await asyncio.sleep(60)
+            if arguments.get("prompt") == "fail":
+                raise InvalidRequest("There is no such model.")
+            return f"{name} says hello"
+
+        return tool
+
+    def all(self) -> McpTools:
+        return McpTools(
+            ask=self.named("ask"),
+            handoff=self.named("handoff"),
+            report=self.named("report"),
+            explain=self.named("explain"),
+        )
+
+
+async def talk(tools: Tools, *messages: object) -> list[dict[str, Any]]:
+    lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
+    answers = io.BytesIO()
+    async with asyncio.timeout(5):
+        await serve_mcp(tools.all(), io.BytesIO(b"\n".join(lines) + b"\n"), answers)
+    return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+def request(number: int, method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def call(number: int, name: str, **arguments: Any) -> dict[str, Any]:
+    return request(number, "tools/call", name=name, arguments=arguments)
+
+
+async def test_a_client_learns_what_there_is() -> None:
+    hello, pong, tools, *rest = await talk(
+        Tools(),
+        request(1, "initialize", protocolVersion="2025-06-18"),
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        request(2, "ping"),
+        b"",
+        request(3, "tools/list"),
+    )
+    assert hello["result"]["protocolVersion"] == "2025-06-18"
+    assert hello["result"]["serverInfo"]["name"] == "devflow"
+    assert pong == {"jsonrpc": "2.0", "id": 2, "result": {}}
+    names = [tool["name"] for tool in tools["result"]["tools"]]
+    assert names == ["ask", "handoff", "report", "explain"]
+    assert tools["result"]["tools"][0]["inputSchema"]["required"] == ["prompt"]
+    assert rest == []
+
+
+async def test_an_unknown_revision_is_answered_with_ours() -> None:
+    (hello,) = await talk(Tools(), request(1, "initialize", protocolVersion="1999-01-01"))
+    assert hello["result"]["protocolVersion"] == "2025-11-25"
+
+
+class Pipe(io.BytesIO):
+    """A standard input that ends when told to."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        super().__init__(b"".join(json.dumps(one).encode() + b"\n" for one in messages))
+        self.may_end = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if line := super().readline(size):
+            return line
+        asyncio.run_coroutine_threadsafe(self.may_end.wait(), self._loop).result(5)
+        return b""
+
+
+class Answers(io.BytesIO):
+    """A standard output that lets the input end after so many lines."""
+
+    def __init__(self, wanted: int, pipe: Pipe) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._pipe = pipe
+
+    def flush(self) -> None:
+        if self.getvalue().count(b"\n") == self._wanted:
+            self._pipe.may_end.set()
+
+
+async def converse(tools: Tools, answers_wanted: int, *messages: dict[str, Any]) -> list[Any]:
+    pipe = Pipe(*messages)
+    answers = Answers(answers_wanted, pipe)
+    async with asyncio.timeout(5):
+        await serve_mcp(tools.all(), pipe, answers)
+    found = [json.loads(line) for line in answers.getvalue().splitlines()]
+    return sorted(found, key=lambda one: one["id"])
+
+
+async def test_tools_are_called_and_their_failures_are_told() -> None:
+    tools = Tools()
+    good, bad = await converse(tools, 2, call(1, "report", by="day"), call(2, "ask", prompt="fail"))
+    assert good["result"] == {
+        "content": [{"type": "text", "text": "report says hello"}],
+        "isError": False,
+    }
+    assert bad["result"]["isError"] is True
+    assert bad["result"]["content"][0]["text"] == "There is no such model."
+    assert tools.asked == [("report", {"by": "day"}), ("ask", {"prompt": "fail"})]
+
+
+async def test_a_long_call_does_not_hold_up_others_and_ends_with_the_client() -> None:
+    tools = Tools()
+    (pong,) = await converse(tools, 1, call(1, "ask", prompt="wait"), request(2, "ping"))
+    assert pong["id"] == 2
+    assert tools.has_begun.is_set()
+
+
+async def test_a_call_can_be_cancelled() -> None:
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    unknown = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}
+    messages = (call(1, "ask", prompt="wait"), unknown, cancel, call(2, "explain", prompt="x"))
+    (answer,) = await converse(Tools(), 1, *messages)
+    assert answer["id"] == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"{broken", -32700),
+        (request(1, "resources/list"), -32601),
+        (call(1, "rm"), -32602),
+        (call(1, "ask"), -32602),
+        (call(1, "ask", prompt=5), -32602),
+        (call(1, "ask", prompt="x", key="y"), -32602),
+    ],
+)
+async def test_a_wrong_message_gets_an_error(message: object, code: int) -> None:
+    tools = Tools()
+    (answer,) = await talk(tools, message)
+    assert answer["error"]["code"] == code
+    assert tools.asked == []
+
+
+async def test_an_answer_of_the_client_is_ignored() -> None:
+    assert await talk(Tools(), {"jsonrpc": "2.0", "id": 1, "result": {}}) == []
+
+
+async def test_a_client_that_is_gone_is_no_error() -> None:
+    class Closed(io.BytesIO):
+        def write(self, _content: Any) -> int:
+            raise BrokenPipeError
+
+    await serve_mcp(Tools().all(), io.BytesIO(b'{"id":1,"method":"ping"}\n'), Closed())
