@@ -1,0 +1,95 @@
+"""What one request costs through the whole pipeline, against an instant upstream.
+
+Everything is on: classification, the choice of model, the stack of policies, events, and with
+`+ ledger` a durable SQLite ledger (two synced writes, grouped over requests). `named` asks for one
+model, `auto` leaves the choice to the router, `context` injects a recorded session first.
+`cpu_us` is CPU of this process for one request at 64 in flight; the upstream is another process.
+`--profile` prints where the time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import harness
+import upstream
+from devflow_claude_code import ClaudeCodeSession
+from devflow_core.chat import ChatRequest
+from devflow_core.settings import Settings
+from devflow_openrouter import OpenRouterGateway
+from devflow_server import wiring
+
+MODEL = "anthropic/claude-haiku-4.5"
+IN_FLIGHT = 64
+SESSION = next((Path(__file__).parents[1] / "examples" / "sessions").glob("b0b4*.jsonl"))
+PROMPT = "Why does test_login fail? The clock is read before the session starts."
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this benchmark takes besides."""
+    parser.add_argument("--profile", action="store_true", help="print the profile of auto + ledger")
+
+
+def settings_for(base_url: str, data_dir: Path) -> Settings:
+    """Settings that lead to the instant upstream."""
+    return Settings.load(
+        {"OPENROUTER_API_KEY": "sk-or-v1-benchmark"}, base_url=base_url, data_dir=data_dir
+    )
+
+
+async def measure(args: argparse.Namespace, base_url: str, report: harness.Report) -> None:
+    """Interleave the rounds of everything compared."""
+    rounds, count = (3, 300) if args.quick else (7, 2000)
+    session = ClaudeCodeSession.open(SESSION)
+    named = ChatRequest.from_text(PROMPT, model=MODEL)
+    auto = ChatRequest.from_text(PROMPT)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings_for(base_url, Path(folder))
+        async with AsyncExitStack() as stack:
+            bare = await stack.enter_async_context(OpenRouterGateway(settings))
+            booked = await stack.enter_async_context(wiring.open_gateway(settings))
+            works: dict[str, Callable[[], Awaitable[object]]] = {
+                "named": lambda: bare.complete(named),
+                "auto": lambda: bare.complete(auto),
+                "named + ledger": lambda: booked.complete(named),
+                "auto + ledger": lambda: booked.complete(auto),
+                "auto + ledger + context": lambda: booked.complete(auto, session=session),
+            }
+            values: dict[str, list[harness.Timing]] = {name: [] for name in works}
+            for work in works.values():
+                await harness.timed(work, 100, in_flight=IN_FLIGHT)
+            for _ in range(rounds):
+                for name, work in works.items():
+                    values[name].append(await harness.timed(work, count, in_flight=IN_FLIGHT))
+            for name, timings in values.items():
+                report.add(name, "cpu_us", "µs", [one.cpu_us for one in timings])
+                report.add(name, "wall_us", "µs", [one.wall_us for one in timings])
+            if args.profile:
+                await profile(works["auto + ledger"], count)
+
+
+async def profile(work: Callable[[], Awaitable[object]], count: int) -> None:
+    """Print where the time of one round goes."""
+    with cProfile.Profile() as watched:
+        await harness.timed(work, count, in_flight=IN_FLIGHT)
+    pstats.Stats(watched).sort_stats("tottime").print_stats(45)
+
+
+def main() -> None:
+    """Run it."""
+    args = harness.arguments(__doc__, options)
+    report = harness.Report()
+    with upstream.running() as base_url:
+        asyncio.run(measure(args, base_url, report))
+    report.finish(args)
+
+
+if __name__ == "__main__":
+    main()
