@@ -8,7 +8,7 @@ import pytest
 from devflow_core.errors import ProviderUnavailable
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.testing import EPOCH, FakeClock, an_attempt, an_entry
-from devflow_core.usage import to_pico
+from devflow_core.usage import Usage, to_pico
 from devflow_openrouter.analytics import Reconciler, Reconciliation
 from devflow_openrouter.analytics.reconciliation import Row, Window, close
 from hypothesis import given
@@ -38,6 +38,7 @@ class FakeBooks:
         text: str | None,
         /,
         *,
+        usage: Usage | None = None,
         provider: str | None = None,
         source: str,
     ) -> None:
@@ -46,6 +47,7 @@ class FakeBooks:
             cost_status="settled",
             cost_usd=cost_usd,
             cost_text=text,
+            usage=usage or self.rows[attempt_id].usage,
             provider=provider or self.rows[attempt_id].provider,
         )
         self.sources[attempt_id] = source
@@ -122,6 +124,24 @@ async def test_a_key_of_ones_own_pays_the_provider_on_top() -> None:
     await reconciled(books, account)
     assert books.rows["a"].cost_usd == Decimal("0.21")
     assert books.rows["a"].cost_text is None
+
+
+async def test_counts_that_never_came_are_taken_from_the_provider() -> None:
+    cut = an_open("a", "gen-1", usage=Usage(output_tokens=3))
+    books, account = FakeBooks(cut, an_open("b", "gen-2", usage=Usage())), FakeAccount()
+    account.booked["gen-1"] = {
+        "total_cost": 0.01,
+        "native_tokens_prompt": 100,
+        "native_tokens_cached": 60,
+        "native_tokens_completion": 9,
+        "native_tokens_reasoning": 4,
+    }
+    account.booked["gen-2"] = {"total_cost": 0, "native_tokens_prompt": -1}
+    await reconciled(books, account)
+    assert books.rows["a"].usage == Usage(
+        input_tokens=40, cache_read_tokens=60, output_tokens=5, reasoning_tokens=4
+    )
+    assert books.rows["b"].usage == Usage()
 
 
 async def test_a_call_that_is_not_booked_yet_is_asked_for_again_with_longer_pauses() -> None:

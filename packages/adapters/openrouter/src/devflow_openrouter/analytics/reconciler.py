@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.usage import Usage
 
 from devflow_openrouter.analytics.reconciliation import (
     Closing,
@@ -49,6 +50,7 @@ class Books(Protocol):
         text: str | None,
         /,
         *,
+        usage: Usage | None = None,
         provider: str | None = None,
         source: str,
     ) -> None:
@@ -174,6 +176,7 @@ class Reconciler:
             attempt.attempt_id,
             usd,
             text,
+            usage=_booked_usage(booked) if attempt.usage.prompt_tokens == 0 else None,
             provider=provider if isinstance(provider, str) else None,
             source="generation",
         )
@@ -231,6 +234,22 @@ def _booked_usd(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
         return None
     upstream = _decimal(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
     return (total + upstream, None) if upstream else (total, f"{total:f}")
+
+
+def _booked_usage(booked: Mapping[str, Any]) -> Usage | None:
+    """The provider's own counts, for a reply that broke off before it told them."""
+    prompt, cached, completion, reasoning = (
+        count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
+        for name in ("prompt", "cached", "completion", "reasoning")
+    )
+    if prompt <= 0 or min(cached, completion, reasoning) < 0:
+        return None
+    return Usage(
+        input_tokens=max(0, prompt - cached),
+        cache_read_tokens=min(prompt, cached),
+        output_tokens=max(0, completion - reasoning),
+        reasoning_tokens=min(completion, reasoning),
+    )
 
 
 def _decimal(value: object) -> Decimal | None:
