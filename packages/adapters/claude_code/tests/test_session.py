@@ -10,10 +10,10 @@ import pytest
 from devflow_claude_code import ClaudeCodeSession, sessions
 from devflow_claude_code.paths import slug
 from devflow_claude_code.rows import Row, Tokens
-from devflow_claude_code.spend import tally
+from devflow_claude_code.spend import as_usage, tally, turns
 from devflow_claude_code.transcript import Transcript
 from devflow_core.errors import SessionError
-from devflow_core.usage import Price
+from devflow_core.usage import Price, Usage
 
 
 def unknown(_model: str) -> Price | None:
@@ -55,6 +55,25 @@ def test_sub_agents_of_2_0_count_with_their_session(recording: Callable[[str], P
     session = ClaudeCodeSession.open(recording("2.0.77/subagent"))
     alone = tally(session.transcript.rows)
     assert len(session.spend.responses) > len(alone.responses)
+
+
+@pytest.mark.parametrize("name", ["1.0.128/two-agents", "2.0.77/subagent", "2.1.329/subagent"])
+def test_the_turns_of_a_session_are_its_spending_in_time_and_threads(
+    recording: Callable[[str], Path], name: str
+) -> None:
+    session = ClaudeCodeSession.open(recording(name))
+    turns = session.turns
+    spent = sum((as_usage(tokens) for _, tokens in session.spend.responses), Usage())
+    assert sum((turn.usage for turn in turns), Usage()) == spent
+    assert [turn.at for turn in turns] == sorted(turn.at for turn in turns)
+    assert len({turn.thread for turn in turns}) > 1
+
+
+def test_a_row_without_a_time_is_no_turn(recording: Callable[[str], Path]) -> None:
+    rows = ClaudeCodeSession.open(recording("2.1.329/subagent")).transcript.rows
+    (first, *_) = [row for row in rows if row.tokens]
+    assert turns([first._replace(timestamp="yesterday")]) == ()
+    assert turns([first._replace(timestamp="2026-11-21T12:00:00")])[0].at.tzinfo is not None
 
 
 def assert_equal(ours: Tokens, told: dict[str, Any]) -> None:

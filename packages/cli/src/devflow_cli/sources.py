@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from devflow_claude_code import ClaudeCodeSession
     from devflow_core.settings import Settings
+
+COMPARED = (
+    "anthropic/claude-haiku-4.5",
+    "openai/gpt-5-mini",
+    "google/gemini-2.5-flash",
+    "deepseek/deepseek-v3.2",
+)
+"""What recorded work is compared with when nobody says: cheaper models of four makers."""
 
 
 def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
@@ -23,3 +34,43 @@ def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
         session = ClaudeCodeSession.find(name, config_dir=settings.claude_dir)
     session.context_budget_tokens = settings.context_tokens
     return session
+
+
+def whatif_document(
+    settings: Settings, session: str | None, since: datetime | None, models: Sequence[str]
+) -> dict[str, Any]:
+    """A session, or the ledger since a time, priced on other models.
+
+    Args:
+        settings: where the ledger, the sessions and the catalogue are.
+        session: as for `find_session`; None takes the ledger.
+        since: of the ledger.
+        models: to compare; none takes the recorded ones, the baseline, and a few well-known ones.
+
+    Raises:
+        SessionError: as `find_session`.
+        StoreError: the ledger cannot be read.
+    """
+    from devflow_core.errors import UnknownModel
+    from devflow_openrouter.analytics import Turn, turns_of, whatif
+    from devflow_server import wiring
+
+    known = wiring.catalogue(settings)
+
+    def window_of(model: str) -> int | None:
+        try:
+            return known.find(model).context_length
+        except UnknownModel:
+            return None
+
+    if session is None:
+        turns = list(turns_of(wiring.store(settings).entries(since=since)))
+    else:
+        recorded = find_session(settings, session).turns
+        turns = [
+            Turn(at=one.at, thread=one.thread, model=one.model, usage=one.usage) for one in recorded
+        ]
+    usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARED)
+    return whatif(
+        turns, models or usual, price_of=wiring.price_list(known), window_of=window_of
+    ).document()

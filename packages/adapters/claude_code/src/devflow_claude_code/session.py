@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,7 +18,7 @@ from devflow_claude_code.context import DEFAULT_BUDGET_TOKENS, SessionContext, s
 from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, Mode, Target, hand_off
 from devflow_claude_code.injector import inject
 from devflow_claude_code.rows import Row
-from devflow_claude_code.spend import PriceOf, Spend, tally
+from devflow_claude_code.spend import PriceOf, Spend, SpentTurn, tally, turns
 from devflow_claude_code.transcript import Transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
@@ -190,13 +190,25 @@ class ClaudeCodeSession:
         Without the warm-up calls of 2.0, which are no part of anyone's work.
         """
         rows: list[Row] = list(self.transcript.rows)
+        for agent in self._agents():
+            rows += [row._replace(is_sidechain=True) for row in agent.rows if row.tokens]
+        return tally(rows)
+
+    @property
+    def turns(self) -> tuple[SpentTurn, ...]:
+        """Every response with its time, for re-pricing; sub-agents are threads of their own."""
+        found = list(turns(self.transcript.rows))
+        for agent in self._agents():
+            name = agent.path.stem
+            found += [turn._replace(thread=f"{name} {turn.thread}") for turn in turns(agent.rows)]
+        return tuple(sorted(found, key=lambda turn: turn.at))
+
+    def _agents(self) -> Iterator[Transcript]:
         for path in paths.agent_files(self.path, self.session_id):
             agent = Transcript(path)
             agent.refresh()
-            if _is_warm_up(agent):
-                continue
-            rows += [row._replace(is_sidechain=True) for row in agent.rows if row.tokens]
-        return tally(rows)
+            if not _is_warm_up(agent):
+                yield agent
 
     @property
     def attribution(self) -> Attribution:

@@ -5,10 +5,11 @@ Titles, compactions, aborted and retried calls leave no row; the gateway's ledge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from devflow_core.usage import Price, Usage, usd_text
 
@@ -67,6 +68,38 @@ def tally(rows: Iterable[Row]) -> Spend:
     tokens while it streams; so the key is the message's id alone (1.0 copies rows without their
     request id) and the row with most tokens counts, one of the main chain first.
     """
+    return Spend(
+        responses=tuple(
+            (row.model, row.tokens) for row in _responses(rows) if row.model and row.tokens
+        )
+    )
+
+
+class SpentTurn(NamedTuple):
+    """One response: when it came, in which conversation, from whom, and its tokens."""
+
+    at: datetime
+    thread: str
+    """The session's main chain, or one sub-agent's."""
+    model: str
+    usage: Usage
+
+
+def turns(rows: Sequence[Row]) -> tuple[SpentTurn, ...]:
+    """The responses of a file, each once, in order of time; rows without a time are left out."""
+    roots: dict[str, str] = {}
+    for row in rows:
+        if row.uuid and row.is_sidechain:
+            roots[row.uuid] = roots.get(row.parent or "", row.uuid)
+    found = [
+        SpentTurn(at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
+        for row in _responses(rows)
+        if row.model and row.tokens and (at := _moment(row.timestamp))
+    ]
+    return tuple(sorted(found, key=lambda turn: turn.at))
+
+
+def _responses(rows: Iterable[Row]) -> Iterable[Row]:
     best: dict[str, Row] = {}
     for row in rows:
         if row.tokens is None or row.model is None or row.model == SYNTHETIC:
@@ -75,11 +108,15 @@ def tally(rows: Iterable[Row]) -> Spend:
         known = best.get(key)
         if known is None or _weight(row) > _weight(known):
             best[key] = row
-    return Spend(
-        responses=tuple(
-            (row.model, row.tokens) for row in best.values() if row.model and row.tokens
-        )
-    )
+    return best.values()
+
+
+def _moment(timestamp: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def as_usage(tokens: Tokens) -> Usage:

@@ -1,0 +1,137 @@
+"""What a provider's prompt cache would have made of recorded turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from devflow_core.usage import Price, Usage
+
+SHORT_TTL_S, LONG_TTL_S = 300, 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One recorded call: what went in and came out, not a word of it."""
+
+    thread: str
+    """Turns of one thread continue one conversation, so that their prompts begin alike."""
+    at: datetime
+    model: str
+    usage: Usage
+    cost_usd: Decimal | None = None
+    """What it has cost; None where only the tokens were recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRules:
+    """How a model's provider caches prompts."""
+
+    kind: Literal["explicit", "implicit", "none"]
+    """`explicit`: where the client marks it, writing at a price of its own. `implicit`: always,
+    writing as ordinary input."""
+    min_tokens: int = 0
+    """The shortest prefix that is cached."""
+    ttl_s: int = SHORT_TTL_S
+    """How long a prefix lives after it was last used."""
+
+    def sentence(self) -> str:
+        """For a person."""
+        if self.kind == "none":
+            return "no price for cached input: every turn pays for its whole prompt"
+        return (
+            f"{self.kind} prompt cache from {self.min_tokens:,} tokens on, "
+            f"kept {self.ttl_s // 60} min"
+        )
+
+
+_EXPLICIT_4096 = ("haiku-4.5", "opus-4.5", "opus-4.6", "opus-4.7", "opus-4.8", "opus-5")
+"""Claude models that cache from 4,096 tokens on (Anthropic, "Prompt caching", 2026)."""
+
+
+def rules_of(model: str, price: Price) -> CacheRules:
+    """The rules of a model, by its author and its prices.
+
+    Minimum lengths and times to live are those of Anthropic's, OpenAI's, Google's and DeepSeek's
+    own guides to prompt caching, as known in 2026; whoever else lists a price for cached input is
+    taken to cache as OpenAI does.
+    """
+    if price.cache_read is None or price.cache_read >= price.prompt:
+        return CacheRules(kind="none")
+    author, _, name = model.lstrip("~").partition("/")
+    match author:
+        case "anthropic":
+            is_large = any(part in name for part in _EXPLICIT_4096)
+            return CacheRules(kind="explicit", min_tokens=4096 if is_large else 1024)
+        case "deepseek":
+            return CacheRules(kind="implicit", min_tokens=64, ttl_s=LONG_TTL_S)
+        case "google":
+            return CacheRules(kind="implicit", min_tokens=4096 if "pro" in name else 2048)
+        case _:
+            return CacheRules(kind="implicit", min_tokens=1024)
+
+
+def simulate(turns: Iterable[Turn], rules: CacheRules) -> list[Usage]:
+    """The usage of each turn as these rules would have counted it, in the order given.
+
+    Turns of a thread have to be in the order of time.
+    """
+    last: dict[str, Turn] = {}
+    usages: list[Usage] = []
+    caching = _threads_with_cache(turns := list(turns))
+    for turn in turns:
+        before = last.get(turn.thread)
+        shared = _shared_prefix(turn, before, was_cached=turn.thread in caching)
+        usages.append(_counted(turn, before, shared, rules))
+        last[turn.thread] = turn
+    return usages
+
+
+def _threads_with_cache(turns: Iterable[Turn]) -> set[str]:
+    return {
+        turn.thread
+        for turn in turns
+        if turn.usage.cache_read_tokens or turn.usage.cache_write_tokens
+    }
+
+
+def _shared_prefix(turn: Turn, before: Turn | None, *, was_cached: bool) -> int:
+    """How many tokens at the start of a prompt had been sent before, as far as the record tells.
+
+    Where the recorded provider cached and its cache was warm, it has told exactly. Else a prompt
+    that has grown is taken to begin with the one before.
+    """
+    read = turn.usage.cache_read_tokens
+    if before is None:
+        return read
+    is_told = was_cached and _gap_s(turn, before) <= SHORT_TTL_S
+    has_grown = turn.usage.prompt_tokens >= before.usage.prompt_tokens
+    if is_told or not has_grown:
+        return read
+    return max(read, before.usage.prompt_tokens)
+
+
+def _counted(turn: Turn, before: Turn | None, shared: int, rules: CacheRules) -> Usage:
+    prompt = turn.usage.prompt_tokens
+    is_long_lived = turn.usage.cache_write_1h_tokens > 0
+    ttl_s = LONG_TTL_S if rules.kind == "explicit" and is_long_lived else rules.ttl_s
+    is_warm = before is None or _gap_s(turn, before) <= ttl_s
+    is_hit = rules.kind != "none" and is_warm and shared >= rules.min_tokens
+    read = shared if is_hit else 0
+    is_written = rules.kind == "explicit" and prompt >= rules.min_tokens
+    written = prompt - read if is_written else 0
+    return Usage(
+        input_tokens=prompt - read - written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written if is_long_lived else 0,
+        output_tokens=turn.usage.output_tokens,
+        reasoning_tokens=turn.usage.reasoning_tokens,
+    )
+
+
+def _gap_s(turn: Turn, before: Turn) -> float:
+    return (turn.at - before.at).total_seconds()
