@@ -151,6 +151,12 @@ def test_nothing_counts_after_the_end(decode_stream: Decode) -> None:
     assert _collect(events).text == "x"
 
 
+def test_text_beside_other_fields_is_text(decode_stream: Decode) -> None:
+    stream = _chunk({"content": "a", "role": "assistant"}) + _chunk({"content": "b", "x": None})
+    more = _chunk({"content": "c", "refusal": None, "role": "assistant"})
+    assert _collect(decode_stream(CHAT.decoder(), stream + more + END)).text == "abc"
+
+
 def test_a_clean_end_without_done_is_an_end(decode_stream: Decode) -> None:
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="length")
     events = decode_stream(CHAT.decoder(), stream)

@@ -16,6 +16,7 @@ from devflow_core.chat import (
     Event,
     Finished,
     Frame,
+    Media,
     Opaque,
     Origin,
     Reasoning,
@@ -36,6 +37,7 @@ from devflow_core.errors import (
 )
 from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import EventEncoder, SseReader, Translator, translator
+from devflow_core.wire.thinking import unseal
 from devflow_core.wire.translators import TRANSLATORS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -578,8 +580,32 @@ def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
 
 
 def test_a_reply_of_parts_that_only_requests_have_is_written_without_them() -> None:
-    response = replace(
-        _response(), parts=(Text(text="x"), ToolCall(id="c", name="f", arguments=""))
-    )
+    picture = Media(kind="image", url="https://x/y")
+    call = ToolCall(id="c", name="f", arguments="")
+    response = replace(_response(), parts=(Text(text="x"), picture, call))
     body = json.loads(translator("openai_responses").encode_response(response, ASKED))
     assert [item["type"] for item in body["output"]] == ["message", "function_call"]
+
+
+def test_what_comes_between_the_pieces_of_calls_waits_for_its_turn() -> None:
+    events: list[Event] = [
+        ToolCallDelta(index=0, id="a", name="f", arguments='{"a":'),
+        ToolCallDelta(index=1, id="b", name="g", arguments='{"b":'),
+        ToolCallDelta(index=0, arguments="1}"),
+        TextDelta(text="then"),
+        ToolCallDelta(index=1, arguments="2}"),
+        TextDelta(text=" more"),
+        FINISHED,
+    ]
+    reply = _read_by_sdk(
+        "anthropic_messages", _write(translator("anthropic_messages").encoder(ASKED), events)
+    )
+    assert [block["type"] for block in reply["content"]][:3] == ["tool_use", "tool_use", "text"]
+    assert [block["input"] for block in reply["content"][:2]] == [{"a": 1}, {"b": 2}]
+    assert "".join(block["text"] for block in reply["content"][2:]) == "then more"
+
+
+@pytest.mark.parametrize("word", ["devflow1.a", "devflow1.W10=", "devflow1.", "other"])
+def test_a_broken_seal_is_a_foreign_signature(word: str) -> None:
+    found = unseal("Hm", word)
+    assert found is None or found == Reasoning(text="Hm")

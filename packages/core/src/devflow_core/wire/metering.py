@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from devflow_core.chat import JsonObject
 from devflow_core.usage import ReportedCost, Usage, usd_text
+from devflow_core.wire import loosely
 
 _MOST_TOKENS = 10**12
 _MOST_USD = Decimal(1_000_000)
@@ -26,8 +27,8 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
     completion = _tokens(_first(usage, "completion_tokens", "output_tokens"))
     if prompt is None or completion is None:
         return None
-    into = _object(_first(usage, "prompt_tokens_details", "input_tokens_details"))
-    out = _object(_first(usage, "completion_tokens_details", "output_tokens_details"))
+    into = loosely.obj(_first(usage, "prompt_tokens_details", "input_tokens_details"))
+    out = loosely.obj(_first(usage, "completion_tokens_details", "output_tokens_details"))
     read = min(_tokens(into.get("cached_tokens")) or 0, prompt)
     written = min(_tokens(into.get("cache_write_tokens")) or 0, prompt - read)
     reasoning = min(_tokens(out.get("reasoning_tokens")) or 0, completion)
@@ -47,8 +48,10 @@ def usage_from_anthropic(usage: JsonObject) -> Usage | None:
     if fresh is None or completion is None:
         return None
     written = _tokens(usage.get("cache_creation_input_tokens")) or 0
-    written_1h = _tokens(_object(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
-    details = _object(usage.get("output_tokens_details"))
+    written_1h = (
+        _tokens(loosely.obj(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+    )
+    details = loosely.obj(usage.get("output_tokens_details"))
     reasoning = _tokens(_first(details, "thinking_tokens", "reasoning_tokens")) or 0
     reasoning = min(reasoning, completion)
     return Usage(
@@ -78,7 +81,7 @@ def reported_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     usd = _usd(text)
     if usd is None:
         return None
-    details = _object(usage.get("cost_details"))
+    details = loosely.obj(usage.get("cost_details"))
     return ReportedCost(
         usd=usd,
         text=text,
@@ -169,7 +172,3 @@ def _tokens(value: object) -> int | None:
 
 def _first(fields: Mapping[str, Any], *keys: str) -> object:
     return next((fields[key] for key in keys if fields.get(key) is not None), None)
-
-
-def _object(value: object) -> JsonObject:
-    return cast("JsonObject", value) if isinstance(value, dict) else {}

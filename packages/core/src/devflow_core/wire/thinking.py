@@ -10,11 +10,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from devflow_core.parts import JsonObject, Message, Reasoning
+from devflow_core.wire import loosely
 
 ANTHROPIC_FORMAT = "anthropic-claude-v1"
 RESPONSES_FORMAT = "openai-responses-v1"
@@ -92,14 +93,12 @@ def unseal(text: str, word: str) -> Reasoning | None:
         raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL) :]))
     except (binascii.Error, ValueError):
         return None
-    if not isinstance(raw, dict):
-        return None
-    sealed = cast("dict[str, Any]", raw)
+    sealed = loosely.obj(raw)
     return Reasoning(
         text=text,
-        signature=sealed.get("s"),
-        encrypted=sealed.get("e"),
-        detail=sealed.get("d") or None,
+        signature=loosely.text(sealed.get("s")),
+        encrypted=loosely.text(sealed.get("e")),
+        detail=loosely.obj(sealed.get("d")) or None,
     )
 
 

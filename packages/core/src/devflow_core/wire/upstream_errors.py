@@ -31,6 +31,7 @@ from devflow_core.errors import (
     error_for_status,
 )
 from devflow_core.log import redact
+from devflow_core.wire import loosely
 from devflow_core.wire.body import excerpt
 from devflow_core.wire.retry_after import retry_after_s
 
@@ -178,9 +179,9 @@ def error_from_object(
 
 def _read(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
     raw_error = body.get("error")
-    error = _object(raw_error) or {"message": raw_error if isinstance(raw_error, str) else ""}
-    metadata = _object(error.get("metadata"))
-    availability = _object(error.get("availability"))
+    error = loosely.obj(raw_error) or {"message": raw_error if isinstance(raw_error, str) else ""}
+    metadata = loosely.obj(error.get("metadata"))
+    availability = loosely.obj(error.get("availability"))
     words = (
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
         error.get("code"), error.get("type"),
@@ -191,10 +192,10 @@ def _read(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure
         status=_status(error, status),
         message=_message(error, metadata),
         words=tuple(word for word in words if isinstance(word, str) and word),
-        limit_source=_text(metadata.get("limit_source")),
-        availability=_text(availability.get("code")),
-        provider=_text(metadata.get("provider_name")) or _text(body.get("provider")),
-        generation_id=next((one for one in map(_text, ids) if one), None),
+        limit_source=loosely.text(metadata.get("limit_source")),
+        availability=loosely.text(availability.get("code")),
+        provider=loosely.text(metadata.get("provider_name")) or loosely.text(body.get("provider")),
+        generation_id=next((one for one in map(loosely.text, ids) if one), None),
         retry_after_s=retry_after_s(headers.get("retry-after"))
         if headers.get("retry-after")
         else retry_after_s(str(asked_to_wait))
@@ -215,8 +216,8 @@ def _status(error: JsonObject, status: int) -> int:
 
 
 def _message(error: JsonObject, metadata: JsonObject) -> str:
-    message = _text(error.get("message")) or ""
-    raw = _text(metadata.get("raw"))
+    message = loosely.text(error.get("message")) or ""
+    raw = loosely.text(metadata.get("raw"))
     # the reason stands in `raw`, often as the JSON of the provider behind
     return raw if raw and message in {"", "Provider returned error"} else message
 
@@ -244,11 +245,3 @@ def _kind(failure: _Failure) -> type[UpstreamError]:
         return KeyRefused
     known = next((_BY_TYPE[word] for word in failure.words if word in _BY_TYPE), None)
     return known or error_for_status(failure.status)
-
-
-def _object(value: object) -> JsonObject:
-    return cast("JsonObject", value) if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

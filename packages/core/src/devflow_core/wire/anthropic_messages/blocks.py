@@ -50,18 +50,13 @@ class Blocks:
         if key in self._closed:
             return b""  # cannot be reopened: blanks after whole arguments, or a late signature
         self._last = key
-        if self._open is not None and self._open.key == key:
-            return self._write(delta)
+        drained = b"" if self._is_open(key) else self._drain()
+        if self._is_open(key):
+            return drained + self._write(delta)
         if self._open is not None and not self._open.is_whole():
             self._waiting.setdefault(key, []).append(delta)
-            return b""
-        written = self._drain()
-        if self._open is not None and self._open.key == key:
-            return written + self._write(delta)
-        if self._waiting:
-            self._waiting.setdefault(key, []).append(delta)
-            return written
-        return written + self._switch(key, delta) + self._write(delta)
+            return drained
+        return drained + self._switch(key, delta) + self._write(delta)
 
     def close(self) -> bytes:
         """The rest: everything that waits, and the end of the last block."""
@@ -69,6 +64,9 @@ class Blocks:
         while self._waiting:
             written += self._next()
         return written + self._stop()
+
+    def _is_open(self, key: _Key) -> bool:
+        return self._open is not None and self._open.key == key
 
     def _drain(self) -> bytes:
         """What waits, as long as the block before it is whole."""
@@ -147,7 +145,7 @@ class _OpenBlock:
                 if not delta.arguments:
                     return None
                 return {"type": "input_json_delta", "partial_json": delta.arguments}
-            case ReasoningDelta():
+            case _:
                 self._signature = self._signature or delta.signature
                 self._encrypted = self._encrypted or delta.encrypted
                 self._detail = dict(delta.detail) if delta.detail else self._detail
@@ -174,7 +172,7 @@ def _start(first: Delta) -> dict[str, Any]:
             return {"type": "text", "text": ""}
         case ReasoningDelta():
             return {"type": "thinking", "thinking": "", "signature": ""}
-        case ToolCallDelta():
+        case _:
             return {
                 "type": "tool_use",
                 "id": tool_id(first.id or new_id("toolu")),

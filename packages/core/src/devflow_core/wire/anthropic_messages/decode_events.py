@@ -20,6 +20,7 @@ from devflow_core.chat import (
 )
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.usage import ReportedCost
+from devflow_core.wire import loosely
 from devflow_core.wire.body import dump, excerpt, load_event
 from devflow_core.wire.metering import reported_cost, usage_from_anthropic
 from devflow_core.wire.sse import SseFrame
@@ -53,7 +54,7 @@ class MessagesDecoder:
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
-        self._calls: dict[object, int] = {}
+        self._calls: dict[int, int] = {}
         self._mark: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
@@ -95,7 +96,7 @@ class MessagesDecoder:
                 model=self._model,
             )
         events: list[Event] = [self._start(body, raw)]
-        for index, block in enumerate(cast("list[JsonObject]", blocks)):
+        for index, block in enumerate(loosely.objects(cast("list[Any]", blocks))):
             events.append(self._block_start(block, index, is_whole=True))
         self._note_end(body, raw)
         return [*events, self._finish()]
@@ -106,11 +107,13 @@ class MessagesDecoder:
             case "content_block_delta":
                 return self._delta(body)
             case "content_block_start":
-                return self._block_start(_object(body.get("content_block")), body.get("index"))
+                return self._block_start(
+                    loosely.obj(body.get("content_block")), loosely.index(body.get("index"))
+                )
             case "message_start":
-                return self._start(_object(body.get("message")), data)
+                return self._start(loosely.obj(body.get("message")), data)
             case "message_delta":
-                self._note_end({**_object(body.get("delta")), "usage": body.get("usage")}, data)
+                self._note_end({**loosely.obj(body.get("delta")), "usage": body.get("usage")}, data)
                 return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
             case "message_stop":
                 return self._finish()
@@ -124,37 +127,37 @@ class MessagesDecoder:
 
     def _start(self, message: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = _text(message.get("id"))
-        model = _text(message.get("model"))
+        self._generation_id = loosely.text(message.get("id"))
+        model = loosely.text(message.get("model"))
         self._mark = vendor_mark(model, ANTHROPIC_FORMAT)
         self._note_usage(message.get("usage"), data)
         return Started(
             generation_id=self._generation_id,
             model=model,
-            provider=_text(message.get("provider")),
+            provider=loosely.text(message.get("provider")),
         )
 
-    def _block_start(self, block: JsonObject, index: object, is_whole: bool = False) -> Event:
+    def _block_start(self, block: JsonObject, index: int, is_whole: bool = False) -> Event:
         match block.get("type"):
             case "tool_use":
                 call = self._calls.setdefault(index, len(self._calls))
                 return ToolCallDelta(
                     index=call,
-                    id=_text(block.get("id")),
-                    name=_text(block.get("name")),
-                    arguments=dump(_object(block.get("input"))).decode() if is_whole else "",
+                    id=loosely.text(block.get("id")),
+                    name=loosely.text(block.get("name")),
+                    arguments=dump(loosely.obj(block.get("input"))).decode() if is_whole else "",
                 )
             case "thinking":
                 return ReasoningDelta(
-                    text=_text(block.get("thinking")) or "",
-                    index=_number(index),
-                    signature=_text(block.get("signature")),
+                    text=loosely.text(block.get("thinking")) or "",
+                    index=index,
+                    signature=loosely.text(block.get("signature")),
                     detail={"type": "reasoning.text", **self._mark},
                 )
             case "redacted_thinking":
                 return ReasoningDelta(
-                    index=_number(index),
-                    encrypted=_text(block.get("data")),
+                    index=index,
+                    encrypted=loosely.text(block.get("data")),
                     detail={"type": "reasoning.encrypted", **self._mark},
                 )
             case "text" if block.get("text"):
@@ -163,32 +166,31 @@ class MessagesDecoder:
                 return Opaque(kind="content_block_start", body=block)
 
     def _delta(self, body: JsonObject) -> Event:
-        delta = _object(body.get("delta"))
+        delta = loosely.obj(body.get("delta"))
+        index = loosely.index(body.get("index"))
         match delta.get("type"):
             case "text_delta":
-                return TextDelta(text=_text(delta.get("text")) or "")
-            case "input_json_delta" if body.get("index") in self._calls:
+                return TextDelta(text=loosely.text(delta.get("text")) or "")
+            case "input_json_delta" if index in self._calls:
                 return ToolCallDelta(
-                    index=self._calls[body["index"]],
-                    arguments=_text(delta.get("partial_json")) or "",
+                    index=self._calls[index],
+                    arguments=loosely.text(delta.get("partial_json")) or "",
                 )
             case "thinking_delta":
-                text = _text(delta.get("thinking")) or ""
-                return ReasoningDelta(text=text, index=_number(body.get("index")))
+                text = loosely.text(delta.get("thinking")) or ""
+                return ReasoningDelta(text=text, index=index)
             case "signature_delta":
-                return ReasoningDelta(
-                    index=_number(body.get("index")), signature=_text(delta.get("signature"))
-                )
+                return ReasoningDelta(index=index, signature=loosely.text(delta.get("signature")))
             case _:
                 return Opaque(kind="content_block_delta", body=body)
 
     def _note_end(self, end: JsonObject, data: bytes) -> None:
-        self._stop_reason = _text(end.get("stop_reason")) or self._stop_reason
+        self._stop_reason = loosely.text(end.get("stop_reason")) or self._stop_reason
         self._note_usage(end.get("usage"), data)
 
     def _note_usage(self, usage: object, data: bytes) -> None:
         """Later figures replace earlier ones; what is not repeated stays."""
-        fields = _object(usage)
+        fields = loosely.obj(usage)
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:
             self._cost = reported_cost(fields, data)
@@ -208,15 +210,3 @@ class MessagesDecoder:
             usage=usage_from_anthropic(self._usage),
             cost=self._cost,
         )
-
-
-def _object(value: object) -> JsonObject:
-    return cast("JsonObject", value) if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0

@@ -104,7 +104,7 @@ def _message(message: JsonObject, path: str) -> Message:
 
 def _tool(tool: JsonObject, path: str) -> Tool:
     name = fields.required(tool, "name", fields.name, path)
-    if tool.get("type") not in {None, "custom"}:
+    if fields.optional(tool, "type", fields.text, path) not in {None, "custom"}:
         return Tool(name=name, native=tool)
     return Tool(
         name=name,

@@ -58,7 +58,7 @@ class MessagesEncoder:
                 return self._blocks.add(event)
             case Finished():
                 return self._finish(event, self._blocks)
-            case Started():
+            case _:  # a second start
                 return b""
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:

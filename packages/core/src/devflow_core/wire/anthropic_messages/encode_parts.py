@@ -39,7 +39,7 @@ def block(part: Part, omitted: Omitted) -> dict[str, Any] | None:
             return _media(part)
         case Reasoning():
             return _thinking(part, omitted)
-        case Unknown():
+        case _:
             return _own(part)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from devflow_core.chat import (
     Event,
@@ -20,6 +20,7 @@ from devflow_core.chat import (
 )
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.usage import ReportedCost, Usage
+from devflow_core.wire import loosely
 from devflow_core.wire.body import excerpt, load_event
 from devflow_core.wire.metering import reported_cost, usage_from_openai
 from devflow_core.wire.sse import SseFrame
@@ -97,24 +98,22 @@ class ChatDecoder:
         if not self._is_started:
             events.append(self._start(chunk))
         choice = _choice(chunk)
-        delta = choice.get(key)
-        if isinstance(delta, dict):
-            self._delta(cast("JsonObject", delta), events)
+        self._delta(loosely.obj(choice.get(key)), events)
         self._note_finish(choice)
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self._note_usage(cast("JsonObject", usage), data)
+        if usage := loosely.obj(chunk.get("usage")):
+            self._usage = usage_from_openai(usage)
+            self._cost = reported_cost(usage, data)
         if not events:
             events.append(Opaque(kind=self._kind(chunk, choice), body=chunk))
         return events if frame is None else _with_frame(events, frame)
 
     def _start(self, chunk: JsonObject) -> Started:
         self._is_started = True
-        self._generation_id = _text(chunk.get("id"))
+        self._generation_id = loosely.text(chunk.get("id"))
         return Started(
             generation_id=self._generation_id,
-            model=_text(chunk.get("model")),
-            provider=_text(chunk.get("provider")),
+            model=loosely.text(chunk.get("model")),
+            provider=loosely.text(chunk.get("provider")),
         )
 
     def _delta(self, delta: JsonObject, events: list[Event]) -> None:
@@ -122,22 +121,16 @@ class ChatDecoder:
         content = delta.get("content")
         if isinstance(content, str) and content:
             events.append(TextDelta(text=content))
-        calls = delta.get("tool_calls")
-        if isinstance(calls, list):
-            self._calls.read(cast("list[Any]", calls), events)
+        self._calls.read(loosely.objects(delta.get("tool_calls")), events)
 
     def _note_finish(self, choice: JsonObject) -> None:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._finish_reason = _FINISH.get(reason, "stop")
-            self._native_finish_reason = _text(choice.get("native_finish_reason")) or reason
-
-    def _note_usage(self, usage: JsonObject, data: bytes) -> None:
-        self._usage = usage_from_openai(usage)
-        self._cost = reported_cost(usage, data)
+            self._native_finish_reason = loosely.text(choice.get("native_finish_reason")) or reason
 
     def _kind(self, chunk: JsonObject, choice: JsonObject) -> str:
-        if isinstance(chunk.get("usage"), dict):
+        if loosely.obj(chunk.get("usage")):
             return "usage"
         return "finish" if choice.get("finish_reason") else "chunk"
 
@@ -185,20 +178,17 @@ class _CallIndex:
         self._count = 0
         self._last: object = 0
 
-    def read(self, calls: list[Any], events: list[Event]) -> None:
+    def read(self, calls: list[JsonObject], events: list[Event]) -> None:
         for call in calls:
-            if not isinstance(call, dict):
-                continue
-            fields = cast("JsonObject", call)
-            call_id = _text(fields.get("id"))
-            index = self._index(fields.get("index"), call_id)
-            function = cast("JsonObject", fields.get("function") or {})
+            call_id = loosely.text(call.get("id"))
+            index = self._index(call.get("index"), call_id)
+            function = loosely.obj(call.get("function"))
             events.append(
                 ToolCallDelta(
                     index=index,
                     id=call_id,
-                    name=_text(function.get("name")),
-                    arguments=_text(function.get("arguments")) or "",
+                    name=loosely.text(function.get("name")),
+                    arguments=loosely.text(function.get("arguments")) or "",
                 )
             )
 
@@ -221,24 +211,19 @@ class _ReasoningIndex:
     """Blocks of thinking: fragments of one (index, type) are one block."""
 
     def __init__(self) -> None:
-        self._of_wire: dict[tuple[object, object], int] = {}
+        self._of_wire: dict[tuple[object, str], int] = {}
         self._details: dict[int, dict[str, Any]] = {}
 
     def read(self, delta: JsonObject, events: list[Event]) -> None:
-        details = delta.get("reasoning_details")
-        found = [
-            self._fragment(cast("JsonObject", one))
-            for one in (cast("list[Any]", details) if isinstance(details, list) else [])
-            if isinstance(one, dict)
-        ]
-        plain = _text(delta.get("reasoning")) or _text(delta.get("reasoning_content"))
+        found = [self._fragment(one) for one in loosely.objects(delta.get("reasoning_details"))]
+        plain = loosely.text(delta.get("reasoning")) or loosely.text(delta.get("reasoning_content"))
         if plain and not any(one.text for one in found):
             # the details hold only what is encrypted, or there are none
             events.append(ReasoningDelta(text=plain, index=self._index("plain", "reasoning.text")))
         events.extend(found)
 
     def _fragment(self, fragment: JsonObject) -> ReasoningDelta:
-        index = self._index(fragment.get("index"), fragment.get("type"))
+        index = self._index(loosely.index(fragment.get("index")), str(fragment.get("type")))
         known = self._details.get(index)
         # the words of the block that are not its text: kept so that it can go back whole
         detail = {
@@ -250,14 +235,14 @@ class _ReasoningIndex:
         if is_new:
             detail = self._details[index] = {**(known or {}), **detail}
         return ReasoningDelta(
-            text=_text(fragment.get("text")) or _text(fragment.get("summary")) or "",
+            text=loosely.text(fragment.get("text")) or loosely.text(fragment.get("summary")) or "",
             index=index,
-            signature=_text(fragment.get("signature")),
-            encrypted=_text(fragment.get("data")),
+            signature=loosely.text(fragment.get("signature")),
+            encrypted=loosely.text(fragment.get("data")),
             detail=detail if is_new else None,
         )
 
-    def _index(self, wire_index: object, kind: object) -> int:
+    def _index(self, wire_index: object, kind: str) -> int:
         return self._of_wire.setdefault((wire_index, kind), len(self._of_wire))
 
 
@@ -280,18 +265,12 @@ def _plain_delta(chunk: dict[str, Any]) -> str | None:
 
 def _choice(chunk: JsonObject) -> JsonObject:
     """The choice of index 0; we never ask for others."""
-    choices = chunk.get("choices")
-    if isinstance(choices, list):
-        for choice in cast("list[Any]", choices):
-            if isinstance(choice, dict) and not cast("JsonObject", choice).get("index"):
-                return cast("JsonObject", choice)
+    for choice in loosely.objects(chunk.get("choices")):
+        if not choice.get("index"):
+            return choice
     return {}
 
 
 def _with_frame(events: list[Event], frame: Frame) -> list[Event]:
     events[0] = replace(events[0], frame=frame)
     return events
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

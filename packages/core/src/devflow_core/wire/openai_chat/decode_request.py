@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 from devflow_core.chat import (
     ChatRequest,
@@ -165,13 +164,20 @@ def _part(part: JsonObject, path: str) -> Part:
                 base64=fields.required(audio, "data", fields.text, f"{path}.input_audio"),
                 cache_ttl=ttl,
             )
-        case "file" if isinstance(cast("Any", part.get("file") or {}).get("file_data"), str):
-            file: JsonObject = part["file"]
-            return media_from_url(
-                "file", file["file_data"], name=file.get("filename"), cache_ttl=ttl
-            )
+        case "file":
+            return _file(part, path)
         case _:
             return Unknown(wire="openai_chat", body=part)
+
+
+def _file(part: JsonObject, path: str) -> Part:
+    file = fields.required(part, "file", fields.obj, path)
+    where = f"{path}.file"
+    content = fields.optional(file, "file_data", fields.text, where)
+    if content is None:
+        return Unknown(wire="openai_chat", body=part)  # a file that only the provider has
+    name = fields.optional(file, "filename", fields.text, where)
+    return media_from_url("file", content, name=name, cache_ttl=fields.cache_ttl(part))
 
 
 def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
@@ -179,7 +185,9 @@ def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
     if details:
         return tuple(
             Reasoning(
-                text=detail.get("text") or detail.get("summary") or "",
+                text=fields.optional(detail, "text", fields.text, where)
+                or fields.optional(detail, "summary", fields.text, where)
+                or "",
                 signature=fields.optional(detail, "signature", fields.text, where),
                 encrypted=fields.optional(detail, "data", fields.text, where),
                 detail=fields.without(detail, ("text", "summary", "signature", "data")),

@@ -11,7 +11,6 @@ from devflow_core.chat import (
     Event,
     Finished,
     JsonObject,
-    Opaque,
     Reasoning,
     ReasoningDelta,
     Started,
@@ -67,7 +66,7 @@ class ChatEncoder:
                 return self._start(event)
             case Finished():
                 return self._finish(event)
-            case Opaque():
+            case _:
                 return b""
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:

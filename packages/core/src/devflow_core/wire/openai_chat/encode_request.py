@@ -212,7 +212,7 @@ def _media(media: Media) -> dict[str, Any]:
         case "file":
             file = {"filename": media.name or "file", "file_data": url}
             return {"type": "file", "file": file, **marker}
-        case "audio":
+        case _:
             if media.base64 is None:
                 raise fields.wrong("messages", "sound has to be sent as base64, not as a URL")
             subtype = (media.media_type or "audio/wav").partition("/")[2]

@@ -19,6 +19,7 @@ from devflow_core.chat import (
     ToolCallDelta,
 )
 from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.wire import loosely
 from devflow_core.wire.body import excerpt, load_event
 from devflow_core.wire.metering import reported_cost, usage_from_openai
 from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
@@ -42,9 +43,9 @@ class ResponsesDecoder:
         self.finished = False
         self._generation_id: str | None = None
         self._is_started = False
-        self._calls: dict[object, int] = {}
-        self._spoken: set[object] = set()
-        self._thinking: dict[tuple[object, str], int] = {}
+        self._calls: dict[int, int] = {}
+        self._spoken: set[int] = set()
+        self._thinking: dict[tuple[int, str], int] = {}
         self._mark: dict[str, Any] = {}
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
@@ -90,39 +91,43 @@ class ResponsesDecoder:
                 model=self._model,
             )
         events = self._start(body)
-        for index, item in enumerate(cast("list[JsonObject]", output)):
+        for index, item in enumerate(loosely.objects(cast("list[Any]", output))):
             events.extend(self._whole_item(item, index))
         return [*events, self._finish(body, raw)]
 
     def _events(self, body: JsonObject, data: bytes) -> list[Event]:
         kind = str(body.get("type"))
-        index = body.get("output_index")
+        index = loosely.index(body.get("output_index"))
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self._spoken.add(index)
-                return [TextDelta(text=_text(body.get("delta")) or "")]
+                return [TextDelta(text=loosely.text(body.get("delta")) or "")]
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self._spoken.add(index)
-                text = _text(body.get("delta")) or ""
+                text = loosely.text(body.get("delta")) or ""
                 return [ReasoningDelta(text=text, index=self._thinking_index(index, kind))]
             case "response.function_call_arguments.delta" if index in self._calls:
                 self._spoken.add(index)
-                arguments = _text(body.get("delta")) or ""
+                arguments = loosely.text(body.get("delta")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "response.output_item.added":
-                return self._item_added(_object(body.get("item")), index) or [_opaque(kind, body)]
+                return self._item_added(loosely.obj(body.get("item")), index) or [
+                    _opaque(kind, body)
+                ]
             case "response.output_item.done":
-                return self._item_done(_object(body.get("item")), index) or [_opaque(kind, body)]
+                return self._item_done(loosely.obj(body.get("item")), index) or [
+                    _opaque(kind, body)
+                ]
             case "response.created" if not self._is_started:
-                return self._start(_object(body.get("response")))
+                return self._start(loosely.obj(body.get("response")))
             case _:
                 return [self._other(kind, body, data)]
 
     def _other(self, kind: str, body: JsonObject, data: bytes) -> Event:
         if kind in _ENDS:
-            return self._finish(_object(body.get("response")), data)
+            return self._finish(loosely.obj(body.get("response")), data)
         if kind in {"response.failed", "error"} or body.get("error"):
-            reply = _object(body.get("response"))
+            reply = loosely.obj(body.get("response"))
             fault = body.get("error") or reply.get("error") or body
             known = {"id": reply.get("id") or self._generation_id, "error": fault}
             error_type = body.get("error_type") or reply.get("error_type")
@@ -131,20 +136,20 @@ class ResponsesDecoder:
 
     def _start(self, reply: JsonObject) -> list[Event]:
         self._is_started = True
-        self._generation_id = _text(reply.get("id"))
-        model = _text(reply.get("model"))
+        self._generation_id = loosely.text(reply.get("id"))
+        model = loosely.text(reply.get("model"))
         self._mark = vendor_mark(model, "openai-responses-v1") if model else {}
-        provider = _text(reply.get("provider"))
+        provider = loosely.text(reply.get("provider"))
         return [Started(generation_id=self._generation_id, model=model, provider=provider)]
 
-    def _item_added(self, item: JsonObject, index: object) -> list[Event]:
-        if item.get("type") not in {"function_call", "custom_tool_call"}:
+    def _item_added(self, item: JsonObject, index: int) -> list[Event]:
+        if loosely.text(item.get("type")) not in {"function_call", "custom_tool_call"}:
             return []
         call = self._calls.setdefault(index, len(self._calls))
-        name = joined(_text(item.get("namespace")), _text(item.get("name")) or "")
-        return [ToolCallDelta(index=call, id=_text(item.get("call_id")), name=name)]
+        name = joined(loosely.text(item.get("namespace")), loosely.text(item.get("name")) or "")
+        return [ToolCallDelta(index=call, id=loosely.text(item.get("call_id")), name=name)]
 
-    def _item_done(self, item: JsonObject, index: object) -> list[Event]:
+    def _item_done(self, item: JsonObject, index: int) -> list[Event]:
         """What an item holds that its deltas did not tell."""
         match item.get("type"):
             case "reasoning":
@@ -152,19 +157,19 @@ class ResponsesDecoder:
             case "message" if index not in self._spoken:
                 return [TextDelta(text=_joined_text(item.get("content")))]
             case "function_call" if index in self._calls and index not in self._spoken:
-                arguments = _text(item.get("arguments")) or ""
+                arguments = loosely.text(item.get("arguments")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "custom_tool_call" if index in self._calls:
-                arguments = wrap_input(_text(item.get("input")) or "")
+                arguments = wrap_input(loosely.text(item.get("input")) or "")
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case _:
                 return []
 
-    def _thinking_done(self, item: JsonObject, index: object) -> list[Event]:
+    def _thinking_done(self, item: JsonObject, index: int) -> list[Event]:
         text = ""
         if index not in self._spoken:
             text = _joined_text(item.get("summary")) + _joined_text(item.get("content"))
-        encrypted = _text(item.get("encrypted_content"))
+        encrypted = loosely.text(item.get("encrypted_content"))
         if not text and encrypted is None:
             return []
         known = [one for (at, _), one in self._thinking.items() if at == index]
@@ -177,7 +182,7 @@ class ResponsesDecoder:
             )
         ]
 
-    def _thinking_index(self, index: object, kind: str) -> int:
+    def _thinking_index(self, index: int, kind: str) -> int:
         return self._thinking.setdefault((index, kind), len(self._thinking))
 
     def _whole_item(self, item: JsonObject, index: int) -> list[Event]:
@@ -185,9 +190,9 @@ class ResponsesDecoder:
 
     def _finish(self, reply: JsonObject, data: bytes) -> Finished:
         self.finished = True
-        status = _text(reply.get("status")) or "completed"
-        why = _text(_object(reply.get("incomplete_details")).get("reason"))
-        usage = _object(reply.get("usage"))
+        status = loosely.text(reply.get("status")) or "completed"
+        why = loosely.text(loosely.obj(reply.get("incomplete_details")).get("reason"))
+        usage = loosely.obj(reply.get("usage"))
         return Finished(
             finish_reason=self._finish_reason(status, why),
             native_finish_reason=why or status,
@@ -206,15 +211,7 @@ def _opaque(kind: str, body: JsonObject) -> Opaque:
 
 
 def _joined_text(parts: object) -> str:
-    if not isinstance(parts, list):
-        return ""
-    found = (_object(part) for part in cast("list[Any]", parts))
-    return "".join(_text(part.get("text")) or _text(part.get("refusal")) or "" for part in found)
-
-
-def _object(value: object) -> JsonObject:
-    return cast("JsonObject", value) if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    found = loosely.objects(parts)
+    return "".join(
+        loosely.text(part.get("text")) or loosely.text(part.get("refusal")) or "" for part in found
+    )

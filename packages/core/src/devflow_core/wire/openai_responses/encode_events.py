@@ -73,7 +73,7 @@ class ResponsesEncoder:
                 return begun + self._add(event)
             case Finished():
                 return begun + self._finish(event)
-            case Started():
+            case _:
                 return begun
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
@@ -124,7 +124,7 @@ class ResponsesEncoder:
             case ReasoningDelta():
                 model = (self._reply or {}).get("model") or self._request.model
                 return ReasoningItem(index, self._emit, model)
-            case ToolCallDelta():
+            case _:
                 return CallItem(index, self._emit, wire_tools(self._request), delta)
 
     def _close_whole(self) -> bytes:

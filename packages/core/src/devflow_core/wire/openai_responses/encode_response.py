@@ -92,14 +92,11 @@ def _output(response: ChatResponse, request: ChatRequest) -> list[dict[str, Any]
     model = response.model or request.model
     found: list[dict[str, Any]] = []
     for part in response.parts:
-        match part:
-            case Text():
-                found.append(message_item(new_id("msg"), part.text))
-            case Reasoning():
-                found.append(reasoning_item(new_id("rs"), part, model))
-            case ToolCall():
-                tool = tools.get(part.name) or WireTool(name=part.name)
-                found.append(call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
-            case _:
-                pass  # a reply of the hub holds nothing else
+        if isinstance(part, Text):
+            found.append(message_item(new_id("msg"), part.text))
+        elif isinstance(part, Reasoning):
+            found.append(reasoning_item(new_id("rs"), part, model))
+        elif isinstance(part, ToolCall):  # a reply holds nothing else
+            tool = tools.get(part.name) or WireTool(name=part.name)
+            found.append(call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
     return found

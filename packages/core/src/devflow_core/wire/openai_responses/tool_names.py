@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 
 from devflow_core.chat import ChatRequest, JsonObject, Tool
-from devflow_core.wire import fields
+from devflow_core.wire import fields, loosely
 from devflow_core.wire.body import dump
 
 _JOIN = "__"
@@ -70,18 +70,17 @@ def has_own_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
 def wire_tools(request: ChatRequest) -> dict[str, WireTool]:
     """How the client of a request calls its tools, by the names that models know."""
     origin = request.origin
-    body = origin.body if origin is not None and origin.body is not None else request.extra
-    tools = body.get("tools")
-    if not isinstance(tools, list):
+    if origin is not None and origin.wire != "openai_responses":
         return {}
-    return dict(_wire_tools(cast("list[JsonObject]", tools), None))
+    body = request.extra if origin is None or origin.body is None else origin.body
+    return dict(_wire_tools(loosely.objects(body.get("tools")), None))
 
 
 def _wire_tools(tools: list[JsonObject], namespace: str | None) -> Iterator[tuple[str, WireTool]]:
     for tool in tools:
         name = tool.get("name")
         if tool.get("type") == "namespace":
-            yield from _wire_tools(tool.get("tools") or [], str(name))
+            yield from _wire_tools(loosely.objects(tool.get("tools")), str(name))
         elif isinstance(name, str):
             is_custom = tool.get("type") == "custom"
             known = WireTool(name=name, namespace=namespace, is_custom=is_custom)
