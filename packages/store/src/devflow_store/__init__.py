@@ -4,6 +4,7 @@ from devflow_store.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAle
 from devflow_store.budgets import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
 from devflow_store.idempotency import Claim, Done, InFlight, Mismatch, New, UnknownOutcome
+from devflow_store.sqlite import restore
 from devflow_store.store import Store
 from devflow_store.verify import Verification
 
@@ -24,4 +25,5 @@ __all__ = [
     "UnknownOutcome",
     "Verification",
     "WebhookAlerts",
+    "restore",
 ]

@@ -79,3 +79,24 @@ class Engine(Protocol):
     def reader(self) -> Session:
         """A connection that cannot write."""
         ...
+
+    def noted(self, head: str) -> None:
+        """Called after every commit with `number:hash` of the last row; microseconds."""
+        ...
+
+    def backup(self, target: Path) -> None:
+        """Write a verified copy to a new file, while others go on writing.
+
+        Raises:
+            InvalidRequest: the file is there already, or this database is backed up otherwise.
+            StoreError, LedgerCorrupt: it could not be made, or is not whole.
+        """
+        ...
+
+    def compact(self) -> None:
+        """Leave no trace of deleted content in the files."""
+        ...
+
+    def close(self) -> None:
+        """Release what is not a connection."""
+        ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
-from devflow_core.errors import StoreError
+from devflow_core.errors import InvalidRequest, StoreError
 from psycopg.errors import (
     DeadlockDetected,
     IntegrityError,
@@ -61,6 +61,19 @@ class PostgresEngine:
         session = self._open()
         session.execute("SET default_transaction_read_only = on")
         return session
+
+    def noted(self, head: str) -> None:
+        """As `Engine.noted`; the server keeps its own log, so nothing is noted."""
+
+    def backup(self, target: Path) -> None:
+        """As `Engine.backup`: not ours to do."""
+        raise InvalidRequest(f"A ledger in PostgreSQL is backed up by `pg_dump`, not to {target}.")
+
+    def compact(self) -> None:
+        """As `Engine.compact`: the server vacuums by itself."""
+
+    def close(self) -> None:
+        """As `Engine.close`; nothing is held."""
 
     def _open(self) -> PostgresSession:
         try:

@@ -44,6 +44,11 @@ class Selection:
 
 def entries(session: Source, selection: Selection) -> Iterator[LedgerEntry]:
     """Matching entries in the order they were written; erased ones are left out."""
+    return (one for _seq, one in numbered(session, selection))
+
+
+def numbered(session: Source, selection: Selection) -> Iterator[tuple[int, LedgerEntry]]:
+    """Matching entries with the numbers of their rows, in this order."""
     last = 0
     while True:
         page = session.execute(
@@ -53,7 +58,9 @@ def entries(session: Source, selection: Selection) -> Iterator[LedgerEntry]:
         )
         if not page:
             return
-        yield from _selected(_current(session, page), selection)
+        for seq, one in _current(session, page).items():
+            if _matches(one, selection):
+                yield seq, one
         last = page[-1][0]
 
 
@@ -69,7 +76,7 @@ def located(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
         "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
         (entry_id, Kind.ENTRY),
     )
-    return (rows[0][0], _current(session, rows)[0]) if rows else None
+    return next(iter(_current(session, rows).items())) if rows else None
 
 
 def corrected(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
@@ -93,8 +100,8 @@ def _settled(attempt: Attempt, correction: Correction) -> Attempt:
     )
 
 
-def _current(session: Source, page: Rows) -> list[LedgerEntry]:
-    """The entries of `(seq, body)` rows as they stand today."""
+def _current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
+    """The entries of `(seq, body)` rows as they stand today, by the number of their rows."""
     found = {seq: decode_entry(body) for seq, body in page}
     later = session.execute(
         "SELECT ref, kind, body FROM chain WHERE ref BETWEEN ? AND ? AND body IS NOT NULL "
@@ -108,17 +115,15 @@ def _current(session: Source, page: Rows) -> list[LedgerEntry]:
             found[ref] = decode_entry(body)
         else:
             found[ref] = corrected(found[ref], decode_correction(body))
-    return list(found.values())
+    return found
 
 
-def _selected(found: list[LedgerEntry], selection: Selection) -> Iterator[LedgerEntry]:
-    for one in found:
-        who = one.attribution
-        if selection.session_id is not None and who.session_id != selection.session_id:
-            continue
-        if selection.project is not None and who.project != selection.project:
-            continue
-        yield one
+def _matches(entry: LedgerEntry, selection: Selection) -> bool:
+    who = entry.attribution
+    return selection.session_id in (None, who.session_id) and selection.project in (
+        None,
+        who.project,
+    )
 
 
 def _range(selection: Selection) -> tuple[Value, Value]:

@@ -8,7 +8,7 @@ from devflow_core.errors import StoreError
 
 from devflow_store.engine import Session
 
-VERSION = 1
+VERSION = 2
 """The schema that this version of the code reads and writes."""
 
 _TYPES = {

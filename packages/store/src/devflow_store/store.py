@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devflow_core.errors import StoreError
+from devflow_core.errors import InvalidRequest, StoreError
 from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.summary import GroupBy, Summary
@@ -25,12 +25,15 @@ from devflow_store.budgets import BudgetState
 from devflow_store.client_keys import ClientKeys, pepper_file
 from devflow_store.desk import Desk
 from devflow_store.engine import Engine, Session
+from devflow_store.erasing import erase_job, rows_of
+from devflow_store.exporting import ExportFormat, exported
 from devflow_store.idempotency import Idempotency
 from devflow_store.nodes import Nodes
 from devflow_store.owners import Owners
 from devflow_store.places import engine_for
 from devflow_store.reading import Selection
 from devflow_store.records import Correction
+from devflow_store.spill import Spill
 from devflow_store.verify import Verification, verify
 from devflow_store.writer import Job, T, Writer
 
@@ -70,6 +73,7 @@ class Store:
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = Writer(self._engine)
         self._lease_s = lease_s
+        self._spill = Spill(self._data_dir)
         owner, desk = new_id("own"), Desk()
         self._books = Bookkeeping(desk, owner)
         self._owners = Owners(owner, self._books, lease_s=lease_s)
@@ -84,6 +88,9 @@ class Store:
         async with AsyncExitStack() as stack:
             await self._writer.start()
             stack.push_async_callback(self._writer.stop)
+            self._spill.open()
+            stack.callback(self._spill.close)
+            await self._drain()
             await self._tick()
             stack.push_async_callback(self._leave)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -107,7 +114,11 @@ class Store:
 
     async def close(self, entry: LedgerEntry, /) -> None:
         """As `Book.close`."""
-        self._announcer.announce(await self._writer.submit(self._books.close(entry)))
+        try:
+            self._announcer.announce(await self._writer.submit(self._books.close(entry)))
+        except StoreError:
+            # it may or may not be written; drained later, its key tells
+            await asyncio.to_thread(self._spill.add, entry)
 
     async def confirm(  # noqa: PLR0913 - what a provider tells of a call is one flat record
         self,
@@ -217,6 +228,55 @@ class Store:
         with self._reader() as session:
             return verify(session, anchor=anchor)
 
+    def export(
+        self,
+        form: ExportFormat = "jsonl",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        session_id: str | None = None,
+    ) -> Iterator[str]:
+        """The lines of an export: `jsonl` holds everything, `csv` has a row for each attempt."""
+        return exported(self.entries(since, until, session_id), form)
+
+    async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:
+        """Delete labels and details of a session, or of everything older than a time.
+
+        Amounts, models, tokens and times stay without a name, so that the books still agree with
+        the bill; the chain stays verifiable. What is in flight is left.
+
+        Args:
+            session_id: everything of this session.
+            before: everything that began before this time.
+
+        Returns:
+            How many rows were erased.
+
+        Raises:
+            InvalidRequest: neither or both of the two are given.
+            StoreError: it could not be done.
+        """
+        if (session_id is None) == (before is None):
+            raise InvalidRequest("Say what to erase: a session, or a time before which.")
+        numbers = await asyncio.to_thread(self._rows_of, session_id, before)
+        job = erase_job(numbers, session_id=session_id, before=before)
+        erased = await self._writer.submit(job)
+        await asyncio.to_thread(self._engine.compact)
+        return erased
+
+    async def backup(self, target: Path) -> None:
+        """Write a verified copy of an SQLite ledger to a new file, while requests go on.
+
+        Raises:
+            InvalidRequest: the file is there already, or the ledger is in PostgreSQL.
+            StoreError, LedgerCorrupt: it could not be made, or is not whole.
+        """
+        await asyncio.to_thread(self._engine.backup, target)
+
+    def _rows_of(self, session_id: str | None, before: datetime | None) -> list[int]:
+        with self._reader() as session:
+            return rows_of(session, session_id=session_id, before=before)
+
     async def _submit(self, job: Job[T]) -> T:
         return await self._writer.submit(job)
 
@@ -224,8 +284,18 @@ class Store:
         alerts = await self._writer.submit(self._owners.tick(is_leaving=is_leaving))
         self._announcer.announce(alerts)
 
+    async def _drain(self) -> None:
+        """Write what waits in the emergency file."""
+        if not self._spill.count:
+            return
+        waiting = await asyncio.to_thread(self._spill.entries)
+        for entry in waiting:
+            self._announcer.announce(await self._writer.submit(self._books.close(entry)))
+        await asyncio.to_thread(self._spill.clear, len(waiting))
+
     async def _leave(self) -> None:
         try:
+            await self._drain()
             await self._tick(is_leaving=True)
         except StoreError:
             return  # the lease runs out by itself
@@ -235,6 +305,7 @@ class Store:
             await asyncio.sleep(self._lease_s / 3)
             try:
                 await self._tick()
+                await self._drain()
             except StoreError:
                 continue  # requests that need the ledger are told; the next sign may get through
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 from devflow_core.errors import LedgerCorrupt
+from devflow_core.usage import to_pico
 
+from devflow_store import reading
 from devflow_store.chain import GENESIS, Row, digest, link
 from devflow_store.engine import Session
+from devflow_store.reading import Selection
 from devflow_store.records import Kind
+
+_COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
+_END = 256
+"""Rows at the end of the chain that every start looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +40,7 @@ class Verification:
 
 
 def verify(session: Session, *, anchor: str | None = None) -> Verification:
-    """Recompute the chain from the first row on.
+    """Recompute the chain from the first row on, then compare the reports' table with it.
 
     Args:
         session: a reading connection.
@@ -38,14 +48,30 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
     """
     walk = _Walk(anchor)
     try:
-        for values in session.stream(
-            "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
-        ):
+        for values in session.stream(f"SELECT {_COLUMNS} FROM chain ORDER BY seq"):  # noqa: S608 - constants
             if reason := walk.fault(values):
                 return walk.result(reason)
+        if fault := walk.fault_at_the_end():
+            return walk.result(*fault)
+        if fault := _wrong_sum(session):
+            return walk.result(*fault)
     except LedgerCorrupt as error:
         return walk.result(str(error))
-    return walk.result(walk.missing_anchor())
+    return walk.result(None)
+
+
+def verify_end(session: Session, anchor: str | None) -> str | None:
+    """What is wrong with the last rows, or with their number; None when nothing is."""
+    rows = session.execute(
+        f"SELECT {_COLUMNS} FROM chain ORDER BY seq DESC LIMIT {_END}"  # noqa: S608 - constants
+    )
+    walk = _Walk(anchor)
+    if len(rows) == _END:
+        walk.start_after(rows.pop())
+    for values in reversed(rows):
+        if reason := walk.fault(values):
+            return reason
+    return walk.missing_end()
 
 
 class _Walk:
@@ -55,6 +81,12 @@ class _Walk:
         self._seq = 0
         self._hash = GENESIS
         self._entries = 0
+        self._bare: list[int] = []
+        self._erased: list[tuple[int, int]] = []
+
+    def start_after(self, values: tuple[Any, ...]) -> None:
+        """Trust one row and begin behind it."""
+        self._seq, self._hash = values[0], values[-1]
 
     def fault(self, values: tuple[Any, ...]) -> str | None:
         """What is wrong with the next row; None takes it in."""
@@ -69,22 +101,60 @@ class _Walk:
             return f"row {seq} ({key}) is not what was written"
         if seq == self._anchor_seq and stored.hex() != self._anchor_hash:
             return f"row {seq} ({key}) is not the one that was noted as the head"
-        self._seq, self._hash = seq, link_hash
-        self._entries += kind == Kind.ENTRY
+        self._take(values)
         return None
 
-    def missing_anchor(self) -> str | None:
-        """What is wrong with the end."""
+    def _take(self, values: tuple[Any, ...]) -> None:
+        self._seq, kind, _key, _ref, _at_us, body, _digest, self._hash = values
+        self._entries += kind == Kind.ENTRY
+        if body is None:
+            self._bare.append(self._seq)
+        elif kind == Kind.ERASURE:
+            self._erased += orjson.loads(body)["rows"]
+
+    def missing_end(self) -> str | None:
+        """Whether rows are missing at the end."""
         if self._seq < self._anchor_seq:
             return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
         return None
 
-    def result(self, reason: str | None) -> Verification:
-        return Verification(
+    def fault_at_the_end(self) -> tuple[str, int] | None:
+        """What only the whole chain can show, and the row it concerns."""
+        if reason := self.missing_end():
+            return reason, self._seq + 1
+        erased = iter(sorted(self._erased))
+        first, last = next(erased, (0, -1))
+        for seq in self._bare:
+            while seq > last and first >= 0:
+                first, last = next(erased, (-1, -1))
+            if not first <= seq <= last:
+                return f"row {seq} has lost its content, and no erasure says why", seq
+        return None
+
+    def result(self, reason: str | None, first_bad: int | None = None) -> Verification:
+        found = Verification(
             ok=reason is None,
             entries=self._entries,
             rows=self._seq,
-            first_bad=None if reason is None else self._seq + 1,
             reason=reason,
             head=f"{self._seq}:{self._hash.hex()}",
         )
+        return found if reason is None else replace(found, first_bad=first_bad or self._seq + 1)
+
+
+def _wrong_sum(session: Session) -> tuple[str, int] | None:
+    """The first entry whose cost the reports' table does not hold."""
+    with closing(_sums(session)) as in_table:
+        for seq, entry in reading.numbered(session, Selection()):
+            stored, pico = next(in_table, (0, 0)), to_pico(entry.cost_usd)
+            while 0 < stored[0] < seq:
+                stored = next(in_table, (0, 0))  # of an erased entry
+            if stored != (seq, pico):
+                return f"the table for reports holds another cost for {entry.entry_id}", seq
+    return None
+
+
+def _sums(session: Session) -> Generator[tuple[int, int]]:
+    sql = "SELECT seq, SUM(cost_pico) FROM calls GROUP BY seq ORDER BY seq"
+    for seq, pico in session.stream(sql):
+        yield seq, int(pico)

@@ -108,6 +108,7 @@ class Writer:
         finally:
             self._ended = True
             self._close()
+            self._engine.close()
             self._refuse(group)
 
     def _take(self) -> tuple[list[_Waiting], bool]:
@@ -157,6 +158,7 @@ class Writer:
                 outcomes.append((future, None, refusal))
         tx.finish()
         session.commit()
+        self._engine.noted(f"{tx.seq}:{tx.hash.hex()}")
         return outcomes
 
     def _one_by_one(self, group: list[_Waiting]) -> list[_Outcome]:
@@ -184,6 +186,7 @@ class Writer:
                 value = job.run(tx)
             tx.finish()
             session.commit()
+            self._engine.noted(f"{tx.seq}:{tx.hash.hex()}")
         except StoreError as error:
             self._close()
             return (future, None, error), error if isinstance(error, Unavailable) else None

@@ -1,0 +1,190 @@
+"""Damage is seen and named, never written over; backups are whole; upgrades are whole or not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
+from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_store import Store, restore
+from devflow_store.schema import VERSION, current, statements
+from devflow_store.sqlite import SqliteEngine
+
+Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
+
+
+def _write(file: Path, requests: list[tuple[AttemptStart, LedgerEntry]]) -> None:
+    async def main() -> None:
+        async with Store(file) as store:
+            for start, entry in requests:
+                await store.begin(start)
+                await store.close(entry)
+
+    asyncio.run(main())
+
+
+def _enter(file: Path) -> None:
+    async def main() -> None:
+        async with Store(file):
+            pass
+
+    asyncio.run(main())
+
+
+def _garble(file: Path, at: int) -> None:
+    with file.open("r+b") as handle:
+        handle.seek(at)
+        handle.write(b"\xff" * 600)
+
+
+@pytest.mark.parametrize("at", [0, 4096 * 8])
+def test_a_damaged_file_is_kept_and_the_way_back_is_named(
+    file: Path, request_of: Build, at: int
+) -> None:
+    _write(file, [request_of(number) for number in range(200)])
+    _garble(file, at)
+    damaged = file.read_bytes()
+    with pytest.raises(LedgerCorrupt, match="devflow ledger restore"):
+        _enter(file)
+    assert file.read_bytes() == damaged
+
+
+def test_what_is_no_ledger_is_not_overwritten(file: Path) -> None:
+    file.write_bytes(b"my novel, chapter one" * 1000)
+    with pytest.raises(LedgerCorrupt):
+        _enter(file)
+    assert file.read_bytes().startswith(b"my novel")
+
+
+def test_a_log_that_was_taken_away_is_noticed(
+    file: Path, tmp_path: Path, request_of: Build
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+
+    async def main() -> None:
+        async with Store(file) as store:
+            await store.begin(request_of(1)[0])
+            shutil.copy(file, taken / file.name)
+            shutil.copy(f"{file}.head", taken / f"{file.name}.head")
+
+    asyncio.run(main())
+    with pytest.raises(LedgerCorrupt, match="missing"):
+        _enter(taken / file.name)
+
+
+def test_a_touched_last_row_is_seen_at_the_start(file: Path, request_of: Build) -> None:
+    _write(file, [request_of(number) for number in range(3)])
+    session = SqliteEngine(file).writer()
+    session.execute("UPDATE chain SET at_us = at_us + 1 WHERE seq = 6")
+    session.close()
+    with pytest.raises(LedgerCorrupt, match="row 6"):
+        _enter(file)
+
+
+def test_a_changed_sum_in_the_reports_table_is_named(file: Path, request_of: Build) -> None:
+    _write(file, [request_of(number) for number in range(3)])
+    session = SqliteEngine(file).writer()
+    session.execute("UPDATE calls SET cost_pico = cost_pico + 1 WHERE seq = 4")
+    session.close()
+    found = Store(file).verify()
+    assert (found.ok, found.first_bad) == (False, 4)
+
+
+def test_a_backup_is_whole_and_brings_everything_back(file: Path, request_of: Build) -> None:
+    requests = [request_of(number) for number in range(20)]
+    target = file.with_name("backup.db")
+
+    async def main() -> None:
+        async with Store(file) as store:
+            for start, entry in requests:
+                await store.begin(start)
+                await store.close(entry)
+            await store.backup(target)
+            with pytest.raises(InvalidRequest, match="already"):
+                await store.backup(target)
+            await store.begin(request_of(99)[0])
+
+    asyncio.run(main())
+    _garble(file, 0)
+    aside = restore(target, file)
+    assert aside is not None
+    assert aside.exists()
+    _enter(file)
+    assert list(Store(file).entries()) == [entry for _start, entry in requests]
+
+
+def test_a_damaged_backup_restores_nothing(file: Path, request_of: Build) -> None:
+    _write(file, [request_of(number) for number in range(200)])
+    backup = file.with_name("backup.db")
+    asyncio.run(_backup(file, backup))
+    _garble(backup, 4096 * 8)
+    before = file.read_bytes()
+    with pytest.raises(LedgerCorrupt):
+        restore(backup, file)
+    assert file.read_bytes() == before
+
+
+async def _backup(file: Path, target: Path) -> None:
+    async with Store(file) as store:
+        await store.backup(target)
+
+
+def test_a_postgresql_ledger_is_backed_up_by_its_own_tools(
+    postgres_place: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with Store(postgres_place, data_dir=tmp_path) as store:
+            with pytest.raises(InvalidRequest, match="pg_dump"):
+                await store.backup(tmp_path / "backup")
+
+    asyncio.run(main())
+
+
+def _old_file(file: Path) -> None:
+    """A file of the first schema."""
+    session = SqliteEngine(file).writer()
+    for statement in statements(1, "sqlite"):
+        session.execute(statement)
+    session.execute("UPDATE store_schema SET version = 1")
+    session.close()
+
+
+def test_an_upgrade_leaves_a_verified_backup(file: Path) -> None:
+    _old_file(file)
+    _enter(file)
+    (backup,) = file.parent.glob("ledger.db.v1-*")
+    old, new = SqliteEngine(backup).reader(), SqliteEngine(file).reader()
+    assert (current(old, "sqlite"), current(new, "sqlite")) == (1, VERSION)
+
+
+def test_an_upgrade_that_breaks_off_changes_nothing(file: Path) -> None:
+    for last in range(1, len(statements(2, "sqlite"))):
+        file.unlink(missing_ok=True)
+        _old_file(file)
+        session = SqliteEngine(file).writer()
+        session.begin()
+        for statement in statements(2, "sqlite")[:last]:
+            session.execute(statement)
+        session.close()  # as a process that ends here
+        _enter(file)
+        assert current(SqliteEngine(file).reader(), "sqlite") == VERSION
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(file: Path) -> None:
+    _enter(file)
+    session = SqliteEngine(file).writer()
+    session.execute("UPDATE store_schema SET version = 99")
+    session.close()
+    with pytest.raises(StoreError, match="newer DevFlow"):
+        _enter(file)
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="cannot be created"):
+        _enter(tmp_path / "file" / "ledger.db")
