@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,8 +33,10 @@ from devflow_server.http import Limits, Listener
 from devflow_server.memo import Memo
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
+from devflow_server.once import Once
 from devflow_server.pulse import Pulse
 from devflow_server.site import Parts, build
+from devflow_store import Store
 
 CATALOGUE = Catalogue(
     [
@@ -100,6 +103,9 @@ class Site:
 class Sites:
     """Opens sites; what is not given is a fake that answers `ok`."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
     def __call__(
         self,
         upstream: FakeUpstream | None = None,
@@ -139,6 +145,7 @@ class Sites:
             ledger=ledger,
         )
         nodes = FakeNodes()
+        store = Store(self.folder / "ledger.db")
         flights = Flights(pipeline)
         desk = PipelineDesk(
             pipeline, flights=flights, memo=Memo(ttl_s=60.0), book=book, ledger=ledger
@@ -146,6 +153,7 @@ class Sites:
         parts = Parts(
             settings=settings,
             desk=desk,
+            once=Once(store.idempotency, flights),
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
             catalogue=lambda: CATALOGUE,
@@ -160,6 +168,7 @@ class Sites:
         port = int(bound.getsockname()[1])
         app = build(parts)
         async with (
+            store,
             flights,
             Listener(app, limits=limits, on_sweep=pulse.beat) as listener,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
@@ -189,8 +198,8 @@ def fake_keys() -> Callable[..., FakeKeys]:
 
 
 @pytest.fixture
-def open_site() -> Sites:
-    return Sites()
+def open_site(tmp_path: Path) -> Sites:
+    return Sites(tmp_path)
 
 
 Eventually = Callable[[Callable[[], object]], Coroutine[None, None, None]]

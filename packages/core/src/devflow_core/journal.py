@@ -42,7 +42,7 @@ from devflow_core.usage import Usage
 CHARS_PER_TOKEN = 3.6
 """For estimates of a reply that was cut; the mean over English prose and code of cl100k_base."""
 
-_MAY_BE_BILLED = (PossiblyAccepted, UpstreamTimeout, Incomplete, ProtocolError, ReplyTooLarge)
+MAY_BE_BILLED = (PossiblyAccepted, UpstreamTimeout, Incomplete, ProtocolError, ReplyTooLarge)
 """Errors after which the provider may still charge: the request had left."""
 
 
@@ -306,7 +306,7 @@ async def _observed(events: AsyncIterator[Event], attempt: OpenAttempt) -> Async
 
 def _is_never_billed(error: BaseException | None) -> bool:
     """Whether a call that brought no event cannot have cost anything."""
-    return isinstance(error, DevFlowError) and not isinstance(error, _MAY_BE_BILLED)
+    return isinstance(error, DevFlowError) and not isinstance(error, MAY_BE_BILLED)
 
 
 def _code(error: BaseException | None) -> str | None:

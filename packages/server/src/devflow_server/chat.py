@@ -13,6 +13,7 @@ from devflow_core.wire import EventEncoder, Translator, translator
 from devflow_server.answers import Answer, Facts
 from devflow_server.failures import ids_of
 from devflow_server.intake import Intake
+from devflow_server.once import Kept, Once, replay
 from devflow_server.pulse import LiveStream, Pulse
 from devflow_server.routes import Visit
 
@@ -38,12 +39,14 @@ class ChatHandler:
     Args:
         intake: reads requests.
         desk: answers them.
+        once: carries requests with an idempotency key out once.
         pulse: keeps silent streams alive.
     """
 
-    def __init__(self, intake: Intake, desk: Desk, pulse: Pulse) -> None:
+    def __init__(self, intake: Intake, desk: Desk, once: Once, pulse: Pulse) -> None:
         self._intake = intake
         self._desk = desk
+        self._once = once
         self._pulse = pulse
 
     async def __call__(self, visit: Visit) -> None:
@@ -59,7 +62,11 @@ class ChatHandler:
 
     async def _whole(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
         collector = Collector()
-        async with self._desk.open(visit, request) as answer:
+        found = await self._find(visit, request)
+        if isinstance(found, Kept):
+            replay(visit, found, [_JSON])
+            return
+        async with found as answer:
             async for event in answer:
                 collector.add(event)
             facts = answer.ended()
@@ -73,7 +80,11 @@ class ChatHandler:
         encoder = dialect.encoder(request)
         self._pulse.streams.add(stream)
         try:
-            async with self._desk.open(visit, request) as answer:
+            found = await self._find(visit, request)
+            if isinstance(found, Kept):
+                replay(visit, found, list(_STREAM if found.status == 200 else (_JSON,)))
+                return
+            async with found as answer:
                 await self._send(visit, stream, answer, encoder)
             exchange.finish()
         except DevFlowError as error:
@@ -87,6 +98,16 @@ class ChatHandler:
             raise
         finally:
             self._pulse.streams.discard(stream)
+
+    async def _find(
+        self, visit: Visit, request: ChatRequest
+    ) -> Kept | AbstractAsyncContextManager[Answer]:
+        """The answer to come, or the reply that this idempotency key was given before."""
+        key = visit.exchange.request.headers.get("idempotency-key")
+        if key is None:
+            return self._desk.open(visit, request)
+        found = await self._once.claim(visit, key)
+        return found if isinstance(found, Kept) else self._once.open(visit, request, found)
 
     async def _send(
         self, visit: Visit, stream: LiveStream, answer: Answer, encoder: EventEncoder

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from devflow_core.errors import ConfigurationError, StoreError
+from devflow_core.errors import ConfigurationError, Conflict, StoreError
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.gateway import router_for
-from devflow_openrouter.models import CatalogueRefresh
+from devflow_openrouter.models import Catalogue, CatalogueRefresh
+from devflow_openrouter.routing import Router
+from devflow_store import Store
 
 from devflow_server import wiring
 from devflow_server.auth import check_bind
@@ -23,12 +24,13 @@ from devflow_server.http import Limits, Listener
 from devflow_server.memo import Memo
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
-from devflow_server.provisional import MemoryNodes, NoKeys
+from devflow_server.once import Once
 from devflow_server.pulse import Pulse
 from devflow_server.site import Parts, build
 
 DRAIN_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
+FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 _NODES_S = 2.0
 """How late a worker sees what another has changed."""
 
@@ -39,6 +41,8 @@ class Running:
 
     url: str
     port: int
+    first_key: str | None = None
+    """A client key made just now, since there was none; to be shown once."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -83,24 +87,25 @@ async def running(
         ConfigurationError: it must not or cannot start so.
         StoreError: the ledger cannot be opened.
     """
-    check_bind(settings.host, require_key=settings.require_key, has_keys=local_key is not None)
-    metrics, pulse = Metrics(worker), Pulse()
     async with wiring.store(settings) as store:
-        router = router_for(settings)
-        gateway = OpenRouterGateway(settings, book=store, ledger=metrics, router=router)
+        first_key = await _first_key(settings, store, has_own=local_key is not None)
+        metrics, pulse = Metrics(worker), Pulse()
+        gateway = await wiring.gateway_over(store, settings, metrics)
         async with gateway, Flights(gateway.pipeline) as flights:
             refresh = CatalogueRefresh(
-                gateway.api.models, overrides=settings.models, use=router.use
+                gateway.api.models, overrides=settings.models, use=_user_of(gateway)
             )
-            nodes = NodeTable(MemoryNodes(), settings.nodes)
+            nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
+            once = Once(store.idempotency, flights)
             memo = Memo(ttl_s=settings.cache_ttl_s) if settings.cache else None
             parts = Parts(
                 settings=settings,
                 desk=PipelineDesk(
                     gateway.pipeline, flights=flights, memo=memo, book=store, ledger=metrics
                 ),
-                keys=NoKeys(),
+                once=once,
+                keys=store.keys,
                 nodes=nodes,
                 catalogue=lambda: refresh.current,
                 catalogue_age_s=lambda: refresh.age_s,
@@ -110,14 +115,45 @@ async def running(
                 is_ready=lambda: True,
                 local_key=local_key,
             )
-            async with _listening(parts, bound) as running, asyncio.TaskGroup() as tasks:
-                background = [
-                    tasks.create_task(refresh.run()),
-                    tasks.create_task(_keep_nodes_fresh(nodes)),
-                ]
-                yield running
-                for task in background:
-                    task.cancel()
+            async with (
+                _listening(parts, bound) as listening,
+                _background(refresh.run(), _keep_nodes_fresh(nodes), once.renew()),
+            ):
+                yield replace(listening, first_key=first_key)
+
+
+async def _first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
+    """Check that it may listen there; make a key where one is needed and there is none.
+
+    Raises:
+        ConfigurationError: off loopback without keys.
+    """
+    has_keys = has_own or bool(await store.keys.list())
+    check_bind(settings.host, require_key=settings.require_key, has_keys=has_keys)
+    if has_keys or not settings.require_key:
+        return None
+    with suppress(Conflict):  # another worker was first, and shows it
+        _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
+        return secret
+    return None
+
+
+def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
+    """Who is told of a new catalogue."""
+    router = gateway.router
+    return router.use if isinstance(router, Router) else lambda _catalogue: None
+
+
+@asynccontextmanager
+async def _background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Work that goes on beside the block and ends with it."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one) for one in work]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from devflow_server.intake import Intake
 from devflow_server.listing import listed
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
+from devflow_server.once import Once
 from devflow_server.pages import HealthPages, ModelPages, NodePages, StatusPage
 from devflow_server.pulse import Pulse
 from devflow_server.routes import Access, Route, RouteTable
@@ -29,6 +30,7 @@ class Parts:
 
     settings: Settings
     desk: Desk
+    once: Once
     keys: Keys
     nodes: NodeTable
     catalogue: Callable[[], Catalogue]
@@ -66,7 +68,7 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
 
 def _chat_routes(parts: Parts) -> list[Route]:
     intake = Intake(parts.nodes)
-    chat = ChatHandler(intake, parts.desk, parts.pulse)
+    chat = ChatHandler(intake, parts.desk, parts.once, parts.pulse)
     dialects: tuple[tuple[str, WireName, str], ...] = (
         ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
         ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),

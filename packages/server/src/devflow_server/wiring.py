@@ -19,6 +19,7 @@ from devflow_openrouter.models import Catalogue
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
 
 if TYPE_CHECKING:
+    from devflow_core.ports import Ledger
     from devflow_core.settings import Settings
     from devflow_core.usage import Price
 
@@ -97,13 +98,25 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[OpenRouterGateway]:
     Raises:
         StoreError: the ledger cannot be opened.
     """
-    async with store(settings) as book:
-        await _set_budget(settings, book)
-        router = router_for(settings, catalogue(settings))
-        views = Tee(router.performance, router.sessions)
-        replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
-        async with OpenRouterGateway(settings, router=router, book=book) as gateway:
-            yield gateway
+    async with store(settings) as book, await gateway_over(book, settings) as gateway:
+        yield gateway
+
+
+async def gateway_over(
+    book: Store, settings: Settings, ledger: Ledger | None = None
+) -> OpenRouterGateway:
+    """A gateway over an open store, its budget set and its views rebuilt from what is there.
+
+    Args:
+        book: the store; closed by whoever opened it.
+        settings: all of them.
+        ledger: one more view, fed every entry.
+    """
+    await _set_budget(settings, book)
+    router = router_for(settings, catalogue(settings))
+    views = Tee(router.performance, router.sessions)
+    replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
+    return OpenRouterGateway(settings, router=router, book=book, ledger=ledger)
 
 
 async def reconcile(

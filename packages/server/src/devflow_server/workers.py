@@ -75,7 +75,7 @@ async def _serve_here(
     from devflow_server.serving import running, until_told
 
     async with running(settings, bound=bound, worker=worker) as gateway:
-        announce(Announcement(url=gateway.url))
+        announce(Announcement(url=gateway.url, first_key=gateway.first_key))
         await until_told()
 
 
