@@ -1,0 +1,140 @@
+"""Load over HTTP: connections that each ask, wait for the whole reply, and ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+
+def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, str]) -> bytes:
+    """A chat completion as an SDK sends it, as bytes."""
+    content = "Why does test_login fail on the second run and not on the first one?"
+    body = orjson.dumps(
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": 256,
+            "stream": stream,
+        }
+    )
+    lines = {
+        "host": "127.0.0.1",
+        "accept": "application/json",
+        "content-type": "application/json",
+        "user-agent": "OpenAI/Python 3.52.0",
+        "x-stainless-lang": "python",
+        "x-stainless-os": "Linux",
+        "authorization": "Bearer none",
+        **headers,
+        "content-length": str(len(body)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+class Load:
+    """So many connections to a port, all asking the same.
+
+    Args:
+        port: on loopback.
+        request: a whole request, as bytes.
+        connections: at once.
+    """
+
+    def __init__(self, port: int, request: bytes, connections: int) -> None:
+        self._port = port
+        self._request = request
+        self._count = connections
+        self._connections: list[_Connection] = []
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for _ in range(self._count):
+            _, one = await loop.create_connection(_Connection, "127.0.0.1", self._port)
+            self._connections.append(one)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for one in self._connections:
+            one.close()
+
+    async def run(self, requests: int) -> list[float]:
+        """Ask so often in all; seconds from each request to the first byte of its reply's body."""
+        left = requests
+        seen: list[float] = []
+
+        async def ask(connection: _Connection) -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                seen.append(await connection.ask(self._request))
+
+        await asyncio.gather(*(ask(one) for one in self._connections))
+        return seen
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; knows just enough of HTTP to see where a reply ends."""
+
+    def __init__(self) -> None:
+        self._whole: asyncio.Future[float] | None = None
+        self._received = b""
+        self._length: int | None = None
+        self._head_ends = -1
+        self._began_s = self._first_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._whole is not None and not self._whole.done():
+            self._whole.set_exception(ConnectionError("the gateway closed the connection"))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def ask(self, request: bytes) -> float:
+        self._received, self._length, self._head_ends = b"", None, -1
+        self._first_s = 0.0
+        self._whole = asyncio.get_running_loop().create_future()
+        self._began_s = time.perf_counter()
+        self._transport.write(request)
+        return await self._whole
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self._head_ends < 0:
+            self._read_head()
+        if self._head_ends < 0 or len(self._received) <= self._head_ends:
+            return
+        if not self._first_s:
+            self._first_s = time.perf_counter()
+        if self._length is None:
+            is_whole = self._received.endswith(b"0\r\n\r\n")
+        else:
+            is_whole = len(self._received) >= self._head_ends + self._length
+        if is_whole and self._whole is not None and not self._whole.done():
+            self._whole.set_result(self._first_s - self._began_s)
+
+    def _read_head(self) -> None:
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        self._head_ends = end + 4
+        head = self._received[:end].lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise SystemExit(f"A gateway answers: {self._received[:400]!r}")
+        at = head.find(b"content-length:")
+        if at >= 0:
+            self._length = int(head[at + 15 :].split(b"\r\n", 1)[0])

@@ -1,0 +1,426 @@
+"""The HTTP gateway on one core, against an upstream that answers at once, beside its peers.
+
+Gateway on one core, load and upstream on the other; rounds of all gateways are interleaved.
+Peers are taken where they are installed under `.peers/` (`--install` puts them there: LiteLLM
+proxy from PyPI, Portkey's gateway from npm, both pinned) and nginx from the PATH.
+CPU is the gateway's own, children included, as the kernel counts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import harness
+import upstream
+from load import Load, chat_request
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".peers"
+LITELLM = "litellm[proxy]==1.109.0"
+PORTKEY = "@portkey-ai/gateway@1.15.2"
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+START_S = 60.0
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """A gateway that runs, and how to ask it."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    path: str
+    headers: dict[str, str]
+    start_s: float
+    """From the start of the process to its first answer."""
+    model_prefix: str = ""
+
+    def cpu_s(self) -> float:
+        """User and system time of the process and its children."""
+        return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
+
+    def memory_mb(self) -> float:
+        """Resident memory, children included."""
+        return sum(_memory_mb(pid) for pid in _tree(self.process.pid))
+
+    def load(self, connections: int, model: str, *, stream: bool) -> Load:
+        """Connections that ask this gateway."""
+        request = chat_request(
+            self.path, self.model_prefix + model, stream=stream, headers=self.headers
+        )
+        return Load(self.port, request, connections)
+
+
+def main() -> None:
+    """Measure and report."""
+    options = harness.arguments(__doc__, _options)
+    if options.install:
+        install()
+    report = harness.Report()
+    with contextlib.ExitStack() as stack:
+        base_url = stack.enter_context(upstream.running())
+        gateways = _gateways(stack, base_url, options.only)
+        _pin(os.getpid(), CORES[-1])
+        asyncio.run(measure(report, gateways, base_url, quick=options.quick))
+    report.finish(options)
+
+
+async def measure(
+    report: harness.Report, gateways: Sequence[Gateway], base_url: str, *, quick: bool
+) -> None:
+    """All figures, rounds interleaved over the gateways."""
+    rounds = 2 if quick else 5
+    for gateway in gateways:
+        report.add(gateway.name, "start", "s", [gateway.start_s])
+        report.add(gateway.name, "memory idle", "MB", [gateway.memory_mb()])
+    direct = _direct(base_url)
+    for count in (1, 8):
+        await _added(report, gateways, direct, count, rounds, quick=quick)
+    for connections in (64,):
+        await _throughput(report, gateways, connections, rounds, quick=quick)
+    await _streams(report, gateways, rounds, quick=quick)
+    await _first_event(report, gateways, direct, rounds, quick=quick)
+    await _memory(report, gateways, quick=quick)
+
+
+async def _throughput(
+    report: harness.Report,
+    gateways: Sequence[Gateway],
+    connections: int,
+    rounds: int,
+    *,
+    quick: bool,
+) -> None:
+    found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
+    for number in range(rounds + 1):
+        for gateway in gateways:
+            count = _fair(gateway, 400 if quick else 4_000)
+            async with gateway.load(connections, "bench/model", stream=False) as load:
+                cpu_s, wall_s = gateway.cpu_s(), time.perf_counter()
+                await load.run(count)
+                wall_s = time.perf_counter() - wall_s
+                if number:  # the first round warms up
+                    used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
+                    found[gateway.name].append((used_us, count / wall_s))
+    for name, pairs in found.items():
+        report.add(name, f"CPU a request at {connections}", "µs", [one[0] for one in pairs])
+        report.add(name, f"requests at {connections}", "1/s", [one[1] for one in pairs])
+
+
+async def _streams(
+    report: harness.Report, gateways: Sequence[Gateway], rounds: int, *, quick: bool
+) -> None:
+    found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
+    for number in range(rounds + 1):
+        for gateway in gateways:
+            count = _fair(gateway, 100 if quick else 1_000)
+            async with gateway.load(32, "bench/chunks-51", stream=True) as load:
+                cpu_s, wall_s = gateway.cpu_s(), time.perf_counter()
+                await load.run(count)
+                wall_s = time.perf_counter() - wall_s
+                if number:
+                    used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
+                    found[gateway.name].append((used_us, 51 * count / wall_s))
+    for name, pairs in found.items():
+        report.add(name, "CPU a stream of 51", "µs", [one[0] for one in pairs])
+        report.add(name, "events at 32 streams", "1/s", [one[1] for one in pairs])
+
+
+async def _added(
+    report: harness.Report,
+    gateways: Sequence[Gateway],
+    direct: Gateway,
+    connections: int,
+    rounds: int,
+    *,
+    quick: bool,
+) -> None:
+    found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
+    for _ in range(rounds):
+        base = await _latencies(direct, connections, "bench/model", 400 if quick else 2_000)
+        for gateway in gateways:
+            count = _fair(gateway, 200 if quick else 2_000)
+            seen = await _latencies(gateway, connections, "bench/model", count)
+            added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
+            found[gateway.name].append(added)
+    for name, pairs in found.items():
+        for place, label in enumerate(("p50", "p99")):
+            values = [one[place] * 1e6 for one in pairs]
+            report.add(name, f"added {label} at {connections}", "µs", values)
+
+
+async def _first_event(
+    report: harness.Report,
+    gateways: Sequence[Gateway],
+    direct: Gateway,
+    rounds: int,
+    *,
+    quick: bool,
+) -> None:
+    model = "bench/paced-5ms-51"
+    found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
+    for _ in range(rounds):
+        base = await _latencies(direct, 8, model, 64, stream=True)
+        for gateway in gateways:
+            seen = await _latencies(gateway, 8, model, 32 if quick else 128, stream=True)
+            added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
+            found[gateway.name].append(added)
+    for name, pairs in found.items():
+        for place, label in enumerate(("p50", "p99")):
+            values = [one[place] * 1e6 for one in pairs]
+            report.add(name, f"first event added {label} at 8", "µs", values)
+
+
+async def _memory(report: harness.Report, gateways: Sequence[Gateway], *, quick: bool) -> None:
+    for gateway in gateways:
+        before_mb = gateway.memory_mb()
+        count = 2_000 if quick else 20_000
+        async with gateway.load(32, "bench/model", stream=False) as load:
+            await load.run(_fair(gateway, count))
+        report.add(gateway.name, f"memory after {count}", "MB", [gateway.memory_mb()])
+        report.add(
+            gateway.name, f"memory grown by {count}", "MB", [gateway.memory_mb() - before_mb]
+        )
+
+
+async def _latencies(
+    gateway: Gateway, connections: int, model: str, count: int, *, stream: bool = False
+) -> list[float]:
+    """Seconds to the first byte of each reply's body, after a warm-up."""
+    async with gateway.load(connections, model, stream=stream) as load:
+        await load.run(connections * 2)
+        return await load.run(count)
+
+
+def _quantile(values: list[float], q: float) -> float:
+    return statistics.quantiles(values, n=1000, method="inclusive")[int(q * 1000) - 1]
+
+
+def _fair(gateway: Gateway, count: int) -> int:
+    """Fewer requests for the slow ones, whose round would take minutes."""
+    slow = {"litellm": 40, "portkey": 5}
+    return max(64, count // slow.get(gateway.name, 1))
+
+
+# the gateways
+
+
+def _gateways(stack: contextlib.ExitStack, base_url: str, only: list[str] | None) -> list[Gateway]:
+    makers = {"devflow": _devflow, "nginx": _nginx, "portkey": _portkey, "litellm": _litellm}
+    chosen = [makers[name] for name in (only or makers)]
+    found = [stack.enter_context(make(base_url)) for make in chosen]
+    return [one for one in found if one is not None]
+
+
+@contextlib.contextmanager
+def _devflow(base_url: str) -> Generator[Gateway | None]:
+    """DevFlow, everything on: routing, the durable ledger, budgets; no client key on loopback."""
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _SERVE, base_url, str(port), folder]
+        with _child("devflow", command, port, "/v1/chat/completions") as gateway:
+            yield gateway
+
+
+_SERVE = """
+import sys
+from devflow_core import log
+from devflow_core.settings import Settings
+from devflow_server import serve
+base_url, port, folder = sys.argv[1:]
+log.configure("warning", "json")
+serve(Settings.load({}, None, base_url=base_url, api_key="sk-or-v1-bench", port=int(port),
+                    require_key=False, data_dir=folder, max_concurrency=1024))
+"""
+
+
+@contextlib.contextmanager
+def _nginx(base_url: str) -> Generator[Gateway | None]:
+    """A plain reverse proxy: the limit."""
+    binary = shutil.which("nginx")
+    if binary is None:
+        yield None
+        return
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "nginx.conf"
+        config.write_text(
+            f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/log;"
+            "events { worker_connections 1024; }"
+            f"http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;"
+            f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;"
+            f"upstream u {{ server {urlsplit(base_url).netloc}; keepalive 256; }}"
+            f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://u;"
+            'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }'
+        )
+        command = [binary, "-c", str(config), "-p", folder]
+        with _child("nginx", command, port, "/api/v1/chat/completions") as gateway:
+            yield gateway
+
+
+@contextlib.contextmanager
+def _portkey(base_url: str) -> Generator[Gateway | None]:
+    script = PEERS / "node_modules/@portkey-ai/gateway/build/start-server.js"
+    if not script.is_file() or shutil.which("node") is None:
+        yield None
+        return
+    port = _free_port()
+    headers = {
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": base_url,
+        "authorization": "Bearer sk-bench",
+    }
+    command = ["node", str(script), f"--port={port}", "--headless"]
+    with _child("portkey", command, port, "/v1/chat/completions", headers) as gateway:
+        yield gateway
+
+
+@contextlib.contextmanager
+def _litellm(base_url: str) -> Generator[Gateway | None]:
+    binary = PEERS / "litellm/bin/litellm"
+    if not binary.is_file():
+        yield None
+        return
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        names = ("bench/model", "bench/chunks-51", "bench/paced-5ms-51")
+        rows = "".join(
+            f"  - model_name: {name}\n    litellm_params:\n      model: openai/{name}\n"
+            f"      api_base: {base_url}\n      api_key: sk-bench\n"
+            for name in names
+        )
+        config.write_text(f"model_list:\n{rows}")
+        command = [str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
+        with _child("litellm", command, port, "/v1/chat/completions") as gateway:
+            yield gateway
+
+
+def _direct(base_url: str) -> Gateway:
+    """The upstream itself, to subtract."""
+    place = urlsplit(base_url)
+    return Gateway(
+        name="direct",
+        process=subprocess.Popen(["true"]),
+        port=place.port or 80,
+        path=f"{place.path}/chat/completions",
+        headers={},
+        start_s=0.0,
+    )
+
+
+@contextlib.contextmanager
+def _child(
+    name: str, command: list[str], port: int, path: str, headers: dict[str, str] | None = None
+) -> Generator[Gateway]:
+    began_s = time.perf_counter()
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        preexec_fn=lambda: os.sched_setaffinity(0, {CORES[0]}),  # noqa: PLW1509
+    )
+    try:
+        _wait_for(port, process)
+        gateway = Gateway(
+            name=name,
+            process=process,
+            port=port,
+            path=path,
+            headers=headers or {},
+            start_s=time.perf_counter() - began_s,
+        )
+        yield gateway
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    import socket
+
+    until_s = time.perf_counter() + START_S
+    while time.perf_counter() < until_s:
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args!r} has ended with {process.returncode}.")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.01)
+    raise SystemExit(f"{process.args!r} did not answer within {START_S:g} s.")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])
+
+
+def _pin(pid: int, core: int) -> None:
+    os.sched_setaffinity(pid, {core})
+
+
+def _tree(pid: int) -> list[int]:
+    found = [pid]
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in thread.read_text().split():
+                found += _tree(int(child))
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_S
+    return 0.0
+
+
+def _memory_mb(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return 0.0
+
+
+def install() -> None:
+    """Put the peers under `.peers/`, pinned; nothing else is touched."""
+    PEERS.mkdir(exist_ok=True)
+    uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    if not (PEERS / "litellm").is_dir():
+        subprocess.run([uv, "venv", "-q", str(PEERS / "litellm")], check=True)
+        python = str(PEERS / "litellm/bin/python")
+        subprocess.run([uv, "pip", "install", "-q", "-p", python, LITELLM], check=True)
+    if shutil.which("npm") and not (PEERS / "node_modules/@portkey-ai").is_dir():
+        command = ["npm", "install", "--ignore-scripts", "--prefix", str(PEERS), PORTKEY]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    names = ["devflow", "nginx", "portkey", "litellm"]
+    parser.add_argument("--only", nargs="+", choices=names, help="these gateways")
+    parser.add_argument("--install", action="store_true", help="fetch the peers first")
+
+
+if __name__ == "__main__":
+    main()
