@@ -90,8 +90,9 @@ async def measure(
     direct = _direct(base_url)
     for count in (1, 8):
         await _added(report, gateways, direct, count, rounds, quick=quick)
-    for connections in (64,):
-        await _throughput(report, gateways, connections, rounds, quick=quick)
+    await _throughput(report, gateways, "bench/model", rounds, quick=quick)
+    ours = [one for one in gateways if one.name == "devflow"]
+    await _throughput(report, ours, "auto", rounds, quick=quick)
     await _streams(report, gateways, rounds, quick=quick)
     await _first_event(report, gateways, direct, rounds, quick=quick)
     await _memory(report, gateways, quick=quick)
@@ -100,7 +101,7 @@ async def measure(
 async def _throughput(
     report: harness.Report,
     gateways: Sequence[Gateway],
-    connections: int,
+    model: str,
     rounds: int,
     *,
     quick: bool,
@@ -109,7 +110,7 @@ async def _throughput(
     for number in range(rounds + 1):
         for gateway in gateways:
             count = _fair(gateway, 400 if quick else 4_000)
-            async with gateway.load(connections, "bench/model", stream=False) as load:
+            async with gateway.load(64, model, stream=False) as load:
                 cpu_s, wall_s = gateway.cpu_s(), time.perf_counter()
                 await load.run(count)
                 wall_s = time.perf_counter() - wall_s
@@ -117,8 +118,8 @@ async def _throughput(
                     used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
                     found[gateway.name].append((used_us, count / wall_s))
     for name, pairs in found.items():
-        report.add(name, f"CPU a request at {connections}", "µs", [one[0] for one in pairs])
-        report.add(name, f"requests at {connections}", "1/s", [one[1] for one in pairs])
+        report.add(name, f"CPU, {model}", "µs", [one[0] for one in pairs])
+        report.add(name, f"requests, {model}", "1/s", [one[1] for one in pairs])
 
 
 async def _streams(
@@ -243,8 +244,11 @@ from devflow_core.settings import Settings
 from devflow_server import serve
 base_url, port, folder = sys.argv[1:]
 log.configure("warning", "json")
+price = {"prompt_usd_per_mtok": "0.25", "completion_usd_per_mtok": "0.25", "context_length": 100000}
+names = ("bench/model", "bench/chunks-51", "bench/paced-5ms-51")
 serve(Settings.load({}, None, base_url=base_url, api_key="sk-or-v1-bench", port=int(port),
-                    require_key=False, data_dir=folder, max_concurrency=1024))
+                    require_key=False, data_dir=folder, max_concurrency=1024,
+                    models={name: price for name in names}))
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from devflow_core.errors import DevFlowError
+from devflow_core.errors import DevFlowError, ProtocolError
 
 from devflow_openrouter.models.catalogue import Catalogue, Change
 
@@ -83,6 +83,8 @@ class CatalogueRefresh:
         try:
             body = await self._fetch()
             fresh = Catalogue.from_openrouter(body, fetched_at=self._clock())
+            if not fresh.models:
+                raise ProtocolError("The provider lists no models; the known list stays in use.")
         except DevFlowError as error:
             self.error = error
             raise
