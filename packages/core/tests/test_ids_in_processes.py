@@ -9,8 +9,12 @@ from devflow_core.ids import new_id
 
 def test_ids_are_never_given_twice_by_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
-        many = list(pool.map(lambda _: [new_id("x") for _ in range(600)], range(4)))
+        many = list(pool.map(_many, [600] * 4))
     assert len({one[-20:] for ids in many for one in ids}) == 2400
+
+
+def _many(count: int) -> list[str]:
+    return [new_id("x") for _ in range(count)]
 
 
 def _send_one(sender: "Connection[str, str]") -> None:
