@@ -43,7 +43,10 @@ class Source:
 
 def refresh_of(source: Source, used: list[Catalogue] | None = None) -> CatalogueRefresh:
     start = Catalogue.from_openrouter({"data": [ROW]}, fetched_at=EPOCH)
-    use = used.append if used is not None else lambda _one: None
+
+    def ignore(_catalogue: Catalogue) -> None: ...
+
+    use = used.append if used is not None else ignore
     return CatalogueRefresh(source, start=start, use=use, clock=lambda: EPOCH)
 
 

@@ -1,14 +1,21 @@
-"""How good a reply is expected to be: public scores by model and kind of task, else the price."""
+"""How good a reply is expected to be: a table of models by kinds of task, and what is learned.
+
+A model's row comes from public leaderboards (`data/quality.json`), from the user's own settings,
+or, where neither knows it, from its maker, price and age, taken low. A user's own feedback moves a
+row slowly: the prior counts like 20 answers.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, get_args
 
 import numpy as np
-from devflow_core.routing import Task, TaskType
+import orjson
+from devflow_core.routing import Complexity, Task, TaskType
 from numpy.typing import NDArray
 
 from devflow_openrouter.models.model_config import ModelConfig
@@ -16,17 +23,36 @@ from devflow_openrouter.models.model_config import ModelConfig
 Floats = NDArray[np.float64]
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
-DIFFICULTY = {"low": -1.0, "medium": 0.0, "high": 1.0}
-_SLOPE = 0.45
-"""How many logits a step of complexity takes from the chance of a good reply."""
+DIFFICULTY: Mapping[Complexity, float] = {"low": -1.2, "medium": 0.0, "high": 1.2}
+"""Logits that the complexity of a task takes from everyone's chance."""
+_MEAN_LOGIT = 1.0
+"""A model of mean ability does well at seven of ten tasks of medium complexity."""
+_SPREAD = 1.3
+"""How much ability on the leaderboards' scale counts."""
+_MOST_GUESSED = 0.3
+"""No model is taken for as good as the best because it is new and dear."""
+PRIOR_ANSWERS = 20.0
+_AGE_ZERO_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What is known of a model's quality at one kind of task."""
+class Feedback:
+    """What a user thought of answers: by (model, kind of task), their count and sum of scores."""
 
-    mean: float
-    source: str
+    counts: Mapping[tuple[str, str], tuple[int, float]] = field(
+        default_factory=dict[tuple[str, str], tuple[int, float]]
+    )
+
+    def with_score(self, model: str, kind: str, score: float) -> Feedback:
+        """With one answer more.
+
+        Raises:
+            ValueError: the score is not within 0..1.
+        """
+        if not 0 <= score <= 1:
+            raise ValueError(f"a score is within 0..1, not {score}")
+        count, total = self.counts.get((model, kind), (0, 0.0))
+        return Feedback(counts={**self.counts, (model, kind): (count + 1, total + score)})
 
 
 class Quality:
@@ -34,37 +60,84 @@ class Quality:
 
     Args:
         models: in the order of the arrays that come out.
-        version: names the table in decisions.
+        feedback: what the user thought of earlier answers.
     """
 
-    def __init__(self, models: tuple[ModelConfig, ...], *, version: str = "price-1") -> None:
-        self.models = models
-        self.version = version
-        self._scores = [_by_price(model) for model in models]
-        means = np.array([[score.mean for score in row.values()] for row in self._scores])
-        self._logits: Floats = np.log(means / (1 - means)).T.copy()
+    def __init__(self, models: tuple[ModelConfig, ...], feedback: Feedback | None = None) -> None:
+        table: Mapping[str, Any] = orjson.loads(
+            files("devflow_openrouter.models").joinpath("data/quality.json").read_bytes()
+        )
+        known = feedback or Feedback()
+        answers = sum(count for count, _ in known.counts.values())
+        self.version = f"{table['version']}+{answers}" if answers else str(table["version"])
+        rows = [_row(model, table) for model in models]
+        self._sources = [source for source, _ in rows]
+        means = np.array([logits for _, logits in rows], dtype=np.float64)
+        self._logits: Floats = np.ascontiguousarray(_learned(means, models, known).T)
 
     def expected(self, task: Task) -> Floats:
-        """The chance of a good reply to this task, per model."""
-        logits = self._logits[TASK_TYPES.index(task.type)]
-        return 1 / (1 + np.exp(_SLOPE * DIFFICULTY[task.complexity] - logits))
+        """The chance of a good reply to this task, per model; over all kinds that it may be of."""
+        domains = [(kind, share) for kind, share in task.domains if kind in TASK_TYPES]
+        if not domains:
+            logits = self._logits[TASK_TYPES.index(task.type)]
+        else:
+            shares = np.zeros(len(TASK_TYPES))
+            for kind, share in domains:
+                shares[TASK_TYPES.index(kind)] = share  # type: ignore[arg-type]
+            logits = (shares / shares.sum()) @ self._logits
+        return 1 / (1 + np.exp(DIFFICULTY[task.complexity] - logits))
 
-    def source(self, at: int, kind: TaskType) -> str:
+    def source(self, at: int) -> str:
         """Where the expectation for the model at this place comes from, for a person."""
-        return self._scores[at][kind].source
+        return self._sources[at]
 
 
-def _by_price(model: ModelConfig) -> Mapping[TaskType, Score]:
-    """Without a score, dearer is taken for better, up to a point, and said so."""
-    mean = 0.35
-    if model.price is not None:
-        usd_per_mtok = float(model.price.prompt * 3 + model.price.completion) / 4 * 1e6
-        mean = 0.45 + 0.3 / (1 + math.exp(-0.8 * math.log((usd_per_mtok + 0.01) / 0.8)))
-    score = Score(mean=mean, source="no public score: guessed from its price")
-    given = model.quality
-    scores = dict.fromkeys(TASK_TYPES, score)
-    for kind in TASK_TYPES:
-        word = given.get(kind, given.get("*"))
-        if word is not None:
-            scores[kind] = Score(mean=min(max(word, 0.01), 0.99), source="your own settings")
-    return scores
+def _row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]]:
+    """A model's logits by kind of task, and where they are from."""
+    scored = table["models"].get(model.id.partition(":")[0])
+    if scored is not None:
+        source = f"public scores: {', '.join(scored['sources'])}"
+        abilities = [scored["ability"] + scored["strength"].get(kind, 0.0) for kind in TASK_TYPES]
+    else:
+        source = "no public score: guessed from maker, price and age, and taken low"
+        abilities = [_guess(model, table["others"])] * len(TASK_TYPES)
+    logits = [_MEAN_LOGIT + _SPREAD * ability for ability in abilities]
+    for at, kind in enumerate(TASK_TYPES):
+        given = model.quality.get(kind, model.quality.get("*"))
+        if given is not None:
+            source, logits[at] = "the settings", _logit(given)
+    return source, logits
+
+
+def _guess(model: ModelConfig, others: Mapping[str, Any]) -> float:
+    """A model's ability from what is usual for its price, age and maker, less the usual error."""
+    if model.price is None or not model.price.completion:
+        return -1.0
+    usd_per_mtok = float(model.price.prompt * 3 + model.price.completion) / 4 * 1e6
+    years = (model.created - _AGE_ZERO_S) / _YEAR_S
+    usual = (
+        others["base"]
+        + others["per_log_usd_per_mtok"] * math.log(usd_per_mtok)
+        + others["per_year"] * years
+        + others["authors"].get(model.author, 0.0)
+    )
+    return max(-3.0, min(_MOST_GUESSED, usual - others["error"]))
+
+
+def _learned(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
+    """The logits after the user's own feedback: a Beta posterior for each cell of the table."""
+    places = {model.id: at for at, model in enumerate(models)}
+    learned = means.copy()
+    for (name, kind), (count, total) in feedback.counts.items():
+        at = places.get(name)
+        if at is None or kind not in TASK_TYPES:
+            continue
+        column = TASK_TYPES.index(kind)  # type: ignore[arg-type]
+        prior = 1 / (1 + math.exp(-means[at, column]))
+        learned[at, column] = _logit((PRIOR_ANSWERS * prior + total) / (PRIOR_ANSWERS + count))
+    return learned
+
+
+def _logit(share: float) -> float:
+    kept = min(max(share, 0.01), 0.99)
+    return math.log(kept / (1 - kept))

@@ -2,65 +2,152 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import get_args
 
+import numpy as np
+import orjson
 from devflow_core.chat import ChatRequest
 from devflow_core.routing import Complexity, Task, TaskType
+from numpy.typing import NDArray
 
 from devflow_openrouter.models.ask import human_ask
+from devflow_openrouter.models.features import (
+    BUCKETS,
+    WIDE_SHARE,
+    Features,
+    bucket_of,
+    features_of,
+)
+from devflow_openrouter.models.linear import LinearModel
 
-_RULES: dict[TaskType, str] = {
-    "coding": r"code|function|bug|test\w*|python|javascript|typescript|rust|sql|refactor|compil\w+|"
-    r"stack ?trace|exception|api|regex|class|git|commit|docker|script|implement\w*|debug\w*",
-    "math": r"equation|integral|derivative|prove|theorem|probability|solve|sum of|polynomial|"
-    r"triangle|algebra|geometry|calculate|how many",
-    "reasoning": r"puzzle|riddle|logic\w*|deduce|infer|who is|which of the following|step by step",
-    "creative": r"poem|story|novel|lyrics|haiku|slogan|screenplay|fiction|character|blog post",
-    "knowledge": r"what is|who was|when did|where is|capital of|define|history of|meaning of",
-    "text_ops": r"summari[sz]e|translate|rewrite|paraphrase|proofread|extract|convert|format\w*|"
-    r"grammar|shorten|classify",
-    "planning": r"plan|schedule|itinerary|roadmap|steps to|organi[sz]e|milestones?|strategy",
-    "analysis": r"analy[sz]e|compare|evaluate|review|assess|pros and cons|critique|trade-?offs?",
-}
-_PATTERN = re.compile(
-    "|".join(rf"(?P<{kind}>\b(?:{words})\b)" for kind, words in _RULES.items()), re.IGNORECASE
-)
-_HARD = re.compile(
-    r"\b(?:prove|architecture|concurren\w+|distributed|optimi[sz]e|security|migrat\w+|why|race|"
-    r"deadlock|theorem|rigorous\w*|trade-?offs?)\b",
-    re.IGNORECASE,
-)
+KINDS: tuple[TaskType, ...] = get_args(TaskType)
+SHARPNESS = 6.0
+"""What one unit of the learned score is worth in logits."""
+RULE_WORTH = 0.8
+"""What one word of the rules is worth in logits."""
+MOST_HITS = 3
+TOOLS_WORTH = 1.0
+"""Logits for coding when the request brings tools: harnesses of coders bring most of them."""
+
+_SMALL_MEAN, _SMALL_SPREAD = 0.52, 0.16
+"""Of the chance that a small model answers well, over the prompts it was learned from."""
+_LENGTH_MEAN, _LENGTH_SPREAD = 4.6, 1.6
+"""Of log(1 + characters) of people's asks."""
+_BANDS = (-0.45, 0.55)
+
+_FOREIGN_TRUST = 0.3
+"""How much the learned model counts on scripts that it has hardly been trained on, where the rules
+are silent; where they are not, they decide."""
+MOST_WIDE_SHARE = 1.0
+"""A tenth of the bytes beyond ASCII, as that sign is scaled."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    kind: TaskType
+    complexity: Complexity
+    confidence: float
+    reasons: tuple[str, ...]
+    domains: tuple[tuple[str, float], ...]
 
 
 class TaskClassifier:
-    """Says what a request is about, from the human's own words in the whole conversation."""
+    """Says what a request is about, from the human's own words in the whole conversation.
+
+    Rules (`data/rules.json`) and a linear model learned from public prompts vote together: the
+    model is far better on prompts of a style that it has seen, the rules on others.
+
+    Args:
+        model: the learned part; None takes the shipped one.
+        remembered: how many judgements are kept, since an agent's loop asks the same many times.
+    """
+
+    def __init__(self, model: LinearModel | None = None, *, remembered: int = 256) -> None:
+        self._model = model or LinearModel.shipped()
+        self._rules = _rules()
+        self.version = self._model.version
+        self._judge_once = lru_cache(maxsize=remembered)(self._judge)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """The task. Pure; microseconds."""
+        """The task. Pure; some 80 µs for an ask of 2,000 characters, 2 µs for one seen before."""
         text = human_ask(request)
-        hits = [(match.lastgroup or "", match.group().lower()) for match in _PATTERN.finditer(text)]
-        counts = Counter(kind for kind, _ in hits)
-        kind, confidence = self._kind(counts, is_agentic=bool(request.tools))
-        words = dict.fromkeys(word for found, word in hits if found == kind)
-        reasons = tuple(f"“{word}” speaks for {kind}" for word in list(words)[:3])
+        found = self._judge_once(text, bool(request.tools))
         criteria = request.criteria
+        kind = criteria.task_type if criteria else None
+        complexity = criteria.complexity if criteria else None
         return Task(
-            type=(criteria and criteria.task_type) or kind,
-            complexity=(criteria and criteria.complexity) or _complexity(text),
-            confidence=1.0 if criteria and criteria.task_type else confidence,
-            reasons=reasons or ("no telling words",),
+            type=kind or found.kind,
+            complexity=complexity or found.complexity,
+            confidence=1.0 if kind else found.confidence,
+            reasons=("given by the caller",) if kind else found.reasons,
+            domains=((kind, 1.0),) if kind else found.domains,
             text=text,
         )
 
-    def _kind(self, counts: Counter[str], *, is_agentic: bool) -> tuple[TaskType, float]:
-        if not counts:
-            return ("coding", 0.4) if is_agentic else ("knowledge", 0.25)
-        found, most = counts.most_common(1)[0]
-        kinds: list[TaskType] = [one for one in _RULES if one == found]
-        return kinds[0], most / (sum(counts.values()) + 1)
+    def _judge(self, text: str, has_tools: bool) -> _Judgement:
+        features = features_of(text)
+        scores = self._model.scores(features)
+        hits = np.minimum(self._rules[features.words].sum(axis=0, dtype=np.int32), MOST_HITS)
+        known = scores[: len(KINDS)]
+        if features.signs[WIDE_SHARE] > MOST_WIDE_SHARE:
+            known, hits = known * (0.0 if hits.any() else _FOREIGN_TRUST), hits * 3
+        logits = blend(known, hits, has_tools=has_tools)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
+        best = order[0]
+        small = float(scores[len(KINDS)])
+        return _Judgement(
+            kind=KINDS[best],
+            complexity=_complexity(small, len(text)),
+            confidence=round(float(shares[best]), 4),
+            reasons=self._reasons(features, best, int(hits[best]), small),
+            domains=tuple((KINDS[at], round(float(shares[at]), 4)) for at in order),
+        )
+
+    def _reasons(self, features: Features, best: int, hits: int, small: float) -> tuple[str, ...]:
+        buckets: list[int] = self._model.telling_words(features, best).tolist()
+        if hits:
+            ruled = features.words[self._rules[features.words, best] > 0]
+            buckets = [*ruled[:2].tolist(), *buckets]
+        words = dict.fromkeys(features.word_of(bucket) for bucket in buckets)
+        shown = ", ".join(f"“{word}”" for word in list(words)[:3])
+        said = f"{KINDS[best]}: {shown}" if shown else "no telling words"
+        return said, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
 
 
-def _complexity(text: str) -> Complexity:
-    weight = len(text) / 500 + len(_HARD.findall(text))
-    return "low" if weight < 0.5 else "medium" if weight < 2 else "high"
+def blend(scores: Floats, hits: NDArray[np.int32], *, has_tools: bool) -> Floats:
+    """The votes of the learned model and of the rules, in logits."""
+    worth = hits.astype(np.float32) * np.float32(RULE_WORTH)
+    if has_tools:
+        worth[KINDS.index("coding")] += TOOLS_WORTH
+    return (worth + scores * SHARPNESS).astype(np.float32)
+
+
+def _complexity(small_model: float, chars: int) -> Complexity:
+    """Bands of what makes a small model fail: what it has failed at, and length.
+
+    Out of the domains it was learned from, the first tells next to nothing and the second little
+    (Spearman 0.00 and 0.25 with recorded failures), so both count.
+    """
+    hardness = (_SMALL_MEAN - small_model) / _SMALL_SPREAD
+    length = (float(np.log1p(chars)) - _LENGTH_MEAN) / _LENGTH_SPREAD
+    value = 0.6 * hardness + 0.4 * length
+    return "low" if value < _BANDS[0] else "medium" if value < _BANDS[1] else "high"
+
+
+def _rules() -> NDArray[np.int8]:
+    """By bucket and kind, whether the rules name the word or the pair of words."""
+    rules: dict[str, list[str]] = orjson.loads(
+        files("devflow_openrouter.models").joinpath("data/rules.json").read_bytes()
+    )
+    table = np.zeros((BUCKETS, len(KINDS)), dtype=np.int8)
+    for kind, phrases in rules.items():
+        for phrase in phrases:
+            table[bucket_of(phrase), list(KINDS).index(kind)] = 1  # type: ignore[arg-type]
+    return table

@@ -70,10 +70,12 @@ class Automatic:
         selection = self._affordable(self._acceptable(selection, appraisal), inputs, appraisal)
         order = self._order(inputs, selection, appraisal)
         chain = order if is_full else self._chain(order, appraisal)
-        best = int(order[0])
+        limits = _output_limits(self._selector, selection, appraisal)
+        reasons = self._reasons(chain, inputs, appraisal)
         return Route(
             candidates=tuple(
-                self._candidate(at, best, inputs, selection, appraisal) for at in chain
+                self._candidate(at, reason, int(limits[at]), selection, appraisal)
+                for at, reason in zip(chain, reasons, strict=True)
             ),
             task=inputs.task,
             requested=inputs.requested,
@@ -145,38 +147,43 @@ class Automatic:
         return (chain + same)[: self._policy.chain_length]
 
     def _candidate(
-        self, at: int, best: int, inputs: Inputs, selection: Selection, appraisal: Appraisal
+        self, at: int, reason: str, limit: int, selection: Selection, appraisal: Appraisal
     ) -> Candidate:
         model = self._selector.models[at]
-        limit = int(_output_limits(self._selector, selection, appraisal)[at])
-        most_tokens = int(selection.most_tokens[at])
-        is_measured = any(one.model == model.id for one in inputs.performance)
         return Candidate(
             model=model.id,
-            reason=self._reason(at, best, inputs, appraisal),
+            reason=reason,
             score=float(appraisal.utility[at]),
             terms=Terms(
                 quality=float(appraisal.quality[at]),
                 cost_usd=float(appraisal.cost_usd[at]),
-                latency_s=float(appraisal.latency_s[at]) if is_measured else None,
+                latency_s=float(appraisal.latency_s[at]) if appraisal.is_measured[at] else None,
                 switch_cost_usd=float(appraisal.switch_usd[at]),
             ),
             price=model.price,
             max_input_tokens=model.context_length,
             max_output_tokens=limit,
-            worst_case_usd=worst_case_usd(model, most_tokens, limit),
+            worst_case_usd=worst_case_usd(model, int(selection.most_tokens[at]), limit),
         )
 
-    def _reason(self, at: int, best: int, inputs: Inputs, appraisal: Appraisal) -> str:
-        source = self._quality.source(at, inputs.task.type)
-        known = f"{appraisal.quality[at]:.0%} likely to be good ({source})"
-        if inputs.session and inputs.session.model == self._selector.models[at].id:
-            return f"the session is there; {known}"
-        if at in self._preferred:
-            return f"preferred in the settings; {known}"
-        if at == best:
-            return f"the best use of the money: {known}"
-        return f"worth {appraisal.utility[best] - appraisal.utility[at]:.3f} less; {known}"
+    def _reasons(self, chain: list[int], inputs: Inputs, appraisal: Appraisal) -> list[str]:
+        """Why each stands where it stands."""
+        first = float(appraisal.utility[chain[0]])
+        seat = inputs.session and self._selector.index.get(inputs.session.model)
+        found: list[str] = []
+        for place, at in enumerate(chain):
+            source = self._quality.source(at)
+            known = f"{appraisal.quality[at]:.0%} likely to be good ({source})"
+            if at == seat:
+                lead = "the session is there"
+            elif at in self._preferred:
+                lead = "preferred in the settings"
+            elif place == 0:
+                lead = "the best use of the money"
+            else:
+                lead = f"worth {abs(first - float(appraisal.utility[at])):.3f} less"
+            found.append(f"{lead}: {known}")
+        return found
 
 
 def _output_limits(selector: ModelSelector, selection: Selection, appraisal: Appraisal) -> Floats:

@@ -53,6 +53,8 @@ class Appraisal:
     utility: Floats
     """What the order is by: quality less what cost and time are worth; -inf where unknown."""
     output_tokens: Floats
+    is_measured: Flags
+    """Whether the latency is the model's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +88,7 @@ class CostOptimizer:
         """What every model is worth for this request; pure."""
         output = self.output_tokens(inputs.task, selection)
         cost, switch = self._cost(inputs, selection, output)
-        rates, latency = self._speed(inputs.performance, output)
+        rates, latency, is_measured = self._speed(inputs.performance, output)
         good = quality * rates
         utility = good - _WORTH * (
             criteria.cost_priority**3 * np.log2(1 + (cost + switch) / NEGLIGIBLE_USD)
@@ -99,6 +101,7 @@ class CostOptimizer:
             latency_s=latency,
             utility=np.where(np.isnan(utility), -np.inf, utility),
             output_tokens=output,
+            is_measured=is_measured,
         )
 
     def output_tokens(self, task: Task, selection: Selection) -> Floats:
@@ -122,9 +125,12 @@ class CostOptimizer:
         cost[at] -= saved
         return cost, switch
 
-    def _speed(self, performance: tuple[Performance, ...], output: Floats) -> tuple[Floats, Floats]:
-        """Per model, the share of replies that come and the time one takes."""
+    def _speed(
+        self, performance: tuple[Performance, ...], output: Floats
+    ) -> tuple[Floats, Floats, Flags]:
+        """Per model, the share of replies that come, the time one takes, and whose is measured."""
         rates = np.full(len(output), 0.98)
+        is_measured = np.zeros(len(output), dtype=np.bool_)
         ttft = np.full(len(output), _DEFAULT_TTFT_S)
         speed = np.full(len(output), _DEFAULT_TOKENS_PER_S)
         for one in performance:
@@ -132,9 +138,10 @@ class CostOptimizer:
             if at is None:
                 continue
             rates[at] = one.success_rate
+            is_measured[at] = one.ttft_p50_s is not None
             ttft[at] = one.ttft_p50_s or _DEFAULT_TTFT_S
             speed[at] = one.output_tokens_per_s or _DEFAULT_TOKENS_PER_S
-        return rates, ttft + output / speed
+        return rates, ttft + output / speed, is_measured
 
     def _at(self, tokens: float) -> _Prices:
         """The prices for prompts of this length; built once for each tier."""

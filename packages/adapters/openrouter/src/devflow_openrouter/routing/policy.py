@@ -42,6 +42,8 @@ class RoutingPolicy:
     chain_length: int = 4
     """How many models the router itself puts into a chain; configured ones come on top."""
     allow_free: bool = False
+    learn_quality: bool = False
+    """Whether the user's feedback changes the expected quality."""
     allow_unknown_price: bool = True
     """Whether a model named by the caller may be asked when its price is not known."""
 

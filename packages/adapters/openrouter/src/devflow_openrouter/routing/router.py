@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 from devflow_core.chat import ChatRequest, ToolResult
+from devflow_core.ledger import LedgerEntry
 from devflow_core.routing import Route, Task
 
 from devflow_openrouter.models import Catalogue, ModelSelector, needs_of
-from devflow_openrouter.models.quality import Quality
+from devflow_openrouter.models.quality import Feedback, Quality
 from devflow_openrouter.routing.automatic import Automatic
 from devflow_openrouter.routing.decision import task_from_json
 from devflow_openrouter.routing.inputs import Inputs, SessionState, inputs_from_json
@@ -48,6 +49,7 @@ class Router:
         self.sessions = sessions or SessionTracker()
         self._clock = clock
         self._policy = policy or RoutingPolicy()
+        self._feedback = Feedback()
         self.use(catalogue or Catalogue.shipped())
 
     @property
@@ -64,7 +66,7 @@ class Router:
         """Decide over another catalogue from now on; milliseconds, then atomic."""
         policy = self._policy
         selector = ModelSelector(catalogue, allow_free=policy.allow_free)
-        quality = Quality(selector.models)
+        quality = Quality(selector.models, self._feedback)
         self._automatic = Automatic(selector, quality, policy)
         self._named = Named(selector, policy)
         self.catalogue = catalogue
@@ -74,6 +76,26 @@ class Router:
             "quality": quality.version,
             "policy": policy.version,
         }
+
+    def feedback(self, entry: LedgerEntry, score: float) -> bool:
+        """What the user thought of an answer; whether it changed anything.
+
+        Nothing is learned unless the policy says so (`learn_quality`): on benchmarks, learning from
+        single choices did harm wherever the public scores were right.
+
+        Args:
+            entry: what the ledger holds of the request.
+            score: 0 bad .. 1 good.
+
+        Raises:
+            ValueError: the score is not within 0..1.
+        """
+        learned = self._feedback.with_score(entry.model, entry.task_type, score)
+        if not self._policy.learn_quality or entry.outcome != "succeeded":
+            return False
+        self._feedback = learned
+        self.use(self.catalogue)
+        return True
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         """As the core's `Router.route`."""

@@ -1,0 +1,174 @@
+"""A text as features of a linear model: hashed words and pairs of words, and counts of signs.
+
+Everything is done on the text's bytes at once, without a Python loop: a prefix sum of a polynomial
+gives the hash of every word from two look-ups. Tens of microseconds for 2,000 characters, and the
+same on every machine and in every run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+_Hashes = NDArray[np.uint64]
+_Bytes = NDArray[np.uint8]
+
+BITS = 14
+BUCKETS = 1 << BITS
+"""Hashed words and pairs share so many weights."""
+MOST_BYTES = 6_144
+"""Longer texts are cut; 2,000 characters of any script fit."""
+
+_SIGNS = (
+    b"0123456789",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"?",
+    b"!",
+    b"\n",
+    b"`",
+    b"{}[]",
+    b"()",
+    b"=",
+    b"+*/^<>",
+    b"$\\",
+    b";:",
+    b",.",
+    b"\"'",
+    b"_",
+    b"#",
+    b"|",
+    b"%&@",
+    bytes(range(0x80, 0x100)),
+)
+SIGNS = 2 * len(_SIGNS) + 4
+"""How many features besides the hashed ones."""
+WIDE_SHARE = 2 * len(_SIGNS) - 1
+"""Where among the signs the share of bytes beyond ASCII stands, times ten."""
+
+_MULTIPLIER = 0x9E3779B97F4A7C15 | 1
+_MASK = (1 << 64) - 1
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_PAIR = np.uint64(0x94D049BB133111EB)
+_HALF = np.uint64(32)
+_SHIFT = np.uint64(64 - BITS)
+
+
+def _powers(base: int) -> _Hashes:
+    values = [1]
+    for _ in range(MOST_BYTES):
+        values.append(values[-1] * base & _MASK)
+    return np.array(values, dtype=np.uint64)
+
+
+_POWERS = _powers(_MULTIPLIER)
+_INVERSES = _powers(pow(_MULTIPLIER, -1, 1 << 64))
+
+_LOWER: _Bytes = np.arange(256, dtype=np.uint8)
+_LOWER[65:91] += 32
+_IS_WORD: NDArray[np.bool_] = np.zeros(256, dtype=np.bool_)
+_IS_WORD[
+    [*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *range(0x80, 256)]
+] = True
+_GROUPS: Floats = np.zeros((256, len(_SIGNS)), dtype=np.float32)
+for _column, _signs in enumerate(_SIGNS):
+    _GROUPS[list(_signs), _column] = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What a linear model sees of a text."""
+
+    words: Indices
+    """Buckets of the words and pairs that occur, each once, in rising order."""
+    signs: Floats
+    """Lengths, and counts and shares of signs."""
+    encoded: bytes
+    starts: Indices
+    """Where the words begin in `encoded`."""
+    ends: Indices
+    buckets: Indices
+    """Of the words in their order, then of the pairs of neighbours in theirs."""
+
+    def word_of(self, bucket: int) -> str:
+        """The first word or pair of words that fell into this bucket."""
+        at = int(np.flatnonzero(self.buckets == bucket)[0])
+        count = len(self.starts)
+        first, last = (at, at) if at < count else (at - count, at - count + 1)
+        return self.encoded[self.starts[first] : self.ends[last]].decode("utf-8", "replace")
+
+
+def features_of(text: str) -> Features:
+    """The features of a text; its first 6,144 bytes of UTF-8."""
+    encoded = text.encode("utf-8", "replace")[:MOST_BYTES]
+    raw = np.frombuffer(encoded, dtype=np.uint8)
+    starts, ends = _spans(raw)
+    buckets = _buckets(_word_hashes(raw, starts, ends))
+    return Features(
+        words=_distinct(buckets),
+        signs=_sign_features(raw, len(starts)),
+        encoded=encoded,
+        starts=starts,
+        ends=ends,
+        buckets=buckets,
+    )
+
+
+def bucket_of(phrase: str) -> int:
+    """The bucket of one word, or of a pair of neighbours."""
+    found = features_of(phrase)
+    return int(found.buckets[-1])
+
+
+def _distinct(buckets: Indices) -> Indices:
+    """Each bucket once, in rising order."""
+    ordered = np.sort(buckets)
+    if len(ordered) == 0:
+        return ordered
+    is_new = np.empty(len(ordered), dtype=np.bool_)
+    is_new[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return ordered[is_new]
+
+
+def _spans(raw: _Bytes) -> tuple[Indices, Indices]:
+    """Where words begin and end. A character of three bytes and more (CJK) is a word by itself."""
+    inside = np.zeros(len(raw) + 2, dtype=np.bool_)
+    inside[1:-1] = _IS_WORD[raw]
+    begins = inside[1:-1] & (~inside[:-2] | (raw >= 0xE0))
+    starts = np.flatnonzero(begins)
+    next_begins = np.zeros(len(raw) + 1, dtype=np.bool_)
+    next_begins[: len(raw)] = begins
+    stops = np.flatnonzero(inside[1:-1] & (~inside[2:] | next_begins[1:]))
+    return starts, stops + 1
+
+
+def _word_hashes(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
+    """A 64-bit polynomial hash of every word, case folded."""
+    sums = np.zeros(len(raw) + 1, dtype=np.uint64)
+    folded = _LOWER[raw].astype(np.uint64)
+    np.cumsum((folded + np.uint64(1)) * _POWERS[: len(raw)], out=sums[1:])
+    return (sums[ends] - sums[starts]) * _INVERSES[starts]
+
+
+def _buckets(words: _Hashes) -> Indices:
+    """The buckets of all words, then of all pairs of neighbours."""
+    hashes = np.concatenate((words, words[:-1] * _PAIR + words[1:]))
+    hashes ^= hashes >> _HALF
+    hashes *= _MIX
+    hashes ^= hashes >> _HALF
+    hashes *= _PAIR
+    return (hashes >> _SHIFT).astype(np.int64)
+
+
+def _sign_features(raw: _Bytes, words: int) -> Floats:
+    counts = np.bincount(raw, minlength=256).astype(np.float32) @ _GROUPS
+    length = float(len(raw))
+    lengths = np.array(
+        [np.log1p(length), np.log1p(words), length / (words + 1.0), min(length / 500.0, 4.0)],
+        dtype=np.float32,
+    )
+    return np.concatenate((np.log1p(counts), counts * np.float32(10.0 / (length + 10.0)), lengths))
