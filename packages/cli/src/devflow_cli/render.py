@@ -57,7 +57,12 @@ def _headed(columns: Mapping[str, str]) -> Table:
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in columns.values():
         is_right = heading.startswith(">")
-        made.add_column(heading.removeprefix(">"), justify="right" if is_right else "left")
+        made.add_column(
+            heading.removeprefix(">"),
+            justify="right" if is_right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
     return made
 
 
@@ -97,27 +102,42 @@ def explanation(run: Run, document: Row, *, most: int = 15) -> None:
     task = document["task"]
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
-    able = [one for one in document["candidates"] if one["excluded"] is None]
-    rows = [{**one, **(one["terms"] or {}), "mark": "→" if one["chosen"] else ""} for one in able]
+    candidates: Sequence[Row] = document["candidates"]
+    able = [one for one in candidates if one["excluded"] is None]
+    rows = [_scored(one) for one in able]
     columns = {
         "mark": "",
         "model": "Model",
         "score": ">Score",
         "quality": ">Quality",
-        "cost_usd": ">Cost USD",
+        "cost": ">Cost USD",
         "latency_s": ">Seconds",
-        "switch_cost_usd": ">Switch USD",
         "reason": "Why",
     }
     table(run, columns, rows[:most])
     if len(rows) > most:
         run.say(f"… and {len(rows) - most} more that are able (--json shows all).")
-    out = [one for one in document["candidates"] if one["excluded"] is not None]
+    out = [one for one in candidates if one["excluded"] is not None]
     if out:
         run.say(f"\nLeft out ({len(out)}):")
         for reason, models in _by_reason(out):
             shown = ", ".join(models[:4]) + (f" and {len(models) - 4} more" if models[4:] else "")
             run.say(f"  {reason}: {shown}")
+
+
+def _scored(candidate: Row) -> Row:
+    """A candidate's row; a switch that costs a warm cache is said beside the cost."""
+    terms: Row = candidate["terms"] or {}
+    cost, switch = terms.get("cost_usd"), terms.get("switch_cost_usd")
+    return {
+        **candidate,
+        **terms,
+        "mark": "→" if candidate["chosen"] else "",
+        "cost": "unknown"
+        if cost is None
+        else f"{float(cost):.6f}"
+        + (f" +{float(switch):.6f}" if switch and float(switch) > 0 else ""),
+    }
 
 
 def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:

@@ -73,7 +73,7 @@ def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
     router = router_for(settings, wiring.catalogue(settings))
-    return route_json(router.replay(entry.decision))
+    return route_json(router.replay(entry.decision, is_full=True))
 
 
 def _from_file(path: Path) -> ChatRequest:
