@@ -9,11 +9,12 @@ from devflow_cli.run import clean
 
 if TYPE_CHECKING:
     from devflow_openrouter.analytics import Report
-    from rich.table import Table
 
     from devflow_cli.run import Run
 
 Row = Mapping[str, Any]
+LEAST_WIDTH = 12
+"""The column that gives way keeps so much."""
 WIDE = 130
 """A terminal of so many columns shows every figure of a report; a narrower one those below."""
 NARROW = frozenset({"requests", "errors", "input", "output", "cache hits", "first p50", "cost"})
@@ -27,12 +28,7 @@ def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         columns: heading by key of the row; a heading that begins with `>` is set right.
         rows: values are written as text; what would steer the terminal is taken out.
     """
-    from rich.text import Text
-
-    made = _headed(columns)
-    for row in rows:
-        made.add_row(*(Text(cell(row.get(key))) for key in columns))
-    run.console.print(made)
+    _draw(run, list(columns.values()), [[cell(row.get(key)) for key in columns] for row in rows])
 
 
 def cell(value: object) -> str:
@@ -50,20 +46,36 @@ def cell(value: object) -> str:
             return clean(str(value)).replace("\n", " ")
 
 
-def _headed(columns: Mapping[str, str]) -> Table:
+def _draw(
+    run: Run, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
+) -> None:
+    """Print cells as a table; where the terminal is narrow, the last text column gives way."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
+    names = [heading.removeprefix(">") for heading in headings]
+    widths = [max(len(row[at]) for row in (*rows, names)) for at in range(len(names))]
+    texts = [at for at, heading in enumerate(headings) if not heading.startswith(">")]
+    gives_way = texts[-1]
+    taken = sum(widths) - widths[gives_way] + 2 * len(names)
+    widths[gives_way] = min(widths[gives_way], max(LEAST_WIDTH, run.console.width - taken))
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in columns.values():
-        is_right = heading.startswith(">")
-        made.add_column(
-            heading.removeprefix(">"),
-            justify="right" if is_right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
+    for at, name in enumerate(names):
+        justify = "left" if at in texts else "right"
+        made.add_column(name, justify=justify, no_wrap=True, min_width=widths[at])
+    for row in rows:
+        made.add_row(
+            *(Text(_short(value, width)) for value, width in zip(row, widths, strict=True))
         )
-    return made
+    if total:
+        made.add_section()
+        made.add_row(*(Text(value, style="bold") for value in total))
+    run.console.print(made)
+
+
+def _short(value: str, width: int) -> str:
+    return value if len(value) <= width else value[: width - 1] + "…"
 
 
 def budgets(run: Run, documents: Sequence[Row]) -> None:
@@ -151,18 +163,14 @@ def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
 def report_table(run: Run, report: Report) -> None:
     """A report's rows with their total, savings and recommendations."""
     from devflow_openrouter.analytics import to_table
-    from rich.text import Text
 
     made = to_table(report)
     is_wide = run.console.width >= WIDE
     kept = [at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW]
-    shown = _headed({made.columns[at]: f"{'>' * (at > 0)}{made.columns[at]}" for at in kept})
-    for row in made.rows:
-        shown.add_row(*(Text(row[at]) for at in kept))
-    shown.add_section()
-    shown.add_row(*(Text(made.total[at], style="bold") for at in kept))
+    headings = [f"{'>' * (at > 0)}{made.columns[at]}" for at in kept]
+    rows = [[row[at] for at in kept] for row in made.rows]
     run.say(made.title)
-    run.console.print(shown)
+    _draw(run, headings, rows, [made.total[at] for at in kept])
     document = report.document()
     savings = document["savings"]
     if savings.get("saved_usd") is not None:

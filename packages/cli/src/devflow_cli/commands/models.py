@@ -145,11 +145,13 @@ def _row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
     }
 
 
-def _prices(price: Price | None) -> dict[str, Decimal | None]:
+def _prices(price: Price | None) -> dict[str, str | None]:
     """USD per million tokens, as people compare them; None is unknown."""
 
-    def million(usd: Decimal | None) -> Decimal | None:
-        return None if usd is None else (usd * MILLION).normalize()
+    from devflow_core.usage import usd_text
+
+    def million(usd: Decimal | None) -> str | None:
+        return None if usd is None else usd_text(usd * MILLION)
 
     return {
         "prompt_usd_per_million": million(price.prompt) if price else None,
