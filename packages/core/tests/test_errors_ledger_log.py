@@ -107,3 +107,10 @@ def test_logs_for_a_person_are_one_line() -> None:
 
 def test_client_keys_are_masked_too() -> None:
     assert redact("key devflow_" + "a" * 20 + " used") == "key [masked] used"
+
+
+def test_logs_follow_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json")
+    structlog.get_logger().info("asked")
+    structlog.reset_defaults()
+    assert "asked" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -21,6 +22,16 @@ MASK = "[masked]"
 def redact(text: str) -> str:
     """The text with everything that looks like a key or a bearer token masked."""
     return _SECRET.sub(MASK, text)
+
+
+class _StandardError(io.TextIOBase):
+    """Whatever `sys.stderr` is when a line is written: it may have been exchanged since."""
+
+    def write(self, text: str, /) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure(
@@ -50,7 +61,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream or _StandardError()),
         cache_logger_on_first_use=False,
     )
 

@@ -44,7 +44,7 @@ def ledger_reader(settings: Settings) -> LedgerReader:
     """What reports are made from; a ledger that was never written is empty."""
     if not has_ledger(settings):
         return EntriesReader(tuple)
-    return EntriesReader(store(settings).entries)
+    return store(settings)
 
 
 def has_ledger(settings: Settings) -> bool:

@@ -47,7 +47,7 @@ async def demo(
         shown = await _main_job(run, settings, ClaudeCodeSession.open(transcript), model)
         shown["bill"] = _bill(standin.bill_url, shown["generation_id"])
     _compare(run, shown)
-    report = make_report(settings)
+    report = make_report(settings, with_days=True)
     html = settings.data_dir / "report.html"
     html.write_text(to_html(report), encoding="utf-8")
     if run.as_json:

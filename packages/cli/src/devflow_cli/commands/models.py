@@ -147,7 +147,6 @@ def _row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
 
 def _prices(price: Price | None) -> dict[str, str | None]:
     """USD per million tokens, as people compare them; None is unknown."""
-
     from devflow_core.usage import usd_text
 
     def million(usd: Decimal | None) -> str | None:

@@ -44,7 +44,11 @@ def report(
     from devflow_cli.render import report_table
 
     made = make_report(
-        run.settings(baseline_model=baseline), by, since=moment(since), until=moment(until)
+        run.settings(baseline_model=baseline),
+        by,
+        since=moment(since),
+        until=moment(until),
+        with_days=form == "html",
     )
     if run.as_json or (form == "json" and output is None):
         run.emit(made.document())
@@ -60,8 +64,9 @@ def make_report(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
+    with_days: bool = False,
 ) -> Report:
-    """The report over the settings' ledger."""
+    """The report over the settings' ledger; the HTML page also shows the days."""
     from devflow_openrouter.analytics import Reporter
     from devflow_server import wiring
 
@@ -70,7 +75,7 @@ def make_report(
         price_of=wiring.price_list(wiring.catalogue(settings)),
         baseline_model=settings.baseline_model,
     )
-    return reporter.report(by, since=since, until=until)
+    return reporter.report(by, since=since, until=until, with_days=with_days)
 
 
 def moment(text: str | None) -> datetime | None:
