@@ -11,7 +11,6 @@ and questions of a long session; those count that stand in the context at a quar
 from __future__ import annotations
 
 import json
-import random
 import resource
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import harness
 from devflow_claude_code import ClaudeCodeSession, Transcript
+from devflow_claude_code.testing import planted_session
 
 SESSIONS = Path(__file__).parents[1] / "examples" / "sessions"
 SHORT_ROWS = SESSIONS / "cff48090-c151-4e17-ba68-ae0668522e9c.jsonl"
@@ -122,6 +122,19 @@ def measure_context(report: harness.Report, path: Path, name: str, rounds: int) 
     report.add(f"context of 10 MB, {name}", "time, from the file", "ms", opened)
 
 
+def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:
+    """How many of 20 planted facts the context holds at a quarter of the session's size."""
+    found: list[float] = []
+    for seed in range(rounds * 4):
+        script, facts = planted_session(seed, 60)
+        path = folder / "planted.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in script.rows), encoding="utf-8")
+        context = ClaudeCodeSession.open(path).context(script.tokens // 4)
+        told = "".join(piece.text for piece in context.pieces)
+        found.append(sum(fact in told for fact in facts))
+    report.add("20 planted facts, a quarter of the size", "found", "facts", found)
+
+
 def main() -> None:
     """Measure, print, write."""
     if "--peak" in sys.argv:
@@ -130,13 +143,13 @@ def main() -> None:
     options = harness.arguments(__doc__)
     report = harness.Report()
     rounds, share = (3, 0.1) if options.quick else (5, 1.0)
-    random.seed(6)
     with tempfile.TemporaryDirectory() as folder:
         for sample, name in ((SHORT_ROWS, "short rows"), (LONG_ROWS, "long rows")):
             path = session_of(sample, int(100 * MEGABYTE * share), Path(folder))
             measure_reading(report, path, name, rounds)
             path = session_of(sample, 10 * MEGABYTE, Path(folder))
             measure_context(report, path, name, rounds)
+        measure_facts(report, Path(folder), rounds)
     report.finish(options)
 
 

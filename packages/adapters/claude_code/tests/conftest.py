@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from devflow_claude_code.testing import Script
 
 SAMPLES = Path(__file__).parent / "samples"
 TRANSCRIPTS = SAMPLES / "transcripts"
@@ -57,63 +58,6 @@ def write(tmp_path: Path) -> Callable[[Iterable[object]], Path]:
         return path
 
     return to_file
-
-
-class Script:
-    """Builds the rows of a session, one after the other."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._calls = 0
-
-    def add(self, kind: str, **fields: Any) -> dict[str, Any]:
-        number = len(self.rows) + 1
-        row: dict[str, Any] = {
-            "type": kind,
-            "uuid": f"00000000-0000-4000-8000-{number:012d}",
-            "parentUuid": self.rows[-1]["uuid"] if self.rows else None,
-            "isSidechain": False,
-            "timestamp": f"2026-11-21T{number // 3600:02d}:{number // 60 % 60:02d}"
-            f":{number % 60:02d}.000Z",
-            "sessionId": "11111111-2222-4333-8444-555555555555",
-            "version": "2.1.329",
-            "cwd": "/home/dev/demo",
-            "gitBranch": "main",
-            **fields,
-        }
-        self.rows.append(row)
-        return row
-
-    def prompt(self, text: str, **fields: Any) -> dict[str, Any]:
-        return self.add("user", message={"role": "user", "content": text}, **fields)
-
-    def say(self, *content: dict[str, Any] | str, **message: Any) -> dict[str, Any]:
-        blocks = [{"type": "text", "text": one} if isinstance(one, str) else one for one in content]
-        return self.add(
-            "assistant",
-            message={
-                "id": f"msg_{len(self.rows)}",
-                "type": "message",
-                "role": "assistant",
-                "model": "claude-opus-5-5",
-                "content": blocks,
-                **message,
-            },
-        )
-
-    def call(
-        self, name: str, given: dict[str, Any], result: Any, *, is_error: bool = False, **row: Any
-    ) -> dict[str, Any]:
-        self._calls += 1
-        name_of_call = f"toolu_{self._calls}"
-        self.say({"type": "tool_use", "id": name_of_call, "name": name, "input": given})
-        block = {
-            "type": "tool_result",
-            "tool_use_id": name_of_call,
-            "content": result,
-            "is_error": is_error,
-        }
-        return self.add("user", message={"role": "user", "content": [block]}, **row)
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -6,72 +5,24 @@ from typing import Any
 import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.content import text_of
-from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_claude_code.testing import planted_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 Write = Callable[[Iterable[object]], Path]
-FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it at all. "
 
 
 def kinds(session: ClaudeCodeSession, kind: str, budget_tokens: int = 8_000) -> list[str]:
     return [piece.text for piece in session.context(budget_tokens).pieces if piece.kind == kind]
 
 
-def plant(script: Any, chance: random.Random, turns: int) -> list[str]:
-    """A long session of work with 20 facts in the places where work leaves them."""
-    facts = [f"fact-{chance.getrandbits(40):010x}" for _ in range(20)]
-    left = list(facts)
-    script.prompt(f"Make the importer faster; the ticket is {left.pop()}. {FILLER}")
-    places = sorted(chance.sample(range(2, turns - 2), 18))
-    for turn in range(turns):
-        script.call(
-            "Read", {"file_path": f"/home/dev/demo/m{turn % 23}.py"}, FILLER * 12,
-            toolUseResult={"file": {
-                "filePath": f"/home/dev/demo/m{turn % 23}.py", "content": FILLER * 12,
-                "startLine": 1, "numLines": 12, "totalLines": 12,
-            }},
-        )  # fmt: skip
-        script.call("Grep", {"pattern": f"x{turn}"}, FILLER * 8)
-        if turn not in places:
-            continue
-        fact = left.pop()
-        match places.index(turn) % 6:
-            case 0:
-                script.say(f"Decision: I will use {fact} instead of the old cache. {FILLER}")
-            case 1:
-                script.call("Bash", {"command": f"pytest -k {turn}"}, f"E {fact}", is_error=True)
-            case 2:
-                script.prompt(f"One more thing: never touch {fact}.")
-            case 3:
-                content = f"VALUE = '{fact}'\n{FILLER * 5}"
-                given = {"file_path": f"/home/dev/demo/new{turn}.py", "content": content}
-                script.call("Write", given, "ok", toolUseResult={"content": content})
-            case 4:
-                script.say(f"I found that {fact} is called twice per row. {FILLER}")
-            case _:
-                todos = [{"content": f"Handle {fact}", "status": "pending"}]
-                todos += [
-                    {"content": f"Handle {one}", "status": "completed"} for one in script.done
-                ]
-                script.done.append(fact)
-                script.call("TodoWrite", {"todos": todos}, "ok")
-    script.say(f"Half of it is done. Shall I also remove {left.pop()}?")
-    assert not left
-    return facts
-
-
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("turns", [30, 120])
 def test_of_20_planted_facts_19_survive_at_a_quarter_of_the_size(
-    script: Any, write: Write, seed: int, turns: int
+    write: Write, seed: int, turns: int
 ) -> None:
-    script.done = []
-    facts = plant(script, random.Random(seed), turns)  # noqa: S311 - no secret
-    session = ClaudeCodeSession.open(write(script.rows))
-    bodies = [session.transcript.load(row) for row in session.conversation]
-    size = sum(len(str(body["message"]["content"])) for body in bodies)
-    context = session.context(int(size / CHARS_PER_TOKEN / 4))
+    script, facts = planted_session(seed, turns)
+    context = ClaudeCodeSession.open(write(script.rows)).context(script.tokens // 4)
     told = "\n".join(piece.text for piece in context.pieces)
     assert sum(fact in told for fact in facts) >= 19
     assert context.tokens <= context.budget_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +29,7 @@ _IMAGE_TOKENS = 1_600
 _BRIEF_SHARE = 0.5
 """Of the room in the window, at most so much is filled by a brief."""
 _LARGEST_BRIEF_TOKENS = 32_000
+_PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
 _TOOL = "A tool of the recorded session. It cannot be called here."
 
 
@@ -160,14 +162,20 @@ def estimate_tokens(messages: tuple[Message, ...]) -> int:
 
 
 def _introduction(session: ClaudeCodeSession) -> Message:
-    where = f" in the folder {session.project}" if session.project else ""
-    branch = f" on the git branch {session.git_branch}" if session.git_branch else ""
+    """The only words in the system's name: nothing of a transcript but a plain path and branch."""
+    where = _named(" in the folder ", session.project) + _named(
+        " on the branch ", session.git_branch
+    )
     text = (
-        f"You take over a coding session that was begun with Claude Code{where}{branch}."
+        f"You take over a coding session that was begun with Claude Code{where}."
         " You cannot run tools here: answer with text, and give changes to files as complete code"
         " or as a patch."
     )
     return Message(role="system", parts=(Text(text=text),))
+
+
+def _named(before: str, name: str | None) -> str:
+    return before + name if name and _PLAIN_NAME.fullmatch(name) else ""
 
 
 def _joined(messages: tuple[Message, ...], asked: Message) -> tuple[Message, ...]:

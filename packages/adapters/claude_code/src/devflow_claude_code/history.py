@@ -10,7 +10,7 @@ from typing import cast
 
 from devflow_core.parts import Media, Message, Part, Role, Text, ToolCall, ToolResult
 
-from devflow_claude_code.content import as_json, blocks, flat, human_text, mapping, string
+from devflow_claude_code.content import blocks, flat, human_text, mapping, string
 from devflow_claude_code.masking import Masker
 from devflow_claude_code.rows import Json, Row
 
@@ -89,13 +89,14 @@ class History:
             if not call_id or call_id in self._open or call_id in self._answered:
                 self.left_out["repeated tool call"] += 1
                 return None
-            self._open[call_id] = string(block, "name")
-            arguments = self.masker.clean(as_json(mapping(block, "input")))
-            return ToolCall(id=call_id, name=string(block, "name"), arguments=arguments)
+            name = _safe(string(block, "name")) or "unnamed"
+            self._open[call_id] = name
+            arguments = self.masker.clean_json(mapping(block, "input"))
+            return ToolCall(id=call_id, name=name, arguments=arguments)
         if kind in ("thinking", "redacted_thinking"):
             self.left_out["thinking block (only the model that signed it takes it)"] += 1
             return None
-        return Text(text=self.masker.clean(as_json(block)))
+        return Text(text=self.masker.clean_json(block))
 
     def _take_user(self, body: Json) -> None:
         parts: list[Part] = []
@@ -176,5 +177,6 @@ def _results_first(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: not isinstance(part, ToolResult))
 
 
-def _safe(call_id: str) -> str:
-    return _BAD_ID.sub("_", call_id)[:64]
+def _safe(name: str) -> str:
+    """As providers ask of names and ids of calls."""
+    return _BAD_ID.sub("_", name)[:64]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import cast
+
+import orjson
 
 _PEM = r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 _SECRETS = {
@@ -46,8 +49,26 @@ class Masker:
                 self.found[kind] += count
         return text
 
+    def clean_json(self, value: object) -> str:
+        """A value as JSON text without secrets; it stays well-formed."""
+        text = orjson.dumps(value, default=str).decode()
+        if "PRIVATE KEY-----" in text:  # the only pattern that reaches over the end of a string
+            text = orjson.dumps(self._cleaned(value), default=str).decode()
+        return self.clean(text)
+
+    def _cleaned(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, list):
+            return [self._cleaned(one) for one in cast("list[object]", value)]
+        if isinstance(value, dict):
+            return {
+                name: self._cleaned(one) for name, one in cast("dict[str, object]", value).items()
+            }
+        return value
+
     def lines(self) -> tuple[str, ...]:
-        """What was masked, for people: `2 API keys`-like lines."""
+        """What was masked, for people: `2 × API key masked`."""
         return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.found.items()))
 
 

@@ -17,6 +17,7 @@ from devflow_claude_code.content import human_text, mapping
 from devflow_claude_code.context import DEFAULT_BUDGET_TOKENS, SessionContext, session_context
 from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, Mode, Target, hand_off
 from devflow_claude_code.injector import inject
+from devflow_claude_code.masking import reveal
 from devflow_claude_code.rows import Row
 from devflow_claude_code.spend import PriceOf, Spend, SpentTurn, tally, turns
 from devflow_claude_code.transcript import Transcript
@@ -107,9 +108,9 @@ class ClaudeCodeSession:
     @property
     def session_id(self) -> str:
         """The id `claude --resume` takes; of a file with another name the one in its rows."""
-        if paths.is_session_id(self.path.stem):
-            return self.path.stem
-        return self.transcript.heads.get("sessionId", self.path.stem)
+        told = self.transcript.heads.get("sessionId", "")
+        is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(told)
+        return self.path.stem if is_named else told
 
     @property
     def project(self) -> str | None:
@@ -177,10 +178,10 @@ class ClaudeCodeSession:
         heads = self.transcript.heads
         for name in ("customTitle", "aiTitle", "agentName", "summary"):
             if heads.get(name):
-                return heads[name]
+                return reveal(heads[name])
         for row in self.history:
             if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
-                return text.split("\n")[0][:120]
+                return reveal(text.split("\n")[0][:120])
         return None
 
     @cached_property

@@ -1,0 +1,131 @@
+"""Invented sessions for tests and benchmarks: row by row, or long with facts planted in them."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from devflow_core.journal import CHARS_PER_TOKEN
+
+_FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it at all. "
+
+
+class Script:
+    """Builds the rows of a session as Claude Code 2.1 writes them, one after the other."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._calls = 0
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of what was said and done, as a model would be sent it."""
+        contents = (row["message"]["content"] for row in self.rows if "message" in row)
+        return int(sum(len(json.dumps(one)) for one in contents) / CHARS_PER_TOKEN)
+
+    def add(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """A row of any kind, the child of the one before."""
+        number = len(self.rows) + 1
+        row: dict[str, Any] = {
+            "type": kind,
+            "uuid": f"00000000-0000-4000-8000-{number:012d}",
+            "parentUuid": self.rows[-1]["uuid"] if self.rows else None,
+            "isSidechain": False,
+            "timestamp": f"2026-11-21T{number // 3600:02d}:{number // 60 % 60:02d}"
+            f":{number % 60:02d}.000Z",
+            "sessionId": "11111111-2222-4333-8444-555555555555",
+            "version": "2.1.329",
+            "cwd": "/home/dev/demo",
+            "gitBranch": "main",
+            **fields,
+        }
+        self.rows.append(row)
+        return row
+
+    def prompt(self, text: str, **fields: Any) -> dict[str, Any]:
+        """What a person types."""
+        return self.add("user", message={"role": "user", "content": text}, **fields)
+
+    def say(self, *content: dict[str, Any] | str, **message: Any) -> dict[str, Any]:
+        """A reply: texts and other blocks."""
+        blocks = [{"type": "text", "text": one} if isinstance(one, str) else one for one in content]
+        return self.add(
+            "assistant",
+            message={
+                "id": f"msg_{len(self.rows)}",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude-opus-5-5",
+                "content": blocks,
+                **message,
+            },
+        )
+
+    def call(
+        self, name: str, given: dict[str, Any], result: Any, *, is_error: bool = False, **row: Any
+    ) -> dict[str, Any]:
+        """A tool call and its result; `row` goes into the row of the result."""
+        self._calls += 1
+        name_of_call = f"toolu_{self._calls}"
+        self.say({"type": "tool_use", "id": name_of_call, "name": name, "input": given})
+        block = {
+            "type": "tool_result",
+            "tool_use_id": name_of_call,
+            "content": result,
+            "is_error": is_error,
+        }
+        return self.add("user", message={"role": "user", "content": [block]}, **row)
+
+
+def planted_session(seed: int, turns: int) -> tuple[Script, tuple[str, ...]]:
+    """A long session of work, and the 20 facts that stand in it where work leaves them.
+
+    They are in prompts, decisions, findings, todo items, files written, failing commands and an
+    open question; most of the session is files read and searches that hold none.
+
+    Args:
+        seed: another session for another number.
+        turns: at least 21; each reads a file and searches.
+    """
+    chance = random.Random(seed)  # noqa: S311 - no secret is made of it
+    facts = tuple(f"fact-{chance.getrandbits(40):010x}" for _ in range(20))
+    script = Script()
+    script.prompt(f"Make the importer faster; the ticket is {facts[0]}. {_FILLER}")
+    places = sorted(chance.sample(range(2, turns - 1), 18))
+    todos: list[str] = []
+    for turn in range(turns):
+        _read_and_search(script, turn)
+        if turn in places:
+            number = places.index(turn)
+            _plant(script, number, facts[number + 1], todos)
+    script.say(f"Half of it is done. Shall I also remove {facts[19]}?")
+    return script, facts
+
+
+def _read_and_search(script: Script, turn: int) -> None:
+    path = f"/home/dev/demo/m{turn % 23}.py"
+    content = _FILLER * 12
+    file = {"filePath": path, "content": content, "startLine": 1, "numLines": 1, "totalLines": 1}
+    script.call("Read", {"file_path": path}, content, toolUseResult={"file": file})
+    script.call("Grep", {"pattern": f"x{turn}"}, _FILLER * 8)
+
+
+def _plant(script: Script, number: int, fact: str, todos: list[str]) -> None:
+    match number % 6:
+        case 0:
+            script.say(f"Decision: I will use {fact} instead of the old cache. {_FILLER}")
+        case 1:
+            script.call("Bash", {"command": f"pytest -k {number}"}, f"E {fact}", is_error=True)
+        case 2:
+            script.prompt(f"One more thing: never touch {fact}.")
+        case 3:
+            content = f"VALUE = '{fact}'\n{_FILLER * 5}"
+            given = {"file_path": f"/home/dev/demo/new{number}.py", "content": content}
+            script.call("Write", given, "ok", toolUseResult={"content": content})
+        case 4:
+            script.say(f"I found that {fact} is called twice per row. {_FILLER}")
+        case _:
+            todos.append(fact)
+            items = [{"content": f"Handle {one}", "status": "pending"} for one in todos]
+            script.call("TodoWrite", {"todos": items}, "ok")
