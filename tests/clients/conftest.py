@@ -38,20 +38,16 @@ class ClaudeCode:
     def __init__(self, version: str, home: Path, api: "ScriptedApi") -> None:
         folder = installed("@anthropic-ai/claude-code", version)
         native = folder.parent / "claude-code-linux-x64" / "claude"
-        self._argv = [str(native)] if native.is_file() else [_node(), str(folder / "cli.js")]
+        self.program = [str(native)] if native.is_file() else [_node(), str(folder / "cli.js")]
         self.home = home
         self.config_dir = home / ".claude"
         self.project = home / "demo"
         self.project.mkdir(parents=True)
-        self._api = api
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Start it in its project and wait for its end."""
-        environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "IS_SANDBOX": "1",
-            "ANTHROPIC_BASE_URL": self._api.url,
+            "ANTHROPIC_BASE_URL": api.url,
             "ANTHROPIC_AUTH_TOKEN": "dummy",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_TELEMETRY": "1",
@@ -59,10 +55,13 @@ class ClaudeCode:
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_MAX_RETRIES": "1",
         }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Start it in its project and wait for its end."""
         return subprocess.run(
-            [*self._argv, *arguments],
+            [*self.program, *arguments],
             cwd=self.project,
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=50,
@@ -82,6 +81,8 @@ class ScriptedApi:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.keys: set[str | None] = set()
+        """What the requests authorised themselves with."""
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -93,6 +94,7 @@ class ScriptedApi:
                     self._send("application/json", b'{"input_tokens": 10}')
                     return
                 api.requests.append(body)
+                api.keys |= {self.headers["authorization"] or self.headers["x-api-key"]}
                 self._send("text/event-stream", answer(body["model"]))
 
             def _send(self, kind: str, content: bytes) -> None:

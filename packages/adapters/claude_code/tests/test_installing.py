@@ -28,7 +28,7 @@ def test_nothing_is_written_before_the_change_is_applied(path: Path) -> None:
     change = plan_install(path)
     assert change.is_needed
     assert change.diff.startswith("--- /dev/null\n+++ ")
-    assert '+            "command": "devflow hook",\n' in change.diff
+    assert '+            "command": "devflow inside hook",\n' in change.diff
     assert not path.parent.exists()
 
 

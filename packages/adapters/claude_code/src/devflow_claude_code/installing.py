@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from devflow_claude_code.whole_file import put
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
 _KEPT_SUFFIX = ".before-devflow"
-_OURS = re.compile(r"(?:^|[/\s])devflow\s+(?:hook|statusline)$")
+_OURS = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:inside\s+)?(?:hook|statusline)$")
+_COMMAND = "devflow inside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class SettingsChange:
 
 
 def plan_install(
-    path: Path, *, command: str = "devflow", features: Sequence[Feature] = ("hooks", "statusline")
+    path: Path, *, command: str = _COMMAND, features: Sequence[Feature] = ("hooks", "statusline")
 ) -> SettingsChange:
     """Put hooks and status line into a `settings.json`, or the MCP server into a `.mcp.json`.
 
@@ -89,7 +91,8 @@ def plan_install(
 
     Args:
         path: the file; it need not exist.
-        command: how DevFlow is called; its last word has to be `devflow`.
+        command: how DevFlow is called, as the shell takes it; ends in `devflow` or
+            `devflow inside`.
         features: `mcp` belongs into a file of its own kind.
 
     Raises:
@@ -148,7 +151,8 @@ def _add_status_line(path: Path, settings: Json, command: str) -> None:
 
 
 def _add_server(path: Path, settings: Json, command: str) -> None:
-    ours = {"type": "stdio", "command": command, "args": ["mcp"]}
+    program, *words = shlex.split(command)
+    ours = {"type": "stdio", "command": program, "args": [*words, "mcp"]}
     servers = settings.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
         raise ConfigurationError(f"{path}: `mcpServers` is no object; nothing was changed.")
@@ -174,7 +178,7 @@ def _without_ours(path: Path) -> Json:
     if _is_our_command(settings.get("statusLine")):
         del settings["statusLine"]
     servers = mapping(settings, "mcpServers")
-    if mapping(servers, "devflow").get("args") == ["mcp"]:
+    if mapping(servers, "devflow").get("args") in (["mcp"], ["inside", "mcp"]):
         del servers["devflow"]
         if not servers:
             del settings["mcpServers"]

@@ -37,6 +37,7 @@ class ClaudeCodeSession:
         self.transcript = transcript
         self.context_budget_tokens = DEFAULT_BUDGET_TOKENS
         """How much `inject` may add."""
+        self._contexts: dict[int, SessionContext] = {}
 
     @classmethod
     def open(cls, path: str | Path, *, config_dir: Path | None = None) -> Self:
@@ -98,6 +99,7 @@ class ClaudeCodeSession:
         if has_new:
             for name in ("branch", "conversation", "history", "title", "spend"):
                 self.__dict__.pop(name, None)
+            self._contexts.clear()
         return has_new
 
     @property
@@ -217,17 +219,17 @@ class ClaudeCodeSession:
         return Attribution(session_id=self.session_id, project=self.project, branch=self.git_branch)
 
     def context(self, budget_tokens: int | None = None) -> SessionContext:
-        """What matters of the session, fitted to so many tokens.
+        """What matters of the session, fitted to so many tokens; kept until `refresh` finds more.
 
         Raises:
             SessionError: there is no conversation in it.
         """
-        return session_context(
-            self.transcript,
-            self.history,
-            self.session_id,
-            self.context_budget_tokens if budget_tokens is None else budget_tokens,
-        )
+        budget = self.context_budget_tokens if budget_tokens is None else budget_tokens
+        context = self._contexts.get(budget)
+        if context is None:
+            context = session_context(self.transcript, self.history, self.session_id, budget)
+            self._contexts[budget] = context
+        return context
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
         """The request with this session's context in it, and attributed to the session."""
