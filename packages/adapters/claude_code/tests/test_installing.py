@@ -116,7 +116,7 @@ def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
     path.symlink_to(dotfiles)
     plan_install(path).apply()
     assert path.is_symlink()
-    assert "devflow hook" in dotfiles.read_text()
+    assert "devflow inside hook" in dotfiles.read_text()
     plan_undo(path).apply()
     assert dotfiles.read_text() == "{}"
 
