@@ -1,0 +1,126 @@
+"""Runs every suite and writes docs/performance.md from what they measured.
+
+    make bench              every suite, this project alone
+    make bench PEERS=1      with its peers, installed into .peers/ by pinned versions
+    make bench QUICK=1      a tenth of the work, for a look; writes no page
+
+Each suite is a process of its own and leaves its JSON in .bench/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULTS = ROOT / ".bench"
+PAGE = ROOT / "docs" / "performance.md"
+SUITES = {
+    "client": "One call through a client library, in process",
+    "pipeline": "One request through the whole pipeline, in process",
+    "routing": "Choosing the model: what it saves, and what a decision costs",
+    "transcripts": "Reading Claude Code's transcripts",
+    "ledger": "The durable ledger",
+    "server": "The HTTP gateway, one core",
+    "sandbox": "The OpenRouter stand-in, one core",
+}
+PEERS = {"client": "--peers", "server": "--install"}
+"""The option with which a suite fetches its peers first."""
+HEADER = """# Performance
+
+Written by `make bench` from the JSON of each suite; do not edit. Rounds of the things compared are
+interleaved, so a slow moment of the machine falls on all alike. Figures move with the machine, and
+this one is shared: hold on to the ratios.
+
+"""
+
+
+def main() -> int:
+    """Run the suites; returns the number of those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--page-only", action="store_true", help="only write the page anew")
+    args = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    names = args.suites or list(SUITES)
+    failed = 0 if args.page_only else sum(run(name, args) for name in names)
+    if not args.quick:
+        PAGE.write_text(page(), encoding="utf-8")
+        print(f"Written: {PAGE.relative_to(ROOT)}")
+    return failed
+
+
+def run(name: str, args: argparse.Namespace) -> bool:
+    """Run one suite; whether it failed."""
+    print(f"\n── {name}: {SUITES[name]}", flush=True)
+    command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json")]
+    if args.quick:
+        command.append("--quick")
+    if args.peers and name in PEERS:
+        command.append(PEERS[name])
+    start_s = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    print(f"── {name}: {time.monotonic() - start_s:.0f} s, exit {done.returncode}", flush=True)
+    return done.returncode != 0
+
+
+def page() -> str:
+    """The page over all results that are there."""
+    found = {
+        name: json.loads(file.read_text(encoding="utf-8"))
+        for name in SUITES
+        if (file := RESULTS / f"{name}.json").is_file()
+    }
+    if not found:
+        return HEADER
+    newest = next(iter(found.values()))
+    machine = ", ".join(f"{key} {value}" for key, value in newest["machine"].items())
+    versions = ", ".join(f"{key} {value}" for key, value in newest["versions"].items())
+    sections = "\n".join(section(name, document) for name, document in found.items())
+    return f"{HEADER}Machine: {machine}. Versions: {versions}.\n\n{sections}"
+
+
+def section(name: str, document: dict[str, Any]) -> str:
+    """One suite's table; figures under `aggregate` come as a second one."""
+    lines = [f"## {SUITES[name]}", "", f"`uv run python benchmarks/{name}.py`", ""]
+    lines += ["| what | metric | median | range | unit |", "| --- | --- | ---: | ---: | --- |"]
+    for one in document["results"]:
+        span = f"{figure(one['min'])} – {figure(one['max'])}" if one["rounds"] > 1 else ""
+        cells = (one["name"], one["metric"], figure(one["median"]), span, one["unit"])
+        lines.append(f"| {' | '.join(cells)} |")
+    if "aggregate" in document:
+        lines += ["", "| figure | value |", "| --- | --- |"]
+        lines += [f"| {key} | {value} |" for key, value in flat(document["aggregate"])]
+    return "\n".join([*lines, ""])
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested figures as rows with dotted names."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            nested: dict[str, Any] = value
+            rows += flat(nested, f"{name}.")
+        elif isinstance(value, float | int):
+            rows.append((name, figure(value)))
+        else:
+            rows.append((name, str(value)))
+    return rows
+
+
+def figure(value: float) -> str:
+    """Three significant digits, thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
