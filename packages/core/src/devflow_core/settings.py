@@ -58,6 +58,8 @@ class Settings(BaseModel):
     """Connecting and sending; replies have deadlines of their own."""
     max_retries: int = Field(default=3, ge=1, le=10)
     """Attempts of one candidate in all, the first included."""
+    retry_wait_factor: float = Field(default=1.0, ge=0, le=100)
+    """Stretches or shortens the waits between attempts; Retry-After is obeyed in any case."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
     """How long a provider may take until its first event."""
     idle_timeout_s: float = Field(default=60.0, gt=0)

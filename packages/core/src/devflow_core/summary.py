@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.usage import Usage, to_pico
@@ -125,6 +125,7 @@ class Summary:
         )
 
 
+@runtime_checkable
 class LedgerReader(Protocol):
     """Whoever can add up the entries of a time: a store in SQL, or `EntriesReader`."""
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from devflow_core.chat import ChatRequest
+from devflow_core.errors import StructuredOutputInvalid, UnknownModel
 from devflow_core.journal import Metered
 from devflow_core.ledger import Tee
-from devflow_core.memory import MemoryBook
+from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.pipeline import Completion, Pipeline, Reply
 from devflow_core.ports import Book, Classifier, ContextInjector, Ledger, Router, Upstream
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
-from devflow_core.usage import to_pico
+from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
+from devflow_core.usage import Price, to_pico
 
+from devflow_openrouter.analytics import Report, Reporter
 from devflow_openrouter.client.api_client import ApiClient, App
 from devflow_openrouter.client.auth import Keyed, KeyRing
 from devflow_openrouter.client.cancelling import bills_on_cancel
@@ -31,6 +36,7 @@ from devflow_openrouter.models import Catalogue, TaskClassifier
 from devflow_openrouter.routing import Router as OpenRouterRouter
 from devflow_openrouter.routing import RoutingPolicy, encode
 from devflow_openrouter.routing.fallback import FallbackChain
+from devflow_openrouter.structured import check, repair, require_schema
 
 _MOST_CONNECT_S = 5.0
 
@@ -75,11 +81,13 @@ class OpenRouterGateway:
         views: list[Ledger] = [ledger] if ledger else []
         if isinstance(self.router, OpenRouterRouter):
             views += [self.router.performance, self.router.sessions]
+        book = book or memory_book(settings)
+        self._reader = _reader_of(book, views)
         self.pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
             executor=build_executor(settings, self.api, self.keys),
-            book=book or memory_book(settings),
+            book=book,
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
@@ -109,14 +117,39 @@ class OpenRouterGateway:
         await self._transport.aclose()
 
     async def complete(
-        self, request: ChatRequest, *, session: ContextInjector | None = None
+        self,
+        request: ChatRequest,
+        *,
+        session: ContextInjector | None = None,
+        repairs: int = 0,
     ) -> Completion:
         """The whole reply, with its route, its cost and what the ledger holds of it.
 
+        Args:
+            request: what is asked; a `response_format` is checked when the reply is whole.
+            session: whose context is injected first.
+            repairs: how often a reply that fails that check may be asked for again, each time as
+                a paid request of its own, with its violations.
+
         Raises:
+            StructuredOutputInvalid: the reply is whole but not what the format asks.
             DevFlowError: nobody answered, or the reply broke off; the entry is durable by then.
         """
-        return await self.pipeline.complete(request, session=session)
+        wanted = request.response_format
+        if wanted is None:
+            return await self.pipeline.complete(request, session=session)
+        require_schema(wanted)
+        while True:
+            completion = await self.pipeline.complete(request, session=session)
+            try:
+                if not completion.tool_calls:
+                    check(wanted, completion.text, model=completion.model)
+            except StructuredOutputInvalid as error:
+                if repairs <= 0:
+                    raise
+                repairs, request = repairs - 1, repair(request, error)
+            else:
+                return completion
 
     def stream(
         self,
@@ -131,6 +164,28 @@ class OpenRouterGateway:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
 
+    async def report(
+        self,
+        by: GroupBy = "model",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Report:
+        """Cost, use and performance of what is in the book.
+
+        Args:
+            by: what the rows are (`model`, `task`, `session`, `day`…).
+            since: inclusive, UTC.
+            until: exclusive, UTC.
+
+        Raises:
+            StoreError: the ledger cannot be read.
+        """
+        reporter = Reporter(
+            self._reader, price_of=self._price_of, baseline_model=self.settings.baseline_model
+        )
+        return await asyncio.to_thread(reporter.report, by, since=since, until=until)
+
     def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
         """The route that a request would take now, with every reason; nobody is called."""
         if criteria is not None:
@@ -139,6 +194,26 @@ class OpenRouterGateway:
         if isinstance(self.router, OpenRouterRouter):
             return self.router.consider(request, task)
         return self.router.route(request, task)
+
+    def _price_of(self, model: str) -> Price | None:
+        if not isinstance(self.router, OpenRouterRouter):
+            return None
+        try:
+            return self.router.catalogue.find(model).price
+        except UnknownModel:
+            return None
+
+
+def _reader_of(book: Book, views: list[Ledger]) -> LedgerReader:
+    """What reports are read from: the book, where it can add up; else what passes from now on."""
+    if isinstance(book, LedgerReader):
+        return book
+    if isinstance(book, MemoryBook):
+        kept = book.ledger
+    else:
+        kept = MemoryLedger()
+        views.append(kept)
+    return EntriesReader(lambda: kept.entries)
 
 
 def transport_for(settings: Settings) -> Transport:
@@ -185,7 +260,11 @@ def build_executor(settings: Settings, client: Upstream, keys: KeyRing) -> Fallb
     A key is chosen inside the retry, so that each attempt may take another one, and outside the
     breaker and the rate, which both belong to a key.
     """
-    policy = RetryPolicy(max_attempts=settings.max_retries)
+    policy = RetryPolicy(
+        max_attempts=settings.max_retries,
+        base_s=0.05 * settings.retry_wait_factor,
+        throttled_base_s=settings.retry_wait_factor,
+    )
     budget = RetryBudget(settings.retry_budget)
     limiter = RateLimiter(
         max_concurrency=settings.max_concurrency,

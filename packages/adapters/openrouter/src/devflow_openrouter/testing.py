@@ -64,6 +64,7 @@ class ScriptedUpstream:
         self.hung_up = asyncio.Event()
         """Set when a client has left before its script was over."""
         self._scripts: list[tuple[Step, ...]] = []
+        self._served: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def base_url(self) -> str:
@@ -84,10 +85,17 @@ class ScriptedUpstream:
             yield self
         finally:
             server.close()
+            for writer in self._served.values():
+                writer.transport.abort()
+            if self._served:
+                await asyncio.wait(self._served, timeout=1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open_connections += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - start_server makes one for each connection
+        self._served[task] = writer
         try:
             while await self._requested(reader):
                 if not await self._play(reader, writer):
@@ -96,6 +104,7 @@ class ScriptedUpstream:
             self.hung_up.set()
         finally:
             self.open_connections -= 1
+            del self._served[task]
             writer.close()
 
     async def _requested(self, reader: asyncio.StreamReader) -> bool:

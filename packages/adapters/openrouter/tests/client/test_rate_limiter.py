@@ -2,6 +2,7 @@
 
 import asyncio
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from devflow_core.errors import QueueFull, RateLimited
@@ -24,8 +25,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now_s
 
     def _run_once(self) -> None:
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        ready: object = self._ready  # type: ignore[attr-defined]
+        scheduled = cast("list[asyncio.TimerHandle]", vars(self)["_scheduled"])
+        ready = vars(self)["_ready"]
         if not ready and scheduled:
             # and a little further, as real time does; the limiter's sums are rounded
             self.now_s = max(self.now_s, scheduled[0].when()) + 1e-6

@@ -185,6 +185,7 @@ class ApiClient:
         name = path.partition("?")[0]
         try:
             exchange = await self._transport.start(request, deadline_s=deadline_s)
+            status, reply_headers = exchange.status, exchange.headers
             try:
                 reply = await read_all(exchange)
             finally:
@@ -193,7 +194,7 @@ class ApiClient:
             raise UpstreamTimeout(
                 f"{name} has not answered within {self._timeout_s:g} s. Try again."
             ) from error
-        return _decoded(name, exchange.status, reply, exchange.headers)
+        return _decoded(name, status, reply, reply_headers)
 
     def _authorised(self, key: UpstreamKey | None) -> dict[str, str]:
         headers = dict(self._headers)

@@ -25,7 +25,7 @@ class HttpRequest:
 
 
 class Exchange(Protocol):
-    """A reply whose head has come. Whoever started it closes it.
+    """A reply whose head has come. Whoever started it closes it, and asks it nothing after that.
 
     `deadline_s` is when a read that still waits fails, on the event loop's clock. Moving it on
     costs nothing, so a reader does it with every event that counts as progress.

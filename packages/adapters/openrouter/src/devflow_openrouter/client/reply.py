@@ -86,11 +86,12 @@ class OpenReply:
             self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
             await self._begin(self._exchange)
         except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            if isinstance(error, TimeoutError):
-                raise self._too_late() from error
             if isinstance(error, DevFlowError):
                 self._complete(error)
+            late = self._too_late() if isinstance(error, TimeoutError) else None
+            await self.__aexit__(type(error), error, None)
+            if late is not None:
+                raise late from error
             raise
         return self
 

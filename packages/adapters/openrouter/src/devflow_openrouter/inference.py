@@ -1,0 +1,165 @@
+"""Three functions over a gateway, for those who want a reply and nothing else.
+
+Each takes a gateway that is open already; without one, a gateway is built from the environment
+for this call, which fails at once when there is no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict
+
+from devflow_core.chat import ChatRequest, ResponseFormat, TextDelta
+from devflow_core.errors import DevFlowError
+from devflow_core.ledger import LedgerEntry
+from devflow_core.usage import usd_text
+
+from devflow_openrouter.gateway import OpenRouterGateway
+from devflow_openrouter.structured import check
+
+
+class StreamEvent(TypedDict):
+    """One event of `stream_llm_response`."""
+
+    event: Literal["message_chunk", "final_response", "usage", "error"]
+    data: Any
+
+
+async def invoke_llm_for_raw_json(
+    prompt: str,
+    *,
+    model: str = "auto",
+    system: str | None = None,
+    schema: dict[str, Any] | None = None,
+    gateway: OpenRouterGateway | None = None,
+) -> Any:
+    """The JSON value of the reply, checked; one repair is allowed.
+
+    Args:
+        prompt: what is asked.
+        model: the model, or `auto`.
+        system: a system prompt.
+        schema: a JSON schema; None takes any object.
+        gateway: None builds one.
+
+    Raises:
+        StructuredOutputInvalid: also the second reply is not what was asked for.
+        ConfigurationError: there is no key.
+    """
+    wanted = (
+        ResponseFormat(kind="json_object")
+        if schema is None
+        else ResponseFormat(kind="json_schema", schema=schema, strict=True)
+    )
+    request = replace(
+        ChatRequest.from_text(prompt, model=model, system=system), response_format=wanted
+    )
+    async with _open(gateway) as opened:
+        completion = await opened.complete(request, repairs=1)
+    return check(wanted, completion.text, model=completion.model)
+
+
+async def get_llm_text_response(
+    prompt: str,
+    *,
+    model: str = "auto",
+    system: str | None = None,
+    gateway: OpenRouterGateway | None = None,
+) -> str:
+    """The text of the reply; arguments and errors as above."""
+    async with _open(gateway) as opened:
+        request = ChatRequest.from_text(prompt, model=model, system=system)
+        return (await opened.complete(request)).text
+
+
+def stream_llm_response(
+    prompt: str,
+    *,
+    model: str = "auto",
+    system: str | None = None,
+    gateway: OpenRouterGateway | None = None,
+) -> LlmStream:
+    """The reply as it comes: iterate the result; who stops early leaves it by `async with`.
+
+    Raises:
+        ConfigurationError: at once, when there is no key.
+    """
+    request = ChatRequest.from_text(prompt, model=model, system=system)
+    opened = gateway or OpenRouterGateway.from_env()
+    return LlmStream(_events(opened, request, is_own=gateway is None))
+
+
+class LlmStream:
+    """Events of one reply. `message_chunk` holds a piece of text, `final_response` all of it.
+
+    `usage` holds tokens and cost. A failure comes as `error` with `code` and `message`, and is
+    then the last event.
+    """
+
+    def __init__(self, events: AsyncGenerator[StreamEvent]) -> None:
+        self._events = events
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        """End the call, if it has not ended; the upstream is hung up on."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+async def _events(
+    gateway: OpenRouterGateway, request: ChatRequest, *, is_own: bool
+) -> AsyncGenerator[StreamEvent]:
+    texts: list[str] = []
+    try:
+        async with gateway.stream(request) as reply:
+            async for event in reply:
+                if isinstance(event, TextDelta):
+                    texts.append(event.text)
+                    yield {"event": "message_chunk", "data": event.text}
+        yield {"event": "final_response", "data": "".join(texts)}
+        if reply.entry is not None:
+            yield {"event": "usage", "data": _usage(reply.entry)}
+    except DevFlowError as error:
+        yield {"event": "error", "data": {"code": error.code, "message": error.message}}
+    finally:
+        if is_own:
+            await gateway.__aexit__(None, None, None)
+
+
+def _usage(entry: LedgerEntry) -> dict[str, object]:
+    usage = entry.usage
+    return {
+        "model": entry.model,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cost_usd": usd_text(entry.cost_usd),
+    }
+
+
+@asynccontextmanager
+async def _open(gateway: OpenRouterGateway | None) -> AsyncGenerator[OpenRouterGateway]:
+    """The caller's gateway as it is, or one for this call."""
+    if gateway is not None:
+        yield gateway
+        return
+    async with OpenRouterGateway.from_env() as own:
+        yield own

@@ -1,0 +1,117 @@
+"""A small face over the gateway for those who know it as a service object with few methods."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from devflow_core.errors import ConfigurationError, DevFlowError
+from devflow_core.pipeline import Completion
+from devflow_core.ports import UpstreamKey
+from devflow_core.settings import Settings
+from devflow_core.wire import translator
+
+from devflow_openrouter.client.auth import key_id
+from devflow_openrouter.client.httpx_transport import HttpxTransport
+from devflow_openrouter.gateway import OpenRouterGateway
+
+DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+
+
+class OpenRouterService:
+    """Chat completions with one model and one key; close it, or `async with` it.
+
+    Args:
+        api_key: OpenRouter's key.
+        model_name: the model, or `auto`.
+        base_url: of OpenRouter's API.
+        timeout: seconds for one request in all, retries included.
+        max_retries: attempts in all, the first included.
+        backoff_factor: 1 waits as the gateway does; 0 and above scales those waits.
+        default_system_prompt: put before messages that have no system message.
+        default_response_format: as in OpenAI's `response_format`, where a call brings none.
+        http_client: carries the calls instead of our own transport; it stays its owner's.
+
+    Raises:
+        ConfigurationError: there is no key, or a value is not allowed.
+    """
+
+    def __init__(  # noqa: PLR0913 - the signature that its users know
+        self,
+        api_key: str | None,
+        model_name: str = "auto",
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 60.0,
+        max_retries: int = 3,
+        backoff_factor: float = 1.0,
+        default_system_prompt: str | None = None,
+        default_response_format: dict[str, Any] | None = None,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        if not api_key:
+            raise ConfigurationError("OpenRouterService needs an api_key: a key of OpenRouter.")
+        if timeout <= 0 or max_retries < 1 or backoff_factor < 0:
+            raise ConfigurationError(
+                "timeout must be above 0, max_retries at least 1, backoff_factor at least 0."
+            )
+        settings = Settings.load(
+            {},
+            api_key=api_key,
+            base_url=base_url,
+            max_retries=max_retries,
+            total_timeout_s=timeout,
+            retry_wait_factor=backoff_factor,
+        )
+        self.model_name = model_name
+        self._key = UpstreamKey(secret=api_key, id=key_id(api_key), source="user")
+        self._system = default_system_prompt
+        self._format = default_response_format
+        transport = HttpxTransport(base_url, http_client) if http_client else None
+        self._gateway = OpenRouterGateway(settings, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._gateway.__aexit__(None, None, None)
+
+    async def chat_completion(
+        self, messages: list[dict[str, Any]], **parameters: Any
+    ) -> Completion:
+        """The reply to messages in OpenAI's form; `parameters` are further fields of the body.
+
+        Raises:
+            StructuredOutputInvalid: a format was asked for and not met.
+            DevFlowError: as of the gateway.
+        """
+        body: dict[str, Any] = {"model": self.model_name, "messages": messages, **parameters}
+        if self._system and not any(one.get("role") == "system" for one in messages):
+            body["messages"] = [{"role": "system", "content": self._system}, *messages]
+        if self._format is not None:
+            body.setdefault("response_format", self._format)
+        request = translator("openai_chat").decode_request(body, {})
+        return await self._gateway.complete(request)
+
+    async def generate_completion(self, prompt: str, **parameters: Any) -> str:
+        """The text of the reply to one prompt; raises as `chat_completion`."""
+        completion = await self.chat_completion([{"role": "user", "content": prompt}], **parameters)
+        return completion.text
+
+    async def health_check(self) -> bool:
+        """Whether OpenRouter answers and takes the key; costs nothing."""
+        try:
+            await self._gateway.api.key_status(self._key)
+        except DevFlowError:
+            return False
+        return True

@@ -1,0 +1,342 @@
+"""Structured output, the two small faces, and the other endpoints."""
+
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from devflow_core.chat import ResponseFormat
+from devflow_core.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    ModelUnavailable,
+    NotSent,
+    ProtocolError,
+    StructuredOutputInvalid,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from devflow_core.ports import UpstreamKey
+from devflow_core.settings import Settings
+from devflow_core.testing import FakeClock, a_request
+from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.client import (
+    ApiClient,
+    Authorization,
+    HttpRequest,
+    HttpxTransport,
+    LeanTransport,
+    bills_on_cancel,
+)
+from devflow_openrouter.client.generation import find
+from devflow_openrouter.inference import (
+    get_llm_text_response,
+    invoke_llm_for_raw_json,
+    stream_llm_response,
+)
+from devflow_openrouter.service import OpenRouterService
+from devflow_openrouter.structured import check
+from devflow_openrouter.testing import (
+    CANARY,
+    SSE_HEAD,
+    Asker,
+    ScriptedUpstream,
+    chunked,
+    http,
+    refusal,
+    reply,
+    text,
+)
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"age": {"type": "integer"}},
+    "required": ["age"],
+    "additionalProperties": False,
+}
+WANTED = ResponseFormat(kind="json_schema", schema=SCHEMA)
+KEY = UpstreamKey(secret=CANARY, id="k", source="server")
+
+
+def body_of(upstream: ScriptedUpstream, number: int) -> dict[str, Any]:
+    return orjson.loads(upstream.requests[number].partition(b"\r\n\r\n")[2])
+
+
+async def test_a_reply_that_fits_its_schema_is_asked_of_providers_that_obey(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(reply('{"age":', "3}"))
+    outcome = await ask(request=a_request(response_format=WANTED))
+    assert outcome.text == '{"age":3}'
+    assert body_of(upstream, 0)["provider"] == {"require_parameters": True}
+
+
+async def test_a_reply_that_does_not_fit_holds_reply_and_violations(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(reply('{"age":"three","x":1}'))
+    outcome = await ask(request=a_request(response_format=WANTED))
+    assert isinstance(outcome.error, StructuredOutputInvalid)
+    assert outcome.error.reply == '{"age":"three","x":1}'
+    assert any("$.age" in line for line in outcome.error.violations)
+    assert outcome.entry.outcome == "succeeded"  # it was whole, and is paid for
+
+
+async def test_a_repair_is_asked_for_once_where_it_is_allowed(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(reply("no JSON")).script(reply('{"age":3}'))
+    async with ask.gateway() as gateway:
+        completion = await gateway.complete(a_request(response_format=WANTED), repairs=1)
+    assert completion.text == '{"age":3}'
+    roles = [message["role"] for message in body_of(upstream, 1)["messages"]]
+    assert roles == ["user", "assistant", "user"]
+    assert len(ask.book.ledger.entries) == 2
+
+
+async def test_a_schema_that_is_none_is_refused_before_anything_is_paid(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    broken = ResponseFormat(kind="json_schema", schema={"type": "nonsense"})
+    async with ask.gateway() as gateway:
+        with pytest.raises(InvalidRequest, match="schema"):
+            await gateway.complete(a_request(response_format=broken))
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("bad", ["[1]", "3", "", "{"])
+def test_a_json_object_is_an_object(bad: str) -> None:
+    wanted = ResponseFormat(kind="json_object")
+    assert check(wanted, ' {"a": 1}') == {"a": 1}
+    with pytest.raises(StructuredOutputInvalid):
+        check(wanted, bad)
+
+
+async def test_the_service_completes_and_reports_its_health(upstream: ScriptedUpstream) -> None:
+    upstream.script(reply("one")).script(reply("two"))
+    upstream.script(http(b'{"data":{}}')).script(refusal(401))
+    async with OpenRouterService(
+        CANARY,
+        "anthropic/claude-haiku-4.5",
+        base_url=upstream.base_url,
+        default_system_prompt="Be brief.",
+    ) as service:
+        assert (await service.chat_completion([{"role": "user", "content": "x"}])).text == "one"
+        assert await service.generate_completion("x", temperature=0.2) == "two"
+        assert await service.health_check()
+        assert not await service.health_check()
+    sent = body_of(upstream, 1)
+    assert [one["role"] for one in sent["messages"]] == ["system", "user"]
+    assert sent["temperature"] == 0.2
+
+
+async def test_the_service_goes_over_a_client_that_is_brought_along() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"data": {}})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        async with OpenRouterService(CANARY, http_client=client) as service:
+            assert await service.health_check()
+        assert not client.is_closed
+    assert str(seen[0].url) == "https://openrouter.ai/api/v1/key"
+    assert seen[0].headers["authorization"] == f"Bearer {CANARY}"
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"max_retries": 0}, {"backoff_factor": -1}])
+def test_a_service_that_cannot_work_is_not_built(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        OpenRouterService(CANARY, **wrong)
+    with pytest.raises(ConfigurationError, match="api_key"):
+        OpenRouterService(None)
+
+
+async def test_json_text_and_streams_by_function(ask: Asker, upstream: ScriptedUpstream) -> None:
+    upstream.script(reply('{"age":3}')).script(reply("no")).script(reply('{"a":1}'))
+    upstream.script(reply("Hel", "lo")).script(reply("Hel", "lo"))
+    async with ask.gateway() as gateway:
+        assert await invoke_llm_for_raw_json("x", schema=SCHEMA, gateway=gateway) == {"age": 3}
+        assert await invoke_llm_for_raw_json("x", gateway=gateway) == {"a": 1}
+        assert await get_llm_text_response("x", gateway=gateway) == "Hello"
+        events = [one async for one in stream_llm_response("x", gateway=gateway)]
+    assert [one["event"] for one in events] == [
+        "message_chunk",
+        "message_chunk",
+        "final_response",
+        "usage",
+    ]
+    assert events[2]["data"] == "Hello"
+    assert events[3]["data"]["cost_usd"] == "0.000064"
+
+
+async def test_a_stream_that_breaks_ends_with_its_error(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(SSE_HEAD + chunked(text("Hel")))
+    async with ask.gateway() as gateway, stream_llm_response("x", gateway=gateway) as stream:
+        events = [one async for one in stream]
+    assert [one["event"] for one in events] == ["message_chunk", "error"]
+    assert events[-1]["data"]["code"] == "upstream_incomplete"
+
+
+async def test_without_a_key_they_fail_when_they_are_built(
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
+) -> None:
+    for name in ("OPENROUTER_API_KEYS", "OPENROUTER_API_KEY", "OPEN_ROUTER_API_KEY",
+                 "OPENROUTER_SYSTEM_KEY", "DEVFLOW_API_KEY", "DEVFLOW_API_KEYS"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError):
+        stream_llm_response("x")
+    with pytest.raises(ConfigurationError):
+        await get_llm_text_response("x")
+    monkeypatch.setenv("OPENROUTER_API_KEY", CANARY)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", upstream.base_url)
+    upstream.script(reply())
+    named = "anthropic/claude-haiku-4.5"
+    assert await get_llm_text_response("x", model=named) == "Hello"
+    assert [one["event"] async for one in stream_llm_response("x", model=named)][-1] == "usage"
+
+
+async def test_reports_are_made_of_what_was_asked(upstream: ScriptedUpstream) -> None:
+    upstream.script(reply())
+    settings = Settings.model_validate({"base_url": upstream.base_url, "api_key": CANARY})
+    async with OpenRouterGateway(settings) as gateway:
+        request = a_request(model="anthropic/claude-haiku-4.5")
+        assert gateway.explain(request).chosen.model == "anthropic/claude-haiku-4.5"
+        await gateway.complete(request)
+        document = (await gateway.report(by="model")).document()
+    assert document["total"]["requests"] == 1
+    assert document["total"]["cost_usd"] == "0.000064"
+
+
+async def test_every_endpoint_has_its_path(upstream: ScriptedUpstream) -> None:
+    upstream.script(http(b'{"data":[]}'))
+    api = ApiClient(LeanTransport(upstream.base_url))
+    await api.models()
+    await api.model("acme/one:free")
+    await api.endpoints("acme/one")
+    await api.providers()
+    for call in (api.key_status, api.credits, api.activity):
+        await call(KEY)
+    await api.activity(KEY, "2026-11-20")
+    await api.generation("gen-1", KEY)
+    for post in (api.embeddings, api.rerank, api.images, api.transcriptions):
+        await post({"model": "m"}, KEY)
+    paths = [one.split(b" ")[1].decode().removeprefix("/api/v1") for one in upstream.requests]
+    assert paths == [
+        "/models?output_modalities=all", "/model/acme/one%3Afree", "/models/acme/one/endpoints",
+        "/providers", "/key", "/credits", "/activity", "/activity?date=2026-11-20",
+        "/generation?id=gen-1", "/embeddings", "/rerank", "/images", "/audio/transcriptions",
+    ]  # fmt: skip
+    assert b"Authorization" not in upstream.requests[0]
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (http(b"<html>", content_type="text/html"), ProtocolError),
+        (http(b"[]"), ProtocolError),
+        (http(b"{}", 302), ProtocolError),
+        (refusal(404), ModelUnavailable),
+        (http(b'{"error":{"code":503,"message":"x"}}'), UpstreamError),
+    ],
+)
+async def test_an_endpoint_that_fails_raises_as_a_model_does(
+    upstream: ScriptedUpstream, answer: bytes, kind: type[Exception]
+) -> None:
+    upstream.script(answer)
+    with pytest.raises(kind):
+        await ApiClient(LeanTransport(upstream.base_url)).providers()
+
+
+async def test_an_endpoint_that_is_silent_is_given_up(upstream: ScriptedUpstream) -> None:
+    upstream.script(5.0)
+    with pytest.raises(UpstreamTimeout):
+        await ApiClient(LeanTransport(upstream.base_url), timeout_s=0.1).providers()
+
+
+async def test_a_call_is_looked_up_patiently(upstream: ScriptedUpstream) -> None:
+    upstream.script(refusal(404)).script(refusal(502)).script(http(b'{"data":{"id":"gen-1"}}'))
+    clock = FakeClock()
+    api = ApiClient(LeanTransport(upstream.base_url))
+    assert await find(api, "gen-1", KEY, sleep=clock.sleep) == {"id": "gen-1"}
+    assert clock.slept_s == [1.0, 2.0]
+
+
+async def test_patience_ends(upstream: ScriptedUpstream) -> None:
+    upstream.script(refusal(404))
+    clock = FakeClock()
+    api = ApiClient(LeanTransport(upstream.base_url))
+    assert await find(api, "gen-1", KEY, patience_s=20.0, sleep=clock.sleep) is None
+    assert clock.slept_s == [1.0, 2.0, 4.0, 8.0]
+
+
+async def test_a_refused_key_ends_the_look_up(upstream: ScriptedUpstream) -> None:
+    upstream.script(refusal(401))
+    with pytest.raises(UpstreamError):
+        await find(ApiClient(LeanTransport(upstream.base_url)), "gen-1", KEY)
+
+
+async def test_a_key_is_obtained_by_oauth(upstream: ScriptedUpstream) -> None:
+    upstream.script(http(orjson.dumps({"key": CANARY}))).script(http(b"{}"))
+    api = ApiClient(LeanTransport(upstream.base_url))
+    asked = Authorization.begin("http://localhost:3000/cb")
+    assert "code_challenge_method=S256" in asked.url
+    assert asked.verifier not in f"{asked!r}{asked.url}"
+    assert await asked.exchange(api, "code-1") == CANARY
+    assert body_of(upstream, 0)["code_verifier"] == asked.verifier
+    with pytest.raises(ProtocolError):
+        await Authorization.begin().exchange(api, "code-2")
+
+
+@pytest.mark.parametrize(
+    ("provider", "bills"),
+    [("OpenAI", False), ("Anthropic", False), ("Amazon Bedrock", True), ("Groq", True),
+     ("Google AI Studio", True), ("Someone New", True), (None, True)],
+)  # fmt: skip
+def test_who_bills_what_nobody_reads(provider: str | None, bills: bool) -> None:
+    assert bills_on_cancel(provider) is bills
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (httpx.ConnectError("x"), "upstream_unreachable"),
+        (httpx.ReadError("x"), "upstream_disconnected"),
+        (httpx.RemoteProtocolError("x"), "upstream_protocol_error"),
+        (httpx.ReadTimeout("x"), "upstream_timeout"),
+        (httpx.LocalProtocolError("x"), "invalid_request"),
+    ],
+)
+async def test_failures_of_httpx_are_ours(ask: Asker, raised: Exception, kind: str) -> None:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise raised
+
+    transport = HttpxTransport("http://127.0.0.1:1", httpx.MockTransport(answer))
+    gateway = ask.gateway(max_retries=1)
+    gateway.api._transport = transport
+    async with gateway:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - the code is what matters
+            await gateway.complete(a_request())
+    assert getattr(caught.value, "code", None) == kind
+
+
+async def test_a_reply_over_httpx_is_read_as_it_comes() -> None:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"x" * 100)
+
+    transport = HttpxTransport("http://127.0.0.1:1", httpx.MockTransport(answer))
+    request = HttpRequest(method="GET", path="/x", headers={})
+    exchange = await transport.start(request, deadline_s=1e12)
+    assert (exchange.status, await exchange.read(), await exchange.read()) == (200, b"x" * 100, b"")
+    await exchange.close(is_whole=True)
+    await transport.aclose()
+
+
+async def test_a_proxy_that_is_not_there_is_not_sent(ask: Asker) -> None:
+    outcome = await ask(proxy_url="http://127.0.0.1:9", max_retries=1)
+    assert outcome.codes == ["upstream_unreachable"]
+    assert isinstance(outcome.error, NotSent)

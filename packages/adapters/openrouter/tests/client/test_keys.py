@@ -1,0 +1,206 @@
+"""Which key a call goes out with, and what happens to one that is refused."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from devflow_core.errors import ConfigurationError, KeysExhausted
+from devflow_core.settings import Settings
+from devflow_core.testing import FakeClock, a_request
+from devflow_openrouter.client import KeyRing
+from devflow_openrouter.client.auth import key_id
+from devflow_openrouter.testing import CANARY, Asker, ScriptedUpstream, refusal, reply
+
+POOL = ["sk-or-v1-canary-a", "sk-or-v1-canary-b", "sk-or-v1-canary-c"]
+
+
+def ring(*pool: str, single: str | None = None, clock: FakeClock | None = None) -> KeyRing:
+    return KeyRing(pool, single, clock=clock or FakeClock(), chance=lambda: 0.0)
+
+
+def bearers(upstream: ScriptedUpstream) -> list[str]:
+    heads = [request.partition(b"\r\n\r\n")[0].decode() for request in upstream.requests]
+    return [head.split("Authorization: Bearer ")[1].split("\r\n")[0][-1] for head in heads]
+
+
+def picked(keys: KeyRing) -> str | None:
+    key = keys.pick()
+    return key.secret if key else None
+
+
+def test_the_pool_is_used_in_turn_and_the_single_key_after_it() -> None:
+    keys = ring(*POOL, single="sk-single")
+    assert [picked(keys) for _ in range(6)] == POOL * 2
+    for secret in POOL:
+        key = keys.pick()
+        assert key is not None
+        keys.rest(key, 60.0, "x")
+        assert secret in POOL
+    assert [picked(keys) for _ in range(2)] == ["sk-single"] * 2
+
+
+def test_a_key_that_comes_back_is_tried_by_one_call_only() -> None:
+    clock = FakeClock()
+    keys = ring("sk-a", clock=clock)
+    key = keys.pick()
+    assert key is not None
+    keys.rest(key, 60.0, "upstream_payment_required")
+    assert keys.pick() is None
+    clock.advance(60.0)
+    assert keys.pick() == key
+    assert keys.pick() is None
+    keys.trust(key)
+    assert keys.pick() == keys.pick() == key
+
+
+def test_a_probe_that_never_comes_back_gives_its_place_up() -> None:
+    clock = FakeClock()
+    keys = ring("sk-a", clock=clock)
+    key = keys.pick()
+    assert key is not None
+    keys.rest(key, 60.0, "x")
+    clock.advance(60.0)
+    assert keys.pick() is not None
+    keys.release(key)
+    assert keys.pick() is not None
+    clock.advance(31.0)
+    assert keys.pick() is not None
+
+
+def test_keys_are_exchanged_without_a_restart_and_keep_their_rests() -> None:
+    keys = ring("sk-a", "sk-b")
+    key = keys.pick()
+    assert key is not None
+    keys.rest(key, 60.0, "x")
+    keys.replace(["sk-a", "sk-c"], "sk-d")
+    assert [picked(keys) for _ in range(2)] == ["sk-c"] * 2
+    assert [state.source for state in keys.status()] == ["pool", "pool", "single"]
+    assert [state.rests_s for state in keys.status()] == [60.0, 0.0, 0.0]
+    assert keys.status()[0].reason == "x"
+
+
+def test_nothing_that_may_be_shown_holds_a_key() -> None:
+    settings = Settings.model_validate({"api_keys": POOL, "api_key": CANARY})
+    keys = KeyRing.from_settings(settings)
+    shown = f"{settings!r}{settings}{vars(keys)!r}{keys._slots[0].key!r}{key_id(CANARY)}"
+    assert "canary" not in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "metadata"),
+    [
+        (401, "User not found.", {}),
+        (402, "Insufficient credits.", {"limit_source": "openrouter_credits"}),
+        (403, "Key limit exceeded (total limit).", {}),
+    ],
+)
+async def test_a_refused_key_rests_and_the_next_one_is_asked(
+    ask: Asker, upstream: ScriptedUpstream, status: int, message: str, metadata: dict[str, Any]
+) -> None:
+    upstream.script(refusal(status, message, **metadata)).script(reply())
+    async with ask.gateway(api_keys=POOL[:2], api_key=None) as gateway:
+        completion = await gateway.complete(a_request())
+        await gateway.complete(a_request())
+        resting = [state.rests_s > 30 for state in gateway.keys.status()]
+    assert completion.text == "Hello"
+    assert bearers(upstream) == ["a", "b", "b"]
+    assert resting == [True, False]
+    ask.check(completion.entry)
+
+
+@pytest.mark.parametrize("status", [401, 402])
+async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
+    ask: Asker, upstream: ScriptedUpstream, status: int
+) -> None:
+    upstream.script(refusal(status))
+    async with ask.gateway() as gateway:
+        with pytest.raises(KeysExhausted):
+            await gateway.complete(a_request())
+        with pytest.raises(KeysExhausted) as caught:
+            await gateway.complete(a_request())
+    assert caught.value.code == "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
+    assert caught.value.retry_after_s is not None
+    assert caught.value.retry_after_s > 0
+    assert len(upstream.requests) == 1
+    assert "canary" not in str(caught.value)
+
+
+async def test_a_callers_own_key_is_the_only_one_it_is_paid_with(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(refusal(402, limit_source="openrouter_credits"))
+    outcome = await ask(request=a_request(user_key="sk-or-v1-canary-u"), api_keys=POOL)
+    assert outcome.codes == ["upstream_payment_required"]
+    assert bearers(upstream) == ["u"]
+
+
+async def test_what_can_be_afforded_is_told_and_the_key_stays_in_use(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    message = "You requested up to 65536 tokens, but can only afford 3395."
+    upstream.script(refusal(402, message, limit_source="openrouter_credits")).script(reply())
+    async with ask.gateway() as gateway:
+        with pytest.raises(Exception, match="3395"):
+            await gateway.complete(a_request())
+        assert (await gateway.complete(a_request())).text == "Hello"
+
+
+async def test_a_throttled_key_gives_way_to_the_next_at_once(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(refusal(429, headers={"Retry-After": "30"})).script(reply())
+    outcome = await ask(api_keys=POOL[:2], api_key=None)
+    assert outcome.codes == ["rate_limited", None]
+    assert bearers(upstream) == ["a", "b"]
+
+
+async def test_a_busy_provider_is_no_reason_to_change_the_key(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(refusal(429, limit_source="upstream_provider_shared_pool")).script(reply())
+    async with ask.gateway(api_keys=POOL[:2], api_key=None) as gateway:
+        await gateway.complete(a_request())
+        assert [state.rests_s for state in gateway.keys.status()] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "told", ["-5", "1e20", "inf", "nan", "soon", "٣", "Wed, 21 Oct 2015 07:28:00 GMT", "0"]
+)
+async def test_a_retry_after_that_is_none_waits_as_without(
+    ask: Asker, upstream: ScriptedUpstream, told: str
+) -> None:
+    head = {"Retry-After": told.encode().decode("latin-1")}
+    upstream.script(refusal(503, headers=head)).script(reply())
+    async with asyncio.timeout(3):
+        outcome = await ask()
+    assert outcome.text == "Hello"
+
+
+async def test_a_retry_after_that_would_pass_the_deadline_is_not_waited_for(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(refusal(503, headers={"Retry-After": "50"}))
+    async with asyncio.timeout(3):
+        outcome = await ask(total_timeout_s=5)
+    assert outcome.codes == ["upstream_overloaded"]
+    assert outcome.error is not None
+    assert outcome.error.retry_after_s == 50.0
+
+
+async def test_a_short_rest_is_waited_for_by_a_few(ask: Asker, upstream: ScriptedUpstream) -> None:
+    upstream.script(refusal(429, headers={"Retry-After": "1"})).script(reply())
+    async with ask.gateway() as gateway:
+        first = asyncio.ensure_future(gateway.complete(a_request()))
+        await upstream.asked.wait()
+        await asyncio.sleep(0.05)
+        assert gateway.keys.status()[0].rests_s > 0
+        others = [gateway.complete(a_request()) for _ in range(3)]
+        replies = await asyncio.gather(first, *others)
+    assert [one.text for one in replies] == ["Hello"] * 4
+    assert len(upstream.requests) == 5
+
+
+async def test_no_key_at_all_is_a_setting_that_is_missing(ask: Asker) -> None:
+    async with ask.gateway(api_key=None) as gateway:
+        with pytest.raises(ConfigurationError, match="OPENROUTER_API_KEY"):
+            await gateway.complete(a_request())

@@ -1,0 +1,255 @@
+"""Retries and fallbacks: how often, how long, whom, and never more than the budget."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Literal
+
+import pytest
+from devflow_core.chat import Event
+from devflow_core.errors import (
+    AllCandidatesFailed,
+    BudgetExceeded,
+    CircuitOpen,
+    ContextTooLong,
+    DevFlowError,
+    Disposition,
+    ModelUnavailable,
+    NotSent,
+    PossiblyAccepted,
+    ProtocolError,
+    ProviderUnavailable,
+    RateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+from devflow_core.journal import Journal, Metered
+from devflow_core.memory import MemoryBook
+from devflow_core.testing import (
+    FakeClock,
+    FakeUpstream,
+    Step,
+    a_candidate,
+    a_journal,
+    a_request,
+    a_route,
+    reply_events,
+)
+from devflow_openrouter.client import RetryBudget, Retrying, RetryPolicy
+from devflow_openrouter.client.http import HOST_UNUSABLE, RESENT
+from devflow_openrouter.routing.fallback import FallbackChain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+OK = reply_events("ok")
+DOWN = ProviderUnavailable("down", status=502)
+SLOW = RateLimited("slow down", status=429)
+
+
+class Stack:
+    """Fallback and retry over a scripted upstream, with time that jumps."""
+
+    def __init__(self, *scripts: Sequence[Step], budget: RetryBudget | None = None) -> None:
+        self.clock = FakeClock()
+        self.upstream = FakeUpstream(*scripts)
+        self.budget = budget or RetryBudget()
+        policy = RetryPolicy(chance=lambda: 1.0)
+        retrying = Retrying(
+            Metered(self.upstream), policy=policy, budget=self.budget, sleep=self.clock.sleep
+        )
+        self.chain = FallbackChain(retrying, policy=policy, budget=self.budget)
+
+    async def ask(self, *models: str, journal: Journal | None = None) -> list[Event]:
+        route = a_route(*models)
+        journal = journal or a_journal(clock=self.clock, route=route)
+        async with self.chain.open(a_request(), route, journal) as events:
+            return [event async for event in events]
+
+    @property
+    def waits_s(self) -> list[float]:
+        return self.clock.slept_s
+
+
+async def test_a_first_success_waits_for_nothing_and_keeps_the_budget() -> None:
+    stack = Stack(OK)
+    assert len(await stack.ask()) == 3
+    assert (stack.waits_s, stack.budget.tokens) == ([], 500.0)
+
+
+async def test_waits_double_and_are_longer_when_throttled() -> None:
+    passing, throttled = Stack([DOWN]), Stack([SLOW])
+    for stack in (passing, throttled):
+        with pytest.raises(DevFlowError):
+            await stack.ask()
+    assert passing.waits_s == [0.05, 0.1]
+    assert throttled.waits_s == [1.0, 2.0]
+
+
+async def test_a_retry_after_is_the_least_wait() -> None:
+    stack = Stack([RateLimited("wait", status=429, retry_after_s=7.0)], OK)
+    await stack.ask()
+    assert stack.waits_s == [7.0]
+
+
+async def test_no_wait_passes_the_deadline() -> None:
+    stack = Stack([RateLimited("wait", status=429, retry_after_s=7.0)], OK)
+    journal = Journal(a_request(), book=MemoryBook(), deadline_s=5.0, clocks=stack.clock.clocks)
+    with pytest.raises(RateLimited):
+        await stack.ask(journal=journal)
+    assert stack.waits_s == []
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (UpstreamRejected("no", status=400), 1),
+        (ModelUnavailable("no", status=404), 1),
+        (ContextTooLong("no"), 1),
+        (CircuitOpen("no"), 1),
+        (NotSent("no", error_type=HOST_UNUSABLE), 1),
+        (PossiblyAccepted("no", error_type=RESENT), 1),
+        (PossiblyAccepted("no"), 2),
+        (ProtocolError("no"), 2),
+        (UpstreamTimeout("no"), 2),
+        (NotSent("no"), 3),
+        (DOWN, 3),
+        (SLOW, 3),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_how_often_the_only_candidate_is_asked(error: DevFlowError, asked: int) -> None:
+    stack = Stack([error])
+    with pytest.raises(type(error)):
+        await stack.ask()
+    assert len(stack.upstream.calls) == asked
+
+
+async def test_a_blip_is_asked_again_at_the_same_model_and_the_next_one_comes_last() -> None:
+    stack = Stack([DOWN])
+    with pytest.raises(AllCandidatesFailed) as caught:
+        await stack.ask("a/one", "b/two", "c/three")
+    assert stack.upstream.models == ["a/one", "a/one", "b/two"]
+    assert len(caught.value.errors) == 2
+
+
+async def test_what_takes_long_to_pass_is_taken_over_at_once() -> None:
+    stack = Stack([SLOW], OK)
+    await stack.ask("a/one", "b/two")
+    assert stack.upstream.models == ["a/one", "b/two"]
+    assert stack.waits_s == []
+
+
+async def test_what_the_caller_caused_never_falls_back() -> None:
+    stack = Stack([UpstreamRejected("wrong", status=400)])
+    with pytest.raises(UpstreamRejected):
+        await stack.ask("a/one", "b/two")
+    assert stack.upstream.models == ["a/one"]
+
+
+async def test_refusals_do_not_use_up_the_attempts() -> None:
+    gone = [ModelUnavailable("gone", status=404)]
+    stack = Stack(gone, gone, gone, gone, OK)
+    await stack.ask("a/1", "b/2", "c/3", "d/4", "e/5")
+    assert stack.upstream.models == ["a/1", "b/2", "c/3", "d/4", "e/5"]
+    assert stack.budget.tokens == 500.0
+
+
+async def test_a_window_no_larger_is_not_asked_after_one_too_small() -> None:
+    stack = Stack([ContextTooLong("too long")], OK)
+    sizes = {"a/one": 8_000, "b/two": 8_000, "c/three": 100_000}
+    route = replace(
+        a_route(),
+        candidates=tuple(a_candidate(name, max_input_tokens=size) for name, size in sizes.items()),
+    )
+    journal = a_journal(clock=stack.clock, route=route)
+    async with stack.chain.open(a_request(), route, journal) as events:
+        assert [event async for event in events]
+    assert stack.upstream.models == ["a/one", "c/three"]
+
+
+async def test_a_request_s_ceiling_holds_for_every_candidate() -> None:
+    stack = Stack(OK)
+    dear = tuple(a_candidate(name, worst_case_usd=Decimal(1)) for name in ("a/one", "b/two"))
+    request = a_request(max_cost_usd=Decimal("0.5"))
+    with pytest.raises(BudgetExceeded):
+        async with stack.chain.open(request, replace(a_route(), candidates=dear), a_journal()):
+            pass
+    assert stack.upstream.calls == []
+
+
+async def test_nothing_is_asked_again_once_the_reply_has_begun() -> None:
+    stack = Stack([*OK[:2], DOWN])
+    with pytest.raises(ProviderUnavailable):
+        await stack.ask("a/one", "b/two")
+    assert stack.upstream.models == ["a/one"]
+    assert stack.upstream.closed == 1
+
+
+async def test_a_caller_who_leaves_is_not_retried() -> None:
+    stack = Stack([asyncio.CancelledError()])
+    with pytest.raises(asyncio.CancelledError):
+        await stack.ask("a/one", "b/two")
+    assert len(stack.upstream.calls) == 1
+
+
+async def storm(
+    kind: Literal["adaptive", "strict"], error_rate: float, count: int, seed: int
+) -> int:
+    """Attempts for each request while a share of attempts fails."""
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    budget = RetryBudget(kind)
+    attempts = 0
+    for _ in range(count):
+        scripts = [OK if chance.random() >= error_rate else [DOWN] for _ in range(4)]
+        stack = Stack(*scripts, budget=budget)
+        with contextlib.suppress(DevFlowError):
+            await stack.ask()
+        attempts += len(stack.upstream.calls)
+    return attempts
+
+
+@pytest.mark.parametrize("error_rate", [0.05, 0.1, 0.2, 0.3, 0.5, 1.0])
+async def test_a_failing_upstream_sees_few_retries(error_rate: float) -> None:
+    count = 300
+    share = 1.10 if error_rate >= 0.5 else 1.30
+    # the tokens at the start pay for 35 retries that fail; those that succeed give theirs back
+    free = 36 if error_rate in (0.05, 0.1, 1.0) else 72
+    assert await storm("adaptive", error_rate, count, seed=7) <= share * count + free
+    assert await storm("strict", error_rate, count, seed=7) <= 1.10 * count + 10
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(["call", "spend", "first", "again"]), max_size=300))
+def test_the_budget_is_never_overdrawn_nor_overfilled(steps: list[str]) -> None:
+    for budget, most in ((RetryBudget(), 500.0), (RetryBudget("strict"), 100.0)):
+        for step in steps:
+            if step == "call":
+                budget.note_call()
+            elif step == "spend":
+                before = budget.tokens
+                assert budget.spend() is (budget.tokens < before)
+            else:
+                budget.note_success(is_first=step == "first")
+            assert 0 <= budget.tokens <= most
+
+
+@given(
+    st.floats(0, 1, exclude_max=True),
+    st.integers(1, 10_000),
+    st.none() | st.floats(0, 60),
+    st.sampled_from([RateLimited, ProviderUnavailable]),
+)
+def test_a_wait_stays_under_its_cap_and_obeys_retry_after(
+    chance: float, failures: int, retry_after_s: float | None, kind: type[DevFlowError]
+) -> None:
+    policy = RetryPolicy(chance=lambda: chance)
+    wait_s = policy.wait_s(kind("x", retry_after_s=retry_after_s), failures)
+    assert (retry_after_s or 0.0) <= wait_s <= max(policy.most_wait_s, retry_after_s or 0.0)
+
+
+def test_every_kind_of_error_says_what_may_be_done() -> None:
+    assert ContextTooLong.disposition is Disposition.FALL_BACK
+    assert not RetryPolicy().allows(ValueError(), a_journal(), is_last=True)
