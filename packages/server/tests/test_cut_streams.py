@@ -1,0 +1,149 @@
+"""Recorded replies cut at every byte: every SDK accepts what we send, or gets a legal error."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from devflow_core.chat import Collector, Event, Finished, WireName
+from devflow_core.errors import DevFlowError, Incomplete
+from devflow_core.testing import FakeUpstream
+from devflow_core.wire import SseReader, translator
+from devflow_core.wire.translators import TRANSLATORS
+
+RECORDINGS = Path(__file__).parents[2] / "core" / "tests" / "samples" / "openrouter.jsonl"
+
+Steps = Sequence[Event | DevFlowError]
+"""What the client's side makes of a reply: events, and the error where it was cut."""
+
+BODIES: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {
+            "id": "gen-1", "type": "message", "role": "assistant", "model": "anthropic/claude-x",
+            "content": [], "stop_reason": None, "stop_sequence": None,
+            "usage": {"input_tokens": 5, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {
+            "type": "thinking", "thinking": "", "signature": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {
+            "type": "thinking_delta", "thinking": "Hm"}},
+        {"type": "content_block_delta", "index": 0, "delta": {
+            "type": "signature_delta", "signature": "c2ln"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "content_block_start", "index": 2, "content_block": {
+            "type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}},
+        {"type": "content_block_delta", "index": 2, "delta": {
+            "type": "input_json_delta", "partial_json": '{"a":'}},
+        {"type": "content_block_delta", "index": 2, "delta": {
+            "type": "input_json_delta", "partial_json": "1}"}},
+        {"type": "content_block_stop", "index": 2},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+         "usage": {"output_tokens": 9, "cost": 0.0001}},
+        {"type": "message_stop"},
+]  # fmt: skip
+MESSAGES = b"".join(
+    b"event: %b\ndata: %b\n\n" % (body["type"].encode(), json.dumps(body).encode())
+    for body in BODIES
+)
+
+
+def _recorded(mark: str) -> bytes:
+    """The shortest recorded stream that holds a mark."""
+    bodies = [json.loads(line)["body"] for line in RECORDINGS.read_bytes().splitlines()]
+    texts = [body for body in bodies if isinstance(body, str) and body.startswith(":")]
+    return min((text for text in texts if mark in text), key=len).encode()
+
+
+def _steps(wire: WireName, stream: bytes, cut: int) -> Steps:
+    """What is made of the first `cut` bytes of a reply."""
+    reader, decoder = SseReader(), translator(wire).decoder("a/b")
+    steps: list[Event | DevFlowError] = []
+    try:
+        for frame in reader.feed(stream[:cut]):
+            steps.extend(decoder.feed(frame))
+        for frame in reader.close():
+            steps.extend(decoder.feed(frame))
+        steps.extend(decoder.close())
+    except DevFlowError as error:
+        steps.append(error)
+    return steps
+
+
+@cache
+def _distinct_cuts(wire: WireName, stream: bytes) -> list[Steps]:
+    """The replies that cuts at every byte give; all cuts inside one event give the same."""
+    found: dict[tuple[int, bool, bool], Steps] = {}
+    for cut in range(len(stream) + 1):
+        steps = _steps(wire, stream, cut)
+        end = steps[-1]
+        assert isinstance(end, Finished | Incomplete)
+        has_frame = isinstance(end, Finished) and end.frame is not None
+        found[(len(steps), isinstance(end, Finished), has_frame)] = steps
+    return list(found.values())
+
+
+async def _read(wire: WireName, port: int) -> str:
+    """The text of a reply as the wire's own SDK reads it from the running server."""
+    url = f"http://127.0.0.1:{port}"
+    if wire == "anthropic_messages":
+        async with (
+            anthropic.AsyncAnthropic(base_url=url, api_key="x", max_retries=0) as client,
+            client.messages.stream(
+                model="a/b", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+            ) as stream,
+        ):
+            message = await stream.get_final_message()
+            return "".join(block.text for block in message.content if block.type == "text")
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
+        if wire == "openai_chat":
+            async with client.chat.completions.stream(
+                model="a/b", messages=[{"role": "user", "content": "Hi"}]
+            ) as chunks:
+                return (await chunks.get_final_completion()).choices[0].message.content or ""
+        async with client.responses.stream(model="a/b", input="Hi") as events:
+            return (await events.get_final_response()).output_text
+
+
+def _text(steps: Sequence[Event | DevFlowError]) -> str:
+    collector = Collector()
+    for step in steps:
+        if not isinstance(step, DevFlowError):
+            collector.add(step)
+    return collector.response().text
+
+
+@pytest.mark.parametrize("reader", sorted(TRANSLATORS))
+@pytest.mark.parametrize(
+    ("wire", "stream"),
+    [
+        ("openai_chat", _recorded('"tool_calls":[{"index":0,"id"')),
+        ("openai_chat", _recorded('"signature"')),
+        ("openai_responses", _recorded('"type":"response.created"')),
+        ("anthropic_messages", MESSAGES),
+    ],
+    ids=["chat with calls", "chat with thinking", "responses", "messages"],
+)
+async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
+    wire: WireName, stream: bytes, reader: WireName, open_site: Any
+) -> None:
+    replies = _distinct_cuts(wire, stream)
+    assert len(replies) > 5
+    whole = 0
+    async with open_site(FakeUpstream(*replies)) as site:
+        for steps in replies:
+            if isinstance(steps[-1], Finished):
+                assert await _read(reader, site.port) == _text(steps)
+                whole += 1
+            else:
+                with pytest.raises((anthropic.APIError, openai.APIError)) as caught:
+                    await _read(reader, site.port)
+                assert "cut off" in str(caught.value)
+    assert 1 <= whole < len(replies)
+    outcomes = [entry.outcome for entry in site.ledger.entries]
+    assert outcomes.count("succeeded") == whole
+    assert outcomes.count("failed") == len(replies) - whole
