@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 Row = Mapping[str, Any]
-LEAST_WIDTH = 12
+LEAST_WIDTH = 24
 """The column that gives way keeps so much."""
 WIDE = 130
 """A terminal of so many columns shows every figure of a report; a narrower one those below."""
-NARROW = frozenset({"requests", "errors", "input", "output", "cache hits", "first p50", "cost"})
+NARROW = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
 
 
 def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
