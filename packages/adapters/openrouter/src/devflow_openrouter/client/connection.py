@@ -37,8 +37,6 @@ class Connection(asyncio.Protocol):
         on_lost: Callable[[Connection], None],
     ) -> None:
         self._deadline_s = 0.0
-        self.is_used = False
-        """Whether it has carried an exchange before the present one."""
         self.is_open = False
         self._caps = caps
         self._keep_alive_s = keep_alive_s
@@ -204,7 +202,6 @@ class Connection(asyncio.Protocol):
         if self._is_paused and self._transport is not None:
             self._is_paused = False
             self._transport.resume_reading()
-        self.is_used = True
         self.deadline_s = self._loop.time() + self._keep_alive_s
         self._on_idle(self)
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-RESENT = "resent"
-"""`error_type` of a failure after which the request would go out for the third time."""
 HOST_UNUSABLE = "host_unusable"
 """`error_type` of a name that cannot be resolved or a certificate that is not to be trusted."""
 

@@ -29,11 +29,10 @@ from devflow_core.journal import Journal
 from devflow_core.ports import Call, Events, Upstream
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from devflow_openrouter.client.http import HOST_UNUSABLE, RESENT
+from devflow_openrouter.client.http import HOST_UNUSABLE
 
 _ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
 """What may have been accepted, and billed, is asked for a second time but not a third."""
-_FINAL = (RESENT, HOST_UNUSABLE)
 _SLOW = (RateLimited, Overloaded, UpstreamTimeout)
 """What takes a second or more to pass; another candidate can take over at once."""
 
@@ -103,7 +102,7 @@ class RetryPolicy:
         if not isinstance(error, DevFlowError) or error.disposition is not Disposition.RETRY:
             return False
         failures = failed_attempts(journal)
-        if failures >= self.max_attempts or getattr(error, "error_type", None) in _FINAL:
+        if failures >= self.max_attempts or getattr(error, "error_type", None) == HOST_UNUSABLE:
             return False
         if isinstance(error, _ONCE) and _repeats(journal) > 1:
             return False

@@ -16,11 +16,10 @@ from devflow_core.errors import (
     ConfigurationError,
     InvalidRequest,
     NotSent,
-    PossiblyAccepted,
 )
 
 from devflow_openrouter.client.connection import Connection
-from devflow_openrouter.client.http import HOST_UNUSABLE, RESENT, Exchange, HttpRequest
+from devflow_openrouter.client.http import HOST_UNUSABLE, Exchange, HttpRequest
 from devflow_openrouter.client.http1 import Caps
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -39,8 +38,8 @@ def trusting_context() -> ssl.SSLContext:
 class LeanTransport:
     """A `Transport` with a pool of connections to one base URL; the newest idle one goes first.
 
-    A reused connection that the other side has just closed is the one failure it mends itself:
-    when not a byte of a reply came, the request is sent once more on a new connection.
+    Nothing is sent twice here, not even where a reused connection turns out to be closed: the
+    request may have been read and billed, so whoever repeats it first writes an attempt of its own.
 
     Args:
         base_url: scheme, host and path that every request goes below.
@@ -82,12 +81,7 @@ class LeanTransport:
         """As `Transport.start`."""
         message = self._message(request)
         connection = self._reusable() or await self._connect(deadline_s)
-        try:
-            await connection.exchange(message, deadline_s)
-        except PossiblyAccepted:
-            if not connection.is_used:
-                raise
-            connection = await self._resend(message, deadline_s)
+        await connection.exchange(message, deadline_s)
         return connection
 
     async def aclose(self) -> None:
@@ -97,15 +91,6 @@ class LeanTransport:
             connection.abort()
         for connection in connections:
             await connection.lost()
-
-    async def _resend(self, message: bytes, deadline_s: float) -> Connection:
-        connection = await self._connect(deadline_s)
-        try:
-            await connection.exchange(message, deadline_s)
-        except PossiblyAccepted as error:
-            error.error_type = RESENT
-            raise
-        return connection
 
     def _message(self, request: HttpRequest) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
