@@ -1,0 +1,275 @@
+"""Do our books agree with the bill? Calls with faults, cancels, cuts, retries and kills, counted.
+
+A stand-in for OpenRouter answers and keeps its own books; about 15 % of its answers are faulty.
+Worker processes ask it through the whole gateway into one durable ledger, leave some streams
+before their end, and are killed without warning; the next one goes on where they stopped. Then
+the ledger is reconciled over the provider's ordinary endpoints, and only then compared with what
+the stand-in says it billed, to the last digit.
+
+    uv run python benchmarks/books.py [--calls 50000] [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import harness
+from devflow_core.chat import ChatRequest
+from devflow_core.errors import DevFlowError
+from devflow_core.ledger import LedgerEntry
+from devflow_core.settings import Settings
+from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.account import OpenRouterAccount
+from devflow_openrouter.analytics import Reconciler, Reconciliation
+from devflow_sandbox.threaded import ThreadedSandbox
+from devflow_store import Store
+
+CALLS, QUICK_CALLS = 50_000, 1_500
+IN_FLIGHT = 32
+LEASE_S = 1.0
+PATIENCE_S = 3.0
+CANCELLED = 0.05
+"""Of the calls: their reader leaves after the first event."""
+MODELS = (
+    "anthropic/claude-haiku-4.5",
+    "openai/gpt-5-mini",
+    "google/gemini-2.5-flash",
+    "deepseek/deepseek-v3.2",
+)
+FAULTS: tuple[tuple[str, float, dict[str, Any]], ...] = (
+    ("status 500", 0.020, {"kind": "status", "status": 500}),
+    ("status 503", 0.010, {"kind": "status", "status": 503}),
+    ("rate limited", 0.015, {"kind": "status", "preset": "rate_limited"}),
+    ("dropped before the head", 0.025, {"kind": "drop"}),
+    ("dropped in the body", 0.020, {"kind": "drop", "at": {"share": 0.5}}),
+    ("cut short", 0.015, {"kind": "truncate"}),
+    ("error in a stream", 0.015, {"kind": "error_event"}),
+    ("no usage", 0.010, {"kind": "omit", "parts": ["usage"]}),
+    ("no cost", 0.010, {"kind": "omit", "parts": ["cost"]}),
+    ("no end", 0.005, {"kind": "omit", "parts": ["finish", "done"]}),
+    ("usage that is no number", 0.005, {"kind": "usage", "values": {"cost": "NaN"}}),
+)
+
+
+def fault_script() -> dict[str, Any]:
+    """15 % of all calls to a model."""
+    faults = [
+        {"id": name, "when": {"path": "/chat/completions", "probability": share}, "then": then}
+        for name, share, then in FAULTS
+    ]
+    return {"faults": faults}
+
+
+# a worker: a gateway that may die at any moment
+
+
+async def work(settings: Settings, first: int, count: int) -> None:
+    """Ask so many calls; each takes its choices from its own number."""
+    left = iter(range(first, first + count))
+    async with (
+        Store(settings.data_dir / "ledger.db", lease_s=LEASE_S) as book,
+        OpenRouterGateway(settings, book=book) as gateway,
+    ):
+
+        async def one_after_another() -> None:
+            for number in left:
+                with contextlib.suppress(DevFlowError):
+                    await ask(gateway, number)
+                print(number, flush=True)
+
+        await asyncio.gather(*(one_after_another() for _ in range(IN_FLIGHT)))
+
+
+async def ask(gateway: OpenRouterGateway, number: int) -> None:
+    """One call: streamed to its end, streamed and left, or as a whole."""
+    chance = random.Random(number)  # noqa: S311 - a script of calls, no secret
+    request = replace(
+        ChatRequest.from_text(f"Question {number}: say something.", model=chance.choice(MODELS)),
+        max_output_tokens=chance.randrange(16, 256),
+    )
+    leaves = chance.random() < CANCELLED
+    if not leaves and chance.random() < 0.3:
+        await gateway.complete(request)
+        return
+    async with gateway.stream(request) as reply:
+        async for _ in reply:
+            if leaves:
+                return
+
+
+def settings_for(base_url: str, api_key: str, data_dir: Path) -> Settings:
+    """A gateway towards the stand-in, with one model to fall back to."""
+    return Settings.load(
+        {},
+        base_url=base_url,
+        api_key=api_key,
+        data_dir=data_dir,
+        fallback_models=("openai/gpt-4o-mini",),
+        idle_timeout_s=5.0,
+    )
+
+
+# the driver: starts workers and kills them
+
+
+def run_workers(base_url: str, api_key: str, folder: Path, *, calls: int, kills: int) -> int:
+    """Let workers make all calls; returns how many of them were killed."""
+    done, killed = 0, 0
+    chance = random.Random(calls)  # noqa: S311 - when to kill
+    while done < calls:
+        stop_at = calls if killed >= kills else done + chance.randint(1, 2 * calls // (kills + 2))
+        arguments = [base_url, api_key, str(folder), str(done), str(calls - done)]
+        with subprocess.Popen(
+            [sys.executable, __file__, "--worker", *arguments], stdout=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stdout is not None
+            furthest = done - 1
+            for line in worker.stdout:
+                furthest = max(furthest, int(line))
+                if furthest + 1 >= stop_at and stop_at < calls:
+                    worker.send_signal(signal.SIGKILL)
+                    killed += 1
+                    break
+            worker.stdout.close()
+            status = worker.wait()
+        if status not in (0, -signal.SIGKILL):
+            raise SystemExit(f"a worker ended with {status}")
+        # calls in flight at the kill are not asked again: their fate is what is tested
+        done = calls if status == 0 else furthest + 1 + IN_FLIGHT
+    return killed
+
+
+async def reconcile(settings: Settings, management_key: str) -> tuple[Reconciliation, int]:
+    """Close the books as `devflow ledger reconcile` does; also how many rows were open before."""
+    async with (
+        Store(settings.data_dir / "ledger.db", lease_s=LEASE_S) as book,
+        OpenRouterGateway(settings, book=book) as gateway,
+    ):
+        await asyncio.sleep(LEASE_S * 2)  # until the killed workers' calls are written off
+        opened = len(book.unconfirmed(1_000_000))
+        account = OpenRouterAccount(
+            gateway.api, settings.server_keys(), management_key=management_key
+        )
+        return await Reconciler(book, account, patience_s=PATIENCE_S).reconcile(days=1), opened
+
+
+def compare(
+    entries: Sequence[LedgerEntry], bill: dict[str, Any], result: Reconciliation
+) -> dict[str, object]:
+    """Our ledger against the stand-in's bill: totals, and every call by its id."""
+    attempts = [attempt for entry in entries for attempt in entry.attempts]
+    ours_usd = sum((attempt.cost_usd for attempt in attempts), Decimal(0))
+    ids = [attempt.generation_id for attempt in attempts if attempt.generation_id]
+    costs = {call["generation_id"]: Decimal(call["cost_usd"]) for call in bill["calls"]}
+    unheard = {one for one in costs if one and costs[one]} - set(ids)
+    document = result.document()
+    settled = {one: usd for closing in result.closings for one, usd in closing.settled.items()}
+    lost = [a.model for a in attempts if a.attempt_id in settled and not a.generation_id]
+    return {
+        "requests": len(entries),
+        "attempts": len(attempts),
+        "billed_calls": sum(cost > 0 for cost in costs.values()),
+        "ours_usd": str(ours_usd),
+        "bill_usd": bill["total_usd"],
+        "difference_usd": str(ours_usd - Decimal(bill["total_usd"])),
+        "wrong_by_id": sum(
+            attempt.generation_id in costs and costs[attempt.generation_id] != attempt.cost_usd
+            for attempt in attempts
+            if attempt.attempt_id not in settled
+        ),
+        "twice": len(ids) - len(set(ids)),
+        "confirmed_by_id": document["confirmed"],
+        "settled_by_total": document["settled_by_total"],
+        "billed_unheard": len(unheard),
+        "billed_unexplained": (
+            Counter(call["model"] for call in bill["calls"] if call["generation_id"] in unheard)
+            - Counter(lost)
+        ).total(),
+        "billed_unheard_usd": str(sum((costs[one] for one in unheard), Decimal(0))),
+        "settled_by_total_usd": str(sum(settled.values(), Decimal(0))),
+        "orphans": document["orphans"],
+        "ghosts": len(document["ghosts"]),
+        "pending": document["pending"],
+        "outcomes": _counts(entry.outcome for entry in entries),
+        "errors": _counts(entry.error_code for entry in entries if entry.error_code),
+        "faults": _counts(call["fault"] for call in bill["calls"] if call["fault"]),
+        "bill_outcomes": _counts(call["outcome"] for call in bill["calls"]),
+    }
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def run(calls: int, kills: int) -> dict[str, object]:
+    """The whole proof, in a folder that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ThreadedSandbox(
+            seed=7, faults=fault_script(), credits_usd=Decimal(1_000_000), generation_delay_s=0.2
+        ) as sandbox,
+    ):
+        folder, started_s = Path(name), time.monotonic()
+        killed = run_workers(sandbox.base_url, sandbox.api_key, folder, calls=calls, kills=kills)
+        while sandbox.bill()["running"]:
+            time.sleep(0.05)
+        settings = settings_for(sandbox.base_url, sandbox.api_key, folder)
+        result, opened = asyncio.run(reconcile(settings, sandbox.management_key))
+        store = Store(folder / "ledger.db")
+        verdict = compare(list(store.entries()), sandbox.bill(), result)
+        verified = store.verify()
+    return {
+        "killed": killed,
+        "open_before": opened,
+        "chain_ok": verified.ok,
+        "seconds": round(time.monotonic() - started_s, 1),
+        **verdict,
+    }
+
+
+def main() -> int:
+    """Run the proof, or one worker of it."""
+    if sys.argv[1:2] == ["--worker"]:
+        base_url, api_key, folder, first, count = sys.argv[2:]
+        settings = settings_for(base_url, api_key, Path(folder))
+        asyncio.run(work(settings, int(first), int(count)))
+        return 0
+
+    def extend(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--calls", type=int, help=f"{CALLS:,}; {QUICK_CALLS:,} with --quick")
+        parser.add_argument("--kills", type=int, help="workers to kill")
+
+    options = harness.arguments(__doc__, extend)
+    calls = options.calls or (QUICK_CALLS if options.quick else CALLS)
+    verdict = run(calls, options.kills if options.kills is not None else max(2, calls // 2_500))
+    report = harness.Report(more={"books": verdict})
+    for key, value in verdict.items():
+        print(f"{key:22} {value}")
+    difference_usd = float(Decimal(str(verdict["difference_usd"])))
+    report.add("books", "difference", "USD", [difference_usd])
+    report.add("books", "attempts", "calls", [float(str(verdict["attempts"]))])
+    report.finish(options)
+    wrong = [
+        key
+        for key in ("wrong_by_id", "twice", "billed_unexplained", "orphans", "pending")
+        if verdict[key]
+    ]
+    return 1 if wrong or difference_usd or not verdict["chain_ok"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
