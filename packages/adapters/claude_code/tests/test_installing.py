@@ -28,7 +28,7 @@ def test_nothing_is_written_before_the_change_is_applied(path: Path) -> None:
     change = plan_install(path)
     assert change.is_needed
     assert change.diff.startswith("--- /dev/null\n+++ ")
-    assert '+            "command": "devflow inside hook",\n' in change.diff
+    assert '+            "command": "devflow hook",\n' in change.diff
     assert not path.parent.exists()
 
 
@@ -116,7 +116,7 @@ def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
     path.symlink_to(dotfiles)
     plan_install(path).apply()
     assert path.is_symlink()
-    assert "devflow inside hook" in dotfiles.read_text()
+    assert "devflow hook" in dotfiles.read_text()
     plan_undo(path).apply()
     assert dotfiles.read_text() == "{}"
 

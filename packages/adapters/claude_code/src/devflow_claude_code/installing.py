@@ -26,8 +26,7 @@ from devflow_claude_code.whole_file import put
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
 _KEPT_SUFFIX = ".before-devflow"
-_OURS = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:inside\s+)?(?:hook|statusline)$")
-_COMMAND = "devflow inside"
+_OURS = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ class SettingsChange:
 
 
 def plan_install(
-    path: Path, *, command: str = _COMMAND, features: Sequence[Feature] = ("hooks", "statusline")
+    path: Path, *, command: str = "devflow", features: Sequence[Feature] = ("hooks", "statusline")
 ) -> SettingsChange:
     """Put hooks and status line into a `settings.json`, or the MCP server into a `.mcp.json`.
 
@@ -91,8 +90,7 @@ def plan_install(
 
     Args:
         path: the file; it need not exist.
-        command: how DevFlow is called, as the shell takes it; ends in `devflow` or
-            `devflow inside`.
+        command: how DevFlow is called, as the shell takes it; ends in `devflow`.
         features: `mcp` belongs into a file of its own kind.
 
     Raises:
@@ -178,7 +176,7 @@ def _without_ours(path: Path) -> Json:
     if _is_our_command(settings.get("statusLine")):
         del settings["statusLine"]
     servers = mapping(settings, "mcpServers")
-    if mapping(servers, "devflow").get("args") in (["mcp"], ["inside", "mcp"]):
+    if mapping(servers, "devflow").get("args") == ["mcp"]:
         del servers["devflow"]
         if not servers:
             del settings["mcpServers"]
