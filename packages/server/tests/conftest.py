@@ -12,7 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from devflow_core.chat import ChatRequest, ContextPiece, Message, Text
+from devflow_core.errors import SessionError
 from devflow_core.journal import Metered
+from devflow_core.ledger import Attribution
 from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_core.testing import (
@@ -69,6 +72,24 @@ class FakeKeys:
 
     async def verify(self, secret: str, /) -> Key | None:
         return self.keys.get(secret)
+
+
+class FakeSession:
+    """A session that knows one thing."""
+
+    async def inject(self, request: ChatRequest, /) -> ChatRequest:
+        note = Message(role="system", parts=(Text(text="The goal is to finish."),))
+        piece = ContextPiece(
+            kind="goal", text="finish", source_path="s.jsonl", source_line=1, tokens=7
+        )
+        attribution = Attribution(session_id="11111111-aaaa", project="shop")
+        return request.with_messages((note, *request.messages)).with_context((piece,), attribution)
+
+
+def find_session(session_id: str) -> FakeSession:
+    if not session_id.startswith("11111111"):
+        raise SessionError(f"There is no session {session_id}.")
+    return FakeSession()
 
 
 class FakeNodes:
@@ -153,6 +174,8 @@ class Sites:
         parts = Parts(
             settings=settings,
             desk=desk,
+            embeddings=pipeline,
+            find_session=find_session,
             once=Once(store.idempotency, flights),
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),

@@ -153,7 +153,7 @@ async def test_headers_of_ours_reach_the_request(open_site: Any) -> None:
             headers={
                 "x-openrouter-key": "sk-or-v1-of-the-caller",
                 "x-devflow-max-cost-usd": "0.25",
-                "x-devflow-session": "11111111-2222-4333-8444-555555555555",
+                "x-session-id": "11111111-2222-4333-8444-555555555555",
                 "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             },
         )
@@ -164,6 +164,29 @@ async def test_headers_of_ours_reach_the_request(open_site: Any) -> None:
     assert ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") in (
         request.origin.headers
     )
+
+
+async def test_a_session_that_is_named_brings_its_context(open_site: Any) -> None:
+    async with open_site() as site:
+        named = {"x-devflow-session": "11111111-aaaa"}
+        reply = await site.client.post("/v1/chat/completions", json=CHAT, headers=named)
+        for wrong in ("22222222-bbbb", "../../etc/passwd", "/srv/s.jsonl", "s%2e%2e"):
+            refused = await site.client.post(
+                "/v1/chat/completions", json=CHAT, headers={"x-devflow-session": wrong}
+            )
+            assert refused.status_code == 400
+    assert reply.headers["x-devflow-context-tokens"] == "7"
+    request = site.upstream.calls[0].request
+    assert request.messages[0].text == "The goal is to finish."
+    assert (request.attribution.project, request.attribution.client_key) == ("shop", "local")
+    assert len(site.upstream.calls) == 1
+
+
+async def test_sessions_of_this_machine_are_its_users_alone(open_site: Any, fake_keys: Any) -> None:
+    async with open_site(keys=fake_keys(anne={})) as site:
+        headers = {"x-devflow-session": "11111111-aaaa", "x-api-key": "anne"}
+        reply = await site.client.post("/v1/chat/completions", json=CHAT, headers=headers)
+    assert reply.status_code == 403
 
 
 async def test_wrong_headers_of_ours_are_refused(open_site: Any) -> None:

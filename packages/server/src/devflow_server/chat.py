@@ -11,6 +11,7 @@ from devflow_core.errors import DevFlowError, Overloaded
 from devflow_core.wire import EventEncoder, Translator, translator
 
 from devflow_server.answers import Answer, Facts
+from devflow_server.contexts import Contexts
 from devflow_server.failures import ids_of
 from devflow_server.intake import Intake
 from devflow_server.once import Kept, Once, replay
@@ -38,20 +39,24 @@ class ChatHandler:
 
     Args:
         intake: reads requests.
+        contexts: adds what a session knows.
         desk: answers them.
         once: carries requests with an idempotency key out once.
         pulse: keeps silent streams alive.
     """
 
-    def __init__(self, intake: Intake, desk: Desk, once: Once, pulse: Pulse) -> None:
+    def __init__(
+        self, intake: Intake, contexts: Contexts, desk: Desk, once: Once, pulse: Pulse
+    ) -> None:
         self._intake = intake
+        self._contexts = contexts
         self._desk = desk
         self._once = once
         self._pulse = pulse
 
     async def __call__(self, visit: Visit) -> None:
         """Answer one request."""
-        request = self._intake.read(visit)
+        request = await self._contexts.add(visit, self._intake.read(visit))
         visit.notes["requested"] = request.model
         assert visit.route.wire is not None  # noqa: S101 - checked by the intake
         dialect = translator(visit.route.wire)
@@ -71,12 +76,16 @@ class ChatHandler:
                 collector.add(event)
             facts = answer.ended()
         body = dialect.encode_response(collector.response(), request, facts.annotations())
-        visit.exchange.respond(200, body, [_JSON, *ids_of(visit.request_id), *facts.headers()])
+        visit.exchange.respond(
+            200, body, [_JSON, *ids_of(visit.request_id), *visit.headers, *facts.headers()]
+        )
         _note(visit, facts)
 
     async def _stream(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
         exchange = visit.exchange
-        stream = LiveStream(exchange, dialect.name, [*_STREAM, *ids_of(visit.request_id)])
+        stream = LiveStream(
+            exchange, dialect.name, [*_STREAM, *ids_of(visit.request_id), *visit.headers]
+        )
         encoder = dialect.encoder(request)
         self._pulse.streams.add(stream)
         try:

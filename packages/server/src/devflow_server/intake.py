@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from devflow_core.chat import ChatRequest, Origin
-from devflow_core.errors import Forbidden, InvalidRequest
+from devflow_core.errors import InvalidRequest
 from devflow_core.wire import parse_body, translator
 
 from devflow_server.attribution import attribution_of, node_of
@@ -50,14 +50,13 @@ class Intake:
             request,
             model=_plain(request.model),
             attribution=attribution_of(headers, body, client_key=visit.caller.name, node=node),
-            user_key=_upstream_key(headers) or visit.caller.upstream_key,
+            user_key=upstream_key(headers) or visit.caller.upstream_key,
             max_cost_usd=_max_cost(headers),
             origin=_traced(request.origin, headers),
         )
         if node is not None:
             request = self._nodes.apply(node, request)
-        if not visit.caller.may_use(request.model):
-            raise Forbidden(f"This client key may not use {request.model}.", model=request.model)
+        visit.caller.check_model(request.model)
         return request
 
 
@@ -68,7 +67,12 @@ def _plain(model: str) -> str:
     return model.removeprefix(DISCOVERY_PREFIX).removesuffix("[1m]")
 
 
-def _upstream_key(headers: Mapping[str, str]) -> str | None:
+def upstream_key(headers: Mapping[str, str]) -> str | None:
+    """The caller's own OpenRouter key for this request.
+
+    Raises:
+        InvalidRequest: what stands there is no key.
+    """
     key = headers.get("x-openrouter-key")
     if key is not None and not _UPSTREAM_KEY.fullmatch(key):
         raise InvalidRequest("X-OpenRouter-Key: this is no OpenRouter key.")

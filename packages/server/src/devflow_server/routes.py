@@ -12,6 +12,7 @@ from devflow_core.errors import ConfigurationError
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
+from devflow_server.http.message import Header
 
 
 class Access(Enum):
@@ -35,6 +36,8 @@ class Visit:
     caller: Caller
     parameter: str = ""
     """What stood for `{…}` in the route's path, decoded once."""
+    headers: list[Header] = field(default_factory=list[Header])
+    """More headers for the reply."""
     notes: dict[str, object] = field(default_factory=dict[str, object])
     """For the access log: model, cost, cache. Never a text of the request."""
 

@@ -8,10 +8,15 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
+from devflow_claude_code import ClaudeCodeSession
 from devflow_core.errors import ConfigurationError, Conflict, StoreError
+from devflow_core.pipeline import Pipeline
+from devflow_core.ports import Ledger
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.gateway import build_executor
 from devflow_openrouter.models import Catalogue, CatalogueRefresh
 from devflow_openrouter.routing import Router
 from devflow_store import Store
@@ -19,6 +24,7 @@ from devflow_store import Store
 from devflow_server import wiring
 from devflow_server.auth import check_bind
 from devflow_server.desk import PipelineDesk
+from devflow_server.embeddings import EmbeddingsClassifier, EmbeddingsUpstream, NamedModel
 from devflow_server.flights import Flights
 from devflow_server.http import Limits, Listener
 from devflow_server.memo import Memo
@@ -105,6 +111,8 @@ async def running(
                     gateway.pipeline, flights=flights, memo=memo, book=store, ledger=metrics
                 ),
                 once=once,
+                embeddings=_embeddings(settings, gateway, store, metrics),
+                find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 keys=store.keys,
                 nodes=nodes,
                 catalogue=lambda: refresh.current,
@@ -136,6 +144,21 @@ async def _first_key(settings: Settings, store: Store, *, has_own: bool) -> str 
         _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
         return secret
     return None
+
+
+def _embeddings(
+    settings: Settings, gateway: OpenRouterGateway, store: Store, ledger: Ledger
+) -> Pipeline:
+    """A pipeline for embeddings, with the policies of every other call."""
+    upstream = EmbeddingsUpstream(gateway.api)
+    return Pipeline(
+        classifier=EmbeddingsClassifier(),
+        router=NamedModel(wiring.price_list(wiring.catalogue(settings))),
+        executor=build_executor(settings, upstream, gateway.keys),
+        book=store,
+        ledger=ledger,
+        deadline_s=settings.total_timeout_s,
+    )
 
 
 def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:

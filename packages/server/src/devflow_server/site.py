@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from devflow_core.chat import WireName
+from devflow_core.pipeline import Pipeline
+from devflow_core.ports import ContextInjector
 from devflow_core.settings import Settings
 from devflow_core.wire.translators import TRANSLATORS
 from devflow_openrouter.models import Catalogue
@@ -13,7 +16,10 @@ from devflow_openrouter.models import Catalogue
 from devflow_server.app import App
 from devflow_server.auth import Door, Keys
 from devflow_server.chat import ChatHandler, Desk
+from devflow_server.contexts import Contexts
 from devflow_server.counting import TokenCounter
+from devflow_server.description import Description
+from devflow_server.embeddings import EmbeddingsHandler
 from devflow_server.intake import Intake
 from devflow_server.listing import listed
 from devflow_server.metrics import Metrics
@@ -31,6 +37,8 @@ class Parts:
     settings: Settings
     desk: Desk
     once: Once
+    embeddings: Pipeline
+    find_session: Callable[[str], ContextInjector]
     keys: Keys
     nodes: NodeTable
     catalogue: Callable[[], Catalogue]
@@ -56,8 +64,29 @@ def build(parts: Parts) -> App:
         allowed_hosts=_hosts(settings),
         local_key=parts.local_key,
     )
-    table = RouteTable([*_chat_routes(parts), *_other_routes(parts)])
-    return App(table, door, parts.metrics)
+    described: list[Route] = []
+    about = Description(lambda: described, version("devflow-server"))
+    described += [*_chat_routes(parts), *_other_routes(parts), *_pages_about(about)]
+    return App(RouteTable(described), door, parts.metrics)
+
+
+def _pages_about(about: Description) -> list[Route]:
+    return [
+        Route(
+            method="GET",
+            path="/openapi.json",
+            answer=about.openapi,
+            access=Access.OPEN,
+            summary="This description for programs",
+        ),
+        Route(
+            method="GET",
+            path="/docs",
+            answer=about.page,
+            access=Access.OPEN,
+            summary="This description to read",
+        ),
+    ]
 
 
 def _hosts(settings: Settings) -> tuple[str, ...]:
@@ -68,7 +97,7 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
 
 def _chat_routes(parts: Parts) -> list[Route]:
     intake = Intake(parts.nodes)
-    chat = ChatHandler(intake, parts.desk, parts.once, parts.pulse)
+    chat = ChatHandler(intake, Contexts(parts.find_session), parts.desk, parts.once, parts.pulse)
     dialects: tuple[tuple[str, WireName, str], ...] = (
         ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
         ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
@@ -83,7 +112,16 @@ def _chat_routes(parts: Parts) -> list[Route]:
         wire="anthropic_messages",
         summary="How many tokens a message would be; an estimate",
     )
-    return [count] + [
+    embeddings = Route(
+        method="POST",
+        path="/v1/embeddings",
+        answer=EmbeddingsHandler(parts.embeddings),
+        access=Access.CLIENT,
+        group="embeddings",
+        wire="openai_chat",
+        summary="Vectors for texts",
+    )
+    return [count, embeddings] + [
         Route(
             method="POST",
             path=prefix + path,
