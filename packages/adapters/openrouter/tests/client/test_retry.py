@@ -39,7 +39,7 @@ from devflow_core.testing import (
     reply_events,
 )
 from devflow_openrouter.client import RetryBudget, Retrying, RetryPolicy
-from devflow_openrouter.client.http import HOST_UNUSABLE, RESENT
+from devflow_openrouter.client.http import HOST_UNUSABLE
 from devflow_openrouter.routing.fallback import FallbackChain
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +110,6 @@ async def test_no_wait_passes_the_deadline() -> None:
         (ContextTooLong("no"), 1),
         (CircuitOpen("no"), 1),
         (NotSent("no", error_type=HOST_UNUSABLE), 1),
-        (PossiblyAccepted("no", error_type=RESENT), 1),
         (PossiblyAccepted("no"), 2),
         (ProtocolError("no"), 2),
         (UpstreamTimeout("no"), 2),
