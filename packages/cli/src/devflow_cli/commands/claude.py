@@ -12,10 +12,8 @@ from devflow_cli.main import app
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from decimal import Decimal
 
-    from devflow_claude_code import Launch
     from devflow_core.settings import Settings
 
 
@@ -35,11 +33,18 @@ def claude(
     session at another model; `claude --resume ID` is the way back.
     """
     import asyncio
+    import shutil
     from contextlib import ExitStack
+
+    from devflow_core.errors import ConfigurationError
 
     from devflow_cli.standin import running_standin
 
     settings = Run().settings()
+    if shutil.which("claude") is None:
+        raise ConfigurationError(
+            "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
+        )
     with ExitStack() as stack:
         if sandbox:
             settings = stack.enter_context(running_standin()).settings(settings)
@@ -61,31 +66,13 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     async with running(settings.model_copy(update={"port": 0}), local_key=key) as server:
         wanted = ("--model", model) if model else ()
         ready = launch(server.url, key, (*wanted, *arguments), process_environment())
-        child = await _started(ready)
+        child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
         try:
             return await child.wait()
         finally:
             if child.returncode is None:
                 child.terminate()
                 await child.wait()
-
-
-async def _started(ready: Launch) -> Process:
-    """Claude Code, in this terminal.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    import asyncio
-
-    from devflow_core.errors import ConfigurationError
-
-    try:
-        return await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
-    except FileNotFoundError:
-        raise ConfigurationError(
-            "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
-        ) from None
 
 
 @command(app)
@@ -107,6 +94,8 @@ def statusline(run: Run) -> None:
     price_of = wiring.price_list(wiring.catalogue(settings))
 
     def spent_usd(session_id: str) -> Decimal | None:
+        if not wiring.has_ledger(settings):
+            return None
         costs = [one.cost_usd for one in wiring.store(settings).entries(session_id=session_id)]
         return sum(costs[1:], costs[0]) if costs else None
 
