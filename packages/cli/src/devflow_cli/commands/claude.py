@@ -56,6 +56,7 @@ def claude(
 
 async def _run_claude(settings: Settings, arguments: list[str], model: str | None) -> int:
     """Serve on a free port with a key of this run's own, and wait for Claude Code to end."""
+    import asyncio
     import secrets
 
     from devflow_claude_code import launch

@@ -55,11 +55,7 @@ def list_models(
         "success_rate": ">Success",
         "capabilities": "Can",
     }
-    table(
-        run,
-        columns,
-        [{**row, "capabilities": " ".join(row["capabilities"])} for row in rows[:most]],
-    )
+    table(run, columns, [{**row, "capabilities": _words(row)} for row in rows[:most]])
     if len(rows) > most:
         run.say(f"… and {len(rows) - most} more (--limit, or give a part of the id).")
 
@@ -76,9 +72,8 @@ def show(
     if run.as_json:
         run.emit(row)
         return
-    for name, value in row.items():
-        shown = " ".join(value) if isinstance(value, list) else value
-        run.say(f"{name.replace('_', ' '):28} {'unknown' if shown is None else shown}")
+    for name, value in {**row, "capabilities": _words(row)}.items():
+        run.say(f"{name.replace('_', ' '):28} {'unknown' if value is None else value}")
 
 
 @command(models)
@@ -158,3 +153,7 @@ def _prices(price: Price | None) -> dict[str, str | None]:
         "cache_read_usd_per_million": million(price.cache_read) if price else None,
         "cache_write_usd_per_million": million(price.cache_write) if price else None,
     }
+
+
+def _words(row: dict[str, Any]) -> str:
+    return " ".join(row["capabilities"])
