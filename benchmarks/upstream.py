@@ -4,7 +4,8 @@
 
 It speaks chat completions, messages and responses, whole and streamed. The model's name says how
 the reply comes: `bench/chunks-51` is 51 events with text, `bench/paced-5ms-51` one each 5 ms; any
-other name is 4. The text is 1 kB in all cases.
+other name is 4. A field `user` of that form goes before, for those who route to real models. The
+text is 1 kB in all cases.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ID = "gen-1780944465-zk8dli4tj1VsUfFSXDLR"
 _HEADERS = f"X-Generation-Id: {ID}\r\n"
 _ASK = re.compile(rb'"model"\s*:\s*"([^"]{0,200})"')
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
+_SHAPE = re.compile(rb'"user"\s*:\s*"(bench/[^"]{0,200})"')
 _CHUNKS = re.compile(r"(?:paced-([0-9]+)ms|chunks)-([0-9]+)$")
 
 
@@ -70,6 +72,8 @@ class _Serving(asyncio.Protocol):
     def _answer(self, path: str, body: bytes) -> None:
         match = _ASK.search(body)
         model = match[1].decode() if match else "bench/model"
+        if shape := _SHAPE.search(body):
+            model = shape[1].decode()
         if _STREAM.search(body) is None:
             self._transport.write(_whole(path, model))
             return

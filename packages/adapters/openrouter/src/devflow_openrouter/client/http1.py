@@ -17,6 +17,7 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_PLAIN_CHUNK = re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,7}")
 _MOST_INTERIM = 8
 _MOST_CHUNK_LINE_BYTES = 1024
 
@@ -83,6 +84,8 @@ class ReplyReader:
         pieces: list[bytes] = []
         at = 0
         while self._state is not _State.DONE:
+            if self._state is _State.CHUNK_SIZE:
+                at = self._whole_chunks(buffer, at, pieces)
             used = self._step(buffer, at, pieces)
             if used < 0:
                 break
@@ -199,6 +202,23 @@ class ReplyReader:
         self._count(len(buffer) - at)
         pieces.append(buffer[at:])
         return len(buffer)
+
+    def _whole_chunks(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+        """Read plain chunks that are there with all their framing; where the first other begins.
+
+        Nearly every chunk is one; what is cut, empty, extended or wrong is left to the steps.
+        """
+        while 0 < (end := buffer.find(b"\r\n", at, at + 10)):
+            match = _PLAIN_CHUNK.fullmatch(buffer, at, end)
+            if match is None:
+                break
+            begin, size = end + 2, int(match[0], 16)
+            if buffer[begin + size : begin + size + 2] != b"\r\n":
+                break
+            self._count(size)
+            pieces.append(buffer[begin : begin + size])
+            at = begin + size + 2
+        return at
 
     def _chunk_size(self, buffer: bytes, at: int) -> int:
         end = buffer.find(b"\r\n", at)
