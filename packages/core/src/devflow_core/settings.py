@@ -119,8 +119,6 @@ class Settings(BaseModel):
     """Whether feedback changes the expected quality."""
     context_tokens: int = Field(default=4_000, ge=0)
     """How much of a session's context is injected at the most."""
-    store_prompts: bool = False
-    """Whether texts of requests and replies are kept beside the ledger."""
     retention_days: int | None = Field(default=None, ge=1)
     """How long ledger rows keep their labels; amounts are kept for ever."""
 

@@ -97,8 +97,9 @@ def restore(
 ) -> None:
     """Put a backup in the ledger's place; the present file is kept beside it."""
     from devflow_server import wiring
+    from devflow_store import restore as put_back
 
-    kept = wiring.restore(run.settings(), source)
+    kept = put_back(source, run.settings().data_dir / wiring.LEDGER_FILE)
     run.say(f"Restored from {source}." + (f" The former file is {kept}." if kept else ""))
 
 
