@@ -6,6 +6,7 @@ import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.content import text_of
 from devflow_claude_code.testing import planted_session
+from devflow_core.journal import CHARS_PER_TOKEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,5 +218,14 @@ def test_secrets_are_masked_and_counted_also_at_a_cut(script: Any, write: Write)
 
 def test_characters_that_deceive_are_written_out(script: Any, write: Write) -> None:
     script.prompt("a\u202eb\u200bc\x1b[2J \U000e0041 \U0001f469\u200d\U0001f4bb")
-    (exchange,) = kinds(ClaudeCodeSession.open(write(script.rows)), "exchange")
-    assert exchange == ("User: a\\u202eb\\u200bc\\u001b[2J \\ue0041 \U0001f469\u200d\U0001f4bb")
+    (goal,) = kinds(ClaudeCodeSession.open(write(script.rows)), "goal")
+    assert goal == ("a\\u202eb\\u200bc\\u001b[2J \\ue0041 \U0001f469\u200d\U0001f4bb")
+
+
+def test_wide_scripts_fill_a_budget_without_overrunning_it(script: Any, write: Write) -> None:
+    script.prompt("修复导入程序" * 100)
+    for _ in range(50):
+        script.say("决定使用新的缓存" * 60)
+    context = ClaudeCodeSession.open(write(script.rows)).context(2_000)
+    size = sum(len(piece.text.encode()) for piece in context.pieces)
+    assert 1_400 < size / CHARS_PER_TOKEN <= context.tokens <= 2_000

@@ -291,3 +291,8 @@ def test_the_title_is_the_users_then_the_models_then_the_first_prompt(
     assert ClaudeCodeSession.open(recording("2.0.77/failing")).title == (
         "The parser tests are failing. Please fix parse.py."
     )
+
+
+def test_a_sub_agents_own_transcript_can_be_read(transcripts: Path) -> None:
+    path = next((transcripts / "2.1.329" / "subagent").glob("*/subagents/*.jsonl"))
+    assert len(ClaudeCodeSession.open(path).conversation) >= 2

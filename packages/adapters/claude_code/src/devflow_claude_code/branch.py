@@ -49,7 +49,7 @@ def conversation(branch: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _leaf(rows: Sequence[Row], graph: Mapping[str | None, Row]) -> Row | None:
-    main = [row for row in graph.values() if not row.is_sidechain]
+    main = [row for row in graph.values() if not row.is_sidechain] or list(graph.values())
     marked = next((row.refers_to for row in reversed(rows) if row.type == "last-prompt"), None)
     leaf = graph.get(marked)
     if leaf is not None:

@@ -74,6 +74,18 @@ def piece_json(piece: ContextPiece) -> dict[str, Any]:
     }
 
 
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text by the core's rule; of other scripts than Latin by their bytes."""
+    return ceil(len(text.encode("utf-8", "replace")) / CHARS_PER_TOKEN)
+
+
+def _width(facts: Sequence[Fact]) -> float:
+    """Bytes per character: 1 for English and code, 3 for Chinese."""
+    samples = [fact.text[:1000] for fact in facts]
+    characters = sum(len(one) for one in samples)
+    return sum(len(one.encode("utf-8", "replace")) for one in samples) / max(characters, 1) or 1
+
+
 def session_context(
     transcript: Transcript, history: Sequence[Row], session_id: str, budget_tokens: int
 ) -> SessionContext:
@@ -91,10 +103,10 @@ def session_context(
     masker = Masker()
     pieces: list[ContextPiece] = []
     room_tokens = budget_tokens
-    chosen = _fit(ranked, int(budget_tokens * CHARS_PER_TOKEN))
+    chosen = _fit(ranked, int(budget_tokens * CHARS_PER_TOKEN / _width(facts)))
     for fact, limit_chars in chosen:
         text = _shown(fact.text, limit_chars, masker)
-        tokens = ceil((len(text) + _LABEL_CHARS) / CHARS_PER_TOKEN)
+        tokens = estimate_tokens(text) + ceil(_LABEL_CHARS / CHARS_PER_TOKEN)
         if tokens <= room_tokens:  # characters that are written out may need more than was planned
             room_tokens -= tokens
             pieces.append(_piece(transcript, fact, text, tokens))

@@ -24,7 +24,8 @@ from devflow_claude_code.todos import TodoList
 
 _DECIDES = re.compile(
     r"(?i)\b(?:decision|decid|chose|choos|instead of|rather than|because|therefore|root cause"
-    r"|must not|must|never|always|agreed|trade-?off|constraint|we(?:'ll| will)? use|i(?:'ll| will)"
+    r"|must not|must|never|always|agreed|trade-?off|constraint"
+    r"|(?:i|we)(?:'ll| will) (?:use|keep|reuse|not|go)"
     r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
 )
 _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
@@ -148,7 +149,10 @@ class _Reading:
         if not self.prompts:
             return []
         line, asked = self.prompts[-1]
-        facts = [Fact(kind="exchange", text=f"User: {asked}", line=line, weight=98, is_whole=True)]
+        facts: list[Fact] = []
+        if len(self.prompts) > 1:  # the only prompt is the goal already
+            text = f"User: {asked}"
+            facts.append(Fact(kind="exchange", text=text, line=line, weight=98, is_whole=True))
         after = [(at, text) for at, text in self.said if at > line]
         if after:
             at, text = after[-1]

@@ -154,11 +154,11 @@ def _full(
 
 
 def estimate_tokens(messages: tuple[Message, ...]) -> int:
-    """Tokens of a conversation: characters by the core's rule, images at a flat rate."""
+    """Tokens of a conversation: bytes by the core's rule, images at a flat rate."""
     parts = [part for message in messages for part in message.parts]
     images = sum(_images(part) for part in parts)
-    characters = sum(_characters(part) for part in parts) + 16 * len(messages)
-    return ceil(characters / CHARS_PER_TOKEN) + images * _IMAGE_TOKENS
+    text_bytes = sum(_bytes(part) for part in parts) + 16 * len(messages)
+    return ceil(text_bytes / CHARS_PER_TOKEN) + images * _IMAGE_TOKENS
 
 
 def _introduction(session: ClaudeCodeSession) -> Message:
@@ -206,14 +206,14 @@ def _left_out_of_brief(context: SessionContext, messages: int) -> tuple[str, ...
     return tuple(lines)
 
 
-def _characters(part: Part) -> int:
+def _bytes(part: Part) -> int:
     match part:
         case Text():
-            return len(part.text)
+            return len(part.text.encode("utf-8", "replace"))
         case ToolCall():
-            return len(part.arguments) + len(part.name) + 16
+            return len(part.arguments.encode("utf-8", "replace")) + len(part.name) + 16
         case ToolResult():
-            return sum(_characters(one) for one in part.parts) + 16
+            return sum(_bytes(one) for one in part.parts) + 16
         case Media():
             return len(part.url or "")
         case _:

@@ -20,7 +20,7 @@ from devflow_claude_code.content import string, text_of
 from devflow_claude_code.injector import render
 from devflow_claude_code.masking import reveal
 from devflow_claude_code.rows import Json, decode
-from devflow_claude_code.session import ClaudeCodeSession, sessions
+from devflow_claude_code.session import ClaudeCodeSession, recent
 
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Those of our hook; all three are known to every Claude Code since 1.0."""
@@ -58,7 +58,7 @@ def _at_start(event: Json, config_dir: Path, _command: str) -> HookReply:
     if string(event, "source") != "startup" or not string(event, "cwd"):
         return HookReply()
     current = string(event, "session_id")
-    for session in sessions(string(event, "cwd"), config_dir=config_dir):
+    for session in recent(string(event, "cwd"), config_dir=config_dir):
         if session.session_id != current:
             text = render(session.context(START_BUDGET_TOKENS))
             return _printed(

@@ -66,27 +66,20 @@ class ClaudeCodeSession:
             return cls.open(id_or_path, config_dir=config_dir)
         return cls.open(paths.find_by_id(config_dir, id_or_path), config_dir=config_dir)
 
-    @classmethod
-    def latest(cls, project: str | Path | None = None, *, config_dir: Path | None = None) -> Self:
+    @staticmethod
+    def latest(
+        project: str | Path | None = None, *, config_dir: Path | None = None
+    ) -> ClaudeCodeSession:
         """The session that was written to last, of one project or of all.
 
         Raises:
             SessionError: there is none that can be read.
         """
         config_dir = config_dir or paths.configuration_dir()
+        session = next(recent(project, config_dir=config_dir), None)
+        if session is not None:
+            return session
         where = Path(project).expanduser() if project is not None else None
-        files = sorted(
-            paths.transcript_files(config_dir, where),
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
-        )
-        for path in files:
-            try:
-                session = cls.open(path, config_dir=config_dir)
-            except SessionError:
-                continue
-            if session.conversation:
-                return session
         of_project = f" of {where}" if where else ""
         raise SessionError(
             f"There is no session{of_project} below {paths.projects_dir(config_dir)}."
@@ -320,21 +313,28 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("-")[0].split(".") if part.isdecimal())
 
 
-def sessions(
+def recent(
     project: str | Path | None = None, *, config_dir: Path | None = None
-) -> list[ClaudeCodeSession]:
-    """All sessions of a project or of all projects, the last written first.
+) -> Iterator[ClaudeCodeSession]:
+    """Sessions of a project or of all projects, each read when its turn comes, newest file first.
 
     Files that are no transcripts, or hold no conversation, are left out.
     """
     config_dir = config_dir or paths.configuration_dir()
     where = Path(project).expanduser() if project is not None else None
-    found: list[ClaudeCodeSession] = []
-    for path in paths.transcript_files(config_dir, where):
+    files = [(path.stat().st_mtime, path) for path in paths.transcript_files(config_dir, where)]
+    for _, path in sorted(files, reverse=True):
         try:
             session = ClaudeCodeSession.open(path, config_dir=config_dir)
         except SessionError:
             continue
         if session.conversation:
-            found.append(session)
+            yield session
+
+
+def sessions(
+    project: str | Path | None = None, *, config_dir: Path | None = None
+) -> list[ClaudeCodeSession]:
+    """All sessions of a project or of all projects, the one with the latest row first."""
+    found = recent(project, config_dir=config_dir)
     return sorted(found, key=lambda one: one.last_at or "", reverse=True)

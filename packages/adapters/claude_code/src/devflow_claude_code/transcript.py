@@ -113,20 +113,26 @@ class Transcript:
             self._is_tail_open = False
 
     def _take(self, file: BinaryIO) -> None:
-        rest = b""
+        begun: list[bytes] = []
         while chunk := file.read(_CHUNK_BYTES):
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            if len(rest) > MAX_LINE_BYTES:
+            first, *others = chunk.split(b"\n")
+            begun.append(first)
+            if others:
+                self._add_line(b"".join(begun))
+                for line in others[:-1]:
+                    self._add_line(line)
+                begun = [others[-1]]
+            elif len(begun) * _CHUNK_BYTES > MAX_LINE_BYTES:
                 raise SessionError(
-                    f"{self.path}:{len(self.rows) + len(lines) + 1}: the line is longer than"
+                    f"{self.path}:{len(self.rows) + 1}: the line is longer than"
                     f" {MAX_LINE_BYTES} bytes; this is no transcript of Claude Code."
                 )
-            for line in lines:
-                self._add(line, len(line) + 1)
-        if rest:
+        if rest := b"".join(begun):
             self._add(rest, len(rest))
             self._is_tail_open = True
+
+    def _add_line(self, line: bytes) -> None:
+        self._add(line, len(line) + 1)
 
     def _add(self, line: bytes, length: int) -> None:
         number, offset = len(self.rows) + 1, self._end
