@@ -609,3 +609,103 @@ def test_what_comes_between_the_pieces_of_calls_waits_for_its_turn() -> None:
 def test_a_broken_seal_is_a_foreign_signature(word: str) -> None:
     found = unseal("Hm", word)
     assert found is None or found == Reasoning(text="Hm")
+
+
+def _streamed(wire: WireName, *bodies: dict[str, Any]) -> list[Event]:
+    decoder = translator(wire).decoder()
+    stream = b"".join(b"data: %b\n\n" % json.dumps(body).encode() for body in bodies)
+    return [event for frame in SseReader().feed(stream) for event in decoder.feed(frame)] + [
+        *decoder.close()
+    ]
+
+
+def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) -> None:
+    cite = {"type": "url_citation", "url_citation": {"url": "https://x"}}
+    audio: dict[str, Any] = {"id": "a", "data": "aGk="}
+
+    def chunk(delta: dict[str, Any], **choice: Any) -> dict[str, Any]:
+        return {"id": "g", "system_fingerprint": "fp", "choices": [{"delta": delta, **choice}]}
+
+    events = _streamed(
+        "openai_chat",
+        chunk({"content": "a"}, logprobs={"content": [{"token": "a"}]}),
+        chunk({"content": "b"}, index=0, logprobs={"content": [{"token": "b"}]}),
+        chunk({"annotations": [cite], "images": [1], "audio": audio, "refusal": "N", "odd": 1}),
+        chunk({"annotations": [cite], "audio": {"data": "Cg=="}, "refusal": "o.", "odd": 2}),
+        chunk({}, finish_reason="stop")
+        | {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "server_tool_use_details": {}}},
+    )
+    body = json.loads(translator("openai_chat").encode_response(fold(events), ASKED))
+    message = body["choices"][0]["message"]
+    assert message["content"] == "ab"
+    assert message["annotations"] == [cite, cite]
+    assert message["images"] == [1]
+    assert message["audio"] == {"id": "a", "data": "aGk=Cg=="}
+    assert message["refusal"] == "No."
+    assert message["odd"] == 2
+    assert body["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
+    assert body["system_fingerprint"] == "fp"
+    assert body["usage"]["server_tool_use_details"] == {}
+    assert body["usage"]["total_tokens"] == 3
+    other = json.loads(translator("anthropic_messages").encode_response(fold(events), ASKED))
+    assert other["content"] == [{"type": "text", "text": "ab"}]
+
+
+def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> None:
+    def block(index: int, block: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
+        start = {"type": "content_block_start", "index": index, "content_block": block}
+        return [start] + [
+            {"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas
+        ]
+
+    cited = {"type": "citations_delta", "citation": {"url": "https://x"}}
+    events = _streamed(
+        "anthropic_messages",
+        {"type": "message_start", "message": {"id": "g", "model": "claude-x", "usage": {}}},
+        *block(0, {"type": "thinking", "thinking": "", "signature": ""},
+               {"type": "thinking_delta", "thinking": "Hm"},
+               {"type": "signature_delta", "signature": "s"}),
+        *block(1, {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+               {"type": "input_json_delta", "partial_json": '{"q":1}'}),
+        *block(2, {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}),
+        *block(3, {"type": "text", "text": ""},
+               {"type": "text_delta", "text": "Hi"}, cited, cited),
+        *block(4, {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+               {"type": "input_json_delta", "partial_json": "{broken"}),
+        {"type": "content_block_delta", "index": 9, "delta": cited},
+        {"type": "content_block_delta", "index": 9,
+         "delta": {"type": "signature_delta", "signature": "s"}},
+        {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "E"},
+         "usage": {"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"n": 1}}},
+        {"type": "message_stop"},
+    )  # fmt: skip
+    body = json.loads(translator("anthropic_messages").encode_response(fold(events), ASKED))
+    assert body["content"] == [
+        {"type": "thinking", "thinking": "Hm", "signature": "s"},
+        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
+        {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+        {"type": "text", "text": "Hi",
+         "citations": [{"url": "https://x"}, {"url": "https://x"}]},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+    ]  # fmt: skip
+    assert body["stop_sequence"] == "E"
+    assert body["usage"]["server_tool_use"] == {"n": 1}
+    other = json.loads(translator("openai_chat").encode_response(fold(events), ASKED))
+    assert other["choices"][0]["message"]["content"] == "Hi"
+
+
+def test_a_whole_response_is_the_providers_own(fold: Collect) -> None:
+    reply = {"id": "g", "status": "completed", "output": [
+        {"type": "web_search_call", "id": "ws"},
+        {"type": "message", "content": [{"type": "output_text", "text": "Hi", "annotations": [1]}]},
+    ]}  # fmt: skip
+    responses = translator("openai_responses")
+    events = _streamed(
+        "openai_responses",
+        {"type": "response.created", "response": {"id": "g"}},
+        {"type": "response.output_text.delta", "delta": "Hi"},
+        {"type": "response.completed", "response": reply},
+    )
+    assert json.loads(responses.encode_response(fold(events), ASKED)) == reply
+    noted = responses.encode_response(fold(events), ASKED, {"attempts": 1})
+    assert json.loads(noted) == {**reply, "devflow": {"attempts": 1}}

@@ -7,6 +7,17 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, Self, TypeVar
 
+from devflow_core.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Frame,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
 from devflow_core.ledger import Attribution
 from devflow_core.parts import (
     CacheTtl,
@@ -24,9 +35,6 @@ from devflow_core.parts import (
 )
 from devflow_core.routing import SelectionCriteria
 from devflow_core.usage import ReportedCost, Usage
-
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
-"""OpenRouter's normalised reasons; the provider's own word is `native_finish_reason`."""
 
 __all__ = [
     "CacheTtl",
@@ -183,82 +191,6 @@ class ChatRequest:
         return replace(self, context=pieces, attribution=attribution)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """The bytes of one event as the wire had them, for a reader of the same wire."""
-
-    wire: WireName
-    data: bytes
-    """A whole SSE event with its closing blank line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """The provider has begun: the request is committed."""
-
-    generation_id: str | None = None
-    model: str | None = None
-    """The model that answers, by the provider's name for it."""
-    provider: str | None = None
-    frame: Frame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
-    """A piece of the answer."""
-
-    text: str
-    frame: Frame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningDelta:
-    """A piece of thinking. Deltas of one `index` are one block; a signature may come last."""
-
-    text: str = ""
-    index: int = 0
-    signature: str | None = None
-    encrypted: str | None = None
-    detail: JsonObject | None = None
-    frame: Frame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallDelta:
-    """A piece of a tool call. `id` and `name` come with the first piece of an `index`."""
-
-    index: int
-    id: str | None = None
-    name: str | None = None
-    arguments: str = ""
-    frame: Frame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opaque:
-    """An event that the hub has no word for; a reader of the same wire gets it, others do not."""
-
-    kind: str
-    """What it was (`ping`, `content_block_stop`, `annotations`…)."""
-    body: JsonObject | None = None
-    frame: Frame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The reply is whole. Always the last event, once."""
-
-    finish_reason: FinishReason
-    native_finish_reason: str | None = None
-    usage: Usage | None = None
-    """None where the provider told nothing; the ledger then estimates and says so."""
-    cost: ReportedCost | None = None
-    frame: Frame | None = None
-
-
-Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Opaque | Finished
-
-
 _Delta = TypeVar("_Delta", ReasoningDelta, ToolCallDelta)
 
 
@@ -275,6 +207,8 @@ class ChatResponse:
     native_finish_reason: str | None
     usage: Usage | None
     cost: ReportedCost | None
+    whole: Unknown | None = None
+    """As `Finished.whole`."""
 
     @property
     def text(self) -> str:
@@ -336,6 +270,7 @@ class Collector:
             native_finish_reason=self._finished.native_finish_reason,
             usage=self._finished.usage,
             cost=self._finished.cost,
+            whole=self._finished.whole,
         )
 
     def parts(self) -> tuple[Part, ...]:

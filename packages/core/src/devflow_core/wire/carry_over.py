@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import ChatRequest, JsonObject, WireName
+from devflow_core.chat import ChatRequest, ChatResponse, JsonObject, WireName
 
 _SHARED = frozenset(
     {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
@@ -36,6 +36,12 @@ def untouched_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
     """The body as it came, where it came by this wire and still says what the request says."""
     origin = request.origin
     return origin.body if origin is not None and origin.wire == wire else None
+
+
+def own_whole(response: ChatResponse, wire: WireName) -> JsonObject:
+    """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
+    whole = response.whole
+    return whole.body if whole is not None and whole.wire == wire else {}
 
 
 def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from devflow_core.chat import (
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import loosely
+from devflow_core.wire.anthropic_messages.content import Content
 from devflow_core.wire.body import dump, excerpt, load_event
 from devflow_core.wire.metering import reported_cost, usage_from_anthropic
 from devflow_core.wire.sse import SseFrame
@@ -54,6 +55,7 @@ class MessagesDecoder:
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
+        self._content = Content()
         self._calls: dict[int, int] = {}
         self._mark: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
@@ -138,6 +140,7 @@ class MessagesDecoder:
         )
 
     def _block_start(self, block: JsonObject, index: int, is_whole: bool = False) -> Event:
+        self._content.start(index, block)
         match block.get("type"):
             case "tool_use":
                 call = self._calls.setdefault(index, len(self._calls))
@@ -168,6 +171,7 @@ class MessagesDecoder:
     def _delta(self, body: JsonObject) -> Event:
         delta = loosely.obj(body.get("delta"))
         index = loosely.index(body.get("index"))
+        self._content.delta(index, delta)
         match delta.get("type"):
             case "text_delta":
                 return TextDelta(text=loosely.text(delta.get("text")) or "")
@@ -186,6 +190,7 @@ class MessagesDecoder:
 
     def _note_end(self, end: JsonObject, data: bytes) -> None:
         self._stop_reason = loosely.text(end.get("stop_reason")) or self._stop_reason
+        self._content.message(end)
         self._note_usage(end.get("usage"), data)
 
     def _note_usage(self, usage: object, data: bytes) -> None:
@@ -209,4 +214,5 @@ class MessagesDecoder:
             native_finish_reason=self._stop_reason,
             usage=usage_from_anthropic(self._usage),
             cost=self._cost,
+            whole=self._content.whole(self._usage),
         )

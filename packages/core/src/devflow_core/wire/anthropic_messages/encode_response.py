@@ -11,7 +11,7 @@ from devflow_core.usage import Usage
 from devflow_core.wire import fields
 from devflow_core.wire.anthropic_messages.encode_parts import block
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import Omitted
+from devflow_core.wire.carry_over import Omitted, own_whole
 from devflow_core.wire.estimate import estimate_input_tokens, estimate_tokens
 from devflow_core.wire.metering import anthropic_usage
 from devflow_core.wire.thinking import signature_for_anthropic, vendor_of
@@ -54,6 +54,7 @@ def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
     """See `Translator.encode_response`."""
+    extra = own_whole(response, "anthropic_messages")
     model = response.model or request.model
     blocks = [_block(part, model) for part in response.parts]
     usage = response.usage or Usage(
@@ -70,8 +71,11 @@ def encode_response(
             response.finish_reason, response.native_finish_reason, bool(response.tool_calls)
         ),
         "stop_sequence": None,
-        "usage": anthropic_usage(usage, response.cost),
+        **extra.get("message", {}),
+        "usage": {**anthropic_usage(usage, response.cost), **extra.get("usage", {})},
     }
+    if "content" in extra:
+        body["content"] = extra["content"]
     if annotations:
         body["devflow"] = annotations
     return dump(body)

@@ -23,6 +23,7 @@ from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import loosely
 from devflow_core.wire.body import excerpt, load_event
 from devflow_core.wire.metering import reported_cost, usage_from_openai
+from devflow_core.wire.openai_chat.extras import Extras
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.upstream_errors import error_from_object
 
@@ -55,6 +56,7 @@ class ChatDecoder:
         self._cost: ReportedCost | None = None
         self._calls = _CallIndex()
         self._reasoning = _ReasoningIndex()
+        self._extras = Extras()
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
         """The events of one frame; see `EventDecoder`."""
@@ -98,8 +100,10 @@ class ChatDecoder:
         if not self._is_started:
             events.append(self._start(chunk))
         choice = _choice(chunk)
-        self._delta(loosely.obj(choice.get(key)), events)
+        delta = loosely.obj(choice.get(key))
+        self._delta(delta, events)
         self._note_finish(choice)
+        self._extras.read(chunk, choice, delta)
         if usage := loosely.obj(chunk.get("usage")):
             self._usage = usage_from_openai(usage)
             self._cost = reported_cost(usage, data)
@@ -159,6 +163,7 @@ class ChatDecoder:
                 native_finish_reason=self._native_finish_reason,
                 usage=self._usage,
                 cost=self._cost,
+                whole=self._extras.whole(),
                 frame=frame,
             ),
         )
@@ -258,7 +263,7 @@ def _plain_delta(chunk: dict[str, Any]) -> str | None:
         return None
     if not content or type(content) is not str or len(delta) > 2 or "index" not in choice:
         return None
-    if len(delta) == 2 and "role" not in delta:
+    if (len(delta) == 2 and "role" not in delta) or choice.get("logprobs") is not None:
         return None
     return content if choice["index"] == 0 else None
 

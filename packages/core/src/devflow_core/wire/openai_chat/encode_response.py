@@ -10,6 +10,7 @@ from devflow_core.chat import ChatRequest, ChatResponse, JsonObject, Reasoning
 from devflow_core.ids import new_id
 from devflow_core.wire import fields
 from devflow_core.wire.body import dump
+from devflow_core.wire.carry_over import own_whole
 from devflow_core.wire.metering import openai_chat_usage
 from devflow_core.wire.thinking import detail_of
 
@@ -21,12 +22,13 @@ def encode_response(
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """See `Translator.encode_response`."""
+    extra = own_whole(response, "openai_chat")
     choice = {
         "index": 0,
         "logprobs": None,
         "finish_reason": response.finish_reason,
         "native_finish_reason": response.native_finish_reason,
-        "message": _message(response),
+        "message": _message(response) | extra.get("message", {}),
     }
     body: dict[str, Any] = {
         "id": response.generation_id or new_id("chatcmpl"),
@@ -36,10 +38,12 @@ def encode_response(
         **fields.present(provider=response.provider),
         # the provider's own SDK refuses a reply without it
         "system_fingerprint": None,
-        "choices": [choice],
+        **extra.get("reply", {}),
+        "choices": [choice | extra.get("choice", {})],
     }
     if response.usage is not None:
-        body["usage"] = openai_chat_usage(response.usage, response.cost)
+        usage = openai_chat_usage(response.usage, response.cost)
+        body["usage"] = {**usage, **extra.get("usage", {})}
     if annotations:
         body["devflow"] = annotations
     return dump(body)

@@ -17,6 +17,7 @@ from devflow_core.chat import (
     Started,
     TextDelta,
     ToolCallDelta,
+    Unknown,
 )
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.wire import loosely
@@ -198,6 +199,7 @@ class ResponsesDecoder:
             native_finish_reason=why or status,
             usage=usage_from_openai(usage),
             cost=reported_cost(usage, data),
+            whole=Unknown(wire="openai_responses", body=reply) if reply.get("output") else None,
         )
 
     def _finish_reason(self, status: str, why: str | None) -> FinishReason:

@@ -19,6 +19,7 @@ from devflow_core.chat import (
 from devflow_core.ids import new_id
 from devflow_core.wire import fields
 from devflow_core.wire.body import dump
+from devflow_core.wire.carry_over import own_whole
 from devflow_core.wire.metering import openai_responses_usage
 from devflow_core.wire.openai_responses.output_items import call_item, message_item, reasoning_item
 from devflow_core.wire.openai_responses.tool_names import WireTool, wire_tools
@@ -74,6 +75,8 @@ def encode_response(
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """See `Translator.encode_response`."""
+    if whole := own_whole(response, "openai_responses"):
+        return dump({**whole, "devflow": annotations} if annotations else whole)
     started = Started(
         generation_id=response.generation_id, model=response.model, provider=response.provider
     )

@@ -1,0 +1,90 @@
+"""The events of a reply as it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from devflow_core.parts import JsonObject, Unknown, WireName
+from devflow_core.usage import ReportedCost, Usage
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+"""OpenRouter's normalised reasons; the provider's own word is `native_finish_reason`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The bytes of one event as the wire had them, for a reader of the same wire."""
+
+    wire: WireName
+    data: bytes
+    """A whole SSE event with its closing blank line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The provider has begun: the request is committed."""
+
+    generation_id: str | None = None
+    model: str | None = None
+    """The model that answers, by the provider's name for it."""
+    provider: str | None = None
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """A piece of the answer."""
+
+    text: str
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta:
+    """A piece of thinking. Deltas of one `index` are one block; a signature may come last."""
+
+    text: str = ""
+    index: int = 0
+    signature: str | None = None
+    encrypted: str | None = None
+    detail: JsonObject | None = None
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of a tool call. `id` and `name` come with the first piece of an `index`."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque:
+    """An event that the hub has no word for; a reader of the same wire gets it, others do not."""
+
+    kind: str
+    """What it was (`ping`, `content_block_stop`, `annotations`…)."""
+    body: JsonObject | None = None
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The reply is whole. Always the last event, once."""
+
+    finish_reason: FinishReason
+    native_finish_reason: str | None = None
+    usage: Usage | None = None
+    """None where the provider told nothing; the ledger then estimates and says so."""
+    cost: ReportedCost | None = None
+    whole: Unknown | None = None
+    """What a whole reply of this wire holds beside the hub's words (citations, images…)."""
+    frame: Frame | None = None
+
+
+Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Opaque | Finished

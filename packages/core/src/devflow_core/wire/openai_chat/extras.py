@@ -1,0 +1,61 @@
+"""What a chat completion holds beside the hub's words: citations, images, sound, logprobs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from devflow_core.chat import JsonObject, Unknown
+from devflow_core.wire import loosely
+
+_MESSAGE_WORDS = frozenset(
+    {"role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls"}
+)
+_REPLY_WORDS = frozenset({"id", "object", "created", "model", "provider", "choices", "usage"})
+
+
+class Extras:
+    """Gathers them over the chunks of a reply, for a reader of the same wire."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._choice: dict[str, Any] = {}
+        self._reply: dict[str, Any] = {}
+        self._usage: JsonObject = {}
+
+    def read(self, chunk: JsonObject, choice: JsonObject, delta: JsonObject) -> None:
+        """Take one chunk in."""
+        _merge(self._message, delta, _MESSAGE_WORDS)
+        if logprobs := loosely.obj(choice.get("logprobs")):
+            _merge(self._choice, {"logprobs": logprobs}, frozenset())
+        for key, value in chunk.items():
+            if key not in _REPLY_WORDS and value is not None:
+                self._reply[key] = value
+        self._usage = loosely.obj(chunk.get("usage")) or self._usage
+
+    def whole(self) -> Unknown | None:
+        """Everything gathered, by the object it belongs to; None when there is nothing."""
+        found = {"message": self._message, "choice": self._choice, "reply": self._reply}
+        kept: dict[str, Any] = {key: value for key, value in found.items() if value}
+        if self._usage:
+            kept["usage"] = self._usage
+        return Unknown(wire="openai_chat", body=kept) if kept else None
+
+
+def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:
+    """Put pieces together: text and arrays grow, objects merge, anything else is replaced."""
+    for key, value in more.items():
+        if key in but or value is None:
+            continue
+        known = into.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _merge(cast("dict[str, Any]", known), cast("JsonObject", value), frozenset())
+        elif isinstance(known, list) and isinstance(value, list):
+            into[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
+        elif isinstance(known, str) and isinstance(value, str):
+            into[key] = known + value
+        elif isinstance(value, dict):
+            # a copy, since pieces grow into it
+            into[key] = {}
+            _merge(into[key], cast("JsonObject", value), frozenset())
+        else:
+            into[key] = value
