@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from devflow_core.summary import Cells, GroupBy, LedgerReader, Summary
@@ -54,11 +55,19 @@ class Reporter:
             until: exclusive, UTC; None is until now.
             with_days: also add up by day, which the page of `to_html` shows.
         """
-        rows = _by_first(self._reader.cells((by,), since=since, until=until))
-        evidence = self._reader.cells(EVIDENCE, since=since, until=until, with_times=False)
-        days: Mapping[str, Summary] = {}
-        if with_days:
-            days = rows if by == "day" else self._days(since, until)
+        # a store answers in SQL, outside the interpreter: side by side is twice as fast
+        with ThreadPoolExecutor() as pool:
+
+            def ask(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Cells]:
+                return pool.submit(
+                    self._reader.cells, by, since=since, until=until, with_times=with_times
+                )
+
+            asked_rows = ask((by,), with_times=True)
+            asked_evidence = ask(EVIDENCE)
+            asked_days = ask(("day",)) if with_days else None
+        rows, evidence = _by_first(asked_rows.result()), asked_evidence.result()
+        days = _by_first(asked_days.result()) if asked_days else {}
         return Report(
             by=by,
             rows=dict(sorted(rows.items())) if by == "day" else _dearest_first(rows),
@@ -71,9 +80,6 @@ class Reporter:
             baseline=self._baseline(),
             recommendations=recommend(evidence, self._price_of),
         )
-
-    def _days(self, since: datetime | None, until: datetime | None) -> Mapping[str, Summary]:
-        return _by_first(self._reader.cells(("day",), since=since, until=until, with_times=False))
 
     def _baseline(self) -> Baseline | None:
         if self._baseline_model is None:

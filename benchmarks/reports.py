@@ -1,0 +1,108 @@
+"""How long a report takes over a ledger of a million rows, and an entry in each tracker.
+
+The table that reports add up is filled directly: how the ledger comes to write it is measured
+elsewhere. Labels are spread as in a year of one team: 12 models, 9 tasks, 4,000 sessions, 365 days.
+
+    uv run python benchmarks/reports.py [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import harness
+from devflow_core.summary import GroupBy
+from devflow_core.testing import an_entry
+from devflow_openrouter.analytics import CostTracker, Reporter, UsageTracker, to_html
+from devflow_openrouter.models import Catalogue
+from devflow_store import Store
+
+ROWS, QUICK_ROWS, ROUNDS = 1_000_000, 100_000, 5
+SESSIONS, TASKS, DAY_S = 4_000, 9, 86_400
+BY: tuple[GroupBy, ...] = ("model", "task", "session", "day")
+LABELS = ("model", "provider", "task", "session", "project", "branch", "agent", "client_key")
+
+
+async def make_ledger(file: Path) -> None:
+    """The tables, empty."""
+    async with Store(file):
+        pass
+
+
+def fill(file: Path, rows: int, models: list[str]) -> None:
+    """So many attempts, each request with one."""
+    chance = random.Random(1)  # noqa: S311 - the same rows each time
+    labels = [
+        (number, models[number % len(models)], "P", f"task-{chance.randrange(TASKS)}",
+         f"session-{chance.randrange(SESSIONS)}", f"project-{number % 7}", "main", "main", "ci")
+        for number in range(SESSIONS * 2)
+    ]  # fmt: skip
+    with sqlite3.connect(file) as database:
+        database.executemany(
+            f"INSERT INTO labels (id, {', '.join(LABELS)}, node, error) "  # noqa: S608 - constants
+            f"VALUES ({', '.join('?' * 9)}, '', '')",
+            labels,
+        )
+        places = ", ".join("?" * 16)
+        database.executemany(
+            f"INSERT INTO calls VALUES ({places})",  # noqa: S608 - constants
+            _calls(chance, rows, len(labels)),
+        )
+    database.close()
+
+
+def _calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple[int, ...]]:
+    start_s = 1_763_000_000
+    for seq in range(rows):
+        yield (
+            chance.randrange(labels), seq, 1, start_s + chance.randrange(365 * DAY_S), 1, 0,
+            chance.randrange(10**10), 0, 2_000, chance.randrange(20_000), 1_000, 0, 400, 0,
+            chance.randrange(60, 90), chance.randrange(80, 110),
+        )  # fmt: skip
+
+
+def wall_s(work: Callable[[], object]) -> float:
+    """Seconds until it is done."""
+    start_s = time.perf_counter()
+    work()
+    return time.perf_counter() - start_s
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    options = harness.arguments(__doc__)
+    rows = QUICK_ROWS if options.quick else ROWS
+    report, catalogue = harness.Report(), Catalogue.shipped()
+    models = [model.id for model in catalogue.models if model.price][:12]
+
+    def price_of(model: str) -> object:
+        found = catalogue.get(model)
+        return found.price if found else None
+
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "ledger.db"
+        asyncio.run(make_ledger(file))
+        fill(file, rows, models)
+        reporter = Reporter(Store(file), price_of=price_of, baseline_model=models[0])  # type: ignore[arg-type]
+        for by in BY:
+            times_s = [wall_s(lambda by=by: reporter.report(by)) for _ in range(ROUNDS)]
+            report.add(f"report by {by}, {rows:,} rows", "wall", "s", times_s)
+        times_s = [wall_s(lambda: to_html(reporter.report(with_days=True))) for _ in range(ROUNDS)]
+        report.add(f"HTML page, {rows:,} rows", "wall", "s", times_s)
+    entry = an_entry()
+    for tracker in (CostTracker(), UsageTracker()):
+        record, times_us = tracker.record, list[float]()
+        for _ in range(ROUNDS):
+            times_us.append(harness.cpu_us(lambda record=record: record(entry), 20_000))
+        report.add(type(tracker).__name__, "CPU an entry", "µs", times_us)
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()
