@@ -86,10 +86,22 @@ def test_a_touched_last_row_is_seen_at_the_start(file: Path, request_of: Build) 
         _enter(file)
 
 
-def test_a_changed_sum_in_the_reports_table_is_named(file: Path, request_of: Build) -> None:
+@pytest.mark.parametrize(
+    "touch",
+    [
+        "UPDATE calls SET cost_pico = cost_pico + 1 WHERE seq = 4",
+        "UPDATE calls SET output_tokens = 0 WHERE seq = 4",
+        "UPDATE calls SET labels = 7 WHERE seq = 4",
+        "DELETE FROM calls WHERE seq = 4",
+    ],
+)
+def test_a_touched_row_of_the_reports_table_is_named(
+    file: Path, request_of: Build, touch: str
+) -> None:
     _write(file, [request_of(number) for number in range(3)])
+    assert Store(file).verify().ok
     session = SqliteEngine(file).writer()
-    session.execute("UPDATE calls SET cost_pico = cost_pico + 1 WHERE seq = 4")
+    session.execute(touch)
     session.close()
     found = Store(file).verify()
     assert (found.ok, found.first_bad) == (False, 4)

@@ -30,7 +30,7 @@ PERSONAL = ("session", "project", "branch", "agent", "client_key", "node")
 """Labels that an erasure takes away."""
 _LABEL_TABLE = "labels|ON CONFLICT (id) DO NOTHING"
 _LABEL_COLUMNS = ("id", *LABELS)
-_CALL_COLUMNS = (
+CALL_COLUMNS = (
     "labels",
     "seq",
     "number",
@@ -56,7 +56,16 @@ def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
         tx.insert(_LABEL_TABLE, _LABEL_COLUMNS, (label_id(labels), *labels))
-        tx.insert("calls", _CALL_COLUMNS, (label_id(labels), seq, *_numbers(entry, attempt)))
+        tx.insert("calls", CALL_COLUMNS, (label_id(labels), seq, *_numbers(entry, attempt)))
+
+
+def call_rows(seq: int, entry: LedgerEntry) -> list[tuple[Value, ...]]:
+    """What the table has to hold of an entry: its columns, then the labels in words."""
+    rows: list[tuple[Value, ...]] = []
+    for attempt in entry.attempts or (None,):
+        labels = labels_of(entry, attempt)
+        rows.append((label_id(labels), seq, *_numbers(entry, attempt), *labels))
+    return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
 def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry) -> None:

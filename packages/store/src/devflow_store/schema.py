@@ -51,7 +51,9 @@ def current(session: Session, dialect: str) -> int:
     """The version of the tables that are there; 0 when there are none."""
     catalogue = {
         "sqlite": "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'store_schema'",
-        "postgresql": "SELECT 1 WHERE to_regclass('store_schema') IS NOT NULL",
+        # not to_regclass(): it may answer from a cache that is older than our lock
+        "postgresql": "SELECT 1 FROM pg_tables WHERE tablename = 'store_schema' "
+        "AND schemaname = ANY (current_schemas(false))",
     }
     if not session.execute(catalogue[dialect]):
         return 0

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
 from devflow_core.errors import LedgerCorrupt
-from devflow_core.usage import to_pico
 
 from devflow_store import reading
+from devflow_store.calls import CALL_COLUMNS, LABELS, call_rows
 from devflow_store.chain import GENESIS, Row, digest, link
 from devflow_store.engine import Session
 from devflow_store.reading import Selection
 from devflow_store.records import Kind
 
 _COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
+_NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
 _END = 256
 """Rows at the end of the chain that every start looks at."""
 
@@ -53,7 +56,7 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
                 return walk.result(reason)
         if fault := walk.fault_at_the_end():
             return walk.result(*fault)
-        if fault := _wrong_sum(session):
+        if fault := _wrong_call(session):
             return walk.result(*fault)
     except LedgerCorrupt as error:
         return walk.result(str(error))
@@ -142,19 +145,25 @@ class _Walk:
         return found if reason is None else replace(found, first_bad=first_bad or self._seq + 1)
 
 
-def _wrong_sum(session: Session) -> tuple[str, int] | None:
-    """The first entry whose cost the reports' table does not hold."""
-    with closing(_sums(session)) as in_table:
-        for seq, entry in reading.numbered(session, Selection()):
-            stored, pico = next(in_table, (0, 0)), to_pico(entry.cost_usd)
-            while 0 < stored[0] < seq:
-                stored = next(in_table, (0, 0))  # of an erased entry
-            if stored != (seq, pico):
-                return f"the table for reports holds another cost for {entry.entry_id}", seq
+def _wrong_call(session: Session) -> tuple[str, int] | None:
+    """The first entry that the table for reports shows otherwise than the chain."""
+    with closing(_calls(session)) as in_table:
+        seq, rows = next(in_table, _NO_CALLS)
+        for number, entry in reading.numbered(session, Selection()):
+            while seq < number:
+                seq, rows = next(in_table, _NO_CALLS)  # of an erased entry
+            if rows != call_rows(number, entry):
+                return f"the table for reports shows {entry.entry_id} otherwise", number
+            seq, rows = next(in_table, _NO_CALLS)
     return None
 
 
-def _sums(session: Session) -> Generator[tuple[int, int]]:
-    sql = "SELECT seq, SUM(cost_pico) FROM calls GROUP BY seq ORDER BY seq"
-    for seq, pico in session.stream(sql):
-        yield seq, int(pico)
+def _calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
+    """The rows of the table for each entry, by the number of its row."""
+    columns = ", ".join([f"c.{name}" for name in CALL_COLUMNS] + [f"l.{name}" for name in LABELS])
+    rows = session.stream(
+        f"SELECT {columns} FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608 - constants
+        "ORDER BY c.seq, c.number, c.labels"
+    )
+    for seq, group in groupby(rows, key=itemgetter(1)):
+        yield seq, list(group)

@@ -1,0 +1,138 @@
+"""Alerts reach their receivers, signed, and harm nobody when they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import orjson
+import pytest
+from devflow_core.errors import ConfigurationError
+from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_store import Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
+from devflow_store.alerts import SIGNATURE_HEADER
+
+ALERT = BudgetAlert(
+    budget=Budget(scope="key", value="ci", window="day", limit_usd=Decimal("1.50")),
+    subject="ci",
+    threshold=0.8,
+    is_overrun=False,
+    spent_usd=Decimal("1.25"),
+    window_start=datetime(2026, 11, 20, tzinfo=UTC),
+)
+Received = list[tuple[str | None, bytes]]
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, Received, list[int]]]:
+    """A webhook's address, what it got, and the statuses it answers with."""
+    received: Received = []
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.headers[SIGNATURE_HEADER], body))
+            self.send_response(statuses.pop() if statuses else 204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook?team=1", received, statuses
+        server.shutdown()
+        thread.join()
+
+
+def test_a_webhook_gets_the_alert_with_a_signature(receiver: Any) -> None:
+    url, received, statuses = receiver
+    asyncio.run(_tell(WebhookAlerts(url, "s3cret")))
+    ((signed, body),) = received
+    assert orjson.loads(body) == {
+        "event": "budget_threshold",
+        "budget": "key:ci:day",
+        "scope": "key",
+        "subject": "ci",
+        "window": "day",
+        "window_start": "2026-11-20T00:00:00+00:00",
+        "threshold": 0.8,
+        "spent_usd": "1.25",
+        "limit_usd": "1.5",
+    }
+    at, _, mac = signed.removeprefix("t=").partition(",v1=")
+    assert mac == hmac.new(b"s3cret", f"{at}.".encode() + body, sha256).hexdigest()
+    statuses.append(302)
+    with pytest.raises(OSError, match="302"):
+        asyncio.run(_tell(WebhookAlerts(url, "s3cret")))
+    assert len(received) == 2
+
+
+async def _tell(hook: Callable[[BudgetAlert], Any]) -> None:
+    await hook(ALERT)
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("https://example.org/x", ""),
+        ("http://example.org/x", "s"),
+        ("ftp://127.0.0.1/x", "s"),
+        ("nonsense", "s"),
+    ],
+)
+def test_an_unsafe_webhook_stops_the_start(url: str, secret: str) -> None:
+    with pytest.raises(ConfigurationError):
+        WebhookAlerts(url, secret)
+
+
+def test_a_command_reads_the_alert(tmp_path: Path) -> None:
+    target = tmp_path / "alert"
+    code = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
+    asyncio.run(_tell(CommandAlerts((sys.executable, "-c", code, str(target)))))
+    assert orjson.loads(target.read_bytes())["spent_usd"] == "1.25"
+    with pytest.raises(OSError, match="status 3"):
+        asyncio.run(_tell(CommandAlerts((sys.executable, "-c", "raise SystemExit(3)"))))
+    with pytest.raises(ConfigurationError):
+        CommandAlerts(())
+
+
+def test_a_hook_that_fails_or_hangs_harms_no_request(
+    file: Path, request_of: Callable[..., tuple[AttemptStart, LedgerEntry]]
+) -> None:
+    told: list[BudgetAlert] = []
+
+    async def broken(alert: BudgetAlert) -> None:
+        raise ZeroDivisionError
+
+    async def unreachable(alert: BudgetAlert) -> None:
+        with suppress(ConfigurationError):
+            await WebhookAlerts("http://127.0.0.1:1/", "s")(alert)
+
+    async def good(alert: BudgetAlert) -> None:
+        told.append(alert)
+
+    async def main() -> None:
+        async with Store(file, on_alert=(broken, unreachable, good)) as store:
+            await store.budgets.set(
+                Budget(scope="global", window="lifetime", limit_usd=Decimal("0.002"))
+            )
+            for number in range(2):
+                start, entry = request_of(number, reserved_usd="0.0001")
+                await store.begin(start)
+                await store.close(entry)
+
+    asyncio.run(main())
+    assert [one.is_overrun for one in told] == [True]

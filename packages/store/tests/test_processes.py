@@ -1,0 +1,114 @@
+"""Several processes on one store; some of them are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from devflow_store import Budget, New, Store, UnknownOutcome
+
+WORKLOAD = Path(__file__).with_name("workload.py")
+
+
+def _start(what: str, place: Any, count: int, folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(WORKLOAD), what, str(place), str(count), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def _results(processes: list[subprocess.Popen[bytes]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for process in processes:
+        with process:
+            out, _err = process.communicate(timeout=55)
+            assert process.returncode == 0
+            found.append(json.loads(out.splitlines()[-1]))  # logs may stand before
+    return found
+
+
+async def _with_budget(place: Any, folder: Path, budget: Budget) -> None:
+    async with Store(place, data_dir=folder) as store:
+        await store.budgets.set(budget)
+
+
+def test_a_hundred_killed_writers_lose_nothing_and_leave_nothing(file: Path) -> None:
+    budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(10_000))
+    asyncio.run(_with_budget(file, file.parent, budget))
+    (result,) = _results([_start("kills", file, 100, file.parent)])
+
+    async def recover() -> None:
+        async with Store(file, lease_s=0.5) as store:
+            await asyncio.sleep(1.2)
+            entries = list(store.entries())
+            times = Counter(entry.entry_id for entry in entries)
+            assert set(result["acknowledged"]) <= set(times)
+            assert max(times.values()) == 1
+            assert store.verify().ok
+            lost = [entry for entry in entries if entry.error_code == "process_lost"]
+            assert lost
+            assert {entry.cost_usd for entry in lost} == {Decimal("0.03")}
+            (state,) = store.budget_states()
+            assert state.reserved_usd == 0
+            assert state.spent_usd == sum((entry.cost_usd for entry in entries), Decimal(0))
+
+    asyncio.run(recover())
+    assert len(result["acknowledged"]) > 500
+
+
+def test_two_processes_never_overspend_a_budget(place: Any, tmp_path: Path) -> None:
+    threads = 8 if isinstance(place, Path) else 16  # 32 connections to PostgreSQL
+    budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(1))
+    asyncio.run(_with_budget(place, tmp_path, budget))
+    results = _results([_start("spend", place, threads, tmp_path) for _ in range(2)])
+    assert sum(one["admitted"] for one in results) == 33
+    (state,) = Store(place, data_dir=tmp_path).budget_states()
+    assert (state.spent_usd, state.reserved_usd) == (Decimal("0.99"), Decimal(0))
+    assert Store(place, data_dir=tmp_path).verify().ok
+
+
+def test_two_processes_carry_each_idempotency_key_out_once(place: Any, tmp_path: Path) -> None:
+    results = _results([_start("once", place, 10, tmp_path) for _ in range(2)])
+    carried = [key for one in results for key in one["carried"]]
+    assert len(carried) == len(set(carried)) == 100
+
+
+def test_a_killed_owner_leaves_its_idempotency_key_unknown(file: Path) -> None:
+    async def main() -> None:
+        async with Store(file) as store, Store(file) as other:
+            mine = await store.idempotency.claim("ci", "k", "f", 0.05)
+            assert isinstance(mine, New)
+            await asyncio.sleep(0.1)  # it says nothing more
+            assert await other.idempotency.wait("ci", "k", 5) == UnknownOutcome()
+
+    asyncio.run(main())
+
+
+def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(
+    place: Any, tmp_path: Path, request_of: Any
+) -> None:
+    budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(1))
+    start, entry = request_of(1, reserved_usd="0.5", cost_usd="0.2")
+
+    async def main() -> None:
+        async with Store(place, lease_s=3600, data_dir=tmp_path) as store:
+            await store.budgets.set(budget)
+            await store.begin(start)
+            await store._tick(is_leaving=True)
+            async with Store(place, data_dir=tmp_path) as other:
+                lost = other.entry(entry.entry_id)
+                assert lost is not None
+                assert (lost.error_code, lost.cost_usd) == ("process_lost", Decimal("0.5"))
+            for _again in range(2):
+                await store.close(entry)
+            assert list(store.entries()) == [entry]
+            (state,) = store.budget_states()
+            assert (state.spent_usd, state.reserved_usd) == (Decimal("0.2"), Decimal(0))
+            assert store.groups("error")[""].cost_pico == 2 * 10**11
+            assert store.verify().ok
+
+    asyncio.run(main())

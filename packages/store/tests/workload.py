@@ -1,0 +1,152 @@
+"""A program that the process tests run: several of it share one store, and some are killed.
+
+`workload.py kills|spend|once PLACE COUNT FOLDER`, where COUNT is of kills or of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from devflow_core.errors import BudgetExceeded
+from devflow_core.ids import new_id
+from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_store import InFlight, New, Store
+
+LEASE_S = 0.5
+KEYS = 100
+
+
+def request(cost_usd: Decimal) -> tuple[AttemptStart, LedgerEntry]:
+    now = datetime.now(UTC)
+    who = Attribution(session_id="s", client_key="ci")
+    start = AttemptStart(
+        attempt_id=new_id("att"),
+        entry_id=new_id("req"),
+        number=1,
+        model="x/y",
+        started_at=now,
+        reserved_usd=Decimal("0.03"),
+        task_type="coding",
+        attribution=who,
+    )
+    attempt = Attempt(
+        attempt_id=start.attempt_id,
+        number=1,
+        model="x/y",
+        started_at=now,
+        outcome="succeeded",
+        cost_status="settled",
+        cost_usd=cost_usd,
+    )
+    entry = LedgerEntry(
+        entry_id=start.entry_id,
+        started_at=now,
+        requested_model="auto",
+        outcome="succeeded",
+        attempts=(attempt,),
+        task_type="coding",
+        complexity="low",
+        attribution=who,
+    )
+    return start, entry
+
+
+def kills(place: str, count: int) -> dict[str, Any]:
+    """Start writers one after the other and kill each of them in the middle of its work."""
+    acknowledged: list[str] = []
+    for number in range(count):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            asyncio.run(_write_for_ever(place, writer))
+        os.close(writer)
+        seen = os.read(reader, 100)  # it works
+        time.sleep(random.Random(number).random() * 0.02)  # noqa: S311 - repeatable
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while more := os.read(reader, 65536):
+            seen += more
+        os.close(reader)
+        acknowledged += seen.decode().split("\n")[:-1]
+    return {"acknowledged": acknowledged}
+
+
+async def _write_for_ever(place: str, pipe: int) -> None:
+    async def one() -> None:
+        while True:
+            start, entry = request(Decimal("0.001"))
+            await store.begin(start)
+            await store.close(entry)
+            os.write(pipe, f"{entry.entry_id}\n".encode())
+
+    async with Store(place, lease_s=LEASE_S) as store:
+        await asyncio.gather(*(one() for _ in range(8)))
+
+
+def spend(place: str, threads: int) -> dict[str, Any]:
+    """Every thread, with a store of its own, spends until the budget says no."""
+
+    async def work(store: Store) -> tuple[int, int]:
+        admitted = refused = 0
+        while refused < 3:
+            start, entry = request(Decimal("0.03"))
+            try:
+                await store.begin(start)
+            except BudgetExceeded:
+                refused += 1
+                continue
+            admitted += 1
+            await store.close(entry)
+        return admitted, refused
+
+    done = _in_threads(place, threads, work)
+    return {"admitted": sum(one[0] for one in done), "refused": sum(one[1] for one in done)}
+
+
+def once(place: str, threads: int) -> dict[str, Any]:
+    """Every thread asks for the same keys; only one of all may carry each out."""
+
+    async def work(store: Store) -> list[str]:
+        carried: list[str] = []
+        for number in random.sample(range(KEYS), KEYS):
+            key = f"key{number}"
+            claim = await store.idempotency.claim("ci", key, "f", 60)
+            if isinstance(claim, New):
+                carried.append(key)
+                await store.idempotency.finish(claim.token, key.encode())
+            elif isinstance(claim, InFlight):
+                claim = await store.idempotency.wait("ci", key, 30)
+            if not isinstance(claim, New):
+                assert claim.payload == key.encode(), claim  # type: ignore[union-attr]
+        return carried
+
+    return {"carried": [key for keys in _in_threads(place, threads, work) for key in keys]}
+
+
+def _in_threads(
+    place: str, threads: int, work: Callable[[Store], Coroutine[Any, Any, Any]]
+) -> list[Any]:
+    async def main() -> Any:
+        async with Store(place, data_dir=Path(sys.argv[4])) as store:
+            return await work(store)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [one.result() for one in [pool.submit(asyncio.run, main()) for _ in range(threads)]]
+
+
+if __name__ == "__main__":
+    act = {"kills": kills, "spend": spend, "once": once}[sys.argv[1]]
+    sys.stdout.write(json.dumps(act(sys.argv[2], int(sys.argv[3]))))
