@@ -1,0 +1,193 @@
+"""The durable ledger: requests a second, CPU a request, and a report over a million calls.
+
+A request is two durable writes: `begin` before bytes leave, `close` at the end. Each returns
+after its commit is on the disk (`synchronous=FULL`). Goals: at least 1,000 durable requests a
+second and process; a report over a million calls in under 2 s.
+
+`--postgres URL` adds the same over a PostgreSQL server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import harness
+from devflow_core.ids import new_id
+from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.usage import Usage
+from devflow_store import Budget, Store
+from devflow_store.calls import CALL_COLUMNS, LABELS, label_id
+from devflow_store.sqlite import SqliteEngine
+from devflow_store.transaction import Transaction
+
+NOW = datetime.now(UTC)
+BUDGETS = (
+    Budget(scope="global", window="month", limit_usd=Decimal(1_000_000)),
+    Budget(scope="session", value="*", window="day", limit_usd=Decimal(1_000_000)),
+)
+
+
+def request() -> tuple[AttemptStart, LedgerEntry]:
+    """One request with one attempt."""
+    who = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
+    start = AttemptStart(
+        attempt_id=new_id("att"),
+        entry_id=new_id("req"),
+        number=1,
+        model="anthropic/claude-haiku-4.5",
+        started_at=NOW,
+        reserved_usd=Decimal("0.01"),
+        task_type="coding",
+        attribution=who,
+    )
+    attempt = Attempt(
+        attempt_id=start.attempt_id,
+        number=1,
+        model=start.model,
+        started_at=NOW,
+        outcome="succeeded",
+        cost_status="settled",
+        cost_usd=Decimal("0.00123"),
+        cost_text="0.00123",
+        usage=Usage(input_tokens=1200, output_tokens=300),
+        provider="Anthropic",
+        generation_id="gen-1763640000-abcdefghijklmnopqrst",
+        finish_reason="stop",
+        ttft_s=0.5,
+        total_s=1.25,
+        reserved_usd=start.reserved_usd,
+    )
+    entry = LedgerEntry(
+        entry_id=start.entry_id,
+        started_at=NOW,
+        requested_model="auto",
+        outcome="succeeded",
+        attempts=(attempt,),
+        task_type="coding",
+        complexity="low",
+        attribution=who,
+        ttft_s=0.6,
+        total_s=1.35,
+    )
+    return start, entry
+
+
+async def round_of(store: Store, count: int, in_flight: int) -> harness.Timing:
+    """Requests made beforehand, written one after the other by so many callers."""
+    requests = iter([request() for _ in range(count)])
+
+    async def write() -> None:
+        start, entry = next(requests)
+        await store.begin(start)
+        await store.close(entry)
+
+    return await harness.timed(write, count, in_flight=in_flight)
+
+
+async def writing(report: harness.Report, places: dict[str, str | Path], *, quick: bool) -> None:
+    """Rounds over every place, interleaved."""
+    shapes = {1: 200, 64: 2_000, 512: 4_000}
+    timings: dict[tuple[str, int], list[harness.Timing]] = {}
+    for _round in range(2 if quick else 7):
+        for name, place in places.items():
+            async with Store(place, data_dir=Path(tempfile.gettempdir())) as store:
+                for budget in BUDGETS if "budgets" in name else ():
+                    await store.budgets.set(budget)
+                for in_flight, count in shapes.items():
+                    timing = await round_of(store, count // 2 if quick else count, in_flight)
+                    timings.setdefault((name, in_flight), []).append(timing)
+    for (name, in_flight), found in timings.items():
+        label = f"{name}, {in_flight} in flight"
+        report.add(label, "requests", "1/s", [one.per_s for one in found])
+        report.add(label, "cpu", "µs", [one.cpu_us for one in found])
+
+
+def fill(file: Path, count: int) -> None:
+    """Calls of 500 sessions, 20 models and 8 tasks, straight into the table for reports."""
+    engine = SqliteEngine(file, synchronous="OFF")
+    engine.prepare()
+    session = engine.writer()
+    chance = random.Random(1)  # noqa: S311 - repeatable, not secret
+    labels = [
+        (f"vendor/model-{n % 20}", "P", f"task{n % 8}", f"s{n % 500}", "shop", "", "", "ci", "", "")
+        for n in range(4_000)
+    ]
+    session.begin()
+    tx = Transaction(session, 0)
+    for one in labels:
+        tx.insert("labels|ON CONFLICT (id) DO NOTHING", ("id", *LABELS), (label_id(one), *one))
+    for seq in range(count):
+        tokens = (chance.randrange(5_000), chance.randrange(50_000), 0, 0, chance.randrange(900), 0)
+        at_us = 1_760_000_000_000_000 + seq * 2_000_000
+        buckets = (chance.randrange(40, 90), chance.randrange(60, 110))
+        row = (label_id(labels[seq % 4_000]), seq, 1, at_us, 1, 0, chance.randrange(10**10), 0)
+        tx.insert("calls", CALL_COLUMNS, (*row, *tokens, *buckets))
+        if seq % 10_000 == 0:
+            tx.flush()
+    tx.flush()
+    session.commit()
+    session.close()
+
+
+def reporting(report: harness.Report, folder: Path, *, quick: bool) -> None:
+    """The sums that a report reads."""
+    count = 100_000 if quick else 1_000_000
+    file = folder / "million.db"
+    fill(file, count)
+    store = Store(file)
+    for by in (("model",), ("day",), ("model", "task", "session")):
+        seconds: list[float] = []
+        for _round in range(3):
+            start_s = time.perf_counter()
+            store.cells(by)  # type: ignore[arg-type] # groupings written out above
+            seconds.append(time.perf_counter() - start_s)
+        report.add(f"report by {', '.join(by)}, {count:,} calls", "time", "s", seconds)
+
+
+def reading(report: harness.Report, file: Path) -> None:
+    """Reading entries back, and recomputing the chain."""
+    store = Store(file)
+    start_s = time.perf_counter()
+    count = sum(1 for _entry in store.entries())
+    report.add("entries read back", "time", "µs", [(time.perf_counter() - start_s) / count * 1e6])
+    start_s = time.perf_counter()
+    found = store.verify()
+    assert found.ok
+    assert found.entries == count
+    report.add("verify, a request", "time", "µs", [(time.perf_counter() - start_s) / count * 1e6])
+
+
+def main() -> None:
+    """Measure."""
+
+    def extend(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--postgres", metavar="URL", help="also over this server (empty)")
+
+    options = harness.arguments(__doc__, extend)
+    report = harness.Report()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        places: dict[str, str | Path] = {
+            "sqlite": folder / "ledger.db",
+            "sqlite, 2 budgets": folder / "budgets.db",
+        }
+        if options.postgres:
+            places["postgresql"] = options.postgres
+        asyncio.run(writing(report, places, quick=options.quick))
+        reading(report, folder / "ledger.db")
+        reporting(report, folder, quick=options.quick)
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()
