@@ -30,11 +30,7 @@ _KEYS = {
     "day": "s.day",
 }
 """What may be grouped by, and the column it is: names in SQL come from here alone."""
-_SUMS = (
-    "is_cache_hit",
-    "attempts",
-    "cost_pico",
-    "estimated_pico",
+_TOKENS = (
     "input_tokens",
     "cache_read_tokens",
     "cache_write_tokens",
@@ -42,10 +38,18 @@ _SUMS = (
     "output_tokens",
     "reasoning_tokens",
 )
-_DERIVED = {
+_RETRIED = ("cost_pico", *_TOKENS)
+_SUMS = {
+    "requests": "is_final",
+    "hits": "is_cache_hit",
     "attempts": "CASE WHEN number > 0 THEN 1 ELSE 0 END",
     "estimated_pico": "CASE WHEN cost_status = 1 THEN cost_pico ELSE 0 END",
+    "cost_pico": "cost_pico",
+    **{name: name for name in _TOKENS},
+    # grouping by is_final instead would have the database sort every call
+    **{f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRIED},
 }
+"""What is added up, and how it is read from a call."""
 
 Cell = tuple[str, ...]
 
@@ -83,14 +87,14 @@ def cells(
 
 
 def _sums_sql(by: Sequence[str], where: str) -> str:
-    inner = ", ".join(f"SUM({_DERIVED.get(column, column)}) AS {column}" for column in _SUMS)
-    outer = ", ".join(f"SUM(s.{column})" for column in _SUMS)
+    inner = ", ".join(f"SUM({read}) AS {name}" for name, read in _SUMS.items())
+    outer = ", ".join(f"SUM(s.{name})" for name in _SUMS)
     keys = _keys(by)
     return (
-        f"SELECT {keys}, l.error, s.is_final, SUM(s.calls), {outer} "  # noqa: S608 - constants
-        f"FROM (SELECT labels, {_day(by)} AS day, is_final, COUNT(*) AS calls, {inner} "
-        f"FROM calls WHERE {where} GROUP BY 1, 2, 3) s JOIN labels l ON l.id = s.labels "
-        f"GROUP BY {keys}, l.error, s.is_final"
+        f"SELECT {keys}, l.error, {outer} "  # noqa: S608 - constants
+        f"FROM (SELECT labels, {_day(by)} AS day, {inner} "
+        f"FROM calls WHERE {where} GROUP BY {_inner(by)}) s JOIN labels l ON l.id = s.labels "
+        f"GROUP BY {keys}, l.error"
     )
 
 
@@ -99,7 +103,7 @@ def _times_sql(by: Sequence[str], name: str, where: str) -> str:
     return (
         f"SELECT {keys}, s.bucket, SUM(s.calls) "  # noqa: S608 - constants
         f"FROM (SELECT labels, {_day(by)} AS day, {name}_bucket AS bucket, COUNT(*) AS calls "
-        f"FROM calls WHERE {where} AND {name}_bucket IS NOT NULL GROUP BY 1, 2, 3) s "
+        f"FROM calls WHERE {where} AND {name}_bucket IS NOT NULL GROUP BY {_inner(by)}, 3) s "
         f"JOIN labels l ON l.id = s.labels GROUP BY {keys}, s.bucket"
     )
 
@@ -108,28 +112,26 @@ def _keys(by: Sequence[str]) -> str:
     return ", ".join(_KEYS[name] for name in by)
 
 
+def _inner(by: Sequence[str]) -> str:
+    """The groups that are made first: the table lies in the order of its labels."""
+    return "labels, 2" if "day" in by else "labels"
+
+
 def _summary(row: tuple[Any, ...]) -> Summary:
     """One row of the sums; PostgreSQL gives its sums as decimals."""
-    error, is_final, *numbers = row
-    calls, hits, attempts, cost_pico, estimated_pico, *tokens = (int(one) for one in numbers)
-    usage = Usage(
-        input_tokens=tokens[0],
-        cache_read_tokens=tokens[1],
-        cache_write_tokens=tokens[2],
-        cache_write_1h_tokens=tokens[3],
-        output_tokens=tokens[4],
-        reasoning_tokens=tokens[5],
-    )
+    error, *numbers = row
+    sums = dict(zip(_SUMS, (int(one) for one in numbers), strict=True))
+    requests = sums["requests"]
     return Summary(
-        requests=calls if is_final else 0,
-        attempts=attempts,
-        errors={error: calls} if error and is_final else {},
-        cache_hits=hits,
-        usage=usage,
-        cost_pico=cost_pico,
-        estimated_pico=estimated_pico,
-        retry_pico=0 if is_final else cost_pico,
-        retry_usage=Usage() if is_final else usage,
+        requests=requests,
+        attempts=sums["attempts"],
+        errors={error: requests} if error and requests else {},
+        cache_hits=sums["hits"],
+        usage=Usage(**{name: sums[name] for name in _TOKENS}),
+        cost_pico=sums["cost_pico"],
+        estimated_pico=sums["estimated_pico"],
+        retry_pico=sums["retry_cost_pico"],
+        retry_usage=Usage(**{name: sums[f"retry_{name}"] for name in _TOKENS}),
     )
 
 
