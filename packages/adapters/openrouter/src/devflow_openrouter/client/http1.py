@@ -208,7 +208,7 @@ class ReplyReader:
 
         Nearly every chunk is one; what is cut, empty, extended or wrong is left to the steps.
         """
-        while 0 < (end := buffer.find(b"\r\n", at, at + 10)):
+        while (end := buffer.find(b"\r\n", at, at + 10)) > 0:
             match = _PLAIN_CHUNK.fullmatch(buffer, at, end)
             if match is None:
                 break
