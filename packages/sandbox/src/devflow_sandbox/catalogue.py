@@ -6,7 +6,7 @@ import gzip
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from typing import cast
 
@@ -121,10 +121,9 @@ class Catalogue:
     @classmethod
     def load(cls, extra: Iterable[JsonObject] = ()) -> Catalogue:
         """The packaged catalogue; rows of `extra` come before and win over rows of their id."""
-        rows = [*extra, *_packaged("models.json.gz"), *_packaged("others.json")]
         seen: dict[str, Model] = {}
-        for row in rows:
-            seen.setdefault(row["id"], Model(_completed(row)))
+        for model in (*(Model(_completed(row)) for row in extra), *_standard()):
+            seen.setdefault(model.id, model)
         return cls(list(seen.values()))
 
     def get(self, name: str) -> Model | None:
@@ -137,7 +136,7 @@ class Catalogue:
         Raises:
             Refusal: 400, there is no such model.
         """
-        model, suffixes = self._find(name)
+        model, suffixes = self.find(name)
         if model is None:
             raise unknown_model(name)
         alias: JsonObject = model.row.get("alias_target") or {}
@@ -148,7 +147,8 @@ class Catalogue:
             return Named(model=chosen, requested=name, suffixes=suffixes, router=model.id)
         return Named(model=model, requested=name, suffixes=suffixes)
 
-    def _find(self, name: str) -> tuple[Model | None, frozenset[str]]:
+    def find(self, name: str) -> tuple[Model | None, frozenset[str]]:
+        """The row and the suffixes of a name; no alias or router is followed."""
         if name in self._by_id:
             return self._by_id[name], frozenset()
         head, *rest = name.split(":")
@@ -166,6 +166,13 @@ class Catalogue:
         else:
             choice = [self._by_id[one] for one in _AUTO if one in self._by_id]
         return choice[pick % len(choice)]
+
+
+@cache
+def _standard() -> tuple[Model, ...]:
+    """The rows that every sandbox starts with; they are never changed."""
+    rows = (*_packaged("models.json.gz"), *_packaged("others.json"))
+    return tuple(Model(_completed(row)) for row in rows)
 
 
 def _packaged(name: str) -> list[JsonObject]:

@@ -38,6 +38,11 @@ class Generation:
         """`native_finish_reason`."""
         return self.provider.native(self.reply.finish)
 
+    @property
+    def service_tier(self) -> str | None:
+        """What the reply gives as `service_tier`: only OpenAI names one (recordings of 2026)."""
+        return "default" if self.named.model.author == "openai" else None
+
     def costs(self, prompt: str, completion: str) -> JsonObject:
         """`cost`, `is_byok` and `cost_details`, whose field names differ by dialect."""
         return {

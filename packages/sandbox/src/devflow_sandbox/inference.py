@@ -177,6 +177,8 @@ class Inference:
         reply = reply or compose(ask, target.provider, seed=self.world.setup.seed)
         reply = reply.within(min(ask.max_tokens or 10**9, model.max_completion_tokens))
         searches = _searches(target.named, ask)
+        if searches:
+            reply = replace(reply, annotations=(_citation(reply),))
         fees = searches * model.prices.web_search
         share = None
         if target.provider.slug in account.byok:
@@ -257,6 +259,18 @@ def answer(world: World, request: Request, dialect: Dialect) -> Answer:
 def _searches(named: Named, ask: Ask) -> int:
     is_asked = "online" in named.suffixes or "web" in ask.plugins
     return int(is_asked or "openrouter:web_search" in ask.server_tools)
+
+
+def _citation(reply: Reply) -> JsonObject:
+    """What a search leaves in a reply."""
+    cited: JsonObject = {
+        "url": "https://docs.python.org/3/",
+        "title": "Python documentation",
+        "content": "The official documentation.",
+        "start_index": 0,
+        "end_index": min(40, len(reply.text or "")),
+    }
+    return {"type": "url_citation", "url_citation": cited}
 
 
 def _last(failed: list[Refusal]) -> Refusal:

@@ -135,9 +135,17 @@ def _usage(done: Generation) -> JsonObject:
             "audio_tokens": 0,
         },
     }
-    if done.searches:
-        usage["server_tool_use_details"] = {"web_search_requests": done.searches}
+    if done.searches or done.ask.server_tools:
+        usage["server_tool_use_details"] = _server_tools(done)
     return usage
+
+
+def _server_tools(done: Generation) -> JsonObject:
+    used: JsonObject = {"web_search_requests": done.searches} if done.searches else {}
+    count = len(done.ask.server_tools)
+    if count:
+        used |= {"tool_calls_requested": count, "tool_calls_executed": count}
+    return used
 
 
 def reasoning_details(done: Generation) -> list[JsonObject]:
@@ -189,7 +197,7 @@ def whole(done: Generation) -> bytes:
         "model": done.named.model.label,
         "provider": done.provider.name,
         "system_fingerprint": None,
-        "service_tier": None,
+        "service_tier": done.service_tier,
         "choices": [
             {
                 "index": 0,
@@ -217,6 +225,7 @@ class _Chunks:
             "model": done.named.model.label,
             "provider": done.provider.name,
         }
+        self._tier = done.service_tier
         self._common = orjson.dumps(common)[:-1]
         self.head = b"data: " + self._common + b',"choices":[{"index":0,"delta":'
         self.tail = b',"finish_reason":null,"native_finish_reason":null}]}\n\n'
@@ -241,7 +250,9 @@ class _Chunks:
         return (
             b"data: "
             + self._common
-            + b',"service_tier":null,"choices":[{"index":0,"delta":{"content":"",'
+            + b',"service_tier":'
+            + orjson.dumps(self._tier)
+            + b',"choices":[{"index":0,"delta":{"content":"",'
             + b'"role":"assistant"}'
             + self._end
             + b","

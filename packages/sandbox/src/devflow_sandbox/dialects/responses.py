@@ -132,7 +132,7 @@ def _response(done: Generation, **fields: object) -> JsonObject:
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "previous_response_id": None,
         "prompt_cache_key": body.get("prompt_cache_key"),
-        "reasoning": body.get("reasoning"),
+        "reasoning": _told_reasoning(done),
         "safety_identifier": None,
         "service_tier": "default",
         "store": False,
@@ -148,6 +148,17 @@ def _response(done: Generation, **fields: object) -> JsonObject:
         "presence_penalty": 0,
         **fields,
     }
+
+
+def _told_reasoning(done: Generation) -> JsonObject | None:
+    """The settings in force; models of OpenAI tell theirs also when none were asked for."""
+    asked: JsonObject | None = done.ask.body.get("reasoning")
+    listed: JsonObject | None = done.named.model.row.get("reasoning")
+    if done.named.model.author != "openai" or listed is None:
+        return asked
+    effort = listed.get("default_effort") or "medium"
+    default = {"effort": effort, "summary": "detailed", "context": "all_turns", "mode": "standard"}
+    return default | (asked or {})
 
 
 def _outputs(done: Generation) -> list[JsonObject]:
