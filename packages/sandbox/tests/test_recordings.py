@@ -76,8 +76,10 @@ def shape(value: object, at: str = "") -> set[str]:
     if isinstance(value, list):
         items = cast("list[object]", value)
         return {f"{at}:array"}.union(*(shape(one, f"{at}[]") for one in items))
-    kinds = {type(None): "null", bool: "bool", str: "text"}
-    return {f"{at}:{kinds.get(type(value), 'number')}"}
+    if value is None:
+        return {f"{at}:null"}
+    kind = "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+    return {f"{at}:{kind}"}
 
 
 def kinds(text: str) -> list[str]:
@@ -117,7 +119,8 @@ def said(recording: Recording) -> Object:
     message: Object = {"content": "", "reasoning": "", "tool_calls": []}
     finish = "stop"
     for event in events(recording.body):
-        for choice in event.get("choices") or []:
+        choices: list[Object] = event.get("choices") or []
+        for choice in choices:
             finish = choice["finish_reason"] or finish
             _fold(message, choice["delta"])
     return _turn(message, finish)
@@ -126,7 +129,8 @@ def said(recording: Recording) -> Object:
 def _fold(message: Object, delta: Object) -> None:
     message["content"] += delta.get("content") or ""
     message["reasoning"] += delta.get("reasoning") or ""
-    for call in delta.get("tool_calls") or []:
+    calls: list[Object] = delta.get("tool_calls") or []
+    for call in calls:
         if "id" in call:
             message["tool_calls"].append({"function": dict(call["function"])})
         else:

@@ -93,37 +93,37 @@ async def test_provider_preferences(
         assert (await http.post("chat/completions", json=body)).json()["provider"] == chosen
 
 
-@pytest.mark.parametrize(
-    ("more", "status", "message"),
-    [
-        ({"provider": {"only": ["groq"]}}, 404, "No endpoints found"),
-        ({"provider": {"max_price": {"prompt": 1}}}, 404, "max_price"),
-        ({"provider": {"max_price": {"prompt": "x"}}}, 400, "no number"),
-        ({"provider": {"data_collection": "maybe"}}, 400, "data_collection"),
-        ({"provider": {"order": "anthropic"}}, 400, "array of strings"),
-        ({"provider": {"require_parameters": True}, "logprobs": True}, 404, "parameters"),
-        ({"model": "acme/fake-1.0"}, 400, "acme/fake-1.0 is not a valid model ID"),
-        ({"model": None}, 400, "No models provided"),
-        ({"model": "mancer/weaver", "tools": [{"function": {"name": "a"}}]}, 404, "tool use"),
-        ({"max_tokens": 1_000_000}, 400, "maximum context length is 1000000"),
-        ({"max_tokens": 0}, 400, "max_tokens"),
-        ({"max_tokens": "many"}, 400, "expected integer"),
-        ({"temperature": 3}, 400, "expected 0 to 2"),
-        ({"temperature": "hot"}, 400, "expected number"),
-        ({"stream": "yes"}, 400, "expected boolean"),
-        ({"messages": []}, 400, "specify 'prompt' or 'messages'"),
-        ({"messages": "hi"}, 400, "array of objects"),
-        ({"messages": [{"role": "robot"}]}, 400, "'robot' is not a role"),
-        ({"messages": [{"role": "user", "content": 5}]}, 400, "string or array"),
-        ({"messages": [{"role": "user", "content": [5]}]}, 400, "array of objects"),
-        ({"tools": [{"function": {}}]}, 400, "tools.function.name"),
-        ({"tool_choice": 5}, 400, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, 400, "not found in"),
-        ({"response_format": {"type": "json_schema"}}, 400, "json_schema.schema"),
-        ({"provider": 5}, 400, "expected object"),
-        ({"user": 5}, 400, "expected string"),
-    ],
-)
+WRONG: list[tuple[Ask, int, str]] = [
+    ({"provider": {"only": ["groq"]}}, 404, "No endpoints found"),
+    ({"provider": {"max_price": {"prompt": 1}}}, 404, "max_price"),
+    ({"provider": {"max_price": {"prompt": "x"}}}, 400, "no number"),
+    ({"provider": {"data_collection": "maybe"}}, 400, "data_collection"),
+    ({"provider": {"order": "anthropic"}}, 400, "array of strings"),
+    ({"provider": {"require_parameters": True}, "logprobs": True}, 404, "parameters"),
+    ({"model": "acme/fake-1.0"}, 400, "acme/fake-1.0 is not a valid model ID"),
+    ({"model": None}, 400, "No models provided"),
+    ({"model": "mancer/weaver", "tools": [{"function": {"name": "a"}}]}, 404, "tool use"),
+    ({"max_tokens": 1_000_000}, 400, "maximum context length is 1000000"),
+    ({"max_tokens": 0}, 400, "max_tokens"),
+    ({"max_tokens": "many"}, 400, "expected integer"),
+    ({"temperature": 3}, 400, "expected 0 to 2"),
+    ({"temperature": "hot"}, 400, "expected number"),
+    ({"stream": "yes"}, 400, "expected boolean"),
+    ({"messages": []}, 400, "specify 'prompt' or 'messages'"),
+    ({"messages": "hi"}, 400, "array of objects"),
+    ({"messages": [{"role": "robot"}]}, 400, "'robot' is not a role"),
+    ({"messages": [{"role": "user", "content": 5}]}, 400, "string or array"),
+    ({"messages": [{"role": "user", "content": [5]}]}, 400, "array of objects"),
+    ({"tools": [{"function": {}}]}, 400, "tools.function.name"),
+    ({"tool_choice": 5}, 400, "tool_choice"),
+    ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, 400, "not found in"),
+    ({"response_format": {"type": "json_schema"}}, 400, "json_schema.schema"),
+    ({"provider": 5}, 400, "expected object"),
+    ({"user": 5}, 400, "expected string"),
+]
+
+
+@pytest.mark.parametrize(("more", "status", "message"), WRONG)
 async def test_what_is_wrong_gets_openrouters_error(
     client: Client, ask: Ask, more: Ask, status: int, message: str
 ) -> None:
@@ -180,7 +180,8 @@ async def test_errors_speak_the_dialect(
 async def test_reasoning_that_is_mandatory_cannot_be_switched_off(client: Client) -> None:
     sandbox = Sandbox()
     rows = sandbox.world.catalogue.models
-    model = next(one.id for one in rows if (one.row.get("reasoning") or {}).get("mandatory"))
+    listed: dict[str, dict[str, Any]] = {one.id: one.row.get("reasoning") or {} for one in rows}
+    model = next(name for name, reasoning in listed.items() if reasoning.get("mandatory"))
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "hi"}],

@@ -83,9 +83,10 @@ class Prices:
 
     prompt: Decimal
     completion: Decimal
-    cache_read: Decimal
-    cache_write: Decimal
-    cache_write_1h: Decimal
+    cache_read: Decimal | None = None
+    """None: cached tokens cost what others cost, also where a long prompt makes those dearer."""
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
     request: Decimal = _ZERO
     web_search: Decimal = WEB_SEARCH_USD
     image_output: Decimal = _ZERO
@@ -103,15 +104,9 @@ class Prices:
 
     @classmethod
     def read(cls, pricing: Mapping[str, Any]) -> Prices:
-        """From the catalogue. Without a price of their own, cached tokens cost like others."""
-        prompt = Decimal(pricing["prompt"])
-        write = Decimal(pricing.get("input_cache_write") or prompt)
+        """From the catalogue."""
         return cls(
-            prompt=prompt,
-            completion=Decimal(pricing["completion"]),
-            cache_read=Decimal(pricing.get("input_cache_read") or prompt),
-            cache_write=write,
-            cache_write_1h=Decimal(pricing.get("input_cache_write_1h") or write),
+            **_replaced(pricing),
             request=Decimal(pricing.get("request") or 0),
             web_search=Decimal(pricing.get("web_search") or WEB_SEARCH_USD),
             image_output=Decimal(pricing.get("image_output") or 0),
@@ -141,11 +136,14 @@ class Prices:
         """
         at = self.at(tokens.prompt, now_s) if self.overrides else self
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
+        read = at.prompt if at.cache_read is None else at.cache_read
+        write = at.prompt if at.cache_write is None else at.cache_write
+        write_1h = write if at.cache_write_1h is None else at.cache_write_1h
         prompt = (
             plain * at.prompt
-            + tokens.cached * at.cache_read
-            + (tokens.written - tokens.written_1h) * at.cache_write
-            + tokens.written_1h * at.cache_write_1h
+            + tokens.cached * read
+            + (tokens.written - tokens.written_1h) * write
+            + tokens.written_1h * write_1h
         )
         completion = tokens.completion * at.completion
         byok = None if byok_fee_share is None else byok_fee_share * (prompt + completion) + fees

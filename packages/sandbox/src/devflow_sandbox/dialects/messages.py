@@ -184,7 +184,8 @@ def _content(done: Generation) -> list[JsonObject]:
         content.append({"type": "text", "text": text, "citations": None})
     for call in reply.calls:
         arguments = orjson.Fragment(call.arguments)
-        content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
+        used = {"id": call.id, "name": call.name, "input": arguments}
+        content.append({"type": "tool_use", **used, "caller": {"type": "direct"}})
     return content
 
 
