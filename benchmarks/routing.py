@@ -60,8 +60,7 @@ class Judged:
         self.cost: list[Floats] = []
         self.best_quality: list[Floats] = []
         self.best_cost: list[Floats] = []
-        self.forecasts: list[Forecast] = []
-        self.worlds: list[World] = []
+        self._parts: list[tuple[WorldRouter, Forecast, World]] = []
 
     def add(self, router: WorldRouter, world: World) -> None:
         """Judge a router on a world."""
@@ -72,8 +71,7 @@ class Judged:
         self.cost.append(world.costs_usd[places, chosen])
         self.best_quality.append(world.scores[:, router.best])
         self.best_cost.append(world.costs_usd[:, router.best])
-        self.forecasts.append(forecast)
-        self.worlds.append(world)
+        self._parts.append((router, forecast, world))
 
     def figures(self, rounds: int) -> dict[str, Any]:
         """What the world's part of `aggregate` holds."""
@@ -91,8 +89,8 @@ class Judged:
         low, high = (
             np.percentile(table[1:], (2.5, 97.5), axis=0) if rounds else (table[0], table[0])
         )
-        scores = np.concatenate([world.scores for world in self.worlds])
-        costs = np.concatenate([world.costs_usd for world in self.worlds])
+        scores = np.concatenate([world.scores for _, _, world in self._parts])
+        costs = np.concatenate([world.costs_usd for _, _, world in self._parts])
         return {
             "prompts": count,
             "models": scores.shape[1],
@@ -105,17 +103,20 @@ class Judged:
         }
 
     def _save_at_100(self, columns: list[Floats]) -> float:
-        best_quality, best_cost = columns[2].mean(), columns[3].mean()
+        """The most that any price saves at the best single model's quality, gate on or off."""
+        count, best_quality, best_cost = len(columns[0]), columns[2].mean(), columns[3].mean()
         found = 0.0
         for price in PRICES.tolist():
-            quality = cost = 0.0
-            for forecast, world in zip(self.forecasts, self.worlds, strict=True):
-                chosen = (forecast.quality - price * forecast.cost).argmax(axis=1)
-                places = np.arange(len(world))
-                quality += world.scores[places, chosen].sum()
-                cost += world.costs_usd[places, chosen].sum()
-            if quality / len(columns[0]) >= best_quality:
-                found = max(found, 100 * (1 - cost / len(columns[0]) / best_cost))
+            for is_gated in (True, False):
+                quality = cost = 0.0
+                for router, forecast, world in self._parts:
+                    limit = router.most_novelty if is_gated else np.inf
+                    chosen = forecast.choices(price, limit, router.best)
+                    places = np.arange(len(world))
+                    quality += world.scores[places, chosen].sum()
+                    cost += world.costs_usd[places, chosen].sum()
+                if quality / count >= best_quality:
+                    found = max(found, 100 * (1 - cost / count / best_cost))
         return found
 
 
@@ -301,6 +302,9 @@ def measure_speed(report: Report, *, quick: bool) -> None:
     """A decision over the shipped catalogue, classification included; CPU time of each."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     router, classifier = Router(), TaskClassifier()
+    router.route(request := ChatRequest.from_text("warm"), classifier.classify(request))
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+    report.add("memory of router and classifier", "peak growth", "MB", [grown_mb])
     words = np.array((PUBLIC / "MANIFEST.md").read_text().split())
     random = np.random.default_rng(3)
     count = 300 if quick else 2000
@@ -318,8 +322,6 @@ def measure_speed(report: Report, *, quick: bool) -> None:
             report.add(
                 f"decision, {len(Catalogue.shipped())} models", f"{kind} {name}", "µs", [value]
             )
-    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
-    report.add("memory of router and classifier", "peak growth", "MB", [grown_mb])
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ TABLE_PRIOR = 10.0
 """A domain's mean counts like so many further answers of the model's overall mean."""
 PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
 """What a dollar relative to the best single model's may be worth in quality; one is chosen."""
-REJECTED_SHARES = (0.08, 0.12, 0.16)
+REJECTED_SHARES = (0.1, 0.15, 0.2)
 FEWEST_DOMAINS, FEWEST_PROMPTS = 4, 10
 """With fewer, nothing is learned from leaving a domain out."""
 SAFE_QUALITY = 0.98

@@ -25,7 +25,6 @@ MOST_BYTES = 6_144
 
 _SIGNS = (
     b"0123456789",
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     b"?",
     b"!",
     b"\n",
@@ -95,7 +94,7 @@ class Features:
 
     def word_of(self, bucket: int) -> str:
         """The first word or pair of words that fell into this bucket."""
-        at = int(np.flatnonzero(self.buckets == bucket)[0])
+        at = int((self.buckets == bucket).argmax())
         count = len(self.starts)
         first, last = (at, at) if at < count else (at - count, at - count + 1)
         return self.encoded[self.starts[first] : self.ends[last]].decode("utf-8", "replace")

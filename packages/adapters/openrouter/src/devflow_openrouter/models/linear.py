@@ -33,18 +33,15 @@ class LinearModel:
     sign_weights: Matrix
     bias: Vector
 
-    def scores(self, features: Features) -> Vector:
-        """One score for each name."""
-        rows = self.weights[features.words]
-        norm = float(np.sqrt(self.rarity[features.words].sum())) or 1.0
-        words = rows.sum(axis=0, dtype=np.int32) * (self.scale / np.float32(norm))
-        return words + features.signs @ self.sign_weights + self.bias
+    def scores(self, features: Features, sums: Vector) -> Vector:
+        """One score for each name.
 
-    def telling_words(self, features: Features, name_at: int) -> NDArray[np.int64]:
-        """The three buckets that speak most for a name, the strongest first."""
-        spoken = self.weights[features.words, name_at]
-        best = np.argsort(-spoken, kind="stable")[:3]
-        return features.words[best[spoken[best] > 0]]
+        Args:
+            features: of the text.
+            sums: of `weights` over the text's words; whole numbers, so exact in any order.
+        """
+        norm = float(np.sqrt(self.rarity[features.words].sum())) or 1.0
+        return sums * (self.scale / norm) + features.signs @ self.sign_weights + self.bias
 
     def save(self, path: Path) -> None:
         """Write it, the same bytes for the same model."""

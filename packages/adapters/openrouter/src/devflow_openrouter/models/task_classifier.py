@@ -29,6 +29,8 @@ SHARPNESS = 6.0
 RULE_WORTH = 0.8
 """What one word of the rules is worth in logits."""
 MOST_HITS = 3
+RULES_FIRST = 1000
+"""Among the reasons a word of the rules stands before any learned one."""
 TOOLS_WORTH = 1.0
 """Logits for coding when the request brings tools: harnesses of coders bring most of them."""
 
@@ -69,7 +71,10 @@ class TaskClassifier:
 
     def __init__(self, model: LinearModel | None = None, *, remembered: int = 256) -> None:
         self._model = model or LinearModel.shipped()
-        self._rules = _rules()
+        # learned weights and rules side by side: one look-up serves both
+        self._table: Floats = np.concatenate(
+            (self._model.weights, _rules()), axis=1, dtype=np.float32
+        )
         self.version = self._model.version
         self._judge_once = lru_cache(maxsize=remembered)(self._judge)
 
@@ -91,39 +96,39 @@ class TaskClassifier:
 
     def _judge(self, text: str, has_tools: bool) -> _Judgement:
         features = features_of(text)
-        scores = self._model.scores(features)
-        hits = np.minimum(self._rules[features.words].sum(axis=0, dtype=np.int32), MOST_HITS)
-        known = scores[: len(KINDS)]
+        rows = self._table.take(features.words, axis=0)
+        sums = np.ones(len(rows), dtype=np.float32) @ rows
+        learned = len(self._model.names)
+        scores = self._model.scores(features, sums[:learned])
+        known, hits = scores[: len(KINDS)], np.minimum(sums[learned:], MOST_HITS)
         if features.signs[WIDE_SHARE] > MOST_WIDE_SHARE:
             known, hits = known * (0.0 if hits.any() else _FOREIGN_TRUST), hits * 3
-        logits = blend(known, hits, has_tools=has_tools)
-        shares = np.exp(logits - logits.max())
+        shares = np.exp(blend(known, hits, has_tools=has_tools))
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
-        best = order[0]
-        small = float(scores[len(KINDS)])
+        best, small = order[0], float(scores[len(KINDS)])
+        speaks = rows[:, best] + rows[:, learned + best] * RULES_FIRST
         return _Judgement(
             kind=KINDS[best],
             complexity=_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
-            reasons=self._reasons(features, best, int(hits[best]), small),
+            reasons=_reasons(features, speaks, best, small),
             domains=tuple((KINDS[at], round(float(shares[at]), 4)) for at in order),
         )
 
-    def _reasons(self, features: Features, best: int, hits: int, small: float) -> tuple[str, ...]:
-        buckets: list[int] = self._model.telling_words(features, best).tolist()
-        if hits:
-            ruled = features.words[self._rules[features.words, best] > 0]
-            buckets = [*ruled[:2].tolist(), *buckets]
-        words = dict.fromkeys(features.word_of(bucket) for bucket in buckets)
-        shown = ", ".join(f"“{word}”" for word in list(words)[:3])
-        said = f"{KINDS[best]}: {shown}" if shown else "no telling words"
-        return said, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
+
+def _reasons(features: Features, speaks: Floats, best: int, small: float) -> tuple[str, ...]:
+    """The words that spoke most, and what makes it hard."""
+    told: list[int] = np.argsort(-speaks, kind="stable")[:3].tolist()
+    words = [features.word_of(int(features.words[at])) for at in told if speaks[at] > 0]
+    shown = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
+    said = f"{KINDS[best]}: {shown}" if shown else "no telling words"
+    return said, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
 
 
-def blend(scores: Floats, hits: NDArray[np.int32], *, has_tools: bool) -> Floats:
+def blend(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
     """The votes of the learned model and of the rules, in logits."""
-    worth = hits.astype(np.float32) * np.float32(RULE_WORTH)
+    worth = hits * RULE_WORTH
     if has_tools:
         worth[KINDS.index("coding")] += TOOLS_WORTH
     return (worth + scores * SHARPNESS).astype(np.float32)

@@ -67,7 +67,8 @@ class Automatic:
         selection = self._selection(inputs, target)
         quality = self._quality.expected(inputs.task)
         appraisal = self._optimizer.appraise(inputs, selection, quality, criteria)
-        selection = self._affordable(self._acceptable(selection, appraisal), inputs, appraisal)
+        selection = self._acceptable(selection, inputs, appraisal)
+        selection = self._affordable(selection, inputs, appraisal)
         order = self._order(inputs, selection, appraisal)
         chain = order if is_full else self._chain(order, appraisal)
         limits = _output_limits(self._selector, selection, appraisal)
@@ -97,10 +98,15 @@ class Automatic:
             raise NoCandidate(_nobody(selection, target))
         return selection
 
-    def _acceptable(self, selection: Selection, appraisal: Appraisal) -> Selection:
-        """Without those of whom a good reply is not to be expected; whatever they cost."""
+    def _acceptable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:
+        """Without those of whom a good reply is not to be expected; whatever they cost.
+
+        Models that the user prefers, and the one where the session is, are taken as they are.
+        """
         best = float(appraisal.quality[selection.able].max())
         good_enough = appraisal.quality >= _WORST_ACCEPTABLE * best
+        seat = inputs.session and self._selector.index.get(inputs.session.model)
+        good_enough[[*self._preferred, *([] if seat is None else [seat])]] = True
         return selection.narrowed("a good reply is too unlikely", good_enough)
 
     def _affordable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:

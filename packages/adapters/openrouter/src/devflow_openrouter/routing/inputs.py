@@ -47,8 +47,10 @@ class Inputs:
             "requested": self.requested,
             "needs": {
                 "capabilities": int(needs.capabilities),
-                "ascii_chars": needs.size.ascii_chars,
+                "letters": needs.size.letters,
+                "signs": needs.size.signs,
                 "wide_chars": needs.size.wide_chars,
+                "schema_chars": needs.size.schema_chars,
                 "extra_tokens": needs.size.extra_tokens,
                 "input_tokens": needs.input_tokens,
                 "max_output_tokens": needs.max_output_tokens,
@@ -88,7 +90,13 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
         requested=features["requested"],
         needs=Needs(
             capabilities=Capability(needs["capabilities"]),
-            size=TextSize(needs["ascii_chars"], needs["wide_chars"], needs["extra_tokens"]),
+            size=TextSize(
+                needs["letters"],
+                needs["signs"],
+                needs["wide_chars"],
+                needs["schema_chars"],
+                needs["extra_tokens"],
+            ),
             input_tokens=needs["input_tokens"],
             max_output_tokens=needs["max_output_tokens"],
             is_zero_retention=needs["is_zero_retention"],
