@@ -41,7 +41,8 @@ class LinearModel:
             sums: of `weights` over the text's words; whole numbers, so exact in any order.
         """
         norm = float(np.sqrt(self.rarity[features.words].sum())) or 1.0
-        return sums * (self.scale / norm) + features.signs @ self.sign_weights + self.bias
+        scores = sums * (self.scale / norm) + features.signs @ self.sign_weights + self.bias
+        return scores.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:
         """Write it, the same bytes for the same model."""
