@@ -1,0 +1,174 @@
+"""The gateway as processes: workers that share one ledger, an end in good order, no secret left."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from devflow_sandbox import Sandbox
+from devflow_store import Store
+
+CHILD = Path(__file__).with_name("serve_child.py")
+CHAT = {
+    "model": "anthropic/claude-haiku-4.5",
+    "messages": [{"role": "user", "content": "hello"}],
+    "max_tokens": 64,
+}
+CANARY = "sk-or-v1-CANARY0123456789abcdef"
+Start = Callable[..., tuple[subprocess.Popen[bytes], dict[str, Any]]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(**settings: Any) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+        given = {"port": 0, "require_key": False, "data_dir": str(tmp_path), **settings}
+        with (tmp_path / "stderr").open("wb") as errors:
+            child = subprocess.Popen(
+                [sys.executable, str(CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        children.append(child)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(orjson.dumps(given) + b"\n")
+        child.stdin.close()
+        line = child.stdout.readline()
+        assert line, (tmp_path / "stderr").read_text()
+        return child, orjson.loads(line)
+
+    yield start
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def read_all(folder: Path, pattern: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
+
+
+async def _until_ready(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(120)
+async def test_workers_share_ledger_and_idempotency(start: Start, tmp_path: Path) -> None:
+    keys, repeats = 8, 5
+    async with Sandbox() as sandbox:
+        child, ready = start(base_url=sandbox.base_url, api_key=sandbox.api_key, workers=2)
+        limits = httpx.Limits(max_connections=40, max_keepalive_connections=0)
+        async with httpx.AsyncClient(
+            base_url=ready["url"], timeout=60, limits=limits, trust_env=False
+        ) as client:
+            await _until_ready(client)
+            replies = await asyncio.gather(
+                *[
+                    client.post(
+                        "/v1/chat/completions",
+                        json=CHAT,
+                        headers={"idempotency-key": f"k-{number % keys}"},
+                    )
+                    for number in range(keys * repeats)
+                ]
+            )
+        child.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(child.wait, 20) == 0
+        bill = sandbox.bill()
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.json()["id"] for reply in replies}) == keys
+    assert len(bill["calls"]) == keys
+    store = Store(tmp_path / "ledger.db")
+    entries = list(store.entries())
+    assert len(entries) == keys
+    assert sum(entry.cost_usd for entry in entries) == sum(
+        type(entries[0].cost_usd)(str(call["cost_usd"])) for call in bill["calls"]
+    )
+    assert store.verify().ok
+
+
+@pytest.mark.timeout(120)
+async def test_a_stream_under_way_ends_before_the_process_does(
+    start: Start, tmp_path: Path
+) -> None:
+    async with Sandbox(tokens_per_s=40) as sandbox:
+        child, ready = start(base_url=sandbox.base_url, api_key=sandbox.api_key)
+        async with httpx.AsyncClient(base_url=ready["url"], timeout=60, trust_env=False) as client:
+            body = {**CHAT, "stream": True}
+            async with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+                received = b""
+                async for piece in reply.aiter_raw():
+                    if not received:
+                        child.send_signal(signal.SIGTERM)
+                    received += piece
+            with pytest.raises(httpx.ConnectError):
+                await client.get("/healthz")
+        began_s = time.monotonic()
+        assert await asyncio.to_thread(child.wait, 20) == 0
+    assert received.rstrip().endswith(b"data: [DONE]")
+    assert time.monotonic() - began_s < 10
+    (entry,) = Store(tmp_path / "ledger.db").entries()
+    assert entry.outcome == "succeeded"
+
+
+@pytest.mark.timeout(120)
+async def test_no_secret_is_left_anywhere(start: Start, tmp_path: Path) -> None:
+    """A provider's key, a client key and a prompt, through successes, refusals and nonsense."""
+    prompt = "CANARY-PROMPT-0123456789"
+    said: list[str] = []
+    async with Sandbox() as sandbox:
+        child, ready = start(
+            base_url=sandbox.base_url,
+            api_key=CANARY,
+            require_key=True,
+            log_level="debug",
+            log_format="json",
+        )
+        secret = ready["first_key"]
+        assert secret
+        ways: list[tuple[str, str, dict[str, str], Any]] = [
+            ("POST", "/v1/chat/completions", {"authorization": f"Bearer {secret}"}, CHAT),
+            ("POST", "/v1/messages", {"x-api-key": secret}, {**CHAT, "stream": True}),
+            ("POST", "/v1/responses", {"x-api-key": secret}, {"model": "auto", "input": prompt}),
+            ("POST", "/v1/chat/completions", {"x-api-key": secret + "x"}, CHAT),
+            ("POST", "/v1/chat/completions", {"x-api-key": secret}, {"model": prompt}),
+            ("GET", "/metrics", {"x-api-key": secret}, None),
+            ("GET", "/openrouter/status", {"x-api-key": secret}, None),
+            ("GET", f"/v1/models/{prompt}", {"x-api-key": secret}, None),
+            ("GET", f"/{prompt}", {"x-api-key": secret}, None),
+        ]
+        own = {"x-openrouter-key": CANARY + "-of-the-caller", "x-api-key": secret}
+        ways.append(("POST", "/v1/chat/completions", own, CHAT))
+        async with httpx.AsyncClient(base_url=ready["url"], timeout=60, trust_env=False) as client:
+            for method, path, headers, body in ways:
+                asked = body
+                if body and "messages" in body:
+                    asked = {**body, "messages": [{"role": "user", "content": prompt}]}
+                reply = await client.request(method, path, headers=headers, json=asked)
+                said.append(f"{reply.headers}{reply.text}" if prompt not in path else "")
+        command_line = read_all(Path(f"/proc/{child.pid}"), "cmdline")
+        child.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(child.wait, 20) == 0
+    places = {**read_all(tmp_path, "**/*"), **command_line}
+    places[Path("replies")] = "".join(said).encode()
+    for canary in (CANARY, secret, prompt):
+        found = [str(path) for path, content in places.items() if canary[-12:].encode() in content]
+        assert found == [], canary

@@ -1,0 +1,111 @@
+"""Real Claude Code works on a task through the gateway, led by a script at the stand-in."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from devflow_core.settings import Settings
+from devflow_sandbox import Sandbox
+from devflow_server import Running, running
+from devflow_store import Store
+
+if TYPE_CHECKING:
+    from conftest import ClaudeCode
+
+FLAGS = ("--output-format", "json", "--dangerously-skip-permissions")
+TASK = "Add a flag to report.py, with help of a subagent."
+
+
+def turns(project: Path) -> list[dict[str, Any]]:
+    """A file is written, a sub-agent is sent, and the end is told."""
+    write = {"file_path": str(project / "report.py"), "content": "FLAG = True\n"}
+    agent = {
+        "description": "look around",
+        "prompt": "SUBAGENT-ERRAND: is anything else to do?",
+        "subagent_type": "general-purpose",
+    }
+    return [
+        {
+            "when": {"contains": TASK, "tool": "Write", "after_tool": False},
+            "reply": {
+                "text": "First the file.",
+                "tool_calls": [{"name": "Write", "arguments": write}],
+            },
+        },
+        {
+            "when": {"after_tool": True, "tool": "Agent"},
+            "reply": {"tool_calls": [{"name": "Agent", "arguments": agent}]},
+        },
+        {
+            "when": {"contains": "SUBAGENT-ERRAND", "after_tool": False},
+            "reply": {"text": "Nothing else is to do."},
+        },
+        {"when": {"after_tool": True}, "reply": {"text": "The flag is in."}},
+        {"when": {"contains": "Which flag"}, "reply": {"text": "The flag FLAG."}},
+        {"when": {}, "reply": {"text": "<summary>A flag was added.</summary>"}, "repeat": True},
+    ]
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    script = {"turns": turns(tmp_path / "home" / "demo")}
+    async with Sandbox(script=script) as started:
+        yield started
+
+
+@pytest.fixture
+async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Running]:
+    settings = Settings.load(
+        {},
+        None,
+        base_url=sandbox.base_url,
+        api_key=sandbox.api_key,
+        port=0,
+        data_dir=tmp_path / "data",
+        nodes={"main": {"model": "z-ai/glm-5"}, "subagent": {"model": "deepseek/deepseek-v3.2"}},
+    )
+    async with running(settings, local_key="devflow_of_this_test") as started:
+        yield started
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("claude_code", ["2.1.197"], indirect=True)
+async def test_a_task_with_tools_a_subagent_resume_and_compaction(
+    claude_code: "ClaudeCode", gateway: Running, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    claude_code.environment["ANTHROPIC_BASE_URL"] = gateway.url
+    claude_code.environment["ANTHROPIC_AUTH_TOKEN"] = "devflow_of_this_test"
+
+    async def run(*arguments: str) -> dict[str, Any]:
+        return said(await asyncio.to_thread(claude_code.run, "-p", *arguments, *FLAGS))
+
+    first = await run(TASK)
+    session_id = first["session_id"]
+    assert first["result"] == "The flag is in."
+    assert (claude_code.project / "report.py").read_text() == "FLAG = True\n"
+    resumed = await run("Which flag was it?", "--resume", session_id)
+    assert resumed["result"] == "The flag FLAG."
+    await run("/compact", "--resume", session_id)
+
+    entries = list(Store(tmp_path / "data" / "ledger.db").entries())
+    assert {entry.outcome for entry in entries} == {"succeeded"}
+    assert {entry.attribution.session_id for entry in entries} == {session_id}
+    models = {entry.attribution.node: entry.model for entry in entries}
+    assert models == {"main": "z-ai/glm-5", "subagent": "deepseek/deepseek-v3.2"}
+    agents = {entry.attribution.agent for entry in entries}
+    assert len(agents) == 2
+    assert "main" in agents
+    billed = {call["generation_id"]: call["cost_usd"] for call in sandbox.bill()["calls"]}
+    assert len(billed) == len(entries)
+    for entry in entries:
+        assert entry.final is not None
+        assert str(entry.final.cost_text) == str(billed[entry.final.generation_id])
