@@ -229,3 +229,14 @@ def test_wide_scripts_fill_a_budget_without_overrunning_it(script: Any, write: W
     context = ClaudeCodeSession.open(write(script.rows)).context(2_000)
     size = sum(len(piece.text.encode()) for piece in context.pieces)
     assert 1_400 < size / CHARS_PER_TOKEN <= context.tokens <= 2_000
+
+
+def test_no_part_of_a_key_is_left_where_many_are_masked(script: Any, write: Write) -> None:
+    key = "sk-ant-api03-" + "Ab1" * 40
+    script.prompt("look")
+    log = " ".join([key] * 200)
+    script.call("Bash", {"command": "env"}, log, is_error=True)
+    session = ClaudeCodeSession.open(write(script.rows))
+    for budget in range(120, 3_000, 97):
+        told = "".join(piece.text for piece in session.context(budget).pieces)
+        assert "b1Ab" not in told

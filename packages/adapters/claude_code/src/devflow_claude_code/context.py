@@ -153,12 +153,13 @@ def _shown(text: str, limit_chars: int, masker: Masker) -> str:
     missing = len(text) - limit_chars
     if missing <= 0:
         return reveal(masker.clean(text))
-    if limit_chars < 2 * _NOTE_CHARS or "PRIVATE KEY-----" in text:
+    is_short = missing <= 2 * _LONGEST_KEY_CHARS or limit_chars < 2 * _NOTE_CHARS
+    if is_short or "PRIVATE KEY-----" in text:
         return reveal(masker.clean(text))[:limit_chars]
     keep = limit_chars - _NOTE_CHARS
     head, tail = keep * 3 // 5, keep - keep * 3 // 5
-    start = reveal(masker.clean(text[: head + _LONGEST_KEY_CHARS]))[:head]
-    end = reveal(masker.clean(text[-tail - _LONGEST_KEY_CHARS :]))[-tail:]
+    start = reveal(masker.clean(text[: head + _LONGEST_KEY_CHARS]))[:-_LONGEST_KEY_CHARS][:head]
+    end = reveal(masker.clean(text[-tail - _LONGEST_KEY_CHARS :]))[_LONGEST_KEY_CHARS:][-tail:]
     return f"{start}\n[… {missing + _NOTE_CHARS} characters left out …]\n{end}"
 
 

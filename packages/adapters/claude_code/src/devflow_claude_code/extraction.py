@@ -33,8 +33,6 @@ _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "T
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _ASKING_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
-
-
 _MOST_RUNS = 300
 """Of commands and other tools the last so many are looked at."""
 
@@ -195,11 +193,12 @@ class _Reading:
         )
 
     def _run_fact(self, run: _Run) -> Fact:
-        output = next(
+        outputs = [
             flat(result.get("content")).strip()
             for result in results(self.load(run.answer))
             if string(result, "tool_use_id") == run.call_id
-        )
+        ]
+        output = "\n".join(outputs)
         if run.is_error:
             text = f"{run.call}\nfailed:\n{output}"
             weight = 85 if run.tool == "Bash" else 60
