@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+CLIENT_TIMEOUT_S = 150
+"""A start takes a second; a busy machine much longer."""
 CLIENTS = Path(__file__).parents[2] / ".clients"
 
 
@@ -19,6 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.clients)
+            item.add_marker(pytest.mark.timeout(CLIENT_TIMEOUT_S + 30))
 
 
 def installed(package: str, version: str) -> Path:
@@ -64,7 +67,7 @@ class ClaudeCode:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=CLIENT_TIMEOUT_S,
             check=False,
             stdin=subprocess.DEVNULL,
         )

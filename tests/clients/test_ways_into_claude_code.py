@@ -94,7 +94,7 @@ def test_a_repository_cannot_lead_the_launched_client_elsewhere(
         env=dict(run.environment),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
         stdin=subprocess.DEVNULL,
     )

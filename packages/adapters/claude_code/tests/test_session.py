@@ -296,3 +296,19 @@ def test_the_title_is_the_users_then_the_models_then_the_first_prompt(
 def test_a_sub_agents_own_transcript_can_be_read(transcripts: Path) -> None:
     path = next((transcripts / "2.1.329" / "subagent").glob("*/subagents/*.jsonl"))
     assert len(ClaudeCodeSession.open(path).conversation) >= 2
+
+
+def test_a_last_line_that_became_whole_is_seen(
+    script: Any, write: Callable[[Iterable[object]], Path]
+) -> None:
+    script.prompt("one")
+    script.say("two")
+    path = write(script.rows)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    session = ClaudeCodeSession.open(path)
+    assert (len(session.conversation), session.skipped_lines) == (1, 1)
+    with path.open("ab") as file:
+        file.write(whole[-9:])
+    assert session.refresh()
+    assert (len(session.conversation), session.skipped_lines) == (2, 0)

@@ -58,7 +58,8 @@ def test_an_unfinished_last_line_is_one_skipped_line_until_it_is_whole(tmp_path:
     assert transcript.skipped_lines == 1
     with path.open("ab") as file:
         file.write(b'id":"b"}')
-    assert transcript.refresh() == 0
+    assert transcript.refresh()
+    assert not transcript.refresh()
     assert transcript.skipped_lines == 0
     assert [row.uuid for row in transcript.rows] == ["a", "b"]
 

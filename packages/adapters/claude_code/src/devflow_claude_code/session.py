@@ -88,7 +88,7 @@ class ClaudeCodeSession:
 
     def refresh(self) -> bool:
         """Read what was appended since; whether there was anything."""
-        has_new = self.transcript.refresh() > 0
+        has_new = self.transcript.refresh()
         if has_new:
             for name in ("branch", "conversation", "history", "title", "spend"):
                 self.__dict__.pop(name, None)

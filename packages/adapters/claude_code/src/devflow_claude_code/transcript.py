@@ -49,8 +49,8 @@ class Transcript:
         """How far it has been read."""
         return self._end
 
-    def refresh(self) -> int:
-        """Read what is new; returns how many rows came.
+    def refresh(self) -> bool:
+        """Read what is new; whether there was anything.
 
         A last line without line end is taken if it is whole, and read again when the file has
         grown. A file that has shrunk or been replaced is read from its start.
@@ -59,7 +59,7 @@ class Transcript:
             SessionError: the file is missing, unreadable, no regular file, or has a line over
                 `MAX_LINE_BYTES`.
         """
-        before = len(self.rows)
+        before = (self._identity, self._end)
         with open_regular(self.path) as file:
             status = os.fstat(file.fileno())
             identity = (status.st_dev, status.st_ino)
@@ -70,7 +70,7 @@ class Transcript:
                 file.seek(self._end)
                 with uncollected():
                     self._take(file)
-        return len(self.rows) - before
+        return (self._identity, self._end) != before
 
     def raw(self, row: Row) -> bytes:
         """The bytes of a line, its end included."""
