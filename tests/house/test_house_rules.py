@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from devflow_core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/**/src/**/*.py"))
@@ -142,3 +143,9 @@ def test_the_reference_pages_are_up_to_date() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_honoured() -> None:
+    text = "".join(path.read_text("utf-8") for path in SOURCES if path.name != "settings.py")
+    ignored = [name for name in Settings.model_fields if not re.search(rf"\.{name}\b", text)]
+    assert ignored == ["xdg_data_home"]

@@ -169,3 +169,11 @@ def test_whatif_prices_recorded_work_elsewhere(used: Devflow, transcript: Path) 
     shown = used("whatif", "--models", "openai/gpt-4o-mini", "--json").document
     assert shown["models"]
     assert used("whatif", str(transcript), "--models", "openai/gpt-4o-mini").status == 0
+
+
+def test_rows_older_than_the_retention_lose_their_labels(
+    used: Devflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEVFLOW_RETENTION_DAYS", "1")
+    assert used("ask", PROMPT).status == 0
+    assert used("ledger", "verify", "--json").document["entries"] == 3
