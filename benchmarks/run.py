@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -108,8 +108,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            nested: dict[str, Any] = value
-            rows += flat(nested, f"{name}.")
+            rows += flat(cast("dict[str, Any]", value), f"{name}.")
         elif isinstance(value, float | int):
             rows.append((name, figure(value)))
         else:

@@ -24,7 +24,7 @@ def redact(text: str) -> str:
     return _SECRET.sub(MASK, text)
 
 
-class _StandardError(io.TextIOBase):
+class _StandardError(io.StringIO):
     """Whatever `sys.stderr` is when a line is written: it may have been exchanged since."""
 
     def write(self, text: str, /) -> int:
