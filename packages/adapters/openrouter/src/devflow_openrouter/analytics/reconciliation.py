@@ -75,25 +75,28 @@ def close(window: Window, rows: Sequence[Row], *, is_final: bool) -> Closing:
     """Settle what a window's total tells of the rows that nobody could look up.
 
     What was billed beyond our settled rows must have gone to the open ones: each takes a share by
-    what it may have cost at the most, and never more. What is left after that is not ours.
+    what it may have cost at the most. Where that does not come out, because more was billed than
+    they can have cost (somebody else used the keys) or less than what is settled (the provider's
+    figure lags), the total tells nothing of them, and they stay as they are.
 
     Args:
         window: with the provider's total.
         rows: ours of that time.
-        is_final: whether the provider's figure has caught up; nothing is settled before.
+        is_final: whether the rows are old enough; nothing is settled before.
     """
     opened = [row for row in rows if row.attempt.cost_status == "estimated"]
     known_pico = sum(
         to_pico(row.attempt.cost_usd) for row in rows if row.attempt.cost_status != "estimated"
     )
-    if not is_final or not opened:
+    most = [_most_pico(row.attempt) for row in opened]
+    missing_pico = to_pico(window.theirs_usd) - known_pico
+    if not is_final or not 0 <= missing_pico <= sum(most):
         open_pico = sum(to_pico(row.attempt.cost_usd) for row in opened)
         return Closing(window=window, ours_usd=from_pico(known_pico + open_pico))
-    missing_pico = max(0, to_pico(window.theirs_usd) - known_pico)
-    shares = _shares(missing_pico, [_most_pico(row.attempt) for row in opened])
+    shares = _shares(missing_pico, most)
     return Closing(
         window=window,
-        ours_usd=from_pico(known_pico + sum(shares)),
+        ours_usd=from_pico(known_pico + missing_pico),
         settled={
             row.attempt.attempt_id: from_pico(share)
             for row, share in zip(opened, shares, strict=True)
@@ -107,10 +110,8 @@ def _most_pico(attempt: Attempt) -> int:
 
 
 def _shares(amount: int, most: Sequence[int]) -> list[int]:
-    """An amount in parts in proportion to `most`, none above its own; they add up exactly."""
-    whole = sum(most)
-    if amount >= whole:
-        return list(most)
+    """An amount up to their sum in parts in proportion to `most`; they add up exactly."""
+    whole = max(1, sum(most))
     taken, seen, shares = 0, 0, list[int]()
     for one in most:
         seen += one
