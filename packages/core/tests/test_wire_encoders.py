@@ -709,3 +709,75 @@ def test_a_whole_response_is_the_providers_own(fold: Collect) -> None:
     assert json.loads(responses.encode_response(fold(events), ASKED)) == reply
     noted = responses.encode_response(fold(events), ASKED, {"attempts": 1})
     assert json.loads(noted) == {**reply, "devflow": {"attempts": 1}}
+
+
+def _thinking_stream(model: str) -> bytes:
+    blocks: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {
+            "id": "g", "type": "message", "role": "assistant", "model": model, "content": [],
+            "usage": {"input_tokens": 1, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {
+            "type": "thinking", "thinking": "", "signature": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {
+            "type": "thinking_delta", "thinking": "Hm"}},
+        {"type": "content_block_delta", "index": 0, "delta": {
+            "type": "signature_delta", "signature": "word1"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": {
+            "type": "redacted_thinking", "data": "word2"}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "content_block_start", "index": 2, "content_block": {
+            "type": "thinking", "thinking": "So", "signature": "word3"}},
+        {"type": "content_block_stop", "index": 2},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+         "usage": {"input_tokens": 1, "output_tokens": 2}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (one["type"].encode(), json.dumps(one).encode())
+        for one in blocks
+    )
+
+
+def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
+    decode_stream: Decode,
+) -> None:
+    wire = translator("anthropic_messages")
+    stream = _thinking_stream("google/gemini-x")
+    passed = _write(wire.encoder(ASKED), decode_stream(wire.decoder(), stream))
+    assert b"word" not in passed
+    blocks = _read_by_sdk("anthropic_messages", passed)["content"]
+    said = {"role": "assistant", "content": [
+        {key: block[key] for key in ("type", "thinking", "signature", "data") if key in block}
+        for block in blocks]}  # fmt: skip
+    request = wire.decode_request({"messages": [said]}, {})
+    expected = [
+        {"type": "thinking", "thinking": "Hm", "signature": "word1"},
+        {"type": "redacted_thinking", "data": "word2"},
+        {"type": "thinking", "thinking": "So", "signature": "word3"},
+    ]
+    for asked in (request, request.with_messages(request.messages)):
+        same = wire.encode_request(asked, "google/gemini-y")
+        assert json.loads(same.body)["messages"] == [{"role": "assistant", "content": expected}]
+        assert same.omitted == ()
+        other = wire.encode_request(asked, "anthropic/claude-x")
+        assert json.loads(other.body)["messages"] == []
+        assert other.omitted == ("thinking of another vendor's model",)
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "claude-x", "unknown"])
+def test_signatures_of_anthropic_pass_as_they_are(model: str, decode_stream: Decode) -> None:
+    wire = translator("anthropic_messages")
+    stream = _thinking_stream(model)
+    assert _write(wire.encoder(ASKED), decode_stream(wire.decoder(), stream)) == stream
+
+
+def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
+    wire = translator("anthropic_messages")
+    said = {"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "Hm", "signature": ""},
+        {"type": "text", "text": "x"}]}  # fmt: skip
+    request = wire.decode_request({"messages": [said]}, {})
+    assert json.loads(wire.encode_request(request, "z-ai/glm-x").body)["messages"] == [said]
+    (message,) = json.loads(wire.encode_request(request, "anthropic/x").body)["messages"]
+    assert [block["type"] for block in message["content"]] == ["text"]

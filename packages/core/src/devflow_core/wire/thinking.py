@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from devflow_core.parts import JsonObject, Message, Reasoning
+from devflow_core.parts import Message, Reasoning
 from devflow_core.wire import loosely
 
 ANTHROPIC_FORMAT = "anthropic-claude-v1"
@@ -87,7 +87,7 @@ def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
 
 def unseal(text: str, word: str) -> Reasoning | None:
     """The thinking that was sealed in `word`, with its visible text; None for a foreign word."""
-    if not word.startswith(_SEAL):
+    if not is_sealed(word):
         return None
     try:
         raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL) :]))
@@ -100,6 +100,17 @@ def unseal(text: str, word: str) -> Reasoning | None:
         encrypted=loosely.text(sealed.get("e")),
         detail=loosely.obj(sealed.get("d")) or None,
     )
+
+
+def original_word(word: str, model: str) -> str | None:
+    """What a vendor wrote on the wire of Anthropic's messages, out of a sealed word of ours.
+
+    None where the model is another vendor's, or where it stood on another wire.
+    """
+    sealed = unseal("", word)
+    if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
+        return None
+    return sealed.signature or sealed.encrypted
 
 
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:
@@ -141,9 +152,6 @@ def for_model(messages: Sequence[Message], model: str) -> tuple[tuple[Message, .
     return tuple(kept), is_changed
 
 
-def is_sealed(value: JsonObject) -> bool:
-    """Whether a wire's block of thinking carries a word of ours."""
-    return any(
-        isinstance(word, str) and word.startswith(_SEAL)
-        for word in (value.get("signature"), value.get("encrypted_content"))
-    )
+def is_sealed(word: str) -> bool:
+    """Whether a word of thinking (signature, data, encrypted content) is one of ours."""
+    return word.startswith(_SEAL)

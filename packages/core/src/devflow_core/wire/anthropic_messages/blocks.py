@@ -12,7 +12,7 @@ from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.encode_parts import tool_id
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_tokens
-from devflow_core.wire.thinking import signature_for_anthropic
+from devflow_core.wire.thinking import seal, signature_for_anthropic
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _Key = tuple[str, int]
@@ -93,12 +93,7 @@ class Blocks:
         stopped = self._stop()
         self._open = _OpenBlock(key, self._count)
         self._count += 1
-        body = {
-            "type": "content_block_start",
-            "index": self._open.index,
-            "content_block": _start(first),
-        }
-        return stopped + sse.encode(dump(body), "content_block_start")
+        return stopped + _begun(self._open.index, _start(first))
 
     def _write(self, delta: Delta) -> bytes:
         assert self._open is not None  # noqa: S101 - every caller has just opened it
@@ -179,6 +174,27 @@ def _start(first: Delta) -> dict[str, Any]:
                 "name": first.name or "",
                 "input": {},
             }
+
+
+def sealed_frame(event: ReasoningDelta, model: str) -> bytes | None:
+    """A frame of signed thinking with the signature sealed, so that it finds its vendor again.
+
+    None for a frame that holds none.
+    """
+    if event.signature is not None:
+        word = seal(Reasoning(signature=event.signature), model)
+        if event.detail is None:
+            return _delta(event.index, {"type": "signature_delta", "signature": word})
+        return _begun(event.index, {"type": "thinking", "thinking": event.text, "signature": word})
+    if event.encrypted is not None:
+        word = seal(Reasoning(encrypted=event.encrypted), model)
+        return _begun(event.index, {"type": "redacted_thinking", "data": word})
+    return None
+
+
+def _begun(index: int, block: dict[str, Any]) -> bytes:
+    body = {"type": "content_block_start", "index": index, "content_block": block}
+    return sse.encode(dump(body), "content_block_start")
 
 
 def _delta(index: int, body: dict[str, Any]) -> bytes:

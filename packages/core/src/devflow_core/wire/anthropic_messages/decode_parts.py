@@ -54,10 +54,7 @@ def _part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case a kind
             text = fields.optional(block, "thinking", fields.text, path) or ""
             return _thinking(text, fields.optional(block, "signature", fields.text, path) or "")
         case "redacted_thinking":
-            return Reasoning(
-                encrypted=fields.required(block, "data", fields.text, path),
-                detail={"type": "reasoning.encrypted", "format": ANTHROPIC_FORMAT},
-            )
+            return _redacted(fields.required(block, "data", fields.text, path))
         case "tool_reference":
             # a tool that the client has loaded; other wires know no such block
             name = fields.required(block, "tool_name", fields.text, path)
@@ -74,6 +71,12 @@ def _thinking(text: str, signature: str) -> Reasoning:
         text=text,
         signature=signature or None,
         detail={"type": "reasoning.text", "format": ANTHROPIC_FORMAT},
+    )
+
+
+def _redacted(data: str) -> Reasoning:
+    return unseal("", data) or Reasoning(
+        encrypted=data, detail={"type": "reasoning.encrypted", "format": ANTHROPIC_FORMAT}
     )
 
 

@@ -19,12 +19,13 @@ from devflow_core.errors import DevFlowError
 from devflow_core.ids import new_id
 from devflow_core.usage import Usage
 from devflow_core.wire import fields, sse
-from devflow_core.wire.anthropic_messages.blocks import Blocks
+from devflow_core.wire.anthropic_messages.blocks import Blocks, sealed_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, stop_reason
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_input_tokens
 from devflow_core.wire.metering import anthropic_usage
 from devflow_core.wire.passing import Passing
+from devflow_core.wire.thinking import vendor_of_model
 
 _STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
@@ -40,6 +41,7 @@ class MessagesEncoder:
         self._passing = Passing("anthropic_messages")
         self._request = request
         self._blocks: Blocks | None = None
+        self._foreign_model: str | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
         """See `EventEncoder.annotate`."""
@@ -48,7 +50,7 @@ class MessagesEncoder:
     def encode(self, event: Event) -> bytes:
         """See `EventEncoder.encode`."""
         if (passed := self._passing.take(event)) is not None:
-            return passed or (_STOP if isinstance(event, Finished) and not event.frame else b"")
+            return self._pass(event, passed)
         if isinstance(event, Opaque):
             return b""
         if self._blocks is None:
@@ -60,6 +62,18 @@ class MessagesEncoder:
                 return self._finish(event, self._blocks)
             case _:  # a second start
                 return b""
+
+    def _pass(self, event: Event, frame: bytes) -> bytes:
+        """A frame as it is, but for thinking that another vendor than Anthropic has signed."""
+        if isinstance(event, Started):
+            model = event.model or self._request.model
+            vendor = vendor_of_model(model)
+            self._foreign_model = None if vendor in {None, "anthropic"} else model
+        elif isinstance(event, ReasoningDelta) and self._foreign_model is not None:
+            return sealed_frame(event, self._foreign_model) or frame
+        elif isinstance(event, Finished) and event.frame is None:
+            return _STOP
+        return frame
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """See `EventEncoder.encode_error`."""

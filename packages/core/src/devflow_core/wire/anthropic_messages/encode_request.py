@@ -15,7 +15,7 @@ from devflow_core.chat import (
     ToolChoice,
     ToolResult,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import fields, loosely
 from devflow_core.wire.anthropic_messages.encode_parts import block
 from devflow_core.wire.body import dump
 from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
@@ -26,9 +26,11 @@ from devflow_core.wire.thinking import (
     for_model,
     is_foreign,
     is_sealed,
+    original_word,
 )
 
 _SIGNED = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
+_WORD_OF = {"thinking": "signature", "redacted_thinking": "data"}
 _MODES = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
 _EFFORTS = {"minimal": "low", "none": "low"}
 _LEAST_BUDGET_TOKENS = 1024
@@ -50,32 +52,36 @@ def encode_request(
 
 def _own_messages(body: JsonObject, model: str, omitted: Omitted) -> list[Any]:
     """The messages as they came, without thinking that this model's vendor has not signed."""
-    is_home = not is_foreign(_SIGNED, model)
-    kept: list[Any] = []
-    for message in body["messages"]:
-        own = _without_foreign(message, is_home, omitted)
-        if own is not None:
-            kept.append(own)
-    return kept
+    kept = [_for_model(message, model, omitted) for message in body["messages"]]
+    return [message for message in kept if message is not None]
 
 
-def _without_foreign(message: JsonObject, is_home: bool, omitted: Omitted) -> JsonObject | None:
+def _for_model(message: JsonObject, model: str, omitted: Omitted) -> JsonObject | None:
     blocks = message.get("content")
     if message.get("role") != "assistant" or not isinstance(blocks, list):
         return message
-    found = cast("list[Any]", blocks)
-    kept = [one for one in found if not _is_foreign_block(one, is_home)]
-    if len(kept) == len(found):
+    found = cast("list[JsonObject]", blocks)
+    if not any(one.get("type") in _WORD_OF for one in found):
         return message
-    omitted.add(OMITTED_NOTE)
+    kept = [own for own in (_own_block(one, model) for one in found) if own is not None]
+    if len(kept) < len(found):
+        omitted.add(OMITTED_NOTE)
     return {**message, "content": kept} if kept else None
 
 
-def _is_foreign_block(one: JsonObject, is_home: bool) -> bool:
-    kind = one.get("type")
-    if kind not in {"thinking", "redacted_thinking"}:
-        return False
-    return not is_home or is_sealed(one) or (kind == "thinking" and not one.get("signature"))
+def _own_block(one: JsonObject, model: str) -> JsonObject | None:
+    """The block for this model: thinking with its vendor's own word, or None for foreign."""
+    key = _WORD_OF.get(one["type"])
+    if key is None:
+        return one
+    word = loosely.text(one.get(key))
+    if word is not None and is_sealed(word):
+        original = original_word(word, model)
+        return None if original is None else {**one, key: original}
+    if is_foreign(_SIGNED, model):
+        # the word is Anthropic's; thinking without one may be read by anybody else
+        return one if word is None else None
+    return one if word is not None else None
 
 
 def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:

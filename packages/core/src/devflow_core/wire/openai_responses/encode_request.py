@@ -12,7 +12,7 @@ from devflow_core.chat import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import fields, loosely
 from devflow_core.wire.body import dump
 from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
 from devflow_core.wire.openai_responses.decode_items import Items
@@ -50,9 +50,10 @@ def _own_input(items: Any, model: str, omitted: Omitted) -> Any:
 
 
 def _is_foreign_item(item: JsonObject, model: str) -> bool:
-    if item.get("type") != "reasoning" or not item.get("encrypted_content"):
+    word = loosely.text(item.get("encrypted_content"))
+    if item.get("type") != "reasoning" or word is None:
         return False
-    if is_sealed(item):
+    if is_sealed(word):
         return True
     items = Items()
     items.add(item, "input")
