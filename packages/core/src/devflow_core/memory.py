@@ -25,6 +25,10 @@ class MemoryLedger:
         """The entries, oldest first."""
         return tuple(self._entries.values())
 
+    def get(self, entry_id: str) -> LedgerEntry | None:
+        """The entry of this id, where it is kept still."""
+        return self._entries.get(entry_id)
+
     def record(self, entry: LedgerEntry, /) -> None:
         """Take an entry in; the same id again replaces it."""
         self._entries[entry.entry_id] = entry

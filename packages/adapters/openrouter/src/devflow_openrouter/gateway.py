@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
-from devflow_core.chat import ChatRequest
-from devflow_core.errors import StructuredOutputInvalid, UnknownModel
+from devflow_core.chat import ChatRequest, JsonObject
+from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
 from devflow_core.journal import Metered
 from devflow_core.ledger import Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
@@ -39,6 +40,8 @@ from devflow_openrouter.routing.fallback import FallbackChain
 from devflow_openrouter.structured import check, repair, require_schema
 
 _MOST_CONNECT_S = 5.0
+_REMEMBERED = 1_000
+"""Entries that feedback can be given on."""
 
 
 class OpenRouterGateway:
@@ -65,6 +68,7 @@ class OpenRouterGateway:
     ) -> None:
         self.settings = settings
         self.keys = KeyRing.from_settings(settings)
+        self._limiter = limiter_for(settings)
         self.router = router or router_for(settings)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or transport_for(settings)
@@ -78,7 +82,8 @@ class OpenRouterGateway:
             app=App(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
-        views: list[Ledger] = [ledger] if ledger else []
+        self._recent = MemoryLedger(keep=_REMEMBERED)
+        views: list[Ledger] = [self._recent, *([ledger] if ledger else [])]
         if isinstance(self.router, OpenRouterRouter):
             views += [self.router.performance, self.router.sessions]
         book = book or memory_book(settings)
@@ -86,7 +91,7 @@ class OpenRouterGateway:
         self.pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
-            executor=build_executor(settings, self.api, self.keys),
+            executor=build_executor(settings, self.api, self.keys, self._limiter),
             book=book,
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
@@ -163,6 +168,35 @@ class OpenRouterGateway:
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
+
+    async def learn_limits(self) -> None:
+        """Ask OpenRouter what the keys allow, and keep to it; refusals teach it in any case.
+
+        Raises:
+            UpstreamError: OpenRouter does not answer, or refuses a key.
+        """
+        for key in self.keys.keys:
+            told = (await self.api.key_status(key)).get("data")
+            if isinstance(told, Mapping):
+                self._limiter.learn_from_key(key.id, cast("JsonObject", told))
+
+    def feedback(self, entry_id: str, score: float) -> bool:
+        """What the user thought of an answer; whether it changed anything.
+
+        Args:
+            entry_id: of a request of this gateway that is not long ago.
+            score: 0 bad .. 1 good.
+
+        Raises:
+            NotFound: the gateway does not remember such a request.
+            ValueError: the score is not within 0..1.
+        """
+        entry = self._recent.get(entry_id)
+        if entry is None:
+            raise NotFound(f"No recent request has the id {entry_id!r}.")
+        if not isinstance(self.router, OpenRouterRouter):
+            return False
+        return self.router.feedback(entry, score)
 
     async def report(
         self,
@@ -254,7 +288,19 @@ def memory_book(settings: Settings) -> MemoryBook:
     return MemoryBook(limit_pico=None if budget is None else to_pico(budget))
 
 
-def build_executor(settings: Settings, client: Upstream, keys: KeyRing) -> FallbackChain:
+def limiter_for(settings: Settings) -> RateLimiter:
+    """The limits that the settings name."""
+    return RateLimiter(
+        max_concurrency=settings.max_concurrency,
+        max_queue=settings.max_queue,
+        requests_per_min=settings.requests_per_min,
+        min_gap_s=settings.min_gap_s,
+    )
+
+
+def build_executor(
+    settings: Settings, client: Upstream, keys: KeyRing, limiter: RateLimiter | None = None
+) -> FallbackChain:
     """The stack, from the outside in (docs/adr/0005-order-of-the-stack.md).
 
     A key is chosen inside the retry, so that each attempt may take another one, and outside the
@@ -266,17 +312,13 @@ def build_executor(settings: Settings, client: Upstream, keys: KeyRing) -> Fallb
         throttled_base_s=settings.retry_wait_factor,
     )
     budget = RetryBudget(settings.retry_budget)
-    limiter = RateLimiter(
-        max_concurrency=settings.max_concurrency,
-        max_queue=settings.max_queue,
-        requests_per_min=settings.requests_per_min,
-        min_gap_s=settings.min_gap_s,
-    )
     breaker = BreakerPolicy(
         slow_after_s=settings.first_token_timeout_s / 2, probe_s=settings.first_token_timeout_s
     )
     keyed = Keyed(
-        CircuitBreaking(RateLimiting(Metered(client), limiter), policy=breaker),
+        CircuitBreaking(
+            RateLimiting(Metered(client), limiter or limiter_for(settings)), policy=breaker
+        ),
         keys,
     )
     retrying = Retrying(keyed, policy=policy, budget=budget)

@@ -10,6 +10,7 @@ from devflow_core.errors import (
     ConfigurationError,
     InvalidRequest,
     ModelUnavailable,
+    NotFound,
     NotSent,
     ProtocolError,
     StructuredOutputInvalid,
@@ -18,7 +19,7 @@ from devflow_core.errors import (
 )
 from devflow_core.ports import UpstreamKey
 from devflow_core.settings import Settings
-from devflow_core.testing import FakeClock, a_request
+from devflow_core.testing import a_request
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.client import (
     ApiClient,
@@ -28,7 +29,7 @@ from devflow_openrouter.client import (
     LeanTransport,
     bills_on_cancel,
 )
-from devflow_openrouter.client.generation import find
+from devflow_openrouter.client.auth import key_id
 from devflow_openrouter.inference import (
     get_llm_text_response,
     invoke_llm_for_raw_json,
@@ -258,26 +259,34 @@ async def test_an_endpoint_that_is_silent_is_given_up(upstream: ScriptedUpstream
         await ApiClient(LeanTransport(upstream.base_url), timeout_s=0.1).providers()
 
 
-async def test_a_call_is_looked_up_patiently(upstream: ScriptedUpstream) -> None:
-    upstream.script(refusal(404)).script(refusal(502)).script(http(b'{"data":{"id":"gen-1"}}'))
-    clock = FakeClock()
+async def test_a_get_is_asked_again_where_its_connection_was_closed(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.script(http(b"{}")).script("reset").script(http(b'{"data":1}'))
     api = ApiClient(LeanTransport(upstream.base_url))
-    assert await find(api, "gen-1", KEY, sleep=clock.sleep) == {"id": "gen-1"}
-    assert clock.slept_s == [1.0, 2.0]
+    await api.providers()
+    assert await api.providers() == {"data": 1}
 
 
-async def test_patience_ends(upstream: ScriptedUpstream) -> None:
-    upstream.script(refusal(404))
-    clock = FakeClock()
-    api = ApiClient(LeanTransport(upstream.base_url))
-    assert await find(api, "gen-1", KEY, patience_s=20.0, sleep=clock.sleep) is None
-    assert clock.slept_s == [1.0, 2.0, 4.0, 8.0]
+async def test_limits_are_learned_from_the_keys(ask: Asker, upstream: ScriptedUpstream) -> None:
+    upstream.script(http(b'{"data":{"rate_limit":{"requests":50,"interval":"1m"}}}'))
+    async with ask.gateway() as gateway:
+        await gateway.learn_limits()
+        assert gateway._limiter.per_min(key_id(CANARY), is_free=False) == 50
 
 
-async def test_a_refused_key_ends_the_look_up(upstream: ScriptedUpstream) -> None:
-    upstream.script(refusal(401))
-    with pytest.raises(UpstreamError):
-        await find(ApiClient(LeanTransport(upstream.base_url)), "gen-1", KEY)
+async def test_feedback_is_given_on_a_request_that_is_remembered(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.script(reply())
+    values = {"base_url": upstream.base_url, "api_key": CANARY}
+    async with OpenRouterGateway(Settings.model_validate(values)) as gateway:
+        done = await gateway.complete(a_request(model="anthropic/claude-haiku-4.5"))
+        assert gateway.feedback(done.entry.entry_id, 1.0) is False  # learning is off
+        with pytest.raises(ValueError, match="score"):
+            gateway.feedback(done.entry.entry_id, 3.0)
+        with pytest.raises(NotFound):
+            gateway.feedback("req_none", 1.0)
 
 
 async def test_a_key_is_obtained_by_oauth(upstream: ScriptedUpstream) -> None:

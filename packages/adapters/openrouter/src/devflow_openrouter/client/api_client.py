@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 from devflow_core.chat import ChatRequest, JsonObject, WireName
-from devflow_core.errors import ProtocolError, UpstreamTimeout
+from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
 from devflow_core.ports import Call, Events, UpstreamKey
 from devflow_core.wire import translator
 from devflow_core.wire.upstream_errors import error_from_body
@@ -132,7 +132,7 @@ class ApiClient:
         return await self.get("/activity", {"date": date} if date else None, key=key)
 
     async def generation(self, generation_id: str, key: UpstreamKey) -> JsonObject:
-        """What one call cost; 404 for minutes after it (see `client.generation`)."""
+        """What one call cost; 404 for minutes after it."""
         return await self.get("/generation", {"id": generation_id}, key=key)
 
     # other calls to models: JSON in, JSON out
@@ -162,8 +162,12 @@ class ApiClient:
         *,
         key: UpstreamKey | None = None,
     ) -> JsonObject:
-        """GET a JSON object; raises as `post`."""
-        return await self._json("GET", f"{path}?{urlencode(query)}" if query else path, b"", key)
+        """GET a JSON object, once more where a kept connection was closed; raises as `post`."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        try:
+            return await self._json("GET", target, b"", key)
+        except PossiblyAccepted:
+            return await self._json("GET", target, b"", key)
 
     async def post(
         self, path: str, body: JsonObject, *, key: UpstreamKey | None = None

@@ -16,6 +16,7 @@ from devflow_core.errors import (
     ConfigurationError,
     InvalidRequest,
     NotSent,
+    PossiblyAccepted,
 )
 
 from devflow_openrouter.client.connection import Connection
@@ -81,7 +82,14 @@ class LeanTransport:
         """As `Transport.start`."""
         message = self._message(request)
         connection = self._reusable() or await self._connect(deadline_s)
-        await connection.exchange(message, deadline_s)
+        try:
+            await connection.exchange(message, deadline_s)
+        except PossiblyAccepted:
+            # where one was closed the others are too; whoever asks again gets a new connection
+            for stale in self._idle:
+                stale.abort()
+            self._idle.clear()
+            raise
         return connection
 
     async def aclose(self) -> None:
