@@ -126,9 +126,11 @@ def settings_for(base_url: str, api_key: str, data_dir: Path) -> Settings:
 # the driver: starts workers and kills them
 
 
-def run_workers(base_url: str, api_key: str, folder: Path, *, calls: int, kills: int) -> int:
-    """Let workers make all calls; returns how many of them were killed."""
-    done, killed = 0, 0
+def run_workers(
+    base_url: str, api_key: str, folder: Path, *, calls: int, kills: int
+) -> tuple[int, int]:
+    """Let workers make all calls; how many were seen to end, and how many workers were killed."""
+    done, killed, ended = 0, 0, 0
     chance = random.Random(calls)  # noqa: S311 - when to kill
     while done < calls:
         stop_at = calls if killed >= kills else done + chance.randint(1, 2 * calls // (kills + 2))
@@ -139,7 +141,7 @@ def run_workers(base_url: str, api_key: str, folder: Path, *, calls: int, kills:
             assert worker.stdout is not None
             furthest = done - 1
             for line in worker.stdout:
-                furthest = max(furthest, int(line))
+                furthest, ended = max(furthest, int(line)), ended + 1
                 if furthest + 1 >= stop_at and stop_at < calls:
                     worker.send_signal(signal.SIGKILL)
                     killed += 1
@@ -150,7 +152,7 @@ def run_workers(base_url: str, api_key: str, folder: Path, *, calls: int, kills:
             raise SystemExit(f"a worker ended with {status}")
         # calls in flight at the kill are not asked again: their fate is what is tested
         done = calls if status == 0 else furthest + 1 + IN_FLIGHT
-    return killed
+    return ended, killed
 
 
 async def reconcile(settings: Settings, management_key: str) -> tuple[Reconciliation, int]:
@@ -224,16 +226,20 @@ def run(calls: int, kills: int) -> dict[str, object]:
         ) as sandbox,
     ):
         folder, started_s = Path(name), time.monotonic()
-        killed = run_workers(sandbox.base_url, sandbox.api_key, folder, calls=calls, kills=kills)
+        ended, killed = run_workers(
+            sandbox.base_url, sandbox.api_key, folder, calls=calls, kills=kills
+        )
         while sandbox.bill()["running"]:
             time.sleep(0.05)
         settings = settings_for(sandbox.base_url, sandbox.api_key, folder)
         result, opened = asyncio.run(reconcile(settings, sandbox.management_key))
         store = Store(folder / "ledger.db")
-        verdict = compare(list(store.entries()), sandbox.bill(), result)
+        entries = list(store.entries())
+        verdict = compare(entries, sandbox.bill(), result)
         verified = store.verify()
     return {
         "killed": killed,
+        "ended_without_entry": max(0, ended - len(entries)),
         "open_before": opened,
         "chain_ok": verified.ok,
         "seconds": round(time.monotonic() - started_s, 1),
@@ -265,7 +271,14 @@ def main() -> int:
     report.finish(options)
     wrong = [
         key
-        for key in ("wrong_by_id", "twice", "billed_unexplained", "orphans", "pending")
+        for key in (
+            "ended_without_entry",
+            "wrong_by_id",
+            "twice",
+            "billed_unexplained",
+            "orphans",
+            "pending",
+        )
         if verdict[key]
     ]
     return 1 if wrong or difference_usd or not verdict["chain_ok"] else 0
