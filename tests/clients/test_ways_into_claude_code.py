@@ -68,6 +68,9 @@ def test_the_mcp_server_offers_its_tools(
 ) -> None:
     config = claude_code.home / "mcp.json"
     plan_install(config, command=devflow, features=("mcp",)).apply()
+    # by default the first request does not wait for a server that is slow to start
+    patience = {"MCP_CONNECTION_NONBLOCKING": "0", "MCP_CONNECT_TIMEOUT_MS": "60000"}
+    claude_code.environment |= {**patience, "MCP_TIMEOUT": "60000"}
     ended = claude_code.run("-p", "Hello", "--mcp-config", str(config))
     assert ended.returncode == 0, ended.stderr
     asked = json.dumps(api.requests[-1])
