@@ -76,6 +76,24 @@ def test_retention_takes_the_labels_of_old_rows_only(place: Any, request_of: Bui
     asyncio.run(main())
 
 
+def test_a_store_with_a_retention_forgets_by_itself(file: Path, request_of: Build) -> None:
+    async def main() -> None:
+        async with Store(file) as store:
+            await _fill(store, [request_of(1)])
+        async with Store(file, retention=timedelta(days=36500)) as store:
+            await asyncio.sleep(0.1)
+            assert len(list(store.entries())) == 1
+        async with Store(file, retention=timedelta(microseconds=1)) as store:
+            for _look in range(100):
+                if not list(store.entries()):
+                    break
+                await asyncio.sleep(0.05)
+            assert list(store.entries()) == []
+            assert store.verify().ok
+
+    asyncio.run(main())
+
+
 def test_what_is_in_flight_is_not_erased(place: Any, request_of: Build) -> None:
     async def main() -> None:
         async with Store(place) as store:

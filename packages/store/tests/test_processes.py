@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from devflow_core.errors import StoreError
 from devflow_store import Budget, New, Store, UnknownOutcome
 
 WORKLOAD = Path(__file__).with_name("workload.py")
@@ -112,3 +114,41 @@ def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(
             assert store.verify().ok
 
     asyncio.run(main())
+
+
+def test_a_postgresql_that_cuts_connections_loses_nothing(
+    postgres_place: str, tmp_path: Path, request_of: Any
+) -> None:
+    acknowledged: list[str] = []
+
+    async def write(store: Store, numbers: range) -> None:
+        for number in numbers:
+            start, entry = request_of(number)
+            try:
+                await store.begin(start)
+            except StoreError:
+                continue
+            await store.close(entry)  # into the emergency file, if need be
+            acknowledged.append(entry.entry_id)
+
+    async def cut() -> None:
+        with psycopg.connect(postgres_place, autocommit=True) as connection:
+            for _cut in range(15):
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+                await asyncio.sleep(0.03)
+
+    async def main() -> None:
+        async with Store(postgres_place, data_dir=tmp_path, lease_s=3600) as store:
+            writers = (write(store, range(at, at + 60)) for at in range(0, 480, 60))
+            await asyncio.gather(cut(), *writers)
+        async with Store(postgres_place, data_dir=tmp_path) as store:
+            found = Counter(entry.entry_id for entry in store.entries())
+            assert set(acknowledged) <= set(found)
+            assert max(found.values()) == 1
+            assert store.verify().ok
+
+    asyncio.run(main())
+    assert len(acknowledged) > 100

@@ -33,11 +33,14 @@ SETTINGS_BUDGET = "settings"
 
 def store(settings: Settings) -> Store:
     """The durable store of the settings; enter it to write, read it as it is."""
-    hooks = alert_hooks(settings)
-    if settings.ledger_url is not None:
-        return Store(settings.ledger_url, on_alert=hooks, data_dir=settings.data_dir)
+    days = settings.retention_days
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Store(settings.data_dir / LEDGER_FILE, on_alert=hooks)
+    return Store(
+        settings.ledger_url or settings.data_dir / LEDGER_FILE,
+        on_alert=alert_hooks(settings),
+        data_dir=settings.data_dir,
+        retention=None if days is None else timedelta(days=days),
+    )
 
 
 def ledger_reader(settings: Settings) -> LedgerReader:

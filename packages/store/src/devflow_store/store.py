@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,7 @@ from devflow_store.spill import Spill
 from devflow_store.verify import Verification, verify
 from devflow_store.writer import Job, T, Writer
 
+_DAY_S = 24 * 3600.0
 LEASE_S = 15.0
 """How long a silent process counts as alive; three signs of life fit into it."""
 
@@ -58,6 +59,8 @@ class Store:
             attempts are written off at their worst case.
         data_dir: where the pepper of the client keys and the emergency file are; None: the folder
             of the SQLite file.
+        retention: rows older than this lose their labels and details, once at the start and then
+            every day; None keeps them.
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class Store:
         on_alert: tuple[AlertHook, ...] = (),
         lease_s: float = LEASE_S,
         data_dir: Path | None = None,
+        retention: timedelta | None = None,
     ) -> None:
         self._engine = engine_for(place)
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = Writer(self._engine)
         self._lease_s = lease_s
+        self._retention = retention
         self._spill = Spill(self._data_dir)
         owner, desk = new_id("own"), Desk()
         self._books = Bookkeeping(desk, owner)
@@ -94,7 +99,11 @@ class Store:
             await self._tick()
             stack.push_async_callback(self._leave)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            for coroutine in (self._announcer.run(), self._keep_alive()):
+            for coroutine in (
+                self._announcer.run(),
+                self._keep_alive(),
+                self._forget_the_old(),
+            ):
                 stack.callback(tasks.create_task(coroutine).cancel)
             stack.push_async_callback(self._announcer.drain)
             self._life = stack.pop_all()
@@ -308,6 +317,12 @@ class Store:
                 await self._drain()
             except StoreError:
                 continue  # requests that need the ledger are told; the next sign may get through
+
+    async def _forget_the_old(self) -> None:
+        while self._retention is not None:
+            with suppress(StoreError):  # tomorrow again
+                await self.erase(before=datetime.now(UTC) - self._retention)
+            await asyncio.sleep(_DAY_S)
 
     @contextmanager
     def _reader(self) -> Generator[Session]:
