@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from devflow_core.errors import InvalidRequest
@@ -12,7 +12,7 @@ from devflow_core.summary import GroupBy, Histogram, Summary
 from devflow_core.usage import Usage
 
 from devflow_store.engine import Value
-from devflow_store.reading import Selection, Source
+from devflow_store.reading import Source
 from devflow_store.records import to_us
 
 _DAY_US = 86_400_000_000
@@ -52,17 +52,18 @@ _SUMS = {
 """What is added up, and how it is read from a call."""
 
 Cell = tuple[str, ...]
+Period = tuple[datetime | None, datetime | None]
 
 
 def cells(
-    source: Source, by: Sequence[GroupBy], selection: Selection, *, with_times: bool = True
+    source: Source, by: Sequence[GroupBy], period: Period, *, with_times: bool = True
 ) -> dict[Cell, Summary]:
     """A summary for each combination of `by`; "" stands for what is not known.
 
     Args:
         source: a reading connection.
         by: what to group by; an error is counted at the attempt that decided.
-        selection: which calls, by the time each was started.
+        period: from (inclusive) and until (exclusive) when the calls were started.
         with_times: False leaves the histograms empty and saves half of the time.
 
     Raises:
@@ -71,7 +72,7 @@ def cells(
     unknown = [name for name in by if name not in _KEYS]
     if unknown or not by:
         raise InvalidRequest(f"{unknown} is no grouping; use some of {', '.join(_KEYS)}.")
-    where, values = _where(selection)
+    where, values = _where(period)
     found: dict[Cell, Summary] = {}
     for row in source.execute(_sums_sql(by, where), values):
         key = _cell(by, row)
@@ -150,14 +151,10 @@ def _date(days: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=int(days))).isoformat()
 
 
-def _where(selection: Selection) -> tuple[str, list[Value]]:
+def _where(period: Period) -> tuple[str, list[Value]]:
     parts, values = ["1 = 1"], list[Value]()
-    for condition, at in (("at_us >= ?", selection.since), ("at_us < ?", selection.until)):
+    for condition, at in zip(("at_us >= ?", "at_us < ?"), period, strict=True):
         if at is not None:
             parts.append(condition)
             values.append(to_us(at))
-    for column, label in (("session", selection.session_id), ("project", selection.project)):
-        if label is not None:
-            parts.append(f"labels IN (SELECT id FROM labels WHERE {column} = ?)")  # noqa: S608
-            values.append(label)
     return " AND ".join(parts), values

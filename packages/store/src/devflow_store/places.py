@@ -25,7 +25,8 @@ def engine_for(place: str | Path | Engine) -> Engine:
     if not is_url:
         return SqliteEngine(Path(place))
     if scheme == "sqlite":
-        return SqliteEngine(Path(unquote(urlsplit(place).path)))
+        path = unquote(urlsplit(place).path)
+        return SqliteEngine(Path(path.removeprefix("/") if path.startswith("//") else path))
     if scheme in ("postgresql", "postgres"):
         return _postgres(place)
     raise ConfigurationError(

@@ -214,8 +214,7 @@ class Store:
             StoreError: the ledger cannot be read.
         """
         with self._reader() as session:
-            chosen = Selection(since=since, until=until)
-            return grouping.cells(session, by, chosen, with_times=with_times)
+            return grouping.cells(session, by, (since, until), with_times=with_times)
 
     def groups(
         self, by: GroupBy, since: datetime | None = None, until: datetime | None = None

@@ -1,0 +1,80 @@
+"""Places that are none, and an emergency file that is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from devflow_core.errors import ConfigurationError, StoreError
+from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_store import Store
+from devflow_store.places import engine_for
+from devflow_store.spill import MOST_ENTRIES, SIZE_BYTES, Spill
+from devflow_store.sqlite import SqliteEngine
+
+Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
+
+
+def test_a_path_and_its_url_are_the_same_place(file: Path) -> None:
+    for place in (file, str(file), f"sqlite:///{file}", f"sqlite://{file}"):
+        engine = engine_for(place)
+        assert isinstance(engine, SqliteEngine)
+        assert engine.path == file
+    assert engine_for("postgresql://localhost/devflow").dialect == "postgresql"
+    with pytest.raises(ConfigurationError, match="mysql"):
+        engine_for("mysql://localhost/devflow")
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Store("postgresql://me:hunter2@127.0.0.1:1/x", data_dir=tmp_path):
+            pass
+
+    with pytest.raises(StoreError, match="cannot be used") as caught:
+        asyncio.run(main())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_emergency_file_is_bounded_and_allocated_beforehand(
+    tmp_path: Path, request_of: Build
+) -> None:
+    spill = Spill(tmp_path)
+    spill.open()
+    assert (tmp_path / "ledger.emergency-0").stat().st_size == SIZE_BYTES
+    entry = request_of(1)[1]
+
+    def fill() -> None:
+        for _entry in range(MOST_ENTRIES + 1):
+            spill.add(entry)
+
+    with pytest.raises(StoreError, match="is full"):
+        fill()
+    count = spill.count
+    assert len(spill.entries()) == count
+    spill.clear(count - 1)  # one has come meanwhile: nothing is forgotten
+    assert spill.count == count
+    spill.clear(count)
+    assert (spill.count, spill.entries()) == (0, [])
+    spill.close()
+
+
+def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build) -> None:
+    entries = [request_of(number)[1] for number in range(3)]
+    spill = Spill(tmp_path)
+    spill.open()
+    for entry in entries:
+        spill.add(entry)
+    spill.close()
+    path = tmp_path / "ledger.emergency-0"
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"gen-2")] ^= 1
+    path.write_bytes(content)
+    again, other = Spill(tmp_path), Spill(tmp_path)
+    again.open()
+    other.open()  # each process has a file of its own
+    assert again.entries() == entries[:2]
+    assert other.count == 0
+    again.close()
+    other.close()
