@@ -781,3 +781,21 @@ def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
     assert json.loads(wire.encode_request(request, "z-ai/glm-x").body)["messages"] == [said]
     (message,) = json.loads(wire.encode_request(request, "anthropic/x").body)["messages"]
     assert [block["type"] for block in message["content"]] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("usage", "is_kept"),
+    [
+        ('"input_tokens":0,"output_tokens":1', False),
+        ('"input_tokens": 0,"cache_read_input_tokens":0', False),
+        ('"input_tokens":12', True),
+        ('"input_tokens":0,"cache_read_input_tokens":900', True),
+    ],
+)
+def test_a_first_frame_without_input_tokens_gets_the_estimate(usage: str, is_kept: bool) -> None:
+    data = f'event: message_start\ndata: {{"message":{{"usage":{{{usage}}}}}}}\n\n'.encode()
+    encoder = translator("anthropic_messages").encoder(ChatRequest.from_text("hello " * 40))
+    frame = Frame(wire="anthropic_messages", data=data)
+    sent = encoder.encode(Started(frame=frame))
+    assert (sent == data) == is_kept
+    assert is_kept or b'"input_tokens":65' in sent

@@ -15,6 +15,7 @@ from devflow_server.failures import InternalError, body_of, headers_of
 from devflow_server.http import Exchange, PeerGone
 from devflow_server.metrics import Metrics
 from devflow_server.routes import Access, Match, Route, RouteTable, Visit
+from devflow_server.tracing import Tracing
 
 _CLIENT_CLOSED = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""
@@ -34,9 +35,11 @@ class App:
         routes: the table of routes.
         door: who may come in.
         metrics: what is counted.
+        tracing: told of every request that was let in.
     """
 
-    def __init__(self, routes: RouteTable, door: Door, metrics: Metrics) -> None:
+    def __init__(self, routes: RouteTable, door: Door, metrics: Metrics, tracing: Tracing) -> None:
+        self._tracing = tracing
         self.routes = routes
         self._door = door
         self._metrics = metrics
@@ -118,6 +121,8 @@ class App:
     ) -> None:
         status = exchange.status or _CLIENT_CLOSED
         self._metrics.note(route.path if route else "other", status, total_s)
+        if visit is not None:
+            self._tracing.note(visit, status, total_s)
         self._log.info(
             "request",
             request_id=request_id,

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,6 +33,7 @@ from devflow_server.nodes import NodeTable
 from devflow_server.once import Once
 from devflow_server.pulse import Pulse
 from devflow_server.site import Parts, build
+from devflow_server.tracing import tracing_to
 
 DRAIN_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
@@ -93,7 +94,8 @@ async def running(
         ConfigurationError: it must not or cannot start so.
         StoreError: the ledger cannot be opened.
     """
-    async with wiring.store(settings) as store:
+    async with wiring.store(settings) as store, AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(tracing_to(settings.otel_endpoint))
         first_key = await _first_key(settings, store, has_own=local_key is not None)
         metrics, pulse = Metrics(worker), Pulse()
         gateway = await wiring.gateway_over(store, settings, metrics)
@@ -121,6 +123,7 @@ async def running(
                 metrics=metrics,
                 pulse=pulse,
                 is_ready=lambda: True,
+                tracing=tracing,
                 local_key=local_key,
             )
             async with (
@@ -169,14 +172,18 @@ def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
 
 @asynccontextmanager
 async def _background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Work that goes on beside the block and ends with it."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(one) for one in work]
-        try:
+    """Work that goes on beside the block and ends with it; what is raised comes out as it is."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one) for one in work]
             yield
-        finally:
             for task in running:
                 task.cancel()
+    except BaseExceptionGroup as several:
+        first, *more = several.exceptions
+        if more:
+            raise
+        raise first from first.__cause__
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from devflow_core.chat import WireName
@@ -28,6 +28,7 @@ from devflow_server.once import Once
 from devflow_server.pages import HealthPages, ModelPages, NodePages, StatusPage
 from devflow_server.pulse import Pulse
 from devflow_server.routes import Access, Route, RouteTable
+from devflow_server.tracing import NoTracing, Tracing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Parts:
     metrics: Metrics
     pulse: Pulse
     is_ready: Callable[[], bool]
+    tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
     """A client key of this process alone, for a client that it has started."""
 
@@ -67,7 +69,7 @@ def build(parts: Parts) -> App:
     described: list[Route] = []
     about = Description(lambda: described, version("devflow-server"))
     described += [*_chat_routes(parts), *_other_routes(parts), *_pages_about(about)]
-    return App(RouteTable(described), door, parts.metrics)
+    return App(RouteTable(described), door, parts.metrics, parts.tracing)
 
 
 def _pages_about(about: Description) -> list[Route]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from devflow_core.chat import (
@@ -27,6 +28,8 @@ from devflow_core.wire.metering import anthropic_usage
 from devflow_core.wire.passing import Passing
 from devflow_core.wire.thinking import vendor_of_model
 
+_NO_INPUT = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
+_CACHED_INPUT = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')
 _STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
 
@@ -69,15 +72,26 @@ class MessagesEncoder:
             model = event.model or self._request.model
             vendor = vendor_of_model(model)
             self._foreign_model = None if vendor in {None, "anthropic"} else model
-        elif isinstance(event, ReasoningDelta) and self._foreign_model is not None:
+            return self._with_usage(frame)
+        if isinstance(event, ReasoningDelta) and self._foreign_model is not None:
             return sealed_frame(event, self._foreign_model) or frame
-        elif isinstance(event, Finished) and event.frame is None:
+        if isinstance(event, Finished) and event.frame is None:
             return _STOP
         return frame
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """See `EventEncoder.encode_error`."""
         return _event("error", error_body(error, request_id))
+
+    def _with_usage(self, frame: bytes) -> bytes:
+        """The first frame, with our estimate where the provider says 0 input tokens.
+
+        Claude Code 2.1.50 records only this figure; OpenRouter sends 0 for most models.
+        """
+        if _NO_INPUT.search(frame) is None or _CACHED_INPUT.search(frame) is not None:
+            return frame
+        estimate = b'"input_tokens":%d' % estimate_input_tokens(self._request)
+        return _NO_INPUT.sub(estimate, frame, count=1)
 
     def _start(
         self, event: TextDelta | ReasoningDelta | ToolCallDelta | Finished | Started
