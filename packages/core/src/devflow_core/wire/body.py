@@ -11,6 +11,7 @@ import orjson
 
 from devflow_core.chat import JsonObject
 from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.wire.sse import SseFrame
 
 MAX_DEPTH = 64
 """Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
@@ -65,6 +66,20 @@ def load_event(data: bytes) -> dict[str, Any]:
             " Ask again, or ask another model."
         )
     return cast("dict[str, Any]", parsed)
+
+
+def load_frame(frame: SseFrame) -> dict[str, Any] | None:
+    """The JSON object of a frame; None for one that was cut off with the stream.
+
+    Raises:
+        ProtocolError: it is no JSON object.
+    """
+    try:
+        return load_event(frame.data or b"")
+    except ProtocolError:
+        if frame.is_cut:
+            return None
+        raise
 
 
 def excerpt(raw: bytes | str, limit: int = 200) -> str:

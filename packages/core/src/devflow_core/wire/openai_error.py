@@ -35,3 +35,8 @@ def error_fields(error: DevFlowError, request_id: str) -> dict[str, Any]:
         "code": error.code,
         "metadata": metadata,
     }
+
+
+def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
+    """The body of a reply that is this error."""
+    return {"error": error_fields(error, request_id)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from devflow_core.chat import ChatRequest, ChatResponse, Event, JsonObject, WireName
 from devflow_core.errors import DevFlowError
@@ -68,7 +68,10 @@ class EventEncoder(Protocol):
 class Translator(Protocol):
     """One wire format, in both directions."""
 
-    name: ClassVar[WireName]
+    @property
+    def name(self) -> WireName:
+        """The wire's name."""
+        ...
 
     def decode_request(self, body: JsonObject, headers: Mapping[str, str], /) -> ChatRequest:
         """A caller's request.

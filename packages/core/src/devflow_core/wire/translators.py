@@ -5,16 +5,16 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from devflow_core.chat import WireName
-from devflow_core.wire.anthropic_messages import AnthropicMessages
-from devflow_core.wire.openai_chat import OpenAiChat
-from devflow_core.wire.openai_responses import OpenAiResponses
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from devflow_core.wire.openai_chat import OPENAI_CHAT
+from devflow_core.wire.openai_responses import OPENAI_RESPONSES
 from devflow_core.wire.protocol import Translator
 
 TRANSLATORS = MappingProxyType[WireName, Translator](
     {
-        "openai_chat": OpenAiChat(),
-        "anthropic_messages": AnthropicMessages(),
-        "openai_responses": OpenAiResponses(),
+        "openai_chat": OPENAI_CHAT,
+        "anthropic_messages": ANTHROPIC_MESSAGES,
+        "openai_responses": OPENAI_RESPONSES,
     }
 )
 """Every wire we speak, by name."""

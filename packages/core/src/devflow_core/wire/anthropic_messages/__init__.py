@@ -1,5 +1,18 @@
 """Anthropic's messages, with OpenRouter's additions: what Claude Code speaks."""
 
-from devflow_core.wire.anthropic_messages.translator import AnthropicMessages
+from devflow_core.wire.anthropic_messages.decode_events import MessagesDecoder
+from devflow_core.wire.anthropic_messages.decode_request import decode_request
+from devflow_core.wire.anthropic_messages.encode_events import MessagesEncoder
+from devflow_core.wire.anthropic_messages.encode_request import encode_request
+from devflow_core.wire.anthropic_messages.encode_response import encode_response, error_body
+from devflow_core.wire.dialect import Dialect
 
-__all__ = ["AnthropicMessages"]
+ANTHROPIC_MESSAGES = Dialect(
+    name="anthropic_messages",
+    requests_in=decode_request,
+    requests_out=encode_request,
+    replies_in=MessagesDecoder,
+    replies_out=MessagesEncoder,
+    wholes_out=encode_response,
+    errors_out=error_body,
+)

@@ -22,7 +22,7 @@ from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import loosely
 from devflow_core.wire.anthropic_messages.content import Content
-from devflow_core.wire.body import dump, excerpt, load_event
+from devflow_core.wire.body import dump, excerpt, load_frame
 from devflow_core.wire.metering import reported_cost, usage_from_anthropic
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.thinking import ANTHROPIC_FORMAT, vendor_mark
@@ -68,12 +68,9 @@ class MessagesDecoder:
             # some gateways close with OpenAI's word; it means nothing here
             kind = "comment" if frame.data is None else "done"
             return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
-        try:
-            body = load_event(frame.data)
-        except ProtocolError:
-            if frame.is_cut:
-                return _NOTHING
-            raise
+        body = load_frame(frame)
+        if body is None:
+            return _NOTHING
         is_first = not self._is_started
         event = self._event(body, frame.data)
         if not is_first or isinstance(event, Started):

@@ -21,7 +21,7 @@ from devflow_core.chat import (
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import loosely
-from devflow_core.wire.body import excerpt, load_event
+from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.metering import reported_cost, usage_from_openai
 from devflow_core.wire.openai_chat.extras import Extras
 from devflow_core.wire.sse import SseFrame
@@ -67,12 +67,9 @@ class ChatDecoder:
             return self._comment(frame)
         if data == b"[DONE]":
             return self._finish(Frame(wire="openai_chat", data=frame.raw))
-        try:
-            chunk = load_event(data)
-        except ProtocolError:
-            if frame.is_cut:
-                return _NOTHING
-            raise
+        chunk = load_frame(frame)
+        if chunk is None:
+            return _NOTHING
         raw = Frame(wire="openai_chat", data=frame.raw)
         delta = _plain_delta(chunk)
         if delta is not None and self._is_started:

@@ -21,7 +21,7 @@ from devflow_core.chat import (
 )
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.wire import loosely
-from devflow_core.wire.body import excerpt, load_event
+from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.metering import reported_cost, usage_from_openai
 from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
 from devflow_core.wire.sse import SseFrame
@@ -57,12 +57,9 @@ class ResponsesDecoder:
         if frame.data is None or frame.data == b"[DONE]":
             kind = "comment" if frame.data is None else "done"
             return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
-        try:
-            body = load_event(frame.data)
-        except ProtocolError:
-            if frame.is_cut:
-                return _NOTHING
-            raise
+        body = load_frame(frame)
+        if body is None:
+            return _NOTHING
         events = self._events(body, frame.data)
         if not self._is_started:
             events = self._start({}) + [one for one in events if not isinstance(one, Opaque)]

@@ -1,0 +1,69 @@
+"""One wire format put together from its pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from devflow_core.chat import ChatRequest, ChatResponse, Event, JsonObject, WireName
+from devflow_core.errors import DevFlowError
+from devflow_core.wire.body import dump, load_event
+from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
+
+
+class WholeDecoder(EventDecoder, Protocol):
+    """A decoder that takes a reply in one piece too."""
+
+    def take_whole(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
+        """The events of a reply that came whole."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """A translator; its methods are described in `Translator`."""
+
+    name: WireName
+    requests_in: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
+    requests_out: Callable[[ChatRequest, str, JsonObject | None], EncodedRequest]
+    replies_in: Callable[[str | None], WholeDecoder]
+    replies_out: Callable[[ChatRequest], EventEncoder]
+    wholes_out: Callable[[ChatResponse, ChatRequest, JsonObject | None], bytes]
+    errors_out: Callable[[DevFlowError, str], JsonObject]
+
+    def decode_request(self, body: JsonObject, headers: Mapping[str, str], /) -> ChatRequest:
+        """A caller's request."""
+        return self.requests_in(body, headers)
+
+    def encode_request(
+        self, request: ChatRequest, model: str, overrides: JsonObject | None = None, /
+    ) -> EncodedRequest:
+        """The body for an upstream."""
+        return self.requests_out(request, model, overrides)
+
+    def decoder(self, model: str | None = None, /) -> EventDecoder:
+        """A decoder for one streamed reply."""
+        return self.replies_in(model)
+
+    def decode_response(self, body: bytes, model: str | None = None, /) -> tuple[Event, ...]:
+        """The events of a whole reply."""
+        return tuple(self.replies_in(model).take_whole(load_event(body), body))
+
+    def encoder(self, request: ChatRequest, /) -> EventEncoder:
+        """An encoder for one streamed reply."""
+        return self.replies_out(request)
+
+    def encode_response(
+        self,
+        response: ChatResponse,
+        request: ChatRequest,
+        annotations: JsonObject | None = None,
+        /,
+    ) -> bytes:
+        """A whole reply."""
+        return self.wholes_out(response, request, annotations)
+
+    def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
+        """A failure before the reply."""
+        return dump(self.errors_out(error, request_id))
