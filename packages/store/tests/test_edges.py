@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from devflow_core.errors import ConfigurationError, StoreError
-from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_core.errors import ConfigurationError, InvalidRequest, StoreError
+from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
 from devflow_store import Store
 from devflow_store.places import engine_for
 from devflow_store.spill import MOST_ENTRIES, SIZE_BYTES, Spill
@@ -43,7 +45,7 @@ def test_the_emergency_file_is_bounded_and_allocated_beforehand(
     spill = Spill(tmp_path)
     spill.open()
     assert (tmp_path / "ledger.emergency-0").stat().st_size == SIZE_BYTES
-    entry = request_of(1)[1]
+    entry = replace(request_of(1)[1], decision="x" * 100_000)
 
     def fill() -> None:
         for _entry in range(MOST_ENTRIES + 1):
@@ -78,3 +80,23 @@ def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build
     assert other.count == 0
     again.close()
     other.close()
+
+
+def test_strange_labels_are_kept_or_refused_and_harm_nobody(
+    place: Any, tmp_path: Path, request_of: Build
+) -> None:
+    async def main() -> None:
+        async with Store(place, data_dir=tmp_path) as store:
+            for label in ("\x00a\x00", "' OR 1=1 --", "\u2028\U0001f600", "%_?", "x" * 10_000):
+                start, entry = request_of(1, who=Attribution(session_id=label))
+                await store.begin(start)
+                await store.close(entry)
+                assert store.entry(entry.entry_id) == entry
+            with pytest.raises(InvalidRequest, match="label"):
+                await store.begin(request_of(2, who=Attribution(project="\udc80"))[0])
+            with pytest.raises(StoreError, match="Unicode"):
+                await store.nodes.set("\udc80", {})
+            assert len(store.groups("session")) == 5
+            assert store.verify().ok
+
+    asyncio.run(main())

@@ -80,7 +80,12 @@ def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry)
 
 
 def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
-    """The labels of one attempt, in the order of `LABELS`."""
+    """The labels of one attempt, in the order of `LABELS`; PostgreSQL's text holds no NUL."""
+    labels = _labels(entry, attempt)
+    return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
+
+
+def _labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
     who = entry.attribution
     return (
         attempt.model if attempt else entry.requested_model,

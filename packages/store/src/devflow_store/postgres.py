@@ -98,6 +98,8 @@ class PostgresSession:
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise _translated(error) from error
+        except UnicodeEncodeError as error:
+            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
     def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
         """As `Session.stream`, through a cursor at the server."""

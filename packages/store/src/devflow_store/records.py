@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import IntEnum
 
 import orjson
+from devflow_core.errors import InvalidRequest
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import Usage
 from pydantic import TypeAdapter
@@ -63,8 +64,17 @@ _CORRECTION = TypeAdapter(Correction)
 
 
 def encode(value: LedgerEntry | Begun | Correction) -> bytes:
-    """The value as JSON; decimals are text, digit for digit, and times keep their microseconds."""
-    return orjson.dumps(value, default=_decimal_text)
+    """The value as JSON; decimals are text, digit for digit, and times keep their microseconds.
+
+    Raises:
+        InvalidRequest: a label is no Unicode text, as a path with stray bytes may be.
+    """
+    try:
+        return orjson.dumps(value, default=_decimal_text)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequest(
+            f"A label of the request (session, project, branch…) cannot be written: {error}."
+        ) from error
 
 
 def decode_entry(body: bytes) -> LedgerEntry:

@@ -185,6 +185,8 @@ class SqliteSession:
             return self._run(sql, values).fetchall()
         except apsw.Error as error:
             raise translated(error, self._path) from error
+        except UnicodeEncodeError as error:
+            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
     def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
         """As `Session.stream`."""
