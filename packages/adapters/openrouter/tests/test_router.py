@@ -120,3 +120,13 @@ def test_explain_shows_everybody(router: Router) -> None:
     assert len(shown["candidates"]) == len(Catalogue.shipped())
     assert sum(one["chosen"] for one in shown["candidates"]) == 1
     assert {"task", "candidates", "snapshot"} <= set(shown)
+
+
+def test_who_keeps_prompts_is_left_out_where_nothing_may_be_kept() -> None:
+    body = {"data": [{"model_id": "openai/gpt-5-mini"}]}
+    router = Router(Catalogue.shipped().with_zero_retention(body))
+    private = replace(named("auto"), extra={"provider": {"zdr": True}})
+    route = router.consider(private, a_task())
+    assert [one.model for one in route.candidates] == ["openai/gpt-5-mini"]
+    assert {one.reason for one in route.excluded} >= {"no endpoint of it keeps nothing"}
+    assert len(router.consider(named("auto"), a_task()).candidates) > 100

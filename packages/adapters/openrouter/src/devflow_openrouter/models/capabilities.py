@@ -97,7 +97,8 @@ class Needs:
     max_output_tokens: int | None = None
     """What the caller asked for at the most; None when it did not say."""
     is_zero_retention: bool = False
-    """Only endpoints that keep nothing."""
+    """Only endpoints that keep nothing; checked here where the catalogue knows them, and always by
+    OpenRouter, which is told so with the request."""
 
 
 def needs_of(request: ChatRequest) -> Needs:

@@ -49,6 +49,7 @@ class Catalogue:
         version: names this list in decisions.
         fetched_at: when the provider gave it out.
         skipped: ids of rows that could not be read.
+        zero_retention: ids of models with an endpoint that keeps nothing; None where not known.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Catalogue:
         version: str,
         fetched_at: datetime,
         skipped: tuple[str, ...] = (),
+        zero_retention: frozenset[str] | None = None,
     ) -> None:
         self._by_id = {model.id: model for model in models}
         self.version = version
         self.fetched_at = fetched_at
         self.skipped = skipped
+        self.zero_retention = zero_retention
 
     @classmethod
     def shipped(cls) -> Catalogue:
@@ -161,9 +164,7 @@ class Catalogue:
                 ) from None
             base = models.get(name, ModelConfig(id=name, name=name))
             models[name] = with_override(base, override, version=version)
-        return Catalogue(
-            models.values(), version=version, fetched_at=self.fetched_at, skipped=self.skipped
-        )
+        return self._with(models.values(), version)
 
     def with_endpoints(self, model: str, body: Mapping[str, Any]) -> Catalogue:
         """The catalogue with the providers of one model, from its `/endpoints` body.
@@ -176,11 +177,24 @@ class Catalogue:
         endpoints = tuple(endpoint_from_row(row, price_version=self.version) for row in rows)
         changed = replace(known, endpoints=endpoints)
         digest = hashlib.sha256(orjson.dumps(rows, default=str)).hexdigest()[:6]
+        return self._with([*self.models, changed], f"{self.version}+{digest}")
+
+    def with_zero_retention(self, body: Mapping[str, Any]) -> Catalogue:
+        """The catalogue with who keeps nothing, from the body of `GET /endpoints/zdr`."""
+        rows: list[Mapping[str, Any]] = body.get("data", [])
+        ids = frozenset(str(row["model_id"]) for row in rows if row.get("model_id"))
+        digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:6]
+        return self._with(self.models, f"{self.version}+{digest}", ids)
+
+    def _with(
+        self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
+    ) -> Catalogue:
         return Catalogue(
-            [*self.models, changed],
-            version=f"{self.version}+{digest}",
+            models,
+            version=version,
             fetched_at=self.fetched_at,
             skipped=self.skipped,
+            zero_retention=self.zero_retention if ids is None else ids,
         )
 
     def changes_since(self, before: Catalogue) -> tuple[Change, ...]:

@@ -74,6 +74,7 @@ class ModelSelector:
     def select(self, needs: Needs, *, today: date) -> Selection:
         """Everyone that can take a request with these needs, unasked for by name."""
         tokens, most_tokens = self.input_tokens(needs)
+        keeps_nothing = self.catalogue.zero_retention if needs.is_zero_retention else None
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
@@ -81,7 +82,7 @@ class ModelSelector:
         fits = most_tokens + reserve <= self.windows
         writes_enough = self.most_output >= reserve
         is_listed = self._expires > day
-        return Selection(
+        selection = Selection(
             selector=self,
             needs=needs,
             tokens=tokens,
@@ -89,6 +90,10 @@ class ModelSelector:
             able=self._standing & has_all & fits & writes_enough & is_listed,
             day=day,
         )
+        if keeps_nothing is None:
+            return selection
+        private = np.array([model.id in keeps_nothing for model in self.models], dtype=np.bool_)
+        return selection.narrowed("no endpoint of it keeps nothing", private)
 
     def reason(self, at: int, selection: Selection) -> str:
         """Why the model at this place was left out; empty when it was not."""
