@@ -161,9 +161,9 @@ def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str,
         router = WorldRouter(world)
         for key, is_ood in (("worlds", False), ("ood", True)):
             part = [row for row in rows if bool(row.get("ood")) is is_ood]
-            if part:
-                judged = Judged()
-                judged.add(router, world_of(part, world.models))
+            judged = Judged()
+            if part and len(unknown := world_of(part, world.models)):
+                judged.add(router, unknown)
                 found[key][name] = judged.figures(rounds)
     figures = list(found["worlds"].values())
     for key in ("quality_at_op", "saved_at_op", "save_at_100"):
@@ -230,9 +230,8 @@ def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[st
 
 
 def _gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
-    """What the strong model is expected to win; in parts, since a kernel is prompts by prompts."""
-    parts = [router.forecast(texts[at : at + 2000]).quality for at in range(0, len(texts), 2000)]
-    quality = np.concatenate(parts)
+    """What the strong model is expected to win."""
+    quality = router.forecast(texts).quality
     return quality[:, 1] - quality[:, 0]
 
 

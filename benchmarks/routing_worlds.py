@@ -35,6 +35,8 @@ TABLE_PRIOR = 10.0
 PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
 """What a dollar relative to the best single model's may be worth in quality; one is chosen."""
 REJECTED_SHARES = (0.1, 0.15, 0.2)
+AT_ONCE = 1_000
+"""Prompts whose vectors are held in memory together."""
 FEWEST_DOMAINS, FEWEST_PROMPTS = 4, 10
 """With fewer, nothing is learned from leaving a domain out."""
 SAFE_QUALITY = 0.98
@@ -166,16 +168,16 @@ class WorldRouter:
 
     def forecast(self, texts: Sequence[str]) -> Forecast:
         """What it expects for other prompts."""
+        parts = [self._part(texts[at : at + AT_ONCE]) for at in range(0, len(texts), AT_ONCE)]
+        return _joined(parts)
+
+    def _part(self, texts: Sequence[str]) -> Forecast:
         vectors = self._space.vectors(featurise(texts))
         kernel = vectors @ self._vectors.T
         norms = (vectors * vectors).sum(axis=1)
         raw = self._ridge.predict(kernel)
         signs = self._signs(raw, self._ridge.variance(kernel, norms), kernel, self._member)
         return self._forecast(raw, self._table, signs @ self._detector)
-
-    def decide(self, texts: Sequence[str]) -> Ints:
-        """The model for each prompt, at the operating point."""
-        return self.forecast(texts).choices(self.price, self.most_novelty, self.best)
 
     def left_out(self) -> tuple[Ints, Ints]:
         """Prompts of each domain in turn with the choice when that domain is left out.
@@ -258,11 +260,7 @@ class WorldRouter:
             signs = self._signs(raw, variance, self._kernel[members][:, others], member)
             novelty = np.zeros(len(members))
             parts.append((self._forecast(raw, self._means(others), novelty), signs, members))
-        forecast = Forecast(
-            quality=np.concatenate([one.quality for one, _, _ in parts]),
-            cost=np.concatenate([one.cost for one, _, _ in parts]),
-            novelty=np.concatenate([one.novelty for one, _, _ in parts]),
-        )
+        forecast = _joined([one for one, _, _ in parts])
         signs = np.concatenate([one for _, one, _ in parts])
         return forecast, signs, np.concatenate([one for _, _, one in parts])
 
@@ -287,6 +285,14 @@ class WorldRouter:
         if least == self.best_cost:  # nothing beats the single model: stay with it
             self.most_novelty = -np.inf
         return found
+
+
+def _joined(parts: Sequence[Forecast]) -> Forecast:
+    return Forecast(
+        quality=np.concatenate([one.quality for one in parts]),
+        cost=np.concatenate([one.cost for one in parts]),
+        novelty=np.concatenate([one.novelty for one in parts]),
+    )
 
 
 def _discriminant(known: Floats, unknown: Floats) -> Floats:
