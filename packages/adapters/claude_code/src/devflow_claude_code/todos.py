@@ -24,7 +24,9 @@ class TodoList:
     """`TodoWrite` replaces all, `TaskCreate` and `TaskUpdate` change one, a reminder tells all."""
 
     def __init__(self) -> None:
-        self._todos: dict[str, _Todo] = {}
+        self._known: dict[str, _Todo] = {}
+        self._told: list[Any] | None = None
+        """A whole list that is not looked into before somebody asks: most are overtaken."""
         self._line = 0
 
     def take_call(self, line: int, tool: str, asked: Json, outcome: Callable[[], Json]) -> None:
@@ -33,8 +35,8 @@ class TodoList:
             self._replace(line, asked.get("todos"))
         elif tool == "TaskCreate":
             task = mapping(mapping(outcome(), "toolUseResult"), "task")
-            name = string(task, "id") or str(len(self._todos) + 1)
-            self._todos[name] = _Todo(
+            todos = self._todos()
+            todos[string(task, "id") or str(len(todos) + 1)] = _Todo(
                 string(asked, "subject") or string(task, "subject"),
                 "pending",
                 string(asked, "description"),
@@ -50,30 +52,37 @@ class TodoList:
 
     def facts(self) -> list[Fact]:
         """The list as one fact, or none."""
-        if not self._todos:
+        todos = self._todos()
+        if not todos:
             return []
         text = "\n".join(
             f"{_MARKS.get(one.status, '[?]')} {one.subject}"
             + (f": {one.description}" if one.description and one.status != "completed" else "")
-            for one in self._todos.values()
+            for one in todos.values()
         )
         return [Fact(kind="todo", text=text, line=self._line, weight=95, is_whole=True)]
 
     def _replace(self, line: int, todos: object) -> None:
         if not isinstance(todos, list):
             return
-        self._todos = {
-            string(one, "id") or str(index): _Todo(
-                string(one, "content") or string(one, "subject"),
-                string(one, "status"),
-                string(one, "description"),
-            )
-            for index, one in enumerate(cast("list[Any]", todos))
-        }
+        self._told = cast("list[Any]", todos)
         self._line = line
 
+    def _todos(self) -> dict[str, _Todo]:
+        if self._told is not None:
+            self._known = {
+                string(one, "id") or str(index): _Todo(
+                    string(one, "content") or string(one, "subject"),
+                    string(one, "status"),
+                    string(one, "description"),
+                )
+                for index, one in enumerate(self._told)
+            }
+            self._told = None
+        return self._known
+
     def _update(self, line: int, asked: Json) -> None:
-        todo = self._todos.get(string(asked, "taskId"))
+        todo = self._todos().get(string(asked, "taskId"))
         if todo is None:
             return
         todo.status = string(asked, "status") or todo.status
