@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self, cast
+from urllib.parse import urlsplit
 
 from devflow_core.chat import ChatRequest, JsonObject
 from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
@@ -40,6 +41,7 @@ from devflow_openrouter.routing.fallback import FallbackChain
 from devflow_openrouter.structured import check, repair, require_schema
 
 _MOST_CONNECT_S = 5.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _REMEMBERED = 1_000
 """Entries that feedback can be given on."""
 
@@ -251,8 +253,11 @@ def _reader_of(book: Book, views: list[Ledger]) -> LedgerReader:
 
 
 def transport_for(settings: Settings) -> Transport:
-    """The lean transport to the settings' base URL, or one through their proxy."""
-    if settings.proxy_url:
+    """The lean transport to the settings' base URL, or one through their proxy.
+
+    Nothing on this machine is asked by way of a proxy.
+    """
+    if settings.proxy_url and urlsplit(settings.base_url).hostname not in _LOOPBACK:
         return through_proxy(settings.base_url, settings.proxy_url)
     connect_s = min(_MOST_CONNECT_S, settings.timeout_ms / 1000)
     return LeanTransport(settings.base_url, connect_timeout_s=connect_s)

@@ -346,6 +346,22 @@ async def test_a_reply_over_httpx_is_read_as_it_comes() -> None:
 
 
 async def test_a_proxy_that_is_not_there_is_not_sent(ask: Asker) -> None:
-    outcome = await ask(proxy_url="http://127.0.0.1:9", max_retries=1)
+    away = "http://openrouter.invalid/api/v1"
+    outcome = await ask(base_url=away, proxy_url="http://127.0.0.1:9", max_retries=1)
     assert outcome.codes == ["upstream_unreachable"]
     assert isinstance(outcome.error, NotSent)
+
+
+async def test_this_machine_is_not_asked_by_way_of_a_proxy(
+    ask: Asker, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(reply())
+    assert (await ask(proxy_url="http://127.0.0.1:9")).text == "Hello"
+
+
+async def test_a_call_goes_through_its_proxy(ask: Asker, upstream: ScriptedUpstream) -> None:
+    upstream.script(reply())  # it plays the proxy
+    away = "http://openrouter.invalid/api/v1"
+    outcome = await ask(base_url=away, proxy_url=f"http://127.0.0.1:{upstream.port}")
+    assert outcome.text == "Hello"
+    assert upstream.requests[0].startswith(b"POST http://openrouter.invalid/api/v1/chat")

@@ -7,7 +7,8 @@ through `httpx.MockTransport`. The lean transport is what calls go over otherwis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 import httpx
 from devflow_core.errors import (
@@ -23,6 +24,7 @@ from devflow_openrouter.client.http import Exchange, HttpRequest
 from devflow_openrouter.client.http1 import Caps
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_DRAIN_S = 1.0
 _NO_REPLY = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
 
@@ -100,7 +102,7 @@ class _HttpxExchange:
         self._response = response
         self._most_bytes = caps.body_bytes
         self._seen_bytes = 0
-        self._pieces: AsyncIterator[bytes] = aiter(_pieces(response))
+        self._pieces = _pieces(response)
 
     @property
     def status(self) -> int:
@@ -124,11 +126,16 @@ class _HttpxExchange:
         return piece
 
     async def close(self, *, is_whole: bool) -> None:
-        del is_whole  # httpx decides by what it has read
+        if is_whole:  # httpx keeps a connection whose reply was read to its very end
+            with contextlib.suppress(TimeoutError, httpx.HTTPError):
+                async with asyncio.timeout(_DRAIN_S):
+                    async for _ in self._pieces:
+                        pass
+        await self._pieces.aclose()
         await self._response.aclose()
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProtocolError("The reply is compressed, although that was not asked for.")
     if response.is_stream_consumed:
