@@ -1,6 +1,7 @@
 """The SDKs people already use, pointed at the whole gateway over the stand-in, just work."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,16 @@ async def test_anthropic_messages(gateway: Running) -> None:
     assert last.usage.output_tokens > 0
     assert last.stop_reason == "end_turn"
     assert count.input_tokens > 0
+
+
+async def test_a_prompt_over_the_named_models_window_has_the_wording_clients_know(
+    gateway: Running,
+) -> None:
+    long: list[Any] = [{"role": "user", "content": "word " * 1_000_000}]
+    async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="none") as client:
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            await client.messages.create(model=MODEL, max_tokens=200, messages=long)
+    assert re.search(r"prompt is too long: \d+ tokens > 200000 maximum", str(refused.value))
 
 
 async def test_the_official_openrouter_sdk(gateway: Running) -> None:

@@ -102,7 +102,9 @@ class Named:
         least = _least_tokens(model, inputs)
         if model.context_length is not None and least > model.context_length:
             return ContextTooLong(
-                f"{model.id} takes {model.context_length} tokens, the input is at least {least}. "
+                # Claude Code knows by this wording that compaction helps
+                f"prompt is too long: {least} tokens > {model.context_length} maximum of "
+                f"{model.id}. "
                 "Name a model with a larger window, use auto, or shorten the request.",
                 model=model.id,
             )
