@@ -276,6 +276,7 @@ def router_for(settings: Settings, catalogue: Catalogue | None = None) -> OpenRo
         fallbacks=settings.fallbacks,
         fallback_models=settings.fallback_models,
         nodes=settings.nodes,
+        learn_quality=settings.learn_quality,
         criteria=SelectionCriteria(
             cost_priority=settings.cost_priority,
             performance_priority=settings.performance_priority,
