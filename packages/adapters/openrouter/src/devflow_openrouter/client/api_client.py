@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import orjson
+import structlog
 from devflow_core.chat import ChatRequest, JsonObject, WireName
 from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
 from devflow_core.ports import Call, Events, UpstreamKey
@@ -18,6 +19,7 @@ from devflow_core.wire.upstream_errors import error_from_body
 from devflow_openrouter.client.http import HttpRequest, Transport
 from devflow_openrouter.client.reply import Deadlines, OpenReply, read_all
 
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _PATHS: dict[WireName, str] = {
     "openai_chat": "/chat/completions",
     "anthropic_messages": "/messages",
@@ -79,6 +81,8 @@ class ApiClient:
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
         speaker = translator(wire)
         encoded = speaker.encode_request(request, candidate.model, _overrides(call, wire))
+        if encoded.omitted:
+            _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
         headers = self._authorised(call.key)
         headers["Accept"] = "text/event-stream"
         if request.origin:
