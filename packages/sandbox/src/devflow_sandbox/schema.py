@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from devflow_sandbox.answer import JsonObject
+from devflow_sandbox.refusal import invalid
 
 _FORMATS = {
     "date": "2026-01-15",
@@ -19,11 +20,20 @@ _FORMATS = {
 }
 _DEPTH = 24
 """A schema that refers to itself is cut here; its optional parts end before."""
+_NO_SCHEMA = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What comes of reading something else as a schema; validating each one first would cost more."""
 
 
 def fitting(schema: JsonObject, words: str) -> Any:
-    """A value that fits `schema`; strings without further rules are made of `words`."""
-    return _Fitting(schema, words).value(schema, 0)
+    """A value that fits `schema`; strings without further rules are made of `words`.
+
+    Raises:
+        Refusal: 400, it is no schema.
+    """
+    try:
+        return _Fitting(schema, words).value(schema, 0)
+    except _NO_SCHEMA as error:
+        raise invalid("Invalid schema: it is not a valid JSON schema") from error
 
 
 class _Fitting:

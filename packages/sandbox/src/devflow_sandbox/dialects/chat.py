@@ -74,7 +74,7 @@ def read(body: JsonObject) -> Ask:
 def _reasoning(reader: Reader) -> Reasoning | None:
     """`reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
     given = reader.object("reasoning")
-    effort = given.get("effort") or reader.text("reasoning_effort")
+    effort = Reader(given, "reasoning.").text("effort") or reader.text("reasoning_effort")
     if not given and effort is None and not reader.flag("include_reasoning"):
         return None
     is_on = effort != "none" and given.get("enabled", True) is not False
@@ -107,8 +107,8 @@ def _messages(reader: Reader) -> Iterator[Block]:
         yield Block("user", prompt)
         return
     for message in messages:
-        role = message.get("role")
-        if role not in _ROLES:
+        role = Reader(message, "messages.").text("role")
+        if role not in _ROLES or role is None:
             raise invalid(f"Invalid input: messages.role: '{role}' is not a role")
         blocks = list(content_blocks(role, message.get("content"), message))
         calls = Reader(message, "messages.").objects("tool_calls")

@@ -28,8 +28,9 @@ def tool_choice(choice: object, tools: tuple[Tool, ...]) -> str:
     if not isinstance(choice, dict):
         raise invalid("Invalid input: tool_choice: expected string or object")
     chosen = cast(JsonObject, choice)
-    function: JsonObject = chosen.get("function") or {}
-    name = chosen.get("name") or function.get("name")
+    reader = Reader(chosen, "tool_choice.")
+    function = Reader(reader.object("function"), "tool_choice.function.")
+    name = reader.text("name") or function.text("name")
     if name is None:
         return {"any": "required", "none": "none"}.get(str(chosen.get("type")), "auto")
     if name not in {tool.name for tool in tools}:

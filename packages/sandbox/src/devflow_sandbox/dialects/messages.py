@@ -111,8 +111,8 @@ def _messages(reader: Reader) -> Iterator[Block]:
     if not messages:
         raise invalid("Invalid input: messages: at least one message is required")
     for message in messages:
-        role = message.get("role")
-        if role not in ("user", "assistant", "system"):
+        role = Reader(message, "messages.").text("role")
+        if role is None or role not in ("user", "assistant", "system"):
             raise invalid(f"Invalid input: messages.role: '{role}' is not a role")
         content = message.get("content")
         if isinstance(content, list):

@@ -29,6 +29,7 @@ def read(body: JsonObject) -> Ask:
             "Stateful responses are not supported: send the whole conversation, without 'store' "
             "and 'previous_response_id'"
         )
+    reader.texts("include")  # looked at when the reply is written
     model = reader.text("model")
     models = tuple(dict.fromkeys((*((model,) if model else ()), *reader.texts("models"))))
     if not models:
@@ -65,7 +66,7 @@ def _reasoning(reader: Reader) -> Reasoning | None:
     given = reader.object("reasoning")
     if not given:
         return None
-    effort = given.get("effort")
+    effort = Reader(given, "reasoning.").text("effort")
     return Reasoning(is_on=effort != "none", effort=effort)
 
 
@@ -167,7 +168,7 @@ def _outputs(done: Generation) -> list[JsonObject]:
     if reply.reasoning is not None:
         text = [{"type": "reasoning_text", "text": reply.reasoning}]
         thought = {"type": "reasoning", "id": f"rs_tmp_{mark}", "summary": [], "content": text}
-        if "reasoning.encrypted_content" in (done.ask.body.get("include") or ()):
+        if "reasoning.encrypted_content" in Reader(done.ask.body).texts("include"):
             thought["encrypted_content"] = reply.signature
         items.append(thought)
     if reply.text or reply.refusal or not reply.calls:

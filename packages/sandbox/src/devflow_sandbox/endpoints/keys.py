@@ -161,7 +161,9 @@ def page(world: World, request: Request) -> Answer:
 
 def authorised(world: World, request: Request) -> Answer:
     """`POST /auth`, the button: back to the program with a code, or the code on a page."""
-    form = {name: values[-1] for name, values in parse_qs(request.body.decode()).items()}
+    form = {
+        name: values[-1] for name, values in parse_qs(request.body.decode(errors="replace")).items()
+    }
     challenge, method = _checked_grant(form)
     code = f"auth_code_{world.new_id().rsplit('-', 1)[-1]}"
     world.grants[code] = Grant(challenge=challenge, method=method, at_s=world.now_s())

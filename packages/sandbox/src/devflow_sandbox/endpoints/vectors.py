@@ -78,15 +78,20 @@ def rerank(world: World, request: Request) -> Answer:
     return run(world, request, "rerank", _rerank)
 
 
+def _document(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, dict):
+        raise invalid("Invalid input: documents: expected strings or objects")
+    return str(cast(JsonObject, given).get("text", ""))
+
+
 def _rerank(job: Job) -> Answer:
     query = job.body.text("query")
     documents = job.body.body.get("documents")
     if not query or not isinstance(documents, list) or not documents:
         raise invalid("Invalid input: query and documents are required")
-    texts = [
-        one if isinstance(one, str) else str(cast(JsonObject, one).get("text", ""))
-        for one in cast("list[object]", documents)
-    ]
+    texts = [_document(one) for one in cast("list[object]", documents)]
     prompt = text_tokens(query) + sum(text_tokens(text) for text in texts)
     generation_id, charge = job.book("rerank", Tokens(prompt=prompt))
     wanted = _vector(query, 512)
