@@ -20,6 +20,8 @@ _FORMATS = {
 }
 _DEPTH = 24
 """A schema that refers to itself is cut here; its optional parts end before."""
+_MOST_ITEMS, _MOST_CHARACTERS = 100, 100_000
+"""A schema that asks for more gets no more."""
 _NO_SCHEMA = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What comes of reading something else as a schema; validating each one first would cost more."""
 
@@ -99,6 +101,7 @@ class _Fitting:
                 return self._object(node, depth)
             case "array":
                 count = max(int(node.get("minItems", 0)), 0 if depth > _DEPTH // 2 else 1)
+                count = min(count, _MOST_ITEMS)
                 count = min(count, int(node.get("maxItems", count)))
                 return [self.value(node.get("items", {}), depth + 1) for _ in range(count)]
             case "integer" | "number" as kind:
@@ -119,7 +122,7 @@ class _Fitting:
 
     def _text(self, node: JsonObject) -> str:
         text = _FORMATS.get(str(node.get("format")), self._words)
-        least, most = int(node.get("minLength", 0)), node.get("maxLength")
+        least, most = min(int(node.get("minLength", 0)), _MOST_CHARACTERS), node.get("maxLength")
         text = text if len(text) >= least else text.ljust(least, ".")
         return text if most is None else text[: int(most)]
 

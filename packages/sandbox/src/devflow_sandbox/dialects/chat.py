@@ -108,7 +108,7 @@ def _messages(reader: Reader) -> Iterator[Block]:
         return
     for message in messages:
         role = Reader(message, "messages.").text("role")
-        if role not in _ROLES or role is None:
+        if role is None or role not in _ROLES:
             raise invalid(f"Invalid input: messages.role: '{role}' is not a role")
         blocks = list(content_blocks(role, message.get("content"), message))
         calls = Reader(message, "messages.").objects("tool_calls")

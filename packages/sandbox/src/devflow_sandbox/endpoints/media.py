@@ -15,6 +15,7 @@ from devflow_sandbox.endpoints.job import Job, run, text_tokens
 from devflow_sandbox.refusal import invalid
 from devflow_sandbox.world import World
 
+_MOST_IMAGES = 10
 IMAGE_OUTPUT_TOKENS = 1290
 """What an image of 1024 x 1024 counts at Gemini."""
 
@@ -84,6 +85,8 @@ def _draw(job: Job) -> Answer:
     if not prompt:
         raise invalid("Invalid input: prompt: expected string, received null")
     count = job.body.count("n") or 1
+    if count > _MOST_IMAGES:
+        raise invalid(f"Invalid input: n: expected at most {_MOST_IMAGES}")
     output = IMAGE_OUTPUT_TOKENS * count
     tokens = Tokens(prompt=text_tokens(prompt), completion=output)
     price = job.model.prices.image_output

@@ -15,6 +15,7 @@ from devflow_sandbox.endpoints.job import Job, run, text_tokens
 from devflow_sandbox.refusal import invalid
 from devflow_sandbox.world import World
 
+_MOST_DIMENSIONS = 8192
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 
 
@@ -26,6 +27,8 @@ def embeddings(world: World, request: Request) -> Answer:
 def _embed(job: Job) -> Answer:
     texts = _inputs(job.body.body.get("input"))
     dimensions = job.body.count("dimensions") or _DIMENSIONS.get(job.model.id, 1536)
+    if dimensions > _MOST_DIMENSIONS:
+        raise invalid(f"Invalid input: dimensions: expected at most {_MOST_DIMENSIONS}")
     form = job.body.text("encoding_format") or "float"
     if form not in ("float", "base64"):
         raise invalid("Invalid input: encoding_format: expected 'float' or 'base64'")
