@@ -149,3 +149,14 @@ def test_every_setting_is_honoured() -> None:
     text = "".join(path.read_text("utf-8") for path in SOURCES if path.name != "settings.py")
     ignored = [name for name in Settings.model_fields if not re.search(rf"\.{name}\b", text)]
     assert ignored == ["xdg_data_home"]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
