@@ -116,8 +116,6 @@ async def gateway_over(
         ledger: one more view, fed every entry.
     """
     await _set_budget(settings, book)
-    if settings.retention_days is not None:
-        await book.erase(before=datetime.now(UTC) - timedelta(days=settings.retention_days))
     router = router_for(settings, catalogue(settings))
     views = Tee(router.performance, router.sessions)
     replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
