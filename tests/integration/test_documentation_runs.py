@@ -1,6 +1,7 @@
 """Every Python block of the documentation and every example program runs, against the stand-in."""
 
 import ast
+import asyncio
 import inspect
 import os
 import re
@@ -53,12 +54,12 @@ def _blocks(page: Path) -> list[types.CodeType]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-async def test_the_blocks_of_a_page_run_in_order(page: Path, home: Path) -> None:
+def test_the_blocks_of_a_page_run_in_order(page: Path, home: Path) -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for code in _blocks(page):
         result = types.FunctionType(code, names)()
-        if inspect.isawaitable(result):
-            await result
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda program: program.name)
