@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import openrouter
 import pytest
@@ -90,6 +91,14 @@ async def test_a_prompt_over_the_named_models_window_has_the_wording_clients_kno
         with pytest.raises(anthropic.BadRequestError) as refused:
             await client.messages.create(model=MODEL, max_tokens=200, messages=long)
     assert re.search(r"prompt is too long: \d+ tokens > 200000 maximum", str(refused.value))
+
+
+async def test_open_connections_are_told(gateway: Running) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+        await client.get("/healthz")
+        await asyncio.sleep(1.2)  # two sweeps
+        metrics = (await client.get("/metrics")).text
+    assert 'devflow_connections{worker="0"} 1.0' in metrics
 
 
 async def test_the_official_openrouter_sdk(gateway: Running) -> None:

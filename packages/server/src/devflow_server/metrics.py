@@ -51,10 +51,10 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self.in_flight = Gauge(
+        self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
-        self.connections = Gauge(
+        self._connections = Gauge(
             "devflow_connections", "Open client connections", ["worker"], registry=registry
         ).labels(str(worker))
         self._models: set[str] = set()
@@ -63,6 +63,11 @@ class Metrics:
         """A request has been answered; `route` is the path as declared, never as sent."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
+
+    def watch(self, *, in_flight: int, connections: int) -> None:
+        """How much is going on now; told at every sweep."""
+        self._in_flight.set(in_flight)
+        self._connections.set(connections)
 
     def note_refused(self, status: int) -> None:
         """A request has reached no handler."""

@@ -191,8 +191,13 @@ async def _listening(parts: Parts, bound: socket.socket | None) -> AsyncGenerato
     settings = parts.settings
     limits = Limits(max_body_bytes=settings.max_body_bytes)
     metrics = parts.metrics
+
+    def on_sweep(now_s: float) -> None:
+        parts.pulse.beat(now_s)
+        metrics.watch(in_flight=listener.in_flight, connections=len(listener.connections))
+
     listener = Listener(
-        build(parts), limits=limits, on_sweep=parts.pulse.beat, on_refused=metrics.note_refused
+        build(parts), limits=limits, on_sweep=on_sweep, on_refused=metrics.note_refused
     )
     async with listener:
         place = bound or bind(settings.host, settings.port)
