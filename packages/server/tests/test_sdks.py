@@ -14,6 +14,7 @@ import pytest
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_server import Running, running
+from devflow_store import Store
 
 MODEL = "anthropic/claude-haiku-4.5"
 ASK: list[Any] = [{"role": "user", "content": "Why does test_login fail on the second run?"}]
@@ -108,3 +109,17 @@ async def test_the_official_openrouter_sdk(gateway: Running) -> None:
 
     reply = await asyncio.to_thread(ask)
     assert reply.choices[0].message.content
+
+
+async def test_embeddings_are_passed_through_and_booked(gateway: Running, tmp_path: Path) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
+        reply = await client.embeddings.create(
+            model="openai/text-embedding-3-small", input=["one", "two"], encoding_format="float"
+        )
+        with pytest.raises(openai.BadRequestError):
+            await client.embeddings.create(model="openai/text-embedding-3-small", input=[])
+    assert len(reply.data) == 2
+    (entry,) = [one for one in Store(tmp_path / "ledger.db").entries() if one.attempts]
+    assert entry.outcome == "succeeded"
+    assert entry.usage.prompt_tokens == reply.usage.prompt_tokens > 0
+    assert entry.cost_usd > 0
