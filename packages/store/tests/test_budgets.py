@@ -209,19 +209,6 @@ def test_changing_and_removing_a_budget_holds_at_once(place: Any, request_of: Bu
     _in_store(place, act)
 
 
-def test_a_setting_gives_takes_and_changes_the_monthly_budget(place: Any) -> None:
-    async def act(store: Store) -> None:
-        await store.budgets.apply_setting(Decimal(20), timezone="Europe/Berlin")
-        await store.budgets.apply_setting(Decimal(30), timezone="Europe/Berlin")
-        (state,) = store.budget_states()
-        assert (state.budget.limit_usd, state.budget.window) == (Decimal(30), "month")
-        await store.budgets.apply_setting(None)
-        await store.budgets.apply_setting(None)
-        assert store.budget_states() == []
-
-    _in_store(place, act)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

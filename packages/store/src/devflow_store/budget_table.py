@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 
 import orjson
 from devflow_core.errors import NotFound
@@ -19,7 +17,6 @@ from devflow_store.records import Kind, from_us, to_us
 from devflow_store.transaction import Transaction
 from devflow_store.writer import Job
 
-FROM_SETTING = "setting"
 """The id of the monthly budget that a setting gives."""
 _COLUMN = {
     "key": "l.client_key",
@@ -82,22 +79,6 @@ class Budgets:
             self._desk.forget()
 
         await self._submit(Job(run))
-
-    async def apply_setting(self, limit_usd: Decimal | None, **options: object) -> None:
-        """Make the global monthly budget be what a setting says; None takes it away.
-
-        Args:
-            limit_usd: USD a month.
-            options: further fields of `Budget`.
-        """
-        if limit_usd is not None:
-            plain = Budget(scope="global", window="month", limit_usd=limit_usd, id=FROM_SETTING)
-            await self.set(replace(plain, **options))  # type: ignore[arg-type] # checked by Budget
-            return
-        try:
-            await self.remove(FROM_SETTING)
-        except NotFound:
-            return
 
 
 def budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
