@@ -17,7 +17,6 @@ from devflow_store.records import Kind, from_us, to_us
 from devflow_store.transaction import Transaction
 from devflow_store.writer import Job
 
-"""The id of the monthly budget that a setting gives."""
 _COLUMN = {
     "key": "l.client_key",
     "session": "l.session",
