@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from devflow_openrouter.models import Catalogue, CatalogueRefresh
 from devflow_openrouter.routing import Router
 from devflow_store import Store
 
-from devflow_server import wiring
+from devflow_server import upkeep, wiring
 from devflow_server.auth import check_bind
 from devflow_server.desk import PipelineDesk
 from devflow_server.embeddings import EmbeddingsClassifier, EmbeddingsUpstream, NamedModel
@@ -128,7 +128,12 @@ async def running(
             )
             async with (
                 _listening(parts, bound) as listening,
-                _background(refresh.run(), _keep_nodes_fresh(nodes), once.renew()),
+                _background(
+                    refresh.run(),
+                    _keep_nodes_fresh(nodes),
+                    once.renew(),
+                    *_upkeep(store, gateway, worker),
+                ),
             ):
                 yield replace(listening, first_key=first_key)
 
@@ -168,6 +173,16 @@ def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
     """Who is told of a new catalogue."""
     router = gateway.router
     return router.use if isinstance(router, Router) else lambda _catalogue: None
+
+
+def _upkeep(
+    store: Store, gateway: OpenRouterGateway, worker: int
+) -> Iterator[Coroutine[None, None, None]]:
+    """Every worker learns its keys' limits; the first one confirms costs for all."""
+    if gateway.settings.server_keys():
+        yield upkeep.learn_limits(gateway)
+        if worker == 0:
+            yield upkeep.confirm_costs(wiring.reconciler(store, gateway))
 
 
 @asynccontextmanager

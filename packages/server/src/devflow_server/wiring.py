@@ -136,12 +136,20 @@ async def reconcile(
         UpstreamError: OpenRouter does not answer, or refuses a key.
         StoreError: the ledger cannot be read or written.
     """
-    secret = settings.management_key
-    management_key = secret.get_secret_value() if secret else None
     async with store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
-        keys = settings.server_keys()
-        account = OpenRouterAccount(gateway.api, keys, management_key=management_key)
-        return await Reconciler(book, account, patience_s=patience_s).reconcile(days)
+        return await reconciler(book, gateway, patience_s=patience_s).reconcile(days)
+
+
+def reconciler(book: Store, gateway: OpenRouterGateway, *, patience_s: float = 900.0) -> Reconciler:
+    """What brings this book into agreement with OpenRouter's."""
+    settings = gateway.settings
+    secret = settings.management_key
+    account = OpenRouterAccount(
+        gateway.api,
+        settings.server_keys(),
+        management_key=secret.get_secret_value() if secret else None,
+    )
+    return Reconciler(book, account, patience_s=patience_s)
 
 
 async def _set_budget(settings: Settings, book: Store) -> None:

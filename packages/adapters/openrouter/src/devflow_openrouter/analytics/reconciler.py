@@ -133,6 +133,19 @@ class Reconciler:
 
     # one by one
 
+    async def confirm_open(self) -> tuple[str, ...]:
+        """Look up each unconfirmed row once that is younger than our patience, without waiting.
+
+        Returns:
+            The attempts that could be settled; those that could not are found by the next call.
+
+        Raises:
+            StoreError: the ledger cannot be read or written.
+        """
+        now = self._now()
+        rows = await asyncio.to_thread(self._open_rows)
+        return tuple(await self._look_up_all([row for row in rows if self._may_be_found(row, now)]))
+
     async def _look_up_patiently(self) -> list[str]:
         """In rounds, until every row is found or so old that it will not be."""
         started = self._now()

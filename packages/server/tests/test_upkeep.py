@@ -1,0 +1,70 @@
+"""Costs that a cut reply left open are settled without anybody asking."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from devflow_core.chat import ChatRequest
+from devflow_core.errors import DevFlowError, StoreError
+from devflow_core.settings import Settings
+from devflow_sandbox import Sandbox
+from devflow_server import upkeep, wiring
+
+CUT = {"faults": [{"then": {"kind": "truncate", "at": {"share": 0.6}}, "billed": "full"}]}
+
+
+def settings_for(sandbox: Sandbox, home: Path) -> Settings:
+    environ = {"HOME": str(home), "OPENROUTER_API_KEY": sandbox.api_key}
+    return Settings.load(environ, base_url=sandbox.base_url, max_retries=1)
+
+
+async def test_an_open_cost_is_confirmed_in_the_background(tmp_path: Path) -> None:
+    async with Sandbox(generation_delay_s=0, faults=CUT) as sandbox:
+        settings = settings_for(sandbox, tmp_path)
+        async with (
+            wiring.store(settings) as book,
+            await wiring.gateway_over(book, settings) as gateway,
+        ):
+            with suppress(DevFlowError):
+                await gateway.complete(ChatRequest.from_text("Hi.", model="openai/gpt-4o-mini"))
+            assert book.unconfirmed()
+            keeping = asyncio.create_task(
+                upkeep.confirm_costs(wiring.reconciler(book, gateway), every_s=0.01)
+            )
+            for _ in range(500):
+                await asyncio.sleep(0.02)
+                if not book.unconfirmed():
+                    break
+            keeping.cancel()
+        (entry,) = book.entries()
+        assert str(entry.cost_usd) == sandbox.bill()["total_usd"]
+
+
+async def test_a_ledger_that_cannot_be_read_does_not_end_it() -> None:
+    asked = asyncio.Event()
+
+    class Broken:
+        async def confirm_open(self) -> tuple[str, ...]:
+            asked.set()
+            raise StoreError("The ledger cannot be read.")
+
+    keeping = asyncio.create_task(upkeep.confirm_costs(Broken(), every_s=0.001))  # type: ignore[arg-type]
+    await asked.wait()
+    await asyncio.sleep(0.01)
+    assert not keeping.done()
+    keeping.cancel()
+
+
+async def test_limits_are_learned_or_left_unknown(tmp_path: Path) -> None:
+    async with Sandbox() as sandbox:
+        settings = settings_for(sandbox, tmp_path)
+        async with wiring.open_gateway(settings) as gateway:
+            await upkeep.learn_limits(gateway)
+    async with wiring.open_gateway(settings) as gateway:
+        await upkeep.learn_limits(gateway)  # the sandbox has gone: no error comes out
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
