@@ -11,7 +11,15 @@ from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_server import upkeep, wiring
 
-CUT = {"faults": [{"then": {"kind": "truncate", "at": {"share": 0.6}}, "billed": "full"}]}
+CUT = {
+    "faults": [
+        {
+            "when": {"path": "/chat/*"},
+            "then": {"kind": "truncate", "at": {"share": 0.6}},
+            "billed": "full",
+        }
+    ]
+}
 
 
 def settings_for(sandbox: Sandbox, home: Path) -> Settings:
