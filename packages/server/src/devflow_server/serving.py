@@ -128,12 +128,7 @@ async def running(
             )
             async with (
                 _listening(parts, bound) as listening,
-                _background(
-                    refresh.run(),
-                    _keep_nodes_fresh(nodes),
-                    once.renew(),
-                    *_upkeep(store, gateway, worker),
-                ),
+                _background(refresh.run(), once.renew(), *_upkeep(store, gateway, nodes, worker)),
             ):
                 yield replace(listening, first_key=first_key)
 
@@ -176,9 +171,10 @@ def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
 
 
 def _upkeep(
-    store: Store, gateway: OpenRouterGateway, worker: int
+    store: Store, gateway: OpenRouterGateway, nodes: NodeTable, worker: int
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Every worker learns its keys' limits; the first one confirms costs for all."""
+    """Every worker follows the nodes and learns its keys' limits; the first confirms costs."""
+    yield _keep_nodes_fresh(nodes)
     if gateway.settings.server_keys():
         yield upkeep.learn_limits(gateway)
         if worker == 0:
