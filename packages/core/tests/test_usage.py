@@ -144,3 +144,16 @@ def test_upstream_cost_counts_only_with_a_key_of_ones_own() -> None:
         usd=Decimal("0.1"), text="0.1", upstream_usd=Decimal("0.5"), is_byok=True
     ).total_usd == Decimal("0.6")
     assert ReportedCost(usd=Decimal(0), text="0", is_byok=True).total_usd == 0
+
+
+def test_reasoning_at_the_price_of_output_follows_it_into_the_tiers() -> None:
+    price = Price.from_openrouter({**PRICING, "internal_reasoning": "0.000015"})
+    assert price is not None
+    assert price.reasoning is None
+    long = Usage(input_tokens=200_001, reasoning_tokens=1)
+    assert price.cost_usd(long) - price.cost_usd(Usage(input_tokens=200_001)) == Decimal(
+        "0.0000225"
+    )
+    other = Price.from_openrouter({**PRICING, "internal_reasoning": "0.00002"})
+    assert other is not None
+    assert other.reasoning == Decimal("0.00002")

@@ -10,7 +10,7 @@ _DIGITS = 20
 _pool: list[str] = []
 """Random hex digits fetched for many ids at once: the system call takes up to 70 µs."""
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
     # a child must not give out its parent's ids
     os.register_at_fork(after_in_child=_pool.clear)
 

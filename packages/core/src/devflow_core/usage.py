@@ -141,6 +141,7 @@ class Price:
         prompt, completion = _usd(pricing.get("prompt")), _usd(pricing.get("completion"))
         if prompt is None or completion is None:
             return None
+        reasoning = _usd(pricing.get("internal_reasoning"))
         overrides: list[Mapping[str, Any]] = pricing.get("overrides") or []
         tiers = (_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
         return cls(
@@ -149,7 +150,8 @@ class Price:
             cache_read=_usd(pricing.get("input_cache_read")),
             cache_write=_usd(pricing.get("input_cache_write")),
             cache_write_1h=_usd(pricing.get("input_cache_write_1h")),
-            reasoning=_usd(pricing.get("internal_reasoning")) or None,
+            # the same as other output follows it into the tiers
+            reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
             request=_usd(pricing.get("request")) or _ZERO,
             tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
             version=version,
