@@ -39,7 +39,7 @@ test: install ## the whole test suite, with branch coverage
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 
 # Real clients, pinned, in a folder that git ignores. No install scripts run.
-CLAUDE_CODE_VERSIONS := 2.1.197 2.0.77
+CLAUDE_CODE_VERSIONS := 2.1.329 2.1.197 2.0.77
 CLIENTS := $(CLAUDE_CODE_VERSIONS:%=.clients/claude-code-%)
 
 .clients/claude-code-%:

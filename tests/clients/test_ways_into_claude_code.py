@@ -43,7 +43,7 @@ def devflow(tmp_path: Path) -> str:
     return str(program)
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
 def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
@@ -62,7 +62,7 @@ def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     assert settings.read_text() == '{"permissions": {}}'
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
 def test_the_mcp_server_offers_its_tools(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
@@ -78,7 +78,7 @@ def test_the_mcp_server_offers_its_tools(
         assert f"mcp__devflow__{name}" in asked
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
 def test_a_repository_cannot_lead_the_launched_client_elsewhere(
     claude_code: "ClaudeCode", api: "ScriptedApi"
 ) -> None:

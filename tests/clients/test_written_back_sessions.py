@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples"
 RECORDED: dict[str, Any] = json.loads((SAMPLES / "expected_branches.json").read_text())
-READERS = {"1.0.128": "2.1.197", "2.0.77": "2.0.77", "2.1.329": "2.1.197"}
+READERS = {"1.0.128": "2.1.197", "2.0.77": "2.0.77", "2.1.329": "2.1.329"}
 """Which client resumes the sessions of which recorder: 2.1.329 itself needs a newer node."""
 
 REPLY = (
