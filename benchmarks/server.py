@@ -29,7 +29,7 @@ from load import Load, chat_request
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".peers"
-LITELLM = "litellm[proxy]==1.109.0"
+LITELLM = "litellm[proxy]==1.106.2"
 PORTKEY = "@portkey-ai/gateway@1.15.2"
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
@@ -314,6 +314,14 @@ def _litellm(base_url: str) -> Generator[Gateway | None]:
             yield gateway
 
 
+_PEERS_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    # as DevFlow here: on loopback, without keys
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    "NO_COLOR": "1",
+}
+
+
 def _direct(base_url: str) -> Gateway:
     """The upstream itself, to subtract."""
     place = urlsplit(base_url)
@@ -332,7 +340,7 @@ def _child(
     name: str, command: list[str], port: int, path: str, headers: dict[str, str] | None = None
 ) -> Generator[Gateway]:
     began_s = time.perf_counter()
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_COLOR": "1"}
+    environment = {**os.environ, **_PEERS_ENVIRONMENT}
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from devflow_core.chat import ChatRequest, Media, Message, Text, Tool
-from devflow_core.errors import BudgetExceeded, RoutingError
+from devflow_core.errors import BudgetExceeded, ContextTooLong, RoutingError
 from devflow_core.ledger import Attribution
 from devflow_core.routing import Route, SelectionCriteria, Task
 from devflow_core.testing import EPOCH, a_request, a_task, an_attempt, an_entry
@@ -70,7 +70,7 @@ weights = st.floats(0, 1)
 def routed(router: Router, request: ChatRequest, task: Task) -> Route | None:
     try:
         return router.route(request, task)
-    except RoutingError:
+    except (ContextTooLong, RoutingError):
         return None
 
 

@@ -168,6 +168,8 @@ class ChatRequest:
     """A ceiling on the worst case of this request."""
     user_key: str | None = field(default=None, repr=False)
     """The caller's own provider key for this request; used before the gateway's, never stored."""
+    allowed_models: tuple[str, ...] | None = None
+    """Patterns of model ids that may answer, as of file names; None is all."""
     context: tuple[ContextPiece, ...] = ()
     """What an injector has put in, for those who want to see it."""
     origin: Origin | None = None

@@ -23,6 +23,7 @@ from devflow_core.journal import Clocks, Journal
 from devflow_core.ledger import LedgerEntry, Outcome
 from devflow_core.ports import Book, Classifier, ContextInjector, Executor, Ledger, Router
 from devflow_core.routing import Route
+from devflow_core.scope import keep_within_scope
 from devflow_core.usage import Usage
 
 
@@ -231,7 +232,7 @@ class Pipeline:
         if session is not None:
             request = await session.inject(request)
         task = self._classifier.classify(request)
-        route = self._router.route(request, task)
+        route = keep_within_scope(request, self._router.route(request, task))
         journal.take(request, route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
         reply = Reply(request, route, journal)

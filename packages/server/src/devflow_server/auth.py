@@ -6,10 +6,10 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from devflow_core.errors import ConfigurationError, Forbidden, Unauthorized
+from devflow_core.scope import is_within
 
 from devflow_server.http import Request
 
@@ -57,18 +57,9 @@ class Caller:
     upstream_key: str | None = field(default=None, repr=False)
     """An OpenRouter key that came in the place of a client key."""
 
-    def check_model(self, model: str) -> None:
-        """Turn away a model beyond the key's scope.
-
-        Raises:
-            Forbidden: the key may not use it.
-        """
-        if not self.may_use(model):
-            raise Forbidden(f"This client key may not use {model}.", model=model)
-
     def may_use(self, model: str) -> bool:
         """Whether a model is within the key's scope."""
-        return self.models is None or any(fnmatchcase(model, one) for one in self.models)
+        return is_within(self.models, model)
 
 
 LOCAL = Caller(name="local", is_operator=True)

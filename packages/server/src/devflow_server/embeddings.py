@@ -136,13 +136,13 @@ def _read(visit: Visit) -> ChatRequest:
         raise InvalidRequest("model: send the id of a model for embeddings.")
     if not given or not isinstance(given, str | list):
         raise InvalidRequest("input: send a text or a list of texts.")
-    visit.caller.check_model(model)
     text = given if isinstance(given, str) else orjson.dumps(given).decode()
     return ChatRequest(
         model=model,
         messages=(Message(role="user", parts=(Text(text=text),)),),
         extra=body,
         is_stream=False,
+        allowed_models=visit.caller.models,
         attribution=attribution_of(headers, body, client_key=visit.caller.name, node=None),
         user_key=upstream_key(headers) or visit.caller.upstream_key,
     )

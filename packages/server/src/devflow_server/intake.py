@@ -38,7 +38,6 @@ class Intake:
 
         Raises:
             InvalidRequest: the body or a header of ours is wrong.
-            Forbidden: the client key may not use this model.
         """
         headers = visit.exchange.request.headers
         body = parse_body(visit.exchange.request.body)
@@ -52,11 +51,11 @@ class Intake:
             attribution=attribution_of(headers, body, client_key=visit.caller.name, node=node),
             user_key=upstream_key(headers) or visit.caller.upstream_key,
             max_cost_usd=_max_cost(headers),
+            allowed_models=visit.caller.models,
             origin=_traced(request.origin, headers),
         )
         if node is not None:
             request = self._nodes.apply(node, request)
-        visit.caller.check_model(request.model)
         return request
 
 

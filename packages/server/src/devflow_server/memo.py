@@ -99,6 +99,7 @@ def key_of(request: ChatRequest, caller: str) -> bytes:
         caller,
         request.user_key,
         request.model,
+        request.allowed_models,
         origin.wire if origin else None,
         [list(pair) for pair in (origin.headers if origin else ()) if pair[0] != "traceparent"],
         str(request.criteria),

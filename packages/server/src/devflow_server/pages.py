@@ -13,6 +13,7 @@ from devflow_core.wire import parse_body
 from devflow_server.attribution import is_claude_code
 from devflow_server.failures import ids_of
 from devflow_server.intake import DISCOVERY_PREFIX
+from devflow_server.listing import AUTOMATIC
 from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
 from devflow_server.routes import Visit
@@ -36,7 +37,7 @@ class ModelPages:
     async def all(self, visit: Visit) -> None:
         """Every model; `limit` cuts the list, as discovery asks with 1,000."""
         headers = visit.exchange.request.headers
-        entries = [entry for entry in self._models() if visit.caller.may_use(str(entry["id"]))]
+        entries = [entry for entry in self._models() if _may_ask(visit, str(entry["id"]))]
         limit = _limit(visit.exchange.request.query)
         shown = entries[:limit]
         if "anthropic-version" in headers or is_claude_code(headers):
@@ -51,7 +52,7 @@ class ModelPages:
         """
         wanted = visit.parameter.removeprefix(DISCOVERY_PREFIX)
         for entry in self._models():
-            if entry["id"] == wanted and visit.caller.may_use(wanted):
+            if entry["id"] == wanted and _may_ask(visit, wanted):
                 reply_json(visit, entry)
                 return
         raise NotFound("There is no model of this id; GET /v1/models lists them.")
@@ -141,6 +142,11 @@ class HealthPages:
         """Prometheus' text format."""
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
         visit.exchange.respond(200, self._metrics.render(), [kind])
+
+
+def _may_ask(visit: Visit, model: str) -> bool:
+    """Whether a caller may ask for it; the automatic choice keeps to the key's scope by itself."""
+    return model in AUTOMATIC or visit.caller.may_use(model)
 
 
 def _limit(query: str) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
-from devflow_core.errors import BudgetExceeded, NoCandidate, UnknownModel
+from devflow_core.errors import BudgetExceeded, ContextTooLong, NoCandidate, UnknownModel
 from devflow_core.routing import Candidate, Route, Terms
+from devflow_core.scope import BEYOND_SCOPE, beyond_scope, is_within
 
 from devflow_openrouter.models.model_selector import (
+    REPLY_RESERVE_TOKENS,
     Exclusions,
     Floats,
     ModelSelector,
@@ -61,6 +64,8 @@ class Automatic:
         Raises:
             NoCandidate: nobody can take the request.
             UnknownModel: the pattern fits no model.
+            ContextTooLong: the prompt is over every window.
+            Forbidden: nobody able is within the scope of the client key.
             BudgetExceeded: somebody could, but not for this money.
         """
         criteria = MODES.get(target) or inputs.criteria
@@ -94,9 +99,37 @@ class Automatic:
             if not fits.any():
                 raise UnknownModel(f"No model fits the pattern {target!r}.", model=target)
             selection = selection.narrowed(f"does not fit {target!r}", fits)
-        if not selection.able.any():
-            raise NoCandidate(_nobody(selection, target))
-        return selection
+        scoped = self._within_scope(selection, inputs.allowed_models)
+        if scoped.able.any():
+            return scoped
+        too_long = self._too_long(inputs, scoped)
+        if too_long is None and inputs.allowed_models is not None and selection.able.any():
+            raise beyond_scope(inputs.allowed_models, inputs.requested)
+        raise too_long or NoCandidate(_nobody(scoped, target))
+
+    def _within_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
+        """Without those that the client key may not use."""
+        if scope is None:
+            return selection
+        fits = np.array([is_within(scope, one.id) for one in self._selector.models], dtype=np.bool_)
+        return selection.narrowed(BEYOND_SCOPE, fits)
+
+    def _too_long(self, inputs: Inputs, selection: Selection) -> ContextTooLong | None:
+        """The error for a prompt that is over every window; None when something else is amiss."""
+        short = replace(inputs.needs, input_tokens=1)
+        able = self._selector.select(short, today=inputs.at.date()).able
+        for _why, kept in selection.narrowings:
+            able = able & kept
+        if not able.any():
+            return None
+        reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
+        window = int(self._selector.windows[able].max())
+        tokens = int(selection.most_tokens[able].min()) + reserve
+        return ContextTooLong(
+            # Claude Code knows by this wording that compaction helps
+            f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "
+            f"{reserve} for the reply included. Shorten the request or ask for a shorter reply."
+        )
 
     def _acceptable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:
         """Without those of whom a good reply is not to be expected; whatever they cost.

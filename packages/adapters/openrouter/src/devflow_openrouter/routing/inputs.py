@@ -36,6 +36,8 @@ class Inputs:
     criteria: SelectionCriteria
     at: datetime
     max_cost_usd: Decimal | None = None
+    allowed_models: tuple[str, ...] | None = None
+    """Patterns of the models that may answer; None is all."""
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
     """Of every model that was measured lately."""
@@ -76,7 +78,12 @@ class Inputs:
                 ]
                 for one in self.performance
             },
+            **_scope_as_json(self.allowed_models),
         }
+
+
+def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
+    return {} if scope is None else {"allowed_models": list(scope)}
 
 
 def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
@@ -86,6 +93,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
         KeyError, TypeError, ValueError: this is no such record.
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
+    scope = features.get("allowed_models")
     return Inputs(
         requested=features["requested"],
         needs=Needs(
@@ -108,6 +116,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
         ),
         at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
+        allowed_models=None if scope is None else tuple(scope),
         session=SessionState(**session) if session else None,
         performance=tuple(
             Performance(

@@ -13,6 +13,7 @@ from devflow_core.errors import (
     UnknownPrice,
 )
 from devflow_core.routing import Candidate, Exclusion, Route
+from devflow_core.scope import beyond_scope, is_within
 
 from devflow_openrouter.models.capabilities import Capability, describe
 from devflow_openrouter.models.model_config import ModelConfig
@@ -48,6 +49,7 @@ class Named:
             UnknownModel: there is no model of this name.
             NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
             BudgetExceeded: none can for this money.
+        Forbidden: none is within the scope of the client key.
         """
         chain = self._chain(target)
         kept: list[Candidate] = []
@@ -93,6 +95,9 @@ class Named:
         self, model: ModelConfig, candidate: Candidate, inputs: Inputs
     ) -> DevFlowError | None:
         """Why this model cannot be asked, as the error that says so; None when it can."""
+        scope = inputs.allowed_models
+        if scope is not None and not is_within(scope, model.id):
+            return beyond_scope(scope, model.id)
         missing = inputs.needs.capabilities & _HARD & ~model.capabilities
         if missing and model.name:
             return NoCandidate(

@@ -145,6 +145,7 @@ class Router:
             criteria=criteria,
             at=at,
             max_cost_usd=request.max_cost_usd,
+            allowed_models=request.allowed_models,
             session=self._session(request, at),
             performance=tuple(
                 known

@@ -1,0 +1,75 @@
+"""Which models a request may be answered by, whoever chooses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+from devflow_core.chat import ChatRequest
+from devflow_core.errors import Forbidden
+from devflow_core.routing import Exclusion, Route
+
+BEYOND_SCOPE = "beyond the scope of the client key"
+
+
+def is_within(scope: tuple[str, ...] | None, model: str) -> bool:
+    """Whether a model fits one of the scope's patterns, as of file names; None is all models."""
+    return scope is None or any(fnmatchcase(model, pattern) for pattern in scope)
+
+
+def beyond_scope(scope: tuple[str, ...], asked: str) -> Forbidden:
+    """The error that says so, with the scope by its name."""
+    patterns = ", ".join(scope) or "none"
+    return Forbidden(
+        f"The scope `models` of this client key ({patterns}) has no model that may answer "
+        f"{asked!r}. Ask for a model within it, or for auto.",
+        model=asked,
+    )
+
+
+def keep_within_scope(request: ChatRequest, route: Route) -> Route:
+    """The route without the candidates that the request may not be answered by.
+
+    Raises:
+        Forbidden: nobody is left, or the body names models to the provider that are beyond it.
+    """
+    scope = request.allowed_models
+    if scope is None:
+        return route
+    for model in _named_to_the_provider(request):
+        if not is_within(scope, model):
+            raise beyond_scope(scope, model)
+    kept = tuple(one for one in route.candidates if _may_answer(scope, one.model))
+    if not kept:
+        raise beyond_scope(scope, request.model)
+    if len(kept) == len(route.candidates):
+        return route
+    left_out = [
+        Exclusion(model=one.model, reason=BEYOND_SCOPE)
+        for one in route.candidates
+        if one not in kept
+    ]
+    return replace(route, candidates=kept, excluded=(*route.excluded, *left_out))
+
+
+def _may_answer(scope: tuple[str, ...], model: str) -> bool:
+    """A preset holds models that only the provider knows, so it has to be allowed by itself."""
+    name, at, preset = model.partition("@preset/")
+    return is_within(scope, name or model) and (not at or is_within(scope, at + preset))
+
+
+def _named_to_the_provider(request: ChatRequest) -> Iterator[str]:
+    """Models that the provider may choose by itself: its fallback lists and presets."""
+    body: Mapping[str, Any] = (request.origin.body if request.origin else None) or {}
+    for source in (body, request.extra):
+        for field in ("models", "fallbacks"):
+            named = source.get(field)
+            for one in cast("list[Any]", named) if isinstance(named, list) else []:
+                entry = (
+                    cast("Mapping[str, Any]", one).get("model") if isinstance(one, dict) else one
+                )
+                yield str(entry)
+        if source.get("preset") is not None:
+            yield f"@preset/{source['preset']}"
