@@ -82,6 +82,8 @@ class Journal:
         self.ended: list[Attempt] = []
         self.entry: LedgerEntry | None = None
         self.route: Route | None = None
+        self.omitted: tuple[str, ...] = ()
+        """What the latest call could not carry over to the provider; set before it is sent."""
         self._request = request
         self._book = book
         self._unwritten: list[Attempt] = []

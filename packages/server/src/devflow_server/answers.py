@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -13,6 +14,11 @@ from devflow_core.pipeline import Reply
 from devflow_core.usage import usd_text
 
 from devflow_server.http.message import Header, is_clean
+
+_UNFIT = re.compile(r"[^ -+\--~]")
+"""What is not printable ASCII, and the comma, which separates."""
+_MOST_NOTE_CHARS = 64
+_MOST_OMITTED_CHARS = 1_000
 
 CacheState = Literal["off", "miss", "hit"]
 
@@ -28,6 +34,8 @@ class Facts:
     cache: CacheState = "off"
     cost_usd: Decimal | None = None
     """None while the reply is still coming."""
+    omitted: tuple[str, ...] = ()
+    """What of the request could not be carried over to the provider."""
 
     def headers(self) -> list[Header]:
         """As reply headers; what cannot stand in a header is left out."""
@@ -37,6 +45,7 @@ class Facts:
             ("x-devflow-attempts", str(self.attempts)),
             ("x-devflow-cache", self.cache),
             ("x-devflow-cost-usd", "" if self.cost_usd is None else usd_text(self.cost_usd)),
+            ("x-devflow-omitted", _listed(self.omitted)),
         ]
         return [(name, value) for name, value in found if value and is_clean(value)]
 
@@ -50,6 +59,20 @@ class Facts:
             "cache": self.cache,
             "cost_usd": None if self.cost_usd is None else usd_text(self.cost_usd),
         }
+
+
+def _listed(notes: tuple[str, ...]) -> str:
+    """Notes as a header's value: names of fields may be the caller's own, so they are cleaned."""
+    shown: list[str] = []
+    room = _MOST_OMITTED_CHARS
+    for note in notes:
+        text = _UNFIT.sub("?", note)[:_MOST_NOTE_CHARS]
+        room -= len(text) + 2
+        if room < 0:
+            shown.append(f"{len(notes) - len(shown)} more")
+            break
+        shown.append(text)
+    return ", ".join(shown)
 
 
 class Answer(Protocol):
@@ -89,6 +112,7 @@ class LiveAnswer:
             provider=started.provider,
             attempts=failed + 1,
             cache=self._cache,
+            omitted=reply.journal.omitted,
         )
 
     def ended(self) -> Facts:
@@ -96,7 +120,7 @@ class LiveAnswer:
         entry = self._reply.entry
         if entry is None:
             raise RuntimeError("the reply has not ended")
-        return facts_of(entry, self._cache)
+        return replace(facts_of(entry, self._cache), omitted=self._reply.journal.omitted)
 
 
 def facts_of(entry: LedgerEntry, cache: CacheState) -> Facts:

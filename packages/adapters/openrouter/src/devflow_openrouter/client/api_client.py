@@ -81,6 +81,7 @@ class ApiClient:
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
         speaker = translator(wire)
         encoded = speaker.encode_request(request, candidate.model, _overrides(call, wire))
+        call.journal.omitted = encoded.omitted
         if encoded.omitted:
             _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
         headers = self._authorised(call.key)
