@@ -1,5 +1,6 @@
 """`report`, `ledger`, `budget`, `keys`, `models`, `sessions`, `doctor`: over one's own ledger."""
 
+import io
 from decimal import Decimal
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def test_client_keys_are_made_once_listed_and_revoked(devflow: Devflow) -> None:
     assert made["key"].startswith("devflow_")
     assert made["key"] not in devflow("keys", "list", "--json").out
     assert "ci" in devflow("keys", "list").out
-    assert devflow("keys", "revoke", made["id"]).status == 0
+    assert devflow("keys", "revoke", made["id"], "--json").document == {"revoked": made["id"]}
     assert devflow("keys", "revoke", "none").status == 1
     assert devflow("keys", "create", "other", "--route", "/v1/models").status == 0
 
@@ -177,3 +178,29 @@ def test_rows_older_than_the_retention_lose_their_labels(
     monkeypatch.setenv("DEVFLOW_RETENTION_DAYS", "1")
     assert used("ask", PROMPT).status == 0
     assert used("ledger", "verify", "--json").document["entries"] == 3
+
+
+def test_the_ledgers_commands_give_one_json_document(used: Devflow, home: Path) -> None:
+    entries = used("ledger", "export", "--json").document["entries"]
+    assert [one["outcome"] for one in entries] == ["succeeded", "succeeded"]
+    copy = str(home / "copy.db")
+    assert used("ledger", "backup", copy, "--json").document == {"path": copy}
+    assert used("ledger", "restore", copy, "--json").document["restored"] == copy
+    assert used("ledger", "export", "--json", "--session", "none").document == {"entries": []}
+    assert used("ledger", "export", "--json", "--csv").status == 2
+
+
+def test_a_question_is_not_on_stdout(used: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = used("ledger", "erase", "--session", "none", "--json")
+    assert (asked.status, asked.out.strip()) == (1, "")
+
+
+def test_tables_fit_into_eighty_columns(used: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert used("budget", "set", "--limit", "5").status == 0
+    for command in (("budget", "list"), ("explain", PROMPT), ("report",)):
+        lines = used(*command).out.splitlines()
+        rule = next(line for line in lines if "───" in line)
+        assert len(rule.rstrip()) <= 80
+    assert "→" in used("explain", PROMPT).out

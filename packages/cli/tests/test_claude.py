@@ -101,10 +101,12 @@ def test_the_settings_are_changed_after_asking_and_put_back(
     before = b'{"model": "opus"}\n'
     file.write_bytes(before)
     stdin(b"n\n")
-    assert devflow("integrate").status == 1
+    asked = devflow("integrate")
+    assert asked.status == 1
+    assert "statusLine" in asked.err
     assert file.read_bytes() == before
-    done = devflow("integrate", "--yes")
-    assert done.status == 0
+    done = devflow("integrate", "--yes", "--json")
+    assert (done.status, done.document["written"]) == (0, True)
     assert "hooks" in json.loads(file.read_bytes())
     assert "Nothing to change" in devflow("integrate", "--yes").out
     assert devflow("integrate", "--undo", "--yes").status == 0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from devflow_core.usage import usd_text
 
 from devflow_cli.run import clean
 
@@ -13,10 +17,14 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 Row = Mapping[str, Any]
-LEAST_WIDTH = 24
+LEAST_WIDTH = 16
 """The column that gives way keeps so much."""
+UNBOUND = 10_000
+"""A table is as wide as its cells; Rich would squeeze its smallest columns to nothing."""
 WIDE = 130
 """A terminal of so many columns shows every figure of a report; a narrower one those below."""
+ROOMY = 100
+"""A terminal of so many columns shows every term of a candidate's score."""
 NARROW = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
 
 
@@ -42,6 +50,10 @@ def cell(value: object) -> str:
             return f"{value:,}"
         case float():
             return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        case Decimal():
+            return usd_text(value)
+        case datetime():
+            return f"{value:%m-%d %H:%M}"
         case _:
             return clean(str(value)).replace("\n", " ")
 
@@ -58,7 +70,7 @@ def _draw(
     widths = [max(len(row[at]) for row in (*rows, names)) for at in range(len(names))]
     texts = [at for at, heading in enumerate(headings) if not heading.startswith(">")]
     gives_way = texts[-1]
-    taken = sum(widths) - widths[gives_way] + 2 * len(names)
+    taken = sum(widths) - widths[gives_way] + 3 * len(names)
     widths[gives_way] = min(widths[gives_way], max(LEAST_WIDTH, run.console.width - taken))
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
     for at, name in enumerate(names):
@@ -71,6 +83,9 @@ def _draw(
     if total:
         made.add_section()
         made.add_row(*(Text(value, style="bold") for value in total))
+    made.width = run.console.measure(
+        made, options=run.console.options.update(width=UNBOUND)
+    ).maximum
     run.console.print(made)
 
 
@@ -81,11 +96,8 @@ def _short(value: str, width: int) -> str:
 def budgets(run: Run, documents: Sequence[Row]) -> None:
     """The table of `budget list`."""
     columns = {
-        "id": "Budget",
-        "scope": "Scope",
-        "value": "Of",
-        "window": "Window",
-        "limit_usd": ">Limit USD",
+        "id": "Budget, in USD",
+        "limit_usd": ">Limit",
         "spent_usd": ">Spent",
         "reserved_usd": ">Reserved",
         "left_usd": ">Left",
@@ -126,6 +138,8 @@ def explanation(run: Run, document: Row, *, most: int = 15) -> None:
         "latency_s": ">Seconds",
         "reason": "Why",
     }
+    if run.console.width < ROOMY:
+        del columns["quality"], columns["latency_s"]
     table(run, columns, rows[:most])
     if len(rows) > most:
         run.say(f"… and {len(rows) - most} more that are able (--json shows all).")

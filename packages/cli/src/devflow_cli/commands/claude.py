@@ -143,13 +143,23 @@ def integrate(
         change = plan_install(file, features=("mcp",))
     else:
         change = plan_install(file)
+    document = {"path": file, "diff": change.diff}
     if not change.is_needed:
-        run.say("Nothing to change.")
+        _told(run, "Nothing to change.", {**document, "written": False})
         return DONE
-    run.say(change.diff)
-    if not yes and not typer.confirm(f"Write this to {file}?"):
-        run.say("Nothing was written.")
-        return FAILED
+    if not yes:
+        run.remark(change.diff)
+        if not typer.confirm(f"Write this to {file}?", err=True):
+            _told(run, "Nothing was written.", {**document, "written": False})
+            return FAILED
     change.apply()
-    run.say("Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it.")
+    undoing = "Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it."
+    _told(run, undoing, {**document, "written": True})
     return DONE
+
+
+def _told(run: Run, text: str, document: dict[str, object]) -> None:
+    if run.as_json:
+        run.emit(document)
+    else:
+        run.say(text)

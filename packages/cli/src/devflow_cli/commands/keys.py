@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from devflow_core.ports import UpstreamKey
     from devflow_openrouter import OpenRouterGateway
     from devflow_openrouter.client.auth import KeyState
+    from devflow_store.client_keys import ClientKey
 
 keys = typer.Typer(help="OpenRouter keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -102,7 +103,16 @@ async def list_keys(run: Run) -> None:
     if run.as_json:
         run.emit({"keys": rows})
     else:
-        table(run, {name: name.replace("_", " ") for name in rows[0]} if rows else {}, rows)
+        columns = {"id": "Key", "name": "Name", "revoked": "Revoked", "scopes": "May use"}
+        table(
+            run,
+            columns,
+            [{**row, "scopes": _scopes(one)} for row, one in zip(rows, found, strict=True)],
+        )
+
+
+def _scopes(key: ClientKey) -> str:
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in key.scopes.items())
 
 
 @command(keys)
@@ -112,7 +122,10 @@ async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed
 
     async with wiring.store(run.settings()) as store:
         is_revoked = await store.keys.revoke(key_id)
-    run.say("Revoked." if is_revoked else f"There is no key {key_id}.")
+    if run.as_json:
+        run.emit({"revoked": key_id if is_revoked else None})
+    else:
+        run.say("Revoked." if is_revoked else f"There is no key {key_id}.")
     return None if is_revoked else FAILED
 
 

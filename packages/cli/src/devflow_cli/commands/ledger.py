@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -71,12 +72,24 @@ def export(
     lines = wiring.store(run.settings()).export(
         form="csv" if as_csv else "jsonl", session_id=session
     )
+    if run.as_json:
+        if as_csv:
+            raise typer.BadParameter("goes without --json", param_hint="--csv")
+        lines = _document(lines)
     if output is None:
         sys.stdout.writelines(lines)
         return
     with output.open("x", encoding="utf-8") as file:
         file.writelines(lines)
     run.remark(f"Written to {output}.")
+
+
+def _document(lines: Iterator[str]) -> Iterator[str]:
+    """The lines as one JSON document, still one entry a line and never all in memory."""
+    yield '{"entries": [\n'
+    for number, line in enumerate(lines):
+        yield (",\n" if number else "") + line.rstrip("\n")
+    yield "\n]}\n"
 
 
 @command(ledger)
@@ -88,7 +101,10 @@ async def backup(
 
     async with wiring.store(run.settings()) as store:
         await store.backup(target)
-    run.say(f"The ledger is copied to {target}, and the copy has been verified.")
+    if run.as_json:
+        run.emit({"path": target})
+    else:
+        run.say(f"The ledger is copied to {target}, and the copy has been verified.")
 
 
 @command(ledger)
@@ -100,7 +116,10 @@ def restore(
     from devflow_store import restore as put_back
 
     kept = put_back(source, run.settings().data_dir / wiring.LEDGER_FILE)
-    run.say(f"Restored from {source}." + (f" The former file is {kept}." if kept else ""))
+    if run.as_json:
+        run.emit({"restored": source, "kept": kept})
+    else:
+        run.say(f"Restored from {source}." + (f" The former file is {kept}." if kept else ""))
 
 
 @command(ledger)
@@ -113,7 +132,7 @@ async def erase(
     from devflow_server import wiring
 
     if not yes:
-        typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True)
+        typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True, err=True)
     async with wiring.store(run.settings()) as store:
         count = await store.erase(session_id=session)
     if run.as_json:

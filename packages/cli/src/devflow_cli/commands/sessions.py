@@ -49,10 +49,9 @@ def list_sessions(
         "session_id": "Session",
         "last_at": "Last (UTC)",
         "project": "Project",
-        "title": "Title",
         "messages": ">Messages",
         "cost_usd": ">Cost USD",
-        "client_version": "Client",
+        "title": "Title",
     }
     table(run, columns, rows)
 

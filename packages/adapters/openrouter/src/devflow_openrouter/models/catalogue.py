@@ -127,10 +127,11 @@ class Catalogue:
             base, _, _ = name.partition("@")
             known = self._by_id.get(base)
             return replace(known, id=name, price=None) if known else ModelConfig(id=name)
-        close = ", ".join(self.close_matches(name)) or "none comes close"
+        close = ", ".join(self.close_matches(name))
         raise UnknownModel(
-            f"There is no model {name!r} in the catalogue of {self.version}. Close: {close}. "
-            "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
+            f"There is no model {name!r} in the catalogue of {self.version}. "
+            + (f"Close: {close}. " if close else "")
+            + "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
             model=name,
         )
 
