@@ -67,9 +67,10 @@ class ModelSelector:
         if needs.input_tokens is not None:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
-        likely = np.array([needs.size.tokens(one) for one in self._families], dtype=np.float64)
-        most = np.array([needs.size.most_tokens(one) for one in self._families], dtype=np.float64)
-        return likely[self._family_of], most[self._family_of]
+        likely = [needs.size.tokens(one) for one in self._families]
+        most = [one.most_tokens(count) for one, count in zip(self._families, likely, strict=True)]
+        by_family = np.array((likely, most), dtype=np.float64)
+        return by_family[0].take(self._family_of), by_family[1].take(self._family_of)
 
     def select(self, needs: Needs, *, today: date) -> Selection:
         """Everyone that can take a request with these needs, unasked for by name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, get_args
 
@@ -32,6 +33,8 @@ _SPREAD = 1.3
 _MOST_GUESSED = 0.3
 """No model is taken for as good as the best because it is new and dear."""
 PRIOR_ANSWERS = 20.0
+_REMEMBERED = 64
+"""Arrays of some 3 kB each."""
 _AGE_ZERO_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 
 
@@ -74,18 +77,30 @@ class Quality:
         self._sources = [source for source, _ in rows]
         means = np.array([logits for _, logits in rows], dtype=np.float64)
         self._logits: Floats = np.ascontiguousarray(_learned(means, models, known).T)
+        # an agent's loop asks the same many times, as for the classifier's judgements
+        self._expected_once = lru_cache(maxsize=_REMEMBERED)(self._expected)
 
     def expected(self, task: Task) -> Floats:
-        """The chance of a good reply to this task, per model; over all kinds that it may be of."""
-        domains = [(kind, share) for kind, share in task.domains if kind in TASK_TYPES]
-        if not domains:
-            logits = self._logits[TASK_TYPES.index(task.type)]
+        """The chance of a good reply to this task, per model; over all kinds that it may be of.
+
+        Shared between calls, so it cannot be written to.
+        """
+        return self._expected_once(task.type, task.complexity, task.domains)
+
+    def _expected(
+        self, kind: TaskType, complexity: Complexity, domains: tuple[tuple[str, float], ...]
+    ) -> Floats:
+        known = [(name, share) for name, share in domains if name in TASK_TYPES]
+        if not known:
+            logits = self._logits[TASK_TYPES.index(kind)]
         else:
             shares = np.zeros(len(TASK_TYPES))
-            for kind, share in domains:
-                shares[TASK_TYPES.index(kind)] = share  # type: ignore[arg-type]
+            for name, share in known:
+                shares[TASK_TYPES.index(name)] = share  # type: ignore[arg-type]
             logits = (shares / shares.sum()) @ self._logits
-        return 1 / (1 + np.exp(DIFFICULTY[task.complexity] - logits))
+        chances = 1 / (1 + np.exp(DIFFICULTY[complexity] - logits))
+        chances.flags.writeable = False
+        return chances
 
     def source(self, at: int) -> str:
         """Where the expectation for the model at this place comes from, for a person."""

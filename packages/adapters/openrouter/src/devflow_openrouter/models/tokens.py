@@ -34,6 +34,10 @@ class Family:
     error: float = 0.45
     """Relative: 19 of 20 texts of some hundred tokens are within ± this much."""
 
+    def most_tokens(self, tokens: int) -> int:
+        """The upper end of the error of an estimate of so many tokens."""
+        return int(tokens * (1 + self.error)) + 1
+
 
 _DEFAULT = Family()
 FAMILIES = {
@@ -116,7 +120,7 @@ class TextSize:
 
     def most_tokens(self, family: Family) -> int:
         """The upper end of the estimate's error: for limits and reservations."""
-        return int(self.tokens(family) * (1 + family.error)) + 1
+        return family.most_tokens(self.tokens(family))
 
 
 def estimate_tokens(text: str, tokenizer: str = "") -> int:

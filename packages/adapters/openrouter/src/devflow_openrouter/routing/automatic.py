@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -58,7 +59,9 @@ class Automatic:
             selector.index[name] for name in policy.preferred_models if name in selector.index
         )
 
-    def route(self, inputs: Inputs, target: str, *, is_full: bool) -> Route:
+    def route(
+        self, inputs: Inputs, target: str, snapshot: Mapping[str, str], *, is_full: bool
+    ) -> Route:
         """The chain for a mode (`auto…`) or a pattern of models.
 
         Raises:
@@ -88,6 +91,7 @@ class Automatic:
             excluded=Exclusions(selection),
             criteria=criteria,
             features=inputs.as_json(),
+            snapshot=snapshot,
         )
 
     def _selection(self, inputs: Inputs, target: str) -> Selection:
@@ -159,8 +163,9 @@ class Automatic:
 
     def _order(self, inputs: Inputs, selection: Selection, appraisal: Appraisal) -> list[int]:
         """All able models: the preferred, then by what they are worth; ties by the catalogue."""
-        worth = np.where(selection.able, appraisal.utility, -np.inf)
-        order: list[int] = np.argsort(-worth, kind="stable")[: int(selection.able.sum())].tolist()
+        worth = appraisal.utility
+        able = np.flatnonzero(selection.able)
+        order: list[int] = able[(-worth[able]).argsort(kind="stable")].tolist()
         first = [at for at in self._preferred if selection.able[at]]
         seat = inputs.session and self._selector.index.get(inputs.session.model)
         if not first and inputs.session and seat is not None and selection.able[seat]:
@@ -231,7 +236,7 @@ def _output_limits(selector: ModelSelector, selection: Selection, appraisal: App
     if asked is not None:
         return np.full(len(selector.models), float(asked))
     room = np.minimum(selector.most_output, selector.windows - selection.most_tokens)
-    return np.maximum(np.minimum(room, _MOST_UNLIMITED), appraisal.output_tokens.clip(max=1))
+    return np.maximum(np.minimum(room, _MOST_UNLIMITED), np.minimum(appraisal.output_tokens, 1))
 
 
 def _nobody(selection: Selection, target: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -145,7 +146,7 @@ class CostOptimizer:
 
     def _at(self, tokens: float) -> _Prices:
         """The prices for prompts of this length; built once for each tier."""
-        tier = int(np.searchsorted(self._breaks, tokens, side="left"))
+        tier = bisect_left(self._breaks, tokens)
         known = self._prices.get(tier)
         if known is None:
             floor = 0 if tier == 0 else int(self._breaks[tier - 1]) + 1
@@ -172,14 +173,14 @@ def affordable(
     return fits
 
 
-def _breaks(models: tuple[ModelConfig, ...]) -> Floats:
+def _breaks(models: tuple[ModelConfig, ...]) -> list[float]:
     found = {
         float(tier.min_prompt_tokens)
         for model in models
         if model.price
         for tier in model.price.tiers
     }
-    return np.array(sorted(found))
+    return sorted(found)
 
 
 def _prices(models: tuple[ModelConfig, ...], tokens: int) -> _Prices:

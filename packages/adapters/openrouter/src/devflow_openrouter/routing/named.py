@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from devflow_core.errors import (
@@ -42,7 +43,7 @@ class Named:
         self._policy = policy
         self._chains: dict[str, tuple[ModelConfig, ...]] = {}
 
-    def route(self, inputs: Inputs, target: str) -> Route:
+    def route(self, inputs: Inputs, target: str, snapshot: Mapping[str, str]) -> Route:
         """The chain of the named model.
 
         Raises:
@@ -72,6 +73,7 @@ class Named:
             excluded=tuple(left_out),
             criteria=inputs.criteria,
             features=inputs.as_json(),
+            snapshot=snapshot,
         )
 
     def _chain(self, target: str) -> tuple[ModelConfig, ...]:

@@ -30,6 +30,15 @@ class Performance:
     """Of replies, from the first event on."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Typical:
+    """What age does not change, because all observations of a model fade alike."""
+
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    output_tokens_per_s: float | None
+
+
 @dataclass(slots=True)
 class _Track:
     at_s: float
@@ -38,6 +47,8 @@ class _Track:
     speed_log_sum: float = 0.0
     speed_weight: float = 0.0
     ttft: dict[int, float] = field(default_factory=dict[int, float])
+    typical: _Typical | None = None
+    """What follows from the above; every decision reads it, only an entry changes it."""
 
     def fade_to(self, at_s: float) -> None:
         """Let everything known fade up to this time."""
@@ -87,16 +98,16 @@ class PerformanceTracker:
             return None
         kept = 1.0 if at is None else 0.5 ** (max(0.0, at.timestamp() - track.at_s) / HALF_LIFE_S)
         good, bad = track.successes * kept, track.failures * kept
-        speed = None
-        if track.speed_weight > 1e-9:
-            speed = math.exp(track.speed_log_sum / track.speed_weight)
+        typical = track.typical
+        if typical is None:
+            typical = track.typical = _typical(track)
         return Performance(
             model=model,
             weight=good + bad,
             success_rate=(good + 9.8) / (good + bad + 10.0),
-            ttft_p50_s=_quantile(track.ttft, 0.5),
-            ttft_p95_s=_quantile(track.ttft, 0.95),
-            output_tokens_per_s=speed,
+            ttft_p50_s=typical.ttft_p50_s,
+            ttft_p95_s=typical.ttft_p95_s,
+            output_tokens_per_s=typical.output_tokens_per_s,
         )
 
     def _take(self, attempt: Attempt) -> None:
@@ -106,6 +117,7 @@ class PerformanceTracker:
         track = self._tracks.get(attempt.model)
         if track is None:
             track = self._tracks[attempt.model] = _Track(at_s=at_s)
+        track.typical = None
         track.fade_to(at_s)
         weight = 0.5 ** ((track.at_s - at_s) / HALF_LIFE_S)
         if attempt.outcome == "failed":
@@ -120,6 +132,13 @@ class PerformanceTracker:
                 speed = attempt.usage.completion_tokens / streaming_s
                 track.speed_log_sum += weight * math.log(speed)
                 track.speed_weight += weight
+
+
+def _typical(track: _Track) -> _Typical:
+    speed = None
+    if track.speed_weight > 1e-9:
+        speed = math.exp(track.speed_log_sum / track.speed_weight)
+    return _Typical(_quantile(track.ttft, 0.5), _quantile(track.ttft, 0.95), speed)
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:

@@ -124,12 +124,10 @@ class Router:
 
     def _decide(self, inputs: Inputs, *, is_full: bool) -> Route:
         target = self._policy.resolve(inputs.requested)
-        if target in MODES or is_pattern(target):
-            route = self._automatic.route(inputs, target, is_full=is_full)
-        else:
-            route = self._named.route(inputs, target)
         snapshot = {**self._versions, "performance": self.performance.version}
-        return replace(route, snapshot=snapshot)
+        if target in MODES or is_pattern(target):
+            return self._automatic.route(inputs, target, snapshot, is_full=is_full)
+        return self._named.route(inputs, target, snapshot)
 
     def _inputs(self, request: ChatRequest, task: Task) -> Inputs:
         at = self._clock()
