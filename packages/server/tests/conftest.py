@@ -126,6 +126,7 @@ class Sites:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.problem: str | None = None
 
     def __call__(
         self,
@@ -184,7 +185,7 @@ class Sites:
             has_server_key=lambda: True,
             metrics=metrics,
             pulse=pulse,
-            is_ready=lambda: True,
+            problem=lambda: self.problem,
             local_key=local_key,
         )
         bound = socket.create_server(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from devflow_core.errors import InvalidRequest, NotFound, QueueFull
+from devflow_core.errors import InvalidRequest, NotFound, QueueFull, StoreError
 from devflow_core.wire import parse_body
 
 from devflow_server.attribution import is_claude_code
@@ -117,12 +117,12 @@ class HealthPages:
 
     Args:
         metrics: what is counted.
-        is_ready: whether requests can be taken; raises or is False while they cannot.
+        problem: why no request can be taken; None when they can.
     """
 
-    def __init__(self, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Metrics, problem: Callable[[], str | None]) -> None:
         self._metrics = metrics
-        self._is_ready = is_ready
+        self._problem = problem
 
     async def live(self, visit: Visit) -> None:
         """The process answers."""
@@ -132,10 +132,14 @@ class HealthPages:
         """It can take requests.
 
         Raises:
-            QueueFull: it cannot, or no more.
+            QueueFull: it takes no more.
+            StoreError: the ledger does not work, so no paid request could start.
         """
-        if visit.exchange.is_draining or not self._is_ready():
-            raise QueueFull("This gateway takes no requests now.")
+        if visit.exchange.is_draining:
+            raise QueueFull("This gateway is going down and takes no more requests.")
+        problem = self._problem()
+        if problem is not None:
+            raise StoreError(f"Not ready: {problem}")
         reply_json(visit, {"status": "ready"})
 
     async def metrics(self, visit: Visit) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from devflow_claude_code import ClaudeCodeSession
-from devflow_core.errors import ConfigurationError, Conflict, StoreError
+from devflow_core.errors import ConfigurationError, Conflict
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Ledger
 from devflow_core.settings import Settings
@@ -32,14 +32,13 @@ from devflow_server.metrics import Metrics
 from devflow_server.nodes import NodeTable
 from devflow_server.once import Once
 from devflow_server.pulse import Pulse
+from devflow_server.readiness import Readiness
 from devflow_server.site import Parts, build
 from devflow_server.tracing import tracing_to
 
 DRAIN_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
-_NODES_S = 2.0
-"""How late a worker sees what another has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +104,7 @@ async def running(
             )
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
+            readiness = Readiness(nodes.refresh)
             once = Once(store.idempotency, flights)
             memo = Memo(ttl_s=settings.cache_ttl_s) if settings.cache else None
             parts = Parts(
@@ -122,13 +122,15 @@ async def running(
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 pulse=pulse,
-                is_ready=lambda: True,
+                problem=readiness.problem,
                 tracing=tracing,
                 local_key=local_key,
             )
             async with (
                 _listening(parts, bound) as listening,
-                _background(refresh.run(), once.renew(), *_upkeep(store, gateway, nodes, worker)),
+                _background(
+                    refresh.run(), once.renew(), readiness.run(), *_upkeep(store, gateway, worker)
+                ),
             ):
                 yield replace(listening, first_key=first_key)
 
@@ -171,10 +173,9 @@ def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
 
 
 def _upkeep(
-    store: Store, gateway: OpenRouterGateway, nodes: NodeTable, worker: int
+    store: Store, gateway: OpenRouterGateway, worker: int
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Every worker follows the nodes and learns its keys' limits; the first confirms costs."""
-    yield _keep_nodes_fresh(nodes)
+    """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():
         yield upkeep.learn_limits(gateway)
         if worker == 0:
@@ -218,13 +219,6 @@ async def _listening(parts: Parts, bound: socket.socket | None) -> AsyncGenerato
             yield Running(url=url_of(settings.host, place), port=port)
         finally:
             await listener.drain(DRAIN_S)
-
-
-async def _keep_nodes_fresh(nodes: NodeTable) -> None:
-    while True:
-        await asyncio.sleep(_NODES_S)
-        with suppress(StoreError):
-            await nodes.refresh()
 
 
 async def until_told() -> None:

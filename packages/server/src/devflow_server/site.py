@@ -47,7 +47,8 @@ class Parts:
     has_server_key: Callable[[], bool]
     metrics: Metrics
     pulse: Pulse
-    is_ready: Callable[[], bool]
+    problem: Callable[[], str | None]
+    """Why no request can be taken; None when they can."""
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
     """A client key of this process alone, for a client that it has started."""
@@ -141,7 +142,7 @@ def _chat_routes(parts: Parts) -> list[Route]:
 
 def _other_routes(parts: Parts) -> list[Route]:
     models, nodes = ModelPages(lambda: listed(parts.catalogue())), NodePages(parts.nodes)
-    health = HealthPages(parts.metrics, parts.is_ready)
+    health = HealthPages(parts.metrics, parts.problem)
     status = StatusPage(
         parts.has_server_key, parts.catalogue_age_s, lambda: len(parts.catalogue().models)
     )

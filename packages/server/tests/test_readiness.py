@@ -1,0 +1,51 @@
+"""A gateway without its ledger is not ready, and says why."""
+
+from typing import Any
+
+from devflow_core.errors import StoreError
+from devflow_server.readiness import MOST_SILENT_S, Readiness
+
+
+class Writer:
+    """A ledger that works, or does not."""
+
+    def __init__(self) -> None:
+        self.error: StoreError | None = None
+
+    async def look(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def test_a_ledger_that_fails_and_comes_back() -> None:
+    writer = Writer()
+    readiness = Readiness(writer.look)
+    await readiness.check()
+    assert readiness.problem() is None
+    writer.error = StoreError("The disk is full.")
+    await readiness.check()
+    assert readiness.problem() == "The disk is full."
+    writer.error = None
+    await readiness.check()
+    assert readiness.problem() is None
+
+
+async def test_a_ledger_that_hangs_counts_as_gone() -> None:
+    now_s = 0.0
+    readiness = Readiness(Writer().look, clock=lambda: now_s)
+    now_s = MOST_SILENT_S
+    assert readiness.problem() is None
+    now_s += 2
+    assert readiness.problem() == "The ledger has not answered for 12 s."
+    await readiness.check()
+    assert readiness.problem() is None
+
+
+async def test_the_page_gives_the_reason(open_site: Any) -> None:
+    async with open_site() as site:
+        assert (await site.client.get("/readyz")).status_code == 200
+        open_site.problem = "The disk is full."
+        reply = await site.client.get("/readyz")
+        assert (await site.client.get("/healthz")).status_code == 200
+    assert reply.status_code == 503
+    assert "The disk is full." in reply.text
