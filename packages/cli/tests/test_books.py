@@ -204,3 +204,25 @@ def test_tables_fit_into_eighty_columns(used: Devflow, monkeypatch: pytest.Monke
         rule = next(line for line in lines if "───" in line)
         assert len(rule.rstrip()) <= 80
     assert "→" in used("explain", PROMPT).out
+
+
+@pytest.mark.parametrize("wrong", [("--window", "eon"), ("--scope", "planet", "--value", "earth")])
+def test_a_budget_that_is_none_is_refused_and_the_ledger_goes_on(
+    used: Devflow, wrong: tuple[str, ...]
+) -> None:
+    refused = used("budget", "set", "--limit", "5", *wrong)
+    assert refused.status != 0
+    assert "is not one of" in refused.err
+    assert used("ask", PROMPT, "--json").status == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("report", "--format", "html", "-o"), ("ledger", "export", "-o")]
+)
+def test_a_file_that_cannot_be_written_is_said_in_a_line(
+    used: Devflow, home: Path, command: tuple[str, ...]
+) -> None:
+    done = used(*command, str(home / "nowhere" / "file"))
+    assert done.status == 1
+    assert done.err.startswith("devflow: ")
+    assert "nowhere" in done.err

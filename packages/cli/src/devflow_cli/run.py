@@ -166,6 +166,8 @@ def guard(main: Callable[[], object]) -> int:
         # the reader of our output has gone; say nothing, also not at the interpreter's end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        return _failed(error, as_json=as_json)
     return result if isinstance(result, int) else DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from devflow_core.errors import InvalidRequest
@@ -24,7 +24,8 @@ class Budget:
     """A limit on what is spent by some, in a window of time.
 
     Raises:
-        InvalidRequest: a negative limit, a value missing or too much, an unknown time zone.
+        InvalidRequest: a scope or window that is none, a negative limit, a value missing or too
+            much, an unknown time zone.
     """
 
     scope: Scope
@@ -42,6 +43,9 @@ class Budget:
     """Given by `scope`, `value` and `window` unless it is set."""
 
     def __post_init__(self) -> None:
+        for given, known in ((self.scope, get_args(Scope)), (self.window, get_args(Window))):
+            if given not in known:
+                raise InvalidRequest(f"{given!r} is not one of {', '.join(known)}.")
         if not self.limit_usd.is_finite() or self.limit_usd < 0:
             raise InvalidRequest(
                 f"A budget of {self.limit_usd} USD is not possible; use 0 or more."
