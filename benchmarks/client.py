@@ -38,7 +38,8 @@ from devflow_core.ports import Call, UpstreamKey
 from devflow_core.settings import Settings
 from devflow_core.testing import a_candidate
 from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.client import ApiClient, HttpxTransport, LeanTransport
+from devflow_openrouter.client import ApiClient, LeanTransport
+from devflow_openrouter.client.httpx_transport import HttpxTransport
 
 KEY = "sk-or-v1-benchmark"
 PROMPT = "Why does test_login fail?"

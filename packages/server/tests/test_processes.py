@@ -71,7 +71,7 @@ async def _until_ready(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.timeout(120)
 async def test_workers_share_ledger_and_idempotency(start: Start, tmp_path: Path) -> None:
-    keys, repeats = 8, 5
+    keys, repeats = 20, 5
     async with Sandbox() as sandbox:
         child, ready = start(base_url=sandbox.base_url, api_key=sandbox.api_key, workers=2)
         limits = httpx.Limits(max_connections=40, max_keepalive_connections=0)
@@ -124,6 +124,79 @@ async def test_a_stream_under_way_ends_before_the_process_does(
     assert received.rstrip().endswith(b"data: [DONE]")
     (entry,) = Store(tmp_path / "ledger.db").entries()
     assert entry.outcome == "succeeded"
+
+
+@pytest.mark.timeout(120)
+async def test_fifty_streams_under_way_end_whole_after_the_signal(
+    start: Start, tmp_path: Path
+) -> None:
+    streams = 50
+    async with Sandbox(tokens_per_s=30) as sandbox:
+        child, ready = start(base_url=sandbox.base_url, api_key=sandbox.api_key)
+        async with _many(ready["url"], streams) as client:
+            begun = asyncio.Semaphore(0)
+            readers = [asyncio.create_task(_read(client, begun)) for _ in range(streams)]
+            for _ in range(streams):
+                await begun.acquire()
+            child.send_signal(signal.SIGTERM)
+            received = await asyncio.gather(*readers)
+        assert await asyncio.to_thread(child.wait, 30) == 0
+        bill = sandbox.bill()
+    assert all(one.rstrip().endswith(b"data: [DONE]") for one in received)
+    store = Store(tmp_path / "ledger.db")
+    entries = list(store.entries())
+    assert [entry.outcome for entry in entries] == ["succeeded"] * streams
+    assert sum(entry.cost_usd for entry in entries) == sum(
+        type(entries[0].cost_usd)(str(call["cost_usd"])) for call in bill["calls"]
+    )
+    assert store.verify().ok
+
+
+@pytest.mark.timeout(120)
+async def test_two_hundred_streams_dropped_at_once_are_closed_upstream_and_booked(
+    start: Start, tmp_path: Path
+) -> None:
+    streams = 200
+    async with Sandbox(tokens_per_s=5) as sandbox:
+        child, ready = start(
+            base_url=sandbox.base_url, api_key=sandbox.api_key, max_concurrency=streams
+        )
+        async with _many(ready["url"], streams) as client:
+            begun = asyncio.Semaphore(0)
+            readers = [asyncio.create_task(_read(client, begun)) for _ in range(streams)]
+            for _ in range(streams):
+                await begun.acquire()
+            for reader in readers:
+                reader.cancel()
+            ends = await asyncio.gather(*readers, return_exceptions=True)
+        store = Store(tmp_path / "ledger.db")
+        async with asyncio.timeout(20):
+            while len(list(store.entries())) < streams:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
+        child.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(child.wait, 30) == 0
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+    entries = list(store.entries())
+    assert [entry.outcome for entry in entries] == ["cancelled"] * streams
+    assert all(entry.final and entry.final.generation_id for entry in entries)
+    assert store.verify().ok
+
+
+def _many(url: str, connections: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=connections)
+    return httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False)
+
+
+async def _read(client: httpx.AsyncClient, begun: asyncio.Semaphore) -> bytes:
+    """A whole stream; says when it has begun."""
+    received = b""
+    body = {**CHAT, "stream": True}
+    async with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+        async for piece in reply.aiter_raw():
+            if not received:
+                begun.release()
+            received += piece
+    return received
 
 
 @pytest.mark.timeout(120)

@@ -29,7 +29,6 @@ from devflow_openrouter.client.auth import Keyed, KeyRing
 from devflow_openrouter.client.cancelling import bills_on_cancel
 from devflow_openrouter.client.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_openrouter.client.http import Transport
-from devflow_openrouter.client.httpx_transport import through_proxy
 from devflow_openrouter.client.rate_limiter import RateLimiter, RateLimiting
 from devflow_openrouter.client.reply import Deadlines
 from devflow_openrouter.client.retry import RetryBudget, Retrying, RetryPolicy
@@ -258,6 +257,9 @@ def transport_for(settings: Settings) -> Transport:
     Nothing on this machine is asked by way of a proxy.
     """
     if settings.proxy_url and urlsplit(settings.base_url).hostname not in _LOOPBACK:
+        # httpx is slow to import, and only proxies need it
+        from devflow_openrouter.client.httpx_transport import through_proxy
+
         return through_proxy(settings.base_url, settings.proxy_url)
     connect_s = min(_MOST_CONNECT_S, settings.timeout_ms / 1000)
     return LeanTransport(settings.base_url, connect_timeout_s=connect_s)

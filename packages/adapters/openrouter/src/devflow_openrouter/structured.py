@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from devflow_core.chat import ChatRequest, Message, ResponseFormat, Text
 from devflow_core.errors import InvalidRequest, StructuredOutputInvalid
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 _MOST_VIOLATIONS = 10
 _MOST_CHARS = 200
@@ -65,6 +66,10 @@ def repair(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
 
 
 def _validator(response_format: ResponseFormat) -> Draft202012Validator:
+    # a tenth of a second to import, for the few requests that bring a schema
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(response_format.schema)
     except SchemaError as error:

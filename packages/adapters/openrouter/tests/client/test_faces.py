@@ -25,11 +25,11 @@ from devflow_openrouter.client import (
     ApiClient,
     Authorization,
     HttpRequest,
-    HttpxTransport,
     LeanTransport,
     bills_on_cancel,
 )
 from devflow_openrouter.client.auth import key_id
+from devflow_openrouter.client.httpx_transport import HttpxTransport
 from devflow_openrouter.inference import (
     get_llm_text_response,
     invoke_llm_for_raw_json,

@@ -6,7 +6,6 @@ from devflow_openrouter.client.cancelling import bills_on_cancel
 from devflow_openrouter.client.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_openrouter.client.http import Exchange, HttpRequest, Transport
 from devflow_openrouter.client.http1 import Caps
-from devflow_openrouter.client.httpx_transport import HttpxTransport
 from devflow_openrouter.client.oauth import Authorization
 from devflow_openrouter.client.rate_limiter import RateLimiter, RateLimiting
 from devflow_openrouter.client.reply import Deadlines
@@ -23,7 +22,6 @@ __all__ = [
     "Deadlines",
     "Exchange",
     "HttpRequest",
-    "HttpxTransport",
     "KeyRing",
     "KeyState",
     "Keyed",
