@@ -9,7 +9,8 @@ with `ood` are judged apart. The operating point is always chosen on public prom
 cheapest that keeps the quality of the best single model there.
 
 Per world, in %: `quality_at_op` and `saved_at_op` against the best single model as public data
-names it; `save_at_100`, the best point of the cost-quality curve that keeps its quality.
+names it; `save_at_100`, the best point of the cost-quality curve that keeps its quality. The same
+under `ood` for domains that the router was learned without, and by domain.
 `apgr`, `cpt50`, `cpt80`: RouteLLM's metric on its MMLU data.
 """
 
@@ -27,11 +28,10 @@ from devflow_core.chat import ChatRequest
 from devflow_openrouter.models import Catalogue, TaskClassifier
 from devflow_openrouter.routing import Router
 from harness import Report, arguments
+from routing_judged import Judged, interval
 from routing_worlds import (
-    PRICES,
     WORLDS,
     Floats,
-    Forecast,
     World,
     WorldRouter,
     rows_of,
@@ -52,148 +52,81 @@ PUBLISHED = {
 Rows = list[dict[str, Any]]
 
 
-class Judged:
-    """Choices on prompts that the router has not seen, joined over folds."""
-
-    def __init__(self) -> None:
-        self.quality: list[Floats] = []
-        self.cost: list[Floats] = []
-        self.best_quality: list[Floats] = []
-        self.best_cost: list[Floats] = []
-        self._parts: list[tuple[WorldRouter, Forecast, World]] = []
-
-    def add(self, router: WorldRouter, world: World) -> None:
-        """Judge a router on a world."""
-        places = np.arange(len(world))
-        forecast = router.forecast(world.texts)
-        chosen = forecast.choices(router.price, router.most_novelty, router.best)
-        self.quality.append(world.scores[places, chosen])
-        self.cost.append(world.costs_usd[places, chosen])
-        self.best_quality.append(world.scores[:, router.best])
-        self.best_cost.append(world.costs_usd[:, router.best])
-        self._parts.append((router, forecast, world))
-
-    def figures(self, rounds: int) -> dict[str, Any]:
-        """What the world's part of `aggregate` holds."""
-        columns = [
-            np.concatenate(one)
-            for one in (self.quality, self.cost, self.best_quality, self.best_cost)
-        ]
-        samples = [_at_op(*columns)]
-        random = np.random.default_rng(7)
-        count = len(columns[0])
-        for _ in range(rounds):
-            drawn = random.integers(0, count, count)
-            samples.append(_at_op(*(column[drawn] for column in columns)))
-        table = np.array(samples)
-        low, high = (
-            np.percentile(table[1:], (2.5, 97.5), axis=0) if rounds else (table[0], table[0])
-        )
-        scores = np.concatenate([world.scores for _, _, world in self._parts])
-        costs = np.concatenate([world.costs_usd for _, _, world in self._parts])
-        return {
-            "prompts": count,
-            "models": scores.shape[1],
-            "quality_at_op": round(table[0, 0], 2),
-            "quality_at_op_ci": [round(low[0], 2), round(high[0], 2)],
-            "saved_at_op": round(table[0, 1], 2),
-            "saved_at_op_ci": [round(low[1], 2), round(high[1], 2)],
-            "save_at_100": round(self._save_at_100(columns), 2),
-            "baselines": _baselines(scores, costs, columns[2].mean(), columns[3].mean()),
-        }
-
-    def _save_at_100(self, columns: list[Floats]) -> float:
-        """The most that any price saves at the best single model's quality, gate on or off."""
-        count, best_quality, best_cost = len(columns[0]), columns[2].mean(), columns[3].mean()
-        found = 0.0
-        for price in PRICES.tolist():
-            for is_gated in (True, False):
-                quality = cost = 0.0
-                for router, forecast, world in self._parts:
-                    limit = router.most_novelty if is_gated else np.inf
-                    chosen = forecast.choices(price, limit, router.best)
-                    places = np.arange(len(world))
-                    quality += world.scores[places, chosen].sum()
-                    cost += world.costs_usd[places, chosen].sum()
-                if quality / count >= best_quality:
-                    found = max(found, 100 * (1 - cost / count / best_cost))
-        return found
-
-
-def _at_op(
-    quality: Floats, cost: Floats, best_quality: Floats, best_cost: Floats
-) -> tuple[float, float]:
-    kept = 100 * quality.sum() / max(best_quality.sum(), 1e-9)
-    return float(kept), float(100 * (1 - cost.sum() / best_cost.sum()))
-
-
-def _baselines(scores: Floats, costs: Floats, quality: float, cost: float) -> dict[str, Any]:
-    """Single models and mixtures, as [quality, saved] in % of the best single model's."""
-    means, prices = scores.mean(axis=0), costs.mean(axis=0)
-    right = np.where(scores == scores.max(axis=1, keepdims=True), costs, np.inf)
-
-    def shown(reached: float, paid: float) -> list[float]:
-        return [round(100 * float(reached) / quality, 1), round(100 * (1 - float(paid) / cost), 1)]
-
-    cheapest, dearest = int(prices.argmin()), int(prices.argmax())
-    return {
-        "always_cheapest": shown(means[cheapest], prices[cheapest]),
-        "always_most_expensive": shown(means[dearest], prices[dearest]),
-        "best_single": [100.0, 0.0],
-        "random": shown(means.mean(), prices.mean()),
-        "oracle": shown(scores.max(axis=1).mean(), right.min(axis=1).mean()),
-    }
-
-
 def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
     """Every world: figures in distribution, and out of it."""
     found: dict[str, Any] = {"worlds": {}, "ood": {}}
+    samples: dict[str, list[Floats]] = {"worlds": [], "ood": []}
     rounds = 200 if quick else 1000
     for name, prefix in WORLDS.items():
         world = world_of([row for row in public if row["benchmark"].startswith(prefix)])
+        parts = {"worlds": Judged(rounds), "ood": Judged(rounds)}
+        domains: dict[str, Any] = {}
         if unseen is None:
-            judged = _folds(world, 1 if quick else FOLDS)
-            found["worlds"][name] = judged.figures(rounds)
+            _folds(world, parts["worlds"], 1 if quick else FOLDS)
             if not quick:
-                found["ood"].update(_left_out(name, world))
-            continue
-        rows = [row for row in unseen if row["benchmark"].startswith(prefix)]
-        router = WorldRouter(world)
-        for key, is_ood in (("worlds", False), ("ood", True)):
-            part = [row for row in rows if bool(row.get("ood")) is is_ood]
-            judged = Judged()
-            if part and len(unknown := world_of(part, world.models)):
-                judged.add(router, unknown)
-                found[key][name] = judged.figures(rounds)
-    figures = list(found["worlds"].values())
-    for key in ("quality_at_op", "saved_at_op", "save_at_100"):
-        if figures:
-            found[key] = round(sum(one[key] for one in figures) / len(figures), 2)
+                domains = _left_out(world, parts["ood"])
+        else:
+            rows = [row for row in unseen if row["benchmark"].startswith(prefix)]
+            domains = _unseen(world, rows, parts)
+        for key, judged in parts.items():
+            if len(judged):
+                samples[key].append(judged.samples())
+                found[key][name] = judged.figures()
+        if name in found["ood"]:
+            found["ood"][name]["domains"] = domains
+    found.update(_mean(found["worlds"], samples["worlds"]))
+    found["out_of_distribution"] = _mean(found["ood"], samples["ood"])
     return found
 
 
-def _folds(world: World, count: int) -> Judged:
+def _mean(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
+    """The worlds' means, each counting alike."""
+    if not worlds:
+        return {}
+    curve = sum(one["save_at_100"] for one in worlds.values()) / len(worlds)
+    return {
+        **interval(np.mean(samples, axis=0)),
+        "save_at_100": round(curve, 2),
+        "lowest_quality_at_op": min(one["quality_at_op"] for one in worlds.values()),
+    }
+
+
+def _folds(world: World, judged: Judged, count: int) -> None:
     fold = np.random.default_rng(0).permutation(len(world)) % FOLDS
-    judged = Judged()
     for one in range(count):
         judged.add(WorldRouter(world.take(fold != one)), world.take(fold == one))
-    return judged
 
 
-def _left_out(name: str, world: World) -> dict[str, Any]:
-    """Each domain with the whole of it left out of the fit."""
+def _left_out(world: World, judged: Judged) -> dict[str, Any]:
+    """Each domain judged by a router that was learned, gate and price too, without any of it."""
+    domains = np.array(world.domains)
+    found: dict[str, Any] = {}
+    for domain in sorted(set(world.domains)):
+        part = world.take(domains == domain)
+        reached = judged.add(WorldRouter(world.take(domains != domain)), part)
+        found[domain] = _domain(reached, part)
+    return found
+
+
+def _unseen(world: World, rows: Rows, parts: dict[str, Judged]) -> dict[str, Any]:
+    """Rows of the split in DIR by a router learned from all public ones."""
     router = WorldRouter(world)
-    places, chosen = router.left_out()
-    if not len(places):
-        return {}
-    scores, costs = world.scores, world.costs_usd
-    kept, saved = _at_op(
-        scores[places, chosen],
-        costs[places, chosen],
-        scores[places, router.best],
-        costs[places, router.best],
-    )
-    return {name: {"quality_at_op": round(kept, 2), "saved_at_op": round(saved, 2)}}
+    found: dict[str, Any] = {}
+    unknown = world_of(rows, world.models) if rows else None
+    if unknown is None or not len(unknown):
+        return found
+    if (~unknown.is_ood).any():
+        parts["worlds"].add(router, unknown.take(~unknown.is_ood))
+    domains = np.array(unknown.domains)
+    for domain in sorted(set(domains[unknown.is_ood].tolist())):
+        part = unknown.take((domains == domain) & unknown.is_ood)
+        found[domain] = _domain(parts["ood"].add(router, part), part)
+    return found
+
+
+def _domain(reached: tuple[float, float], part: World) -> dict[str, Any]:
+    quality, saved = (round(one, 2) for one in reached)
+    return {"prompts": len(part), "quality_at_op": quality, "saved_at_op": saved}
 
 
 def apgr_of(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[float, float, float]:
@@ -350,7 +283,10 @@ def add_figures(report: Report, aggregate: dict[str, Any]) -> None:
     """The figures as rows of the table."""
     parts: list[tuple[str, dict[str, Any]]] = list(aggregate["worlds"].items())
     parts += [(f"{name}, unknown domains", figures) for name, figures in aggregate["ood"].items()]
-    parts += [("five worlds", aggregate), ("RouteLLM MMLU", aggregate)]
+    parts += [("mean of the worlds", aggregate)]
+    if unknown := aggregate["out_of_distribution"]:
+        parts += [("mean of the worlds, unknown domains", unknown)]
+    parts += [("RouteLLM MMLU", aggregate)]
     for title, figures in parts:
         metrics = _OF_ROUTELLM if title == "RouteLLM MMLU" else _OF_WORLDS
         for metric in (one for one in metrics if one in figures):
@@ -359,7 +295,7 @@ def add_figures(report: Report, aggregate: dict[str, Any]) -> None:
     report.add("light rewordings", "same model", "%", [aggregate["stability"]])
 
 
-_OF_WORLDS = ("quality_at_op", "saved_at_op", "save_at_100")
+_OF_WORLDS = ("quality_at_op", "saved_at_op", "save_at_100", "lowest_quality_at_op")
 _OF_ROUTELLM = ("apgr", "cpt50", "cpt80")
 
 

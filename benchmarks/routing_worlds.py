@@ -1,9 +1,9 @@
 """Worlds to route in: recorded answers of several models to the same prompts, and a router.
 
 A world's router is learned from its public prompts alone: a table of quality by domain, a linear
-head for each model on hashed words, a guess of cost, a detector of domains never seen, and the
-price that it pays for quality. All of it comes from one ridge regression and its exact
-leave-one-out and leave-one-domain-out predictions.
+head for each model on hashed words, a guess of cost, and the gate and price of `routing_gate`. All
+of it comes from one ridge regression and its exact leave-one-out and leave-one-domain-out
+predictions.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from devflow_openrouter.models.ridge import Ridge, TextSpace, featurise
 from numpy.typing import NDArray
+from routing_gate import Gate, Likeness, Trial
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Singles = NDArray[np.float32]
 
 WORLDS = {"RB": "rb_", "ZE": "ze_", "MP": "mmlupro", "FU": "fu9_", "BF": "bfcl"}
 """The five worlds, by how the names of their benchmarks begin."""
@@ -32,15 +34,14 @@ SHARPNESS = 8.0
 """Of the domain's posterior: what one unit of ridge output is worth in logits."""
 TABLE_PRIOR = 10.0
 """A domain's mean counts like so many further answers of the model's overall mean."""
-PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
-"""What a dollar relative to the best single model's may be worth in quality; one is chosen."""
-REJECTED_SHARES = (0.1, 0.15, 0.2)
 AT_ONCE = 1_000
 """Prompts whose vectors are held in memory together."""
-FEWEST_DOMAINS, FEWEST_PROMPTS = 4, 10
+FEWEST_PROMPTS = 10
 """With fewer, nothing is learned from leaving a domain out."""
-SAFE_QUALITY = 0.98
-"""Of the best single model's, to be kept on domains that were left out of training."""
+NEAREST = 3
+"""So many prompts of a domain say how near it is."""
+SPLITS = frozenset({"train", "test", "dev", "validation"})
+"""Names of subsets that are no domains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ def world_of(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = None
     return World(
         models=tuple(models),
         texts=tuple(_text(row) for row in kept),
-        domains=tuple(f"{row['benchmark']}/{row['subset']}" for row in kept),
+        domains=tuple(_domain(row) for row in kept),
         benchmarks=tuple(row["benchmark"] for row in kept),
         scores=scores,
         costs_usd=costs,
@@ -113,6 +114,11 @@ def world_of(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = None
 
 def _is_scored(result: dict[str, Any] | None) -> bool:
     return result is not None and result["s"] is not None and math.isfinite(result["s"])
+
+
+def _domain(row: dict[str, Any]) -> str:
+    benchmark, subset = row["benchmark"], row["subset"]
+    return benchmark if subset in SPLITS else f"{benchmark}/{subset}"
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -131,12 +137,7 @@ class Forecast:
     quality: Floats
     cost: Floats
     """Relative to the best single model's mean."""
-    novelty: Floats
-
-    def choices(self, price: float, most_novelty: float, best: int) -> Ints:
-        """The model for each prompt; the best single one where the domain is not known."""
-        chosen = (self.quality - price * self.cost).argmax(axis=1)
-        return np.where(self.novelty > most_novelty, best, chosen)
+    likeness: Likeness
 
 
 class WorldRouter:
@@ -161,35 +162,28 @@ class WorldRouter:
         self._ridge = Ridge(self._kernel, targets.astype(np.float32), PENALTY)
         self.best = int(world.scores.mean(axis=0).argmax())
         self.best_cost = float(world.costs_usd[:, self.best].mean())
-        self.best_quality = float(world.scores[:, self.best].mean())
         self._table = self._means(np.ones(len(world), dtype=np.bool_))
-        self._detector = np.array([1.0, 0.0, 0.0, 0.0])
-        self._choose(is_gated=is_gated)
+        if is_gated:
+            known = self._known()
+            gate = Gate.of(known.likeness, len(self._names))
+            self.gate = gate.learned(known, self._strangers(), self.best)
 
     def forecast(self, texts: Sequence[str]) -> Forecast:
         """What it expects for other prompts."""
-        parts = [self._part(texts[at : at + AT_ONCE]) for at in range(0, len(texts), AT_ONCE)]
-        return _joined(parts)
+        return _joined(
+            [self._part(texts[at : at + AT_ONCE]) for at in range(0, len(texts), AT_ONCE)]
+        )
+
+    def choices(self, forecast: Forecast, price: float, *, is_gated: bool = True) -> Ints:
+        """The model for each prompt; the best single one where the router is not trusted."""
+        chosen = (forecast.quality - price * forecast.cost).argmax(axis=1)
+        if not is_gated:
+            return chosen
+        return np.where(self.gate.trusts(forecast.likeness), chosen, self.best)
 
     def _part(self, texts: Sequence[str]) -> Forecast:
-        vectors = self._space.vectors(featurise(texts))
-        kernel = vectors @ self._vectors.T
-        norms = (vectors * vectors).sum(axis=1)
-        raw = self._ridge.predict(kernel)
-        signs = self._signs(raw, self._ridge.variance(kernel, norms), kernel, self._member)
-        return self._forecast(raw, self._table, signs @ self._detector)
-
-    def left_out(self) -> tuple[Ints, Ints]:
-        """Prompts of each domain in turn with the choice when that domain is left out.
-
-        The fit is as if it had never been seen; detector and price were chosen with it.
-        """
-        found = self._left_out()
-        if found is None:
-            return np.array([], dtype=np.int64), np.array([], dtype=np.int64)
-        forecast, signs, places = found
-        seen = replace(forecast, novelty=signs @ self._detector)
-        return places, seen.choices(self.price, self.most_novelty, self.best)
+        kernel = self._space.vectors(featurise(texts)) @ self._vectors.T
+        return self._forecast(self._ridge.predict(kernel), kernel, self._member, self._table)
 
     def _means(self, members: Flags) -> Floats:
         """The table: quality by domain and model, of these prompts."""
@@ -197,106 +191,80 @@ class WorldRouter:
         counts = member.sum(axis=0)[:, None]
         return (member.T @ scores + TABLE_PRIOR * scores.mean(axis=0)) / (counts + TABLE_PRIOR)
 
-    def _posterior(self, raw: NDArray[np.float32]) -> Floats:
+    def _memberships(self, raw: Singles) -> Floats:
         models = len(self._world.models)
-        logits = SHARPNESS * raw[:, models : models + len(self._names)].astype(float)
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        return raw[:, models : models + len(self._names)].astype(float)
 
-    def _forecast(self, raw: NDArray[np.float32], table: Floats, novelty: Floats) -> Forecast:
+    def _forecast(self, raw: Singles, kernel: Singles, member: Flags, table: Floats) -> Forecast:
         models = len(self._world.models)
-        by_table = self._posterior(raw) @ table
+        logits = SHARPNESS * self._memberships(raw)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        by_table = weights / weights.sum(axis=1, keepdims=True) @ table
         log_cost = np.clip(raw[:, models + len(self._names) :], *self._cost_range)
         return Forecast(
             quality=(raw[:, :models] + by_table) / 2,
             cost=np.exp(log_cost.astype(float)) / self.best_cost,
-            novelty=novelty,
+            likeness=self._likeness(raw, kernel, member),
         )
 
-    def _signs(
-        self,
-        raw: NDArray[np.float32],
-        variance: NDArray[np.float32],
-        kernel: NDArray[np.float32],
-        member: Flags,
-    ) -> Floats:
-        """What tells an unknown domain: variance, nearest prompts, nearest domain, posterior."""
-        nearest = np.partition(kernel, -3, axis=1)[:, -3:].mean(axis=1)
-        centres = kernel @ (member / np.maximum(member.sum(axis=0), 1)).astype(np.float32)
-        sure = self._posterior(raw).max(axis=1)
-        return np.stack((variance, -nearest, -centres.max(axis=1), -sure), axis=1).astype(float)
+    def _likeness(self, raw: Singles, kernel: Singles, member: Flags) -> Likeness:
+        """The nearest of the domains that have members here, and how near it is."""
+        sizes = member.sum(axis=0)
+        memberships = np.where(sizes > 0, self._memberships(raw), -np.inf)
+        domain = memberships.argmax(axis=1)
+        places = np.arange(len(domain))
+        centres = (kernel @ (member / np.maximum(sizes, 1)).astype(np.float32))[places, domain]
+        nearest = np.zeros(len(domain))
+        for one in np.unique(domain).tolist():
+            rows = domain == one
+            count = min(NEAREST, int(sizes[one]))
+            among = kernel[np.ix_(rows, member[:, one])]
+            nearest[rows] = np.partition(among, -count, axis=1)[:, -count:].mean(axis=1)
+        distances = -np.stack((nearest, centres, memberships[places, domain]), axis=1)
+        return Likeness(domain=domain, distances=distances.astype(float))
 
-    def _choose(self, *, is_gated: bool) -> None:
-        """Detector, threshold and price, from the public prompts alone."""
-        raw, variance = self._ridge.without_self()
+    def _trial(self, forecast: Forecast, places: Ints) -> Trial:
+        return Trial(
+            quality=forecast.quality,
+            cost=forecast.cost,
+            likeness=forecast.likeness,
+            scores=self._world.scores[places],
+            costs_usd=self._world.costs_usd[places],
+            groups=self._member[places].argmax(axis=1),
+        )
+
+    def _known(self) -> Trial:
+        """Every prompt, left out by itself."""
+        raw, _ = self._ridge.without_self()
         kernel = self._kernel.copy()
         np.fill_diagonal(kernel, -1.0)
-        known = self._signs(raw, variance, kernel, self._member)
-        left_out = self._left_out() if is_gated else None
-        if left_out is not None:
-            self._detector = _discriminant(known, left_out[1])
-        inside = self._forecast(raw, self._table, known @ self._detector)
-        for share in REJECTED_SHARES if is_gated else (0.0,):
-            self.most_novelty = float(np.quantile(inside.novelty, 1 - share))
-            self.price = self._price(inside)
-            if left_out is None or self._is_safe(*left_out):
-                break
+        forecast = self._forecast(raw, kernel, self._member, self._table)
+        return self._trial(forecast, np.arange(len(self._world)))
 
-    def _left_out(self) -> tuple[Forecast, Floats, Ints] | None:
-        """Forecast, signs and places of all prompts, with their whole domain left out.
-
-        None where there are too few domains to tell anything.
-        """
-        if len(self._names) < FEWEST_DOMAINS:
+    def _strangers(self) -> Trial | None:
+        """Every prompt, left out with its whole domain; None where that leaves nothing."""
+        if len(self._names) < 2:
             return None
-        parts: list[tuple[Forecast, Floats, Ints]] = []
+        parts: list[Forecast] = []
+        places: list[Ints] = []
         for column in range(len(self._names)):
             members = np.flatnonzero(self._member[:, column])
             others = ~self._member[:, column]
             if len(members) < FEWEST_PROMPTS:
                 continue
-            raw, variance = self._ridge.without_group(members)
-            member = self._member[others].copy()
-            signs = self._signs(raw, variance, self._kernel[members][:, others], member)
-            novelty = np.zeros(len(members))
-            parts.append((self._forecast(raw, self._means(others), novelty), signs, members))
-        forecast = _joined([one for one, _, _ in parts])
-        signs = np.concatenate([one for _, one, _ in parts])
-        return forecast, signs, np.concatenate([one for _, _, one in parts])
-
-    def _is_safe(self, forecast: Forecast, signs: Floats, places: Ints) -> bool:
-        """Whether the operating point keeps its quality on domains that were left out."""
-        seen = replace(forecast, novelty=signs @ self._detector)
-        chosen = seen.choices(self.price, self.most_novelty, self.best)
-        scores = self._world.scores[places]
-        reached = scores[np.arange(len(places)), chosen].mean()
-        return bool(reached >= SAFE_QUALITY * scores[:, self.best].mean())
-
-    def _price(self, inside: Forecast) -> float:
-        """The price of quality that saves most while the best single model's quality is kept."""
-        places = np.arange(len(self._world))
-        found, least = 0.0, self.best_cost
-        for price in PRICES.tolist():
-            chosen = inside.choices(price, self.most_novelty, self.best)
-            quality = self._world.scores[places, chosen].mean()
-            cost = self._world.costs_usd[places, chosen].mean()
-            if quality >= self.best_quality and cost < least:
-                found, least = price, cost
-        if least == self.best_cost:  # nothing beats the single model: stay with it
-            self.most_novelty = -np.inf
-        return found
+            raw, _ = self._ridge.without_group(members)
+            kernel = self._kernel[members][:, others]
+            parts.append(self._forecast(raw, kernel, self._member[others], self._means(others)))
+            places.append(members)
+        return self._trial(_joined(parts), np.concatenate(places)) if parts else None
 
 
 def _joined(parts: Sequence[Forecast]) -> Forecast:
     return Forecast(
         quality=np.concatenate([one.quality for one in parts]),
         cost=np.concatenate([one.cost for one in parts]),
-        novelty=np.concatenate([one.novelty for one in parts]),
+        likeness=Likeness(
+            domain=np.concatenate([one.likeness.domain for one in parts]),
+            distances=np.concatenate([one.likeness.distances for one in parts]),
+        ),
     )
-
-
-def _discriminant(known: Floats, unknown: Floats) -> Floats:
-    """The direction that tells the two apart best (Fisher's)."""
-    spread: Floats = np.cov(known.T) + np.cov(unknown.T) + 1e-6 * np.eye(known.shape[1])
-    apart: Floats = unknown.mean(axis=0) - known.mean(axis=0)
-    return np.linalg.solve(spread, apart).astype(np.float64)
