@@ -23,9 +23,9 @@ DEGREES = 6
 """Of likeness, as many prompts in each."""
 LEAST_LIKE = 0.05
 """Share of known prompts that is like nothing known, and never trusted."""
-SAFE_QUALITY = 0.99
+SAFE_QUALITY = 0.97
 """Of the best single model's, to be kept on every domain that was left out of training."""
-KEPT_QUALITY = 1.005
+KEPT_QUALITY = 1.002
 """Of the best single model's, to be kept on prompts of known domains."""
 PRIOR = 5.0
 """Right answers lent to both sides of a left-out domain, so that few prompts say little."""
