@@ -50,11 +50,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--page-only", action="store_true", help="only write the page anew")
+    parser.add_argument("--page", action="store_true", help="write the page after --quick as well")
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     names = args.suites or list(SUITES)
     failed = 0 if args.page_only else sum(run(name, args) for name in names)
-    if not args.quick:
+    if not args.quick or args.page:
         PAGE.write_text(page(), encoding="utf-8")
         print(f"Written: {PAGE.relative_to(ROOT)}")
     return failed
@@ -102,10 +103,12 @@ def page() -> str:
 def section(name: str, document: dict[str, Any]) -> str:
     """One suite's table; figures under `aggregate` come as a second one."""
     lines = [f"## {SUITES[name]}", "", f"`uv run python benchmarks/{name}.py`", ""]
-    lines += ["| what | metric | median | range | unit |", "| --- | --- | ---: | ---: | --- |"]
+    lines += ["| what | metric | median | range of rounds | rounds | unit |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
     for one in document["results"]:
         span = f"{figure(one['min'])} – {figure(one['max'])}" if one["rounds"] > 1 else ""
-        cells = (one["name"], one["metric"], figure(one["median"]), span, one["unit"])
+        rounds = str(one["rounds"])
+        cells = (one["name"], one["metric"], figure(one["median"]), span, rounds, one["unit"])
         lines.append(f"| {' | '.join(cells)} |")
     if "aggregate" in document:
         lines += ["", "| figure | value |", "| --- | --- |"]
