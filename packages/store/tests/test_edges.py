@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from devflow_core.errors import ConfigurationError, InvalidRequest, StoreError
 from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
-from devflow_store import Store
+from devflow_store import Budget, Store
 from devflow_store.places import engine_for
 from devflow_store.spill import MOST_ENTRIES, SIZE_BYTES, Spill
 from devflow_store.sqlite import SqliteEngine
+from devflow_store.writer import Job
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 
@@ -100,3 +103,35 @@ def test_strange_labels_are_kept_or_refused_and_harm_nobody(
             assert store.verify().ok
 
     asyncio.run(main())
+
+
+async def test_a_faulty_job_fails_alone_and_the_ledger_goes_on(
+    file: Path, request_of: Build
+) -> None:
+    def faulty(_tx: object) -> None:
+        raise ValueError("a bug in a job")
+
+    async with Store(file) as store:
+        start, entry = request_of()
+        outcomes = await asyncio.gather(
+            store.begin(start),
+            store._submit(Job(faulty)),
+            return_exceptions=True,
+        )
+        assert outcomes[0] is None
+        assert isinstance(outcomes[1], StoreError)
+        assert "ValueError" in str(outcomes[1])
+        await store.close(entry)
+        assert [one.entry_id for one in store.entries()] == [entry.entry_id]
+        assert store.verify().ok
+
+
+async def test_a_budget_that_cannot_be_read_is_said_so(file: Path, request_of: Build) -> None:
+    async with Store(file) as store:
+        await store.budgets.set(Budget(scope="global", window="month", limit_usd=Decimal(5)))
+    with sqlite3.connect(file) as tampered:
+        tampered.execute("UPDATE budgets SET body = '{}'")
+    tampered.close()
+    async with Store(file) as store:
+        with pytest.raises(StoreError, match="cannot be read"):
+            await store.begin(request_of()[0])

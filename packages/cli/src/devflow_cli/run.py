@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -209,6 +209,3 @@ def _plain(value: object) -> object:
     if isinstance(value, frozenset | set | tuple):
         return list(typing.cast("frozenset[object]", value))
     raise TypeError(f"no JSON for {type(value).__name__}")
-
-
-Command = Callable[..., Coroutine[Any, Any, int | None] | int | None]

@@ -50,6 +50,7 @@ def whatif_document(
     Raises:
         SessionError: as `find_session`.
         StoreError: the ledger cannot be read.
+        UnknownModel: one to compare is not in the catalogue.
     """
     from devflow_core.errors import UnknownModel
     from devflow_openrouter.analytics import Turn, turns_of, whatif
@@ -63,6 +64,8 @@ def whatif_document(
         except UnknownModel:
             return None
 
+    for name in models:
+        known.find(name)
     if session is None:
         turns = list(turns_of(wiring.store(settings).entries(since=since)))
     else:

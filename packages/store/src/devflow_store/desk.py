@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from devflow_core.errors import BudgetExceeded, UnknownPrice
+from devflow_core.errors import BudgetExceeded, StoreError, UnknownPrice
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import from_pico, to_pico, usd_text
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from devflow_store.budgets import Budget, BudgetAlert, alert_level, subject_of, window_bounds
 from devflow_store.records import from_us, to_us
@@ -171,7 +171,12 @@ class Desk:
 
     def _reload(self, tx: Transaction) -> None:
         rows = tx.execute("SELECT body FROM budgets ORDER BY id")
-        self._budgets = tuple(BUDGET.validate_json(body) for (body,) in rows)
+        try:
+            self._budgets = tuple(BUDGET.validate_json(body) for (body,) in rows)
+        except ValidationError as error:
+            raise StoreError(
+                "A budget in the ledger cannot be read; it was written by another version."
+            ) from error
         for known in (self._windows, self._accounts, self._dirty, self._holds):
             known.clear()
 

@@ -143,6 +143,9 @@ class Writer:
             # unknown: any of them may be durable, so each is looked up before it is tried again
             self._close()
             return self._one_by_one(group)
+        except Exception:  # noqa: BLE001 - one faulty job must not end the ledger for all others
+            self._close()
+            return self._one_by_one(group)
 
     def _together(self, group: list[_Waiting]) -> list[_Outcome]:
         session = self._open()
@@ -193,6 +196,11 @@ class Writer:
         except DevFlowError as refusal:
             self._session_or_none_rollback()
             return (future, None, refusal), None
+        except Exception as fault:  # noqa: BLE001 - it is told to its own caller
+            self._close()
+            error = StoreError(f"The ledger could not carry this out: {type(fault).__name__}.")
+            error.__cause__ = fault
+            return (future, None, error), None
         return (future, value, None), None
 
     def _session_or_none_rollback(self) -> None:

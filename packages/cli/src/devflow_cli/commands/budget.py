@@ -51,6 +51,7 @@ async def set_budget(
     time_zone: Annotated[str | None, typer.Option(help="Where windows begin.")] = None,
 ) -> None:
     """Set a limit: a call whose worst case does not fit is refused before it is made."""
+    from devflow_core.usage import usd_text
     from devflow_server import wiring
     from devflow_store import Budget
 
@@ -58,7 +59,9 @@ async def set_budget(
     try:
         limit_usd = Decimal(limit)
     except InvalidOperation:
-        raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit") from None
+        limit_usd = Decimal(-1)
+    if not limit_usd.is_finite() or limit_usd < 0:
+        raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit")
     wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
     async with wiring.store(settings) as store:
         kept = await store.budgets.set(
@@ -67,7 +70,9 @@ async def set_budget(
     if run.as_json:
         run.emit({"id": kept.id})
     else:
-        run.say(f"Budget {kept.id}: {limit_usd} USD a {window} for {scope} {value or ''}".rstrip())
+        run.say(
+            f"Budget {kept.id}: {usd_text(limit_usd)} USD a {window} for {scope} {value or ''}".rstrip()
+        )
 
 
 @command(budget, "remove")

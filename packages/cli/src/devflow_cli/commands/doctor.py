@@ -68,7 +68,7 @@ def _setup(settings: Settings) -> list[dict[str, Any]]:
         },
         {
             "name": "sessions",
-            "ok": settings.claude_dir.is_dir(),
+            "ok": True,
             "detail": str(settings.claude_dir)
             + ("" if settings.claude_dir.is_dir() else " is not there: no Claude Code sessions"),
         },
