@@ -37,6 +37,10 @@ def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, s
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
+class Refused(RuntimeError):
+    """A gateway has answered with something else than 200."""
+
+
 class Load:
     """So many connections to a port, all asking the same.
 
@@ -98,8 +102,11 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(ConnectionError("the gateway closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
         if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(ConnectionError("the gateway closed the connection"))
+            self._whole.set_exception(error)
 
     def close(self) -> None:
         self._transport.close()
@@ -134,7 +141,8 @@ class _Connection(asyncio.Protocol):
         self._head_ends = end + 4
         head = self._received[:end].lower()
         if not head.startswith(b"http/1.1 200"):
-            raise SystemExit(f"A gateway answers: {self._received[:400]!r}")
+            self._fail(Refused(f"A gateway answers: {self._received[:400]!r}"))
+            return
         at = head.find(b"content-length:")
         if at >= 0:
             self._length = int(head[at + 15 :].split(b"\r\n", 1)[0])
