@@ -70,9 +70,8 @@ async def set_budget(
     if run.as_json:
         run.emit({"id": kept.id})
     else:
-        run.say(
-            f"Budget {kept.id}: {usd_text(limit_usd)} USD a {window} for {scope} {value or ''}".rstrip()
-        )
+        whose = f"{scope} {value or ''}".rstrip()
+        run.say(f"Budget {kept.id}: {usd_text(limit_usd)} USD a {window} for {whose}")
 
 
 @command(budget, "remove")
