@@ -111,7 +111,11 @@ async def floor(base_url: str) -> AsyncGenerator[Subject]:
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def stream(model: str) -> int:
-        pair = idle.pop() if idle else await asyncio.open_connection(url.hostname, url.port)
+        pair = (
+            idle.pop()
+            if idle
+            else await asyncio.open_connection(url.hostname, url.port, limit=2**24)
+        )
         body = b'{"model":"%b","stream":true}' % model.encode()
         head = b"POST /chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
         pair[1].write(head + body)

@@ -109,7 +109,7 @@ async def writing(report: harness.Report, places: dict[str, str | Path], *, quic
     for (name, in_flight), found in timings.items():
         label = f"{name}, {in_flight} in flight"
         report.add(label, "requests", "1/s", [one.per_s for one in found])
-        report.add(label, "cpu", "µs", [one.cpu_us for one in found])
+        report.add(label, "cpu_us", "µs", [one.cpu_us for one in found])
 
 
 def fill(file: Path, count: int) -> None:

@@ -130,7 +130,9 @@ async def _throughput(
                     used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
                     found[gateway.name].append((used_us, count / wall_s))
     for name, pairs in found.items():
-        report.add(name, f"CPU, {model}", "µs", [one[0] for one in pairs])
+        report.add(
+            name, "cpu_us_auto" if model == "auto" else "cpu_us", "µs", [one[0] for one in pairs]
+        )
         report.add(name, f"requests, {model}", "1/s", [one[1] for one in pairs])
 
 
@@ -149,7 +151,7 @@ async def _streams(
                     used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
                     found[gateway.name].append((used_us, 51 * count / wall_s))
     for name, pairs in found.items():
-        report.add(name, "CPU a stream of 51", "µs", [one[0] for one in pairs])
+        report.add(name, "cpu_us_stream_51", "µs", [one[0] for one in pairs])
         report.add(name, "events at 32 streams", "1/s", [one[1] for one in pairs])
 
 
