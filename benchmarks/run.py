@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -114,7 +114,7 @@ def page() -> str:
 
 
 def section(name: str, document: dict[str, Any]) -> str:
-    """One suite's table; figures under `aggregate` come as a second one."""
+    """One suite's table."""
     lines = [f"## {SUITES[name]}", "", f"`uv run python benchmarks/{name}.py`", ""]
     lines += ["| what | metric | median | range of rounds | rounds | unit |"]
     lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
@@ -123,24 +123,7 @@ def section(name: str, document: dict[str, Any]) -> str:
         rounds = str(one["rounds"])
         cells = (one["name"], one["metric"], figure(one["median"]), span, rounds, one["unit"])
         lines.append(f"| {' | '.join(cells)} |")
-    if "aggregate" in document:
-        lines += ["", "| figure | value |", "| --- | --- |"]
-        lines += [f"| {key} | {value} |" for key, value in flat(document["aggregate"])]
     return "\n".join([*lines, ""])
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested figures as rows with dotted names."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            rows += flat(cast("dict[str, Any]", value), f"{name}.")
-        elif isinstance(value, float | int):
-            rows.append((name, figure(value)))
-        else:
-            rows.append((name, str(value)))
-    return rows
 
 
 def figure(value: float) -> str:
