@@ -8,8 +8,8 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
@@ -46,7 +46,6 @@ class Run:
     as_json: bool = False
     data_dir: Path | None = None
     config: Path | None = None
-    overrides: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def settings(self, **overrides: object) -> Settings:
         """The settings with this run's options on top; also sets up the logs.
@@ -57,9 +56,7 @@ class Run:
         from devflow_core import log
         from devflow_core.settings import Settings
 
-        settings = Settings.load(
-            None, self.config, data_dir=self.data_dir, **{**self.overrides, **overrides}
-        )
+        settings = Settings.load(None, self.config, data_dir=self.data_dir, **overrides)
         log.configure(settings.log_level, settings.log_format)
         return settings
 
