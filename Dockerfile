@@ -5,7 +5,7 @@ WORKDIR /app
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 COPY pyproject.toml uv.lock ./
 COPY packages packages
-RUN uv sync --frozen --no-editable --no-default-groups --package devflow-cli
+RUN uv sync --frozen --no-editable --no-default-groups --package devflow-gateway-cli
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home devflow && install -d -o devflow /data

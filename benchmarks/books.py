@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from devflow_core.chat import ChatRequest
+from devflow_analytics import Reconciler, Reconciliation
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import LedgerEntry
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
-from devflow_openrouter.analytics import Reconciler, Reconciliation
 from devflow_sandbox.threaded import ThreadedSandbox
 from devflow_store import Store
 

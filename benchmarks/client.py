@@ -38,8 +38,9 @@ from devflow_core.ports import Call, UpstreamKey
 from devflow_core.settings import Settings
 from devflow_core.testing import a_candidate
 from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.client import ApiClient, LeanTransport
-from devflow_openrouter.client.httpx_transport import HttpxTransport
+from devflow_openrouter.client.api_client import ApiClient
+from devflow_upstream import LeanTransport
+from devflow_upstream.transport.httpx_transport import HttpxTransport
 
 KEY = "sk-or-v1-benchmark"
 PROMPT = "Why does test_login fail?"

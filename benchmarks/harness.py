@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _NAMED = (
-    "devflow-core", "orjson", "httpx", "tenacity", "aiolimiter", "pydantic", "openai", "openrouter",
-    "litellm", "anthropic", "uvloop", "apsw",
+    "devflow-gateway-core", "orjson", "httpx", "tenacity", "aiolimiter", "pydantic", "openai",
+    "openrouter", "litellm", "anthropic", "uvloop", "apsw",
 )  # fmt: skip
 
 

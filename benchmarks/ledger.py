@@ -22,13 +22,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import harness
+from devflow_core.attribution import Attribution
 from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import Usage
 from devflow_store import Budget, Store
-from devflow_store.calls import CALL_COLUMNS, LABELS, label_id
-from devflow_store.sqlite import SqliteEngine
-from devflow_store.transaction import Transaction
+from devflow_store.chain.transaction import Transaction
+from devflow_store.engines.sqlite import SqliteEngine
+from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, label_id
 
 NOW = datetime.now(UTC)
 BUDGETS = (

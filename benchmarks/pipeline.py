@@ -21,10 +21,10 @@ from pathlib import Path
 import harness
 import upstream
 from devflow_claude_code import ClaudeCodeSession
-from devflow_core.chat import ChatRequest
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
+from devflow_gateway import wiring
 from devflow_openrouter import OpenRouterGateway
-from devflow_server import wiring
 
 MODEL = "anthropic/claude-haiku-4.5"
 IN_FLIGHT = 64

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import harness
+from devflow_analytics import CostTracker, Reporter, UsageTracker, to_html
 from devflow_core.summary import GroupBy
 from devflow_core.testing import an_entry
-from devflow_openrouter.analytics import CostTracker, Reporter, UsageTracker, to_html
-from devflow_openrouter.models import Catalogue
+from devflow_openrouter.models.catalogue import shipped_catalogue
 from devflow_store import Store
 
 ROWS, QUICK_ROWS, ROUNDS = 1_000_000, 100_000, 5
@@ -78,7 +78,7 @@ def main() -> None:
     """Measure, and print the table."""
     options = harness.arguments(__doc__)
     rows = QUICK_ROWS if options.quick else ROWS
-    report, catalogue = harness.Report(), Catalogue.shipped()
+    report, catalogue = harness.Report(), shipped_catalogue()
     models = [model.id for model in catalogue.models if model.price][:12]
 
     def price_of(model: str) -> object:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from devflow_core.chat import ChatRequest
-from devflow_openrouter.models import Catalogue, TaskClassifier
-from devflow_openrouter.routing import Router
+from devflow_core.request import ChatRequest
+from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_routing import Router, TaskClassifier
 from harness import Report, arguments
 from routing_judged import Judged, interval
 from routing_worlds import (
@@ -246,7 +246,7 @@ def _reworded(text: str) -> tuple[str, ...]:
 def measure_speed(report: Report, *, quick: bool) -> None:
     """A decision over the shipped catalogue, classification included; CPU time of each."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    router, classifier = Router(), TaskClassifier()
+    router, classifier = Router(shipped_catalogue()), TaskClassifier()
     router.route(request := ChatRequest.from_text("warm"), classifier.classify(request))
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
     report.add("memory of router and classifier", "peak growth", "MB", [grown_mb])
@@ -265,7 +265,7 @@ def measure_speed(report: Report, *, quick: bool) -> None:
         for share, name in ((50, "p50"), (99, "p99")):
             value = float(np.percentile(took_us, share))
             report.add(
-                f"decision, {len(Catalogue.shipped())} models", f"{kind} {name}", "µs", [value]
+                f"decision, {len(shipped_catalogue())} models", f"{kind} {name}", "µs", [value]
             )
 
 
@@ -283,7 +283,7 @@ def main() -> None:
     aggregate = judge_worlds(public, unseen, quick=options.quick)
     aggregate.update(judge_routellm(public, unseen, quick=options.quick))
     texts = [row["prompt"] for row in public[:: 200 if options.quick else 40]]
-    aggregate["stability"] = round(stability(Router(), texts), 2)
+    aggregate["stability"] = round(stability(Router(shipped_catalogue()), texts), 2)
     if options.data:
         aggregate["task_types"] = judge_kinds(options.data)
     aggregate["split"] = str(options.data) if options.data else "public, cross-validated"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from devflow_openrouter.models.ridge import Ridge, TextSpace, featurise
+from devflow_routing.training.ridge import Ridge, TextSpace, featurise
 from numpy.typing import NDArray
 from routing_gate import Gate, Likeness, Trial
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from devflow_claude_code import launch, plan_install, plan_undo
-from devflow_claude_code.paths import slug
+from devflow_claude_code.reading.paths import slug
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode, ScriptedApi

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession
-from devflow_claude_code.paths import slug
-from devflow_claude_code.writeback import Reply, WrittenBack, write_back
-from devflow_core.parts import Message, Text, ToolCall, ToolResult
+from devflow_claude_code.handoff.writeback import Reply, WrittenBack, write_back
+from devflow_claude_code.reading.paths import slug
+from devflow_core.messages import Message, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode, ScriptedApi

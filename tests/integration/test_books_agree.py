@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from devflow_core.chat import ChatRequest
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
+from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server import wiring
 
 ROOT = Path(__file__).parents[2]
 MODEL = "anthropic/claude-haiku-4.5"

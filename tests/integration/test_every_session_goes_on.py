@@ -4,11 +4,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession
+from devflow_claude_code import ClaudeCodeSession, hand_off
 from devflow_core.errors import SessionError
 from devflow_core.settings import Settings
+from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server import wiring
 
 TRANSCRIPTS = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/transcripts"
 VERSIONS = sorted(one.name for one in TRANSCRIPTS.iterdir() if one.is_dir())
@@ -36,7 +36,7 @@ async def test_each_is_answered_and_billed_exactly(version: str, tmp_path: Path)
         async with wiring.open_gateway(settings) as gateway:
             for path in sessions(version):
                 try:
-                    prepared = ClaudeCodeSession.open(path).handoff()
+                    prepared = hand_off(ClaudeCodeSession.open(path))
                     reply = await gateway.complete(prepared.request)
                 except SessionError as error:
                     refused[path] = str(error)

@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 import pytest
-from devflow_core.chat import ChatRequest
-from devflow_core.journal import Metered
 from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Call, Events
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Route
 from devflow_core.testing import (
     FakeUpstream,
@@ -25,8 +25,8 @@ from devflow_core.testing import (
 )
 from devflow_core.wire import translator
 from devflow_core.wire.sse import SseReader
-from devflow_openrouter.models import TaskClassifier
-from devflow_openrouter.routing import Router
+from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_routing import Router, TaskClassifier
 
 PROMPT = "Why does test_login fail? The clock is read before the session starts. " * 28
 """About 500 tokens."""
@@ -84,7 +84,7 @@ def chat_stream(chunks: int) -> bytes:
 
 
 def test_choosing_among_the_whole_catalogue() -> None:
-    classifier, router = TaskClassifier(), Router()
+    classifier, router = TaskClassifier(), Router(shipped_catalogue())
     request = ChatRequest.from_text(PROMPT)
     counted = calls_of(lambda: router.route(request, classifier.classify(request)))
     assert counted < BOUNDS["choose"], counted

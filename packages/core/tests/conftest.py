@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_core.chat import ChatResponse, Collector, Event
+from devflow_core.events import Event
+from devflow_core.response import ChatResponse, Collector
 from devflow_core.wire import EventDecoder, SseReader
 
 SAMPLES = Path(__file__).parent / "samples"

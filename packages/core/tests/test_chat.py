@@ -3,22 +3,18 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.events import (
     Event,
     Finished,
-    Message,
     Opaque,
-    Origin,
-    Reasoning,
     ReasoningDelta,
     Started,
-    Text,
     TextDelta,
-    ToolCall,
     ToolCallDelta,
-    collect,
 )
+from devflow_core.messages import Message, Reasoning, Text, ToolCall
+from devflow_core.request import ChatRequest, Origin
+from devflow_core.response import collect
 from devflow_core.testing import a_request, reply_events, sse
 
 
@@ -81,7 +77,7 @@ async def test_a_reply_that_is_cut_is_no_reply() -> None:
 
 
 async def test_the_terminal_event_is_known() -> None:
-    from devflow_core.chat import Collector
+    from devflow_core.response import Collector
 
     collector = Collector()
     assert collector.finished is None

@@ -4,7 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from devflow_core.chat import (
+from devflow_core.errors import Incomplete
+from devflow_core.events import (
     Finished,
     Opaque,
     ReasoningDelta,
@@ -12,7 +13,6 @@ from devflow_core.chat import (
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import Incomplete
 from devflow_core.ids import new_id
 from devflow_core.journal import Journal
 from devflow_core.ledger import Attempt

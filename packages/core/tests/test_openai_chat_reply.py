@@ -4,20 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from devflow_core.chat import (
-    ChatResponse,
-    Collector,
-    Event,
-    Finished,
-    Opaque,
-    Reasoning,
-    ReasoningDelta,
-    Started,
-    Text,
-    TextDelta,
-    ToolCall,
-    ToolCallDelta,
-)
 from devflow_core.errors import (
     Incomplete,
     Overloaded,
@@ -27,6 +13,17 @@ from devflow_core.errors import (
     UpstreamError,
     UpstreamRejected,
 )
+from devflow_core.events import (
+    Event,
+    Finished,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.messages import Reasoning, Text, ToolCall
+from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import Usage
 from devflow_core.wire import translator
 from hypothesis import given, settings

@@ -4,18 +4,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from devflow_core.chat import (
-    ChatResponse,
-    Event,
-    Finished,
-    Opaque,
-    Reasoning,
-    Started,
-    Text,
-    TextDelta,
-    ToolCall,
-)
 from devflow_core.errors import Incomplete, ProtocolError, ProviderUnavailable, RateLimited
+from devflow_core.events import Event, Finished, Opaque, Started, TextDelta
+from devflow_core.messages import Reasoning, Text, ToolCall
+from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
 from devflow_core.wire import translator
 

@@ -3,25 +3,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.errors import InvalidRequest
+from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
-    Origin,
     Reasoning,
-    ReasoningOptions,
-    ResponseFormat,
     Text,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Unknown,
 )
-from devflow_core.errors import InvalidRequest
+from devflow_core.request import (
+    ChatRequest,
+    Origin,
+    ReasoningOptions,
+    ResponseFormat,
+    Tool,
+    ToolChoice,
+)
 from devflow_core.wire import translator
-from devflow_core.wire.thinking import seal
+from devflow_core.wire.reasoning import seal
 
 RESPONSES = translator("openai_responses")
 CHAT = translator("openai_chat")

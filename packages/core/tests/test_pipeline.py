@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from devflow_core.chat import ChatRequest, ContextPiece, Finished, TextDelta
+from devflow_core.attribution import Attribution
 from devflow_core.errors import (
     BudgetExceeded,
     Incomplete,
@@ -15,10 +15,12 @@ from devflow_core.errors import (
     PossiblyAccepted,
     StoreError,
 )
-from devflow_core.journal import Metered
-from devflow_core.ledger import Attribution, LedgerEntry
+from devflow_core.events import Finished, TextDelta
+from devflow_core.ledger import LedgerEntry
+from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline, Reply
 from devflow_core.ports import Call, Events, Upstream
+from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.routing import Route, Task
 from devflow_core.testing import (
     DirectExecutor,

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from devflow_core.chat import Origin
 from devflow_core.errors import Forbidden
+from devflow_core.request import Origin
 from devflow_core.routing import Route
 from devflow_core.scope import is_within, keep_within_scope
 from devflow_core.testing import a_candidate, a_request, a_task

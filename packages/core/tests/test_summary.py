@@ -4,7 +4,8 @@ from decimal import Decimal
 from functools import reduce
 
 import pytest
-from devflow_core.ledger import Attribution, LedgerEntry
+from devflow_core.attribution import Attribution
+from devflow_core.ledger import LedgerEntry
 from devflow_core.summary import (
     EntriesReader,
     GroupBy,

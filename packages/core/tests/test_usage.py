@@ -90,53 +90,6 @@ def test_missing_cache_and_reasoning_prices_fall_back() -> None:
     assert price.cost_usd(usage) == 5
 
 
-PRICING = {
-    "prompt": "0.000003",
-    "completion": "0.000015",
-    "input_cache_read": "0.0000003",
-    "input_cache_write": "0.00000375",
-    "input_cache_write_1h": "0.000006",
-    "internal_reasoning": "0",
-    "request": "0.005",
-    "overrides": [
-        {"min_prompt_tokens": 200_000, "prompt": "0.000006", "completion": "0.0000225"},
-        {"utc_start": "0900", "prompt": "0.1"},
-        {
-            "min_prompt_tokens": 100_000,
-            "input_cache_read": "0.0000004",
-            "input_cache_write": "0.000004",
-            "input_cache_write_1h": "0.000008",
-        },
-    ],
-}
-
-
-def test_a_catalogue_price_with_tiers() -> None:
-    price = Price.from_openrouter(PRICING, version="v")
-    assert price is not None
-    assert price.reasoning is None
-    assert [tier.min_prompt_tokens for tier in price.tiers] == [100_000, 200_000]
-    assert price.cost_usd(Usage(input_tokens=200_000)) == Decimal("0.605")
-    assert price.cost_usd(Usage(input_tokens=200_001)) == Decimal("1.205006")
-    assert price.cost_usd(Usage(cache_read_tokens=150_000)) == Decimal("0.065")
-
-
-@pytest.mark.parametrize(
-    "pricing",
-    [
-        {},
-        {"prompt": "-1", "completion": "-1"},
-        {"prompt": "0.1"},
-        {"prompt": "NaN", "completion": "0"},
-        {"prompt": "cheap", "completion": "0"},
-        {"prompt": True, "completion": "0"},
-        {"prompt": None, "completion": "0"},
-    ],
-)
-def test_what_is_not_known_is_unknown_and_not_free(pricing: dict[str, object]) -> None:
-    assert Price.from_openrouter(pricing) is None
-
-
 def test_upstream_cost_counts_only_with_a_key_of_ones_own() -> None:
     cost = ReportedCost(usd=Decimal("0.1"), text="0.1", upstream_usd=Decimal("0.5"))
     assert cost.total_usd == Decimal("0.1")
@@ -144,16 +97,3 @@ def test_upstream_cost_counts_only_with_a_key_of_ones_own() -> None:
         usd=Decimal("0.1"), text="0.1", upstream_usd=Decimal("0.5"), is_byok=True
     ).total_usd == Decimal("0.6")
     assert ReportedCost(usd=Decimal(0), text="0", is_byok=True).total_usd == 0
-
-
-def test_reasoning_at_the_price_of_output_follows_it_into_the_tiers() -> None:
-    price = Price.from_openrouter({**PRICING, "internal_reasoning": "0.000015"})
-    assert price is not None
-    assert price.reasoning is None
-    long = Usage(input_tokens=200_001, reasoning_tokens=1)
-    assert price.cost_usd(long) - price.cost_usd(Usage(input_tokens=200_001)) == Decimal(
-        "0.0000225"
-    )
-    other = Price.from_openrouter({**PRICING, "internal_reasoning": "0.00002"})
-    assert other is not None
-    assert other.reasoning == Decimal("0.00002")

@@ -9,25 +9,6 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from devflow_core.chat import (
-    ChatRequest,
-    ChatResponse,
-    Collector,
-    Event,
-    Finished,
-    Frame,
-    Media,
-    Opaque,
-    Origin,
-    Reasoning,
-    ReasoningDelta,
-    Started,
-    Text,
-    TextDelta,
-    ToolCall,
-    ToolCallDelta,
-    WireName,
-)
 from devflow_core.errors import (
     BudgetExceeded,
     ContextTooLong,
@@ -35,9 +16,22 @@ from devflow_core.errors import (
     Overloaded,
     UpstreamRejected,
 )
+from devflow_core.events import (
+    Event,
+    Finished,
+    Frame,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.messages import Media, Reasoning, Text, ToolCall, WireName
+from devflow_core.request import ChatRequest, Origin
+from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import EventEncoder, SseReader, Translator, translator
-from devflow_core.wire.thinking import unseal
+from devflow_core.wire.reasoning import unseal
 from devflow_core.wire.translators import TRANSLATORS
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
-from devflow_core.chat import ChatResponse, Event
 from devflow_core.errors import DevFlowError, InvalidRequest
+from devflow_core.events import Event
+from devflow_core.response import ChatResponse
 from devflow_core.wire import SseReader, Translator, parse_body
 from devflow_core.wire.estimate import estimate_input_tokens
 from devflow_core.wire.translators import TRANSLATORS

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import orjson
 from devflow_sandbox import Sandbox
-from devflow_sandbox.answer import Request
 from devflow_sandbox.app import App
+from devflow_sandbox.message import Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_core.usage import Price, Usage
-from devflow_sandbox.billing import Prices, Tokens, decimal_text
-from devflow_sandbox.catalogue import Catalogue
+from devflow_core.usage import Usage
+from devflow_openrouter.pricing import parse_price
+from devflow_sandbox.catalogue.billing import Prices, Tokens, decimal_text
+from devflow_sandbox.catalogue.models import Catalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +104,7 @@ def test_recorded_costs_agree_but_for_those_that_are_named() -> None:
 def test_two_independent_arithmetics_agree(index: int, counts: tuple[int, ...]) -> None:
     """The sandbox's and that of `devflow_core`, which the gateway estimates with."""
     model = CATALOGUE.models[index % len(CATALOGUE.models)]
-    theirs = Price.from_openrouter(model.row["pricing"])
+    theirs = parse_price(model.row["pricing"])
     plain, cached, written, hour, output, reasoning = counts
     hour = min(hour, written)
     usage = Usage(

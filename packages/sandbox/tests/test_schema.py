@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from devflow_sandbox.schema import fitting
+from devflow_sandbox.replies.schema import fitting
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator

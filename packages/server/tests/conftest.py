@@ -12,11 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from devflow_core.chat import ChatRequest, ContextPiece, Message, Text
+from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
-from devflow_core.journal import Metered
-from devflow_core.ledger import Attribution
+from devflow_core.messages import Message, Text
+from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline
+from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.settings import Settings
 from devflow_core.testing import (
     EPOCH,
@@ -28,17 +29,17 @@ from devflow_core.testing import (
     MemoryLedger,
     a_price,
 )
-from devflow_openrouter.models import Catalogue, ModelConfig
+from devflow_routing import Catalogue, ModelConfig
 from devflow_server.app import App
-from devflow_server.desk import PipelineDesk
-from devflow_server.flights import Flights
 from devflow_server.http import Limits, Listener
-from devflow_server.memo import Memo
-from devflow_server.metrics import Metrics
-from devflow_server.nodes import NodeTable
-from devflow_server.once import Once
-from devflow_server.pulse import Pulse
-from devflow_server.site import Parts, build
+from devflow_server.operations.metrics import Metrics
+from devflow_server.replies.idempotency import Once
+from devflow_server.replies.keep_alive import Pulse
+from devflow_server.replies.response_cache import Memo
+from devflow_server.replies.shared_calls import Flights
+from devflow_server.replies.sources import PipelineDesk
+from devflow_server.requests.nodes import NodeTable
+from devflow_server.url_map import Parts, build
 from devflow_store import Store
 
 CATALOGUE = Catalogue(

@@ -4,10 +4,10 @@ from typing import Any
 
 import orjson
 import pytest
+from devflow_cli.conformance import check
 from devflow_core.errors import ContextTooLong, RateLimited, UpstreamRejected
 from devflow_core.testing import FakeUpstream, reply_events
-from devflow_openrouter.models.tokens import family
-from devflow_server.doctor import check
+from devflow_routing.tokens import family
 
 SAMPLES = Path(__file__).parent / "samples"
 CONNECTION_HEADERS = {"host", "connection", "content-length", "authorization", "accept-encoding"}

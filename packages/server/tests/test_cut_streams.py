@@ -9,8 +9,10 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from devflow_core.chat import Collector, Event, Finished, WireName
 from devflow_core.errors import DevFlowError, Incomplete
+from devflow_core.events import Event, Finished
+from devflow_core.messages import WireName
+from devflow_core.response import Collector
 from devflow_core.testing import FakeUpstream
 from devflow_core.wire import SseReader, translator
 from devflow_core.wire.translators import TRANSLATORS

@@ -8,7 +8,7 @@ import pytest
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_server import running
-from devflow_server.answers import Facts
+from devflow_server.replies.reply import Facts
 
 BODY: dict[str, Any] = {"model": "openai/gpt-4o-mini", "input": "Say ok."}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from devflow_core.errors import StoreError
-from devflow_server.readiness import MOST_SILENT_S, Readiness
+from devflow_server.operations.readiness import MOST_SILENT_S, Readiness
 
 
 class Writer:

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from devflow_core.settings import Settings
+from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server import running, wiring
+from devflow_server import running
 from devflow_store import Budget
 
 ASK = [{"role": "user", "content": "Why does test_login fail on the second run?"}]

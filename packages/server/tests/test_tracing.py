@@ -8,8 +8,8 @@ from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_server import running
 from devflow_server.http import Exchange, Listener
+from devflow_server.operations.tracing import tracing_to
 from devflow_server.serving import bind
-from devflow_server.tracing import tracing_to
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

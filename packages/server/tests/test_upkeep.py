@@ -5,11 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from devflow_core.chat import ChatRequest
 from devflow_core.errors import DevFlowError, StoreError
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
+from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server import upkeep, wiring
+from devflow_server.operations import maintenance as upkeep
 
 CUT = {
     "faults": [

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import Usage
 from psycopg import sql
 

@@ -20,7 +20,7 @@ import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
-from devflow_store.alerts import SIGNATURE_HEADER
+from devflow_store.budgets.alerts import SIGNATURE_HEADER
 
 ALERT = BudgetAlert(
     budget=Budget(scope="key", value="ci", window="day", limit_usd=Decimal("1.50")),

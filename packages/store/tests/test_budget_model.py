@@ -11,8 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
-from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import from_pico
 from devflow_store import Budget, Store
 from hypothesis import settings

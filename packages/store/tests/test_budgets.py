@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded, InvalidRequest, NotFound, UnknownPrice
-from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, BudgetAlert, BudgetState, Store
-from devflow_store.budgets import window_bounds
+from devflow_store.budgets.budget import window_bounds
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 NOW = datetime.now(UTC)

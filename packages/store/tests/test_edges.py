@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, InvalidRequest, StoreError
-from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, Store
-from devflow_store.places import engine_for
-from devflow_store.spill import MOST_ENTRIES, SIZE_BYTES, Spill
-from devflow_store.sqlite import SqliteEngine
-from devflow_store.writer import Job
+from devflow_store.chain.overflow import MOST_ENTRIES, SIZE_BYTES, Spill
+from devflow_store.chain.writer import Job
+from devflow_store.engines.database_url import engine_for
+from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 

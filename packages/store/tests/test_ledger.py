@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import StoreError
-from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store
-from devflow_store.sqlite import SqliteEngine
+from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 

@@ -16,7 +16,7 @@ import pytest
 from devflow_core.errors import StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store
-from devflow_store.sqlite import SqliteEngine
+from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 SECTOR = 512

@@ -14,10 +14,11 @@ from typing import Any
 
 import orjson
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import InvalidRequest
-from devflow_core.ledger import AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store
-from devflow_store.sqlite import SqliteEngine
+from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 SECRET = Attribution(session_id="0bad-5e55", project="hush-project", branch="hush-branch")

@@ -11,8 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import InvalidRequest, NotFound
-from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.summary import EntriesReader
 from devflow_core.usage import Usage
 from devflow_store import Store

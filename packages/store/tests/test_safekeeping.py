@@ -11,8 +11,8 @@ import pytest
 from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store, restore
-from devflow_store.schema import VERSION, current, statements
-from devflow_store.sqlite import SqliteEngine
+from devflow_store.database.schema import VERSION, current, statements
+from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 

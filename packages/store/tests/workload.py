@@ -19,9 +19,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, Attribution, LedgerEntry
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_store import InFlight, New, Store
 
 LEASE_S = 0.5

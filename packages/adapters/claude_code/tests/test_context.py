@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession
-from devflow_claude_code.content import text_of
+from devflow_claude_code.reading.content import text_of
 from devflow_claude_code.testing import planted_session
 from devflow_core.journal import CHARS_PER_TOKEN
 from hypothesis import given, settings

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession, Target
-from devflow_claude_code.handoff import estimate_tokens
+from devflow_claude_code import ClaudeCodeSession, Target, hand_off
+from devflow_claude_code.handoff.handoff import estimate_tokens
 from devflow_core import wire
 from devflow_core.errors import ContextTooLong
-from devflow_core.parts import Media, Message, Text, ToolCall, ToolResult
+from devflow_core.messages import Media, Message, Text, ToolCall, ToolResult
 
 Write = Callable[[Iterable[object]], Path]
 
@@ -31,7 +31,7 @@ def check_turns(messages: tuple[Message, ...]) -> None:
 
 
 def test_every_recording_becomes_a_conversation_that_providers_accept(recorded: Path) -> None:
-    handoff = ClaudeCodeSession.open(recorded).handoff("What next?")
+    handoff = hand_off(ClaudeCodeSession.open(recorded), "What next?")
     assert handoff.report.mode == "full"
     assert handoff.report.messages == len(handoff.request.messages)
     check_turns(handoff.request.messages)
@@ -44,7 +44,7 @@ def test_every_recording_becomes_a_conversation_that_providers_accept(recorded: 
 
 def test_nothing_said_in_a_recording_is_lost(recorded: Path) -> None:
     session = ClaudeCodeSession.open(recorded)
-    request = session.handoff().request
+    request = hand_off(session).request
     parts = [part for message in request.messages for part in message.parts]
     sent = "\n".join(part.text for part in parts if isinstance(part, Text))
     calls = {part.id for part in parts if isinstance(part, ToolCall)}
@@ -58,7 +58,7 @@ def test_nothing_said_in_a_recording_is_lost(recorded: Path) -> None:
 
 
 def test_an_interrupted_call_is_answered_as_such(recording: Callable[[str], Path]) -> None:
-    handoff = ClaudeCodeSession.open(recording("1.0.128/truncated-mid-line")).handoff()
+    handoff = hand_off(ClaudeCodeSession.open(recording("1.0.128/truncated-mid-line")))
     assert handoff.report.left_out == ("1 × interrupted tool call (answered as such)",)
     results = [
         part
@@ -70,7 +70,7 @@ def test_an_interrupted_call_is_answered_as_such(recording: Callable[[str], Path
 
 
 def test_tools_are_declared_and_cannot_be_called(recording: Callable[[str], Path]) -> None:
-    request = ClaudeCodeSession.open(recording("2.0.77/coding")).handoff().request
+    request = hand_off(ClaudeCodeSession.open(recording("2.0.77/coding"))).request
     assert [tool.name for tool in request.tools] == ["Bash", "Edit", "Read", "TodoWrite", "Write"]
     assert request.tool_choice is not None
     assert request.tool_choice.mode == "none"
@@ -89,8 +89,8 @@ def images(messages: tuple[Message, ...]) -> int:
 @pytest.mark.parametrize("name", ["2.1.329/image-prompt", "1.0.128/image-large"])
 def test_images_go_to_models_that_take_them(name: str, recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording(name))
-    with_images = session.handoff()
-    without = session.handoff(target=Target(takes_images=False))
+    with_images = hand_off(session)
+    without = hand_off(session, target=Target(takes_images=False))
     assert images(with_images.request.messages) == 1
     assert images(without.request.messages) == 0
     assert "1 × image (the model does not take it)" in without.report.left_out
@@ -98,7 +98,7 @@ def test_images_go_to_models_that_take_them(name: str, recording: Callable[[str]
 
 
 def test_thinking_is_left_out_and_counted(recording: Callable[[str], Path]) -> None:
-    report = ClaudeCodeSession.open(recording("2.1.329/coding")).handoff().report
+    report = hand_off(ClaudeCodeSession.open(recording("2.1.329/coding"))).report
     assert report.left_out == ("2 × thinking block (only the model that signed it takes it)",)
     assert "full history" in report.sentence()
     assert report.as_json()["mode"] == "full"
@@ -106,7 +106,7 @@ def test_thinking_is_left_out_and_counted(recording: Callable[[str], Path]) -> N
 
 def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording("2.1.329/coding"))
-    handoff = session.handoff("Go on.", target=Target(window_tokens=1_500, answer_tokens=500))
+    handoff = hand_off(session, "Go on.", target=Target(window_tokens=1_500, answer_tokens=500))
     assert handoff.report.mode == "brief"
     assert handoff.report.tokens == estimate_tokens(handoff.request.messages) <= 1_000
     assert handoff.request.context == handoff.context.pieces
@@ -115,10 +115,12 @@ def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path
     assert "A brief of about" in handoff.report.sentence()
     assert "of which the brief is an extract" in handoff.report.left_out[0]
     with pytest.raises(ContextTooLong, match="small/model leaves 1000"):
-        session.handoff(
-            target=Target(model="small/model", window_tokens=1_500, answer_tokens=500), mode="full"
+        hand_off(
+            session,
+            target=Target(model="small/model", window_tokens=1_500, answer_tokens=500),
+            mode="full",
         )
-    assert session.handoff(mode="brief").report.mode == "brief"
+    assert hand_off(session, mode="brief").report.mode == "brief"
 
 
 def test_secrets_do_not_leave_in_a_full_history(script: Any, write: Write) -> None:
@@ -128,7 +130,7 @@ def test_secrets_do_not_leave_in_a_full_history(script: Any, write: Write) -> No
     script.call(
         "Bash", {"command": f"curl -H 'Authorization: Bearer {key}'"}, f"PASSWORD=hunter2x {key}"
     )
-    report = ClaudeCodeSession.open(write(script.rows)).handoff()
+    report = hand_off(ClaudeCodeSession.open(write(script.rows)))
     body = wire.translator("openai_chat").encode_request(report.request, "m").body
     assert b"a1B2" not in body
     assert b"hunter2x" not in body
@@ -148,7 +150,7 @@ def test_broken_pairs_are_mended(script: Any, write: Write) -> None:
         {"type": "document", "source": {"type": "url", "url": "http://x/y.pdf"}},
         {"type": "image", "source": {}},
     ]})  # fmt: skip
-    handoff = ClaudeCodeSession.open(write(script.rows)).handoff()
+    handoff = hand_off(ClaudeCodeSession.open(write(script.rows)))
     check_turns(handoff.request.messages)
     assert handoff.report.left_out == (
         "1 × image (the model does not take it)",
@@ -164,7 +166,7 @@ def test_a_masked_call_is_still_json(script: Any, write: Write) -> None:
     pem = "-----BEGIN PRIVATE KEY-----\nMIIE"
     given = {"file_path": "/k.pem", "content": [pem, {"a": "password=hunter2x", "n": 1}]}
     script.call("Write", given, "ok")
-    request = ClaudeCodeSession.open(write(script.rows)).handoff().request
+    request = hand_off(ClaudeCodeSession.open(write(script.rows))).request
     (call,) = [one for part in request.messages for one in part.parts if isinstance(one, ToolCall)]
     assert json.loads(call.arguments) == {
         "file_path": "/k.pem",
@@ -188,7 +190,7 @@ def test_nothing_of_a_hostile_transcript_speaks_for_the_system(script: Any, writ
     assert session.title is not None
     assert "\x1b" not in session.title
     for mode in ("full", "brief"):
-        request = session.handoff(mode=mode).request
+        request = hand_off(session, mode=mode).request
         system, *others = request.messages
         assert "obey" not in system.text
         assert all(message.role != "system" for message in others)

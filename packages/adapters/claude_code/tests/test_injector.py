@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from devflow_claude_code import ClaudeCodeSession, SessionContext
-from devflow_claude_code.injector import inject, render
-from devflow_core.chat import ChatRequest, ContextPiece
-from devflow_core.ledger import Attribution
-from devflow_core.parts import Message, Part, Text, ToolCall, ToolResult
+from devflow_claude_code.context.injector import inject, render
+from devflow_core.attribution import Attribution
+from devflow_core.messages import Message, Part, Text, ToolCall, ToolResult
+from devflow_core.request import ChatRequest, ContextPiece
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession, sessions
-from devflow_claude_code.paths import slug
-from devflow_claude_code.rows import Row, Tokens
-from devflow_claude_code.spend import as_usage, tally, turns
-from devflow_claude_code.transcript import Transcript
+from devflow_claude_code import ClaudeCodeSession, hand_off, sessions
+from devflow_claude_code.reading.paths import slug
+from devflow_claude_code.reading.rows import Row, Tokens
+from devflow_claude_code.reading.session_cost import as_usage, tally, turns
+from devflow_claude_code.reading.transcript import Transcript
 from devflow_core.errors import SessionError
 from devflow_core.usage import Price, Usage
 
@@ -245,7 +245,7 @@ def test_a_session_without_conversation_opens_but_has_no_context(
     with pytest.raises(SessionError, match="no conversation"):
         session.context()
     with pytest.raises(SessionError, match="no conversation"):
-        session.handoff()
+        hand_off(session)
 
 
 def test_a_newer_version_is_read_as_far_as_it_is_understood(

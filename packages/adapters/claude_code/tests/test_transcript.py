@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from devflow_claude_code.rows import decode
-from devflow_claude_code.transcript import Transcript, open_regular
+from devflow_claude_code.reading.rows import decode
+from devflow_claude_code.reading.transcript import Transcript, open_regular
 from devflow_core.errors import SessionError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,7 +112,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_line_beyond_all_measure_is_refused_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devflow_claude_code.transcript.MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr("devflow_claude_code.reading.transcript.MAX_LINE_BYTES", 1000)
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps({"type": "user"}) + "\n" + "x" * 3_000_000)
     with pytest.raises(SessionError, match=r"t\.jsonl:2: "):

@@ -15,7 +15,7 @@ from devflow_claude_code import (
     serve_mcp,
     status_line,
 )
-from devflow_claude_code.paths import slug
+from devflow_claude_code.reading.paths import slug
 from devflow_core.errors import ConfigurationError, InvalidRequest
 from devflow_core.usage import Price
 from hypothesis import given

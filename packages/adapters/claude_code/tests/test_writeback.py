@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession, Reply, WrittenBack, write_back
-from devflow_claude_code.paths import slug
+from devflow_claude_code.reading.paths import slug
 from devflow_core.errors import SessionError
-from devflow_core.parts import Media, Message, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult
 from devflow_core.usage import Usage
 
 Write = Callable[[Iterable[object]], Path]

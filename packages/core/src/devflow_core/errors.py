@@ -179,8 +179,8 @@ class NoCandidate(RoutingError):
 class UpstreamError(DevFlowError):
     """The provider failed, or our connection to it.
 
-    `status` is the HTTP status or the code inside the body, `error_type` OpenRouter's name for the
-    kind, `generation_id` the id under which the cost can be looked up later, `detail` the
+    `status` is the HTTP status or the code inside the body, `error_type` the provider's name for
+    the kind, `generation_id` the id under which the cost can be looked up later, `detail` the
     provider's own words (one line, at most 200 characters, keys masked); None where not known.
     """
 
@@ -220,7 +220,7 @@ class PossiblyAccepted(UpstreamError):
 
 
 class KeyRefused(UpstreamError):
-    """This OpenRouter key is unknown, disabled or over its own limit. Another key may do."""
+    """This provider key is unknown, disabled or over its own limit. Another key may do."""
 
     code = "upstream_key_refused"
     status_hint = 401
@@ -228,7 +228,7 @@ class KeyRefused(UpstreamError):
 
 
 class KeysExhausted(UpstreamError):
-    """No OpenRouter key is left to use."""
+    """No provider key is left to use."""
 
     code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
     status_hint = 429
@@ -236,7 +236,7 @@ class KeysExhausted(UpstreamError):
 
 
 class PaymentRequired(UpstreamError):
-    """The OpenRouter account cannot pay for this request."""
+    """The provider account cannot pay for this request."""
 
     code = "upstream_payment_required"
     status_hint = 402
@@ -388,8 +388,8 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     **dict.fromkeys((408, 504, 524), UpstreamTimeout),
     **dict.fromkeys((503, 529), Overloaded),
 }  # fmt: skip
-"""HTTP status → error, where it is more than the rule for its hundred tells (OpenRouter's
-description of 2026-08-22)."""
+"""HTTP status → error, where it is more than the rule for its hundred tells (the
+router's description of 2026-08-22)."""
 
 
 def error_for_status(status: int) -> type[UpstreamError]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from devflow_core.parts import JsonObject, Unknown, WireName
+from devflow_core.messages import JsonObject, Unknown, WireName
 from devflow_core.usage import ReportedCost, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
-"""OpenRouter's normalised reasons; the provider's own word is `native_finish_reason`."""
+"""The normalised reasons of chat completions; the provider's own word is `native_finish_reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,13 @@
-"""The running record of one request: it meters every attempt and closes into one entry."""
+"""The running record of one request: it counts every attempt and closes into one entry."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from devflow_core.chat import (
-    ChatRequest,
-    Event,
-    Finished,
-    ReasoningDelta,
-    Started,
-    TextDelta,
-    ToolCallDelta,
-)
 from devflow_core.errors import (
     DevFlowError,
     Incomplete,
@@ -27,15 +17,25 @@ from devflow_core.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from devflow_core.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
 from devflow_core.ids import new_id
 from devflow_core.ledger import (
     Attempt,
     AttemptStart,
+    Book,
     CostStatus,
     LedgerEntry,
     Outcome,
 )
-from devflow_core.ports import Book, Call, Events, Upstream
+from devflow_core.ports import Call
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
 from devflow_core.usage import Usage
 
@@ -102,7 +102,7 @@ class Journal:
         """Seconds until the deadline; negative once it has passed."""
         return self.deadline_s - self.clocks.monotonic()
 
-    async def begin(self, call: Call) -> OpenAttempt:
+    async def begin(self, call: Call) -> MeteredAttempt:
         """Make an attempt durable before it is sent.
 
         Raises:
@@ -124,7 +124,7 @@ class Journal:
         self._unwritten.clear()
         if self._first_sent_s is None:
             self._first_sent_s = self.clocks.monotonic()
-        return OpenAttempt(start, call.candidate, self)
+        return MeteredAttempt(start, call.candidate, self)
 
     def note_first_event(self, at_s: float) -> None:
         """The first event of the reply has come, on the monotonic clock."""
@@ -166,7 +166,7 @@ class Journal:
         return entry
 
 
-class OpenAttempt:
+class MeteredAttempt:
     """One call in flight: sees its events, then ends exactly once."""
 
     def __init__(self, start: AttemptStart, candidate: Candidate, journal: Journal) -> None:
@@ -274,36 +274,6 @@ class OpenAttempt:
         if price is None or most is None:
             return reserved
         return max(Decimal(0), reserved - price.worst_case_usd(0, most))
-
-
-class Metered:
-    """The innermost wrapper: each call has a row before bytes leave, and exactly one end."""
-
-    def __init__(self, inner: Upstream) -> None:
-        self._inner = inner
-
-    def open(self, call: Call, /) -> Events:
-        """As `Upstream.open`, also raising what `Book.begin` raises."""
-        return self._open(call)
-
-    @asynccontextmanager
-    async def _open(self, call: Call) -> AsyncGenerator[AsyncIterator[Event]]:
-        attempt = await call.journal.begin(call)
-        error: BaseException | None = None
-        try:
-            async with self._inner.open(call) as events:
-                yield _observed(events, attempt)
-        except BaseException as caught:
-            error = caught
-            raise
-        finally:
-            attempt.end(error)
-
-
-async def _observed(events: AsyncIterator[Event], attempt: OpenAttempt) -> AsyncIterator[Event]:
-    async for event in events:
-        attempt.observe(event)
-        yield event
 
 
 def _is_never_billed(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""What happened: attempts, the one entry a request leaves, and the journal that writes it."""
+"""What happened: attempts, the one entry that a request leaves, and who takes it in."""
 
 from __future__ import annotations
 
@@ -6,32 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
+from devflow_core.attribution import Attribution
 from devflow_core.usage import Usage
-
-if TYPE_CHECKING:
-    from devflow_core.ports import Ledger
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 CostStatus = Literal["settled", "estimated", "void"]
 """`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `void`: nothing was
 or can be billed (never sent, or refused before a token)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribution:
-    """Whom a request belongs to; every field is a label, none is a permission."""
-
-    session_id: str | None = None
-    project: str | None = None
-    branch: str | None = None
-    agent: str | None = None
-    """`main`, or the id of a sub-agent."""
-    client_key: str | None = None
-    """Name of the gateway's client key; never the key."""
-    node: str | None = None
-    """The named task of the gateway's configuration that this request is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +34,7 @@ class AttemptStart:
     task_type: str
     attribution: Attribution = field(default_factory=Attribution)
     key_id: str | None = None
-    """Fingerprint of the OpenRouter key in use; never the key."""
+    """Fingerprint of the provider key in use; never the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +121,41 @@ class LedgerEntry:
         if "estimated" in states:
             return "estimated"
         return "settled" if "settled" in states else "void"
+
+
+class Ledger(Protocol):
+    """Something that takes entries in: a view, or several behind a `Tee`."""
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """Take one entry in. Synchronous, microseconds, never raises for a well-formed entry."""
+        ...
+
+
+class Book(Protocol):
+    """The durable side of the ledger, with the budgets: what it has accepted survives."""
+
+    async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
+        """Write that an attempt is about to be sent, and reserve its worst case.
+
+        One transaction with the ends of earlier attempts of the same request. On return it is
+        durable.
+
+        Raises:
+            BudgetExceeded: a budget that applies has not enough left; nothing was written.
+            UnknownPrice: a budget applies and the worst case is not known.
+            StoreError: it is not known to be durable, so nothing may be sent.
+        """
+        ...
+
+    async def close(self, entry: LedgerEntry, /) -> None:
+        """Write the entry and the end of every attempt, and settle the budgets; then durable.
+
+        Idempotent by `entry_id`.
+
+        Raises:
+            StoreError: it could not be written, also not to the emergency file.
+        """
+        ...
 
 
 class Tee:

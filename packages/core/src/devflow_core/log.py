@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 
 _SECRET = re.compile(
-    r"sk-[A-Za-z0-9_\-]{8,}"  # OpenRouter, OpenAI, Anthropic
+    r"sk-[A-Za-z0-9_\-]{8,}"  # OpenAI, Anthropic and the routers to them
     r"|devflow_[A-Za-z0-9_\-]{16,}"  # client keys of this gateway
     r"|(?i:bearer\s+)[A-Za-z0-9._~+/\-]{8,}=*"
 )

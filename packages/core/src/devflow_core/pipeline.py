@@ -8,20 +8,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from decimal import Decimal
 
-from devflow_core.chat import (
-    ChatRequest,
-    ChatResponse,
-    Collector,
-    ContextPiece,
-    Event,
-    Finished,
-    FinishReason,
-    Part,
-    ToolCall,
-)
+from devflow_core.events import Event, Finished, FinishReason
 from devflow_core.journal import Clocks, Journal
-from devflow_core.ledger import LedgerEntry, Outcome
-from devflow_core.ports import Book, Classifier, ContextInjector, Executor, Ledger, Router
+from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
+from devflow_core.messages import Part, ToolCall
+from devflow_core.ports import Classifier, ContextInjector, Executor, Router
+from devflow_core.request import ChatRequest, ContextPiece
+from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import keep_within_scope
 from devflow_core.usage import Usage
@@ -91,7 +84,7 @@ class Completion:
 
     @property
     def generation_id(self) -> str | None:
-        """OpenRouter's id of the call that answered."""
+        """The upstream's id of the call that answered."""
         return self.response.generation_id
 
     @property
@@ -101,7 +94,7 @@ class Completion:
 
     @property
     def provider(self) -> str | None:
-        """The provider behind OpenRouter."""
+        """The provider that answered, where the upstream is a router."""
         return self.response.provider
 
     @property

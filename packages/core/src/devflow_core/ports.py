@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from devflow_core.chat import ChatRequest, Event
-from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.events import Event
+from devflow_core.ledger import Attempt
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
-
-if TYPE_CHECKING:
-    from devflow_core.journal import Journal
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
 """Entered at the first event, which is a `Started`; left, it has closed what it opened."""
@@ -29,13 +27,49 @@ class UpstreamKey:
     """`user`: sent by the caller with this request."""
 
 
+class OpenAttempt(Protocol):
+    """One call in flight, as its meter sees it."""
+
+    def observe(self, event: Event, /) -> None:
+        """Take the next event of the reply in."""
+        ...
+
+    def end(self, error: BaseException | None, /) -> None:
+        """The call is over: whole, failed with `error`, or left by its reader. Called once."""
+        ...
+
+
+class AttemptLog(Protocol):
+    """What the wrappers of a call may know of its request's journal."""
+
+    omitted: tuple[str, ...]
+    """What the latest call could not carry over to the provider; set before it is sent."""
+
+    @property
+    def ended(self) -> Sequence[Attempt]:
+        """The attempts that are over, in the order made."""
+        ...
+
+    def remaining_s(self) -> float:
+        """Seconds until the request's deadline; negative once it has passed."""
+        ...
+
+    async def begin(self, call: Call, /) -> OpenAttempt:
+        """Make an attempt durable before it is sent.
+
+        Raises:
+            BudgetExceeded, UnknownPrice, StoreError: as `Book.begin`; nothing may be sent then.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call to one candidate, as it passes down the stack of wrappers."""
 
     request: ChatRequest
     candidate: Candidate
-    journal: Journal
+    journal: AttemptLog
     key: UpstreamKey | None = None
     """Set by the wrapper that chooses keys; None above it."""
     is_last: bool = True
@@ -58,7 +92,7 @@ class Upstream(Protocol):
 class Executor(Protocol):
     """Walks a route: asks candidates until one begins to answer."""
 
-    def open(self, request: ChatRequest, route: Route, journal: Journal, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
         """Ask the candidates in order.
 
         Raises:
@@ -93,40 +127,5 @@ class Router(Protocol):
         Raises:
             RoutingError: nobody can take the request.
             BudgetExceeded: somebody could, but not for this money.
-        """
-        ...
-
-
-class Ledger(Protocol):
-    """Something that takes entries in: a view, or several behind a `Tee`."""
-
-    def record(self, entry: LedgerEntry, /) -> None:
-        """Take one entry in. Synchronous, microseconds, never raises for a well-formed entry."""
-        ...
-
-
-class Book(Protocol):
-    """The durable side of the ledger, with the budgets: what it has accepted survives."""
-
-    async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
-        """Write that an attempt is about to be sent, and reserve its worst case.
-
-        One transaction with the ends of earlier attempts of the same request. On return it is
-        durable.
-
-        Raises:
-            BudgetExceeded: a budget that applies has not enough left; nothing was written.
-            UnknownPrice: a budget applies and the worst case is not known.
-            StoreError: it is not known to be durable, so nothing may be sent.
-        """
-        ...
-
-    async def close(self, entry: LedgerEntry, /) -> None:
-        """Write the entry and the end of every attempt, and settle the budgets; then durable.
-
-        Idempotent by `entry_id`.
-
-        Raises:
-            StoreError: it could not be written, also not to the emergency file.
         """
         ...

@@ -76,7 +76,7 @@ class Candidate:
     worst_case_usd: Decimal | None = None
     """What is reserved before the call; None when the price is unknown."""
     provider: Mapping[str, Any] | None = None
-    """OpenRouter's `provider` preferences to send with it."""
+    """Preferences among the providers behind a router (`provider`), to send with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

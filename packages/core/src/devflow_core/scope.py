@@ -7,8 +7,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
-from devflow_core.chat import ChatRequest
 from devflow_core.errors import Forbidden
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Exclusion, Route
 
 BEYOND_SCOPE = "beyond the scope of the client key"

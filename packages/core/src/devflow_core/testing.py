@@ -10,20 +10,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
-    Event,
-    Finished,
-    FinishReason,
-    Frame,
-    Started,
-    TextDelta,
-    WireName,
-)
+from devflow_core.events import Event, Finished, FinishReason, Frame, Started, TextDelta
 from devflow_core.journal import Clocks, Journal
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.memory import MemoryBook, MemoryLedger
-from devflow_core.ports import Call, Events, Upstream
+from devflow_core.messages import WireName
+from devflow_core.ports import AttemptLog, Call, Events, Upstream
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task, Terms
 from devflow_core.usage import Price, ReportedCost, Usage
 
@@ -119,7 +112,7 @@ class DirectExecutor:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    def open(self, request: ChatRequest, route: Route, journal: Journal, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
         """As `Executor.open`."""
         return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
 

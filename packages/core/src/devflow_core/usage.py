@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Self
 
 PICO_PER_USD = 10**12
 """Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
@@ -34,8 +32,8 @@ def usd_text(usd: Decimal) -> str:
 class Usage:
     """Token counts that do not overlap: the five main ones add up to the total.
 
-    Vendors disagree on what includes what; the wire modules settle it (OpenRouter: cached and
-    written tokens are inside `prompt_tokens`, reasoning is inside `completion_tokens`).
+    Vendors disagree on what includes what; the wire modules settle it (over chat completions,
+    cached and written tokens are inside `prompt_tokens`, reasoning inside `completion_tokens`).
     """
 
     input_tokens: int = 0
@@ -90,7 +88,7 @@ class ReportedCost:
     def total_usd(self) -> Decimal:
         """What the user pays in all.
 
-        OpenRouter sends `upstream_inference_cost` for every call since 2026; only with a key of
+        Routers send `upstream_inference_cost` for every call since 2026; only with a key of
         the user's own is it on top of `cost` (recordings of 2026-06).
         """
         if self.is_byok and self.upstream_usd is not None:
@@ -100,7 +98,7 @@ class ReportedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTier:
-    """Other prices from a length of prompt on (OpenRouter's `pricing.overrides`)."""
+    """Other prices from a length of prompt on."""
 
     min_prompt_tokens: int
     """Exclusive: the tier applies to prompts of more tokens than this."""
@@ -130,37 +128,10 @@ class Price:
     version: str = ""
     """Which list of prices this is from."""
 
-    @classmethod
-    def from_openrouter(cls, pricing: Mapping[str, Any], *, version: str = "") -> Self | None:
-        """A `pricing` object of OpenRouter's catalogue; None when a price is missing or negative.
-
-        Routers (`openrouter/auto`…) are listed at -1: unknown before the call. Windows of time
-        in `overrides` (`utc_start`) are left out of the tiers, since only the call's own clock
-        decides them; the reported cost then differs from an estimate and wins.
-        """
-        prompt, completion = _usd(pricing.get("prompt")), _usd(pricing.get("completion"))
-        if prompt is None or completion is None:
-            return None
-        reasoning = _usd(pricing.get("internal_reasoning"))
-        overrides: list[Mapping[str, Any]] = pricing.get("overrides") or []
-        tiers = (_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
-        return cls(
-            prompt=prompt,
-            completion=completion,
-            cache_read=_usd(pricing.get("input_cache_read")),
-            cache_write=_usd(pricing.get("input_cache_write")),
-            cache_write_1h=_usd(pricing.get("input_cache_write_1h")),
-            # the same as other output follows it into the tiers
-            reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
-            request=_usd(pricing.get("request")) or _ZERO,
-            tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
-            version=version,
-        )
-
     def cost_usd(self, usage: Usage) -> Decimal:
         """What these tokens cost at this price.
 
-        The rule that reproduces 109 of 121 recorded costs of OpenRouter to 0.1 %: cached and
+        The rule that reproduces 109 of 121 costs recorded in 2026 to 0.1 %: cached and
         written tokens at their own price where there is one, else as prompt.
         """
         at = self.at(usage.prompt_tokens)
@@ -205,25 +176,3 @@ class Price:
             request=self.request,
             version=self.version,
         )
-
-
-def _usd(value: object) -> Decimal | None:
-    """A price string; None when it is missing, no number, or negative."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
-    try:
-        usd = Decimal(str(value))
-    except ArithmeticError:
-        return None
-    return usd if usd.is_finite() and usd >= 0 else None
-
-
-def _tier(override: Mapping[str, Any]) -> PriceTier:
-    return PriceTier(
-        min_prompt_tokens=int(override["min_prompt_tokens"]),
-        prompt=_usd(override.get("prompt")),
-        completion=_usd(override.get("completion")),
-        cache_read=_usd(override.get("input_cache_read")),
-        cache_write=_usd(override.get("input_cache_write")),
-        cache_write_1h=_usd(override.get("input_cache_write_1h")),
-    )

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from devflow_sandbox.sandbox import Sandbox
+    from devflow_sandbox.sandbox_state import Setup
     from devflow_sandbox.serving import serve
-    from devflow_sandbox.world import Setup
 
 __all__ = ["Sandbox", "Setup", "serve"]
 
-_HOMES = {"Sandbox": "sandbox", "Setup": "world", "serve": "serving"}
+_HOMES = {"Sandbox": "sandbox", "Setup": "sandbox_state", "serve": "serving"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable
 
 from devflow_sandbox import inference
-from devflow_sandbox.answer import Answer, Request
+from devflow_sandbox.api_error import Dialect, Refusal
+from devflow_sandbox.apply_fault import strike
 from devflow_sandbox.dialects import chat, messages, responses
 from devflow_sandbox.endpoints import account, catalogue, control, generation, keys, media, vectors
 from devflow_sandbox.faults.errors import refused
 from devflow_sandbox.faults.form import Status
 from devflow_sandbox.faults.rules import Aim
-from devflow_sandbox.faults.strike import strike
-from devflow_sandbox.refusal import Dialect, Refusal
-from devflow_sandbox.world import World
+from devflow_sandbox.message import Answer, Request
+from devflow_sandbox.sandbox_state import World
 
 Endpoint = Callable[[World, Request], Answer]
 API = "/api/v1"

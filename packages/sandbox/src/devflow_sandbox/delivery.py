@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from devflow_sandbox.answer import COMMENT, CORS, DONE, Answer, JsonObject, Pause, Step
-from devflow_sandbox.ask import Ask
-from devflow_sandbox.generation import Generation
+from devflow_sandbox.message import COMMENT, CORS, DONE, Answer, JsonObject, Pause, Step
+from devflow_sandbox.parsed_request import Ask
+from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.sandbox_state import World
 from devflow_sandbox.settlement import Settlement
-from devflow_sandbox.world import World
 
 PADDING = b"\n         \n"
 _COMMENT_EVERY = 40

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from devflow_sandbox.accounts import Key
-from devflow_sandbox.answer import Answer, JsonObject, Request
-from devflow_sandbox.ask import Ask, parse
-from devflow_sandbox.author import compose
-from devflow_sandbox.billing import BYOK_FEE, NO_CHARGE, NO_TOKENS, Tokens
-from devflow_sandbox.book import Billed
-from devflow_sandbox.catalogue import Named
+from devflow_sandbox.api_error import Refusal, in_flight, no_credits, not_affordable
+from devflow_sandbox.apply_fault import strike
+from devflow_sandbox.books.accounts import Key
+from devflow_sandbox.books.billing_book import Billed
+from devflow_sandbox.catalogue.billing import BYOK_FEE, NO_CHARGE, NO_TOKENS, Tokens
+from devflow_sandbox.catalogue.models import Named
 from devflow_sandbox.delivery import Dialect, spoken
 from devflow_sandbox.faults.errors import refused
 from devflow_sandbox.faults.form import Fault, Status
 from devflow_sandbox.faults.rules import Aim, Armed
-from devflow_sandbox.faults.strike import strike
-from devflow_sandbox.generation import Generation
-from devflow_sandbox.refusal import Refusal, in_flight, no_credits, not_affordable
-from devflow_sandbox.reply import Reply
+from devflow_sandbox.message import Answer, JsonObject, Request
+from devflow_sandbox.parsed_request import Ask, parse
+from devflow_sandbox.replies.author import compose
+from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.reply import Reply
 from devflow_sandbox.routing import STICKY_S, Target, check_fit, targets
+from devflow_sandbox.sandbox_state import World
 from devflow_sandbox.settlement import Settlement
-from devflow_sandbox.world import World
 
 BYOK_FREE_USD = Decimal(25_000)
 """So much list price a month goes over one's own keys without a fee (documentation 2026-08)."""

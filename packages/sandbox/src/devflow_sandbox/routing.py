@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
-from devflow_sandbox.answer import JsonObject
-from devflow_sandbox.ask import Ask, Reader
-from devflow_sandbox.catalogue import Model, Named
-from devflow_sandbox.providers import Provider
-from devflow_sandbox.refusal import context_too_long, invalid, no_endpoints
+from devflow_sandbox.api_error import context_too_long, invalid, no_endpoints
+from devflow_sandbox.catalogue.models import Model, Named
+from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.parsed_request import Ask, Reader
 
 STICKY_S = 600.0
 """A conversation stays with its provider for ten minutes without a call."""

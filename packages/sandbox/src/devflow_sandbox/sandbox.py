@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import httpx
 
-from devflow_sandbox.accounts import Account
-from devflow_sandbox.answer import JsonObject
 from devflow_sandbox.app import API, App
+from devflow_sandbox.books.accounts import Account
 from devflow_sandbox.endpoints import control
 from devflow_sandbox.http.protocol import Connection
 from devflow_sandbox.http.transport import SandboxTransport
-from devflow_sandbox.json_lines import Source
-from devflow_sandbox.world import Setup, World
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.replies.json_lines import Source
+from devflow_sandbox.sandbox_state import Setup, World
 
 
 class Sandbox:

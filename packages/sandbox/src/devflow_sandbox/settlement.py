@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from devflow_sandbox.accounts import Key
-from devflow_sandbox.billing import Charge, Tokens
-from devflow_sandbox.book import Billed, Outcome
-from devflow_sandbox.generation import Generation
-from devflow_sandbox.world import World
+from devflow_sandbox.books.accounts import Key
+from devflow_sandbox.books.billing_book import Billed, Outcome
+from devflow_sandbox.catalogue.billing import Charge, Tokens
+from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.sandbox_state import World
 
 Billing = Literal["provider", "full", "none"]
 """Who decides what a reply costs that was not read to its end: the provider's way (up to there,

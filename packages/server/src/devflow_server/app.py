@@ -6,16 +6,16 @@ import asyncio
 import time
 
 import structlog
-from devflow_core.chat import WireName
 from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
 from devflow_core.ids import new_id
+from devflow_core.messages import WireName
 
 from devflow_server.auth import ANYBODY, Caller, Door
-from devflow_server.failures import InternalError, body_of, headers_of
+from devflow_server.error_responses import InternalError, body_of, headers_of
 from devflow_server.http import Exchange, PeerGone
-from devflow_server.metrics import Metrics
+from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.tracing import Tracing
 from devflow_server.routes import Access, Match, Route, RouteTable, Visit
-from devflow_server.tracing import Tracing
 
 _CLIENT_CLOSED = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""

@@ -55,7 +55,7 @@ class Caller:
     models: tuple[str, ...] | None = None
     """Patterns of model ids it may use; None is all."""
     upstream_key: str | None = field(default=None, repr=False)
-    """An OpenRouter key that came in the place of a client key."""
+    """A provider key that came in the place of a client key."""
 
     def may_use(self, model: str) -> bool:
         """Whether a model is within the key's scope."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import unquote
 
-from devflow_core.chat import WireName
 from devflow_core.errors import ConfigurationError
+from devflow_core.messages import WireName
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange

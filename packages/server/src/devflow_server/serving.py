@@ -5,36 +5,39 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from devflow_claude_code import ClaudeCodeSession
 from devflow_core.errors import ConfigurationError, Conflict
+from devflow_core.ledger import Ledger
 from devflow_core.pipeline import Pipeline
-from devflow_core.ports import Ledger
 from devflow_core.settings import Settings
-from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.gateway import build_executor
-from devflow_openrouter.models import Catalogue, CatalogueRefresh
-from devflow_openrouter.routing import Router
+from devflow_gateway import wiring
+from devflow_gateway.wiring import AsyncGateway
+from devflow_routing import CatalogueRefresh, Router
 from devflow_store import Store
 
-from devflow_server import upkeep, wiring
 from devflow_server.auth import check_bind
-from devflow_server.desk import PipelineDesk
-from devflow_server.embeddings import EmbeddingsClassifier, EmbeddingsUpstream, NamedModel
-from devflow_server.flights import Flights
+from devflow_server.handlers.embeddings import (
+    EmbeddingsClassifier,
+    EmbeddingsUpstream,
+    NamedModel,
+)
 from devflow_server.http import Limits, Listener
-from devflow_server.memo import Memo
-from devflow_server.metrics import Metrics
-from devflow_server.nodes import NodeTable
-from devflow_server.once import Once
-from devflow_server.pulse import Pulse
-from devflow_server.readiness import Readiness
-from devflow_server.site import Parts, build
-from devflow_server.tracing import tracing_to
+from devflow_server.operations import maintenance as upkeep
+from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import Readiness
+from devflow_server.operations.tracing import tracing_to
+from devflow_server.replies.idempotency import Once
+from devflow_server.replies.keep_alive import Pulse
+from devflow_server.replies.response_cache import Memo
+from devflow_server.replies.shared_calls import Flights
+from devflow_server.replies.sources import PipelineDesk
+from devflow_server.requests.nodes import NodeTable
+from devflow_server.url_map import Parts, build
 
 DRAIN_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
@@ -99,9 +102,7 @@ async def running(
         metrics, pulse = Metrics(worker), Pulse()
         gateway = await wiring.gateway_over(store, settings, metrics)
         async with gateway, Flights(gateway.pipeline) as flights:
-            refresh = CatalogueRefresh(
-                gateway.api.models, overrides=settings.models, use=_user_of(gateway)
-            )
+            refresh = _catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = Readiness(nodes.refresh)
@@ -152,28 +153,33 @@ async def _first_key(settings: Settings, store: Store, *, has_own: bool) -> str 
 
 
 def _embeddings(
-    settings: Settings, gateway: OpenRouterGateway, store: Store, ledger: Ledger
+    settings: Settings, gateway: AsyncGateway, store: Store, ledger: Ledger
 ) -> Pipeline:
     """A pipeline for embeddings, with the policies of every other call."""
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
         router=NamedModel(wiring.price_list(wiring.catalogue(settings))),
-        executor=build_executor(settings, upstream, gateway.keys),
+        executor=wiring.make_executor(gateway, upstream),
         book=store,
         ledger=ledger,
         deadline_s=settings.total_timeout_s,
     )
 
 
-def _user_of(gateway: OpenRouterGateway) -> Callable[[Catalogue], None]:
-    """Who is told of a new catalogue."""
-    router = gateway.router
-    return router.use if isinstance(router, Router) else lambda _catalogue: None
+def _catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresh:
+    """Starts from what was fetched last, and tells the router of every new list."""
+    router, settings = gateway.router, gateway.settings
+    return CatalogueRefresh(
+        gateway.fetch_catalogue,
+        start=wiring.known_catalogue(settings),
+        overrides=settings.models,
+        use=router.use if isinstance(router, Router) else lambda _catalogue: None,
+    )
 
 
 def _upkeep(
-    store: Store, gateway: OpenRouterGateway, worker: int
+    store: Store, gateway: AsyncGateway, worker: int
 ) -> Iterator[Coroutine[None, None, None]]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():

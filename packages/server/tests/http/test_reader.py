@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 from devflow_server.http import Limits, Refused, Request
-from devflow_server.http.reader import RequestReader
+from devflow_server.http.request_parser import RequestReader
 from hypothesis import given
 from hypothesis import strategies as st
 

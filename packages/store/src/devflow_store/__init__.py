@@ -1,12 +1,12 @@
 """What must survive: the durable ledger, budgets and keys over SQLite or PostgreSQL."""
 
-from devflow_store.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
-from devflow_store.budgets import Budget, BudgetAlert, BudgetState
+from devflow_store.budgets.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
+from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
+from devflow_store.engines.sqlite import restore
 from devflow_store.idempotency import Claim, Done, InFlight, Mismatch, New, UnknownOutcome
-from devflow_store.sqlite import restore
+from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
-from devflow_store.verify import Verification
 
 __all__ = [
     "AlertHook",

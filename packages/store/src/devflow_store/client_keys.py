@@ -17,9 +17,9 @@ import orjson
 from devflow_core.errors import ConfigurationError, Conflict, NotFound
 from devflow_core.ids import new_id
 
-from devflow_store.records import Kind, from_us, to_us
-from devflow_store.transaction import Transaction
-from devflow_store.writer import Job
+from devflow_store.chain.records import Kind, from_us, to_us
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import Job
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
 CACHE_S = 1.0

@@ -10,8 +10,8 @@ from typing import Any
 from devflow_core.errors import Conflict
 from devflow_core.ids import new_id
 
-from devflow_store.transaction import Transaction
-from devflow_store.writer import Job
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import Job
 
 KEEP_S = 24 * 3600.0
 """How long an answer may be asked for again."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from devflow_store.records import Kind
-from devflow_store.transaction import Transaction
-from devflow_store.writer import Job
+from devflow_store.chain.records import Kind
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import Job
 
 
 class Nodes:

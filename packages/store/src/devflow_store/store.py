@@ -17,25 +17,25 @@ from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.summary import GroupBy, Summary
 from devflow_core.usage import Usage
 
-from devflow_store import grouping, reading
-from devflow_store.alerts import AlertHook, Announcer, LogAlerts
-from devflow_store.bookkeeping import Bookkeeping
-from devflow_store.budget_table import Budgets, budget_states
-from devflow_store.budgets import BudgetState
+from devflow_store.budgets.alerts import AlertHook, Announcer, LogAlerts
+from devflow_store.budgets.budget import BudgetState
+from devflow_store.budgets.repository import Budgets, budget_states
+from devflow_store.budgets.reservations import Desk
+from devflow_store.chain.overflow import Spill
+from devflow_store.chain.records import Correction
+from devflow_store.chain.writer import Job, T, Writer
 from devflow_store.client_keys import ClientKeys, pepper_file
-from devflow_store.desk import Desk
-from devflow_store.engine import Engine, Session
-from devflow_store.erasing import erase_job, rows_of
-from devflow_store.exporting import ExportFormat, exported
+from devflow_store.database.engine import Engine, Session
+from devflow_store.engines.database_url import engine_for
+from devflow_store.entries import grouping, reading
+from devflow_store.entries.erasing import erase_job, rows_of
+from devflow_store.entries.exporting import ExportFormat, exported
+from devflow_store.entries.reading import Selection
 from devflow_store.idempotency import Idempotency
+from devflow_store.integrity.verify import Verification, verify
+from devflow_store.leases import Owners
 from devflow_store.nodes import Nodes
-from devflow_store.owners import Owners
-from devflow_store.places import engine_for
-from devflow_store.reading import Selection
-from devflow_store.records import Correction
-from devflow_store.spill import Spill
-from devflow_store.verify import Verification, verify
-from devflow_store.writer import Job, T, Writer
+from devflow_store.recorder import Bookkeeping
 
 _DAY_S = 24 * 3600.0
 LEASE_S = 15.0

@@ -7,20 +7,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
-from devflow_core.chat import ChatRequest
+from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
-from devflow_core.ledger import Attribution
+from devflow_core.request import ChatRequest
 
-from devflow_claude_code import paths
-from devflow_claude_code.branch import active_branch, conversation
-from devflow_claude_code.content import human_text, mapping
-from devflow_claude_code.context import DEFAULT_BUDGET_TOKENS, SessionContext, session_context
-from devflow_claude_code.handoff import DEFAULT_PROMPT, Handoff, Mode, Target, hand_off
-from devflow_claude_code.injector import inject
-from devflow_claude_code.masking import reveal
-from devflow_claude_code.rows import Row
-from devflow_claude_code.spend import PriceOf, Spend, SpentTurn, tally, turns
-from devflow_claude_code.transcript import Transcript
+from devflow_claude_code.context.injector import inject
+from devflow_claude_code.context.masking import reveal
+from devflow_claude_code.context.session_context import (
+    DEFAULT_BUDGET_TOKENS,
+    SessionContext,
+    session_context,
+)
+from devflow_claude_code.reading import paths
+from devflow_claude_code.reading.branch import active_branch, conversation
+from devflow_claude_code.reading.content import human_text, mapping
+from devflow_claude_code.reading.rows import Row
+from devflow_claude_code.reading.session_cost import PriceOf, Spend, SpentTurn, tally, turns
+from devflow_claude_code.reading.transcript import Transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
 """Of Claude Code; newer transcripts are read too, as far as they are understood."""
@@ -227,16 +230,6 @@ class ClaudeCodeSession:
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
         """The request with this session's context in it, and attributed to the session."""
         return inject(request, self.context(), self.attribution)
-
-    def handoff(
-        self,
-        prompt: str = DEFAULT_PROMPT,
-        *,
-        target: Target | None = None,
-        mode: Mode | None = None,
-    ) -> Handoff:
-        """The request with which another model carries this session on; see `hand_off`."""
-        return hand_off(self, prompt=prompt, target=target, mode=mode)
 
     def listed(self, price_of: PriceOf) -> dict[str, Any]:
         """The session as a line of `devflow sessions list --json`."""

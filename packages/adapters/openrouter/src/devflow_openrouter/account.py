@@ -10,9 +10,9 @@ from typing import Any, Literal, cast
 
 from devflow_core.errors import KeyRefused, ModelUnavailable, ProtocolError, Refused
 from devflow_core.ports import UpstreamKey
+from devflow_upstream.keys import key_id
 
 from devflow_openrouter.client.api_client import ApiClient
-from devflow_openrouter.client.auth import key_id
 
 
 class OpenRouterAccount:

@@ -6,37 +6,39 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
 
-from devflow_core.chat import ChatRequest, JsonObject
+from devflow_analytics import Report, Reporter
 from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
-from devflow_core.journal import Metered
-from devflow_core.ledger import Tee
+from devflow_core.ledger import Book, Ledger, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.messages import JsonObject
+from devflow_core.metered import Metered
 from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Book, Classifier, ContextInjector, Ledger, Router, Upstream
+from devflow_core.ports import Classifier, ContextInjector, Router, Upstream
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price, to_pico
+from devflow_routing import Catalogue, RoutingPolicy, TaskClassifier, encode
+from devflow_routing import Router as OpenRouterRouter
+from devflow_upstream.keys import Keyed, KeyRing
+from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
+from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
+from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
+from devflow_upstream.reply_stream import Deadlines
+from devflow_upstream.transport.http1_transport import LeanTransport
+from devflow_upstream.transport.transport import Transport
 
-from devflow_openrouter.analytics import Report, Reporter
+from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient, App
-from devflow_openrouter.client.auth import Keyed, KeyRing
-from devflow_openrouter.client.cancelling import bills_on_cancel
-from devflow_openrouter.client.circuit_breaker import BreakerPolicy, CircuitBreaking
-from devflow_openrouter.client.http import Transport
-from devflow_openrouter.client.rate_limiter import RateLimiter, RateLimiting
-from devflow_openrouter.client.reply import Deadlines
-from devflow_openrouter.client.retry import RetryBudget, Retrying, RetryPolicy
-from devflow_openrouter.client.transport import LeanTransport
-from devflow_openrouter.models import Catalogue, TaskClassifier
-from devflow_openrouter.routing import Router as OpenRouterRouter
-from devflow_openrouter.routing import RoutingPolicy, encode
-from devflow_openrouter.routing.fallback import FallbackChain
+from devflow_openrouter.client.auth import key_ring_from
+from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue
 from devflow_openrouter.structured import check, repair, require_schema
 
 _MOST_CONNECT_S = 5.0
@@ -68,7 +70,7 @@ class OpenRouterGateway:
         transport: Transport | None = None,
     ) -> None:
         self.settings = settings
-        self.keys = KeyRing.from_settings(settings)
+        self.keys = key_ring_from(settings)
         self._limiter = limiter_for(settings)
         self.router = router or router_for(settings)
         self.classifier = classifier or TaskClassifier()
@@ -170,6 +172,14 @@ class OpenRouterGateway:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
 
+    async def fetch_catalogue(self) -> Catalogue:
+        """OpenRouter's list of models as it is now, without the user's corrections.
+
+        Raises:
+            DevFlowError: OpenRouter does not answer, or with something else.
+        """
+        return parse_catalogue(await self.api.models(), fetched_at=datetime.now(UTC))
+
     async def learn_limits(self) -> None:
         """Ask OpenRouter what the keys allow, and keep to it; refusals teach it in any case.
 
@@ -258,7 +268,7 @@ def transport_for(settings: Settings) -> Transport:
     """
     if settings.proxy_url and urlsplit(settings.base_url).hostname not in _LOOPBACK:
         # httpx is slow to import, and only proxies need it
-        from devflow_openrouter.client.httpx_transport import through_proxy
+        from devflow_upstream.transport.httpx_transport import through_proxy
 
         return through_proxy(settings.base_url, settings.proxy_url)
     connect_s = min(_MOST_CONNECT_S, settings.timeout_ms / 1000)
@@ -286,7 +296,7 @@ def router_for(settings: Settings, catalogue: Catalogue | None = None) -> OpenRo
         # where a budget applies, the book refuses it as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    known = catalogue or Catalogue.shipped().with_overrides(settings.models)
+    known = catalogue or shipped_catalogue().with_overrides(settings.models)
     return OpenRouterRouter(known, policy=policy)
 
 

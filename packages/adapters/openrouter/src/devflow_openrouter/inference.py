@@ -12,9 +12,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
 
-from devflow_core.chat import ChatRequest, ResponseFormat, TextDelta
 from devflow_core.errors import DevFlowError
+from devflow_core.events import TextDelta
 from devflow_core.ledger import LedgerEntry
+from devflow_core.request import ChatRequest, ResponseFormat
 from devflow_core.usage import usd_text
 
 from devflow_openrouter.gateway import OpenRouterGateway

@@ -11,9 +11,9 @@ from devflow_core.pipeline import Completion
 from devflow_core.ports import UpstreamKey
 from devflow_core.settings import Settings
 from devflow_core.wire import translator
+from devflow_upstream.keys import key_id
+from devflow_upstream.transport.httpx_transport import HttpxTransport
 
-from devflow_openrouter.client.auth import key_id
-from devflow_openrouter.client.httpx_transport import HttpxTransport
 from devflow_openrouter.gateway import OpenRouterGateway
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"

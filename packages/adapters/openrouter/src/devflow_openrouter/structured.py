@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from devflow_core.chat import ChatRequest, Message, ResponseFormat, Text
 from devflow_core.errors import InvalidRequest, StructuredOutputInvalid
+from devflow_core.messages import Message, Text
+from devflow_core.request import ChatRequest, ResponseFormat
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

@@ -1,7 +1,7 @@
 """An upstream on a real socket that says exactly what a test tells it to, byte by byte.
 
 For what only a socket can show: resets, cuts, stalls, broken framing. The stand-in of
-`devflow-sandbox` is the one to test prices, models and limits against.
+`devflow-gateway-sandbox` is the one to test prices, models and limits against.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import orjson
 import structlog.testing
-from devflow_core.chat import ChatRequest
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.memory import MemoryBook
 from devflow_core.pipeline import Completion
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
 from devflow_core.testing import FixedClassifier, FixedRouter, a_candidate, a_request
 

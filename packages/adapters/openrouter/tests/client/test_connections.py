@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from devflow_core.chat import ChatRequest, Finished
 from devflow_core.errors import ConfigurationError, InvalidRequest, NotSent
+from devflow_core.events import Finished
+from devflow_core.request import ChatRequest
 from devflow_core.testing import a_request
-from devflow_openrouter.client import Caps, HttpRequest, LeanTransport
 from devflow_openrouter.testing import (
     SSE_HEAD,
     Asker,
@@ -22,6 +22,7 @@ from devflow_openrouter.testing import (
     reply,
     text,
 )
+from devflow_upstream import Caps, HttpRequest, LeanTransport
 
 SAMPLES = Path(__file__).parent / "samples"
 """A certificate for `localhost` that signs itself, made for these tests by `openssl req`."""

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from devflow_core.chat import ResponseFormat
 from devflow_core.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -18,18 +17,13 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.ports import UpstreamKey
+from devflow_core.request import ResponseFormat
 from devflow_core.settings import Settings
 from devflow_core.testing import a_request
 from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.client import (
-    ApiClient,
-    Authorization,
-    HttpRequest,
-    LeanTransport,
-    bills_on_cancel,
-)
-from devflow_openrouter.client.auth import key_id
-from devflow_openrouter.client.httpx_transport import HttpxTransport
+from devflow_openrouter.billing_on_cancel import bills_on_cancel
+from devflow_openrouter.client.api_client import ApiClient
+from devflow_openrouter.client.oauth import Authorization
 from devflow_openrouter.inference import (
     get_llm_text_response,
     invoke_llm_for_raw_json,
@@ -48,6 +42,9 @@ from devflow_openrouter.testing import (
     reply,
     text,
 )
+from devflow_upstream import HttpRequest, LeanTransport
+from devflow_upstream.keys import key_id
+from devflow_upstream.transport.httpx_transport import HttpxTransport
 
 SCHEMA = {
     "type": "object",

@@ -7,9 +7,10 @@ import pytest
 from devflow_core.errors import ConfigurationError, KeysExhausted
 from devflow_core.settings import Settings
 from devflow_core.testing import FakeClock, a_request
-from devflow_openrouter.client import KeyRing
-from devflow_openrouter.client.auth import key_id
+from devflow_openrouter.client.auth import key_ring_from
 from devflow_openrouter.testing import CANARY, Asker, ScriptedUpstream, refusal, reply
+from devflow_upstream import KeyRing
+from devflow_upstream.keys import key_id
 
 POOL = ["sk-or-v1-canary-a", "sk-or-v1-canary-b", "sk-or-v1-canary-c"]
 
@@ -81,7 +82,7 @@ def test_keys_are_exchanged_without_a_restart_and_keep_their_rests() -> None:
 
 def test_nothing_that_may_be_shown_holds_a_key() -> None:
     settings = Settings.model_validate({"api_keys": POOL, "api_key": CANARY})
-    keys = KeyRing.from_settings(settings)
+    keys = key_ring_from(settings)
     shown = f"{settings!r}{settings}{vars(keys)!r}{keys._slots[0].key!r}{key_id(CANARY)}"
     assert "canary" not in shown
 

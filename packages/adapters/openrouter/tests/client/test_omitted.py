@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import structlog.testing
-from devflow_core.chat import Origin
 from devflow_core.ports import Call, UpstreamKey
+from devflow_core.request import Origin
 from devflow_core.testing import a_candidate, a_journal, a_request
 from devflow_openrouter.client.api_client import ApiClient
-from devflow_openrouter.client.http import Exchange, HttpRequest
+from devflow_upstream.transport.transport import Exchange, HttpRequest
 
 
 class NoTransport:

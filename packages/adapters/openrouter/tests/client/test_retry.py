@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Literal
 
 import pytest
-from devflow_core.chat import Event
 from devflow_core.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
@@ -26,8 +25,10 @@ from devflow_core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from devflow_core.journal import Journal, Metered
+from devflow_core.events import Event
+from devflow_core.journal import Journal
 from devflow_core.memory import MemoryBook
+from devflow_core.metered import Metered
 from devflow_core.testing import (
     FakeClock,
     FakeUpstream,
@@ -38,9 +39,9 @@ from devflow_core.testing import (
     a_route,
     reply_events,
 )
-from devflow_openrouter.client import RetryBudget, Retrying, RetryPolicy
-from devflow_openrouter.client.http import HOST_UNUSABLE
-from devflow_openrouter.routing.fallback import FallbackChain
+from devflow_upstream import RetryBudget, Retrying, RetryPolicy
+from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.transport.transport import HOST_UNUSABLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

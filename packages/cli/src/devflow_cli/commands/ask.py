@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
-
-if TYPE_CHECKING:
-    from devflow_core.chat import ChatRequest
-    from devflow_core.routing import SelectionCriteria
 
 
 @command(app)
@@ -42,17 +36,18 @@ async def ask(
     ] = False,
 ) -> None:
     """Ask one question: the model is chosen, the reply shown, its cost booked."""
-    from devflow_core.chat import ChatRequest
-    from devflow_openrouter.routing import as_json as route_json
-    from devflow_server import wiring
+    from devflow_core.request import ChatRequest
+    from devflow_gateway import wiring
+    from devflow_routing import as_json as route_json
 
-    from devflow_cli.answers import answer, document
-    from devflow_cli.sources import find_session
+    from devflow_cli.lookup import find_session
+    from devflow_cli.options import apply_options
+    from devflow_cli.views.reply import answer, document
 
     settings = run.settings()
     settings.require_keys()
     request = ChatRequest.from_text(_prompt(prompt), model=model)
-    request = with_wishes(request, cost_priority, performance_priority, max_cost)
+    request = apply_options(request, cost_priority, performance_priority, max_cost)
     context = find_session(settings, session) if session else None
     async with wiring.open_gateway(settings) as gateway:
         reply = await answer(
@@ -60,39 +55,6 @@ async def ask(
         )
     if run.as_json:
         run.emit(document(reply, route_json(reply.route)))
-
-
-def with_wishes(
-    request: ChatRequest,
-    cost_priority: float | None,
-    performance_priority: float | None,
-    max_cost: str | None,
-) -> ChatRequest:
-    """The request with what the command line says about cost and speed."""
-    if max_cost is not None:
-        try:
-            request = replace(request, max_cost_usd=Decimal(max_cost))
-        except InvalidOperation:
-            raise typer.BadParameter(
-                f"{max_cost!r} is no amount in USD", param_hint="--max-cost"
-            ) from None
-    return replace(request, criteria=wishes(cost_priority, performance_priority))
-
-
-def wishes(
-    cost_priority: float | None, performance_priority: float | None
-) -> SelectionCriteria | None:
-    """Criteria from the command line; None leaves them to the settings."""
-    from devflow_core.routing import SelectionCriteria
-
-    if cost_priority is None and performance_priority is None:
-        return None
-    wished = SelectionCriteria()
-    if cost_priority is not None:
-        wished = replace(wished, cost_priority=cost_priority)
-    if performance_priority is not None:
-        wished = replace(wished, performance_priority=performance_priority)
-    return wished
 
 
 def _prompt(prompt: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ app.add_typer(budget, name="budget")
 @command(budget, "list")
 def list_budgets(run: Run) -> None:
     """Show every budget with what is spent, reserved and left."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     states = wiring.store(run.settings()).budget_states()
     if run.as_json:
@@ -29,7 +29,7 @@ def list_budgets(run: Run) -> None:
     if not states:
         run.say("No budget is set. `devflow budget set --limit 50` sets a monthly one.")
         return
-    from devflow_cli.render import budgets
+    from devflow_cli.views.tables import budgets
 
     budgets(run, [_document(state) for state in states])
 
@@ -52,7 +52,7 @@ async def set_budget(
 ) -> None:
     """Set a limit: a call whose worst case does not fit is refused before it is made."""
     from devflow_core.usage import usd_text
-    from devflow_server import wiring
+    from devflow_gateway import wiring
     from devflow_store import Budget
 
     settings = run.settings()
@@ -79,7 +79,7 @@ async def remove_budget(
     run: Run, budget_id: Annotated[str, typer.Argument(help="As `budget list` shows it.")]
 ) -> None:
     """Remove a budget."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     async with wiring.store(run.settings()) as store:
         await store.budgets.remove(budget_id)

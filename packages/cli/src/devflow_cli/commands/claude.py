@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def claude(
         str | None, typer.Option(help="A model id or auto; else the nodes' own models.")
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of OpenRouter.")
+        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of a provider.")
     ] = False,
 ) -> None:
     """Run real Claude Code through the gateway, for this run only; other arguments go to it.
@@ -38,7 +38,7 @@ def claude(
 
     from devflow_core.errors import ConfigurationError
 
-    from devflow_cli.standin import running_standin
+    from devflow_cli.sandbox_process import running_standin
 
     settings = Run().settings()
     if shutil.which("claude") is None:
@@ -89,7 +89,7 @@ def hook(run: Run) -> None:
 def statusline(run: Run) -> None:
     """Write the status line: model, cost by the ledger, context."""
     from devflow_claude_code import status_line
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     settings = run.settings()
     price_of = wiring.price_list(wiring.catalogue(settings))
@@ -108,9 +108,9 @@ def statusline(run: Run) -> None:
 async def mcp(run: Run) -> None:
     """Serve the MCP tools ask, handoff, report and explain on stdin and stdout."""
     from devflow_claude_code import serve_mcp
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.tools import mcp_tools
+    from devflow_cli.mcp_tools import mcp_tools
 
     settings = run.settings()
     settings.require_keys()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ async def demo(
 ) -> None:
     """Let a recorded Claude Code session go on at another model; needs no key and costs nothing.
 
-    Nothing leaves this machine: a stand-in for OpenRouter answers, at OpenRouter's prices.
+    Nothing leaves this machine: a stand-in for the provider answers, at the provider's prices.
     """
+    from devflow_analytics import to_html
     from devflow_claude_code import ClaudeCodeSession
-    from devflow_openrouter.analytics import to_html
+    from devflow_core.settings import KEY_VARIABLES
+    from devflow_gateway import wiring
 
-    from devflow_cli.commands.report import make_report
-    from devflow_cli.render import report_table
-    from devflow_cli.standin import running_standin
+    from devflow_cli.sandbox_process import running_standin
+    from devflow_cli.views.tables import report_table
 
     settings = run.settings()
     transcript = session or recorded_session()
@@ -43,11 +44,11 @@ async def demo(
         settings = standin.settings(settings).model_copy(
             update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
         )
-        run.say("DevFlow demo. The OpenRouter stand-in answers; nothing leaves this machine.\n")
+        run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
         shown = await _main_job(run, settings, ClaudeCodeSession.open(transcript), model)
         shown["bill"] = _bill(standin.bill_url, shown["generation_id"])
     _compare(run, shown)
-    report = make_report(settings, with_days=True)
+    report = wiring.make_report(settings, with_days=True)
     html = settings.data_dir / "report.html"
     html.write_text(to_html(report), encoding="utf-8")
     if run.as_json:
@@ -55,7 +56,9 @@ async def demo(
         return
     report_table(run, report)
     run.say(f"Report   {html}")
-    run.say("\nWith OPENROUTER_API_KEY set, `uv run devflow handoff` does this with your own work.")
+    run.say(
+        f"\nWith {KEY_VARIABLES[1]} set, `uv run devflow handoff` does this with your own work."
+    )
 
 
 def recorded_session() -> Path:
@@ -79,11 +82,11 @@ def recorded_session() -> Path:
 async def _main_job(
     run: Run, settings: Settings, session: ClaudeCodeSession, model: str
 ) -> dict[str, Any]:
-    from devflow_core.chat import ChatRequest
-    from devflow_openrouter.routing import as_json as route_json
-    from devflow_server import wiring
+    from devflow_core.request import ChatRequest
+    from devflow_gateway import wiring
+    from devflow_routing import as_json as route_json
 
-    from devflow_cli.answers import answer, document
+    from devflow_cli.views.reply import answer, document
 
     run.say(f"Session  {session.session_id}  ({session.path})")
     async with wiring.open_gateway(settings) as gateway:

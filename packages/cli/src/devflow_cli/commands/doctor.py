@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ async def doctor(
     if url is None:
         findings = _setup(run.settings())
     else:
-        from devflow_server import doctor as contract
+        from devflow_cli import conformance
 
-        found = await contract.check(url, key=key, claude_code=claude_code)
+        found = await conformance.check(url, key=key, claude_code=claude_code)
         findings = [
             {"name": one.name, "ok": one.ok, "detail": one.detail, "clause": one.clause}
             for one in found
@@ -46,7 +46,7 @@ async def doctor(
 def _setup(settings: Settings) -> list[dict[str, Any]]:
     import shutil
 
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     keys = len(settings.server_keys())
     checked = wiring.store(settings).verify() if wiring.has_ledger(settings) else None
@@ -55,7 +55,7 @@ def _setup(settings: Settings) -> list[dict[str, Any]]:
         {
             "name": "keys",
             "ok": keys > 0,
-            "detail": f"{keys} OpenRouter key{'s' * (keys != 1)} set"
+            "detail": f"{keys} provider key{'s' * (keys != 1)} set"
             + ("" if keys else "; `devflow demo` needs none"),
         },
         {

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.commands.ask import wishes
-from devflow_cli.main import app
+from devflow_cli.app import app
+from devflow_cli.options import parse_criteria
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
-    from devflow_core.chat import ChatRequest
+    from devflow_core.request import ChatRequest
     from devflow_core.settings import Settings
 
 
@@ -31,11 +31,11 @@ async def explain(
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:
     """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
-    from devflow_core.chat import ChatRequest
-    from devflow_openrouter.routing import as_json as route_json
-    from devflow_server import wiring
+    from devflow_core.request import ChatRequest
+    from devflow_gateway import wiring
+    from devflow_routing import as_json as route_json
 
-    from devflow_cli.render import explanation
+    from devflow_cli.views.tables import explanation
 
     settings = run.settings()
     if (prompt is None) == (request is None):
@@ -45,7 +45,7 @@ async def explain(
         shown = _taken(settings, prompt)
     else:
         asked = _from_file(request) if request else ChatRequest.from_text(prompt or "", model=model)
-        criteria = wishes(cost_priority, performance_priority)
+        criteria = parse_criteria(cost_priority, performance_priority)
         if criteria is not None:
             asked = replace(asked, criteria=criteria)
         async with wiring.open_gateway(settings) as gateway:
@@ -63,16 +63,15 @@ def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
         NotFound: there is no such entry, or it was refused before a model was chosen.
     """
     from devflow_core.errors import NotFound
-    from devflow_openrouter.gateway import router_for
-    from devflow_openrouter.routing import as_json as route_json
-    from devflow_server import wiring
+    from devflow_gateway import wiring
+    from devflow_routing import as_json as route_json
 
     entry = wiring.store(settings).entry(entry_id)
     if entry is None:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
-    router = router_for(settings, wiring.catalogue(settings))
+    router = wiring.make_router(settings)
     return route_json(router.replay(entry.decision, is_full=True))
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
-
-if TYPE_CHECKING:
-    from devflow_claude_code import Target
-    from devflow_openrouter.models import Catalogue
 
 
 @command(app)
@@ -36,21 +32,21 @@ async def handoff(
 
     The old transcript is never touched. With --write-back the reply comes home as a new session.
     """
-    from devflow_claude_code import Reply
+    from devflow_claude_code import Reply, hand_off
     from devflow_claude_code import write_back as write_session
-    from devflow_claude_code.handoff import DEFAULT_PROMPT
-    from devflow_core.chat import Message
-    from devflow_openrouter.routing import as_json as route_json
-    from devflow_server import wiring
+    from devflow_claude_code.handoff.handoff import DEFAULT_PROMPT
+    from devflow_core.messages import Message
+    from devflow_gateway import wiring
+    from devflow_routing import as_json as route_json
 
-    from devflow_cli.answers import answer, document
-    from devflow_cli.sources import find_session
+    from devflow_cli.lookup import find_session, handoff_target
+    from devflow_cli.views.reply import answer, document
 
     settings = run.settings()
     settings.require_keys()
     found = find_session(settings, session)
-    prepared = found.handoff(
-        prompt or DEFAULT_PROMPT, target=target(to, wiring.catalogue(settings))
+    prepared = hand_off(
+        found, prompt or DEFAULT_PROMPT, target=handoff_target(to, wiring.catalogue(settings))
     )
     run.remark(prepared.report.sentence())
     async with wiring.open_gateway(settings) as gateway:
@@ -70,18 +66,3 @@ async def handoff(
         run.say(f"\nTake it back with:  {written.command}")
     if run.as_json:
         run.emit(shown)
-
-
-def target(model: str, known: Catalogue) -> Target:
-    """What the model to hand over to can take; where the router chooses, it sees to that."""
-    from devflow_claude_code import Target
-    from devflow_openrouter.models import Capability
-
-    config = None if model.startswith("auto") else known.find(model)
-    if config is None:
-        return Target(model=model)
-    return Target(
-        model=model,
-        window_tokens=config.context_length,
-        takes_images=Capability.IMAGES in config.capabilities,
-    )

@@ -1,4 +1,4 @@
-"""`devflow keys`: the OpenRouter keys in use, and the client keys of the HTTP gateway."""
+"""`devflow keys`: the provider keys in use, and the client keys of the HTTP gateway."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import FAILED, Run, command
 
 if TYPE_CHECKING:
     from devflow_core.ports import UpstreamKey
-    from devflow_openrouter import OpenRouterGateway
-    from devflow_openrouter.client.auth import KeyState
+    from devflow_gateway.wiring import AsyncGateway
     from devflow_store.client_keys import ClientKey
+    from devflow_upstream.keys import KeyState
 
-keys = typer.Typer(help="OpenRouter keys in use; client keys of the gateway.", no_args_is_help=True)
+keys = typer.Typer(help="Provider keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
 @command(keys)
 async def status(run: Run) -> None:
     """Show which key would be used, where it is from, and what is left on it; never the key."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.render import table
+    from devflow_cli.views.tables import table
 
     settings = run.settings()
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
-        with run.progress.status("Asking OpenRouter …"):
+        with run.progress.status("Asking the provider …"):
             both = zip(gateway.keys.keys, gateway.keys.status(), strict=True)
             rows = [await _status(gateway, key, state) for key, state in both]
     if run.as_json:
@@ -63,7 +63,7 @@ async def create(
     """Create a client key of the HTTP gateway; it is shown once."""
     from datetime import UTC, datetime, timedelta
 
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     scopes: dict[str, Any] = {}
     if model:
@@ -83,9 +83,9 @@ async def create(
 @command(keys, "list")
 async def list_keys(run: Run) -> None:
     """List the client keys; their hashes stay where they are."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.render import table
+    from devflow_cli.views.tables import table
 
     async with wiring.store(run.settings()) as store:
         found = await store.keys.list()
@@ -118,7 +118,7 @@ def _scopes(key: ClientKey) -> str:
 @command(keys)
 async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed.")]) -> int | None:
     """Revoke a client key; requests with it are refused within a second."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     async with wiring.store(run.settings()) as store:
         is_revoked = await store.keys.revoke(key_id)
@@ -129,8 +129,8 @@ async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed
     return None if is_revoked else FAILED
 
 
-async def _status(gateway: OpenRouterGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
-    """What OpenRouter says of one key; where it says nothing, why."""
+async def _status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
+    """What the provider says of one key; where it says nothing, why."""
     from devflow_core.errors import DevFlowError
 
     told: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`devflow ledger`: integrity, agreement with OpenRouter's books, backup, open data."""
+"""`devflow ledger`: integrity, agreement with the provider's books, backup, open data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import DONE, FAILED, Run, command
 
 ledger = typer.Typer(help="Check, reconcile, export and back up the ledger.", no_args_is_help=True)
@@ -20,7 +20,7 @@ app.add_typer(ledger, name="ledger")
 @command(ledger)
 def verify(run: Run) -> int:
     """Check the hash chain: every row is as it was written. Exit 1 names the first that is not."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     found = wiring.store(run.settings()).verify()
     if run.as_json:
@@ -37,21 +37,21 @@ async def reconcile(
     run: Run,
     days: Annotated[int, typer.Option(help="How many days to close, today not counted.")] = 7,
     patience_s: Annotated[
-        float, typer.Option(help="How long to wait for OpenRouter's own figures.")
+        float, typer.Option(help="How long to wait for the provider's own figures.")
     ] = 30.0,
 ) -> int:
-    """Look up what has no confirmed cost, and compare our days with OpenRouter's books."""
-    from devflow_server import wiring
+    """Look up what has no confirmed cost, and compare our days with the provider's books."""
+    from devflow_gateway import wiring
 
     settings = run.settings()
     settings.require_keys()
-    with run.progress.status("Asking OpenRouter …"):
+    with run.progress.status("Asking the provider …"):
         result = await wiring.reconcile(settings, days=days, patience_s=patience_s)
     document = result.document()
     if run.as_json:
         run.emit(document)
     else:
-        from devflow_cli.render import reconciliation
+        from devflow_cli.views.tables import reconciliation
 
         reconciliation(run, document)
     return DONE
@@ -67,7 +67,7 @@ def export(
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
 ) -> None:
     """Write every entry as JSON lines or CSV; texts of prompts are never in it."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     lines = wiring.store(run.settings()).export(
         form="csv" if as_csv else "jsonl", session_id=session
@@ -97,7 +97,7 @@ async def backup(
     run: Run, target: Annotated[Path, typer.Argument(help="The file to write.")]
 ) -> None:
     """Copy the ledger while it is in use, and check the copy."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     async with wiring.store(run.settings()) as store:
         await store.backup(target)
@@ -112,7 +112,7 @@ def restore(
     run: Run, source: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]
 ) -> None:
     """Put a backup in the ledger's place; the present file is kept beside it."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
     from devflow_store import restore as put_back
 
     kept = put_back(source, run.settings().data_dir / wiring.LEDGER_FILE)
@@ -129,7 +129,7 @@ async def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Erase what is kept of a session; the chain of amounts stays whole."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     if not yes:
         typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True, err=True)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
     from devflow_core.usage import Price
-    from devflow_openrouter.models import ModelConfig
-    from devflow_openrouter.routing import PerformanceTracker
+    from devflow_routing import ModelConfig, PerformanceTracker
 
 models = typer.Typer(help="The catalogue, with what was measured.", no_args_is_help=True)
 app.add_typer(models, name="models")
@@ -35,9 +34,9 @@ def list_models(
     most: Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")] = 40,
 ) -> None:
     """List models with prices, window, capabilities, and measured speed and success."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.render import table
+    from devflow_cli.views.tables import table
 
     settings = run.settings()
     known = wiring.catalogue(settings)
@@ -65,7 +64,7 @@ def show(
     run: Run, model: Annotated[str, typer.Argument(help="A model id or a name for one.")]
 ) -> None:
     """Show one model: every price, its window, what it can, what was measured."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
     settings = run.settings()
     row = _row(wiring.catalogue(settings).find(model), measurements(settings))
@@ -78,25 +77,13 @@ def show(
 
 @command(models)
 async def refresh(run: Run) -> None:
-    """Fetch the list from OpenRouter and say what changed: prices, new models, models gone."""
-    from datetime import UTC, datetime
-
-    import orjson
-    from devflow_openrouter.models import Catalogue
-    from devflow_server import wiring
+    """Fetch the provider's list and say what changed: prices, new models, models gone."""
+    from devflow_gateway import wiring
 
     settings = run.settings()
     before = wiring.catalogue(settings)
-    fetched_at = datetime.now(UTC)
-    async with wiring.open_gateway(settings) as gateway:
-        with run.progress.status("Fetching the list of models …"):
-            body = await gateway.api.models()
-    now = Catalogue.from_openrouter(body, fetched_at=fetched_at).with_overrides(settings.models)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    file = settings.data_dir / wiring.CATALOGUE_FILE
-    written = file.with_suffix(".new")
-    written.write_bytes(orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body}))
-    written.replace(file)
+    with run.progress.status("Fetching the list of models …"):
+        now = await wiring.refresh_catalogue(settings)
     changes = [dataclasses.asdict(one) for one in now.changes_since(before)]
     if run.as_json:
         run.emit({"models": len(now), "version": now.version, "changes": changes})
@@ -113,8 +100,8 @@ def measurements(settings: Settings) -> PerformanceTracker:
     from datetime import UTC, datetime, timedelta
 
     from devflow_core.ledger import replay
-    from devflow_openrouter.routing import PerformanceTracker
-    from devflow_server import wiring
+    from devflow_gateway import wiring
+    from devflow_routing import PerformanceTracker
 
     tracker = PerformanceTracker()
     if wiring.has_ledger(settings):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def serve(
         int | None, typer.Option(min=1, help="Processes that share port and ledger.")
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of OpenRouter.")
+        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of a provider.")
     ] = False,
     no_key: Annotated[
         bool,
@@ -52,7 +52,7 @@ def serve(
         run.say(f"Description   {ready.url}/docs")
 
     if sandbox:
-        from devflow_cli.standin import running_standin
+        from devflow_cli.sandbox_process import running_standin
 
         with running_standin() as standin:
             devflow_server.serve(standin.settings(settings), announce=announce)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from devflow_cli.main import app
+from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 sessions = typer.Typer(help="Claude Code's sessions, as DevFlow reads them.", no_args_is_help=True)
@@ -29,9 +29,9 @@ def list_sessions(
 ) -> None:
     """List the sessions found, newest first, with what they cost."""
     from devflow_claude_code import sessions as found
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.render import table
+    from devflow_cli.views.tables import table
 
     settings = run.settings()
     price_of = wiring.price_list(wiring.catalogue(settings))
@@ -59,10 +59,10 @@ def list_sessions(
 @command(sessions)
 def show(run: Run, session: Session = "latest") -> None:
     """Show one session: its active branch, its usage per model, its cost."""
-    from devflow_server import wiring
+    from devflow_gateway import wiring
 
-    from devflow_cli.render import table
-    from devflow_cli.sources import find_session
+    from devflow_cli.lookup import find_session
+    from devflow_cli.views.tables import table
 
     settings = run.settings()
     price_of = wiring.price_list(wiring.catalogue(settings))
@@ -99,7 +99,7 @@ def context(
     ] = None,
 ) -> None:
     """Show the context that would be injected, each piece with its line in the transcript."""
-    from devflow_cli.sources import find_session
+    from devflow_cli.lookup import find_session
 
     settings = run.settings()
     budget = settings.context_tokens if budget_tokens is None else budget_tokens

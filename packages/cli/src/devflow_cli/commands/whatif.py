@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from devflow_cli.commands.report import moment
-from devflow_cli.main import app
+from devflow_cli.app import app
+from devflow_cli.options import parse_time
 from devflow_cli.run import Run, command
 
 
@@ -23,11 +23,11 @@ def whatif(
     ] = None,
 ) -> None:
     """Price recorded work on other models, with the prompt cache simulated."""
-    from devflow_cli.render import table
-    from devflow_cli.sources import whatif_document
+    from devflow_cli.lookup import whatif_document
+    from devflow_cli.views.tables import table
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
-    shown = whatif_document(run.settings(), session, moment(since), names)
+    shown = whatif_document(run.settings(), session, parse_time(since), names)
     if run.as_json:
         run.emit(shown)
         return

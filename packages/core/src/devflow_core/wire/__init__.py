@@ -1,10 +1,10 @@
 """The wire formats: bytes of three dialects in and out of the hub's words."""
 
 from devflow_core.wire.body import parse_body
+from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder, Translator
 from devflow_core.wire.sse import SseFrame, SseReader
 from devflow_core.wire.translators import translator
-from devflow_core.wire.upstream_errors import error_from_body
 
 __all__ = [
     "EncodedRequest",

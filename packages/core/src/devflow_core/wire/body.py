@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_core.chat import JsonObject
 from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.messages import JsonObject
 from devflow_core.wire.sse import SseFrame
 
 MAX_DEPTH = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from devflow_core.parts import CacheTtl, Media
+from devflow_core.messages import CacheTtl, Media
 
 Kind = Literal["image", "file", "audio", "video"]
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from devflow_core.chat import ChatRequest, ChatResponse, Event, JsonObject, WireName
 from devflow_core.errors import DevFlowError
+from devflow_core.events import Event
+from devflow_core.messages import JsonObject, WireName
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
 from devflow_core.wire.body import dump, load_event
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from devflow_core.chat import ChatRequest, Media, Part, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.request import ChatRequest
 
 _CHARACTERS_PER_TOKEN = 4
 _MEDIA_TOKENS = 1500

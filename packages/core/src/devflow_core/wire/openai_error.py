@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from devflow_core.errors import DevFlowError
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 
 _ERROR_TYPES = {
     401: "authentication_error",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from devflow_core.chat import ChatRequest, ChatResponse, Event, JsonObject, WireName
 from devflow_core.errors import DevFlowError
+from devflow_core.events import Event
+from devflow_core.messages import JsonObject, WireName
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
 from devflow_core.wire.sse import SseFrame
 
 

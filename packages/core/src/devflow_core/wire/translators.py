@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from devflow_core.chat import WireName
+from devflow_core.messages import WireName
 from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.openai_chat import OPENAI_CHAT
 from devflow_core.wire.openai_responses import OPENAI_RESPONSES

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from devflow_sandbox.answer import JsonObject
-from devflow_sandbox.ask import Reader, Tool
-from devflow_sandbox.refusal import invalid
+from devflow_sandbox.api_error import invalid
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.parsed_request import Reader, Tool
 
 
 def server_tools(declared: list[JsonObject]) -> tuple[str, ...]:

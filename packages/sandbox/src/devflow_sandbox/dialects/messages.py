@@ -7,8 +7,10 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.answer import JsonObject
-from devflow_sandbox.ask import (
+from devflow_sandbox.api_error import invalid
+from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.parsed_request import (
     Ask,
     Block,
     Reader,
@@ -19,10 +21,8 @@ from devflow_sandbox.ask import (
     tool_blocks,
     ttl,
 )
-from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
-from devflow_sandbox.generation import Generation
-from devflow_sandbox.refusal import invalid
-from devflow_sandbox.reply import fragments, pieces
+from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.reply import fragments, pieces
 
 _STOP_REASONS = {
     "stop": "end_turn",

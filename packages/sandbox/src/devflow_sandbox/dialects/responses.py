@@ -7,12 +7,20 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.answer import JsonObject
-from devflow_sandbox.ask import Ask, Block, Reader, Reasoning, Tool, content_blocks, tool_blocks
+from devflow_sandbox.api_error import invalid
 from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
-from devflow_sandbox.generation import Generation
-from devflow_sandbox.refusal import invalid
-from devflow_sandbox.reply import fragments, pieces
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.parsed_request import (
+    Ask,
+    Block,
+    Reader,
+    Reasoning,
+    Tool,
+    content_blocks,
+    tool_blocks,
+)
+from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.reply import fragments, pieces
 
 _ROLES = ("system", "developer", "user", "assistant")
 

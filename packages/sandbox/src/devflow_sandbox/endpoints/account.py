@@ -6,11 +6,11 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from devflow_sandbox.accounts import DAY_S, Key
-from devflow_sandbox.answer import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.billing import on_wire
-from devflow_sandbox.book import Billed
-from devflow_sandbox.world import World
+from devflow_sandbox.books.accounts import DAY_S, Key
+from devflow_sandbox.books.billing_book import Billed
+from devflow_sandbox.catalogue.billing import on_wire
+from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
+from devflow_sandbox.sandbox_state import World
 
 WORKSPACE = "0df9e665-d932-5740-b2c7-b52af166bc11"
 _RATE_LIMIT = {

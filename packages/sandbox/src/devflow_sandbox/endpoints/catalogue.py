@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-from devflow_sandbox import providers
-from devflow_sandbox.answer import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.catalogue import Model
-from devflow_sandbox.providers import Provider
-from devflow_sandbox.refusal import Refusal, invalid
-from devflow_sandbox.world import World
+from devflow_sandbox.api_error import Refusal, invalid
+from devflow_sandbox.catalogue import providers
+from devflow_sandbox.catalogue.models import Model
+from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
+from devflow_sandbox.sandbox_state import World
 
 _DEFAULT_LIMIT, _MOST = 500, 1000
 _ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from devflow_core.errors import ConfigurationError
 
-from devflow_sandbox.answer import Answer, Request, json_answer
-from devflow_sandbox.ask import Reader, parse
+from devflow_sandbox.api_error import invalid
 from devflow_sandbox.faults import form
 from devflow_sandbox.faults.rules import Rules
-from devflow_sandbox.json_lines import Source, load
-from devflow_sandbox.refusal import invalid
-from devflow_sandbox.script import TURNS, Director
-from devflow_sandbox.world import World
+from devflow_sandbox.message import Answer, Request, json_answer
+from devflow_sandbox.parsed_request import Reader, parse
+from devflow_sandbox.replies.json_lines import Source, load
+from devflow_sandbox.replies.script import TURNS, Director
+from devflow_sandbox.sandbox_state import World
 
 
 def bill(world: World, request: Request) -> Answer:

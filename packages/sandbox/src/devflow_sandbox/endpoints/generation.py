@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from devflow_sandbox.answer import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.billing import on_wire
-from devflow_sandbox.book import Billed
+from devflow_sandbox.api_error import Refusal, invalid
+from devflow_sandbox.books.billing_book import Billed
+from devflow_sandbox.catalogue.billing import on_wire
 from devflow_sandbox.endpoints.account import timestamp
-from devflow_sandbox.refusal import Refusal, invalid
-from devflow_sandbox.world import World
+from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
+from devflow_sandbox.sandbox_state import World
 
 _API_TYPES = {
     "embeddings": "embeddings",

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from typing import Any, cast
 
-from devflow_sandbox.accounts import Key
-from devflow_sandbox.answer import Answer, JsonObject, Request
-from devflow_sandbox.ask import Reader, parse
-from devflow_sandbox.billing import Charge, Tokens
-from devflow_sandbox.book import Billed
-from devflow_sandbox.catalogue import Model
-from devflow_sandbox.refusal import Refusal, invalid, no_credits, no_endpoints
-from devflow_sandbox.world import World
+from devflow_sandbox.api_error import Refusal, invalid, no_credits, no_endpoints
+from devflow_sandbox.books.accounts import Key
+from devflow_sandbox.books.billing_book import Billed
+from devflow_sandbox.catalogue.billing import Charge, Tokens
+from devflow_sandbox.catalogue.models import Model
+from devflow_sandbox.message import Answer, JsonObject, Request
+from devflow_sandbox.parsed_request import Reader, parse
+from devflow_sandbox.sandbox_state import World
 
 _CHARACTERS_PER_TOKEN = 4
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from devflow_sandbox.accounts import Key
-from devflow_sandbox.answer import CORS, Answer, JsonObject, Request, json_answer
-from devflow_sandbox.ask import Reader, parse
+from devflow_sandbox.api_error import Refusal, invalid
+from devflow_sandbox.books.accounts import Key
 from devflow_sandbox.endpoints.account import spending, timestamp
-from devflow_sandbox.refusal import Refusal, invalid
-from devflow_sandbox.world import Grant, World
+from devflow_sandbox.message import CORS, Answer, JsonObject, Request, json_answer
+from devflow_sandbox.parsed_request import Reader, parse
+from devflow_sandbox.sandbox_state import Grant, World
 
 CODE_LIFE_S = 600.0
 """An authorisation code can be used once, within ten minutes."""

@@ -8,12 +8,12 @@ import struct
 import zlib
 from decimal import Decimal
 
-from devflow_sandbox.answer import CORS, Answer, JsonObject, Request, json_answer
-from devflow_sandbox.ask import Reader
-from devflow_sandbox.billing import Charge, Tokens, on_wire
+from devflow_sandbox.api_error import invalid
+from devflow_sandbox.catalogue.billing import Charge, Tokens, on_wire
 from devflow_sandbox.endpoints.job import Job, run, text_tokens
-from devflow_sandbox.refusal import invalid
-from devflow_sandbox.world import World
+from devflow_sandbox.message import CORS, Answer, JsonObject, Request, json_answer
+from devflow_sandbox.parsed_request import Reader
+from devflow_sandbox.sandbox_state import World
 
 _MOST_IMAGES = 10
 IMAGE_OUTPUT_TOKENS = 1290

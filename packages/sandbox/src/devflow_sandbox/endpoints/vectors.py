@@ -9,11 +9,11 @@ import math
 import re
 from typing import cast
 
-from devflow_sandbox.answer import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.billing import Tokens, on_wire
+from devflow_sandbox.api_error import invalid
+from devflow_sandbox.catalogue.billing import Tokens, on_wire
 from devflow_sandbox.endpoints.job import Job, run, text_tokens
-from devflow_sandbox.refusal import invalid
-from devflow_sandbox.world import World
+from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
+from devflow_sandbox.sandbox_state import World
 
 _MOST_DIMENSIONS = 8192
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}

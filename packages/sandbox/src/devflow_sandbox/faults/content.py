@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_sandbox.answer import DONE, Answer, JsonObject, Step
 from devflow_sandbox.faults.errors import error_body, error_event
 from devflow_sandbox.faults.form import BadUsage, Body, ErrorEvent, Omit, ToolIndex
 from devflow_sandbox.faults.steps import edited, split
-from devflow_sandbox.generation import Generation
+from devflow_sandbox.message import DONE, Answer, JsonObject, Step
+from devflow_sandbox.replies.generation import Generation
 
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502</body></html>"
 

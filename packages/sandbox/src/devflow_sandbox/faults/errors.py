@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import orjson
 
-from devflow_sandbox import refusal
-from devflow_sandbox.accounts import FREE_PER_DAY, FREE_PER_MINUTE
-from devflow_sandbox.answer import JsonObject
+from devflow_sandbox import api_error as refusal
+from devflow_sandbox.api_error import Refusal
+from devflow_sandbox.books.accounts import FREE_PER_DAY, FREE_PER_MINUTE
 from devflow_sandbox.faults.form import ErrorEvent, Preset, Status
-from devflow_sandbox.generation import Generation
-from devflow_sandbox.refusal import Refusal
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.replies.generation import Generation
 
 _MESSAGES = {
     400: "Provider returned error",

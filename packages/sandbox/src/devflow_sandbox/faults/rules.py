@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from devflow_sandbox.accounts import Key
-from devflow_sandbox.answer import Request
+from devflow_sandbox.books.accounts import Key
 from devflow_sandbox.faults.form import Fault, Script, When
+from devflow_sandbox.message import Request
 
 _API = "/api/v1"
 

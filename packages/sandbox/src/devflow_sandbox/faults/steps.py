@@ -7,8 +7,8 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.answer import DONE, JsonObject, Step
 from devflow_sandbox.faults.form import At
+from devflow_sandbox.message import DONE, JsonObject, Step
 
 
 def is_event(step: Step) -> bool:

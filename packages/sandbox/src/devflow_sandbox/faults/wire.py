@@ -6,8 +6,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
-from devflow_sandbox import answer as wire
-from devflow_sandbox.answer import COMMENT, DONE, Answer, Pause, Step
+from devflow_sandbox import message as wire
 from devflow_sandbox.faults.form import (
     Drop,
     Endless,
@@ -22,7 +21,8 @@ from devflow_sandbox.faults.form import (
     Truncate,
 )
 from devflow_sandbox.faults.steps import is_event, size, split
-from devflow_sandbox.generation import Generation
+from devflow_sandbox.message import COMMENT, DONE, Answer, Pause, Step
+from devflow_sandbox.replies.generation import Generation
 
 _BLOCK_BYTES = 64 * 1024
 _HOUR_S = 3600.0

@@ -12,8 +12,8 @@ from typing import cast
 
 import httptools
 
-from devflow_sandbox.answer import Answer, Drop, Pause, Request, Step
-from devflow_sandbox.refusal import Refusal
+from devflow_sandbox.api_error import Refusal
+from devflow_sandbox.message import Answer, Drop, Pause, Request, Step
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
-from devflow_sandbox.answer import Answer, Drop, Pause, Request
+from devflow_sandbox.message import Answer, Drop, Pause, Request
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):

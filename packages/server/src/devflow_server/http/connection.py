@@ -4,20 +4,52 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 import orjson
 
 from devflow_server.http.exchange import Exchange, PeerGone
+from devflow_server.http.limits import Limits
 from devflow_server.http.message import Refused, Request, head
-from devflow_server.http.reader import RequestReader
-
-if TYPE_CHECKING:
-    from devflow_server.http.listener import Listener
+from devflow_server.http.request_parser import RequestReader
 
 _FLUSH_BYTES = 64 * 1024
 _JSON = ("content-type", "application/json")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ConnectionHost(Protocol):
+    """The listener as its connections need it: limits, a clock, a handler, and a head count."""
+
+    limits: Limits
+    handler: Callable[[Exchange], Awaitable[None]]
+    loop: asyncio.AbstractEventLoop
+    now_s: float
+    """The monotonic clock as of the last sweep."""
+    is_draining: bool
+    note_refused: Callable[[int], None]
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether more requests are being answered than there are places."""
+        ...
+
+    def admit(self, connection: Connection, /) -> bool:
+        """Take a connection in, if there is a place."""
+        ...
+
+    def forget(self, connection: Connection, /) -> None:
+        """A connection has ended."""
+        ...
+
+    def enter(self) -> None:
+        """A handler begins."""
+        ...
+
+    def leave(self) -> None:
+        """A handler has ended."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -27,16 +59,16 @@ class Connection(asyncio.Protocol):
     sweep, so that a request costs no timer.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, host: ConnectionHost) -> None:
         self.is_full = False
         """The peer reads slower than the handler writes."""
         self.exchange: Exchange | None = None
-        self._listener = listener
-        self._limits = listener.limits
+        self._host = host
+        self._limits = host.limits
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
-        self._deadline_s = listener.now_s + self._limits.head_s
+        self._deadline_s = host.now_s + self._limits.head_s
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._buffered_bytes = 0
@@ -47,12 +79,12 @@ class Connection(asyncio.Protocol):
     @property
     def is_draining(self) -> bool:
         """Whether the server is going down."""
-        return self._listener.is_draining
+        return self._host.is_draining
 
     @property
     def now_s(self) -> float:
         """The monotonic clock as of the last sweep."""
-        return self._listener.now_s
+        return self._host.now_s
 
     # asyncio.Protocol
 
@@ -63,7 +95,7 @@ class Connection(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername")
         address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) else ""
         self._reader = RequestReader(self._limits, address)
-        if not self._listener.admit(self):
+        if not self._host.admit(self):
             self._refuse(Refused(503, "This gateway has too many connections."))
 
     def data_received(self, data: bytes) -> None:
@@ -94,14 +126,14 @@ class Connection(asyncio.Protocol):
             self._room.set()
         if self._task is not None:
             self._task.cancel("the client has gone")
-        self._listener.forget(self)
+        self._host.forget(self)
 
     def pause_writing(self) -> None:
         """It reads slower than the handler writes."""
         self.is_full = True
         self._room = asyncio.Event()
         self._buffered_bytes = self._transport.get_write_buffer_size()
-        self._stalled_since_s = self._listener.now_s
+        self._stalled_since_s = self._host.now_s
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -118,7 +150,7 @@ class Connection(asyncio.Protocol):
         An upstream's packet holds many events; a write each costs 4 µs, together they cost one.
         """
         if not self._outgoing:
-            self._listener.loop.call_soon(self._flush)
+            self._host.loop.call_soon(self._flush)
         self._outgoing.append(piece)
         self._outgoing_bytes += len(piece)
         if self._outgoing_bytes > _FLUSH_BYTES:
@@ -184,7 +216,7 @@ class Connection(asyncio.Protocol):
     def _set_deadline(self) -> None:
         limits = self._limits
         allowed_s = {"idle": limits.idle_s, "head": limits.head_s, "body": limits.body_s}
-        self._deadline_s = self._listener.now_s + allowed_s[self._reader.phase]
+        self._deadline_s = self._host.now_s + allowed_s[self._reader.phase]
 
     def _answer_next(self) -> None:
         request = self._waiting.popleft()
@@ -192,19 +224,19 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         exchange = Exchange(self, request)
         self.exchange = exchange
-        self._task = self._listener.loop.create_task(self._answer(exchange))
+        self._task = self._host.loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
-        self._listener.enter()
+        self._host.enter()
         try:
-            if self._listener.is_overloaded:
+            if self._host.is_overloaded:
                 exchange.respond(503, _OVERLOADED, [_JSON, ("retry-after", "1")])
             else:
-                await self._listener.handler(exchange)
+                await self._host.handler(exchange)
         except PeerGone:
             self.abort()
         finally:
-            self._listener.leave()
+            self._host.leave()
             self._task = self.exchange = None
             self._after(exchange)
 
@@ -229,7 +261,7 @@ class Connection(asyncio.Protocol):
         body = _error(refused.message)
         framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
         self.send(head(refused.status, [_JSON], framing) + body)
-        self._listener.note_refused(refused.status)
+        self._host.note_refused(refused.status)
         self._close()
 
     def _close(self) -> None:

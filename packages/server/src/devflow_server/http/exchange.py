@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from devflow_server.http.message import Header, Request, head
-
-if TYPE_CHECKING:
-    from devflow_server.http.connection import Connection
 
 _CLOSE = b"connection: close\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
@@ -18,6 +15,35 @@ class PeerGone(Exception):
     """The client has gone, or has taken nothing for too long; there is nobody to answer."""
 
 
+class ReplyWriter(Protocol):
+    """The connection as an exchange needs it: takes bytes, and says how fast they leave."""
+
+    is_full: bool
+    """The peer reads slower than the handler writes."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is going down."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """The monotonic clock as of the last sweep."""
+        ...
+
+    def send(self, piece: bytes, /) -> None:
+        """Take bytes; they leave in order, without waiting."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken what is buffered.
+
+        Raises:
+            PeerGone: it has gone instead.
+        """
+        ...
+
+
 class Exchange:
     """What a handler gets. Exactly one reply: `respond`, or `start`, `write`…, `finish`.
 
@@ -25,7 +51,7 @@ class Exchange:
     cancelled too, with `is_draining` set: it may still write a last frame without waiting.
     """
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, writer: ReplyWriter, request: Request) -> None:
         self.request = request
         self.status: int | None = None
         """Of the reply, once it has begun."""
@@ -33,7 +59,7 @@ class Exchange:
         """Of the reply's body."""
         self.is_finished = False
         self.last_write_s = request.arrived_s
-        self._connection = connection
+        self._writer = writer
         self._is_chunked = False
 
     @property
@@ -44,7 +70,7 @@ class Exchange:
     @property
     def is_draining(self) -> bool:
         """Whether the server is going down."""
-        return self._connection.is_draining
+        return self._writer.is_draining
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         """A whole reply in one write. To HEAD only its head is sent."""
@@ -54,7 +80,7 @@ class Exchange:
             framing += _CLOSE
         sent = b"" if self.request.method == "HEAD" else body
         self.sent_bytes = len(sent)
-        self._connection.send(head(status, headers, framing) + sent)
+        self._writer.send(head(status, headers, framing) + sent)
         self.is_finished = True
 
     def start(self, status: int, headers: Sequence[Header] = ()) -> None:
@@ -64,15 +90,15 @@ class Exchange:
         framing = _CHUNKED if self._is_chunked else b""
         if self._is_last():
             framing += _CLOSE
-        self._connection.send(head(status, headers, framing))
+        self._writer.send(head(status, headers, framing))
 
     def write_now(self, piece: bytes) -> None:
         """Send a piece without waiting; what a slow reader leaves is buffered."""
         if not piece:
             return
         self.sent_bytes += len(piece)
-        self.last_write_s = self._connection.now_s
-        self._connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
+        self.last_write_s = self._writer.now_s
+        self._writer.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
 
     async def write(self, piece: bytes) -> None:
         """Send a piece; wait while the buffer of this reply is full.
@@ -81,13 +107,13 @@ class Exchange:
             PeerGone: the reader has taken nothing for too long.
         """
         self.write_now(piece)
-        if self._connection.is_full:
-            await self._connection.drained()
+        if self._writer.is_full:
+            await self._writer.drained()
 
     def finish(self) -> None:
         """The streamed reply is whole."""
         if self._is_chunked:
-            self._connection.send(b"0\r\n\r\n")
+            self._writer.send(b"0\r\n\r\n")
         self.is_finished = True
 
     def _begin(self, status: int) -> None:
@@ -97,6 +123,6 @@ class Exchange:
 
     def _is_last(self) -> bool:
         """Whether the connection is closed after this reply; decided when its head is made."""
-        is_last = self.request.is_last or self._connection.is_draining
+        is_last = self.request.is_last or self._writer.is_draining
         self.request.is_last = is_last
         return is_last

@@ -9,6 +9,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 Header = tuple[str, str]
+UPSTREAM_KEY_HEADER = "x-openrouter-key"
+"""The caller's own key of the provider, for this request only."""
 
 
 class Refused(Exception):

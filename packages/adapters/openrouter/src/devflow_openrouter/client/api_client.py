@@ -10,14 +10,14 @@ from urllib.parse import quote, urlencode
 
 import orjson
 import structlog
-from devflow_core.chat import ChatRequest, JsonObject, WireName
 from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
+from devflow_core.messages import JsonObject, WireName
 from devflow_core.ports import Call, Events, UpstreamKey
+from devflow_core.request import ChatRequest
 from devflow_core.wire import translator
-from devflow_core.wire.upstream_errors import error_from_body
-
-from devflow_openrouter.client.http import HttpRequest, Transport
-from devflow_openrouter.client.reply import Deadlines, OpenReply, read_all
+from devflow_core.wire.errors import error_from_body
+from devflow_upstream.reply_stream import Deadlines, OpenReply, read_all
+from devflow_upstream.transport.transport import HttpRequest, Transport
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _PATHS: dict[WireName, str] = {

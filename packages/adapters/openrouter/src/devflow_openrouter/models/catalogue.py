@@ -1,271 +1,76 @@
-"""All models that can be asked for: the shipped snapshot or the live list, with corrections."""
+"""OpenRouter's list of models as a catalogue: the shipped snapshot, or a fetched body."""
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import hashlib
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, cast
 
 import orjson
-from devflow_core.errors import ConfigurationError, UnknownModel
+from devflow_core.errors import ConfigurationError
+from devflow_routing.catalogue import Catalogue, NamingRules
+from devflow_routing.model_config import ModelConfig
 from pydantic import ValidationError
 
-from devflow_openrouter.models.model_config import (
-    ModelConfig,
-    endpoint_from_row,
-    model_from_row,
-    override_from,
-    with_override,
+from devflow_openrouter.models.model_config import endpoint_from_row, model_from_row
+
+NAMING = NamingRules(
+    suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
+    suffixes_as_listed=frozenset({"floor"}),
+    preset_marker="@preset/",
 )
-
-_SUFFIXES = ("nitro", "floor", "exacto", "online", "extended", "thinking")
-"""Suffixes that any model may be asked for with, though the catalogue does not list them."""
-_AS_LISTED = ("floor",)
-"""Suffixes with which the listed price is still the most that is charged."""
+"""Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One difference between two catalogues."""
-
-    model: str
-    kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
-    before: str
-    after: str
+def shipped_catalogue() -> Catalogue:
+    """The snapshot that comes with the package (`data/README.md` tells its origin)."""
+    packed = files("devflow_openrouter").joinpath("data/catalogue.json.gz").read_bytes()
+    body: dict[str, Any] = orjson.loads(gzip.decompress(packed))
+    return parse_catalogue(body, fetched_at=datetime.fromisoformat(body["fetched_at"]))
 
 
-class Catalogue:
-    """The models that can be asked for. Immutable; `with_…` returns another.
+def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalogue:
+    """The catalogue of a `GET /models` body. A row that cannot be read is skipped and named.
 
-    Args:
-        models: the rows; of two with one id the later wins.
-        version: names this list in decisions.
-        fetched_at: when the provider gave it out.
-        skipped: ids of rows that could not be read.
-        zero_retention: ids of models with an endpoint that keeps nothing; None where not known.
+    Raises:
+        ConfigurationError: the body holds no list of models at all.
     """
-
-    def __init__(
-        self,
-        models: Iterable[ModelConfig],
-        *,
-        version: str,
-        fetched_at: datetime,
-        skipped: tuple[str, ...] = (),
-        zero_retention: frozenset[str] | None = None,
-    ) -> None:
-        self._by_id = {model.id: model for model in models}
-        self.version = version
-        self.fetched_at = fetched_at
-        self.skipped = skipped
-        self.zero_retention = zero_retention
-
-    @classmethod
-    def shipped(cls) -> Catalogue:
-        """The snapshot that comes with the package (`data/README.md` tells its origin)."""
-        packed = files("devflow_openrouter.models").joinpath("data/catalogue.json.gz").read_bytes()
-        body: dict[str, Any] = orjson.loads(gzip.decompress(packed))
-        return cls.from_openrouter(body, fetched_at=datetime.fromisoformat(body["fetched_at"]))
-
-    @classmethod
-    def from_openrouter(cls, body: Mapping[str, Any], *, fetched_at: datetime) -> Catalogue:
-        """The catalogue of a `GET /models` body. A row that cannot be read is skipped and named.
-
-        Raises:
-            ConfigurationError: the body holds no list of models at all.
-        """
-        rows: object = body.get("data")
-        if not isinstance(rows, list) or not rows:
-            raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")
-        digest = hashlib.sha256(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
-        version = f"{fetched_at.astimezone(UTC):%Y-%m-%d}/{digest}"
-        models: list[ModelConfig] = []
-        skipped: list[str] = []
-        for row in rows:  # pyright: ignore[reportUnknownVariableType]
-            try:
-                models.append(model_from_row(row, price_version=version))  # pyright: ignore[reportUnknownArgumentType]
-            except (ValidationError, ValueError, TypeError):
-                skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-        return cls(models, version=version, fetched_at=fetched_at, skipped=tuple(skipped))
-
-    @cached_property
-    def models(self) -> tuple[ModelConfig, ...]:
-        """All models, in the provider's order."""
-        return tuple(self._by_id.values())
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def __contains__(self, model: object) -> bool:
-        return model in self._by_id
-
-    def get(self, model: str) -> ModelConfig | None:
-        """The row of exactly this id, or None."""
-        return self._by_id.get(model)
-
-    def find(self, name: str) -> ModelConfig:
-        """The model that a name stands for.
-
-        Takes an id; an id with one of OpenRouter's suffixes (`:nitro`, `:floor`…), which has its
-        price only where that cannot be dearer than listed; a preset, of which nothing is known;
-        and the names of others' APIs (`claude-sonnet-4-5-20250929`, `gpt-5`).
-
-        Raises:
-            UnknownModel: nothing fits; the message names what comes close.
-        """
-        found = self._by_id.get(name) or self._with_suffix(name) or self._foreign(name)
-        if found is not None:
-            return found
-        if "@preset/" in name:
-            base, _, _ = name.partition("@")
-            known = self._by_id.get(base)
-            return replace(known, id=name, price=None) if known else ModelConfig(id=name)
-        close = ", ".join(self.close_matches(name))
-        raise UnknownModel(
-            f"There is no model {name!r} in the catalogue of {self.version}. "
-            + (f"Close: {close}. " if close else "")
-            + "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
-            model=name,
-        )
-
-    def close_matches(self, name: str) -> list[str]:
-        """Up to three ids that look like the name."""
-        wanted = name.lower()
-        slugs = {model.partition("/")[2]: model for model in self._by_id}
-        close = difflib.get_close_matches(wanted, self._by_id, n=3, cutoff=0.6)
-        close += [slugs[one] for one in difflib.get_close_matches(wanted, slugs, n=3, cutoff=0.6)]
-        return list(dict.fromkeys(close))[:3]
-
-    def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """The catalogue with a user's corrections by model id; a new id is a new model.
-
-        Raises:
-            ConfigurationError: a correction that is not understood; the message names it.
-        """
-        if not overrides:
-            return self
-        text = orjson.dumps(overrides, default=str, option=orjson.OPT_SORT_KEYS)
-        version = f"{self.version}+{hashlib.sha256(text).hexdigest()[:6]}"
-        models = dict(self._by_id)
-        for name, values in overrides.items():
-            try:
-                override = override_from(values)
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                place = ".".join(str(one) for one in first["loc"])
-                raise ConfigurationError(
-                    f"The correction models.{name}.{place} is wrong: {first['msg']}."
-                ) from None
-            base = models.get(name, ModelConfig(id=name, name=name))
-            models[name] = with_override(base, override, version=version)
-        return self._with(models.values(), version)
-
-    def with_endpoints(self, model: str, body: Mapping[str, Any]) -> Catalogue:
-        """The catalogue with the providers of one model, from its `/endpoints` body.
-
-        Raises:
-            UnknownModel: the catalogue has no such model.
-        """
-        known = self.find(model)
-        rows: list[Mapping[str, Any]] = body.get("data", body).get("endpoints", [])
-        endpoints = tuple(endpoint_from_row(row, price_version=self.version) for row in rows)
-        changed = replace(known, endpoints=endpoints)
-        digest = hashlib.sha256(orjson.dumps(rows, default=str)).hexdigest()[:6]
-        return self._with([*self.models, changed], f"{self.version}+{digest}")
-
-    def with_zero_retention(self, body: Mapping[str, Any]) -> Catalogue:
-        """The catalogue with who keeps nothing, from the body of `GET /endpoints/zdr`."""
-        rows: list[Mapping[str, Any]] = body.get("data", [])
-        ids = frozenset(str(row["model_id"]) for row in rows if row.get("model_id"))
-        digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:6]
-        return self._with(self.models, f"{self.version}+{digest}", ids)
-
-    def _with(
-        self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
-    ) -> Catalogue:
-        return Catalogue(
-            models,
-            version=version,
-            fetched_at=self.fetched_at,
-            skipped=self.skipped,
-            zero_retention=self.zero_retention if ids is None else ids,
-        )
-
-    def changes_since(self, before: Catalogue) -> tuple[Change, ...]:
-        """What is different from an older catalogue, by model id."""
-        changes: list[Change] = []
-        for name in sorted({*self._by_id, *before._by_id}):
-            changes += _compare(name, before.get(name), self.get(name))
-        return tuple(changes)
-
-    def _with_suffix(self, name: str) -> ModelConfig | None:
-        base, _, suffix = name.partition(":")
-        known = self._by_id.get(base)
-        if known is None or not suffix or any(one not in _SUFFIXES for one in suffix.split(":")):
-            return None
-        is_priced = all(one in _AS_LISTED for one in suffix.split(":"))
-        return replace(known, id=name, price=known.price if is_priced else None)
-
-    def _foreign(self, name: str) -> ModelConfig | None:
-        return self._by_key.get(_key(name))
-
-    @cached_property
-    def _by_key(self) -> dict[str, ModelConfig]:
-        """Models by what is left of their names without author, date, order and punctuation."""
-        found: dict[str, ModelConfig | None] = {}
-        for model in self.models:
-            if ":" in model.id or model.id.startswith("~") or model.is_router:
-                continue
-            for key in {_key(model.id), _key(model.canonical_slug)}:
-                known = found.setdefault(key, model)
-                if known is not None and known.id != model.id:
-                    found[key] = None
-        return {key: model for key, model in found.items() if model is not None}
+    found: object = body.get("data")
+    if not isinstance(found, list) or not found:
+        raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")
+    rows = cast("list[Any]", found)
+    digest = hashlib.sha256(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+    version = f"{fetched_at.astimezone(UTC):%Y-%m-%d}/{digest}"
+    models: list[ModelConfig] = []
+    skipped: list[str] = []
+    for row in rows:
+        try:
+            models.append(model_from_row(row, price_version=version))
+        except (ValidationError, ValueError, TypeError):
+            skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return Catalogue(
+        models, version=version, fetched_at=fetched_at, skipped=tuple(skipped), naming=NAMING
+    )
 
 
-def _key(name: str) -> str:
-    slug = re.sub(r"\[.*?\]$", "", name.lower().rpartition("/")[2])
-    slug = re.sub(r"[-@]?(20\d{6}|latest)$", "", slug)
-    return "-".join(sorted(one for one in re.split(r"[-._@]", slug) if one))
+def with_endpoints(catalogue: Catalogue, model: str, body: Mapping[str, Any]) -> Catalogue:
+    """The catalogue with the providers of one model, from its `/endpoints` body.
+
+    Raises:
+        UnknownModel: the catalogue has no such model.
+    """
+    known = catalogue.find(model)
+    rows: list[Mapping[str, Any]] = body.get("data", body).get("endpoints", [])
+    endpoints = tuple(endpoint_from_row(row, price_version=catalogue.version) for row in rows)
+    return catalogue.with_models([replace(known, endpoints=endpoints)])
 
 
-def _compare(name: str, old: ModelConfig | None, new: ModelConfig | None) -> list[Change]:
-    if old is None or new is None:
-        kind: Literal["added", "removed"] = "added" if old is None else "removed"
-        return [
-            Change(model=name, kind=kind, before=_price_text(old), after=_price_text(new)),
-        ]
-    found: list[Change] = []
-    before, after = _price_text(old), _price_text(new)
-    if before != after:
-        rose = _per_million(new) >= _per_million(old)
-        kind_of_price: Literal["price_rose", "price_fell"] = "price_rose" if rose else "price_fell"
-        found.append(Change(model=name, kind=kind_of_price, before=before, after=after))
-    if old.context_length != new.context_length:
-        windows = (str(old.context_length), str(new.context_length))
-        found.append(Change(model=name, kind="window", before=windows[0], after=windows[1]))
-    if old.expires_on != new.expires_on:
-        days = (str(old.expires_on), str(new.expires_on))
-        found.append(Change(model=name, kind="expires", before=days[0], after=days[1]))
-    return found
-
-
-def _per_million(model: ModelConfig) -> float:
-    price = model.price
-    return float("inf") if price is None else float(price.prompt + price.completion)
-
-
-def _price_text(model: ModelConfig | None) -> str:
-    if model is None:
-        return "not listed"
-    if model.price is None:
-        return "price unknown"
-    prompt, completion = (model.price.prompt * 10**6, model.price.completion * 10**6)
-    return f"{prompt.normalize():f} in, {completion.normalize():f} out, USD per million tokens"
+def with_zero_retention(catalogue: Catalogue, body: Mapping[str, Any]) -> Catalogue:
+    """The catalogue with the models that have a zero-retention endpoint (`GET /endpoints/zdr`)."""
+    rows: list[Mapping[str, Any]] = body.get("data", [])
+    ids = frozenset(str(row["model_id"]) for row in rows if row.get("model_id"))
+    return catalogue.with_models((), zero_retention=ids)

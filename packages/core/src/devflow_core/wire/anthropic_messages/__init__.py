@@ -1,4 +1,4 @@
-"""Anthropic's messages, with OpenRouter's additions: what Claude Code speaks."""
+"""Anthropic's messages, with the additions of routers: what Claude Code speaks."""
 
 from devflow_core.wire.anthropic_messages.decode_events import MessagesDecoder
 from devflow_core.wire.anthropic_messages.decode_request import decode_request

@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 
-from devflow_core.chat import Reasoning, ReasoningDelta, TextDelta, ToolCallDelta
+from devflow_core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from devflow_core.ids import new_id
+from devflow_core.messages import Reasoning
 from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.encode_parts import tool_id
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_tokens
-from devflow_core.wire.thinking import seal, signature_for_anthropic
+from devflow_core.wire.reasoning import seal, signature_for_anthropic
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _Key = tuple[str, int]

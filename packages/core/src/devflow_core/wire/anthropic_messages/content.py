@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from devflow_core.chat import JsonObject, Unknown
-from devflow_core.wire import loosely
+from devflow_core.messages import JsonObject, Unknown
+from devflow_core.wire import json_lenient as loosely
 
 _HUB_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _MESSAGE_WORDS = frozenset(

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from devflow_core.chat import (
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
     Frame,
-    JsonObject,
     Opaque,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
-from devflow_core.wire import loosely
+from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.anthropic_messages.content import Content
 from devflow_core.wire.body import dump, excerpt, load_frame
-from devflow_core.wire.metering import reported_cost, usage_from_anthropic
+from devflow_core.wire.errors import error_from_object
+from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_mark
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.thinking import ANTHROPIC_FORMAT, vendor_mark
-from devflow_core.wire.upstream_errors import error_from_object
+from devflow_core.wire.usage import reported_cost, usage_from_anthropic
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",

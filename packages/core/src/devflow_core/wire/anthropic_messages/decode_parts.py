@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from devflow_core.chat import (
+from devflow_core.messages import (
     JsonObject,
     Media,
     Part,
@@ -14,9 +14,9 @@ from devflow_core.chat import (
     ToolResult,
     Unknown,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.thinking import ANTHROPIC_FORMAT, unseal
+from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
 
 def content(owner: JsonObject, key: str, path: str) -> tuple[Part, ...]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from devflow_core.chat import (
+from devflow_core.messages import JsonObject, Message, Part, Text
+from devflow_core.request import (
     ChatRequest,
-    JsonObject,
-    Message,
     Origin,
-    Part,
     ReasoningOptions,
     ResponseFormat,
-    Text,
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.anthropic_messages.decode_parts import content
 
 PLACEHOLDER = "DeferredToolPlaceholder"

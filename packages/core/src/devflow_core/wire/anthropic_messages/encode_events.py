@@ -5,28 +5,29 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.errors import DevFlowError
+from devflow_core.events import (
     Event,
     Finished,
-    JsonObject,
     Opaque,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import DevFlowError
 from devflow_core.ids import new_id
+from devflow_core.messages import JsonObject
+from devflow_core.request import ChatRequest
 from devflow_core.usage import Usage
-from devflow_core.wire import fields, sse
+from devflow_core.wire import json_strict as fields
+from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.blocks import Blocks, sealed_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, stop_reason
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_input_tokens
-from devflow_core.wire.metering import anthropic_usage
-from devflow_core.wire.passing import Passing
-from devflow_core.wire.thinking import vendor_of_model
+from devflow_core.wire.passthrough import Passing
+from devflow_core.wire.reasoning import vendor_of_model
+from devflow_core.wire.usage import anthropic_usage
 
 _NO_INPUT = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
 _CACHED_INPUT = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')
@@ -86,7 +87,7 @@ class MessagesEncoder:
     def _with_usage(self, frame: bytes) -> bytes:
         """The first frame, with our estimate where the provider says 0 input tokens.
 
-        Claude Code 2.1.50 records only this figure; OpenRouter sends 0 for most models.
+        Claude Code 2.1.50 records only this figure; routers send 0 for most models.
         """
         if _NO_INPUT.search(frame) is None or _CACHED_INPUT.search(frame) is not None:
             return frame

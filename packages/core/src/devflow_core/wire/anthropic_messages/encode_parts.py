@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_core.chat import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
-from devflow_core.wire import fields
-from devflow_core.wire.carry_over import Omitted
+from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
+from devflow_core.wire import json_strict as fields
+from devflow_core.wire.extra_fields import Omitted
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from devflow_core.chat import (
-    ChatRequest,
-    JsonObject,
-    Message,
-    Reasoning,
-    ReasoningOptions,
-    ResponseFormat,
-    Tool,
-    ToolChoice,
-    ToolResult,
-)
-from devflow_core.wire import fields, loosely
+from devflow_core.messages import JsonObject, Message, Reasoning, ToolResult
+from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
+from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.anthropic_messages.encode_parts import block
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
+from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
 from devflow_core.wire.protocol import EncodedRequest
-from devflow_core.wire.thinking import (
+from devflow_core.wire.reasoning import (
     ANTHROPIC_FORMAT,
     OMITTED_NOTE,
     for_model,
@@ -140,7 +132,7 @@ def _tools(tools: tuple[Tool, ...], omitted: Omitted) -> list[dict[str, Any]] | 
 
 def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
     if tool.native is not None:
-        if "name" in tool.native or tool.name.startswith("openrouter:"):
+        if "name" in tool.native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None

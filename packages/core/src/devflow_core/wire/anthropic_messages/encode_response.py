@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import ChatRequest, ChatResponse, FinishReason, JsonObject, Part, Reasoning
 from devflow_core.errors import ContextTooLong, DevFlowError
+from devflow_core.events import FinishReason
 from devflow_core.ids import new_id
+from devflow_core.messages import JsonObject, Part, Reasoning
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.anthropic_messages.encode_parts import block
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import Omitted, own_whole
 from devflow_core.wire.estimate import estimate_input_tokens, estimate_tokens
-from devflow_core.wire.metering import anthropic_usage
-from devflow_core.wire.thinking import signature_for_anthropic, vendor_of
+from devflow_core.wire.extra_fields import Omitted, own_whole
+from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
+from devflow_core.wire.usage import anthropic_usage
 
 _STOP: dict[FinishReason, str] = {
     "stop": "end_turn",

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, with OpenRouter's additions."""
+"""OpenAI's chat completions, with the additions of routers."""
 
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.openai_chat.decode_events import ChatDecoder

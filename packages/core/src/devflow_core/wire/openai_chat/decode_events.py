@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from devflow_core.chat import (
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
     Frame,
-    JsonObject,
     Opaque,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, Usage
-from devflow_core.wire import loosely
+from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.body import excerpt, load_frame
-from devflow_core.wire.metering import reported_cost, usage_from_openai
+from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_chat.extras import Extras
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.upstream_errors import error_from_object
+from devflow_core.wire.usage import reported_cost, usage_from_openai
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",

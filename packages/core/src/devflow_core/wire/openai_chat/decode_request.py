@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
-    Origin,
     Part,
     Reasoning,
-    ReasoningOptions,
-    ResponseFormat,
     Text,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Unknown,
 )
-from devflow_core.wire import fields
+from devflow_core.request import (
+    ChatRequest,
+    Origin,
+    ReasoningOptions,
+    ResponseFormat,
+    Tool,
+    ToolChoice,
+)
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import media_from_url
 
 _WORDS = (

@@ -6,25 +6,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.errors import DevFlowError
+from devflow_core.events import (
     Event,
     Finished,
-    JsonObject,
-    Reasoning,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import DevFlowError
 from devflow_core.ids import new_id
-from devflow_core.wire import fields, sse
+from devflow_core.messages import JsonObject, Reasoning
+from devflow_core.request import ChatRequest
+from devflow_core.wire import json_strict as fields
+from devflow_core.wire import sse
 from devflow_core.wire.body import dump
-from devflow_core.wire.metering import openai_chat_usage
 from devflow_core.wire.openai_error import error_fields
-from devflow_core.wire.passing import Passing
-from devflow_core.wire.thinking import detail_of
+from devflow_core.wire.passthrough import Passing
+from devflow_core.wire.reasoning import detail_of
+from devflow_core.wire.usage import openai_chat_usage
 
 _DONE = b"data: [DONE]\n\n"
 

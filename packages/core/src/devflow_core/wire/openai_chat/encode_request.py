@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
     Part,
     Reasoning,
-    ReasoningOptions,
-    ResponseFormat,
     Text,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Unknown,
 )
-from devflow_core.wire import fields
+from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
 from devflow_core.wire.data_url import url_of
+from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
 from devflow_core.wire.protocol import EncodedRequest
-from devflow_core.wire.thinking import OMITTED_NOTE, detail_of, for_model, is_foreign
+from devflow_core.wire.reasoning import OMITTED_NOTE, detail_of, for_model, is_foreign
 
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav"}
 _MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control", "role"})
@@ -232,7 +228,7 @@ def _thinking(thinking: list[Reasoning]) -> dict[str, Any]:
 
 def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
     if tool.native is not None:
-        if "function" in tool.native or tool.name.startswith("openrouter:"):
+        if "function" in tool.native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None

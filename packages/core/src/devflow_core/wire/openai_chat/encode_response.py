@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devflow_core.chat import ChatRequest, ChatResponse, JsonObject, Reasoning
 from devflow_core.ids import new_id
-from devflow_core.wire import fields
+from devflow_core.messages import JsonObject, Reasoning
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import own_whole
-from devflow_core.wire.metering import openai_chat_usage
-from devflow_core.wire.thinking import detail_of
+from devflow_core.wire.extra_fields import own_whole
+from devflow_core.wire.reasoning import detail_of
+from devflow_core.wire.usage import openai_chat_usage
 
 
 def encode_response(

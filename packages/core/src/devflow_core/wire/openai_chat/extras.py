@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from devflow_core.chat import JsonObject, Unknown
-from devflow_core.wire import loosely
+from devflow_core.messages import JsonObject, Unknown
+from devflow_core.wire import json_lenient as loosely
 
 _MESSAGE_WORDS = frozenset(
     {"role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls"}

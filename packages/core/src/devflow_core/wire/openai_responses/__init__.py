@@ -1,4 +1,4 @@
-"""OpenAI's Responses, with OpenRouter's additions: what Codex speaks."""
+"""OpenAI's Responses, with the additions of routers: what Codex speaks."""
 
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.openai_error import error_body

@@ -6,27 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from devflow_core.chat import (
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
     Frame,
-    JsonObject,
     Opaque,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
-    Unknown,
 )
-from devflow_core.errors import Incomplete, ProtocolError
-from devflow_core.wire import loosely
+from devflow_core.messages import JsonObject, Unknown
+from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.body import excerpt, load_frame
-from devflow_core.wire.metering import reported_cost, usage_from_openai
+from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
+from devflow_core.wire.reasoning import vendor_mark
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.thinking import vendor_mark
-from devflow_core.wire.upstream_errors import error_from_object
+from devflow_core.wire.usage import reported_cost, usage_from_openai
 
 _NOTHING: tuple[Event, ...] = ()
 _ENDS = frozenset({"response.completed", "response.incomplete"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import (
+from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
@@ -16,10 +16,10 @@ from devflow_core.chat import (
     ToolResult,
     Unknown,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import media_from_url
 from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
-from devflow_core.wire.thinking import RESPONSES_FORMAT, unseal
+from devflow_core.wire.reasoning import RESPONSES_FORMAT, unseal
 
 _ROLES: dict[str, Role] = {
     "user": "user",

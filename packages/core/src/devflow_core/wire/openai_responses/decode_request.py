@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devflow_core.chat import (
+from devflow_core.messages import JsonObject, Message, Text
+from devflow_core.request import (
     ChatRequest,
-    JsonObject,
-    Message,
     Origin,
     ReasoningOptions,
     ResponseFormat,
-    Text,
     ToolChoice,
 )
-from devflow_core.wire import fields
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.openai_responses.decode_items import Items
 from devflow_core.wire.openai_responses.tool_names import decode_tools, has_own_forms
 

@@ -6,21 +6,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
+from devflow_core.errors import DevFlowError
+from devflow_core.events import (
     Event,
     Finished,
-    JsonObject,
     Opaque,
     ReasoningDelta,
     Started,
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.errors import DevFlowError
+from devflow_core.messages import JsonObject
+from devflow_core.request import ChatRequest
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
-from devflow_core.wire.metering import openai_responses_usage
 from devflow_core.wire.openai_error import error_fields
 from devflow_core.wire.openai_responses.encode_response import frame_of, incomplete
 from devflow_core.wire.openai_responses.output_items import (
@@ -31,7 +30,8 @@ from devflow_core.wire.openai_responses.output_items import (
     ReasoningItem,
 )
 from devflow_core.wire.openai_responses.tool_names import wire_tools
-from devflow_core.wire.passing import Passing
+from devflow_core.wire.passthrough import Passing
+from devflow_core.wire.usage import openai_responses_usage
 
 _Key = tuple[str, int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import (
+from devflow_core.messages import (
     Media,
     Message,
     Part,
@@ -14,9 +14,9 @@ from devflow_core.chat import (
     ToolResult,
     Unknown,
 )
-from devflow_core.wire import fields
-from devflow_core.wire.carry_over import Omitted
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import url_of
+from devflow_core.wire.extra_fields import Omitted
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
 
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
-    JsonObject,
-    ReasoningOptions,
-    ResponseFormat,
-    Tool,
-    ToolChoice,
-)
-from devflow_core.wire import fields, loosely
+from devflow_core.messages import JsonObject
+from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
+from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import Omitted, carry_extra, untouched_body
+from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
 from devflow_core.wire.openai_responses.decode_items import Items
 from devflow_core.wire.openai_responses.encode_items import Writer
 from devflow_core.wire.openai_responses.tool_names import wire_tools
 from devflow_core.wire.protocol import EncodedRequest
-from devflow_core.wire.thinking import OMITTED_NOTE, for_model, is_sealed
+from devflow_core.wire.reasoning import OMITTED_NOTE, for_model, is_sealed
 
 
 def encode_request(

@@ -6,23 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devflow_core.chat import (
-    ChatRequest,
-    ChatResponse,
-    FinishReason,
-    JsonObject,
-    Reasoning,
-    Started,
-    Text,
-    ToolCall,
-)
+from devflow_core.events import FinishReason, Started
 from devflow_core.ids import new_id
-from devflow_core.wire import fields
+from devflow_core.messages import JsonObject, Reasoning, Text, ToolCall
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.carry_over import own_whole
-from devflow_core.wire.metering import openai_responses_usage
+from devflow_core.wire.extra_fields import own_whole
 from devflow_core.wire.openai_responses.output_items import call_item, message_item, reasoning_item
 from devflow_core.wire.openai_responses.tool_names import WireTool, wire_tools
+from devflow_core.wire.usage import openai_responses_usage
 
 _ECHOED = (
     "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p", "tool_choice",

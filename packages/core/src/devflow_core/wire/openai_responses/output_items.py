@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
-from devflow_core.chat import JsonObject, Reasoning, ReasoningDelta, TextDelta, ToolCallDelta
+from devflow_core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from devflow_core.ids import new_id
-from devflow_core.wire import fields
+from devflow_core.messages import JsonObject, Reasoning
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
-from devflow_core.wire.thinking import seal
+from devflow_core.wire.reasoning import seal
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 Emit = Callable[..., bytes]

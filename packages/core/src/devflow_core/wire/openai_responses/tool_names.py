@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_core.chat import ChatRequest, JsonObject, Tool
-from devflow_core.wire import fields, loosely
+from devflow_core.messages import JsonObject
+from devflow_core.request import ChatRequest, Tool
+from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
 
 _JOIN = "__"

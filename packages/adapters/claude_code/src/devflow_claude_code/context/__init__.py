@@ -1,0 +1,1 @@
+"""What matters of a session, as pieces of context, and how it enters a request."""

@@ -1,0 +1,227 @@
+"""One pass over a session that finds what matters in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from devflow_claude_code.context.facts import Fact
+from devflow_claude_code.context.files import FileStates
+from devflow_claude_code.context.todos import TodoList
+from devflow_claude_code.reading.content import (
+    as_json,
+    calls,
+    flat,
+    human_text,
+    mapping,
+    results,
+    string,
+    text_of,
+)
+from devflow_claude_code.reading.rows import Json, Row
+
+_DECIDES = re.compile(
+    r"(?i)\b(?:decision|decid|chose|choos|instead of|rather than|because|therefore|root cause"
+    r"|must not|must|never|always|agreed|trade-?off|constraint"
+    r"|(?:i|we)(?:'ll| will) (?:use|keep|reuse|not|go)"
+    r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
+)
+_TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
+"""Their state is told by the todo list."""
+_FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
+_ASKING_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
+_AGENT_TOOLS = frozenset({"Task", "Agent"})
+_MOST_RUNS = 300
+"""Of commands and other tools the last so many are looked at."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A tool that was run; its output is read when it is wanted."""
+
+    line: int
+    call: str
+    call_id: str
+    answer: Row
+    is_error: bool
+    tool: str
+
+
+def facts_of(rows: Iterable[Row], load: Callable[[Row], Json]) -> list[Fact]:
+    """All facts of a session, from the rows of its history in order."""
+    reading = _Reading(load)
+    for row in rows:
+        reading.take(row)
+    return reading.facts()
+
+
+class _Reading:
+    """One pass over the rows.
+
+    Results are large, and most are overtaken by later ones: they are only noted, and decoded at
+    the end where they still count.
+    """
+
+    def __init__(self, load: Callable[[Row], Json]) -> None:
+        self.load = load
+        self.prompts: list[tuple[int, str]] = []
+        self.said: list[tuple[int, str]] = []
+        self.summary: tuple[int, str] | None = None
+        self.calls: dict[str, tuple[int, str, Json]] = {}
+        self.runs: dict[str, _Run] = {}
+        self.todos = TodoList()
+        self.files = FileStates()
+
+    def take(self, row: Row) -> None:
+        for call_id, is_error in row.answers:
+            self._take_answer(row, call_id, is_error)
+        if row.answers and not row.has_text:
+            return
+        body = self.load(row)
+        if row.type == "assistant":
+            self._take_reply(row, body)
+        elif text := human_text(row, body):
+            self.prompts.append((row.line, text))
+        elif row.is_summary:
+            self.summary = (row.line, text_of(body))
+        elif row.type == "attachment":
+            self.todos.take_reminder(row.line, row.subtype, body)
+            self.files.take_attachment(row, body)
+
+    def _take_reply(self, row: Row, body: Json) -> None:
+        if row.has_text and (text := text_of(body)):
+            self.said.append((row.line, text))
+        for call in calls(body) if row.calls else ():
+            asked = mapping(call, "input")
+            self.calls[string(call, "id")] = (row.line, string(call, "name"), asked)
+
+    def _take_answer(self, row: Row, call_id: str, is_error: bool) -> None:
+        call = self.calls.pop(call_id, None)
+        if call is None:
+            return
+        line, tool, asked = call
+        if tool in _TODO_TOOLS and not is_error:
+            self.todos.take_call(row.line, tool, asked, lambda: self.load(row))
+        elif tool in _FILE_TOOLS and not is_error:
+            self.files.take_call(line, tool, asked, row)
+        else:
+            asks = _call_text(tool, asked)
+            self.runs.pop(asks, None)
+            self.runs[asks] = _Run(line, asks, call_id, row, is_error, tool)
+
+    def facts(self) -> list[Fact]:
+        exchange = self._exchange()
+        facts = [*self._goals(), *exchange, *self._questions(), *self.todos.facts()]
+        if self.summary is not None:
+            facts.append(
+                Fact(kind="summary", text=self.summary[1], line=self.summary[0], weight=70)
+            )
+        told = {fact.line for fact in exchange}
+        for line, text in self.said:
+            if line not in told:
+                decides = _DECIDES.search(text) is not None
+                kind, weight = ("decision", 75) if decides else ("note", 50)
+                facts.append(Fact(kind=kind, text=text, line=line, weight=weight))
+        facts += (self._run_fact(run) for run in list(self.runs.values())[-_MOST_RUNS:])
+        facts += self.files.facts(self.load)
+        return facts
+
+    def _goals(self) -> list[Fact]:
+        last = len(self.prompts) - 1
+        return [
+            Fact(
+                kind="goal",
+                text=text,
+                line=line,
+                weight=100 if index == 0 else 90,
+                is_whole=index == 0,
+            )
+            for index, (line, text) in enumerate(self.prompts)
+            if index == 0 or index != last
+        ]
+
+    def _exchange(self) -> list[Fact]:
+        """The last prompt and what was last said after it."""
+        if not self.prompts:
+            return []
+        line, asked = self.prompts[-1]
+        facts: list[Fact] = []
+        if len(self.prompts) > 1:  # the only prompt is the goal already
+            text = f"User: {asked}"
+            facts.append(Fact(kind="exchange", text=text, line=line, weight=98, is_whole=True))
+        after = [(at, text) for at, text in self.said if at > line]
+        if after:
+            at, text = after[-1]
+            facts.append(
+                Fact(kind="exchange", text=f"Assistant: {text}", line=at, weight=97, is_whole=True)
+            )
+        return facts
+
+    def _questions(self) -> list[Fact]:
+        """What was asked and not answered: calls without result, and the last words."""
+        asked = [
+            Fact(kind="question", text=_call_text(tool, words), line=line, weight=85)
+            for line, tool, words in self.calls.values()
+            if tool in _ASKING_TOOLS
+        ]
+        interrupted = [
+            Fact(
+                kind="question",
+                text=f"{_call_text(tool, words)}\n(no result: it was interrupted)",
+                line=line,
+                weight=80,
+            )
+            for line, tool, words in self.calls.values()
+            if tool not in _ASKING_TOOLS
+        ]
+        since = self.prompts[-1][0] if self.prompts else 0
+        open_ones = [
+            Fact(kind="question", text=sentence, line=line, weight=85)
+            for line, text in self.said
+            if line > since
+            for sentence in re.findall(r"[^.!?\n]{3,400}\?(?=\s|$)", text)
+        ]
+        return (
+            asked
+            + interrupted
+            + [
+                Fact(kind=one.kind, text=one.text.strip(" -*"), line=one.line, weight=one.weight)
+                for one in open_ones
+            ]
+        )
+
+    def _run_fact(self, run: _Run) -> Fact:
+        outputs = [
+            flat(result.get("content")).strip()
+            for result in results(self.load(run.answer))
+            if string(result, "tool_use_id") == run.call_id
+        ]
+        output = "\n".join(outputs)
+        if run.is_error:
+            text = f"{run.call}\nfailed:\n{output}"
+            weight = 85 if run.tool == "Bash" else 60
+            return Fact(kind="failure", text=text, line=run.line, weight=weight)
+        weight = 60 if run.tool in _AGENT_TOOLS else 30
+        return Fact(kind="command", text=f"{run.call}\n{output}", line=run.line, weight=weight)
+
+
+def _call_text(tool: str, asked: Json) -> str:
+    if tool == "Bash":
+        return f"$ {string(asked, 'command')}"
+    if tool in _AGENT_TOOLS:
+        return f"{tool}: {string(asked, 'description')}: {string(asked, 'prompt')}"
+    if tool == "ExitPlanMode":
+        return f"Plan waiting for approval:\n{string(asked, 'plan')}"
+    if tool == "AskUserQuestion":
+        return "\n".join(_question(one) for one in cast("list[Any]", asked.get("questions") or []))
+    return f"{tool} {as_json(asked)}"
+
+
+def _question(one: object) -> str:
+    options = mapping({"o": one}, "o").get("options")
+    labels = [string(option, "label") for option in cast("list[Any]", options or [])]
+    return (
+        f"{string(one, 'question')} ({' / '.join(labels)})" if labels else string(one, "question")
+    )

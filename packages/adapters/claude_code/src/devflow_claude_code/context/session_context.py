@@ -1,0 +1,173 @@
+"""What matters of a session, fitted to a budget of tokens by importance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from devflow_core.errors import SessionError
+from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.request import ContextPiece
+
+from devflow_claude_code.context.extraction import facts_of
+from devflow_claude_code.context.facts import Fact
+from devflow_claude_code.context.masking import Masker, reveal
+from devflow_claude_code.reading.rows import Row
+from devflow_claude_code.reading.transcript import Transcript, uncollected
+
+DEFAULT_BUDGET_TOKENS = 8_000
+_SHORT_CHARS = 480
+"""To this length facts are cut before others are left out."""
+_NOTE_CHARS = 48
+"""Room for the note of how much is left out."""
+_LONGEST_KEY_CHARS = 512
+_LABEL_CHARS = 40
+"""What the heading of a piece costs."""
+_ORDER = (
+    "goal", "summary", "decision", "note", "command", "file", "failure", "todo", "question",
+    "exchange",
+)  # fmt: skip
+_OF_INTEREST = frozenset({"user", "assistant", "attachment"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionContext:
+    """The pieces of a session that fit a budget."""
+
+    session_id: str
+    pieces: tuple[ContextPiece, ...]
+    budget_tokens: int
+    left_out: int
+    """Facts that found no room."""
+    shortened: int
+    """Facts that are there with their beginning and end only."""
+    masked: tuple[str, ...]
+    """Kinds of secrets that were masked, with their numbers."""
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of all pieces; never more than the budget."""
+        return sum(piece.tokens for piece in self.pieces)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `devflow sessions context --json` prints it."""
+        return {
+            "session_id": self.session_id,
+            "tokens": self.tokens,
+            "budget_tokens": self.budget_tokens,
+            "pieces": [piece_json(piece) for piece in self.pieces],
+            "left_out": self.left_out,
+            "shortened": self.shortened,
+            "masked": list(self.masked),
+        }
+
+
+def piece_json(piece: ContextPiece) -> dict[str, Any]:
+    """A piece as the command line prints it."""
+    return {
+        "kind": piece.kind,
+        "text": piece.text,
+        "tokens": piece.tokens,
+        "source": {"path": piece.source_path, "line": piece.source_line},
+    }
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text by the core's rule; of other scripts than Latin by their bytes."""
+    return ceil(len(text.encode("utf-8", "replace")) / CHARS_PER_TOKEN)
+
+
+def _width(facts: Sequence[Fact]) -> float:
+    """Bytes per character: 1 for English and code, 3 for Chinese."""
+    samples = [fact.text[:1000] for fact in facts]
+    characters = sum(len(one) for one in samples)
+    return sum(len(one.encode("utf-8", "replace")) for one in samples) / max(characters, 1) or 1
+
+
+def session_context(
+    transcript: Transcript, history: Sequence[Row], session_id: str, budget_tokens: int
+) -> SessionContext:
+    """Extract, clean and fit.
+
+    Raises:
+        SessionError: there is no conversation in the transcript.
+    """
+    wanted = [row for row in history if row.type in _OF_INTEREST and not row.is_api_error]
+    if not any(row.type != "attachment" for row in wanted):
+        raise SessionError(f"{transcript.path}:1: there is no conversation in this transcript.")
+    with uncollected(), transcript.opened() as load:
+        facts = facts_of([row for row in wanted if _has_content(row)], load)
+    ranked = sorted(facts, key=lambda fact: (-fact.weight, -fact.line))
+    masker = Masker()
+    pieces: list[ContextPiece] = []
+    room_tokens = budget_tokens
+    chosen = _fit(ranked, int(budget_tokens * CHARS_PER_TOKEN / _width(facts)))
+    for fact, limit_chars in chosen:
+        text = _shown(fact.text, limit_chars, masker)
+        tokens = estimate_tokens(text) + ceil(_LABEL_CHARS / CHARS_PER_TOKEN)
+        if tokens <= room_tokens:  # characters that are written out may need more than was planned
+            room_tokens -= tokens
+            pieces.append(_piece(transcript, fact, text, tokens))
+    return SessionContext(
+        session_id=session_id,
+        pieces=tuple(sorted(pieces, key=lambda one: (_ORDER.index(one.kind), one.source_line))),
+        budget_tokens=budget_tokens,
+        left_out=len(facts) - len(pieces),
+        shortened=sum(limit_chars < len(fact.text) for fact, limit_chars in chosen),
+        masked=masker.lines(),
+    )
+
+
+def _has_content(row: Row) -> bool:
+    """Thinking and the client's own attachments hold nothing that is extracted."""
+    if row.type == "attachment":
+        return row.subtype in ("queued_command", "file", "task_reminder", "todo_reminder")
+    return row.has_text or bool(row.calls) or bool(row.answers)
+
+
+def _fit(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
+    """Which facts, and how many characters of each.
+
+    First as many as possible, shortened, the heavier ones first; then what room is left makes
+    them whole in the same order.
+    """
+    chosen: list[tuple[Fact, int]] = []
+    largest = room_chars // 3
+    for fact in ranked:
+        length = len(fact.text)
+        wanted = min(length, largest if fact.is_whole else _SHORT_CHARS)
+        if wanted + _LABEL_CHARS <= room_chars:
+            room_chars -= wanted + _LABEL_CHARS
+            chosen.append((fact, wanted))
+    for index, (fact, given) in enumerate(chosen):
+        more = min(len(fact.text) - given, room_chars)
+        room_chars -= more
+        chosen[index] = (fact, given + more)
+    return chosen
+
+
+def _shown(text: str, limit_chars: int, masker: Masker) -> str:
+    """The text, or its beginning and end; cleaned before it is cut, lest half a key be missed."""
+    missing = len(text) - limit_chars
+    if missing <= 0:
+        return reveal(masker.clean(text))
+    is_short = missing <= 2 * _LONGEST_KEY_CHARS or limit_chars < 2 * _NOTE_CHARS
+    if is_short or "PRIVATE KEY-----" in text:
+        return reveal(masker.clean(text))[:limit_chars]
+    keep = limit_chars - _NOTE_CHARS
+    head, tail = keep * 3 // 5, keep - keep * 3 // 5
+    start = reveal(masker.clean(text[: head + _LONGEST_KEY_CHARS]))[:-_LONGEST_KEY_CHARS][:head]
+    end = reveal(masker.clean(text[-tail - _LONGEST_KEY_CHARS :]))[_LONGEST_KEY_CHARS:][-tail:]
+    return f"{start}\n[… {missing + _NOTE_CHARS} characters left out …]\n{end}"
+
+
+def _piece(transcript: Transcript, fact: Fact, text: str, tokens: int) -> ContextPiece:
+    return ContextPiece(
+        kind=fact.kind,
+        text=text,
+        source_path=str(transcript.path),
+        source_line=fact.line,
+        tokens=tokens,
+    )

@@ -1,0 +1,1 @@
+"""A session goes on at another model, and its reply comes back as a session."""

@@ -1,0 +1,103 @@
+"""A reply of any model as content blocks of Claude Code's transcripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import orjson
+from devflow_core.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.usage import Usage
+
+from devflow_claude_code.reading.rows import Json
+
+
+def without_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages without thinking, and calls that nobody executed told as text.
+
+    Claude Code would send thinking back to a model that did not sign it, and answer an open call
+    with an error of its own.
+    """
+    answered = {
+        part.call_id
+        for message in messages
+        for part in message.parts
+        if isinstance(part, ToolResult)
+    }
+    kept = [
+        replace(message, parts=tuple(_closed(message.parts, answered)))
+        for message in messages
+        if message.role != "system"
+    ]
+    return tuple(message for message in kept if message.parts)
+
+
+def content_blocks(message: Message) -> list[Json]:
+    """The blocks of one message."""
+    return [block for part in message.parts if (block := _block(part)) is not None]
+
+
+def usage_json(usage: Usage) -> Json:
+    """Token counts in Anthropic's words."""
+    hour = usage.cache_write_1h_tokens
+    return {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - hour,
+            "ephemeral_1h_input_tokens": hour,
+        },
+        "output_tokens": usage.completion_tokens,
+        "service_tier": "standard",
+    }
+
+
+def _closed(parts: Sequence[Part], answered: set[str]) -> list[Part]:
+    kept: list[Part] = []
+    for part in parts:
+        if isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text.strip()):
+            continue
+        if isinstance(part, ToolCall) and part.id not in answered:
+            words = f"[wanted to call {part.name} with {part.arguments}; it was not executed]"
+            kept.append(Text(text=words))
+        else:
+            kept.append(part)
+    return kept
+
+
+def _block(part: Part) -> Json | None:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case ToolCall():
+            return {
+                "type": "tool_use",
+                "id": part.id,
+                "name": part.name,
+                "input": _arguments(part.arguments),
+            }
+        case ToolResult():
+            return {
+                "type": "tool_result",
+                "tool_use_id": part.call_id,
+                "content": [block for one in part.parts if (block := _block(one)) is not None],
+                "is_error": part.is_error,
+            }
+        case Media(kind="image", base64=str(encoded)):
+            source = {"type": "base64", "media_type": part.media_type, "data": encoded}
+            return {"type": "image", "source": source}
+        case Media():
+            return {"type": "text", "text": f"[{part.kind}: {part.url or part.name or ''}]"}
+        case _:
+            return None
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """What the model wrote; kept under a name of its own where it is no JSON object."""
+    try:
+        body = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        body = None
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {"arguments": text}

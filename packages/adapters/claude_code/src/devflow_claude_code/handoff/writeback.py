@@ -1,0 +1,216 @@
+"""What another model answered goes back to Claude Code, as a new session that it can resume.
+
+The old session is never touched. The rules about rows that clients accept were measured with
+Claude Code 1.0.128 to 2.1.329 (November 2026): rows form one chain, timestamps rise, replies are
+lists of blocks and name a model, and a reply comes last.
+"""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from devflow_core.errors import SessionError
+from devflow_core.messages import Message
+from devflow_core.usage import Usage
+
+from devflow_claude_code.atomic_write import put
+from devflow_claude_code.handoff.reply_blocks import (
+    content_blocks,
+    usage_json,
+    without_open_calls,
+)
+from devflow_claude_code.reading import paths
+from devflow_claude_code.reading.content import mapping
+from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.session import ClaudeCodeSession
+
+_OLDEST_VERSION = "1.0.0"
+_STEP = timedelta(milliseconds=1)
+_KEPT = frozenset({"user", "assistant", "system", "attachment"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back for a prompt."""
+
+    prompt: str
+    messages: tuple[Message, ...]
+    """The reply; where its tool calls were executed, their results in user messages between."""
+    model: str
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenBack:
+    """The new session."""
+
+    session_id: str
+    path: Path
+    cwd: str
+    """Where the command has to be run: older clients find a session from its folder only."""
+
+    @property
+    def command(self) -> str:
+        """What resumes it."""
+        return f"claude --resume {self.session_id}"
+
+    @property
+    def line(self) -> str:
+        """The command with the change of folder before it, to be pasted."""
+        return f"cd {shlex.quote(self.cwd)} && {self.command}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As `devflow handoff --write-back --json` prints it under `resume`."""
+        return {
+            "session_id": self.session_id,
+            "path": str(self.path),
+            "command": self.command,
+            "cwd": self.cwd,
+        }
+
+
+def write_back(
+    session: ClaudeCodeSession,
+    reply: Reply,
+    *,
+    config_dir: Path | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> WrittenBack:
+    """Write a new session: the active branch of the old one, the prompt and the reply.
+
+    It stands beside the old one, or, if that lies elsewhere, in the folder of its project below
+    `config_dir` (default: Claude Code's own). It appears whole or not at all, with mode 0600.
+
+    Raises:
+        SessionError: the session holds no conversation, the reply is empty, or the file cannot
+            be written.
+    """
+    if not session.conversation:
+        raise SessionError(f"{session.path}:1: there is no conversation to be carried on.")
+    if session.project is None:
+        raise SessionError(f"{session.path}: names no folder, so it has no place to go back to.")
+    session_id = str(uuid.uuid4())
+    rows = _Rows(session, session.project, session_id, now())
+    lines = [*rows.copied(), *rows.appended(reply), *rows.titles(reply.model)]
+    folder = _folder(session.path, session.project, config_dir or paths.configuration_dir())
+    path = folder / f"{session_id}.jsonl"
+    try:
+        put(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    except OSError as error:
+        raise SessionError(f"{path}: cannot be written: {error.strerror}.") from error
+    return WrittenBack(session_id=session_id, path=path, cwd=session.project)
+
+
+class _Rows:
+    """Builds the lines of the new file, each the child of the one before."""
+
+    def __init__(
+        self, session: ClaudeCodeSession, project: str, session_id: str, now: datetime
+    ) -> None:
+        self._session = session
+        self._project = project
+        self._id = session_id
+        self._parent: str | None = None
+        self._now = max(now, _time(session.last_at) + _STEP)
+
+    def copied(self) -> Iterator[Json]:
+        """The active branch: one chain, so that clients that walk it lose no parallel call."""
+        wanted = [row for row in self._session.branch if _is_kept(row)]
+        stamp = _time(wanted[0].timestamp if wanted else None)
+        for row, body in self._session.transcript.load_all(wanted):
+            stamp = max(stamp + _STEP, _time(row.timestamp))
+            body["timestamp"] = _text(stamp)
+            body["sessionId"] = self._id
+            body["parentUuid"] = self._parent
+            body.pop("session_id", None)
+            if row.subtype == "compact_boundary":
+                _drop_preserved(body)
+            self._parent = row.uuid
+            yield body
+        self._now = max(self._now, stamp + _STEP)
+
+    def appended(self, reply: Reply) -> Iterator[Json]:
+        """The prompt and the reply."""
+        yield self._row("user", {"role": "user", "content": reply.prompt})
+        messages = without_open_calls(reply.messages)
+        if not messages or messages[-1].role != "assistant":
+            raise SessionError("The reply is empty; there is nothing to write back.")
+        for message in messages:
+            blocks = content_blocks(message)
+            if message.role == "user":
+                yield self._row("user", {"role": "user", "content": blocks})
+                continue
+            calls = any(block["type"] == "tool_use" for block in blocks)
+            answer: Json = {
+                "id": f"msg_devflow_{uuid.uuid4().hex}",
+                "type": "message",
+                "role": "assistant",
+                "model": reply.model,
+                "content": blocks,
+                "stop_reason": "tool_use" if calls else "end_turn",
+                "stop_sequence": None,
+                "usage": usage_json(reply.usage if message is messages[-1] else Usage()),
+            }
+            yield self._row("assistant", answer)
+
+    def titles(self, model: str) -> Iterator[Json]:
+        """How `/resume` names it."""
+        title = f"{self._session.title or 'session'} (continued by {model})"
+        yield {"type": "custom-title", "customTitle": title, "sessionId": self._id}
+
+    def _row(self, kind: str, message: Json) -> Json:
+        row: Json = {
+            "parentUuid": self._parent,
+            "isSidechain": False,
+            "userType": "external",
+            "cwd": self._project,
+            "sessionId": self._id,
+            "version": self._session.client_version or _OLDEST_VERSION,
+            "gitBranch": self._session.git_branch or "",
+            "type": kind,
+            "message": message,
+            "uuid": str(uuid.uuid4()),
+            "timestamp": _text(self._now),
+        }
+        self._parent = row["uuid"]
+        self._now += _STEP
+        return row
+
+
+def _is_kept(row: Row) -> bool:
+    return row.type in _KEPT and not row.is_api_error and row.subtype != "api_error"
+
+
+def _drop_preserved(body: Json) -> None:
+    """Rows kept over a compaction stand in the chain now; naming them too would double them."""
+    kept = ("preservedMessages", "preservedSegment")
+    details = mapping(body, "compactMetadata")
+    body["compactMetadata"] = {name: one for name, one in details.items() if name not in kept}
+
+
+def _folder(transcript: Path, project: str, config_dir: Path) -> Path:
+    root = paths.projects_dir(config_dir)
+    beside = transcript.resolve().parent
+    if beside.is_relative_to(root.resolve()):
+        return beside
+    folder = root / paths.slug(Path(project))
+    paths.check_link(folder, config_dir)
+    return folder
+
+
+def _time(text: str | None) -> datetime:
+    try:
+        return datetime.fromisoformat(text or "").astimezone(UTC)
+    except ValueError:
+        return datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

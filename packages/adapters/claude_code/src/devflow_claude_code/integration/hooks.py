@@ -1,0 +1,107 @@
+"""`devflow hook`: what Claude Code runs at the start and at the end of a session.
+
+At the start it gives the context of the last session in the same folder to the new one; after a
+limit has stopped the work it offers the handoff. It never fails: a hook that fails disturbs the
+person at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from devflow_core.errors import DevFlowError
+
+from devflow_claude_code.context.injector import render
+from devflow_claude_code.context.masking import reveal
+from devflow_claude_code.reading import paths
+from devflow_claude_code.reading.content import string, text_of
+from devflow_claude_code.reading.rows import Json, decode
+from devflow_claude_code.session import ClaudeCodeSession, recent
+
+HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
+"""Those of our hook; all three are known to every Claude Code since 1.0."""
+START_BUDGET_TOKENS = 2_000
+_LIMITS = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookReply:
+    """What the hook prints. Its exit status is 0."""
+
+    stdout: str = ""
+
+
+def hook(stdin: bytes, *, config_dir: Path | None = None, command: str = "devflow") -> HookReply:
+    """Answer one hook event.
+
+    Args:
+        stdin: the event as Claude Code writes it.
+        config_dir: Claude Code's folder; None is its own.
+        command: how the person calls DevFlow.
+    """
+    event = decode(stdin) or {}
+    answer = _ANSWERS.get(string(event, "hook_event_name"))
+    if answer is None:
+        return HookReply()
+    try:
+        return answer(event, config_dir or paths.configuration_dir(), command)
+    except DevFlowError:
+        return HookReply()
+
+
+def _at_start(event: Json, config_dir: Path, _command: str) -> HookReply:
+    """The context of the session before this one, for a new session only."""
+    if string(event, "source") != "startup" or not string(event, "cwd"):
+        return HookReply()
+    current = string(event, "session_id")
+    for session in recent(string(event, "cwd"), config_dir=config_dir):
+        if session.session_id != current:
+            text = render(session.context(START_BUDGET_TOKENS))
+            return _printed(
+                {
+                    "hookSpecificOutput": {
+                        "hookEventName": "SessionStart",
+                        "additionalContext": text,
+                    }
+                }
+            )
+    return HookReply()
+
+
+def _at_end(event: Json, config_dir: Path, command: str) -> HookReply:
+    """The offer to go on elsewhere, if the last thing that happened was a limit."""
+    transcript = string(event, "transcript_path")
+    session = ClaudeCodeSession.open(transcript, config_dir=config_dir)
+    if not was_stopped_by_a_limit(session):
+        return HookReply()
+    offer = (
+        "A limit has stopped this session. To go on at another model and bring the result back:"
+        f" {command} handoff {session.session_id} --write-back"
+    )
+    return _printed({"systemMessage": offer})
+
+
+def was_stopped_by_a_limit(session: ClaudeCodeSession) -> bool:
+    """Whether the last row of the session is the client's message that a limit was reached."""
+    last = next(
+        (row for row in reversed(session.branch) if row.type in ("user", "assistant")), None
+    )
+    if last is None or not last.is_api_error:
+        return False
+    said = reveal(text_of(session.transcript.load(last))).lower()
+    return any(words in said for words in _LIMITS)
+
+
+def _printed(body: dict[str, Any]) -> HookReply:
+    return HookReply(stdout=orjson.dumps(body).decode() + "\n")
+
+
+_ANSWERS: dict[str, Callable[[Json, Path, str], HookReply]] = {
+    "SessionStart": _at_start,
+    "Stop": _at_end,
+    "SessionEnd": _at_end,
+}

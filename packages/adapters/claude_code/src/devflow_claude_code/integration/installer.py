@@ -1,0 +1,250 @@
+"""Hooks, status line and MCP server in a settings file: shown before, undone to the byte after.
+
+Nothing is written until the caller applies a change, which it does after asking.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from devflow_core.errors import ConfigurationError
+
+from devflow_claude_code.atomic_write import put
+from devflow_claude_code.integration.hooks import HOOK_EVENTS
+from devflow_claude_code.reading.content import mapping, string
+from devflow_claude_code.reading.rows import Json, decode
+
+Feature = Literal["hooks", "statusline", "mcp"]
+_HOOK_TIMEOUT_S = 10
+_KEPT_SUFFIX = ".before-devflow"
+_OURS = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChange:
+    """What would be written to one file."""
+
+    path: Path
+    before: bytes | None
+    """None: there is no file."""
+    after: bytes | None
+    """None: the file goes."""
+    keeps: bytes | None
+    """What the copy for the way back holds; None: there is no copy afterwards."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything changes."""
+        return self.before != self.after
+
+    @property
+    def diff(self) -> str:
+        """The change, as a unified diff."""
+        name = str(self.path)
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in difflib.unified_diff(
+                _lines(self.before),
+                _lines(self.after),
+                name if self.before is not None else "/dev/null",
+                name if self.after is not None else "/dev/null",
+            )
+        )
+
+    def apply(self) -> None:
+        """Write it.
+
+        Raises:
+            ConfigurationError: the file is not what it was when the change was planned, or
+                cannot be written.
+        """
+        if _read(self.path) != self.before:
+            raise ConfigurationError(
+                f"{self.path} has changed meanwhile; look at the change again."
+            )
+        try:
+            put(_kept_path(self.path), self.keeps)
+            put(self.path, self.after)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.path}: cannot be written: {error.strerror}."
+            ) from error
+
+
+def plan_install(
+    path: Path, *, command: str = "devflow", features: Sequence[Feature] = ("hooks", "statusline")
+) -> SettingsChange:
+    """Put hooks and status line into a `settings.json`, or the MCP server into a `.mcp.json`.
+
+    What is there stays: other hooks are kept beside ours, and a status line or server of another
+    maker is not replaced.
+
+    Args:
+        path: the file; it need not exist.
+        command: how DevFlow is called, as the shell takes it; ends in `devflow`.
+        features: `mcp` belongs into a file of its own kind.
+
+    Raises:
+        ConfigurationError: the file is no JSON object, or already has another status line or
+            another server of our name.
+    """
+    before = _read(path)
+    settings = _parsed(path, before)
+    for feature in features:
+        _ADDING[feature](path, settings, command)
+    after = before if settings == _parsed(path, before) else _written(settings, before)
+    original = before
+    if (kept := _kept(path)) is not None:
+        original = kept[1] if kept[0] == _seal(before) else _written(_without_ours(path), before)
+    return SettingsChange(path=path, before=before, after=after, keeps=_sealed(after, original))
+
+
+def plan_undo(path: Path) -> SettingsChange:
+    """Back to the bytes from before the installation.
+
+    Where others have changed the file since, only what is ours is taken out.
+
+    Raises:
+        ConfigurationError: the file is no JSON object.
+    """
+    now, kept = _read(path), _kept(path)
+    if kept is not None and kept[0] == _seal(now):
+        return SettingsChange(path=path, before=now, after=kept[1], keeps=None)
+    rest = _without_ours(path)
+    after = now if rest == _parsed(path, now) else _written(rest, now)
+    return SettingsChange(path=path, before=now, after=after, keeps=None)
+
+
+def _add_hooks(path: Path, settings: Json, command: str) -> None:
+    hooks = settings.setdefault("hooks", {})
+    if not isinstance(hooks, dict):
+        raise ConfigurationError(f"{path}: `hooks` is no object; nothing was changed.")
+    ours = {"type": "command", "command": f"{command} hook", "timeout": _HOOK_TIMEOUT_S}
+    for event in HOOK_EVENTS:
+        groups = cast("dict[str, Any]", hooks).setdefault(event, [])
+        if not isinstance(groups, list):
+            raise ConfigurationError(f"{path}: `hooks.{event}` is no list; nothing was changed.")
+        entries = cast("list[Any]", groups)
+        if not any(_is_our_group(group) for group in entries):
+            entries.append({"hooks": [ours]})
+
+
+def _add_status_line(path: Path, settings: Json, command: str) -> None:
+    line = mapping(settings, "statusLine")
+    if line and not _is_our_command(line):
+        raise ConfigurationError(
+            f"{path} has a status line already ({string(line, 'command')}); remove it first, or"
+            " install without the status line."
+        )
+    settings["statusLine"] = {"type": "command", "command": f"{command} statusline"}
+
+
+def _add_server(path: Path, settings: Json, command: str) -> None:
+    program, *words = shlex.split(command)
+    ours = {"type": "stdio", "command": program, "args": [*words, "mcp"]}
+    servers = settings.setdefault("mcpServers", {})
+    if not isinstance(servers, dict):
+        raise ConfigurationError(f"{path}: `mcpServers` is no object; nothing was changed.")
+    known = cast("dict[str, Any]", servers).setdefault("devflow", ours)
+    if known != ours:
+        raise ConfigurationError(f"{path} has another MCP server named devflow; rename it first.")
+
+
+_ADDING = {"hooks": _add_hooks, "statusline": _add_status_line, "mcp": _add_server}
+
+
+def _without_ours(path: Path) -> Json:
+    settings = _parsed(path, _read(path))
+    hooks = mapping(settings, "hooks")
+    for event, groups in list(hooks.items()):
+        if isinstance(groups, list):
+            entries = cast("list[Any]", groups)
+            hooks[event] = [group for group in entries if not _is_our_group(group)]
+            if entries and not hooks[event]:
+                del hooks[event]
+    if not hooks:
+        settings.pop("hooks", None)
+    if _is_our_command(settings.get("statusLine")):
+        del settings["statusLine"]
+    servers = mapping(settings, "mcpServers")
+    if mapping(servers, "devflow").get("args") == ["mcp"]:
+        del servers["devflow"]
+        if not servers:
+            del settings["mcpServers"]
+    return settings
+
+
+def _is_our_group(group: object) -> bool:
+    hooks = cast("Json", group).get("hooks") if isinstance(group, dict) else None
+    return isinstance(hooks, list) and any(
+        _is_our_command(one) for one in cast("list[object]", hooks)
+    )
+
+
+def _is_our_command(entry: object) -> bool:
+    return _OURS.search(string(entry, "command")) is not None
+
+
+def _parsed(path: Path, content: bytes | None) -> Json:
+    if content is None or not content.strip():
+        return {}
+    body = decode(content)
+    if body is None:
+        raise ConfigurationError(f"{path} is no JSON object; nothing was changed.")
+    return body
+
+
+def _written(settings: Json, like: bytes | None) -> bytes:
+    """JSON with the indentation that the file has."""
+    indent = re.search(rb"\n([ \t]+)\"", like or b"")
+    by = indent.group(1).decode() if indent else "  "
+    return json.dumps(settings, indent=by, ensure_ascii=False).encode() + b"\n"
+
+
+def _kept_path(path: Path) -> Path:
+    return path.with_name(path.name + _KEPT_SUFFIX)
+
+
+def _kept(path: Path) -> tuple[str, bytes | None] | None:
+    """The seal of what was installed, and what was there before it; None: nothing is kept."""
+    content = _read(_kept_path(path))
+    if content is None:
+        return None
+    body = decode(content) or {}
+    before = body.get("before_base64")
+    return string(body, "installed_sha256"), b64decode(before) if before is not None else None
+
+
+def _sealed(installed: bytes | None, before: bytes | None) -> bytes:
+    body = {
+        "about": "What DevFlow has changed beside this file; needed to undo it.",
+        "installed_sha256": _seal(installed),
+        "before_base64": b64encode(before).decode() if before is not None else None,
+    }
+    return json.dumps(body, indent=2).encode() + b"\n"
+
+
+def _seal(content: bytes | None) -> str:
+    return sha256(content or b"").hexdigest()
+
+
+def _lines(content: bytes | None) -> list[str]:
+    return (content or b"").decode("utf-8", "replace").splitlines(keepends=True)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}.") from error

@@ -1,0 +1,205 @@
+"""`devflow mcp`: DevFlow as four tools of an MCP client, over standard input and output.
+
+The part of the protocol that tools over stdio need (modelcontextprotocol.io, revisions 2024-11-05
+to 2025-11-25): JSON-RPC 2.0, one message a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+from devflow_core.errors import DevFlowError
+
+from devflow_claude_code.reading.content import mapping, string
+from devflow_claude_code.reading.rows import Json, decode
+
+PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_PARSE_ERROR, _NO_METHOD, _BAD_PARAMETERS = -32700, -32601, -32602
+_INSTRUCTIONS = (
+    "DevFlow sends work to other models through its gateway, with the context of this Claude Code"
+    " session, and keeps account of cost. `ask` and `handoff` cost money; `report` and `explain` do"
+    " not."
+)
+_TEXT = {"type": "string"}
+_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+    "ask": (
+        "Ask another model. The context of a session is added if one is named.",
+        {
+            "prompt": "What to ask.",
+            "model": "A model id such as z-ai/glm-5; left out, a model is chosen.",
+            "session": "Id of a Claude Code session whose context goes along.",
+        },
+        ("prompt",),
+    ),
+    "handoff": (
+        "Let another model carry a whole session on; answers with its reply.",
+        {
+            "session": "Id of the session; left out, the last one.",
+            "model": "A model id; left out, a model is chosen.",
+            "prompt": "What to do next; left out, to continue.",
+        },
+        (),
+    ),
+    "report": (
+        "What was spent, from the ledger.",
+        {
+            "by": "model, task, session, project, branch, agent, day or key.",
+            "since": "A time such as 7d or 2026-11-01.",
+        },
+        (),
+    ),
+    "explain": (
+        "Which model would answer, and why, without calling any.",
+        {"prompt": "What would be asked."},
+        ("prompt",),
+    ),
+}
+
+
+Tool = Callable[..., Awaitable[str]]
+"""A tool: named text arguments in, text out; raises `DevFlowError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpTools:
+    """What the four tools do. An argument that the client leaves out is not passed."""
+
+    ask: Tool
+    handoff: Tool
+    report: Tool
+    explain: Tool
+
+
+class McpServer:
+    """Answers the messages of one client.
+
+    Args:
+        tools: what can be called.
+        send: takes each answer.
+        version: ours, told to the client.
+    """
+
+    def __init__(self, tools: McpTools, send: Callable[[Json], None], version: str) -> None:
+        self._tools = tools
+        self._send = send
+        self._version = version
+        self._running: dict[object, asyncio.Task[None]] = {}
+        self._answers: dict[str, Callable[[Json], Json]] = {
+            "initialize": self._initialize,
+            "ping": lambda _: {},
+            "tools/list": lambda _: {"tools": [_described(name) for name in _PARAMETERS]},
+        }
+
+    def take(self, line: bytes, group: asyncio.TaskGroup) -> None:
+        """Answer a message; calls of tools run in the group."""
+        message = decode(line)
+        if message is None:
+            self._fail(None, _PARSE_ERROR, "a message is one JSON object on one line")
+            return
+        method, asked = string(message, "method"), mapping(message, "params")
+        if "id" not in message:
+            if method == "notifications/cancelled":
+                self._cancel(asked.get("requestId"))
+            return
+        number = message["id"]
+        if method == "tools/call":
+            self._call(number, asked, group)
+        elif answer := self._answers.get(method):
+            self._send({"jsonrpc": "2.0", "id": number, "result": answer(asked)})
+        elif method:
+            self._fail(number, _NO_METHOD, f"there is no method {method}")
+
+    def cancel_all(self) -> None:
+        """Nobody waits for the answers any more."""
+        for task in self._running.values():
+            task.cancel()
+
+    def _initialize(self, asked: Json) -> Json:
+        wanted = string(asked, "protocolVersion")
+        return {
+            "protocolVersion": wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[0],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "devflow", "version": self._version},
+            "instructions": _INSTRUCTIONS,
+        }
+
+    def _call(self, number: object, asked: Json, group: asyncio.TaskGroup) -> None:
+        name, arguments = string(asked, "name"), mapping(asked, "arguments")
+        problem = _problem(name, arguments)
+        if problem:
+            self._fail(number, _BAD_PARAMETERS, problem)
+            return
+        task = group.create_task(self._run(number, name, arguments))
+        key = orjson.dumps(number)
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+
+    async def _run(self, number: object, name: str, arguments: Mapping[str, str]) -> None:
+        tool: Tool = getattr(self._tools, name)
+        try:
+            text, is_error = await tool(**arguments), False
+        except DevFlowError as error:
+            text, is_error = error.message, True
+        result = {"content": [{"type": "text", "text": text}], "isError": is_error}
+        self._send({"jsonrpc": "2.0", "id": number, "result": result})
+
+    def _cancel(self, number: object) -> None:
+        task = self._running.get(orjson.dumps(number))
+        if task is not None:
+            task.cancel()
+
+    def _fail(self, number: object, code: int, words: str) -> None:
+        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}})
+
+
+async def serve_mcp(
+    tools: McpTools, stdin: BinaryIO, stdout: BinaryIO, *, version: str = "0.1.0"
+) -> None:
+    """Answer a client until it closes its end; calls that still run then are cancelled.
+
+    Nothing else may write to `stdout` meanwhile.
+    """
+
+    def send(message: Json) -> None:
+        with suppress(BrokenPipeError):
+            stdout.write(orjson.dumps(message) + b"\n")
+            stdout.flush()
+
+    server = McpServer(tools, send, version)
+    async with asyncio.TaskGroup() as group:
+        while line := await asyncio.to_thread(stdin.readline):
+            if line.strip():
+                server.take(line, group)
+        server.cancel_all()
+
+
+def _described(name: str) -> Json:
+    description, parameters, required = _PARAMETERS[name]
+    properties: dict[str, Any] = {
+        one: {**_TEXT, "description": words} for one, words in parameters.items()
+    }
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {"name": name, "description": description, "inputSchema": schema}
+
+
+def _problem(name: str, arguments: Json) -> str:
+    if name not in _PARAMETERS:
+        return f"there is no tool {name}; there are {', '.join(_PARAMETERS)}"
+    _, parameters, required = _PARAMETERS[name]
+    for one, value in arguments.items():
+        if one not in parameters:
+            return f"{name} takes no {one}"
+        if not isinstance(value, str):
+            return f"{one} has to be text"
+    absent = [one for one in required if not arguments.get(one)]
+    return f"{name} needs {absent[0]}" if absent else ""

@@ -1,0 +1,1 @@
+"""Transcripts as Claude Code writes them: where they are, their rows, the active branch."""

@@ -1,0 +1,60 @@
+"""OpenRouter's `pricing` objects as prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.usage import Price, PriceTier
+
+_ZERO = Decimal(0)
+
+
+def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | None:
+    """The price that a `pricing` object names; None when one is missing or negative.
+
+    Routers (`openrouter/auto`…) are listed at -1: unknown before the call. Windows of time
+    in `overrides` (`utc_start`) are left out of the tiers, since only the call's own clock
+    decides them; the reported cost then differs from an estimate and wins.
+    """
+    prompt, completion = _usd(pricing.get("prompt")), _usd(pricing.get("completion"))
+    if prompt is None or completion is None:
+        return None
+    reasoning = _usd(pricing.get("internal_reasoning"))
+    overrides: list[Mapping[str, Any]] = pricing.get("overrides") or []
+    tiers = (_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
+    return Price(
+        prompt=prompt,
+        completion=completion,
+        cache_read=_usd(pricing.get("input_cache_read")),
+        cache_write=_usd(pricing.get("input_cache_write")),
+        cache_write_1h=_usd(pricing.get("input_cache_write_1h")),
+        # the same as other output follows it into the tiers
+        reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
+        request=_usd(pricing.get("request")) or _ZERO,
+        tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
+        version=version,
+    )
+
+
+def _usd(value: object) -> Decimal | None:
+    """A price string; None when it is missing, no number, or negative."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return None
+    try:
+        usd = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and usd >= 0 else None
+
+
+def _tier(override: Mapping[str, Any]) -> PriceTier:
+    return PriceTier(
+        min_prompt_tokens=int(override["min_prompt_tokens"]),
+        prompt=_usd(override.get("prompt")),
+        completion=_usd(override.get("completion")),
+        cache_read=_usd(override.get("input_cache_read")),
+        cache_write=_usd(override.get("input_cache_write")),
+        cache_write_1h=_usd(override.get("input_cache_write_1h")),
+    )

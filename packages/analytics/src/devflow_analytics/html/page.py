@@ -1,0 +1,318 @@
+"""A report as one page: no script, nothing loaded, readable in the light and in the dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from importlib import resources
+
+from devflow_core.summary import Histogram, Summary
+from devflow_core.usage import from_pico
+
+from devflow_analytics.formats import figures
+from devflow_analytics.formats.figures import count, label, percent, seconds, tokens, usd
+from devflow_analytics.formats.text import plain, savings_sentence, to_table
+from devflow_analytics.html import charts
+from devflow_analytics.html.charts import Part, Point
+from devflow_analytics.html.markup import Markup, element, join
+from devflow_analytics.report import Report, cache_hit_rate, moment_text
+
+MOST_BARS = 12
+"""Of one plot; the table below has all rows."""
+MOST_DAYS = 92
+"""Of the plot over time: the last three months."""
+_QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+
+
+def to_html(report: Report) -> str:
+    """The page as text, to be written as UTF-8. Make the report with `with_days=True` for it."""
+    style = (resources.files("devflow_analytics.html") / "page.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        Markup('<meta charset="utf-8">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Markup('<meta name="color-scheme" content="light dark">'),
+        Markup('<meta name="referrer" content="no-referrer">'),
+        element("title", f"DevFlow: cost and usage by {report.by}"),
+        Markup(f"<style>{style}</style>"),
+    )
+    body = element("body", element("main", *_sections(report)))
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _policy(style: str) -> str:
+    """Only this very style sheet is allowed; nothing is loaded, run or sent."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _sections(report: Report) -> list[Markup]:
+    return [
+        element(
+            "header",
+            element("h1", "Cost and usage"),
+            element("p", figures.period(report), class_="muted"),
+        ),
+        _tiles(report),
+        *_over_time(report),
+        *_recommendations(report),
+        element("div", _cost(report), _savings(report), class_="pair"),
+        element("div", _cache(report), _times(report), class_="pair"),
+        *_errors(report),
+        _table(report),
+        _notes(report),
+    ]
+
+
+def _tiles(report: Report) -> Markup:
+    total = report.total
+    rate = cache_hit_rate(total)
+    saved = report.savings_of(total)
+    succeeded = 1 - total.failed / total.requests if total.requests else None
+    tiles = [
+        ("cost", usd(from_pico(total.cost_pico)), _confirmed(total)),
+        ("saved", usd(saved.saved_usd), f"against {saved.baseline_model}") if saved else None,
+        ("requests", count(total.requests), f"{_rate(succeeded)} succeeded"),
+        (
+            "tokens",
+            tokens(total.usage.total_tokens),
+            f"{tokens(total.usage.completion_tokens)} out",
+        ),
+        ("prompt cache", _rate(rate), "of the input read from it"),
+        (
+            "first token",
+            seconds(total.ttft.quantile_s(0.5)),
+            f"p95 {seconds(total.ttft.quantile_s(0.95))}",
+        ),
+    ]
+    return element("div", *(_tile(*one) for one in tiles if one), class_="tiles")
+
+
+def _tile(name: str, figure: str, note: str) -> Markup:
+    return element(
+        "div",
+        element("div", name, class_="name"),
+        element("div", figure, class_="figure"),
+        element("div", plain(note), class_="muted"),
+        class_="tile",
+    )
+
+
+def _confirmed(total: Summary) -> str:
+    if not total.estimated_pico:
+        return "as the provider reported it"
+    return f"{usd(from_pico(total.estimated_pico))} of it estimated"
+
+
+def _rate(share: float | None) -> str:
+    return figures.UNKNOWN if share is None else percent(share)
+
+
+def _recommendations(report: Report) -> list[Markup]:
+    if not report.recommendations:
+        return []
+    items = (
+        element("li", element("strong", usd(one.saves_usd)), " ", plain(one.text))
+        for one in report.recommendations
+    )
+    note = "What would have saved money in this time. They overlap, so they do not add up."
+    return [_card("Recommendations", note, element("ul", *items, class_="advice"))]
+
+
+def _over_time(report: Report) -> list[Markup]:
+    if not report.days:
+        return []
+    points = [
+        Point(label=day[5:], value=row.cost_pico / 1e12, text=f"{usd(from_pico(row.cost_pico))}")
+        for day, row in _every_day(report.days).items()
+    ]
+    return [_card("Cost by day", "Days in UTC.", charts.columns(points, tick="${:g}"))]
+
+
+def _every_day(days: Mapping[str, Summary]) -> dict[str, Summary]:
+    """The days without a request too, so that the time axis is even."""
+    last = date.fromisoformat(max(days))
+    first = max(date.fromisoformat(min(days)), last - timedelta(days=MOST_DAYS - 1))
+    names = [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]
+    return {name: days.get(name, Summary()) for name in names}
+
+
+def _cost(report: Report) -> Markup:
+    most = max((row.cost_pico for row in report.rows.values()), default=0)
+    return _bars(
+        report.rows,
+        f"Cost by {report.by}",
+        "",
+        lambda key, row: (
+            charts.bar(
+                Point(label=key, value=row.cost_pico, text=usd(from_pico(row.cost_pico))), most
+            ),
+            usd(from_pico(row.cost_pico)),
+        ),
+    )
+
+
+def _savings(report: Report) -> Markup:
+    saved = {
+        key: one.saved_usd for key, row in report.rows.items() if (one := report.savings_of(row))
+    }
+    most = float(max((abs(one) for one in saved.values()), default=0))
+    return _bars(
+        {key: row for key, row in report.rows.items() if key in saved},
+        "Saved and lost",
+        savings_sentence(report),
+        lambda key, _: (
+            charts.diverging(Point(label=key, value=float(saved[key]), text=usd(saved[key])), most),
+            usd(saved[key]),
+        ),
+    )
+
+
+def _cache(report: Report) -> Markup:
+    rows = {key: row for key, row in report.rows.items() if row.usage.prompt_tokens}
+    legend = _legend(
+        ("read", "read from the cache"), ("write", "written to it"), ("fresh", "neither")
+    )
+    return _bars(
+        rows,
+        "Where the input came from",
+        legend,
+        lambda _, row: (charts.stacked(_input_parts(row)), _rate(cache_hit_rate(row))),
+    )
+
+
+def _input_parts(row: Summary) -> list[Part]:
+    usage = row.usage
+    named = (
+        ("read", "read from the cache", usage.cache_read_tokens),
+        ("write", "written to it", usage.cache_write_tokens),
+        ("fresh", "neither", usage.input_tokens),
+    )
+    return [
+        Part(value=number, style=style, text=f"{name}: {tokens(number)} tokens")
+        for style, name, number in named
+    ]
+
+
+def _times(report: Report) -> Markup:
+    rows = {key: row for key, row in report.rows.items() if row.total.count}
+    most_s = max((row.total.quantile_s(0.99) or 0.0 for row in rows.values()), default=0.0)
+    legend = _legend(*((f"dot{n}", name) for n, (_, name) in enumerate(_QUANTILES)))
+    return _bars(
+        rows,
+        "Time to the whole reply",
+        legend,
+        lambda _, row: (
+            charts.spread(_quantiles(row.total), most_s),
+            seconds(row.total.quantile_s(0.5)),
+        ),
+    )
+
+
+def _quantiles(times: Histogram) -> list[Point]:
+    found = [(name, times.quantile_s(share) or 0.0) for share, name in _QUANTILES]
+    return [Point(label=name, value=at_s, text=seconds(at_s)) for name, at_s in found]
+
+
+def _errors(report: Report) -> list[Markup]:
+    errors = dict(sorted(report.total.errors.items(), key=lambda one: -one[1])[:MOST_BARS])
+    if not errors:
+        return []
+    most = max(errors.values())
+    rows = (
+        _bar_row(
+            code,
+            charts.bar(Point(label=code, value=number, text=count(number)), most),
+            f"{count(number)} ({percent(number / report.total.requests)})",
+        )
+        for code, number in errors.items()
+    )
+    note = f"{count(report.total.failed)} of {count(report.total.requests)} requests."
+    return [_card("Failed and cancelled", note, element("table", *rows, class_="bars"))]
+
+
+def _bars(
+    rows: Mapping[str, Summary],
+    title: str,
+    note: str,
+    draw: Callable[[str, Summary], tuple[Markup, str]],
+) -> Markup:
+    shown = list(rows.items())[:MOST_BARS]
+    lines = (_bar_row(plain(label(key)), *draw(key, row)) for key, row in shown)
+    more = len(rows) - len(shown)
+    rest = [element("p", f"{more} more in the table below.", class_="muted")] if more else []
+    return _card(title, note, element("table", *lines, class_="bars"), *rest)
+
+
+def _bar_row(name: str, drawing: Markup, text: str) -> Markup:
+    return element(
+        "tr",
+        element("th", name, scope="row", title=name),
+        element("td", drawing),
+        element("td", text, class_="number"),
+    )
+
+
+def _legend(*entries: tuple[str, str]) -> Markup:
+    return join(
+        *(
+            element(
+                "span",
+                element(
+                    "svg", element("circle", cx="6", cy="6", r="5", class_=style),
+                    width="12", height="12",
+                ),
+                f" {name}",
+                class_="key",
+            )
+            for style, name in entries
+        )
+    )  # fmt: skip
+
+
+def _card(title: str, note: str, *content: Markup) -> Markup:
+    notes = [element("p", note, class_="muted")] if note else []
+    return element("section", element("h2", title), *notes, *content, class_="card")
+
+
+def _table(report: Report) -> Markup:
+    table = to_table(report)
+    head = element("tr", *(element("th", column, scope="col") for column in table.columns))
+    rows = (_table_row(row) for row in table.rows)
+    return _card(
+        f"All figures by {report.by}",
+        "",
+        element(
+            "div",
+            element(
+                "table",
+                element("thead", head),
+                element("tbody", *rows),
+                element("tfoot", _table_row(table.total)),
+                class_="figures",
+            ),
+            class_="wide",
+        ),
+    )
+
+
+def _table_row(cells: tuple[str, ...]) -> Markup:
+    numbers = (element("td", cell) for cell in cells[1:])
+    return element("tr", element("th", cells[0], scope="row"), *numbers)
+
+
+def _notes(report: Report) -> Markup:
+    return element(
+        "footer",
+        element(
+            "p",
+            f"Made {moment_text(report.made_at)}. Days and times are UTC, amounts are US dollars. "
+            "A request counts at the model that decided it; what earlier attempts cost is at "
+            "their own model, and a loss there. Times are off by at most 5 %. This page holds "
+            "names and numbers, no text of any prompt or reply.",
+            class_="muted",
+        ),
+    )

@@ -1,0 +1,121 @@
+"""The report as a value: rows that add up to a total, savings, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.summary import GroupBy, Summary
+from devflow_core.usage import from_pico, usd_text
+
+from devflow_analytics.savings import Baseline, Savings, savings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One thing to do, and the money that it is about."""
+
+    text: str
+    """For a person; names the model, task or session, never text of a message."""
+    saves_usd: Decimal
+    """Of the spending in the report's time; an estimate, as the text says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a time has cost and brought. Holds labels and numbers, no text of any message."""
+
+    by: GroupBy
+    rows: Mapping[str, Summary]
+    """The groups, dearest first; days in their order. "" is "not known"."""
+    total: Summary
+    models: Mapping[str, Summary]
+    """The same by model, dearest first; without times."""
+    days: Mapping[str, Summary]
+    """The same by day (UTC) in their order; empty unless it was asked for."""
+    since: datetime | None
+    """Inclusive, UTC."""
+    until: datetime | None
+    """Exclusive, UTC."""
+    made_at: datetime
+    baseline: Baseline | None
+    """What savings are counted against; None when its price is not known."""
+    recommendations: tuple[Recommendation, ...]
+    """The most money first."""
+
+    def savings_of(self, summary: Summary) -> Savings | None:
+        """What a group of this report saved; None without a baseline."""
+        return savings(summary, self.baseline) if self.baseline else None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: money as decimal text in USD, times in seconds, moments in RFC 3339 (UTC)."""
+        return {
+            "by": self.by,
+            "since": moment_text(self.since),
+            "until": moment_text(self.until),
+            "made_at": moment_text(self.made_at),
+            "time_zone": "UTC",
+            "rows": [{"key": key} | self._figures(row) for key, row in self.rows.items()],
+            "total": self._figures(self.total),
+            "savings": _savings_document(self.savings_of(self.total)),
+            "recommendations": [
+                {"text": one.text, "saves_usd": usd_text(one.saves_usd)}
+                for one in self.recommendations
+            ],
+        }
+
+    def _figures(self, row: Summary) -> dict[str, Any]:
+        saved = self.savings_of(row)
+        return {
+            "requests": row.requests,
+            "attempts": row.attempts,
+            "errors": row.failed,
+            "errors_by_code": dict(sorted(row.errors.items())),
+            "cache_hits": row.cache_hits,
+            "input_tokens": row.usage.input_tokens,
+            "cache_read_tokens": row.usage.cache_read_tokens,
+            "cache_write_tokens": row.usage.cache_write_tokens,
+            "output_tokens": row.usage.output_tokens,
+            "reasoning_tokens": row.usage.reasoning_tokens,
+            "prompt_cache_hit_rate": cache_hit_rate(row),
+            "cost_usd": usd_text(from_pico(row.cost_pico)),
+            "estimated_usd": usd_text(from_pico(row.estimated_pico)),
+            "retry_usd": usd_text(from_pico(row.retry_pico)),
+            "saved_usd": usd_text(saved.saved_usd) if saved else None,
+            "ttft_p50_s": _rounded(row.ttft.quantile_s(0.5)),
+            "ttft_p95_s": _rounded(row.ttft.quantile_s(0.95)),
+            "ttft_p99_s": _rounded(row.ttft.quantile_s(0.99)),
+            "total_p50_s": _rounded(row.total.quantile_s(0.5)),
+            "total_p95_s": _rounded(row.total.quantile_s(0.95)),
+            "total_p99_s": _rounded(row.total.quantile_s(0.99)),
+        }
+
+
+def cache_hit_rate(row: Summary) -> float | None:
+    """The share (0..1) of all input tokens that the prompt cache gave; None without input."""
+    prompt = row.usage.prompt_tokens
+    return round(row.usage.cache_read_tokens / prompt, 4) if prompt else None
+
+
+def moment_text(moment: datetime | None) -> str | None:
+    """RFC 3339 with a Z, to the second; UTC is what every moment here is in."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+def _savings_document(saved: Savings | None) -> dict[str, Any] | None:
+    if saved is None:
+        return None
+    return {
+        "baseline_model": saved.baseline_model,
+        "baseline_cost_usd": usd_text(saved.baseline_cost_usd),
+        "cost_usd": usd_text(saved.cost_usd),
+        "saved_usd": usd_text(saved.saved_usd),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Four digits after the point: a histogram knows no more."""
+    return None if seconds is None else round(seconds, 4)

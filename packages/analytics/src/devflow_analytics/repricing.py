@@ -1,0 +1,155 @@
+"""What recorded work would have cost on other models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.ledger import LedgerEntry
+from devflow_core.usage import Usage, usd_text
+
+from devflow_analytics.cache_simulation import Turn, rules_of, simulate
+from devflow_analytics.savings import PriceOf
+
+UNKNOWNS = (
+    "Other tokenizers: the recorded counts are used as they are; another model may count the same "
+    "text as 10 to 30 % fewer or more tokens.",
+    "Other replies: another model writes shorter or longer, reasons more or less, and may need "
+    "more or fewer turns for the same work.",
+    "Quality: nothing here says that another model would have done the work.",
+    "The cache: whether a prefix would have been kept is simulated from published rules; providers "
+    "drop entries early and route elsewhere.",
+    "Prices are the present list prices of the catalogue, for the whole of the record.",
+)
+"""What a re-priced record cannot tell; part of every result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """The record on one model."""
+
+    model: str
+    cost_usd: Decimal | None
+    """None where the price is not known."""
+    usage: Usage
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """A record, and what it would have cost elsewhere."""
+
+    turns: int
+    recorded_usd: Decimal | None
+    """What it has cost; None where a price is not known."""
+    recorded_models: tuple[str, ...]
+    alternatives: tuple[Alternative, ...]
+    """In the order they were asked for."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; money as decimal text in USD. A difference below zero would have been saved."""
+        return {
+            "turns": self.turns,
+            "recorded": {
+                "models": list(self.recorded_models),
+                "cost_usd": _text(self.recorded_usd),
+            },
+            "models": [self._alternative(one) for one in self.alternatives],
+            "unknowns": list(UNKNOWNS),
+        }
+
+    def _alternative(self, one: Alternative) -> dict[str, Any]:
+        difference = None
+        if one.cost_usd is not None and self.recorded_usd is not None:
+            difference = one.cost_usd - self.recorded_usd
+        return {
+            "model": one.model,
+            "cost_usd": _text(one.cost_usd),
+            "difference_usd": _text(difference),
+            "input_tokens": one.usage.input_tokens,
+            "cache_read_tokens": one.usage.cache_read_tokens,
+            "cache_write_tokens": one.usage.cache_write_tokens,
+            "output_tokens": one.usage.output_tokens,
+            "reasoning_tokens": one.usage.reasoning_tokens,
+            "notes": list(one.notes),
+        }
+
+
+def whatif(
+    turns: Iterable[Turn],
+    models: Sequence[str],
+    *,
+    price_of: PriceOf,
+    window_of: Callable[[str], int | None] = lambda _: None,
+) -> WhatIf:
+    """Price a record on other models, each with its own prompt cache simulated.
+
+    Args:
+        turns: in any order.
+        models: to compare, by their names in the catalogue.
+        price_of: the present price of a model.
+        window_of: the largest prompt that a model takes, in tokens; None where it is not known.
+    """
+    ordered = sorted(turns, key=lambda turn: turn.at)
+    costs = [_recorded_usd(turn, price_of) for turn in ordered]
+    known = [cost for cost in costs if cost is not None]
+    return WhatIf(
+        turns=len(ordered),
+        recorded_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        recorded_models=tuple(dict.fromkeys(turn.model for turn in ordered)),
+        alternatives=tuple(
+            _alternative(ordered, model, price_of, window_of) for model in dict.fromkeys(models)
+        ),
+    )
+
+
+def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
+    """The answered requests of a ledger as turns, at what all their attempts have cost."""
+    for entry in entries:
+        final, who = entry.final, entry.attribution
+        if final is None or not final.usage.total_tokens or entry.outcome != "succeeded":
+            continue
+        yield Turn(
+            thread=f"{who.session_id}/{who.agent}" if who.session_id else entry.entry_id,
+            at=final.started_at,
+            model=final.model,
+            usage=final.usage,
+            cost_usd=entry.cost_usd,
+        )
+
+
+def _recorded_usd(turn: Turn, price_of: PriceOf) -> Decimal | None:
+    if turn.cost_usd is not None:
+        return turn.cost_usd
+    price = price_of(turn.model)
+    return price.cost_usd(turn.usage) if price else None
+
+
+def _alternative(
+    turns: Sequence[Turn], model: str, price_of: PriceOf, window_of: Callable[[str], int | None]
+) -> Alternative:
+    price = price_of(model)
+    if price is None:
+        return Alternative(
+            model=model, cost_usd=None, usage=Usage(), notes=("the price is not known",)
+        )
+    rules = rules_of(model, price)
+    usages = simulate(turns, rules)
+    return Alternative(
+        model=model,
+        cost_usd=sum((price.cost_usd(usage) for usage in usages), Decimal(0)),
+        usage=sum(usages, Usage()),
+        notes=(rules.sentence(), *_too_long(usages, window_of(model))),
+    )
+
+
+def _too_long(usages: Sequence[Usage], window: int | None) -> Iterator[str]:
+    over = sum(window is not None and usage.prompt_tokens > window for usage in usages)
+    if over:
+        yield f"{over} of {len(usages)} prompts are longer than its window of {window:,} tokens"
+
+
+def _text(usd: Decimal | None) -> str | None:
+    return None if usd is None else usd_text(usd)

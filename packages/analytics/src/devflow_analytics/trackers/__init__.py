@@ -1,0 +1,1 @@
+"""Running totals, folded from ledger entries as they come."""

@@ -1,0 +1,63 @@
+"""What has been spent, as a running fold over entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.summary import GroupBy, key_of
+from devflow_core.usage import from_pico, to_pico
+
+TRACKED: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
+MOST_KEYS = 1_000
+"""Of one dimension; what comes later is added up under `OTHER`, so that memory is bounded."""
+OTHER = "other"
+
+
+class CostTracker:
+    """A `Ledger` that knows what was spent, in all and by model, task, project, key and day.
+
+    It is fed live and rebuilt at a restart by `devflow_core.replay`; a cost that is confirmed
+    later shows after that. One entry takes a few microseconds.
+    """
+
+    def __init__(self) -> None:
+        self._total_pico = 0
+        self._estimated_pico = 0
+        self._by: dict[GroupBy, dict[str, int]] = {one: {} for one in TRACKED}
+
+    @property
+    def total_usd(self) -> Decimal:
+        """Everything spent, estimates included."""
+        return from_pico(self._total_pico)
+
+    @property
+    def estimated_usd(self) -> Decimal:
+        """The part of the total that the provider has not confirmed."""
+        return from_pico(self._estimated_pico)
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """Take one entry in: the cost of each of its attempts, the failed ones too."""
+        for attempt in entry.attempts:
+            pico = to_pico(attempt.cost_usd)
+            if pico:
+                self._add(entry, attempt, pico)
+
+    def by(self, dimension: GroupBy) -> Mapping[str, Decimal]:
+        """What was spent by each value of one of `TRACKED`; they add up to the total.
+
+        Raises:
+            KeyError: the dimension is not tracked; a `Reporter` knows them all.
+        """
+        return {key: from_pico(pico) for key, pico in self._by[dimension].items()}
+
+    def _add(self, entry: LedgerEntry, attempt: Attempt, pico: int) -> None:
+        self._total_pico += pico
+        if attempt.cost_status == "estimated":
+            self._estimated_pico += pico
+        for dimension, sums in self._by.items():
+            key = key_of(dimension, entry, attempt)
+            if key not in sums and len(sums) >= MOST_KEYS:
+                key = OTHER
+            sums[key] = sums.get(key, 0) + pico

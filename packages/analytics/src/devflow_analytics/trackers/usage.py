@@ -1,0 +1,49 @@
+"""How much was asked and how it went, as a running fold over entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from devflow_core.ledger import LedgerEntry
+from devflow_core.summary import Summary, Tally
+
+MOST_MODELS = 1_000
+"""What comes later is added up under `OTHER`: a caller may ask for any name."""
+OTHER = "other"
+
+
+class UsageTracker:
+    """A `Ledger` that keeps requests, tokens, errors, costs and times of each model.
+
+    It is fed live and rebuilt at a restart by `devflow_core.replay`. One entry takes a few
+    microseconds.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+
+    @property
+    def total(self) -> Summary:
+        """Everything together."""
+        whole = Summary()
+        for tally in self._tallies.values():
+            whole = whole + tally.summary()
+        return whole
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """Take one entry in: each attempt at its own model, the request at the deciding one."""
+        for attempt in entry.attempts or (None,):
+            model = attempt.model if attempt else entry.requested_model
+            self._tally(model).add(entry, attempt)
+
+    def by_model(self) -> Mapping[str, Summary]:
+        """The summary of each model; they add up to `total`."""
+        return {model: tally.summary() for model, tally in self._tallies.items()}
+
+    def _tally(self, model: str) -> Tally:
+        tally = self._tallies.get(model)
+        if tally is None:
+            if len(self._tallies) >= MOST_MODELS:
+                model = OTHER
+            tally = self._tallies.setdefault(model, Tally())
+        return tally

@@ -1,0 +1,185 @@
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from devflow_analytics import Report, Reporter, to_csv, to_markdown, to_table
+from devflow_core.attribution import Attribution
+from devflow_core.ledger import LedgerEntry
+from devflow_core.summary import EntriesReader, GroupBy
+from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
+from devflow_core.usage import Price, Usage
+
+CHEAP = a_price(
+    prompt=Decimal("0.0000002"),
+    completion=Decimal("0.000001"),
+    cache_read=None,
+    cache_write=None,
+)
+PRICES = {"x/dear": a_price(), "y/cheap": CHEAP}
+KEYS: tuple[GroupBy, ...] = (
+    "model",
+    "provider",
+    "task",
+    "session",
+    "project",
+    "branch",
+    "agent",
+    "key",
+    "day",
+)
+
+
+def price_of(model: str) -> Price | None:
+    return PRICES.get(model)
+
+
+def report_of(
+    entries: Sequence[LedgerEntry],
+    by: GroupBy = "model",
+    *,
+    baseline: str | None = "x/dear",
+    with_days: bool = False,
+) -> Report:
+    reporter = Reporter(
+        EntriesReader(lambda: entries),
+        price_of=price_of,
+        baseline_model=baseline,
+        now=lambda: EPOCH + timedelta(days=2),
+    )
+    return reporter.report(by, with_days=with_days)
+
+
+def entry(model: str, cost: str, usage: Usage | None = None, **changes: object) -> LedgerEntry:
+    attempt = an_attempt(
+        model=model, cost_usd=Decimal(cost), cost_text=cost, usage=usage or Usage(input_tokens=1000)
+    )
+    fields: dict[str, object] = {"attempts": (attempt,), **changes}
+    return an_entry(**fields)
+
+
+def test_the_json_form_has_the_promised_keys() -> None:
+    document = report_of([entry("x/dear", "0.001")]).document()
+    assert {"by", "since", "until", "rows", "total", "savings", "recommendations"} <= set(document)
+    promised = {
+        "key",
+        "requests",
+        "errors",
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "cost_usd",
+        "ttft_p50_s",
+        "ttft_p95_s",
+        "total_p50_s",
+    }
+    assert promised <= set(document["rows"][0])
+    assert promised - {"key"} <= set(document["total"])
+    assert document["total"]["cost_usd"] == "0.001"
+    assert document["savings"]["baseline_model"] == "x/dear"
+    assert document["until"] is None
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_savings_are_counted_with_the_same_prompt_cache() -> None:
+    usage = Usage(
+        input_tokens=100, cache_read_tokens=10_000, cache_write_tokens=1_000, output_tokens=10
+    )
+    saved = report_of([entry("y/cheap", "0.0002", usage)]).document()["savings"]
+    # 100 · 1e-6 + 10000 · 1e-7 + 1000 · 1.25e-6 + 10 · 5e-6
+    assert saved["baseline_cost_usd"] == "0.0024"
+    assert saved["saved_usd"] == "0.0022"
+
+
+def test_losses_are_shown_and_the_parts_add_up() -> None:
+    report = report_of([entry("y/cheap", "0.0002"), entry("z/dearest", "0.5")])
+    rows = {row["key"]: Decimal(row["saved_usd"]) for row in report.document()["rows"]}
+    assert rows["z/dearest"] == Decimal("-0.499")
+    assert sum(rows.values()) == Decimal(report.document()["savings"]["saved_usd"])
+    assert "lost" in to_markdown(report)
+
+
+def test_an_attempt_that_brought_no_answer_is_a_loss() -> None:
+    failed = an_attempt(
+        model="x/dear", outcome="failed", cost_usd=Decimal("0.01"), usage=Usage(input_tokens=900)
+    )
+    answered = entry("y/cheap", "0.0002")
+    report = report_of([an_entry(attempts=(failed, *answered.attempts))])
+    rows = {row["key"]: row for row in report.document()["rows"]}
+    assert rows["x/dear"]["saved_usd"] == f"-{rows['x/dear']['retry_usd']}"
+    assert rows["x/dear"]["requests"] == 0
+    assert rows["y/cheap"]["saved_usd"] == "0.0008"
+
+
+def test_without_a_price_of_the_baseline_there_are_no_savings() -> None:
+    for baseline in (None, "nobody/knows"):
+        report = report_of([entry("x/dear", "0.001")], baseline=baseline)
+        assert report.document()["savings"] is None
+        assert report.document()["rows"][0]["saved_usd"] is None
+        assert "not known" in to_markdown(report)
+
+
+@pytest.mark.parametrize("by", KEYS)
+def test_every_grouping_adds_up_to_the_same_total(by: GroupBy) -> None:
+    entries = [
+        entry("x/dear", "0.25", attribution=Attribution(session_id="s1", project="p", agent="a")),
+        entry("y/cheap", "0.5", attribution=Attribution(branch="main", client_key="ci")),
+        entry("y/cheap", "0.125", outcome="failed", error_code="rate_limited"),
+    ]
+    document = report_of(entries, by).document()
+    assert sum(Decimal(row["cost_usd"]) for row in document["rows"]) == Decimal("0.875")
+    assert document["total"]["requests"] == 3
+    assert document["total"]["errors_by_code"] == {"rate_limited": 1}
+
+
+def test_an_empty_ledger_makes_an_empty_report() -> None:
+    report = report_of([], with_days=True)
+    assert report.document()["total"]["cost_usd"] == "0"
+    assert report.document()["total"]["ttft_p50_s"] is None
+    assert to_table(report).rows == ()
+    assert to_csv(report).count("\r\n") == 1
+    assert "total" in to_markdown(report)
+
+
+def test_days_stand_in_their_order_and_models_by_their_cost() -> None:
+    late = an_attempt(model="y/cheap", started_at=EPOCH + timedelta(days=1), cost_usd=Decimal(9))
+    entries = [an_entry(attempts=(late,)), entry("x/dear", "1")]
+    report = report_of(entries, "day", with_days=True)
+    assert list(report.rows) == ["2026-11-21", "2026-11-22"]
+    assert report.days == report.rows
+    assert list(report_of(entries).rows) == ["y/cheap", "x/dear"]
+    assert list(report_of(entries, with_days=True).days) == ["2026-11-21", "2026-11-22"]
+
+
+HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "＋1", "－1", "＠x"]
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_no_label_is_a_formula_in_a_spreadsheet(label: str) -> None:
+    report = report_of([entry("x/dear", "1", attribution=Attribution(project=label))], "project")
+    row = next(csv.DictReader(io.StringIO(to_csv(report), newline="")))
+    assert row["project"].startswith("'")
+    assert row["cost_usd"] == "1"
+    assert float(row["saved_usd"]) < 0
+
+
+def test_a_label_can_neither_write_to_a_terminal_nor_mark_up_a_page() -> None:
+    label = "\x1b]8;;http://x\x07a|b <script>*[x](y)\u202e"
+    report = report_of([entry("x/dear", "1", attribution=Attribution(branch=label))], "branch")
+    shown = to_table(report).rows[0][0]
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    line = next(line for line in to_markdown(report).splitlines() if "script" in line)
+    assert r"a\|b" in line
+    assert r"\<script\>" in line
+    assert "\x1b" not in to_csv(report)
+
+
+def test_recommendations_stand_in_the_markdown_with_their_money() -> None:
+    retried = an_attempt(model="x/dear", outcome="failed", cost_usd=Decimal("0.5"))
+    text = to_markdown(report_of([an_entry(attempts=(retried, an_attempt()))]))
+    assert "- **$0.5000** Attempts at x/dear" in text

@@ -1,0 +1,59 @@
+"""Runs the checks against a URL and says what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+
+from devflow_cli.conformance import contract
+from devflow_cli.conformance.claude_code import CHECKS as CLAUDE_CODE_CHECKS
+from devflow_cli.conformance.gateway_under_test import Broken, Patient
+
+_TIMEOUT_S = 60.0
+Check = Callable[[Patient], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check has found."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was seen, or what is wrong and what it breaks."""
+    clause: str
+    """Which promise to clients was checked."""
+
+
+async def check(url: str, *, key: str | None = None, claude_code: bool = False) -> list[Finding]:
+    """Examine a gateway with small requests; a few are answered by a model and cost that much.
+
+    Args:
+        url: of the gateway, without `/v1`.
+        key: a client key of it.
+        claude_code: check every clause that Claude Code relies on, too.
+
+    Returns:
+        One finding a check; a check that cannot be made is a finding that is not ok.
+    """
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    chosen = [*contract.CHECKS, *(CLAUDE_CODE_CHECKS if claude_code else ())]
+    async with httpx.AsyncClient(
+        base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S, trust_env=False
+    ) as client:
+        return [await _examine(Patient(client), one) for one in chosen]
+
+
+async def _examine(patient: Patient, one: Check) -> Finding:
+    name = one.__name__
+    clause = (one.__doc__ or "").strip().partition("\n")[0]
+    try:
+        detail = await one(patient)
+    except Broken as broken:
+        return Finding(name=name, ok=False, detail=str(broken), clause=clause)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
+        said = f"{type(error).__name__}: {error}"[:200]
+        return Finding(name=name, ok=False, detail=said, clause=clause)
+    return Finding(name=name, ok=True, detail=detail, clause=clause)

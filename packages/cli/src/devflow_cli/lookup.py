@@ -1,0 +1,95 @@
+"""What a command's arguments stand for: a session, its new model, recorded work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from devflow_claude_code import ClaudeCodeSession, Target
+    from devflow_core.settings import Settings
+    from devflow_routing import Catalogue
+
+COMPARED = (
+    "anthropic/claude-haiku-4.5",
+    "openai/gpt-5-mini",
+    "google/gemini-2.5-flash",
+    "deepseek/deepseek-v3.2",
+)
+"""What recorded work is compared with when nobody says: cheaper models of four makers."""
+
+
+def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
+    """A Claude Code session by its id, the unique start of one, a path, or `latest`.
+
+    Raises:
+        SessionError: there is none, or it is no transcript; names file and line.
+    """
+    from devflow_claude_code import ClaudeCodeSession
+
+    if name == "latest":
+        session = ClaudeCodeSession.latest(config_dir=settings.claude_dir)
+    else:
+        session = ClaudeCodeSession.find(name, config_dir=settings.claude_dir)
+    session.context_budget_tokens = settings.context_tokens
+    return session
+
+
+def handoff_target(model: str, known: Catalogue) -> Target:
+    """What the model to hand over to can take; where the router chooses, it sees to that."""
+    from devflow_claude_code import Target
+    from devflow_routing import Capability
+
+    config = None if model.startswith("auto") else known.find(model)
+    if config is None:
+        return Target(model=model)
+    return Target(
+        model=model,
+        window_tokens=config.context_length,
+        takes_images=Capability.IMAGES in config.capabilities,
+    )
+
+
+def whatif_document(
+    settings: Settings, session: str | None, since: datetime | None, models: Sequence[str]
+) -> dict[str, Any]:
+    """A session, or the ledger since a time, priced on other models.
+
+    Args:
+        settings: where the ledger, the sessions and the catalogue are.
+        session: as for `find_session`; None takes the ledger.
+        since: of the ledger.
+        models: to compare; none takes the recorded ones, the baseline, and a few well-known ones.
+
+    Raises:
+        SessionError: as `find_session`.
+        StoreError: the ledger cannot be read.
+        UnknownModel: one to compare is not in the catalogue.
+    """
+    from devflow_analytics import Turn, turns_of, whatif
+    from devflow_core.errors import UnknownModel
+    from devflow_gateway import wiring
+
+    known = wiring.catalogue(settings)
+
+    def window_of(model: str) -> int | None:
+        try:
+            return known.find(model).context_length
+        except UnknownModel:
+            return None
+
+    for name in models:
+        known.find(name)
+    if session is None:
+        turns = list(turns_of(wiring.store(settings).entries(since=since)))
+    else:
+        recorded = find_session(settings, session).turns
+        turns = [
+            Turn(at=one.at, thread=one.thread, model=one.model, usage=one.usage) for one in recorded
+        ]
+    usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARED)
+    return whatif(
+        turns, models or usual, price_of=wiring.price_list(known), window_of=window_of
+    ).document()

@@ -1,0 +1,73 @@
+"""What options of several commands mean: criteria, amounts, times, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Literal, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from devflow_core.request import ChatRequest
+    from devflow_core.routing import SelectionCriteria
+
+By = Literal[
+    "model", "provider", "task", "session", "project", "branch", "agent", "key", "node", "day"
+]
+BY: Mapping[str, By] = {name: name for name in get_args(By)}
+
+
+def apply_options(
+    request: ChatRequest,
+    cost_priority: float | None,
+    performance_priority: float | None,
+    max_cost: str | None,
+) -> ChatRequest:
+    """The request with what the command line says about cost and speed."""
+    if max_cost is not None:
+        try:
+            request = replace(request, max_cost_usd=Decimal(max_cost))
+        except InvalidOperation:
+            raise typer.BadParameter(
+                f"{max_cost!r} is no amount in USD", param_hint="--max-cost"
+            ) from None
+    return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
+
+
+def parse_criteria(
+    cost_priority: float | None, performance_priority: float | None
+) -> SelectionCriteria | None:
+    """Criteria from the command line; None leaves them to the settings."""
+    from devflow_core.routing import SelectionCriteria
+
+    if cost_priority is None and performance_priority is None:
+        return None
+    wished = SelectionCriteria()
+    if cost_priority is not None:
+        wished = replace(wished, cost_priority=cost_priority)
+    if performance_priority is not None:
+        wished = replace(wished, performance_priority=performance_priority)
+    return wished
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A day, a time (UTC where none is said), or a span back from now (`7d`, `24h`)."""
+    import re
+    from datetime import UTC, timedelta
+
+    if text is None:
+        return None
+    span = re.fullmatch(r"(\d{1,5})([dh])", text)
+    if span:
+        back = timedelta(days=int(span[1])) if span[2] == "d" else timedelta(hours=int(span[1]))
+        return datetime.now(UTC) - back
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no day, time or span; as in 2026-11-21, 2026-11-21T09:00 or 7d"
+        ) from None
+    return given if given.tzinfo else given.replace(tzinfo=UTC)

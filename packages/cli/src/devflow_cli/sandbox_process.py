@@ -1,0 +1,76 @@
+"""The stand-in as a child process, for the commands that can do without a key."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devflow_core.settings import Settings
+
+START_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standin:
+    """A running stand-in: where it is, and the key it takes."""
+
+    base_url: str
+    api_key: str
+
+    @property
+    def bill_url(self) -> str:
+        """Where its own billing book is."""
+        return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
+
+    def settings(self, settings: Settings) -> Settings:
+        """These settings, pointed at the stand-in."""
+        from pydantic import SecretStr
+
+        return settings.model_copy(
+            update={
+                "base_url": self.base_url,
+                "api_key": SecretStr(self.api_key),
+                "api_keys": (),
+            }
+        )
+
+
+@contextmanager
+def running_standin(*arguments: str) -> Generator[Standin]:
+    """Start the stand-in on a free loopback port; it ends with the block.
+
+    Args:
+        arguments: as `python -m devflow_sandbox` takes them.
+
+    Raises:
+        ConfigurationError: it did not start.
+    """
+    import orjson
+    from devflow_core.errors import ConfigurationError
+
+    child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
+        [sys.executable, "-m", "devflow_sandbox", *arguments],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        assert child.stdout is not None  # noqa: S101 - asked for above
+        line = child.stdout.readline()
+        if not line:
+            raise ConfigurationError("The stand-in did not start; see above.")
+        ready = orjson.loads(line)
+        yield Standin(base_url=ready["base_url"], api_key=ready["api_key"])
+    finally:
+        child.terminate()
+        try:
+            child.wait(START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()

@@ -1,0 +1,140 @@
+"""Ask, show the reply as it comes, and say what it was: shared by `ask`, `handoff` and `demo`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from devflow_core.events import TextDelta
+from devflow_core.pipeline import Completion
+from devflow_core.request import ChatRequest
+from devflow_core.response import Collector
+from devflow_core.usage import Usage, usd_text
+
+if TYPE_CHECKING:
+    from devflow_core.ports import ContextInjector
+    from devflow_core.request import ContextPiece
+    from devflow_core.routing import Route
+    from devflow_gateway.wiring import AsyncGateway
+
+    from devflow_cli.run import Run
+
+
+async def answer(
+    run: Run,
+    gateway: AsyncGateway,
+    request: ChatRequest,
+    *,
+    session: ContextInjector | None = None,
+    is_streamed: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> Completion:
+    """Ask and show the reply, and around it what was chosen and what it cost.
+
+    Args:
+        run: where to show it; with `--json` nothing is shown.
+        gateway: who is asked.
+        request: what is asked.
+        session: whose context goes along.
+        is_streamed: show the reply as it comes.
+        note: takes the lines around the reply; None writes them to standard error.
+
+    Raises:
+        DevFlowError: whatever the gateway raises; the ledger holds the entry by then.
+    """
+    note = note or run.remark
+    collector = Collector()
+    async with gateway.stream(request, session=session) as reply:
+        if not run.as_json:
+            for line in (*before(reply.route, reply.request.context), ""):
+                note(line)
+        async for event in reply:
+            collector.add(event)
+            if is_streamed and isinstance(event, TextDelta):
+                run.say(event.text, end="")
+    response = collector.response()
+    run.say("" if is_streamed else response.text)
+    assert reply.entry is not None  # noqa: S101 - the stream has ended
+    completion = Completion(
+        response=response, route=reply.route, entry=reply.entry, context=reply.request.context
+    )
+    if not run.as_json:
+        for line in ("", *after(completion)):
+            note(line)
+    return completion
+
+
+def before(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
+    """What was known before anyone was asked: context, task, model and reasons."""
+    lines: list[str] = []
+    if context:
+        tokens = sum(piece.tokens for piece in context)
+        kinds = ", ".join(dict.fromkeys(piece.kind for piece in context))
+        lines.append(f"Context  {len(context)} pieces, {tokens} tokens ({kinds})")
+    task = route.task
+    reasons = f": {'; '.join(task.reasons[:4])}" if task.reasons else ""
+    lines.append(f"Task     {task.type}, {task.complexity} ({task.confidence:.2f}){reasons}")
+    lines.append(f"Model    {route.chosen.model}: {route.chosen.reason}")
+    others = ", ".join(one.model for one in route.candidates[1:4])
+    if others:
+        lines.append(f"Then     {others}")
+    return lines
+
+
+def after(completion: Completion) -> list[str]:
+    """What it took: tokens, cost, time, attempts."""
+    usage, entry = completion.usage, completion.entry
+    cached = f" ({usage.cache_read_tokens} from cache)" if usage.cache_read_tokens else ""
+    thought = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
+    lines = [
+        f"Tokens   {usage.prompt_tokens} in{cached}, {usage.completion_tokens} out{thought}",
+        f"Cost     {usd_text(completion.cost_usd)} USD ({entry.cost_status})",
+        f"Time     {entry.ttft_s or 0:.2f} s to the first token, {entry.total_s:.2f} s in all",
+    ]
+    if len(entry.attempts) > 1:
+        failed = ", ".join(f"{one.model}: {one.error_code}" for one in entry.attempts[:-1])
+        lines.append(f"Attempts {len(entry.attempts)} ({failed})")
+    lines.append(f"Entry    {entry.entry_id}  (devflow explain {entry.entry_id})")
+    return lines
+
+
+def document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of `ask`, `handoff` and `demo`; `route` is the route's own document."""
+    return {
+        "entry_id": completion.entry.entry_id,
+        "model": completion.model,
+        "provider": completion.provider,
+        "text": completion.text,
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in completion.tool_calls
+        ],
+        "finish_reason": completion.finish_reason,
+        "generation_id": completion.generation_id,
+        "attempts": len(completion.entry.attempts),
+        "cost_usd": usd_text(completion.cost_usd),
+        "cost_status": completion.entry.cost_status,
+        "usage": usage_document(completion.usage),
+        "route": route,
+        "context": {
+            "tokens": sum(piece.tokens for piece in completion.context),
+            "pieces": [_piece(piece) for piece in completion.context],
+        },
+    }
+
+
+def usage_document(usage: Usage) -> dict[str, int]:
+    """The five disjoint counts."""
+    counts = dataclasses.asdict(usage)
+    del counts["cache_write_1h_tokens"]
+    return counts
+
+
+def _piece(piece: ContextPiece) -> dict[str, Any]:
+    return {
+        "kind": piece.kind,
+        "text": piece.text,
+        "tokens": piece.tokens,
+        "source": {"path": piece.source_path, "line": piece.source_line},
+    }

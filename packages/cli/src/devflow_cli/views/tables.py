@@ -1,0 +1,196 @@
+"""Tables for a person, from the same documents that `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from devflow_core.usage import usd_text
+
+from devflow_cli.run import clean
+
+if TYPE_CHECKING:
+    from devflow_analytics import Report
+
+    from devflow_cli.run import Run
+
+Row = Mapping[str, Any]
+LEAST_WIDTH = 16
+"""The column that gives way keeps so much."""
+UNBOUND = 10_000
+"""A table is as wide as its cells; Rich would squeeze its smallest columns to nothing."""
+WIDE = 130
+"""A terminal of so many columns shows every figure of a report; a narrower one those below."""
+ROOMY = 100
+"""A terminal of so many columns shows every term of a candidate's score."""
+NARROW = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
+
+
+def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Print rows as a table.
+
+    Args:
+        run: where to print.
+        columns: heading by key of the row; a heading that begins with `>` is set right.
+        rows: values are written as text; what would steer the terminal is taken out.
+    """
+    _draw(run, list(columns.values()), [[cell(row.get(key)) for key in columns] for row in rows])
+
+
+def cell(value: object) -> str:
+    """A value as a cell: nothing for None, thousands apart, short floats."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        case Decimal():
+            return usd_text(value)
+        case datetime():
+            return f"{value:%m-%d %H:%M}"
+        case _:
+            return clean(str(value)).replace("\n", " ")
+
+
+def _draw(
+    run: Run, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
+) -> None:
+    """Print cells as a table; where the terminal is narrow, the last text column gives way."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [heading.removeprefix(">") for heading in headings]
+    widths = [max(len(row[at]) for row in (*rows, names)) for at in range(len(names))]
+    texts = [at for at, heading in enumerate(headings) if not heading.startswith(">")]
+    gives_way = texts[-1]
+    taken = sum(widths) - widths[gives_way] + 3 * len(names)
+    widths[gives_way] = min(widths[gives_way], max(LEAST_WIDTH, run.console.width - taken))
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for at, name in enumerate(names):
+        justify = "left" if at in texts else "right"
+        made.add_column(name, justify=justify, no_wrap=True, min_width=widths[at])
+    for row in rows:
+        made.add_row(
+            *(Text(_short(value, width)) for value, width in zip(row, widths, strict=True))
+        )
+    if total:
+        made.add_section()
+        made.add_row(*(Text(value, style="bold") for value in total))
+    made.width = run.console.measure(
+        made, options=run.console.options.update(width=UNBOUND)
+    ).maximum
+    run.console.print(made)
+
+
+def _short(value: str, width: int) -> str:
+    return value if len(value) <= width else value[: width - 1] + "…"
+
+
+def budgets(run: Run, documents: Sequence[Row]) -> None:
+    """The table of `budget list`."""
+    columns = {
+        "id": "Budget, in USD",
+        "limit_usd": ">Limit",
+        "spent_usd": ">Spent",
+        "reserved_usd": ">Reserved",
+        "left_usd": ">Left",
+        "window_end": "Begins anew",
+    }
+    table(run, columns, documents)
+
+
+def reconciliation(run: Run, document: Row) -> None:
+    """What `ledger reconcile` found, in sentences and two lists."""
+    run.say(f"Ours        {document['ours_usd']} USD")
+    run.say(f"Provider    {document['theirs_usd']} USD")
+    run.say(f"Difference  {document['difference_usd']} USD, {document['pending']} still pending")
+    for title, key in (
+        ("Billed, but unknown to us", "orphans"),
+        ("Ours, but not billed", "ghosts"),
+    ):
+        rows: Sequence[Row] = document[key]
+        if rows:
+            run.say(f"\n{title}:")
+            table(run, {name: name.replace("_", " ") for name in rows[0]}, rows)
+
+
+def explanation(run: Run, document: Row, *, most: int = 15) -> None:
+    """A route for a person: the task, the candidates with their terms, and who was left out."""
+    task = document["task"]
+    reasons = "; ".join(task["reasons"])
+    run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
+    candidates: Sequence[Row] = document["candidates"]
+    able = [one for one in candidates if one["excluded"] is None]
+    rows = [_scored(one) for one in able]
+    columns = {
+        "mark": "",
+        "model": "Model",
+        "score": ">Score",
+        "quality": ">Quality",
+        "cost": ">Cost USD",
+        "latency_s": ">Seconds",
+        "reason": "Why",
+    }
+    if run.console.width < ROOMY:
+        del columns["quality"], columns["latency_s"]
+    table(run, columns, rows[:most])
+    if len(rows) > most:
+        run.say(f"… and {len(rows) - most} more that are able (--json shows all).")
+    out = [one for one in candidates if one["excluded"] is not None]
+    if out:
+        run.say(f"\nLeft out ({len(out)}):")
+        for reason, models in _by_reason(out):
+            shown = ", ".join(models[:4]) + (f" and {len(models) - 4} more" if models[4:] else "")
+            run.say(f"  {reason}: {shown}")
+
+
+def _scored(candidate: Row) -> Row:
+    """A candidate's row; a switch that costs a warm cache is said beside the cost."""
+    terms: Row = candidate["terms"] or {}
+    cost, switch = terms.get("cost_usd"), terms.get("switch_cost_usd")
+    return {
+        **candidate,
+        **terms,
+        "mark": "→" if candidate["chosen"] else "",
+        "cost": "unknown"
+        if cost is None
+        else f"{float(cost):.6f}"
+        + (f" +{float(switch):.6f}" if switch and float(switch) > 0 else ""),
+    }
+
+
+def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Models by the reason they were left out for, the commonest first."""
+    groups: dict[str, list[str]] = {}
+    for one in excluded:
+        groups.setdefault(one["excluded"], []).append(one["model"])
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def report_table(run: Run, report: Report) -> None:
+    """A report's rows with their total, savings and recommendations."""
+    from devflow_analytics import to_table
+
+    made = to_table(report)
+    is_wide = run.console.width >= WIDE
+    kept = [at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW]
+    headings = [f"{'>' * (at > 0)}{made.columns[at]}" for at in kept]
+    rows = [[row[at] for at in kept] for row in made.rows]
+    run.say(made.title)
+    _draw(run, headings, rows, [made.total[at] for at in kept])
+    document = report.document()
+    savings = document["savings"]
+    if savings.get("saved_usd") is not None:
+        run.say(
+            f"Saved {savings['saved_usd']} USD against {savings['baseline_model']}, "
+            f"which would have cost {savings['baseline_cost_usd']} USD."
+        )
+    for one in document["recommendations"]:
+        run.say(f"→ {one['text']}")

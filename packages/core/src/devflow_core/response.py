@@ -1,0 +1,162 @@
+"""The whole reply: the fold of its events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from devflow_core.events import (
+    Event,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.messages import Part, Reasoning, Text, ToolCall, Unknown
+from devflow_core.usage import ReportedCost, Usage
+
+_Delta = TypeVar("_Delta", ReasoningDelta, ToolCallDelta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResponse:
+    """The fold of the events of one whole reply."""
+
+    generation_id: str | None
+    model: str | None
+    provider: str | None
+    parts: tuple[Part, ...]
+    """Reasoning, text and tool calls in the order they began."""
+    finish_reason: FinishReason
+    native_finish_reason: str | None
+    usage: Usage | None
+    cost: ReportedCost | None
+    whole: Unknown | None = None
+    """As `Finished.whole`."""
+
+    @property
+    def text(self) -> str:
+        """All text of the answer, without reasoning."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+class Collector:
+    """Folds events into a `ChatResponse`; `add` each, then `response()` after `Finished`."""
+
+    def __init__(self) -> None:
+        self._started = Started()
+        self._finished: Finished | None = None
+        self._blocks: list[Sequence[TextDelta | ReasoningDelta | ToolCallDelta]] = []
+        self._text: list[TextDelta] | None = None
+        self._reasoning: dict[int, list[ReasoningDelta]] = {}
+        self._calls: dict[int, list[ToolCallDelta]] = {}
+
+    @property
+    def finished(self) -> Finished | None:
+        """The terminal event, when it has come."""
+        return self._finished
+
+    def add(self, event: Event) -> None:
+        """Take the next event in."""
+        match event:
+            case TextDelta():
+                self._add_text(event)
+            case ToolCallDelta():
+                self._add_indexed(event, self._calls)
+            case ReasoningDelta():
+                self._add_indexed(event, self._reasoning)
+            case Started():
+                self._started = event
+            case Finished():
+                self._finished = event
+            case _:  # an Opaque: nothing the hub has a word for
+                pass
+
+    def response(self) -> ChatResponse:
+        """The whole reply.
+
+        Raises:
+            ValueError: when no `Finished` has come; a reply that is cut is an error, not a reply.
+        """
+        if self._finished is None:
+            raise ValueError("the reply is not finished")
+        return ChatResponse(
+            generation_id=self._started.generation_id,
+            model=self._started.model,
+            provider=self._started.provider,
+            parts=self.parts(),
+            finish_reason=self._finished.finish_reason,
+            native_finish_reason=self._finished.native_finish_reason,
+            usage=self._finished.usage,
+            cost=self._finished.cost,
+            whole=self._finished.whole,
+        )
+
+    def parts(self) -> tuple[Part, ...]:
+        """What has come so far, also of a reply that was cut."""
+        return tuple(_part(block) for block in self._blocks)
+
+    def _add_text(self, event: TextDelta) -> None:
+        if not event.text:
+            return
+        if self._text is None:
+            self._text = [event]
+            self._blocks.append(self._text)
+        else:
+            self._text.append(event)
+
+    def _add_indexed(self, event: _Delta, into: dict[int, list[_Delta]]) -> None:
+        block = into.get(event.index)
+        if block is not None:
+            block.append(event)
+            return
+        into[event.index] = block = [event]
+        self._blocks.append(block)
+        self._text = None  # text after another block is a part of its own
+
+
+def _part(block: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Part:
+    first = block[0]
+    if isinstance(first, TextDelta):
+        return Text(text="".join(delta.text for delta in block if isinstance(delta, TextDelta)))
+    if isinstance(first, ToolCallDelta):
+        return _tool_call([delta for delta in block if isinstance(delta, ToolCallDelta)])
+    return _reasoning([delta for delta in block if isinstance(delta, ReasoningDelta)])
+
+
+def _tool_call(deltas: list[ToolCallDelta]) -> ToolCall:
+    return ToolCall(
+        id=next((delta.id for delta in deltas if delta.id), ""),
+        name=next((delta.name for delta in deltas if delta.name), ""),
+        arguments="".join(delta.arguments for delta in deltas),
+    )
+
+
+def _reasoning(deltas: list[ReasoningDelta]) -> Reasoning:
+    return Reasoning(
+        text="".join(delta.text for delta in deltas),
+        signature=next((delta.signature for delta in deltas if delta.signature), None),
+        encrypted=next((delta.encrypted for delta in deltas if delta.encrypted), None),
+        detail=next((delta.detail for delta in reversed(deltas) if delta.detail), None),
+    )
+
+
+async def collect(events: AsyncIterator[Event]) -> ChatResponse:
+    """The whole reply: the fold of all events.
+
+    Raises:
+        ValueError: when the events end without `Finished`.
+        DevFlowError: whatever the events raise.
+    """
+    collector = Collector()
+    async for event in events:
+        collector.add(event)
+    return collector.response()

@@ -1,0 +1,247 @@
+"""From what a provider says when it fails to our errors: the one table for all wires.
+
+The values are those of OpenRouter's description of 2026-08-22 and of bodies captured in 2026; the
+words of OpenAI's and Anthropic's own dialects are beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from devflow_core.errors import (
+    AllowanceSpent,
+    ContextTooLong,
+    DevFlowError,
+    KeyRefused,
+    ModelUnavailable,
+    Overloaded,
+    PaymentRequired,
+    ProviderUnavailable,
+    RateLimited,
+    Refused,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    error_for_status,
+)
+from devflow_core.log import redact
+from devflow_core.messages import JsonObject
+from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire.body import excerpt
+from devflow_core.wire.retry_after import retry_after_s
+
+_BY_LIMIT: dict[str, type[UpstreamError]] = {
+    "openrouter_credits": PaymentRequired,
+    "openrouter_key_limit": KeyRefused,
+    # settles by itself when the requests in flight have ended, so it is a limit of rate
+    "openrouter_in_flight_budget": RateLimited,
+    "openrouter_free_tier_daily": AllowanceSpent,
+    "openrouter_free_tier_per_minute": RateLimited,
+    "upstream_provider_shared_pool": RateLimited,
+    "openrouter_guardrail_budget": PaymentRequired,
+    "openrouter_workspace_budget": PaymentRequired,
+}
+_BY_AVAILABILITY: dict[str, type[UpstreamError]] = {
+    "capacity_exhausted": RateLimited,
+    "temporarily_unavailable": Overloaded,
+}
+_BY_TYPE: Mapping[str, type[UpstreamError]] = {
+    # OpenRouter's error_type
+    "authentication": KeyRefused,
+    "permission_denied": Refused,
+    "payment_required": PaymentRequired,
+    "rate_limit_exceeded": RateLimited,
+    "provider_overloaded": Overloaded,
+    "provider_unavailable": ProviderUnavailable,
+    "not_found": ModelUnavailable,
+    "content_policy_violation": Refused,
+    "refusal": Refused,
+    "timeout": UpstreamTimeout,
+    "server": ProviderUnavailable,
+    # Anthropic's error.type
+    "authentication_error": KeyRefused,
+    "permission_error": Refused,
+    "billing_error": PaymentRequired,
+    "not_found_error": ModelUnavailable,
+    "rate_limit_error": RateLimited,
+    "overloaded_error": Overloaded,
+    "timeout_error": UpstreamTimeout,
+    "api_error": ProviderUnavailable,
+    "request_too_large": UpstreamRejected,
+    # OpenAI's error.code
+    "server_error": ProviderUnavailable,
+    "insufficient_quota": PaymentRequired,
+    "invalid_api_key": KeyRefused,
+    "model_not_found": ModelUnavailable,
+} | dict.fromkeys(
+    (
+        "invalid_request", "invalid_prompt", "invalid_request_error", "max_tokens_exceeded",
+        "token_limit_exceeded", "string_too_long", "precondition_failed", "payload_too_large",
+        "unprocessable", "invalid_image", "image_too_large", "image_too_small",
+        "unsupported_image_format", "image_not_found", "image_download_failed",
+    ),
+    UpstreamRejected,
+)  # fmt: skip
+
+_TOO_LONG = re.compile(
+    r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
+)
+_KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
+_REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")
+_MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
+
+_ADVICE: dict[type[UpstreamError], str] = {
+    AllowanceSpent: "It comes back at 00:00 UTC; a paid model answers now.",
+    KeyRefused: "Use another key, or raise this key's limit.",
+    PaymentRequired: "Add credits, or ask for fewer output tokens.",
+    ModelUnavailable: "Ask another model, or relax what the request demands.",
+    Refused: "Change the request; no other model was asked.",
+    UpstreamRejected: "Change the request.",
+    RateLimited: "Wait, or ask another model.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The fields of a failure, wherever in the body they stood."""
+
+    status: int
+    message: str
+    words: tuple[str, ...]
+    """`error_type`, `type`, `code`: whatever names the kind, the most telling first."""
+    limit_source: str | None
+    availability: str | None
+    provider: str | None
+    generation_id: str | None
+    retry_after_s: float | None
+
+
+def error_from_body(
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    model: str | None = None,
+) -> DevFlowError:
+    """The error for a reply that is a failure.
+
+    Args:
+        status: the HTTP status, also 200 where the body holds an error.
+        body: JSON in any dialect, HTML, plain text or nothing.
+        headers: names in lower case, or a mapping that does not mind.
+        model: the model that was asked.
+
+    Returns:
+        `ContextTooLong` where the prompt is over the window, else an `UpstreamError`.
+    """
+    try:
+        parsed: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        parsed = {"error": {"message": excerpt(body)}}
+    return error_from_object(cast("JsonObject", parsed), status, headers, model=model)
+
+
+def error_from_object(
+    body: JsonObject,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    model: str | None = None,
+) -> DevFlowError:
+    """The error for a decoded failure: a body, or an event in the middle of a stream."""
+    failure = _read(body, status, headers or {})
+    detail = redact(excerpt(failure.message))
+    if _is_too_long(failure):
+        return ContextTooLong(_too_long_message(failure.message, detail), model=model)
+    kind = _kind(failure)
+    named = failure.limit_source or failure.availability or next(iter(failure.words), None)
+    said_by = ", ".join(one for one in (failure.provider, named) if one)
+    said = f"The provider answered {failure.status}" + (f" ({said_by})" if said_by else "")
+    advice = _ADVICE.get(kind, "Ask again, or ask another model.")
+    return kind(
+        f"{said}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
+        status=failure.status,
+        error_type=named,
+        provider=failure.provider,
+        generation_id=failure.generation_id,
+        retry_after_s=failure.retry_after_s,
+        model=model,
+        detail=detail or None,
+    )
+
+
+def _read(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
+    raw_error = body.get("error")
+    error = loosely.obj(raw_error) or {"message": raw_error if isinstance(raw_error, str) else ""}
+    metadata = loosely.obj(error.get("metadata"))
+    availability = loosely.obj(error.get("availability"))
+    words = (
+        metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
+        error.get("code"), error.get("type"),
+    )  # fmt: skip
+    asked_to_wait = availability.get("retry_after")
+    ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
+    return _Failure(
+        status=_status(error, status),
+        message=_message(error, metadata),
+        words=tuple(word for word in words if isinstance(word, str) and word),
+        limit_source=loosely.text(metadata.get("limit_source")),
+        availability=loosely.text(availability.get("code")),
+        provider=loosely.text(metadata.get("provider_name")) or loosely.text(body.get("provider")),
+        generation_id=next((one for one in map(loosely.text, ids) if one), None),
+        retry_after_s=retry_after_s(headers.get("retry-after"))
+        if headers.get("retry-after")
+        else retry_after_s(str(asked_to_wait))
+        if isinstance(asked_to_wait, int)
+        else None,
+    )
+
+
+def _status(error: JsonObject, status: int) -> int:
+    """The status of the failure: that of the HTTP reply unless it claims success."""
+    if status >= 300:
+        return status
+    for key in ("code", "http_status"):
+        code = error.get(key)
+        if isinstance(code, int) and 400 <= code < 600:
+            return code
+    return 502
+
+
+def _message(error: JsonObject, metadata: JsonObject) -> str:
+    message = loosely.text(error.get("message")) or ""
+    raw = loosely.text(metadata.get("raw"))
+    # the reason stands in `raw`, often as the JSON of the provider behind
+    return raw if raw and message in {"", "Provider returned error"} else message
+
+
+def _is_too_long(failure: _Failure) -> bool:
+    if "context_length_exceeded" in failure.words:
+        return True
+    return failure.status in {400, 413, 422} and bool(_TOO_LONG.search(failure.message))
+
+
+def _too_long_message(message: str, detail: str) -> str:
+    """In the wording that clients recognise as a prompt over the window."""
+    requested, maximum = _REQUESTED.search(message), _MAXIMUM.search(message)
+    if requested and maximum:
+        return f"prompt is too long: {requested[1]} tokens > {maximum[1]} maximum"
+    return detail if "prompt is too long" in detail else f"prompt is too long: {detail}"
+
+
+def _kind(failure: _Failure) -> type[UpstreamError]:
+    if failure.limit_source in _BY_LIMIT:
+        return _BY_LIMIT[failure.limit_source]
+    if failure.availability is not None:
+        return _BY_AVAILABILITY.get(failure.availability, ModelUnavailable)
+    if failure.status in {402, 403} and _KEY_LIMIT.search(failure.message):
+        return KeyRefused
+    known = next((_BY_TYPE[word] for word in failure.words if word in _BY_TYPE), None)
+    return known or error_for_status(failure.status)

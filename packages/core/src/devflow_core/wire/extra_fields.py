@@ -1,0 +1,63 @@
+"""What goes from one dialect to another beside the hub's words, and notes of what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.messages import JsonObject, WireName
+from devflow_core.request import ChatRequest
+from devflow_core.response import ChatResponse
+
+_SHARED = frozenset(
+    {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
+)
+"""Fields with one meaning in all three dialects (as of 2026-08)."""
+
+_SAID_OTHERWISE = frozenset(
+    {"thinking", "output_config", "output_format", "stream_options", "tools", "text", "reasoning"}
+)
+"""Fields whose meaning is in the hub's words too; kept in `extra` for their own wire only."""
+
+
+class Omitted:
+    """Collects notes of what was left out, each once, in order."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, None] = {}
+
+    def add(self, note: str) -> None:
+        """Note that something was left out; names of fields and kinds, never their content."""
+        self._notes[note] = None
+
+    def notes(self) -> tuple[str, ...]:
+        """All notes."""
+        return tuple(self._notes)
+
+
+def untouched_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
+    """The body as it came, where it came by this wire and still says what the request says."""
+    origin = request.origin
+    return origin.body if origin is not None and origin.wire == wire else None
+
+
+def own_whole(response: ChatResponse, wire: WireName) -> JsonObject:
+    """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
+    whole = response.whole
+    return whole.body if whole is not None and whole.wire == wire else {}
+
+
+def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[str, Any]:
+    """The fields without a word of ours that may be sent by this wire.
+
+    A request made in Python (without an origin) says what it wants sent; one that came by another
+    wire keeps only the fields that mean the same everywhere.
+    """
+    if request.origin is None or request.origin.wire == wire:
+        return dict(request.extra)
+    kept: dict[str, Any] = {}
+    for key, value in request.extra.items():
+        if key in _SHARED:
+            kept[key] = value
+        elif key not in _SAID_OTHERWISE:
+            omitted.add(key)
+    return kept

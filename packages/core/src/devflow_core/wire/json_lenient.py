@@ -1,0 +1,28 @@
+"""Read values out of a provider's JSON, where anything may stand: the wrong type is nothing."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from devflow_core.messages import JsonObject
+
+
+def obj(value: object) -> JsonObject:
+    """An object; an empty one for anything else."""
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def objects(value: object) -> list[JsonObject]:
+    """The objects of an array; none for anything else."""
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    return [cast("JsonObject", item) for item in items if isinstance(item, dict)]
+
+
+def text(value: object) -> str | None:
+    """A string that is not empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def index(value: object) -> int:
+    """A whole number; 0 for anything else."""
+    return value if isinstance(value, int) else 0

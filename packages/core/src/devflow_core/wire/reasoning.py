@@ -1,0 +1,157 @@
+"""Whose thinking it is: signed thinking goes back to its own vendor, and to nobody else.
+
+A reader of another dialect carries foreign thinking through its own fields, sealed: we wrap what
+the vendor needs into the signature (`encrypted_content`), and unwrap it when it comes back.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from devflow_core.messages import Message, Reasoning
+from devflow_core.wire import json_lenient as loosely
+
+ANTHROPIC_FORMAT = "anthropic-claude-v1"
+RESPONSES_FORMAT = "openai-responses-v1"
+OMITTED_NOTE = "thinking of another vendor's model"
+
+_SEAL = "devflow1."
+_MODEL = "devflow_model"
+_OUR_FORMAT = "-by-devflow"
+# the words of `reasoning_details[].format` that name a vendor (as described in 2026-08)
+_VENDORS = (
+    ("anthropic", "anthropic"),
+    ("google", "google"),
+    ("gemini", "google"),
+    ("openai", "openai"),
+    ("xai", "x-ai"),
+)
+_BARE_MODELS = (("claude", "anthropic"), ("gpt-", "openai"), ("gemini", "google"))
+
+
+def vendor_of_model(model: str) -> str | None:
+    """The vendor in a model's name; None for routers and names without one."""
+    author, slash, _ = model.removeprefix("~").partition("/")
+    if slash:
+        return None if author == "openrouter" else author
+    return next((vendor for start, vendor in _BARE_MODELS if model.startswith(start)), None)
+
+
+def vendor_mark(model: str | None, own_format: str) -> dict[str, Any]:
+    """What a block of thinking says of its vendor, in the dialect that `own_format` names."""
+    vendor = None if model is None else vendor_of_model(model)
+    if vendor is None or vendor in own_format:
+        return {"format": own_format}
+    return {_MODEL: model}
+
+
+def vendor_of(reasoning: Reasoning) -> str | None:
+    """Whose thinking this is, as far as it says."""
+    detail = reasoning.detail or {}
+    if isinstance(model := detail.get(_MODEL), str):
+        return vendor_of_model(model)
+    form = str(detail.get("format") or "")
+    if form.endswith(_OUR_FORMAT):
+        return form.removesuffix(_OUR_FORMAT)
+    return next((vendor for word, vendor in _VENDORS if word in form), None)
+
+
+def is_foreign(reasoning: Reasoning, model: str) -> bool:
+    """Whether this thinking is known to be of another vendor than the model."""
+    vendor = vendor_of(reasoning)
+    return vendor is not None and vendor != vendor_of_model(model)
+
+
+def seal(reasoning: Reasoning, model: str | None) -> str:
+    """What must come back unchanged, as one opaque word; the thinking's text is not in it."""
+    detail = dict(reasoning.detail or {})
+    if model is not None and vendor_of(reasoning) is None:
+        detail[_MODEL] = model
+    sealed = {"d": detail, "s": reasoning.signature, "e": reasoning.encrypted}
+    return _SEAL + base64.urlsafe_b64encode(orjson.dumps(sealed)).decode()
+
+
+def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
+    """The signature of a thinking block: Anthropic's own, or everything else sealed."""
+    is_own = vendor_of(reasoning) == "anthropic" and reasoning.encrypted is None
+    if is_own and reasoning.signature is not None:
+        return reasoning.signature
+    return seal(reasoning, model)
+
+
+def unseal(text: str, word: str) -> Reasoning | None:
+    """The thinking that was sealed in `word`, with its visible text; None for a foreign word."""
+    if not is_sealed(word):
+        return None
+    try:
+        raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL) :]))
+    except (binascii.Error, ValueError):
+        return None
+    sealed = loosely.obj(raw)
+    return Reasoning(
+        text=text,
+        signature=loosely.text(sealed.get("s")),
+        encrypted=loosely.text(sealed.get("e")),
+        detail=loosely.obj(sealed.get("d")) or None,
+    )
+
+
+def original_word(word: str, model: str) -> str | None:
+    """What a vendor wrote on the wire of Anthropic's messages, out of a sealed word of ours.
+
+    None where the model is another vendor's, or where it stood on another wire.
+    """
+    sealed = unseal("", word)
+    if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
+        return None
+    return sealed.signature or sealed.encrypted
+
+
+def detail_of(reasoning: Reasoning) -> dict[str, Any]:
+    """The block as an entry of `reasoning_details`."""
+    detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL}
+    if "format" not in detail and (vendor := vendor_of(reasoning)) is not None:
+        detail["format"] = f"{vendor}{_OUR_FORMAT}"
+    kind = detail.setdefault(
+        "type", "reasoning.encrypted" if reasoning.encrypted else "reasoning.text"
+    )
+    if reasoning.encrypted is not None:
+        detail["data"] = reasoning.encrypted
+    if reasoning.text:
+        detail["summary" if kind == "reasoning.summary" else "text"] = reasoning.text
+    if reasoning.signature is not None:
+        detail["signature"] = reasoning.signature
+    return detail
+
+
+def for_model(messages: Sequence[Message], model: str) -> tuple[tuple[Message, ...], bool]:
+    """The messages without thinking that this model must not see, and whether there was any.
+
+    Messages that held nothing else disappear.
+    """
+    kept: list[Message] = []
+    is_changed = False
+    for message in messages:
+        parts = tuple(
+            part
+            for part in message.parts
+            if not isinstance(part, Reasoning) or not is_foreign(part, model)
+        )
+        if len(parts) == len(message.parts):
+            kept.append(message)
+            continue
+        is_changed = True
+        if parts:
+            kept.append(replace(message, parts=parts))
+    return tuple(kept), is_changed
+
+
+def is_sealed(word: str) -> bool:
+    """Whether a word of thinking (signature, data, encrypted content) is one of ours."""
+    return word.startswith(_SEAL)

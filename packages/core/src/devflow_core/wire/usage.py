@@ -1,0 +1,174 @@
+"""Tokens and cost as three dialects report them, made disjoint and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.messages import JsonObject
+from devflow_core.usage import ReportedCost, Usage, usd_text
+from devflow_core.wire import json_lenient as loosely
+
+_MOST_TOKENS = 10**12
+_MOST_USD = Decimal(1_000_000)
+_COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
+
+
+def usage_from_openai(usage: JsonObject) -> Usage | None:
+    """Usage of chat completions or of Responses; None when its totals are missing or impossible.
+
+    Cached and written tokens are inside the prompt's, reasoning inside the completion's. Gemini
+    reports tokens as both read and written: what exceeds the prompt is not counted twice.
+    """
+    prompt = _tokens(_first(usage, "prompt_tokens", "input_tokens"))
+    completion = _tokens(_first(usage, "completion_tokens", "output_tokens"))
+    if prompt is None or completion is None:
+        return None
+    into = loosely.obj(_first(usage, "prompt_tokens_details", "input_tokens_details"))
+    out = loosely.obj(_first(usage, "completion_tokens_details", "output_tokens_details"))
+    read = min(_tokens(into.get("cached_tokens")) or 0, prompt)
+    written = min(_tokens(into.get("cache_write_tokens")) or 0, prompt - read)
+    reasoning = min(_tokens(out.get("reasoning_tokens")) or 0, completion)
+    return Usage(
+        input_tokens=prompt - read - written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=completion - reasoning,
+        reasoning_tokens=reasoning,
+    )
+
+
+def usage_from_anthropic(usage: JsonObject) -> Usage | None:
+    """Usage of Anthropic messages, whose input counts are disjoint already."""
+    fresh = _tokens(usage.get("input_tokens"))
+    completion = _tokens(usage.get("output_tokens"))
+    if fresh is None or completion is None:
+        return None
+    written = _tokens(usage.get("cache_creation_input_tokens")) or 0
+    written_1h = (
+        _tokens(loosely.obj(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+    )
+    details = loosely.obj(usage.get("output_tokens_details"))
+    reasoning = _tokens(_first(details, "thinking_tokens", "reasoning_tokens")) or 0
+    reasoning = min(reasoning, completion)
+    return Usage(
+        input_tokens=fresh,
+        cache_read_tokens=_tokens(usage.get("cache_read_input_tokens")) or 0,
+        cache_write_tokens=written,
+        output_tokens=completion - reasoning,
+        reasoning_tokens=reasoning,
+        cache_write_1h_tokens=min(written_1h, written),
+    )
+
+
+def reported_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
+    """The cost in a usage object, with its digits as they stand in the raw bytes.
+
+    Args:
+        usage: decoded.
+        raw: the bytes `usage` was decoded from.
+
+    Returns:
+        None when there is no cost, or one that is negative, over a million USD or no number.
+    """
+    cost = usage.get("cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float | str):
+        return None
+    text = _digits(cost, raw)
+    usd = _usd(text)
+    if usd is None:
+        return None
+    details = loosely.obj(usage.get("cost_details"))
+    return ReportedCost(
+        usd=usd,
+        text=text,
+        is_byok=usage.get("is_byok") is True,
+        upstream_usd=_usd(details.get("upstream_inference_cost")),
+    )
+
+
+def openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of chat completions, with the cost where it is known."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **_cost_fields(cost),
+    }
+
+
+def openai_responses_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of Responses, with the cost where it is known."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+        **_cost_fields(cost),
+    }
+
+
+def anthropic_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of Anthropic messages, with the cost where it is known."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - usage.cache_write_1h_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        },
+        "output_tokens": usage.completion_tokens,
+        **_cost_fields(cost),
+    }
+
+
+def _cost_fields(cost: ReportedCost | None) -> dict[str, Any]:
+    """The cost as a JSON number, since that is what readers of `usage.cost` expect."""
+    return {} if cost is None else {"cost": float(cost.usd), "is_byok": cost.is_byok}
+
+
+def _digits(cost: float | str, raw: bytes) -> str:
+    if isinstance(cost, str):
+        return cost
+    for match in _COST.finditer(raw):
+        text = match[1].decode()
+        usd = _usd(text)
+        if usd is not None and float(usd) == cost:
+            return text
+    return usd_text(Decimal(repr(cost))) if math.isfinite(cost) else repr(cost)
+
+
+def _usd(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        usd = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and 0 <= usd <= _MOST_USD else None
+
+
+def _tokens(value: object) -> int | None:
+    """A count; None for what is missing, negative, huge, broken or no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= _MOST_TOKENS or value != int(value):
+        return None
+    return int(value)
+
+
+def _first(fields: Mapping[str, Any], *keys: str) -> object:
+    return next((fields[key] for key in keys if fields.get(key) is not None), None)

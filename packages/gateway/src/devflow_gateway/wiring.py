@@ -1,0 +1,218 @@
+"""The one place where concrete classes meet: from settings to a gateway over a durable ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
+from devflow_core.errors import UnknownModel
+from devflow_core.ledger import Ledger, Tee, replay
+from devflow_core.ports import Executor, Upstream
+from devflow_core.settings import Settings
+from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
+from devflow_core.usage import Price
+from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.account import OpenRouterAccount
+from devflow_openrouter.gateway import build_executor, router_for
+from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue
+from devflow_routing import Catalogue, Router
+from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
+
+AsyncGateway = OpenRouterGateway
+"""The gateway over every configured provider: there is one so far."""
+LOOK_BACK = timedelta(days=1)
+"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
+CATALOGUE_FILE = "models.json"
+LEDGER_FILE = "ledger.db"
+SETTINGS_BUDGET = "settings"
+"""The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
+
+
+def store(settings: Settings) -> Store:
+    """The durable store of the settings; enter it to write, read it as it is."""
+    days = settings.retention_days
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Store(
+        settings.ledger_url or settings.data_dir / LEDGER_FILE,
+        on_alert=alert_hooks(settings),
+        data_dir=settings.data_dir,
+        retention=None if days is None else timedelta(days=days),
+    )
+
+
+def ledger_reader(settings: Settings) -> LedgerReader:
+    """What reports are made from; a ledger that was never written is empty."""
+    if not has_ledger(settings):
+        return EntriesReader(tuple)
+    return store(settings)
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether anything was ever booked here."""
+    return settings.ledger_url is not None or (settings.data_dir / LEDGER_FILE).exists()
+
+
+def alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
+    """Who is told when a budget passes a threshold, besides the log.
+
+    Raises:
+        ConfigurationError: a webhook without a secret; its receiver could not tell who calls.
+    """
+    hooks: list[AlertHook] = []
+    url, secret = settings.budget_alert_webhook_url, settings.budget_alert_webhook_secret
+    if url is not None:
+        hooks.append(WebhookAlerts(url, secret.get_secret_value() if secret else ""))
+    if settings.budget_alert_command:
+        hooks.append(CommandAlerts(settings.budget_alert_command))
+    return tuple(hooks)
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """OpenRouter's list as it was last fetched, else as shipped, with the user's corrections."""
+    return known_catalogue(settings).with_overrides(settings.models)
+
+
+def known_catalogue(settings: Settings) -> Catalogue:
+    """OpenRouter's list as it was last fetched, else as shipped; without corrections."""
+    file = settings.data_dir / CATALOGUE_FILE
+    if not file.is_file():
+        return shipped_catalogue()
+    fetched = orjson.loads(file.read_bytes())
+    return parse_catalogue(
+        fetched["body"], fetched_at=datetime.fromisoformat(fetched["fetched_at"])
+    )
+
+
+async def refresh_catalogue(settings: Settings) -> Catalogue:
+    """Fetch the provider's list, keep it in the data folder, and return it with corrections.
+
+    Raises:
+        DevFlowError: the provider does not answer, or with something else; nothing is kept then.
+    """
+    fetched_at = datetime.now(UTC)
+    async with OpenRouterGateway(settings) as gateway:
+        body = await gateway.api.models()
+    found = parse_catalogue(body, fetched_at=fetched_at).with_overrides(settings.models)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    file = settings.data_dir / CATALOGUE_FILE
+    written = file.with_suffix(".new")
+    written.write_bytes(orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body}))
+    written.replace(file)
+    return found
+
+
+def price_list(known: Catalogue) -> Callable[[str], Price | None]:
+    """Prices by any name of a model: OpenRouter's id or Claude Code's."""
+
+    def price_of(model: str) -> Price | None:
+        try:
+            return known.find(model).price
+        except UnknownModel:
+            return None
+
+    return price_of
+
+
+def make_report(
+    settings: Settings,
+    by: GroupBy = "model",
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    with_days: bool = False,
+) -> Report:
+    """The report over the settings' ledger; the HTML page also shows the days."""
+    reporter = Reporter(
+        ledger_reader(settings),
+        price_of=price_list(catalogue(settings)),
+        baseline_model=settings.baseline_model,
+    )
+    return reporter.report(by, since=since, until=until, with_days=with_days)
+
+
+def make_router(settings: Settings) -> Router:
+    """A router over the known catalogue, with the names and weights of the settings."""
+    return router_for(settings, catalogue(settings))
+
+
+def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
+    """The policies of every call around another innermost call, with the gateway's keys."""
+    return build_executor(gateway.settings, upstream, gateway.keys)
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncGenerator[AsyncGateway]:
+    """A gateway whose ledger, budgets and views are those of the settings.
+
+    Raises:
+        StoreError: the ledger cannot be opened.
+    """
+    async with store(settings) as book, await gateway_over(book, settings) as gateway:
+        yield gateway
+
+
+async def gateway_over(
+    book: Store, settings: Settings, ledger: Ledger | None = None
+) -> AsyncGateway:
+    """A gateway over an open store, its budget set and its views rebuilt from what is there.
+
+    Args:
+        book: the store; closed by whoever opened it.
+        settings: all of them.
+        ledger: one more view, fed every entry.
+    """
+    await _set_budget(settings, book)
+    router = make_router(settings)
+    views = Tee(router.performance, router.sessions)
+    replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
+    return OpenRouterGateway(settings, router=router, book=book, ledger=ledger)
+
+
+async def reconcile(
+    settings: Settings, *, days: int = 7, patience_s: float = 900.0
+) -> Reconciliation:
+    """Compare the ledger with OpenRouter's own books, and settle what they know better.
+
+    Args:
+        settings: also a management key, where there is one.
+        days: how many completed days to close.
+        patience_s: how old a row must be before "not found" is taken for an answer.
+
+    Raises:
+        UpstreamError: OpenRouter does not answer, or refuses a key.
+        StoreError: the ledger cannot be read or written.
+    """
+    async with store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
+        return await reconciler(book, gateway, patience_s=patience_s).reconcile(days)
+
+
+def reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 900.0) -> Reconciler:
+    """What brings this book into agreement with OpenRouter's."""
+    settings = gateway.settings
+    secret = settings.management_key
+    account = OpenRouterAccount(
+        gateway.api,
+        settings.server_keys(),
+        management_key=secret.get_secret_value() if secret else None,
+    )
+    return Reconciler(book, account, patience_s=patience_s)
+
+
+async def _set_budget(settings: Settings, book: Store) -> None:
+    """Give the ledger the monthly budget of the settings, if they have one."""
+    if settings.cost_budget_usd is None:
+        return
+    await book.budgets.set(
+        Budget(
+            id=SETTINGS_BUDGET,
+            scope="global",
+            window="month",
+            limit_usd=settings.cost_budget_usd,
+            timezone=settings.budget_time_zone,
+            thresholds=settings.budget_alert_at,
+            allow_unknown_price=settings.allow_unknown_price,
+        )
+    )

@@ -1,0 +1,244 @@
+"""All models that can be asked for, with the user's corrections."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Literal
+
+import orjson
+from devflow_core.errors import ConfigurationError, UnknownModel
+from pydantic import ValidationError
+
+from devflow_routing.model_config import (
+    ModelConfig,
+    override_from,
+    with_override,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between two catalogues."""
+
+    model: str
+    kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamingRules:
+    """Names that a provider takes although its list does not hold them."""
+
+    suffixes: frozenset[str] = frozenset()
+    """Suffixes (`:nitro`) that any model may be asked for with."""
+    suffixes_as_listed: frozenset[str] = frozenset()
+    """Those with which the listed price is still the most that is charged."""
+    preset_marker: str | None = None
+    """What marks the name of a stored preset, of which nothing is known beforehand."""
+
+
+class Catalogue:
+    """The models that can be asked for. Immutable; `with_…` returns another.
+
+    Args:
+        models: the rows; of two with one id the later wins.
+        version: names this list in decisions.
+        fetched_at: when the provider gave it out.
+        skipped: ids of rows that could not be read.
+        zero_retention: ids of models with an endpoint that keeps nothing; None where not known.
+        naming: names beside the listed ids that the provider takes.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[ModelConfig],
+        *,
+        version: str,
+        fetched_at: datetime,
+        skipped: tuple[str, ...] = (),
+        zero_retention: frozenset[str] | None = None,
+        naming: NamingRules | None = None,
+    ) -> None:
+        self._by_id = {model.id: model for model in models}
+        self.version = version
+        self.fetched_at = fetched_at
+        self.skipped = skipped
+        self.zero_retention = zero_retention
+        self.naming = naming or NamingRules()
+
+    @cached_property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """All models, in the provider's order."""
+        return tuple(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, model: object) -> bool:
+        return model in self._by_id
+
+    def get(self, model: str) -> ModelConfig | None:
+        """The row of exactly this id, or None."""
+        return self._by_id.get(model)
+
+    def find(self, name: str) -> ModelConfig:
+        """The model that a name stands for.
+
+        Takes an id; an id with one of the provider's suffixes (`:nitro`, `:floor`…), which has its
+        price only where that cannot be dearer than listed; a preset, of which nothing is known;
+        and the names of others' APIs (`claude-sonnet-4-5-20250929`, `gpt-5`).
+
+        Raises:
+            UnknownModel: nothing fits; the message names what comes close.
+        """
+        found = self._by_id.get(name) or self._with_suffix(name) or self._foreign(name)
+        if found is not None:
+            return found
+        if self.naming.preset_marker and self.naming.preset_marker in name:
+            base, _, _ = name.partition("@")
+            known = self._by_id.get(base)
+            return replace(known, id=name, price=None) if known else ModelConfig(id=name)
+        close = ", ".join(self.close_matches(name))
+        raise UnknownModel(
+            f"There is no model {name!r} in the catalogue of {self.version}. "
+            + (f"Close: {close}. " if close else "")
+            + "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
+            model=name,
+        )
+
+    def close_matches(self, name: str) -> list[str]:
+        """Up to three ids that look like the name."""
+        wanted = name.lower()
+        slugs = {model.partition("/")[2]: model for model in self._by_id}
+        close = difflib.get_close_matches(wanted, self._by_id, n=3, cutoff=0.6)
+        close += [slugs[one] for one in difflib.get_close_matches(wanted, slugs, n=3, cutoff=0.6)]
+        return list(dict.fromkeys(close))[:3]
+
+    def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Catalogue:
+        """The catalogue with a user's corrections by model id; a new id is a new model.
+
+        Raises:
+            ConfigurationError: a correction that is not understood; the message names it.
+        """
+        if not overrides:
+            return self
+        text = orjson.dumps(overrides, default=str, option=orjson.OPT_SORT_KEYS)
+        version = f"{self.version}+{hashlib.sha256(text).hexdigest()[:6]}"
+        models = dict(self._by_id)
+        for name, values in overrides.items():
+            try:
+                override = override_from(values)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                place = ".".join(str(one) for one in first["loc"])
+                raise ConfigurationError(
+                    f"The correction models.{name}.{place} is wrong: {first['msg']}."
+                ) from None
+            base = models.get(name, ModelConfig(id=name, name=name))
+            models[name] = with_override(base, override, version=version)
+        return self._with(models.values(), version)
+
+    def with_models(
+        self, models: Iterable[ModelConfig], *, zero_retention: frozenset[str] | None = None
+    ) -> Catalogue:
+        """The catalogue with some rows in the place of those with the same id.
+
+        Args:
+            models: rows that replace or add to what is there.
+            zero_retention: ids of models with an endpoint that keeps nothing; None leaves them.
+        """
+        changed = tuple(models)
+        said = repr((changed, sorted(zero_retention or ())))
+        version = f"{self.version}+{hashlib.sha256(said.encode()).hexdigest()[:6]}"
+        return self._with([*self.models, *changed], version, zero_retention)
+
+    def _with(
+        self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
+    ) -> Catalogue:
+        return Catalogue(
+            models,
+            version=version,
+            fetched_at=self.fetched_at,
+            skipped=self.skipped,
+            zero_retention=self.zero_retention if ids is None else ids,
+            naming=self.naming,
+        )
+
+    def changes_since(self, before: Catalogue) -> tuple[Change, ...]:
+        """What is different from an older catalogue, by model id."""
+        changes: list[Change] = []
+        for name in sorted({*self._by_id, *before._by_id}):
+            changes += _compare(name, before.get(name), self.get(name))
+        return tuple(changes)
+
+    def _with_suffix(self, name: str) -> ModelConfig | None:
+        base, _, suffix = name.partition(":")
+        known = self._by_id.get(base)
+        if known is None or not suffix or not self.naming.suffixes.issuperset(suffix.split(":")):
+            return None
+        is_priced = self.naming.suffixes_as_listed.issuperset(suffix.split(":"))
+        return replace(known, id=name, price=known.price if is_priced else None)
+
+    def _foreign(self, name: str) -> ModelConfig | None:
+        return self._by_key.get(_key(name))
+
+    @cached_property
+    def _by_key(self) -> dict[str, ModelConfig]:
+        """Models by what is left of their names without author, date, order and punctuation."""
+        found: dict[str, ModelConfig | None] = {}
+        for model in self.models:
+            if ":" in model.id or model.id.startswith("~") or model.is_router:
+                continue
+            for key in {_key(model.id), _key(model.canonical_slug)}:
+                known = found.setdefault(key, model)
+                if known is not None and known.id != model.id:
+                    found[key] = None
+        return {key: model for key, model in found.items() if model is not None}
+
+
+def _key(name: str) -> str:
+    slug = re.sub(r"\[.*?\]$", "", name.lower().rpartition("/")[2])
+    slug = re.sub(r"[-@]?(20\d{6}|latest)$", "", slug)
+    return "-".join(sorted(one for one in re.split(r"[-._@]", slug) if one))
+
+
+def _compare(name: str, old: ModelConfig | None, new: ModelConfig | None) -> list[Change]:
+    if old is None or new is None:
+        kind: Literal["added", "removed"] = "added" if old is None else "removed"
+        return [
+            Change(model=name, kind=kind, before=_price_text(old), after=_price_text(new)),
+        ]
+    found: list[Change] = []
+    before, after = _price_text(old), _price_text(new)
+    if before != after:
+        rose = _per_million(new) >= _per_million(old)
+        kind_of_price: Literal["price_rose", "price_fell"] = "price_rose" if rose else "price_fell"
+        found.append(Change(model=name, kind=kind_of_price, before=before, after=after))
+    if old.context_length != new.context_length:
+        windows = (str(old.context_length), str(new.context_length))
+        found.append(Change(model=name, kind="window", before=windows[0], after=windows[1]))
+    if old.expires_on != new.expires_on:
+        days = (str(old.expires_on), str(new.expires_on))
+        found.append(Change(model=name, kind="expires", before=days[0], after=days[1]))
+    return found
+
+
+def _per_million(model: ModelConfig) -> float:
+    price = model.price
+    return float("inf") if price is None else float(price.prompt + price.completion)
+
+
+def _price_text(model: ModelConfig | None) -> str:
+    if model is None:
+        return "not listed"
+    if model.price is None:
+        return "price unknown"
+    prompt, completion = (model.price.prompt * 10**6, model.price.completion * 10**6)
+    return f"{prompt.normalize():f} in, {completion.normalize():f} out, USD per million tokens"

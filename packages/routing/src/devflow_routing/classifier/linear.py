@@ -1,0 +1,74 @@
+"""The shipped linear model: hashed words to scores, in whole numbers of eight bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devflow_routing.classifier.features import Features
+
+Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LinearModel:
+    """Several scores of a text at once.
+
+    `weights` times `scale` are the weights of the hashed words, rarity of the word included, before
+    the text's words are normed by `rarity`; `sign_weights` and `bias` come on top.
+    """
+
+    names: tuple[str, ...]
+    version: str
+    weights: NDArray[np.int8]
+    scale: Vector
+    rarity: Vector
+    """Squared inverse document frequency of each bucket."""
+    sign_weights: Matrix
+    bias: Vector
+
+    def scores(self, features: Features, sums: Vector) -> Vector:
+        """One score for each name.
+
+        Args:
+            features: of the text.
+            sums: of `weights` over the text's words; whole numbers, so exact in any order.
+        """
+        norm = float(np.sqrt(self.rarity[features.words].sum())) or 1.0
+        scores = sums * (self.scale / norm) + features.signs @ self.sign_weights + self.bias
+        return scores.astype(np.float32, copy=False)
+
+    def save(self, path: Path) -> None:
+        """Write it, the same bytes for the same model."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                names=np.array(self.names),
+                version=np.array(self.version),
+                weights=self.weights,
+                scale=self.scale,
+                rarity=self.rarity.astype(np.float16),
+                sign_weights=self.sign_weights,
+                bias=self.bias,
+            )
+
+    @classmethod
+    def shipped(cls) -> LinearModel:
+        """The model that comes with the package."""
+        packed = files("devflow_routing").joinpath("data/classifier.npz").read_bytes()
+        with np.load(BytesIO(packed), allow_pickle=False) as held:
+            return cls(
+                names=tuple(str(name) for name in held["names"]),
+                version=str(held["version"]),
+                weights=np.ascontiguousarray(held["weights"]),
+                scale=held["scale"],
+                rarity=held["rarity"].astype(np.float32),
+                sign_weights=held["sign_weights"],
+                bias=held["bias"],
+            )

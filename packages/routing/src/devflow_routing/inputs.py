@@ -1,0 +1,133 @@
+"""Everything a decision depends on besides the snapshots, without a word of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.routing import SelectionCriteria, Task
+
+from devflow_routing.capabilities import Capability, Needs
+from devflow_routing.tokens import TextSize
+from devflow_routing.trackers.performance import Performance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """Where the request's session is."""
+
+    model: str
+    warm_tokens: int
+    """Of its prompt, in the model's cache now."""
+    is_in_tool_loop: bool
+    """The request brings a tool's result back to the model that asked for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What one decision is made from. The same inputs and snapshots give the same route."""
+
+    requested: str
+    """The name after nodes, before aliases."""
+    needs: Needs
+    task: Task
+    criteria: SelectionCriteria
+    at: datetime
+    max_cost_usd: Decimal | None = None
+    allowed_models: tuple[str, ...] | None = None
+    """Patterns of the models that may answer; None is all."""
+    session: SessionState | None = None
+    performance: tuple[Performance, ...] = ()
+    """Of every model that was measured lately."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values for the record of the decision; `inputs_from_json` reads them."""
+        needs, session = self.needs, self.session
+        return {
+            "requested": self.requested,
+            "needs": {
+                "capabilities": int(needs.capabilities),
+                "letters": needs.size.letters,
+                "signs": needs.size.signs,
+                "wide_chars": needs.size.wide_chars,
+                "schema_chars": needs.size.schema_chars,
+                "extra_tokens": needs.size.extra_tokens,
+                "input_tokens": needs.input_tokens,
+                "max_output_tokens": needs.max_output_tokens,
+                "is_zero_retention": needs.is_zero_retention,
+            },
+            "cost_priority": self.criteria.cost_priority,
+            "performance_priority": self.criteria.performance_priority,
+            "at": self.at.isoformat(),
+            "max_cost_usd": None if self.max_cost_usd is None else str(self.max_cost_usd),
+            "session": session
+            and {
+                "model": session.model,
+                "warm_tokens": session.warm_tokens,
+                "is_in_tool_loop": session.is_in_tool_loop,
+            },
+            "performance": {
+                one.model: [
+                    one.weight,
+                    one.success_rate,
+                    one.ttft_p50_s,
+                    one.ttft_p95_s,
+                    one.output_tokens_per_s,
+                ]
+                for one in self.performance
+            },
+            **_scope_as_json(self.allowed_models),
+        }
+
+
+def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
+    return {} if scope is None else {"allowed_models": list(scope)}
+
+
+def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
+    """The inputs that a record holds.
+
+    Raises:
+        KeyError, TypeError, ValueError: this is no such record.
+    """
+    needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
+    scope = features.get("allowed_models")
+    return Inputs(
+        requested=features["requested"],
+        needs=Needs(
+            capabilities=Capability(needs["capabilities"]),
+            size=TextSize(
+                needs["letters"],
+                needs["signs"],
+                needs["wide_chars"],
+                needs["schema_chars"],
+                needs["extra_tokens"],
+            ),
+            input_tokens=needs["input_tokens"],
+            max_output_tokens=needs["max_output_tokens"],
+            is_zero_retention=needs["is_zero_retention"],
+        ),
+        task=task,
+        criteria=SelectionCriteria(
+            cost_priority=features["cost_priority"],
+            performance_priority=features["performance_priority"],
+        ),
+        at=datetime.fromisoformat(features["at"]),
+        max_cost_usd=None if ceiling is None else Decimal(ceiling),
+        allowed_models=None if scope is None else tuple(scope),
+        session=SessionState(**session) if session else None,
+        performance=tuple(
+            Performance(
+                model=model,
+                weight=values[0],
+                success_rate=values[1],
+                ttft_p50_s=values[2],
+                ttft_p95_s=values[3],
+                output_tokens_per_s=values[4],
+            )
+            for model, values in features["performance"].items()
+        ),
+    )

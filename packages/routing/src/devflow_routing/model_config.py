@@ -1,0 +1,133 @@
+"""One model of the catalogue, and what a user may correct of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.usage import Price
+from pydantic import BaseModel, ConfigDict
+
+from devflow_routing.capabilities import NOTHING, Capability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One provider of a model."""
+
+    provider: str
+    tag: str
+    price: Price | None
+    context_length: int | None
+    max_output_tokens: int | None
+    capabilities: Capability
+    quantization: str | None = None
+    is_up: bool = True
+    uptime: float | None = None
+    """Share of the last day, 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A model that can be asked for, and what is known of it."""
+
+    id: str
+    name: str = ""
+    canonical_slug: str = ""
+    tokenizer: str = "Other"
+    context_length: int | None = None
+    """Input and output together; None is unknown."""
+    max_output_tokens: int | None = None
+    price: Price | None = None
+    """None is unknown, never free."""
+    capabilities: Capability = NOTHING
+    writes_text: bool = True
+    thinks: bool = False
+    """It reasons unless it is told not to."""
+    created: int = 0
+    """Seconds since 1970; when it was listed."""
+    expires_on: date | None = None
+    alias_of: str | None = None
+    """A `~…-latest` name stands for another model."""
+    quality: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The user's own word on its quality, 0..1, by task type; `*` is for all."""
+    endpoints: tuple[Endpoint, ...] = ()
+    is_router: bool = False
+    """It routes to another model, so neither price nor quality is known beforehand."""
+
+    @property
+    def author(self) -> str:
+        """Who made it: the part before the slash."""
+        return self.id.lstrip("~").partition("/")[0]
+
+    @property
+    def variant(self) -> str:
+        """`free`, `batch`, `thinking`…; empty for the plain model."""
+        return self.id.partition(":")[2]
+
+
+_PRICES = {
+    "prompt_usd_per_mtok": "prompt",
+    "completion_usd_per_mtok": "completion",
+    "cache_read_usd_per_mtok": "cache_read",
+    "cache_write_usd_per_mtok": "cache_write",
+}
+
+
+class _Override(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    context_length: int | None = None
+    max_output_tokens: int | None = None
+    prompt_usd_per_mtok: Decimal | None = None
+    completion_usd_per_mtok: Decimal | None = None
+    cache_read_usd_per_mtok: Decimal | None = None
+    cache_write_usd_per_mtok: Decimal | None = None
+    quality: float | dict[str, float] | None = None
+    tools: bool | None = None
+
+
+def override_from(values: Mapping[str, Any]) -> _Override:
+    """The corrections of one model in `devflow.toml`, checked.
+
+    Raises:
+        pydantic.ValidationError: a name that is not known or a value that is not allowed.
+    """
+    return _Override.model_validate(dict(values))
+
+
+def with_override(model: ModelConfig, override: _Override, *, version: str) -> ModelConfig:
+    """The model with the user's corrections; what is not given stays."""
+    quality = override.quality
+    if isinstance(quality, float | int):
+        quality = {"*": float(quality)}
+    capabilities = model.capabilities
+    if override.tools is not None:
+        tools = Capability.TOOLS | Capability.TOOL_CHOICE
+        capabilities = capabilities | tools if override.tools else capabilities & ~tools
+    return replace(
+        model,
+        context_length=override.context_length or model.context_length,
+        max_output_tokens=override.max_output_tokens or model.max_output_tokens,
+        price=_overridden_price(model.price, override, version),
+        quality=quality if quality is not None else model.quality,
+        capabilities=capabilities,
+    )
+
+
+def _overridden_price(price: Price | None, override: _Override, version: str) -> Price | None:
+    given = {
+        name: value / 1_000_000
+        for key, name in _PRICES.items()
+        if (value := getattr(override, key)) is not None
+    }
+    if not given:
+        return price
+    if price is not None:
+        return replace(price, **given, tiers=(), version=version)
+    if "prompt" in given and "completion" in given:
+        return Price(**given, version=version)
+    return None

@@ -1,0 +1,203 @@
+"""Which models can take a request, decided over the whole catalogue at once, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import overload
+
+import numpy as np
+from devflow_core.routing import Exclusion
+from numpy.typing import NDArray
+
+from devflow_routing.capabilities import Needs, describe
+from devflow_routing.catalogue import Catalogue
+from devflow_routing.model_config import ModelConfig
+from devflow_routing.tokens import Family, family
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_NO_LIMIT = 1 << 60
+REPLY_RESERVE_TOKENS = 1_024
+"""Room that is left for the reply when the caller did not say how long it may be."""
+_SPECIAL = (
+    "guard",
+    "safety",
+    "safeguard",
+    "morph-v3",
+    "relace-",
+    "ui-tars",
+    "lyria",
+    "deep-research",
+)
+"""Models that are no assistants; asked for by name they are served."""
+
+
+class ModelSelector:
+    """Says who is able. Built once for a catalogue; all arrays are in the order of `models`.
+
+    Args:
+        catalogue: the models.
+        allow_free: whether `:free` variants may be chosen unasked; they share a daily limit and
+            some keep prompts.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, allow_free: bool = False) -> None:
+        self.catalogue = catalogue
+        self.models: tuple[ModelConfig, ...] = catalogue.models
+        self.index = {model.id: at for at, model in enumerate(self.models)}
+        self._can = np.array([int(model.capabilities) for model in self.models], dtype=np.int64)
+        self.windows = _limits([model.context_length for model in self.models])
+        self.most_output = _limits([model.max_output_tokens for model in self.models])
+        self._families, self._family_of = _families(self.models)
+        self._expires = np.array(
+            [
+                model.expires_on.toordinal() if model.expires_on else _NO_LIMIT
+                for model in self.models
+            ]
+        )
+        self._never = tuple(_never_chosen(model, allow_free=allow_free) for model in self.models)
+        self._standing: Flags = np.array([not reason for reason in self._never], dtype=np.bool_)
+
+    def input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
+        """Per model, the estimate of input tokens and its upper end."""
+        if needs.input_tokens is not None:
+            known = np.full(len(self.models), float(needs.input_tokens))
+            return known, known
+        likely = [needs.size.tokens(one) for one in self._families]
+        most = [one.most_tokens(count) for one, count in zip(self._families, likely, strict=True)]
+        by_family = np.array((likely, most), dtype=np.float64)
+        return by_family[0].take(self._family_of), by_family[1].take(self._family_of)
+
+    def select(self, needs: Needs, *, today: date) -> Selection:
+        """Everyone that can take a request with these needs, unasked for by name."""
+        tokens, most_tokens = self.input_tokens(needs)
+        keeps_nothing = self.catalogue.zero_retention if needs.is_zero_retention else None
+        wanted = int(needs.capabilities)
+        reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
+        day = today.toordinal()
+        has_all = (self._can & wanted) == wanted
+        fits = most_tokens + reserve <= self.windows
+        writes_enough = self.most_output >= reserve
+        is_listed = self._expires > day
+        selection = Selection(
+            selector=self,
+            needs=needs,
+            tokens=tokens,
+            most_tokens=most_tokens,
+            able=self._standing & has_all & fits & writes_enough & is_listed,
+            day=day,
+        )
+        if keeps_nothing is None:
+            return selection
+        private = np.array([model.id in keeps_nothing for model in self.models], dtype=np.bool_)
+        return selection.narrowed("no endpoint of it keeps nothing", private)
+
+    def reason(self, at: int, selection: Selection) -> str:
+        """Why the model at this place was left out; empty when it was not."""
+        model, needs = self.models[at], selection.needs
+        missing = int(needs.capabilities) & ~int(self._can[at])
+        reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
+        if self._never[at]:
+            return self._never[at]
+        if missing:
+            return f"lacks {describe(missing)}"
+        if self._expires[at] <= selection.day:
+            return f"expired on {model.expires_on}"
+        if selection.most_tokens[at] + reserve > self.windows[at]:
+            return (
+                f"about {selection.most_tokens[at]:.0f} input tokens and {reserve} for the reply "
+                f"do not fit its window of {model.context_length}"
+            )
+        if self.most_output[at] < reserve:
+            return f"writes {model.max_output_tokens} tokens at the most, {reserve} are asked for"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Selection:
+    """Who is able, as an array beside the selector's models."""
+
+    selector: ModelSelector
+    needs: Needs
+    tokens: Floats
+    most_tokens: Floats
+    able: Flags
+    day: int
+    narrowings: tuple[tuple[str, Flags], ...] = ()
+    """Further reasons to leave models out, each with those it leaves in."""
+
+    def narrowed(self, reason: str, kept: Flags) -> Selection:
+        """The selection without those that are not kept, for this reason."""
+        narrowings = (*self.narrowings, (reason, kept))
+        return replace(self, able=self.able & kept, narrowings=narrowings)
+
+    def reason(self, at: int) -> str:
+        """Why the model at this place is left out; empty when it is not."""
+        own = self.selector.reason(at, self)
+        return own or next((why for why, kept in self.narrowings if not kept[at]), "")
+
+
+class Exclusions(Sequence[Exclusion]):
+    """Who was left out and why; a reason is put into words only when it is read."""
+
+    __slots__ = ("_left_out", "_selection")
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._left_out: Ints = np.flatnonzero(~selection.able)
+
+    @overload
+    def __getitem__(self, index: int) -> Exclusion: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Exclusion, ...]: ...
+    def __getitem__(self, index: int | slice) -> Exclusion | tuple[Exclusion, ...]:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[Exclusion]:
+        places: list[int] = self._left_out.tolist()
+        for at in places:
+            model = self._selection.selector.models[at].id
+            yield Exclusion(model=model, reason=self._selection.reason(at))
+
+    def __len__(self) -> int:
+        return len(self._left_out)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} models left out>"
+
+
+def _limits(values: list[int | None]) -> Ints:
+    return np.array([_NO_LIMIT if one is None else one for one in values], dtype=np.int64)
+
+
+def _families(models: tuple[ModelConfig, ...]) -> tuple[tuple[Family, ...], Ints]:
+    found: dict[Family, int] = {}
+    of = [found.setdefault(family(model.tokenizer), len(found)) for model in models]
+    return tuple(found), np.array(of, dtype=np.int64)
+
+
+def _never_chosen(model: ModelConfig, *, allow_free: bool) -> str:
+    """Why a model is not chosen for any request that does not name it; empty when it may be."""
+    reasons = {
+        "hands on to a model that nobody knows beforehand": model.is_router,
+        f"another name of {model.alias_of}": model.alias_of is not None,
+        "answers within a day, not at once": model.variant == "batch",
+        "free variants share a daily limit; ask for it by name": (
+            model.variant == "free" and not allow_free
+        ),
+        "its price is unknown": model.price is None,
+        "its window is unknown": model.context_length is None,
+        "it does not write text alone": not model.writes_text,
+        "made for one special use": any(word in model.id for word in _SPECIAL),
+    }
+    return next((reason for reason, applies in reasons.items() if applies), "")

@@ -1,0 +1,158 @@
+"""How good a reply is expected to be: a table of models by kinds of task, and what is learned.
+
+A model's row comes from public leaderboards (`data/quality.json`), from the user's own settings,
+or, where neither knows it, from its maker, price and age, taken low. A user's own feedback moves a
+row slowly: the prior counts like 20 answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, get_args
+
+import numpy as np
+import orjson
+from devflow_core.routing import Complexity, Task, TaskType
+from numpy.typing import NDArray
+
+from devflow_routing.model_config import ModelConfig
+
+Floats = NDArray[np.float64]
+
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+DIFFICULTY: Mapping[Complexity, float] = {"low": -1.2, "medium": 0.0, "high": 1.2}
+"""Logits that the complexity of a task takes from everyone's chance."""
+_MEAN_LOGIT = 1.0
+"""A model of mean ability does well at seven of ten tasks of medium complexity."""
+_SPREAD = 1.3
+"""How much ability on the leaderboards' scale counts."""
+_MOST_GUESSED = 0.3
+"""No model is taken for as good as the best because it is new and dear."""
+PRIOR_ANSWERS = 20.0
+_REMEMBERED = 64
+"""Arrays of some 3 kB each."""
+_AGE_ZERO_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What a user thought of answers: by (model, kind of task), their count and sum of scores."""
+
+    counts: Mapping[tuple[str, str], tuple[int, float]] = field(
+        default_factory=dict[tuple[str, str], tuple[int, float]]
+    )
+
+    def with_score(self, model: str, kind: str, score: float) -> Feedback:
+        """With one answer more.
+
+        Raises:
+            ValueError: the score is not within 0..1.
+        """
+        if not 0 <= score <= 1:
+            raise ValueError(f"a score is within 0..1, not {score}")
+        count, total = self.counts.get((model, kind), (0, 0.0))
+        return Feedback(counts={**self.counts, (model, kind): (count + 1, total + score)})
+
+
+class Quality:
+    """Expected quality of every model of a catalogue, by kind of task.
+
+    Args:
+        models: in the order of the arrays that come out.
+        feedback: what the user thought of earlier answers.
+    """
+
+    def __init__(self, models: tuple[ModelConfig, ...], feedback: Feedback | None = None) -> None:
+        table: Mapping[str, Any] = orjson.loads(
+            files("devflow_routing").joinpath("data/quality.json").read_bytes()
+        )
+        known = feedback or Feedback()
+        answers = sum(count for count, _ in known.counts.values())
+        self.version = f"{table['version']}+{answers}" if answers else str(table["version"])
+        rows = [_row(model, table) for model in models]
+        self._sources = [source for source, _ in rows]
+        means = np.array([logits for _, logits in rows], dtype=np.float64)
+        self._logits: Floats = np.ascontiguousarray(_learned(means, models, known).T)
+        # an agent's loop asks the same many times, as for the classifier's judgements
+        self._expected_once = lru_cache(maxsize=_REMEMBERED)(self._expected)
+
+    def expected(self, task: Task) -> Floats:
+        """The chance of a good reply to this task, per model; over all kinds that it may be of.
+
+        Shared between calls, so it cannot be written to.
+        """
+        return self._expected_once(task.type, task.complexity, task.domains)
+
+    def _expected(
+        self, kind: TaskType, complexity: Complexity, domains: tuple[tuple[str, float], ...]
+    ) -> Floats:
+        known = [(name, share) for name, share in domains if name in TASK_TYPES]
+        if not known:
+            logits = self._logits[TASK_TYPES.index(kind)]
+        else:
+            shares = np.zeros(len(TASK_TYPES))
+            for name, share in known:
+                shares[TASK_TYPES.index(name)] = share  # type: ignore[arg-type]
+            logits = (shares / shares.sum()) @ self._logits
+        chances = 1 / (1 + np.exp(DIFFICULTY[complexity] - logits))
+        chances.flags.writeable = False
+        return chances
+
+    def source(self, at: int) -> str:
+        """Where the expectation for the model at this place comes from, for a person."""
+        return self._sources[at]
+
+
+def _row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]]:
+    """A model's logits by kind of task, and where they are from."""
+    scored = table["models"].get(model.id.partition(":")[0])
+    if scored is not None:
+        source = f"public scores: {', '.join(scored['sources'])}"
+        abilities = [scored["ability"] + scored["strength"].get(kind, 0.0) for kind in TASK_TYPES]
+    else:
+        source = "no public score: guessed from maker, price and age, and taken low"
+        abilities = [_guess(model, table["others"])] * len(TASK_TYPES)
+    logits = [_MEAN_LOGIT + _SPREAD * ability for ability in abilities]
+    for at, kind in enumerate(TASK_TYPES):
+        given = model.quality.get(kind, model.quality.get("*"))
+        if given is not None:
+            source, logits[at] = "the settings", _logit(given)
+    return source, logits
+
+
+def _guess(model: ModelConfig, others: Mapping[str, Any]) -> float:
+    """A model's ability from what is usual for its price, age and maker, less the usual error."""
+    if model.price is None or not model.price.completion:
+        return -1.0
+    usd_per_mtok = float(model.price.prompt * 3 + model.price.completion) / 4 * 1e6
+    years = (model.created - _AGE_ZERO_S) / _YEAR_S
+    usual = (
+        others["base"]
+        + others["per_log_usd_per_mtok"] * math.log(usd_per_mtok)
+        + others["per_year"] * years
+        + others["authors"].get(model.author, 0.0)
+    )
+    return max(-3.0, min(_MOST_GUESSED, usual - others["error"]))
+
+
+def _learned(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
+    """The logits after the user's own feedback: a Beta posterior for each cell of the table."""
+    places = {model.id: at for at, model in enumerate(models)}
+    learned = means.copy()
+    for (name, kind), (count, total) in feedback.counts.items():
+        at = places.get(name)
+        if at is None or kind not in TASK_TYPES:
+            continue
+        column = TASK_TYPES.index(kind)  # type: ignore[arg-type]
+        prior = 1 / (1 + math.exp(-means[at, column]))
+        learned[at, column] = _logit((PRIOR_ANSWERS * prior + total) / (PRIOR_ANSWERS + count))
+    return learned
+
+
+def _logit(share: float) -> float:
+    kept = min(max(share, 0.01), 0.99)
+    return math.log(kept / (1 - kept))

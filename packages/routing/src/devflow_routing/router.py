@@ -1,0 +1,172 @@
+"""Who answers: names resolved, able models appraised, one chain in order, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from devflow_core.ledger import LedgerEntry
+from devflow_core.messages import ToolResult
+from devflow_core.request import ChatRequest
+from devflow_core.routing import Route, Task
+
+from devflow_routing.capabilities import needs_of
+from devflow_routing.catalogue import Catalogue
+from devflow_routing.decision import task_from_json
+from devflow_routing.inputs import Inputs, SessionState, inputs_from_json
+from devflow_routing.model_selector import ModelSelector
+from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
+from devflow_routing.quality import Feedback, Quality
+from devflow_routing.strategies.auto import Automatic
+from devflow_routing.strategies.named_model import Named
+from devflow_routing.trackers.performance import PerformanceTracker
+from devflow_routing.trackers.sessions import SessionTracker
+
+
+class Router:
+    """Says who may answer a request, in order, and why.
+
+    A decision is a pure function of its `Inputs` and of the snapshots named in `Route.snapshot`.
+
+    Args:
+        catalogue: the models; None takes the shipped snapshot.
+        policy: what the user has set.
+        performance: the view that knows how fast and reliable models are.
+        sessions: the view that knows where sessions are.
+        clock: the time of decisions, in UTC.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        policy: RoutingPolicy | None = None,
+        performance: PerformanceTracker | None = None,
+        sessions: SessionTracker | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.performance = performance or PerformanceTracker()
+        self.sessions = sessions or SessionTracker()
+        self._clock = clock
+        self._policy = policy or RoutingPolicy()
+        self._feedback = Feedback()
+        self.use(catalogue)
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """What the user has set; assign another to change it while running."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: RoutingPolicy) -> None:
+        self._policy = policy
+        self.use(self.catalogue)
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Decide over another catalogue from now on; milliseconds, then atomic."""
+        policy = self._policy
+        selector = ModelSelector(catalogue, allow_free=policy.allow_free)
+        quality = Quality(selector.models, self._feedback)
+        self._automatic = Automatic(selector, quality, policy)
+        self._named = Named(selector, policy)
+        self.catalogue = catalogue
+        self._versions = {
+            "catalogue": catalogue.version,
+            "prices": catalogue.version,
+            "quality": quality.version,
+            "policy": policy.version,
+        }
+
+    def feedback(self, entry: LedgerEntry, score: float) -> bool:
+        """What the user thought of an answer; whether it changed anything.
+
+        Nothing is learned unless the policy says so (`learn_quality`): on benchmarks, learning from
+        single choices did harm wherever the public scores were right.
+
+        Args:
+            entry: what the ledger holds of the request.
+            score: 0 bad .. 1 good.
+
+        Raises:
+            ValueError: the score is not within 0..1.
+        """
+        learned = self._feedback.with_score(entry.model, entry.task_type, score)
+        if not self._policy.learn_quality or entry.outcome != "succeeded":
+            return False
+        self._feedback = learned
+        self.use(self.catalogue)
+        return True
+
+    def route(self, request: ChatRequest, task: Task, /) -> Route:
+        """As the core's `Router.route`."""
+        return self._decide(self._inputs(request, task), is_full=False)
+
+    def consider(self, request: ChatRequest, task: Task, /) -> Route:
+        """The same decision with every able model as a candidate, for `devflow explain`."""
+        return self._decide(self._inputs(request, task), is_full=True)
+
+    def replay(self, record: str | Mapping[str, Any], *, is_full: bool = False) -> Route:
+        """Take a recorded decision again: the same route, bit for bit, over the same snapshots.
+
+        Args:
+            record: what `decision.encode` or `decision.as_json` gave.
+            is_full: with every able model as a candidate.
+
+        Raises:
+            RoutingError: the models of that time are not there any more.
+            KeyError, TypeError, ValueError: this is no such record.
+        """
+        values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record
+        inputs = inputs_from_json(values["features"], task_from_json(values))
+        versions = {**self._versions, "performance": values["snapshot"].get("performance", "0")}
+        route = self._decide(inputs, is_full=is_full)
+        return replace(route, requested=values["requested"], snapshot=versions)
+
+    def _decide(self, inputs: Inputs, *, is_full: bool) -> Route:
+        target = self._policy.resolve(inputs.requested)
+        snapshot = {**self._versions, "performance": self.performance.version}
+        if target in MODES or is_pattern(target):
+            return self._automatic.route(inputs, target, snapshot, is_full=is_full)
+        return self._named.route(inputs, target, snapshot)
+
+    def _inputs(self, request: ChatRequest, task: Task) -> Inputs:
+        at = self._clock()
+        node = self._policy.nodes.get(request.attribution.node or "", {})
+        criteria = request.criteria or self._policy.criteria
+        if request.criteria is None and node:
+            weights = {name: node[name] for name in _WEIGHTS if name in node}
+            criteria = replace(criteria, **weights)
+        return Inputs(
+            requested=str(node.get("model", request.model)),
+            needs=needs_of(request),
+            task=task,
+            criteria=criteria,
+            at=at,
+            max_cost_usd=request.max_cost_usd,
+            allowed_models=request.allowed_models,
+            session=self._session(request, at),
+            performance=tuple(
+                known
+                for model in self.performance.measured
+                if (known := self.performance.performance(model, at=at)) is not None
+            ),
+        )
+
+    def _session(self, request: ChatRequest, at: datetime) -> SessionState | None:
+        attribution = request.attribution
+        seat = self.sessions.seat(attribution.session_id, attribution.agent)
+        if seat is None:
+            return None
+        last = request.messages[-1] if request.messages else None
+        return SessionState(
+            model=seat.model,
+            warm_tokens=seat.warm_tokens(at),
+            is_in_tool_loop=last is not None
+            and any(isinstance(part, ToolResult) for part in last.parts),
+        )
+
+
+_WEIGHTS = ("cost_priority", "performance_priority")

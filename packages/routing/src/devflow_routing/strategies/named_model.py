@@ -1,0 +1,164 @@
+"""Routes to models that the caller has named: that one, then its configured fallbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from devflow_core.errors import (
+    BudgetExceeded,
+    ContextTooLong,
+    DevFlowError,
+    NoCandidate,
+    UnknownModel,
+    UnknownPrice,
+)
+from devflow_core.routing import Candidate, Exclusion, Route
+from devflow_core.scope import beyond_scope, is_within
+
+from devflow_routing.capabilities import Capability, describe
+from devflow_routing.cost_optimizer import worst_case_usd
+from devflow_routing.inputs import Inputs
+from devflow_routing.model_config import ModelConfig
+from devflow_routing.model_selector import ModelSelector
+from devflow_routing.policy import RoutingPolicy
+from devflow_routing.tokens import family
+
+_HARD = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
+"""A request is refused for want of these; the rest is dropped silently or, with files, worked
+around (observed in 2026-08)."""
+_UNKNOWN_OUTPUT_TOKENS = 32_000
+"""Reserved for a reply where neither caller nor catalogue sets a limit."""
+
+
+class Named:
+    """Serves requests that name a model, or several with commas.
+
+    Args:
+        selector: over the catalogue.
+        policy: whose fallbacks apply.
+    """
+
+    def __init__(self, selector: ModelSelector, policy: RoutingPolicy) -> None:
+        self._catalogue = selector.catalogue
+        self._policy = policy
+        self._chains: dict[str, tuple[ModelConfig, ...]] = {}
+
+    def route(self, inputs: Inputs, target: str, snapshot: Mapping[str, str]) -> Route:
+        """The chain of the named model.
+
+        Raises:
+            UnknownModel: there is no model of this name.
+            NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
+            BudgetExceeded: none can for this money.
+        Forbidden: none is within the scope of the client key.
+        """
+        chain = self._chain(target)
+        kept: list[Candidate] = []
+        left_out: list[Exclusion] = []
+        first_error: DevFlowError | None = None
+        for at, model in enumerate(chain):
+            candidate = _candidate(model, inputs, is_first=at == 0)
+            error = self._refusal(model, candidate, inputs)
+            if error is None:
+                kept.append(candidate)
+            else:
+                first_error = first_error or error
+                left_out.append(Exclusion(model=model.id, reason=error.message))
+        if not kept:
+            raise first_error or NoCandidate(f"{target!r} names no model.")
+        return Route(
+            candidates=tuple(kept),
+            task=inputs.task,
+            requested=inputs.requested,
+            excluded=tuple(left_out),
+            criteria=inputs.criteria,
+            features=inputs.as_json(),
+            snapshot=snapshot,
+        )
+
+    def _chain(self, target: str) -> tuple[ModelConfig, ...]:
+        """The models of a name, with fallbacks; found once for every name that is known."""
+        known = self._chains.get(target)
+        if known is not None:
+            return known
+        names = [name.strip() for name in target.split(",") if name.strip()]
+        models = [self._catalogue.find(name) for name in names]
+        for name in [one for model in models for one in self._policy.fallbacks_of(model.id)]:
+            try:
+                models.append(self._catalogue.find(self._policy.resolve(name)))
+            except UnknownModel:  # a fallback that went away is no reason to refuse the request
+                continue
+        chain = tuple({model.id: model for model in models}.values())
+        if len(self._chains) < 1_000:
+            self._chains[target] = chain
+        return chain
+
+    def _refusal(
+        self, model: ModelConfig, candidate: Candidate, inputs: Inputs
+    ) -> DevFlowError | None:
+        """Why this model cannot be asked, as the error that says so; None when it can."""
+        scope = inputs.allowed_models
+        if scope is not None and not is_within(scope, model.id):
+            return beyond_scope(scope, model.id)
+        missing = inputs.needs.capabilities & _HARD & ~model.capabilities
+        if missing and model.name:
+            return NoCandidate(
+                f"{model.id} lacks {describe(missing)}. Name another model, or use auto.",
+                model=model.id,
+            )
+        least = _least_tokens(model, inputs)
+        if model.context_length is not None and least > model.context_length:
+            return ContextTooLong(
+                # Claude Code knows by this wording that compaction helps
+                f"prompt is too long: {least} tokens > {model.context_length} maximum of "
+                f"{model.id}. "
+                "Name a model with a larger window, use auto, or shorten the request.",
+                model=model.id,
+            )
+        return self._over_budget(candidate, inputs.max_cost_usd)
+
+    def _over_budget(self, candidate: Candidate, ceiling: Decimal | None) -> DevFlowError | None:
+        most = candidate.worst_case_usd
+        if most is None:
+            if ceiling is None and self._policy.allow_unknown_price:
+                return None
+            return UnknownPrice(
+                f"The price of {candidate.model} is not known, so no limit can be kept. "
+                "Set its price under [models] in devflow.toml, or ask without a limit.",
+                model=candidate.model,
+            )
+        if ceiling is not None and most > ceiling:
+            return BudgetExceeded(
+                f"{candidate.model} may cost up to {most:f} USD, the limit is {ceiling:f} USD. "
+                "Lower max_tokens, name a cheaper model, or raise the limit.",
+                model=candidate.model,
+            )
+        return None
+
+
+def _candidate(model: ModelConfig, inputs: Inputs, *, is_first: bool) -> Candidate:
+    needs = inputs.needs
+    tokens = needs.input_tokens
+    if tokens is None:
+        tokens = needs.size.most_tokens(family(model.tokenizer))
+    limits = [one for one in (needs.max_output_tokens, model.max_output_tokens) if one]
+    output = min(limits, default=_UNKNOWN_OUTPUT_TOKENS)
+    if model.context_length is not None:
+        output = max(1, min(output, model.context_length - min(tokens, model.context_length - 1)))
+    return Candidate(
+        model=model.id,
+        reason="named by the caller" if is_first else "a configured fallback",
+        price=model.price,
+        max_input_tokens=model.context_length,
+        max_output_tokens=output,
+        worst_case_usd=worst_case_usd(model, tokens, output),
+    )
+
+
+def _least_tokens(model: ModelConfig, inputs: Inputs) -> int:
+    needs = inputs.needs
+    if needs.input_tokens is not None:
+        return needs.input_tokens
+    kind = family(model.tokenizer)
+    return int(needs.size.tokens(kind) * (1 - kind.error))

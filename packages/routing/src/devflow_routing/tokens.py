@@ -1,0 +1,156 @@
+"""How many tokens a text is, by family of tokenizer, with the error that the estimate has.
+
+No tokenizer is shipped or downloaded. Letters and blanks make long tokens, all other signs short
+ones; that rule was fitted to the recorded counts of cl100k_base over 3,400 public prompts of prose,
+mathematics and code (5.4 and 1.0 characters a token, 95 % within 32 %; by length alone: 40 %). The
+other families' factors and the share of tools come from 901 requests with tools for which several
+vendors' own counts are recorded (BFCL, 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.request import ChatRequest
+
+LETTERS_PER_TOKEN = 5.4
+SIGNS_PER_TOKEN = 1.0
+TOKENS_PER_WIDE_CHAR = 0.9
+"""Of a character beyond ASCII: from 0.5 for Cyrillic to 1.3 for rare Chinese."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family of tokenizers."""
+
+    factor: float = 1.15
+    """Tokens against those of cl100k_base."""
+    schema_chars_per_token: float = 3.8
+    """Of tools' descriptions and schemas as JSON; some vendors rewrite them shorter."""
+    tools_tokens: int = 200
+    """What it costs to have tools at all."""
+    error: float = 0.45
+    """Relative: 19 of 20 texts of some hundred tokens are within ± this much."""
+
+    def most_tokens(self, tokens: int) -> int:
+        """The upper end of the error of an estimate of so many tokens."""
+        return int(tokens * (1 + self.error)) + 1
+
+
+_DEFAULT = Family()
+FAMILIES = {
+    "GPT": Family(factor=1.0, schema_chars_per_token=6.1, tools_tokens=36, error=0.35),
+    "Llama3": Family(factor=1.0, error=0.35),
+    "Llama4": Family(factor=1.0, error=0.4),
+    "Claude": Family(factor=1.13, tools_tokens=315, error=0.35),
+    "Gemini": Family(factor=1.1, schema_chars_per_token=6.9, tools_tokens=13, error=0.35),
+    "Gemma": Family(factor=1.1, error=0.4),
+    "Mistral": Family(factor=1.14, schema_chars_per_token=3.75, error=0.35),
+    "Cohere": Family(factor=1.03, schema_chars_per_token=7.2, tools_tokens=128, error=0.35),
+}
+"""By `architecture.tokenizer` of the catalogue; others are taken to be worse and less known."""
+
+MESSAGE_TOKENS = 4
+"""What a turn costs besides its text."""
+MEDIA_TOKENS = {"image": 1_200, "file": 3_000, "audio": 1_500, "video": 10_000}
+"""What a piece of media costs, roughly: an image of 1024 by 1024 at most vendors' rule."""
+_UNKNOWN_PART_TOKENS = 50
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "
+_WHOLE, _SAMPLE = 4_096, 1_024
+"""A longer text's share of signs is taken from its beginning, middle and end."""
+
+
+def family(tokenizer: str) -> Family:
+    """The family of a catalogue's tokenizer name."""
+    return FAMILIES.get(tokenizer, _DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class TextSize:
+    """The length of an input, before a tokenizer is chosen."""
+
+    letters: int = 0
+    """ASCII letters and blanks."""
+    signs: int = 0
+    """All other ASCII characters."""
+    wide_chars: int = 0
+    schema_chars: int = 0
+    """Of all tools; 0 without tools."""
+    extra_tokens: int = 0
+    """Turns and media, which no tokenizer sees."""
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], *, schema_chars: int = 0, extra: int = 0) -> TextSize:
+        """The length of some texts, with what comes besides."""
+        letters = signs = wide = 0
+        for text in texts:
+            narrow = text.encode("ascii", "ignore")
+            beyond = _signs(narrow)
+            signs += beyond
+            letters += len(narrow) - beyond
+            wide += len(text) - len(narrow)
+        return cls(letters, signs, wide, schema_chars, extra)
+
+    @classmethod
+    def of_request(cls, request: ChatRequest) -> TextSize:
+        """The length of all that goes in: turns, tool calls and results, media, tool schemas."""
+        texts: list[str] = []
+        extra = 0
+        for message in request.messages:
+            extra += MESSAGE_TOKENS
+            for part in message.parts:
+                extra += _take(part, texts)
+        schema_chars = sum(
+            len(tool.name) + len(tool.description) + len(orjson.dumps(tool.schema, default=str))
+            for tool in request.tools
+        )
+        return cls.of_texts(texts, schema_chars=schema_chars, extra=extra)
+
+    def tokens(self, family: Family) -> int:
+        """The estimate."""
+        text = self.letters / LETTERS_PER_TOKEN + self.signs / SIGNS_PER_TOKEN
+        text = (text + self.wide_chars * TOKENS_PER_WIDE_CHAR) * family.factor
+        tools = 0.0
+        if self.schema_chars:
+            tools = family.tools_tokens + self.schema_chars / family.schema_chars_per_token
+        return self.extra_tokens + int(text + tools)
+
+    def most_tokens(self, family: Family) -> int:
+        """The upper end of the estimate's error: for limits and reservations."""
+        return family.most_tokens(self.tokens(family))
+
+
+def estimate_tokens(text: str, tokenizer: str = "") -> int:
+    """How many tokens a text is for a tokenizer of the catalogue, within `family(…).error`."""
+    return TextSize.of_texts((text,)).tokens(family(tokenizer))
+
+
+def _signs(narrow: bytes) -> int:
+    """How many bytes are neither letters nor blanks."""
+    length = len(narrow)
+    if length <= _WHOLE:
+        return len(narrow.translate(None, _LETTERS))
+    middle = (length - _SAMPLE) // 2
+    sample = narrow[:_SAMPLE] + narrow[middle : middle + _SAMPLE] + narrow[-_SAMPLE:]
+    return round(len(sample.translate(None, _LETTERS)) * length / len(sample))
+
+
+def _take(part: Part, texts: list[str]) -> int:
+    """Collect the part's text; returns what it costs besides."""
+    match part:
+        case Text() | Reasoning():
+            texts.append(part.text)
+        case ToolCall():
+            texts.append(part.name)
+            texts.append(part.arguments)
+        case ToolResult():
+            return sum(_take(inner, texts) for inner in part.parts)
+        case Media():
+            return MEDIA_TOKENS[part.kind]
+        case _:
+            return _UNKNOWN_PART_TOKENS
+    return 0

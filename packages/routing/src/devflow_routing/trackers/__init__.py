@@ -1,0 +1,1 @@
+"""Snapshots that routing reads, folded from ledger entries: performance and sessions."""

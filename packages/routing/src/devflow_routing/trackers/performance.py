@@ -1,0 +1,154 @@
+"""How fast and how reliable each model has been lately: a fold over the ledger's entries."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from devflow_core.ledger import Attempt, LedgerEntry
+
+HALF_LIFE_S = 6 * 3600.0
+"""After so long an observation counts half."""
+_BUCKETS_PER_DOUBLING = 4
+_OUR_OWN = frozenset({"cancelled", "budget_exceeded", "unknown_price", "circuit_open"})
+"""Ends of an attempt that say nothing about the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """What a model has done lately; a half-life of six hours."""
+
+    model: str
+    weight: float
+    """Observations, each counted less the older it is."""
+    success_rate: float
+    """0..1, drawn towards 0.98 while little is known."""
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    output_tokens_per_s: float | None
+    """Of replies, from the first event on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Typical:
+    """What age does not change, because all observations of a model fade alike."""
+
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    output_tokens_per_s: float | None
+
+
+@dataclass(slots=True)
+class _Track:
+    at_s: float
+    successes: float = 0.0
+    failures: float = 0.0
+    speed_log_sum: float = 0.0
+    speed_weight: float = 0.0
+    ttft: dict[int, float] = field(default_factory=dict[int, float])
+    typical: _Typical | None = None
+    """What follows from the above; every decision reads it, only an entry changes it."""
+
+    def fade_to(self, at_s: float) -> None:
+        """Let everything known fade up to this time."""
+        if at_s <= self.at_s:
+            return
+        kept = 0.5 ** ((at_s - self.at_s) / HALF_LIFE_S)
+        self.at_s = at_s
+        self.successes *= kept
+        self.failures *= kept
+        self.speed_log_sum *= kept
+        self.speed_weight *= kept
+        self.ttft = {bucket: mass * kept for bucket, mass in self.ttft.items() if mass > 1e-4}
+
+
+class PerformanceTracker:
+    """A view of the ledger: feed it entries, ask it about models."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, _Track] = {}
+        self._entries = 0
+
+    @property
+    def version(self) -> str:
+        """Names the state of this view in decisions: how many entries it has taken in."""
+        return str(self._entries)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The models something is known of."""
+        return tuple(self._tracks)
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """As `Ledger.record`."""
+        self._entries += 1
+        for attempt in entry.attempts:
+            self._take(attempt)
+
+    def performance(self, model: str, *, at: datetime | None = None) -> Performance | None:
+        """What the model has done lately; None when nothing is known.
+
+        Args:
+            model: the id it is asked for with.
+            at: seen from when: older observations have faded by then.
+        """
+        track = self._tracks.get(model)
+        if track is None:
+            return None
+        kept = 1.0 if at is None else 0.5 ** (max(0.0, at.timestamp() - track.at_s) / HALF_LIFE_S)
+        good, bad = track.successes * kept, track.failures * kept
+        typical = track.typical
+        if typical is None:
+            typical = track.typical = _typical(track)
+        return Performance(
+            model=model,
+            weight=good + bad,
+            success_rate=(good + 9.8) / (good + bad + 10.0),
+            ttft_p50_s=typical.ttft_p50_s,
+            ttft_p95_s=typical.ttft_p95_s,
+            output_tokens_per_s=typical.output_tokens_per_s,
+        )
+
+    def _take(self, attempt: Attempt) -> None:
+        if attempt.outcome == "cancelled" or attempt.error_code in _OUR_OWN:
+            return
+        at_s = attempt.started_at.timestamp()
+        track = self._tracks.get(attempt.model)
+        if track is None:
+            track = self._tracks[attempt.model] = _Track(at_s=at_s)
+        track.typical = None
+        track.fade_to(at_s)
+        weight = 0.5 ** ((track.at_s - at_s) / HALF_LIFE_S)
+        if attempt.outcome == "failed":
+            track.failures += weight
+            return
+        track.successes += weight
+        if attempt.ttft_s is not None and attempt.ttft_s > 0:
+            bucket = round(math.log2(attempt.ttft_s) * _BUCKETS_PER_DOUBLING)
+            track.ttft[bucket] = track.ttft.get(bucket, 0.0) + weight
+            streaming_s = attempt.total_s - attempt.ttft_s
+            if streaming_s > 0 and attempt.usage.completion_tokens >= 16:
+                speed = attempt.usage.completion_tokens / streaming_s
+                track.speed_log_sum += weight * math.log(speed)
+                track.speed_weight += weight
+
+
+def _typical(track: _Track) -> _Typical:
+    speed = None
+    if track.speed_weight > 1e-9:
+        speed = math.exp(track.speed_log_sum / track.speed_weight)
+    return _Typical(_quantile(track.ttft, 0.5), _quantile(track.ttft, 0.95), speed)
+
+
+def _quantile(buckets: dict[int, float], share: float) -> float | None:
+    """The value below which this share of the mass lies; its bucket is 19 % wide."""
+    total = sum(buckets.values())
+    if total <= 0:
+        return None
+    seen = 0.0
+    for bucket in sorted(buckets):
+        seen += buckets[bucket]
+        if seen >= share * total - 1e-12:
+            return 2 ** (bucket / _BUCKETS_PER_DOUBLING)
+    return None

@@ -1,0 +1,286 @@
+"""The catalogue, what requests need, how long they are, and what they are about."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from devflow_core.errors import ConfigurationError, UnknownModel
+from devflow_core.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, Unknown
+from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
+from devflow_core.routing import SelectionCriteria
+from devflow_core.testing import EPOCH, a_request
+from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue, with_endpoints
+from devflow_routing import (
+    Capability,
+    Catalogue,
+    TaskClassifier,
+    TextSize,
+    estimate_tokens,
+    needs_of,
+)
+from devflow_routing.classifier.features import bucket_of, features_of
+from devflow_routing.classifier.prompt_text import MOST_CHARS, human_ask
+from devflow_routing.tokens import family
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CATALOGUE = shipped_catalogue()
+CLASSIFIER = TaskClassifier()
+FORGETFUL = TaskClassifier(remembered=0)
+
+
+def row(model: str, **changes: Any) -> dict[str, Any]:
+    prices = {"prompt": "0.000001", "completion": "0.000002"}
+    return {"id": model, "context_length": 1000, "pricing": prices, **changes}
+
+
+def catalogue(*rows: Any) -> Catalogue:
+    return parse_catalogue({"data": list(rows)}, fetched_at=EPOCH)
+
+
+def test_the_shipped_catalogue_is_whole() -> None:
+    assert len(CATALOGUE) == 413
+    assert CATALOGUE.skipped == ()
+    haiku = CATALOGUE.find("anthropic/claude-haiku-4.5")
+    assert haiku.price is not None
+    assert haiku.price.prompt == Decimal("0.000001")
+    assert haiku.author == "anthropic"
+
+
+def test_a_price_that_is_not_known_is_not_free() -> None:
+    for model in ("openrouter/auto", "google/lyria-3-pro-preview", "openrouter/free"):
+        assert CATALOGUE.find(model).price is None
+    free = CATALOGUE.find("openai/gpt-oss-20b:free")
+    assert free.price is not None
+    assert free.price.prompt == 0
+
+
+def test_suffixes_and_presets_stand_for_their_model() -> None:
+    floor = CATALOGUE.find("openai/gpt-5:floor")
+    assert (floor.id, floor.price is None) == ("openai/gpt-5:floor", False)
+    assert CATALOGUE.find("openai/gpt-5:nitro").price is None
+    assert CATALOGUE.find("openai/gpt-5@preset/mine").price is None
+    assert CATALOGUE.find("@preset/mine").context_length is None
+    with pytest.raises(UnknownModel):
+        CATALOGUE.find("openai/gpt-5:wings")
+
+
+def test_a_row_that_cannot_be_read_is_skipped_and_named() -> None:
+    found = catalogue(row("a/good"), {"id": "a/bad", "created": "long ago"}, "nonsense")
+    assert [model.id for model in found.models] == ["a/good"]
+    assert found.skipped == ("a/bad", "?")
+    with pytest.raises(ConfigurationError):
+        parse_catalogue({"data": []}, fetched_at=EPOCH)
+
+
+def test_overrides_correct_and_add_models() -> None:
+    found = catalogue(row("a/one"), row("a/two")).with_overrides(
+        {
+            "a/one": {"context_length": 5, "quality": 0.9, "tools": True},
+            "a/two": {"prompt_usd_per_mtok": "3"},
+            "b/new": {"prompt_usd_per_mtok": 1, "completion_usd_per_mtok": 2},
+            "b/half": {"prompt_usd_per_mtok": 1, "tools": False},
+        }
+    )
+    one, two, new = found.find("a/one"), found.find("a/two"), found.find("b/new")
+    assert one.quality == {"*": 0.9}
+    assert one.capabilities & Capability.TOOLS
+    assert two.price is not None
+    assert two.price.prompt == Decimal("0.000003")
+    assert new.price is not None
+    assert new.price.completion == Decimal("0.000002")
+    assert found.find("b/half").price is None
+    assert found.version != catalogue(row("a/one"), row("a/two")).version
+    assert catalogue(row("a/one")).with_overrides({}).version == catalogue(row("a/one")).version
+    with pytest.raises(ConfigurationError, match=r"models\.a/one\.speed"):
+        found.with_overrides({"a/one": {"speed": 3}})
+
+
+def test_endpoints_are_kept_with_their_own_prices() -> None:
+    dear = {
+        "provider_name": "Dear",
+        "tag": "dear",
+        "pricing": {"prompt": "0.000009", "completion": "0.000009"},
+        "supported_parameters": ["tools"],
+        "uptime_last_1d": 99.0,
+        "status": -2,
+    }
+    found = with_endpoints(catalogue(row("a/one")), "a/one", {"data": {"endpoints": [dear]}})
+    (endpoint,) = found.find("a/one").endpoints
+    assert (endpoint.provider, endpoint.is_up, endpoint.uptime) == ("Dear", False, 0.99)
+
+
+def test_changes_since_yesterday_are_listed() -> None:
+    before = catalogue(row("a/gone"), row("a/cheaper"), row("a/window"), row("a/ends"))
+    after = catalogue(
+        row("a/cheaper", pricing={"prompt": "0.0000005", "completion": "0.000002"}),
+        row("a/window", context_length=2000),
+        row("a/ends", expiration_date="2027-01-01"),
+        row("a/unpriced", pricing={}),
+    )
+    found = [(one.model, one.kind) for one in after.changes_since(before)]
+    assert found == [
+        ("a/cheaper", "price_fell"),
+        ("a/ends", "expires"),
+        ("a/gone", "removed"),
+        ("a/unpriced", "added"),
+        ("a/window", "window"),
+    ]
+
+
+def test_needs_are_read_from_the_whole_request() -> None:
+    image = Media(kind="image", url="https://example.com/a.png")
+    message = Message(
+        role="user",
+        parts=(
+            ToolResult(call_id="1", parts=(Text(text="see"), image)),
+            Media(kind="audio", base64="AAAA"),
+        ),
+    )
+    request = replace(
+        a_request(),
+        messages=(message,),
+        tools=(Tool(name="look"),),
+        tool_choice=ToolChoice(mode="required"),
+        response_format=ResponseFormat(kind="json_schema"),
+        reasoning=ReasoningOptions(effort="high"),
+        criteria=SelectionCriteria(context_tokens=77),
+    )
+    needs = needs_of(request)
+    assert needs.capabilities == (
+        Capability.TOOLS
+        | Capability.TOOL_CHOICE
+        | Capability.IMAGES
+        | Capability.AUDIO
+        | Capability.JSON_SCHEMA
+        | Capability.REASONING
+    )
+    assert needs.input_tokens == 77
+    quiet = replace(a_request(), reasoning=ReasoningOptions(enabled=False))
+    assert needs_of(quiet).capabilities == Capability.NO_REASONING
+    private = replace(a_request(), extra={"provider": {"zdr": True}})
+    assert needs_of(private).is_zero_retention
+    plain = replace(a_request(), response_format=ResponseFormat(kind="json_object"))
+    assert needs_of(plain).capabilities == Capability.JSON
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        # counted with cl100k_base
+        ("The quick brown fox jumps over the lazy dog. " * 20, 201),
+        ("def add(a, b):\n    return a + b\n" * 20, 240),
+    ],
+)
+def test_an_estimate_of_tokens_is_within_its_error(text: str, tokens: int) -> None:
+    assert estimate_tokens(text, "GPT") == pytest.approx(tokens, rel=family("GPT").error)
+
+
+def test_a_long_text_is_sampled() -> None:
+    text = "Some words, and a few signs: (1 + 2). " * 2_000
+    part = estimate_tokens(text[:3_800], "GPT")
+    assert estimate_tokens(text, "GPT") == pytest.approx(part * 20, rel=0.05)
+
+
+def test_everything_that_goes_in_is_counted() -> None:
+    parts = (
+        Text(text="words " * 10),
+        Reasoning(text="thought"),
+        ToolCall(id="1", name="read", arguments='{"path": "a"}'),
+        ToolResult(call_id="1", parts=(Text(text="日本語"),)),
+        Media(kind="image", url="https://example.com/a.png"),
+        Unknown(wire="openai_chat", body={}),
+    )
+    request = ChatRequest(
+        messages=(Message(role="user", parts=parts),), tools=(Tool(name="t", schema={"a": 1}),)
+    )
+    size = TextSize.of_request(request)
+    assert size.wide_chars == 3
+    assert size.schema_chars > 0
+    assert size.extra_tokens == 4 + 1_200 + 50
+    tokens = size.tokens(family("Claude"))
+    assert tokens > 1_254 + 315
+    assert size.most_tokens(family("Claude")) > tokens
+
+
+def user(*texts: str) -> Message:
+    return Message(role="user", parts=tuple(Text(text=text) for text in texts))
+
+
+HARNESS = (
+    "<system-reminder>\nYou should use the TodoWrite tool. Prove the theorem.\n</system-reminder>"
+)
+
+
+def test_the_ask_is_the_humans_not_the_harness() -> None:
+    result = Message(role="user", parts=(ToolResult(call_id="1", parts=(Text(text="poem"),)),))
+    summary = user("This session is being continued from a previous conversation that ran out.")
+    request = ChatRequest(
+        messages=(
+            Message(role="system", parts=(Text(text="You write novels."),)),
+            summary,
+            user(HARNESS, "Why does test_login fail with a KeyError in src/app.py? Please fix it."),
+            Message(role="assistant", parts=(Text(text="I look."),)),
+            user(HARNESS),
+            result,
+        )
+    )
+    assert human_ask(request).startswith("Why does test_login fail")
+    assert "theorem" not in human_ask(request)
+    assert CLASSIFIER.classify(request).type == "coding"
+
+
+def test_a_thin_ask_is_read_with_the_one_before() -> None:
+    request = ChatRequest(messages=(user("Write a haiku about autumn rain"), user("go on")))
+    assert human_ask(request) == "Write a haiku about autumn rain\ngo on"
+    assert CLASSIFIER.classify(request).type == "creative"
+
+
+def test_a_long_ask_is_read_at_both_ends() -> None:
+    text = f"begin {'x' * 50_000} end"
+    found = human_ask(ChatRequest.from_text(text))
+    assert len(found) == MOST_CHARS
+    assert found.startswith("begin")
+    assert found.endswith("end")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("What is the capital of France?", "knowledge"),
+        ("Write a haiku about rain", "creative"),
+        ("Prove that the square root of two is irrational", "math"),
+        ("Refactor this Python module so that the unit tests pass", "coding"),
+        ("翻译这句话", "text_ops"),
+    ],
+)
+def test_plain_asks_are_understood(text: str, kind: str) -> None:
+    task = CLASSIFIER.classify(ChatRequest.from_text(text))
+    assert task.type == kind
+    assert task.reasons
+    assert task.text == text
+    assert 0 < task.confidence <= 1
+    assert sum(share for _, share in task.domains) <= 1.001
+
+
+def test_the_caller_knows_better() -> None:
+    criteria = SelectionCriteria(task_type="planning", complexity="high")
+    task = CLASSIFIER.classify(a_request(criteria=criteria))
+    assert (task.type, task.complexity, task.confidence) == ("planning", "high", 1.0)
+    assert task.domains == (("planning", 1.0),)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_has_a_task_and_the_same_each_time(text: str) -> None:
+    request = ChatRequest.from_text(text)
+    assert FORGETFUL.classify(request) == CLASSIFIER.classify(request)
+
+
+def test_words_are_told_apart_whatever_their_case() -> None:
+    assert bucket_of("Haiku") == bucket_of("haiku")
+    assert bucket_of("haiku") != bucket_of("sonnet")
+    found = features_of("Write a haiku")
+    assert found.word_of(bucket_of("a haiku")) == "a haiku"
+    assert len(features_of("").words) == 0

@@ -1,0 +1,259 @@
+"""Laws of the choice of model, over invented catalogues and requests."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from devflow_core.attribution import Attribution
+from devflow_core.errors import BudgetExceeded, ContextTooLong, RoutingError
+from devflow_core.messages import Media, Message, Text
+from devflow_core.request import ChatRequest, Tool
+from devflow_core.routing import Route, SelectionCriteria, Task
+from devflow_core.testing import EPOCH, a_request, a_task, an_attempt, an_entry
+from devflow_core.usage import Usage
+from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue
+from devflow_routing import Capability, Router, RoutingPolicy, encode, needs_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+law = settings(max_examples=50, deadline=None)
+price = st.integers(1, 5_000).map(lambda nano: f"{Decimal(nano).scaleb(-8):f}")
+maybe_price = st.one_of(price, st.sampled_from(["-1", "0"]))
+
+
+@st.composite
+def rows(draw: Callable[..., Any], at: int) -> dict[str, Any]:
+    parameters = draw(st.sets(st.sampled_from(["tools", "tool_choice", "reasoning"])))
+    modalities = draw(st.sets(st.sampled_from(["image", "file"])))
+    return {
+        "id": f"{draw(st.sampled_from('abc'))}/model-{at}",
+        "created": draw(st.integers(1_700_000_000, 1_780_000_000)),
+        "context_length": draw(st.sampled_from([2_000, 8_000, 200_000])),
+        "top_provider": {"max_completion_tokens": draw(st.sampled_from([None, 1_500, 8_000]))},
+        "pricing": {"prompt": draw(maybe_price), "completion": draw(maybe_price)},
+        "supported_parameters": sorted(parameters),
+        "architecture": {"input_modalities": ["text", *sorted(modalities)], "tokenizer": "GPT"},
+    }
+
+
+@st.composite
+def routers(draw: Callable[..., Any]) -> Router:
+    count = draw(st.integers(1, 12))
+    body = {"data": [draw(rows(at)) for at in range(count)]}
+    return Router(parse_catalogue(body, fetched_at=EPOCH), clock=lambda: EPOCH)
+
+
+@st.composite
+def requests(draw: Callable[..., Any]) -> ChatRequest:
+    text = "word " * draw(st.integers(1, 3_000))
+    parts: tuple[Any, ...] = (Text(text=text),)
+    if draw(st.booleans()):
+        parts = (*parts, Media(kind="image", url="https://example.com/a.png"))
+    return ChatRequest(
+        messages=(Message(role="user", parts=parts),),
+        tools=(Tool(name="read"),) if draw(st.booleans()) else (),
+        max_output_tokens=draw(st.sampled_from([None, 100, 2_000])),
+    )
+
+
+tasks = st.builds(
+    Task,
+    type=st.sampled_from(["coding", "math", "knowledge"]),
+    complexity=st.sampled_from(["low", "medium", "high"]),
+    confidence=st.floats(0, 1),
+)
+weights = st.floats(0, 1)
+
+
+def routed(router: Router, request: ChatRequest, task: Task) -> Route | None:
+    try:
+        return router.route(request, task)
+    except (ContextTooLong, RoutingError):
+        return None
+
+
+@law
+@given(routers(), requests(), tasks)
+def test_a_route_holds_only_able_models_and_none_twice(
+    router: Router, request: ChatRequest, task: Task
+) -> None:
+    route = routed(router, request, task)
+    if route is None:
+        return
+    needs = needs_of(request)
+    names = [one.model for one in route.candidates]
+    assert len(set(names)) == len(names)
+    for name in names:
+        model = router.catalogue.get(name)
+        assert model is not None
+        assert needs.capabilities & ~model.capabilities == Capability(0)
+        assert model.price is not None
+        assert model.context_length is not None
+    assert len(route.candidates) + len(route.excluded) <= len(router.catalogue)
+    full = router.consider(request, task)
+    everybody = [one.model for one in (*full.candidates, *full.excluded)]
+    assert sorted(everybody) == sorted(model.id for model in router.catalogue.models)
+    assert all(one.reason for one in full.excluded)
+
+
+@law
+@given(routers(), requests(), tasks, weights, weights, weights)
+def test_more_cost_priority_never_costs_more(
+    router: Router, request: ChatRequest, task: Task, low: float, high: float, speed: float
+) -> None:
+    low, high = sorted((low, high))
+    costs: list[float] = []
+    qualities: list[float] = []
+    for weight in (low, high):
+        criteria = SelectionCriteria(cost_priority=weight, performance_priority=speed)
+        route = routed(router, replace(request, criteria=criteria), task)
+        if route is None:
+            return
+        terms = route.chosen.terms
+        assert terms is not None
+        assert terms.cost_usd is not None
+        costs.append(terms.cost_usd)
+        qualities.append(terms.quality)
+    assert costs[1] <= costs[0] * (1 + 1e-9) + 1e-12
+
+
+@law
+@given(routers(), requests(), tasks, st.integers(1, 10_000_000), st.integers(1, 100), weights)
+def test_more_budget_never_lowers_what_is_expected(
+    router: Router, request: ChatRequest, task: Task, micro: int, times: int, weight: float
+) -> None:
+    ceiling = Decimal(micro).scaleb(-8)
+    for criteria, better in (
+        (SelectionCriteria(cost_priority=0.0, performance_priority=0.0), "quality"),
+        (SelectionCriteria(cost_priority=weight), "score"),
+    ):
+        reached: list[float] = []
+        for limit in (ceiling, ceiling * times, None):
+            asked = replace(request, criteria=criteria, max_cost_usd=limit)
+            try:
+                route = routed(router, asked, task)
+            except BudgetExceeded:
+                reached.append(float("-inf"))
+                continue
+            if route is None:
+                return
+            if limit is not None:
+                assert all((one.worst_case_usd or limit + 1) <= limit for one in route.candidates)
+            terms = route.chosen.terms
+            assert terms is not None
+            reached.append(terms.quality if better == "quality" else route.chosen.score)
+        assert reached == sorted(reached)
+
+
+@law
+@given(routers(), requests(), tasks, weights, st.booleans())
+def test_a_decision_is_the_same_on_replay(
+    router: Router, request: ChatRequest, task: Task, weight: float, has_session: bool
+) -> None:
+    request = replace(request, criteria=SelectionCriteria(cost_priority=weight))
+    if has_session:
+        entry = an_entry(
+            attribution=Attribution(session_id="s"),
+            attempts=(an_attempt(model=router.catalogue.models[0].id, started_at=EPOCH),),
+        )
+        router.sessions.record(entry)
+        router.performance.record(entry)
+        request = replace(request, attribution=Attribution(session_id="s"))
+    route = routed(router, request, task)
+    if route is None:
+        return
+    record = encode(route)
+    again = router.replay(record)
+    assert encode(again) == record
+    assert again.excluded == route.excluded
+
+
+def warm_router(model: str, tokens: int, *, clock: Callable[[], datetime]) -> Router:
+    router = Router(shipped_catalogue(), clock=clock)
+    attempt = an_attempt(model=model, started_at=EPOCH, usage=Usage(cache_read_tokens=tokens))
+    router.sessions.record(an_entry(attribution=Attribution(session_id="s"), attempts=(attempt,)))
+    return router
+
+
+def in_session(chars: int) -> ChatRequest:
+    return a_request("why " * (chars // 4), attribution=Attribution(session_id="s"))
+
+
+@law
+@given(st.sampled_from(["anthropic/claude-sonnet-4.5", "openai/gpt-5"]))
+def test_a_session_with_a_warm_prompt_is_charged_for_leaving(model: str) -> None:
+    router = warm_router(model, 50_000, clock=lambda: EPOCH + timedelta(seconds=60))
+    route = router.consider(in_session(200_000), a_task())
+    terms = {one.model: one.terms for one in route.candidates}
+    here = terms[model]
+    assert here is not None
+    assert here.switch_cost_usd == 0.0
+    others = [one.switch_cost_usd for name, one in terms.items() if one and name != model]
+    assert min(others) > 0
+    cold = warm_router(model, 50_000, clock=lambda: EPOCH + timedelta(hours=1))
+    forgotten = cold.consider(in_session(200_000), a_task())
+    assert all(one.terms and one.terms.switch_cost_usd == 0 for one in forgotten.candidates)
+
+
+def test_a_tool_loop_is_finished_by_the_model_that_began_it() -> None:
+    from devflow_core.messages import ToolResult
+
+    router = warm_router("openai/gpt-4.1-nano", 10, clock=lambda: EPOCH)
+    done = ToolResult(call_id="1", parts=(Text(text="ok"),))
+    request = replace(
+        in_session(40), messages=(Message(role="user", parts=(done,)),), tools=(Tool(name="t"),)
+    )
+    assert router.route(request, a_task()).chosen.model == "openai/gpt-4.1-nano"
+
+
+def test_preferred_models_come_first_where_they_are_able() -> None:
+    policy = RoutingPolicy(preferred_models=("mancer/weaver", "openai/gpt-5-mini"))
+    router = Router(shipped_catalogue(), policy=policy)
+    assert router.route(a_request(), a_task()).chosen.model == "mancer/weaver"
+    request = a_request(tools=(Tool(name="read"),))
+    assert router.route(request, a_task()).chosen.model == "openai/gpt-5-mini"
+
+
+def test_a_node_names_its_model_and_weights() -> None:
+    router = Router(shipped_catalogue())
+    router.policy = router.policy.with_node("triage", {"model": "auto:best"})
+    request = a_request(attribution=Attribution(node="triage"))
+    assert router.route(request, a_task()).criteria.cost_priority == 0.0
+    router.policy = router.policy.with_node("triage", {"cost_priority": 0.9})
+    assert router.route(request, a_task()).criteria.cost_priority == 0.9
+
+
+def test_feedback_moves_quality_only_where_it_may() -> None:
+    entry = an_entry(task_type="coding", attempts=(an_attempt(model="openai/gpt-5"),))
+    frozen = Router(shipped_catalogue())
+    assert frozen.feedback(entry, 0.0) is False
+    router = Router(shipped_catalogue(), policy=RoutingPolicy(learn_quality=True))
+
+    def quality() -> float:
+        shown = {one.model: one.terms for one in router.consider(a_request(), a_task()).candidates}
+        terms = shown["openai/gpt-5"]
+        assert terms is not None
+        return terms.quality
+
+    before, version = quality(), router.route(a_request(), a_task()).snapshot["quality"]
+    for _ in range(20):
+        assert router.feedback(entry, 0.4)
+    assert quality() < before * 0.85
+    assert router.route(a_request(), a_task()).snapshot["quality"] != version
+    with pytest.raises(ValueError, match="within 0"):
+        router.feedback(entry, 2.0)
+
+
+def test_a_model_that_fails_is_expected_to_fail_until_it_is_forgotten() -> None:
+    now = EPOCH
+    router = Router(shipped_catalogue(), clock=lambda: now)
+    chosen = router.route(a_request(), a_task()).chosen.model
+    for _ in range(30):
+        failed = an_attempt(model=chosen, outcome="failed", error_code="upstream_unavailable")
+        router.performance.record(an_entry(attempts=(replace(failed, started_at=EPOCH),)))
+    assert router.route(a_request(), a_task()).chosen.model != chosen
+    now = datetime(2026, 12, 24, tzinfo=UTC)
+    assert router.route(a_request(), a_task()).chosen.model == chosen

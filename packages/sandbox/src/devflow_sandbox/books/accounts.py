@@ -1,0 +1,213 @@
+"""Accounts with credits, their keys with limits, and the counters of the free tier."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from devflow_sandbox.api_error import (
+    Refusal,
+    free_limit,
+    key_limit,
+    management_only,
+    missing_key,
+    unknown_key,
+)
+
+DAY_S = 86_400
+FREE_PER_MINUTE = 20
+FREE_PER_DAY = 50
+FREE_PER_DAY_AFTER_PURCHASE = 1000
+PURCHASE_FOR_MORE_USD = Decimal(10)
+"""Free calls: 20 a minute; 50 a day, 1000 once ten credits were bought (documentation 2026-08)."""
+
+
+def secret_key(*parts: object) -> str:
+    """A key in OpenRouter's form, the same for the same parts."""
+    return f"sk-or-v1-{hashlib.sha256(repr(parts).encode()).hexdigest()}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Spend:
+    """Amounts by UTC day, from which day, week and month are added up."""
+
+    total: Decimal = Decimal(0)
+    by_day: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+
+    def add(self, usd: Decimal, now_s: float) -> None:
+        """Book an amount."""
+        self.total += usd
+        self.by_day[int(now_s // DAY_S)] += usd
+
+    def since(self, period: str | None, now_s: float) -> Decimal:
+        """What was spent in this day, week (from Monday) or month; all of it for None."""
+        if period is None:
+            return self.total
+        first = _first_day(period, now_s)
+        return sum((usd for day, usd in self.by_day.items() if day >= first), Decimal(0))
+
+
+def _first_day(period: str, now_s: float) -> int:
+    now = datetime.fromtimestamp(now_s, UTC)
+    back = {"daily": 0, "weekly": now.weekday(), "monthly": now.day - 1}[period]
+    return int((now - timedelta(days=back)).timestamp() // DAY_S)
+
+
+@dataclass(slots=True, kw_only=True)
+class Key:
+    """One API key. The secret is shown once and looked up by itself."""
+
+    secret: str
+    account: Account
+    name: str
+    created_s: float
+    is_management: bool = False
+    limit_usd: Decimal | None = None
+    limit_reset: str | None = None
+    include_byok_in_limit: bool = False
+    disabled: bool = False
+    expires_s: float | None = None
+    updated_s: float | None = None
+    last_used_s: float | None = None
+    usage: Spend = field(default_factory=Spend)
+    byok_usage: Spend = field(default_factory=Spend)
+
+    @property
+    def hash(self) -> str:
+        """What `/keys` calls it by."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The secret as it may be shown."""
+        return f"{self.secret[:12]}...{self.secret[-3:]}"
+
+    def remaining_usd(self, now_s: float) -> Decimal | None:
+        """What its own limit leaves; None without a limit. Below zero is zero."""
+        if self.limit_usd is None:
+            return None
+        spent = self.usage.since(self.limit_reset, now_s)
+        if self.include_byok_in_limit:
+            spent += self.byok_usage.since(self.limit_reset, now_s)
+        return max(Decimal(0), self.limit_usd - spent)
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """Who pays."""
+
+    user_id: str
+    credits_usd: Decimal
+    """All that was ever bought."""
+    used_usd: Decimal = Decimal(0)
+    in_flight_usd: Decimal = Decimal(0)
+    """The worst case of the calls under way."""
+    byok: frozenset[str] = frozenset()
+    """Slugs of the providers for which the account has keys of its own."""
+    byok_used_usd: Decimal = Decimal(0)
+    is_zdr: bool = False
+    """Only providers that keep nothing."""
+    free_by_day: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    free_by_minute: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def balance_usd(self) -> Decimal:
+        """What is left."""
+        return self.credits_usd - self.used_usd
+
+    @property
+    def free_per_day(self) -> int:
+        """How many `:free` calls a day."""
+        bought = self.credits_usd >= PURCHASE_FOR_MORE_USD
+        return FREE_PER_DAY_AFTER_PURCHASE if bought else FREE_PER_DAY
+
+    def count_free(self, now_s: float) -> None:
+        """Count a `:free` call; calls that are turned away count too.
+
+        Raises:
+            Refusal: 429, over the day's or the minute's number.
+        """
+        day, minute = int(now_s // DAY_S), int(now_s // 60)
+        self.free_by_day[day] += 1
+        self.free_by_minute[minute] += 1
+        if self.free_by_day[day] > self.free_per_day:
+            raise free_limit(self.free_per_day, (day + 1) * DAY_S * 1000, daily=True)
+        if self.free_by_minute[minute] > FREE_PER_MINUTE:
+            raise free_limit(FREE_PER_MINUTE, (minute + 1) * 60_000, daily=False)
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Everybody this sandbox knows."""
+
+    keys: dict[str, Key] = field(default_factory=dict[str, Key])
+    accept_any_key: Account | None = None
+    """The account on which keys that nobody has are opened; None: they are turned away."""
+
+    def add(self, key: Key) -> Key:
+        """Make a key known."""
+        self.keys[key.secret] = key
+        return key
+
+    def by_hash(self, key_hash: str) -> Key:
+        """A key by its hash.
+
+        Raises:
+            Refusal: 404.
+        """
+        for key in self.keys.values():
+            if key.hash == key_hash:
+                return key
+        raise Refusal(404, "API key not found")
+
+    def authorise(self, headers: dict[str, str], now_s: float) -> Key:
+        """The key of a request.
+
+        Raises:
+            Refusal: 401; 403 when its own limit is used up.
+        """
+        key = self._known(headers, now_s)
+        if key.disabled or (key.expires_s is not None and now_s >= key.expires_s):
+            raise unknown_key()
+        key.last_used_s = now_s
+        return key
+
+    def spender(self, headers: dict[str, str], now_s: float) -> Key:
+        """The key of a request that costs money.
+
+        Raises:
+            Refusal: 401; 403 for a management key and when the key's own limit is used up.
+        """
+        key = self.authorise(headers, now_s)
+        if key.is_management:
+            raise Refusal(403, "Management keys cannot be used for inference")
+        if key.limit_usd is not None and key.remaining_usd(now_s) == 0:
+            raise key_limit(key.limit_reset or "total")
+        return key
+
+    def manager(self, headers: dict[str, str], now_s: float) -> Key:
+        """The key of a request that manages.
+
+        Raises:
+            Refusal: 401, 403.
+        """
+        key = self.authorise(headers, now_s)
+        if not key.is_management:
+            raise management_only()
+        return key
+
+    def _known(self, headers: dict[str, str], now_s: float) -> Key:
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise missing_key()
+        key = self.keys.get(secret)
+        if key is None and self.accept_any_key is not None:
+            account = self.accept_any_key
+            key = self.add(Key(secret=secret, account=account, name="any", created_s=now_s))
+        if key is None:
+            raise unknown_key()
+        return key

@@ -1,0 +1,108 @@
+"""The sandbox's own books: what every call truly cost, whatever became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from devflow_sandbox.books.accounts import Key
+from devflow_sandbox.catalogue.billing import NO_CHARGE, NO_TOKENS, Charge, Tokens, decimal_text
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.replies.generation import Generation
+
+Outcome = Literal["running", "completed", "cancelled", "cut", "failed", "refused"]
+"""`cancelled`: the client left; `cut`: a fault ended the reply; `failed`: a provider's error;
+`refused`: no provider was asked."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Billed:
+    """One call as it stands in the books."""
+
+    number: int
+    at_s: float
+    path: str
+    model: str | None
+    """As it was asked for."""
+    generation_id: str | None = None
+    served: str | None = None
+    """The catalogue row that was billed."""
+    provider: str | None = None
+    status: int = 200
+    outcome: Outcome = "running"
+    tokens: Tokens = NO_TOKENS
+    charge: Charge = NO_CHARGE
+    key: Key | None = None
+    generation: Generation | None = None
+    ended_s: float | None = None
+    streamed: bool = False
+    user_agent: str | None = None
+    referer: str | None = None
+    cached_from: str | None = None
+    """The call whose reply was given again out of the response cache."""
+    fault: str | None = None
+    """The id of the fault that struck it."""
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What was taken from the credits."""
+        return self.charge.total
+
+    def _byok_text(self) -> str | None:
+        """What the provider charges the user's own key, beside `cost_usd`."""
+        return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
+
+    def row(self) -> JsonObject:
+        """One row of the bill."""
+        return {
+            "number": self.number,
+            "generation_id": self.generation_id,
+            "model": self.served or self.model,
+            "requested": self.model,
+            "provider": self.provider,
+            "path": self.path,
+            "status": self.status,
+            "outcome": self.outcome,
+            "cost_usd": decimal_text(self.cost_usd),
+            "byok_usd": self._byok_text(),
+            "prompt_tokens": self.tokens.prompt,
+            "cached_tokens": self.tokens.cached,
+            "cache_write_tokens": self.tokens.written,
+            "completion_tokens": self.tokens.completion,
+            "reasoning_tokens": self.tokens.reasoning,
+            "key": None if self.key is None else self.key.label,
+            "fault": self.fault,
+        }
+
+
+@dataclass(slots=True)
+class Book:
+    """All calls since the start, in the order in which they came."""
+
+    calls: list[Billed] = field(default_factory=list[Billed])
+    _by_id: dict[str, Billed] = field(default_factory=dict[str, Billed])
+
+    def open(self, at_s: float, path: str, model: str | None) -> Billed:
+        """A new row."""
+        call = Billed(number=len(self.calls) + 1, at_s=at_s, path=path, model=model)
+        self.calls.append(call)
+        return call
+
+    def name(self, call: Billed, generation_id: str) -> None:
+        """From now on the call can be looked up by this id."""
+        call.generation_id = generation_id
+        self._by_id[generation_id] = call
+
+    def find(self, generation_id: str) -> Billed | None:
+        """A call by its generation id."""
+        return self._by_id.get(generation_id)
+
+    def bill(self, *, since: int = 0) -> JsonObject:
+        """`GET /sandbox/bill`: the calls after number `since`, and the total of all."""
+        total = sum((call.cost_usd for call in self.calls), Decimal(0))
+        return {
+            "calls": [call.row() for call in self.calls[since:]],
+            "total_usd": decimal_text(total),
+            "running": sum(1 for call in self.calls if call.outcome == "running"),
+        }

@@ -1,0 +1,194 @@
+"""The models and prices of 2026-08-16, and what a model name in a request stands for."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import resources
+from typing import cast
+
+import orjson
+
+from devflow_sandbox.api_error import unknown_model
+from devflow_sandbox.catalogue.billing import Prices
+from devflow_sandbox.catalogue.providers import Provider, serving
+from devflow_sandbox.message import JsonObject
+
+_ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
+"""Suffixes that choose a way of serving; `:free` and `:batch` are models of their own."""
+
+_DASHED_VERSION = re.compile(r"(?<=-)(\d)-(\d)(?=$|-)")
+
+_AUTO = (
+    "anthropic/claude-sonnet-5",
+    "openai/gpt-5.6-sol",
+    "google/gemini-3.7-flash",
+    "deepseek/deepseek-v4-flash-0731",
+)
+"""What the paid routers choose from here; there the choice is not documented."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of `GET /models`."""
+
+    row: JsonObject
+
+    @property
+    def id(self) -> str:
+        """`author/slug`, with `:free` or `:batch` where that is a row of its own."""
+        return self.row["id"]
+
+    @cached_property
+    def author(self) -> str:
+        """Whose model it is."""
+        return self.id.lstrip("~").split("/", 1)[0]
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What its tokens cost."""
+        return Prices.read(self.row["pricing"])
+
+    @cached_property
+    def parameters(self) -> frozenset[str]:
+        """`supported_parameters`."""
+        return frozenset(self.row["supported_parameters"])
+
+    @cached_property
+    def context_length(self) -> int:
+        """The window that requests are held to: the top provider's where it is smaller."""
+        top = self.row["top_provider"].get("context_length")
+        return min(self.row["context_length"], top or self.row["context_length"])
+
+    @cached_property
+    def max_completion_tokens(self) -> int:
+        """The longest reply; the window where none is listed."""
+        return self.row["top_provider"].get("max_completion_tokens") or self.context_length
+
+    @property
+    def is_router(self) -> bool:
+        """One of `openrouter/…`: somebody else will answer."""
+        return self.id.startswith("openrouter/")
+
+    @property
+    def is_free(self) -> bool:
+        """Counted against the free tier."""
+        return self.id.endswith(":free") or self.id == "openrouter/free"
+
+    @cached_property
+    def providers(self) -> tuple[Provider, ...]:
+        """Who serves it, the usual one first."""
+        return serving(self.author)
+
+    @cached_property
+    def label(self) -> str:
+        """What a reply gives as `model`: for Claude its canonical slug (82 of 90 recordings)."""
+        return self.row["canonical_slug"] if self.author == "anthropic" else self.id
+
+    def outputs(self, modality: str) -> bool:
+        """True when it can produce text, image, audio, embeddings, rerank or transcription."""
+        return modality in self.row["architecture"]["output_modalities"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A model as a request named it."""
+
+    model: Model
+    requested: str
+    suffixes: frozenset[str] = frozenset()
+    router: str | None = None
+    """The router that chose it."""
+
+
+@dataclass
+class Catalogue:
+    """All models of one sandbox."""
+
+    models: list[Model]
+    _by_id: dict[str, Model] = field(default_factory=dict[str, Model])
+
+    def __post_init__(self) -> None:
+        # 69 canonical slugs stand for several rows: the base wins over its :free and :batch
+        for model in sorted(self.models, key=lambda one: ":" in one.id):
+            self._by_id.setdefault(model.row["canonical_slug"], model)
+        for model in self.models:
+            self._by_id[model.id] = model
+
+    @classmethod
+    def load(cls, extra: Iterable[JsonObject] = ()) -> Catalogue:
+        """The packaged catalogue; rows of `extra` come before and win over rows of their id."""
+        seen: dict[str, Model] = {}
+        for model in (*(Model(_completed(row)) for row in extra), *_standard()):
+            seen.setdefault(model.id, model)
+        return cls(list(seen.values()))
+
+    def get(self, name: str) -> Model | None:
+        """A row by id or canonical slug."""
+        return self._by_id.get(name)
+
+    def resolve(self, name: str, *, pick: int = 0) -> Named:
+        """What `name` stands for; `pick` chooses where a router does.
+
+        Raises:
+            Refusal: 400, there is no such model.
+        """
+        model, suffixes = self.find(name)
+        if model is None:
+            raise unknown_model(name)
+        alias: JsonObject = model.row.get("alias_target") or {}
+        if alias:
+            model = self._by_id[alias["slug"]]
+        if model.is_router:
+            chosen = self._routed(model, pick)
+            return Named(model=chosen, requested=name, suffixes=suffixes, router=model.id)
+        return Named(model=model, requested=name, suffixes=suffixes)
+
+    def find(self, name: str) -> tuple[Model | None, frozenset[str]]:
+        """The row and the suffixes of a name; no alias or router is followed."""
+        if name in self._by_id:
+            return self._by_id[name], frozenset()
+        head, *rest = name.split(":")
+        kept = [part for part in rest if part not in _ROUTED_SUFFIXES]
+        plain = ":".join((_DASHED_VERSION.sub(r"\1.\2", head), *kept))
+        suffixes = frozenset(rest) & _ROUTED_SUFFIXES
+        for candidate in (":".join((head, *kept)), plain):
+            if candidate in self._by_id:
+                return self._by_id[candidate], suffixes
+        return None, suffixes
+
+    def _routed(self, router: Model, pick: int) -> Model:
+        if router.id == "openrouter/free":
+            choice = [one for one in self.models if one.id.endswith(":free")]
+        else:
+            choice = [self._by_id[one] for one in _AUTO if one in self._by_id]
+        return choice[pick % len(choice)]
+
+
+@cache
+def _standard() -> tuple[Model, ...]:
+    """The rows that every sandbox starts with; they are never changed."""
+    rows = (*_packaged("models.json.gz"), *_packaged("others.json"))
+    return tuple(Model(_completed(row)) for row in rows)
+
+
+def _packaged(name: str) -> list[JsonObject]:
+    packed = resources.files("devflow_sandbox").joinpath("data", name).read_bytes()
+    if name.endswith(".gz"):
+        packed = gzip.decompress(packed)
+    return cast("list[JsonObject]", orjson.loads(packed))
+
+
+def _completed(row: JsonObject) -> JsonObject:
+    """A row with the fields that the packaged snapshot left out."""
+    slug = row["canonical_slug"]
+    return {
+        **row,
+        "description": row.get("description", ""),
+        "hugging_face_id": row.get("hugging_face_id"),
+        "supported_voices": row.get("supported_voices"),
+        "links": {"details": f"/api/v1/models/{slug}/endpoints"},
+    }

@@ -1,0 +1,131 @@
+"""Who serves which author's models, and how each provider differs on the wire and on the bill."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import cast
+
+import orjson
+
+from devflow_sandbox.message import JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One provider as far as a client can tell it from another."""
+
+    name: str
+    slug: str
+    stops_on_cancel: bool
+    """A stream that is closed early is billed up to there, else to its end."""
+    tool_prefix: str = "call_"
+    stop: str = "stop"
+    """The provider's own words for the end of a reply, `native_finish_reason`."""
+    tool_calls: str = "tool_calls"
+    length: str = "length"
+    reasoning_format: str = "unknown"
+
+    def native(self, finish: str) -> str:
+        """`native_finish_reason` for a finish reason of OpenRouter's."""
+        return {"stop": self.stop, "tool_calls": self.tool_calls, "length": self.length}.get(
+            finish, finish
+        )
+
+
+_ANTHROPIC = {
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+    "length": "max_tokens",
+    "reasoning_format": "anthropic-claude-v1",
+}
+_GOOGLE = {
+    "stop": "STOP",
+    "tool_calls": "STOP",
+    "length": "MAX_TOKENS",
+    "reasoning_format": "google-gemini-v1",
+}
+
+# Who stops billing: "Stream cancellation" in OpenRouter's documentation (2026-08).
+_STOPPING = frozenset(
+    (
+        *("OpenAI", "Azure", "Anthropic", "Fireworks", "DeepInfra", "Together", "Cohere", "xAI"),
+        *("Hyperbolic", "Infermatic", "Avian", "Cloudflare", "Liquid", "Friendli", "Chutes"),
+        *("DeepSeek", "Novita", "Mancer 2"),
+    )
+)
+
+# Whose models are served by whom, the usual one first (recordings of 2025-10 to 2026-08).
+_SERVED_BY: dict[str, tuple[str, ...]] = {
+    "anthropic": ("Anthropic", "Amazon Bedrock", "Google"),
+    "openai": ("OpenAI", "Azure"),
+    "google": ("Google AI Studio", "Google"),
+    "x-ai": ("xAI",),
+    "mistralai": ("Mistral",),
+    "deepseek": ("DeepSeek", "Fireworks", "Together"),
+    "qwen": ("Alibaba", "DeepInfra", "Together"),
+    "meta-llama": ("Together", "Groq", "Fireworks"),
+    "cohere": ("Cohere",),
+    "amazon": ("Amazon Bedrock",),
+    "perplexity": ("Perplexity",),
+    "moonshotai": ("Moonshot AI", "Fireworks", "Groq"),
+    "minimax": ("Minimax",),
+    "z-ai": ("Z.AI", "BaseTen", "AtlasCloud"),
+    "nvidia": ("Nvidia", "DeepInfra"),
+    "bytedance-seed": ("Seed",),
+    "baidu": ("Baidu",),
+    "inception": ("Inception",),
+    "ai21": ("AI21",),
+    "xiaomi": ("Xiaomi",),
+    "stepfun": ("StepFun",),
+    "upstage": ("Upstage",),
+    "morph": ("Morph",),
+    "relace": ("Relace",),
+    "poolside": ("Poolside",),
+    "liquid": ("Liquid",),
+    "rekaai": ("Reka",),
+    "arcee-ai": ("Arcee AI",),
+}
+_OTHERS = ("DeepInfra", "Together")
+
+
+@cache
+def listed() -> tuple[JsonObject, ...]:
+    """`GET /providers` of 2026-05-22, as data."""
+    packed = resources.files("devflow_sandbox").joinpath("data/providers.json.gz").read_bytes()
+    return tuple(cast("list[JsonObject]", orjson.loads(gzip.decompress(packed))))
+
+
+@cache
+def _slugs() -> dict[str, str]:
+    return {row["name"]: row["slug"] for row in listed()}
+
+
+@cache
+def provider(name: str, author: str = "") -> Provider:
+    """A provider by name; how it words things depends on whose model it serves."""
+    traits: dict[str, str] = {}
+    if author == "anthropic":
+        prefix = {"Amazon Bedrock": "toolu_bdrk_", "Google": "toolu_vrtx_"}
+        traits = {**_ANTHROPIC, "tool_prefix": prefix.get(name, "toolu_")}
+    elif author == "google":
+        traits = {**_GOOGLE, "tool_prefix": "tool_"}
+    elif author == "openai":
+        traits = {"stop": "completed", "tool_calls": "completed", "length": "max_output_tokens"}
+        traits["reasoning_format"] = "openai-responses-v1"
+    elif author == "x-ai":
+        traits = {"stop": "completed", "reasoning_format": "xai-responses-v1"}
+    return Provider(
+        name=name,
+        slug=_slugs().get(name, name.lower().replace(" ", "-")),
+        stops_on_cancel=name in _STOPPING,
+        **traits,
+    )
+
+
+@cache
+def serving(author: str) -> tuple[Provider, ...]:
+    """The providers of an author's models, the usual one first."""
+    return tuple(provider(name, author) for name in _SERVED_BY.get(author, _OTHERS))

@@ -1,0 +1,244 @@
+"""A request for a reply, read out of any of the three dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+import orjson
+
+from devflow_sandbox.api_error import Dialect, invalid
+from devflow_sandbox.message import JsonObject
+
+Ttl = Literal["5m", "1h"]
+
+IMAGE_TOKENS = 258
+"""What an image, file or sound counts for here; there it depends on its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One piece of the prompt, in order: tools first, then system, then messages."""
+
+    role: str
+    text: str
+    ttl: Ttl | None = None
+    """The client marked the prompt up to here for the cache."""
+    is_media: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """About four characters a token; no tokenizer is shipped."""
+        return IMAGE_TOKENS if self.is_media else (len(self.text) + 3) // 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the reply may call."""
+
+    name: str
+    schema: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoning:
+    """How much thinking is asked for, and whether it is shown."""
+
+    is_on: bool
+    is_hidden: bool = False
+    effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is asked, whatever the dialect."""
+
+    dialect: Dialect
+    body: JsonObject
+    models: tuple[str, ...]
+    """The model and its fallbacks, in order."""
+    blocks: tuple[Block, ...]
+    stream: bool = False
+    tools: tuple[Tool, ...] = ()
+    server_tools: tuple[str, ...] = ()
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or `=name` for one tool."""
+    schema: JsonObject | None = None
+    """The JSON schema that the text of the reply has to fit."""
+    wants_json: bool = False
+    max_tokens: int | None = None
+    reasoning: Reasoning | None = None
+    provider: JsonObject = field(default_factory=dict[str, Any])
+    session_id: str | None = None
+    user: str | None = None
+    plugins: frozenset[str] = frozenset()
+    implicit_cache: bool = True
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole prompt, with a few tokens of framing for each piece."""
+        return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
+
+    @property
+    def turn(self) -> int:
+        """How many replies the conversation holds already."""
+        return sum(1 for block in self.blocks if block.role == "assistant")
+
+    @property
+    def last(self) -> Block | None:
+        """The last piece of the prompt."""
+        return self.blocks[-1] if self.blocks else None
+
+    @property
+    def question(self) -> str:
+        """The last thing that a person said; what is in angle brackets was put in by tools."""
+        fallback = ""
+        for block in reversed(self.blocks):
+            if block.role == "user" and not block.is_media and block.text.strip():
+                if not block.text.lstrip().startswith("<"):
+                    return block.text
+                fallback = fallback or block.text
+        return fallback
+
+
+def parse(body: bytes) -> JsonObject:
+    """A request body as an object.
+
+    Raises:
+        Refusal: 400.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid("Invalid JSON in request body") from error
+    if not isinstance(value, dict):
+        raise invalid("Invalid input: expected object at the top of the request body")
+    return cast(JsonObject, value)
+
+
+class Reader:
+    """Takes fields of a body by type; what has another type is the client's error."""
+
+    def __init__(self, body: JsonObject, at: str = "") -> None:
+        self.body = body
+        self._at = at
+
+    def _wrong(self, name: str, expected: str) -> Exception:
+        value = self.body.get(name)
+        got = "null" if value is None else type(value).__name__
+        return invalid(f"Invalid input: {self._at}{name}: expected {expected}, received {got}")
+
+    def text(self, name: str) -> str | None:
+        """A string, or None."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(name, "string")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A boolean; absent is false."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(name, "boolean")
+        return bool(value)
+
+    def count(self, name: str) -> int | None:
+        """A whole number of at least 1, or None."""
+        value = self.body.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            raise self._wrong(name, "integer")
+        if value < 1:
+            raise invalid(f"Invalid input: {self._at}{name}: expected at least 1, received {value}")
+        return int(value)
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A number within inclusive limits, or None."""
+        value = self.body.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(name, "number")
+        if not low <= value <= high:
+            raise invalid(
+                f"Invalid input: {self._at}{name}: expected {low:g} to {high:g}, received {value}"
+            )
+        return float(value)
+
+    def object(self, name: str) -> JsonObject:
+        """An object; absent is empty."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self._wrong(name, "object")
+        return cast(JsonObject, value or {})
+
+    def objects(self, name: str) -> list[JsonObject]:
+        """A list of objects; absent is empty."""
+        value = self.body.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(
+            isinstance(one, dict) for one in cast("list[object]", value)
+        ):
+            raise self._wrong(name, "array of objects")
+        return cast("list[JsonObject]", value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings; absent is empty."""
+        value = self.body.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(
+            isinstance(one, str) for one in cast("list[object]", value)
+        ):
+            raise self._wrong(name, "array of strings")
+        return tuple(cast("list[str]", value))
+
+
+def ttl(holder: JsonObject) -> Ttl | None:
+    """How long the prompt up to this block is to be kept, where it is marked."""
+    control = holder.get("cache_control") or holder.get("prompt_cache_breakpoint")
+    if not isinstance(control, dict):
+        return None
+    return "1h" if cast(JsonObject, control).get("ttl") == "1h" else "5m"
+
+
+def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[Block]:
+    """A message's content, a string or a list of parts, as blocks."""
+    if isinstance(content, str):
+        yield Block(role, content, ttl(holder))
+        return
+    if content is None:
+        return
+    if not isinstance(content, list):
+        raise invalid("Invalid input: messages.content: expected string or array")
+    for part in cast("list[object]", content):
+        if not isinstance(part, dict):
+            raise invalid("Invalid input: messages.content: expected array of objects")
+        yield part_block(role, cast(JsonObject, part))
+
+
+def part_block(role: str, part: JsonObject) -> Block:
+    """One part of a message's content."""
+    text = part.get("text")
+    if isinstance(text, str):
+        return Block(role, text, ttl(part))
+    kind = str(part.get("type", ""))
+    if kind.startswith(("image", "file", "document", "input_image", "input_file", "input_audio")):
+        return Block(role, "", ttl(part), is_media=True)
+    return Block(role, orjson.dumps(part).decode(), ttl(part))
+
+
+def marked(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
+    """With the last block marked, as a `cache_control` at the top of the body asks for."""
+    if kept is None or not blocks:
+        return blocks
+    return (*blocks[:-1], replace(blocks[-1], ttl=kept))
+
+
+def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:
+    """Tool definitions as the head of the prompt."""
+    for tool in tools:
+        yield Block("tools", orjson.dumps(tool).decode(), ttl(tool))

@@ -1,0 +1,141 @@
+"""A value that fits a JSON schema: for structured output and for the arguments of tools."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from devflow_sandbox.api_error import invalid
+from devflow_sandbox.message import JsonObject
+
+_FORMATS = {
+    "date": "2026-01-15",
+    "time": "09:30:00Z",
+    "date-time": "2026-01-15T09:30:00Z",
+    "email": "dev@example.com",
+    "uri": "https://example.com/",
+    "url": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "127.0.0.1",
+    "hostname": "localhost",
+}
+_DEPTH = 24
+"""A schema that refers to itself is cut here; its optional parts end before."""
+_MOST_ITEMS, _MOST_CHARACTERS = 100, 100_000
+"""A schema that asks for more gets no more."""
+_NO_SCHEMA = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What comes of reading something else as a schema; validating each one first would cost more."""
+
+
+def fitting(schema: JsonObject, words: str) -> Any:
+    """A value that fits `schema`; strings without further rules are made of `words`.
+
+    Raises:
+        Refusal: 400, it is no schema.
+    """
+    try:
+        return _Fitting(schema, words).value(schema, 0)
+    except _NO_SCHEMA as error:
+        raise invalid("Invalid schema: it is not a valid JSON schema") from error
+
+
+class _Fitting:
+    def __init__(self, root: JsonObject, words: str) -> None:
+        self._root = root
+        self._words = " ".join(words.split())[:60] or "example"
+
+    def value(self, schema: object, depth: int) -> Any:
+        if not isinstance(schema, dict) or depth > _DEPTH:
+            return None
+        node = self._resolved(cast(JsonObject, schema))
+        if "const" in node:
+            return node["const"]
+        if node.get("enum"):
+            return node["enum"][0]
+        for name in ("anyOf", "oneOf"):
+            if node.get(name):
+                return self.value(self._simplest(node[name], depth), depth + 1)
+        return self._typed(node, depth)
+
+    def _resolved(self, node: JsonObject) -> JsonObject:
+        """With `$ref` followed and `allOf` merged."""
+        for _ in range(_DEPTH):
+            if "$ref" not in node:
+                break
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            node = {**self._pointed(str(node["$ref"])), **rest}
+        for part in cast("list[JsonObject]", node.get("allOf") or []):
+            other = self._resolved(part)
+            properties = {**node.get("properties", {}), **other.get("properties", {})}
+            required = [*node.get("required", []), *other.get("required", [])]
+            node = {**other, **node, "properties": properties, "required": required}
+        return node
+
+    def _pointed(self, pointer: str) -> JsonObject:
+        at: Any = self._root
+        for part in pointer.removeprefix("#").strip("/").split("/"):
+            name = part.replace("~1", "/").replace("~0", "~")
+            at = cast(JsonObject, at).get(name, {}) if isinstance(at, dict) else {}
+        return cast(JsonObject, at)
+
+    def _simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
+        """Deep down an alternative without parts of its own, else the first."""
+        if depth > _DEPTH // 4:
+            for choice in choices:
+                if self._kind(self._resolved(choice)) not in {"object", "array"}:
+                    return choice
+        return choices[0]
+
+    @staticmethod
+    def _kind(node: JsonObject) -> str:
+        kind = node.get("type")
+        if isinstance(kind, list):
+            names = cast("list[str]", kind)
+            kind = next((one for one in names if one != "null"), "null")
+        if kind is None:
+            kind = "object" if "properties" in node else "array" if "items" in node else "string"
+        return str(kind)
+
+    def _typed(self, node: JsonObject, depth: int) -> Any:
+        match self._kind(node):
+            case "object":
+                return self._object(node, depth)
+            case "array":
+                count = max(int(node.get("minItems", 0)), 0 if depth > _DEPTH // 2 else 1)
+                count = min(count, _MOST_ITEMS)
+                count = min(count, int(node.get("maxItems", count)))
+                return [self.value(node.get("items", {}), depth + 1) for _ in range(count)]
+            case "integer" | "number" as kind:
+                return _number(node, kind)
+            case "boolean":
+                return True
+            case "null":
+                return None
+            case _:
+                return self._text(node)
+
+    def _object(self, node: JsonObject, depth: int) -> JsonObject:
+        properties: JsonObject = node.get("properties") or {}
+        names = node.get("required") or ()
+        if depth <= _DEPTH // 4:
+            names = properties
+        return {name: self.value(properties.get(name, {}), depth + 1) for name in names}
+
+    def _text(self, node: JsonObject) -> str:
+        text = _FORMATS.get(str(node.get("format")), self._words)
+        least, most = min(int(node.get("minLength", 0)), _MOST_CHARACTERS), node.get("maxLength")
+        text = text if len(text) >= least else text.ljust(least, ".")
+        return text if most is None else text[: int(most)]
+
+
+def _number(node: JsonObject, kind: str) -> int | float:
+    low = node.get("minimum", node.get("exclusiveMinimum"))
+    high = node.get("maximum", node.get("exclusiveMaximum"))
+    value: int | float = 1
+    if low is not None and (value < low or value == node.get("exclusiveMinimum")):
+        value = low + (1 if "exclusiveMinimum" in node else 0)
+    if high is not None and value >= high:
+        value = high - (1 if "exclusiveMaximum" in node else 0)
+    step = node.get("multipleOf")
+    if step:
+        value = -(-value // step) * step
+    return int(value) if kind == "integer" else value

@@ -1,0 +1,128 @@
+"""Replies set by a script, turn by turn, so that an agent can be led through a task."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.parsed_request import Ask
+from devflow_sandbox.replies.reply import Call, Reply
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TurnWhen(_Form):
+    """Which request a turn answers. All that is given must hold."""
+
+    dialect: Literal["chat", "messages", "responses"] | None = None
+    model: str | None = None
+    """A pattern with `*` for the model that was asked for."""
+    contains: str | None = None
+    """Somewhere in the prompt."""
+    has_tools: bool | None = None
+    tool: str | None = None
+    """A tool of this name is offered."""
+    after_tool: bool | None = None
+    """The prompt ends with the result of a tool."""
+
+
+class ToolCall(_Form):
+    """A call of a tool that the client has offered."""
+
+    name: str
+    arguments: dict[str, Any] | str = {}
+    """An object, or text that is sent as it is, also when it is no JSON."""
+
+
+class TurnReply(_Form):
+    """What is said. With tool calls the finish reason is `tool_calls` unless another is given."""
+
+    text: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] = []
+    refusal: str | None = None
+    finish_reason: Literal["stop", "tool_calls", "length", "content_filter", "error"] | None = None
+
+
+class Turn(_Form):
+    """One reply."""
+
+    when: TurnWhen = TurnWhen()
+    reply: TurnReply
+    repeat: bool = False
+    """May be given again; otherwise it is used once."""
+
+
+class TurnScript(_Form):
+    """Turns in order: the first unused one that fits answers; without one a reply is made up."""
+
+    turns: list[Turn] = []
+
+
+TURNS: TypeAdapter[TurnScript] = TypeAdapter(TurnScript)
+
+
+@dataclass(slots=True)
+class Director:
+    """A script at work."""
+
+    script: TurnScript = field(default_factory=TurnScript)
+    _used: set[int] = field(default_factory=set[int])
+
+    @property
+    def remaining(self) -> int:
+        """How many turns are unused."""
+        return len(self.script.turns) - len(self._used)
+
+    def reply(self, ask: Ask, provider: Provider) -> Reply | None:
+        """The scripted reply to this request, or None."""
+        for index, turn in enumerate(self.script.turns):
+            if index not in self._used and _fits(turn.when, ask):
+                if not turn.repeat:
+                    self._used.add(index)
+                return _spoken(turn.reply, index, ask, provider)
+        return None
+
+
+def _fits(when: TurnWhen, ask: Ask) -> bool:
+    is_after_tool = ask.last is not None and ask.last.role == "tool"
+    return (
+        (when.dialect is None or when.dialect == ask.dialect)
+        and (when.model is None or any(fnmatchcase(one, when.model) for one in ask.models))
+        and (when.has_tools is None or when.has_tools == bool(ask.tools))
+        and (when.tool is None or any(tool.name == when.tool for tool in ask.tools))
+        and (when.after_tool is None or when.after_tool == is_after_tool)
+        and (when.contains is None or any(when.contains in one.text for one in ask.blocks))
+    )
+
+
+def _spoken(said: TurnReply, index: int, ask: Ask, provider: Provider) -> Reply:
+    digest = hashlib.sha256(repr((index, ask.turn, said)).encode()).hexdigest()
+    calls = tuple(
+        Call(
+            id=f"{provider.tool_prefix}01{digest[place : place + 22]}",
+            name=call.name,
+            arguments=(
+                call.arguments
+                if isinstance(call.arguments, str)
+                else orjson.dumps(call.arguments).decode()
+            ),
+        )
+        for place, call in enumerate(said.tool_calls)
+    )
+    return Reply(
+        text=said.text,
+        reasoning=said.reasoning,
+        signature=digest * 3 if said.reasoning is not None else "",
+        calls=calls,
+        refusal=said.refusal,
+        finish=said.finish_reason or ("tool_calls" if calls else "stop"),
+    )

@@ -1,0 +1,120 @@
+"""All state of one sandbox: what lives as long as it does, and its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from devflow_sandbox.books.accounts import Account, Accounts, Key, secret_key
+from devflow_sandbox.books.billing_book import Book
+from devflow_sandbox.books.prompt_cache import PromptCache
+from devflow_sandbox.books.response_cache import ResponseCache
+from devflow_sandbox.catalogue.models import Catalogue
+from devflow_sandbox.faults.rules import Rules
+from devflow_sandbox.message import JsonObject
+from devflow_sandbox.replies.script import Director
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How a sandbox behaves. Every field has a default that suits most tests."""
+
+    seed: int = 0
+    """Replies, ids and keys depend on it and on nothing random."""
+    credits_usd: Decimal = Decimal(100)
+    """What the default account has bought."""
+    tokens_per_s: float | None = None
+    """How fast a reply is streamed; None: as fast as the client reads."""
+    ttft_s: float = 0.0
+    """How long the first byte of a reply takes."""
+    generation_delay_s: float = 0.5
+    """For so long `GET /generation` knows nothing of a call, as there."""
+    byok: frozenset[str] = frozenset()
+    """Slugs of providers for which the default account has keys of its own."""
+    accept_any_key: bool = False
+    """Keys that nobody has are opened on the default account instead of turned away."""
+    models: Sequence[JsonObject] = ()
+    """More rows for the catalogue, in the form of `GET /models`; they win over its own."""
+    clock: Callable[[], float] = time.time
+    """Unix time in seconds; caches, limits and days go by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A user's consent that waits for its code to be exchanged for a key."""
+
+    challenge: str | None
+    method: str
+    at_s: float
+
+
+@dataclass(slots=True)
+class World:
+    """The state. Changed by one thread only, the one that answers."""
+
+    setup: Setup
+    catalogue: Catalogue = field(init=False)
+    accounts: Accounts = field(init=False)
+    account: Account = field(init=False)
+    api_key: Key = field(init=False)
+    management_key: Key = field(init=False)
+    book: Book = field(default_factory=Book)
+    prompt_cache: PromptCache = field(default_factory=PromptCache)
+    responses: ResponseCache = field(default_factory=ResponseCache)
+    grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
+    """By authorisation code."""
+    sticky: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    """Conversation → provider and the time of its last call."""
+    faults: Rules = field(default_factory=Rules)
+    director: Director = field(default_factory=Director)
+    ahead_s: float = 0.0
+    """How far the clock was put forward."""
+    _ids: int = 0
+
+    def __post_init__(self) -> None:
+        setup = self.setup
+        self.catalogue = Catalogue.load(setup.models)
+        self.account = Account(
+            user_id=f"user_sandbox{setup.seed}", credits_usd=setup.credits_usd, byok=setup.byok
+        )
+        self.accounts = Accounts()
+        if setup.accept_any_key:
+            self.accounts.accept_any_key = self.account
+        self.api_key = self.add_key("sandbox")
+        self.management_key = self.add_key("management", is_management=True)
+
+    def now_s(self) -> float:
+        """Unix time here."""
+        return self.setup.clock() + self.ahead_s
+
+    def add_key(
+        self, name: str, *, account: Account | None = None, is_management: bool = False
+    ) -> Key:
+        """Open a key, on the default account unless another is given."""
+        secret = secret_key("devflow-sandbox", self.setup.seed, name, len(self.accounts.keys))
+        key = Key(
+            secret=secret,
+            account=account or self.account,
+            name=name,
+            created_s=self.now_s(),
+            is_management=is_management,
+        )
+        return self.accounts.add(key)
+
+    def new_id(self, kind: str = "gen") -> str:
+        """`gen-<unix>-<20 letters and digits>`, never twice in one sandbox."""
+        self._ids += 1
+        number = (self._ids * 0x9E3779B97F4A7C15 + self.setup.seed * 0xBF58476D1CE4E5B9) & _MASK
+        number = number << 64 | (number * 0x94D049BB133111EB & _MASK)
+        letters: list[str] = []
+        for _ in range(20):
+            number, rest = divmod(number, 62)
+            letters.append(_ALPHABET[rest])
+        return f"{kind}-{int(self.now_s())}-{''.join(letters)}"
+
+
+_MASK = (1 << 64) - 1

@@ -1,0 +1,163 @@
+"""`/v1/embeddings`: passed through to the model that was named, and booked like every call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, Protocol, cast
+
+import orjson
+from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.events import Event, Finished, Opaque, Started
+from devflow_core.messages import JsonObject, Message, Text
+from devflow_core.pipeline import Pipeline
+from devflow_core.ports import Call, Events, UpstreamKey
+from devflow_core.request import ChatRequest
+from devflow_core.routing import Candidate, Route, Task
+from devflow_core.usage import Price, ReportedCost, Usage
+from devflow_core.wire import parse_body
+
+from devflow_server.error_responses import ids_of
+from devflow_server.replies.reply import facts_of
+from devflow_server.requests.attribution import attribution_of
+from devflow_server.requests.reader import upstream_key
+from devflow_server.routes import Visit
+
+_KIND = "embeddings"
+_TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
+_FEWEST_CHARS_PER_TOKEN = 2
+"""For the worst case that is reserved; texts of code and of other scripts come near it."""
+
+
+class EmbeddingsClassifier:
+    """Embeddings are no chat; there is nothing to tell apart."""
+
+    def classify(self, _request: ChatRequest, /) -> Task:
+        """As `Classifier.classify`."""
+        return _TASK
+
+
+class NamedModel:
+    """A router that offers exactly the model that was named.
+
+    Args:
+        price_of: prices by model id; None where it is unknown.
+    """
+
+    def __init__(self, price_of: Callable[[str], Price | None]) -> None:
+        self._price_of = price_of
+
+    def route(self, request: ChatRequest, task: Task, /) -> Route:
+        """As `Router.route`."""
+        price = self._price_of(request.model)
+        tokens = sum(len(one.text) for one in request.messages) // _FEWEST_CHARS_PER_TOKEN + 1
+        worst = None if price is None else price.worst_case_usd(tokens, 0)
+        named = Candidate(
+            model=request.model, reason="asked for by name", price=price, worst_case_usd=worst
+        )
+        return Route(candidates=(named,), task=task, requested=request.model)
+
+
+class EmbeddingsApi(Protocol):
+    """The provider's call for vectors."""
+
+    async def embeddings(self, body: JsonObject, key: UpstreamKey, /) -> JsonObject:
+        """Vectors for texts; raises as `Upstream.open`."""
+        ...
+
+
+class EmbeddingsUpstream:
+    """The innermost call, in the shape that every policy is wrapped around."""
+
+    def __init__(self, api: EmbeddingsApi) -> None:
+        self._api = api
+
+    def open(self, call: Call, /) -> Events:
+        """As `Upstream.open`."""
+        return self._open(call)
+
+    @asynccontextmanager
+    async def _open(self, call: Call) -> AsyncGenerator[AsyncIterator[Event]]:
+        if call.key is None:
+            raise InvalidRequest("There is no key for this call.")
+        body = {**call.request.extra, "model": call.candidate.model}
+        reply = await self._api.embeddings(body, call.key)
+        yield _events(reply)
+
+
+async def _events(reply: JsonObject) -> AsyncIterator[Event]:
+    usage = reply.get("usage")
+    told: Mapping[str, Any] = {}
+    if isinstance(usage, Mapping):
+        told = cast("Mapping[str, Any]", usage)
+    yield Started(generation_id=reply.get("id"), model=reply.get("model"))
+    yield Opaque(kind=_KIND, body=reply)
+    yield Finished(finish_reason="stop", usage=_usage(told), cost=_cost(told))
+
+
+class EmbeddingsHandler:
+    """Answers the route.
+
+    Args:
+        pipeline: over `EmbeddingsUpstream` and `NamedModel`.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def __call__(self, visit: Visit) -> None:
+        """Answer one request."""
+        request = _read(visit)
+        visit.notes["requested"] = request.model
+        reply: JsonObject | None = None
+        async with self._pipeline.stream(request, entry_id=visit.request_id) as answer:
+            async for event in answer:
+                if isinstance(event, Opaque) and event.kind == _KIND:
+                    reply = event.body
+        entry = answer.entry
+        if reply is None or entry is None:
+            raise ProtocolError("The provider sent no embeddings.")
+        facts = facts_of(entry, "off")
+        headers = [("content-type", "application/json"), *ids_of(visit.request_id)]
+        visit.exchange.respond(200, orjson.dumps(reply), [*headers, *facts.headers()])
+
+
+def _read(visit: Visit) -> ChatRequest:
+    """The request; its body goes on as it is.
+
+    Raises:
+        InvalidRequest: there is no model or no input.
+    """
+    headers = visit.exchange.request.headers
+    body = parse_body(visit.exchange.request.body)
+    model, given = body.get("model"), body.get("input")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model: send the id of a model for embeddings.")
+    if not given or not isinstance(given, str | list):
+        raise InvalidRequest("input: send a text or a list of texts.")
+    text = given if isinstance(given, str) else orjson.dumps(given).decode()
+    return ChatRequest(
+        model=model,
+        messages=(Message(role="user", parts=(Text(text=text),)),),
+        extra=body,
+        is_stream=False,
+        allowed_models=visit.caller.models,
+        attribution=attribution_of(headers, body, client_key=visit.caller.name, node=None),
+        user_key=upstream_key(headers) or visit.caller.upstream_key,
+    )
+
+
+def _usage(told: Mapping[str, Any]) -> Usage | None:
+    tokens = told.get("prompt_tokens")
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+        return None
+    return Usage(input_tokens=tokens)
+
+
+def _cost(told: Mapping[str, Any]) -> ReportedCost | None:
+    usd = told.get("cost")
+    if not isinstance(usd, int | float) or isinstance(usd, bool) or not 0 <= usd < 1e6:
+        return None
+    text = repr(usd)
+    return ReportedCost(usd=Decimal(text), text=text)

@@ -1,0 +1,182 @@
+"""The OpenAPI description, made from the table of routes, and a page to read it by."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from devflow_server.error_responses import ids_of
+from devflow_server.routes import Access, Route, Visit
+
+_JSON = "application/json"
+_TEXT = {"type": "string", "minLength": 1}
+_MESSAGES = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {
+            "role": {"enum": ["user", "assistant"]},
+            "content": _TEXT,
+        },
+    },
+    "minItems": 1,
+}
+_COMMON = {"model": {"type": "string", "example": "auto"}, "stream": {"type": "boolean"}}
+_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {
+        "required": ["model", "messages"],
+        "properties": {**_COMMON, "messages": _MESSAGES},
+    },
+    "/v1/messages": {
+        "required": ["model", "messages", "max_tokens"],
+        "properties": {
+            **_COMMON,
+            "messages": _MESSAGES,
+            "max_tokens": {"type": "integer", "minimum": 1, "maximum": 100_000},
+        },
+    },
+    "/v1/messages/count_tokens": {
+        "required": ["model", "messages"],
+        "properties": {"model": _COMMON["model"], "messages": _MESSAGES},
+    },
+    "/v1/responses": {
+        "required": ["model", "input"],
+        "properties": {**_COMMON, "input": _TEXT},
+    },
+    "/v1/embeddings": {
+        "required": ["model", "input"],
+        "properties": {"model": _TEXT, "input": _TEXT},
+    },
+    "/system/nodes/{task_name}": {
+        "additionalProperties": False,
+        "properties": {
+            "model": {"type": ["string", "null"], "minLength": 1},
+            "cost_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "performance_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        },
+    },
+}
+"""What is described of bodies: the part that every client sends. More fields are taken; which, is
+told by the vendors' own descriptions, whose dialects these are."""
+
+_SECURITY: dict[Access, list[dict[str, list[str]]]] = {
+    Access.OPEN: [],
+    Access.CLIENT: [{"bearer": []}, {"apiKey": []}],
+    Access.OPERATOR: [{"bearer": []}, {"apiKey": []}],
+}
+
+
+class Description:
+    """`/openapi.json` and `/docs`; neither needs anything from elsewhere.
+
+    Args:
+        routes: the whole table, asked for when a page is made.
+        version: of this program.
+    """
+
+    def __init__(self, routes: Callable[[], Sequence[Route]], version: str) -> None:
+        self._routes = routes
+        self._version = version
+
+    async def openapi(self, visit: Visit) -> None:
+        """The description as JSON."""
+        headers = [("content-type", _JSON), *ids_of(visit.request_id)]
+        visit.exchange.respond(200, orjson.dumps(self.document()), headers)
+
+    async def page(self, visit: Visit) -> None:
+        """The description to read: plain HTML, no script, nothing loaded."""
+        headers = [
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-security-policy", _POLICY),
+            ("x-content-type-options", "nosniff"),
+            *ids_of(visit.request_id),
+        ]
+        visit.exchange.respond(200, self._html().encode(), headers)
+
+    def document(self) -> dict[str, Any]:
+        """The description."""
+        paths: dict[str, dict[str, Any]] = {}
+        for route in self._routes():
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "DevFlow gateway", "version": self._version},
+            "paths": paths,
+            "components": {
+                "securitySchemes": {
+                    "bearer": {"type": "http", "scheme": "bearer"},
+                    "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                }
+            },
+        }
+
+    def _html(self) -> str:
+        rows = "".join(
+            f"<tr><td><code>{route.method}</code></td><td><code>{html.escape(route.path)}</code>"
+            f"</td><td>{html.escape(route.summary)}</td><td>{route.access.value}</td></tr>"
+            for route in self._routes()
+            if route.access is not None
+        )
+        return _PAGE.format(rows=rows, version=html.escape(self._version))
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    """One route. Which statuses it answers is what it is tested for."""
+    assert route.access is not None  # noqa: S101 - the table has checked it
+    answers = {"200": "It was done.", "400": "The request is wrong.", "404": "There is none."}
+    if route.access is not Access.OPEN:
+        answers |= {"401": "A client key is needed.", "403": "This key may not do it."}
+    if route.group in ("chat", "embeddings"):
+        answers |= {
+            "402": "A budget does not allow it.",
+            "409": "What became of this idempotency key is not known.",
+            "413": "The body is too large.",
+            "422": "This idempotency key stands for another body.",
+            "429": "The provider wants us to wait.",
+            "500": "The gateway has failed.",
+            "502": "The provider has failed.",
+            "504": "The provider took too long.",
+        }
+    answers["503"] = "Too many requests, or no ledger."
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{route.method.lower()} {route.path}",
+        "security": _SECURITY[route.access],
+        "responses": {status: _answer(route, text) for status, text in answers.items()},
+    }
+    if "{" in route.path:
+        name = route.path.partition("{")[2].rstrip("}")
+        schema = {"type": "string", "minLength": 1}
+        operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": schema}]
+    body = _BODIES.get(route.path.removeprefix("/api"))
+    if body is not None:
+        content = {_JSON: {"schema": {"type": "object", **body}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _answer(route: Route, text: str) -> dict[str, Any]:
+    kinds = {"/docs": ["text/html"], "/metrics": ["text/plain"]}.get(route.path, [])
+    stream = ["text/event-stream"] if route.group == "chat" else []
+    return {"description": text, "content": {kind: {} for kind in (_JSON, *kinds, *stream)}}
+
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>DevFlow gateway</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc }}
+</style>
+<h1>DevFlow gateway {version}</h1>
+<p>Base URLs: <code>…/v1</code> for OpenAI's SDKs, without <code>/v1</code> for Anthropic's and
+Claude Code. Keys: <code>Authorization: Bearer</code> or <code>x-api-key</code>.
+Description for programs: <a href="/openapi.json">openapi.json</a>.</p>
+<table><tr><th>Method</th><th>Path</th><th>Does</th><th>For</th></tr>{rows}</table>
+</html>
+"""

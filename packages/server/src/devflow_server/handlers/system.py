@@ -1,0 +1,176 @@
+"""The routes that are not chat: models, status, nodes, health, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from devflow_core.errors import InvalidRequest, NotFound, QueueFull, StoreError
+from devflow_core.wire import parse_body
+
+from devflow_server.error_responses import ids_of
+from devflow_server.handlers.model_list import AUTOMATIC
+from devflow_server.http.message import UPSTREAM_KEY_HEADER
+from devflow_server.operations.metrics import Metrics
+from devflow_server.requests.attribution import is_claude_code
+from devflow_server.requests.nodes import NodeTable
+from devflow_server.requests.reader import DISCOVERY_PREFIX
+from devflow_server.routes import Visit
+
+ModelList = Callable[[], Sequence[Mapping[str, Any]]]
+"""Every model that can be asked for, as OpenAI's shape has it, with ours beside it."""
+
+
+def reply_json(visit: Visit, document: object, status: int = 200) -> None:
+    """A JSON reply."""
+    headers = [("content-type", "application/json"), *ids_of(visit.request_id)]
+    visit.exchange.respond(status, orjson.dumps(document), headers)
+
+
+class ModelPages:
+    """`/v1/models`: OpenAI's list; the same entries are what Claude Code's discovery reads."""
+
+    def __init__(self, models: ModelList) -> None:
+        self._models = models
+
+    async def all(self, visit: Visit) -> None:
+        """Every model; `limit` cuts the list, as discovery asks with 1,000."""
+        headers = visit.exchange.request.headers
+        entries = [entry for entry in self._models() if _may_ask(visit, str(entry["id"]))]
+        limit = _limit(visit.exchange.request.query)
+        shown = entries[:limit]
+        if "anthropic-version" in headers or is_claude_code(headers):
+            shown = [_anthropic_entry(entry) for entry in shown]
+        reply_json(visit, {"object": "list", "data": shown, "has_more": len(entries) > limit})
+
+    async def one(self, visit: Visit) -> None:
+        """One model.
+
+        Raises:
+            NotFound: the catalogue has none of this id.
+        """
+        wanted = visit.parameter.removeprefix(DISCOVERY_PREFIX)
+        for entry in self._models():
+            if entry["id"] == wanted and _may_ask(visit, wanted):
+                reply_json(visit, entry)
+                return
+        raise NotFound("There is no model of this id; GET /v1/models lists them.")
+
+
+class StatusPage:
+    """The status of the upstream: which key would pay, and how old the list of models is.
+
+    Args:
+        has_server_key: whether the gateway has a provider key of its own.
+        age_s: of the list of models, in seconds.
+        size: how many models are listed.
+    """
+
+    def __init__(
+        self,
+        has_server_key: Callable[[], bool],
+        age_s: Callable[[], float | None],
+        size: Callable[[], int],
+    ) -> None:
+        self._has_server_key = has_server_key
+        self._age_s = age_s
+        self._size = size
+
+    async def __call__(self, visit: Visit) -> None:
+        """The state as this caller would find it."""
+        has_server = self._has_server_key()
+        sent = visit.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
+        has_user = bool(sent or visit.caller.upstream_key)
+        reply_json(
+            visit,
+            {
+                "key_source": "user" if has_user else "server" if has_server else "none",
+                "has_server_key": has_server,
+                "has_user_key": has_user,
+                "cache_age_s": self._age_s(),
+                "cache_size": self._size(),
+            },
+        )
+
+
+class NodePages:
+    """`/system/nodes`: which model each named task uses."""
+
+    def __init__(self, nodes: NodeTable) -> None:
+        self._nodes = nodes
+
+    async def all(self, visit: Visit) -> None:
+        """Every node."""
+        await self._nodes.refresh()
+        reply_json(visit, {"nodes": [node.as_json() for node in self._nodes.nodes]})
+
+    async def patch(self, visit: Visit) -> None:
+        """Change one; the change holds for all workers and survives."""
+        changes = parse_body(visit.exchange.request.body)
+        node = await self._nodes.patch(visit.parameter, changes)
+        reply_json(visit, node.as_json())
+
+
+class HealthPages:
+    """Liveness, readiness and metrics.
+
+    Args:
+        metrics: what is counted.
+        problem: why no request can be taken; None when they can.
+    """
+
+    def __init__(self, metrics: Metrics, problem: Callable[[], str | None]) -> None:
+        self._metrics = metrics
+        self._problem = problem
+
+    async def live(self, visit: Visit) -> None:
+        """The process answers."""
+        reply_json(visit, {"status": "ok"})
+
+    async def ready(self, visit: Visit) -> None:
+        """It can take requests.
+
+        Raises:
+            QueueFull: it takes no more.
+            StoreError: the ledger does not work, so no paid request could start.
+        """
+        if visit.exchange.is_draining:
+            raise QueueFull("This gateway is going down and takes no more requests.")
+        problem = self._problem()
+        if problem is not None:
+            raise StoreError(f"Not ready: {problem}")
+        reply_json(visit, {"status": "ready"})
+
+    async def metrics(self, visit: Visit) -> None:
+        """Prometheus' text format."""
+        kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+        visit.exchange.respond(200, self._metrics.render(), [kind])
+
+
+def _may_ask(visit: Visit, model: str) -> bool:
+    """Whether a caller may ask for it; the automatic choice keeps to the key's scope by itself."""
+    return model in AUTOMATIC or visit.caller.may_use(model)
+
+
+def _limit(query: str) -> int:
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name == "limit":
+            if not (value.isascii() and value.isdigit() and 0 < len(value) < 7):
+                raise InvalidRequest("limit: send a number of models.")
+            return int(value)
+    return 10_000
+
+
+def _anthropic_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry in Anthropic's shape, under an id that Claude Code's discovery does not drop."""
+    model = str(entry["id"])
+    is_listed = "claude" in model or "anthropic" in model
+    return {
+        "type": "model",
+        "id": model if is_listed else DISCOVERY_PREFIX + model,
+        "display_name": entry.get("name") or model,
+        "created_at": datetime.fromtimestamp(entry.get("created") or 0, UTC).isoformat(),
+    }

@@ -1,0 +1,203 @@
+"""Bytes of one connection → whole requests. llhttp parses, this guards what it lets through."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import httptools
+
+from devflow_server.http.limits import Limits
+from devflow_server.http.message import UPSTREAM_KEY_HEADER, Refused, Request
+
+_ONCE = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "idempotency-key",
+        "origin",
+        "transfer-encoding",
+        "x-api-key",
+        UPSTREAM_KEY_HEADER,
+    }
+)
+"""Headers whose second copy is an attack or a mistake: two readers could take different ones."""
+
+_CHUNK_OVERHEAD_BYTES = 64 * 1024
+"""Of chunk sizes and extensions, on top of the body limit."""
+
+Phase = Literal["idle", "head", "body"]
+
+
+class RequestReader:
+    """Feed it what arrives; whole requests come out. After a `Refused` it takes no more.
+
+    llhttp (strict since 9.2) refuses on its own: both Content-Length and Transfer-Encoding, two
+    lengths, bare LF, folded headers, space before a colon, control characters, wrong chunks. It
+    lets through, and so this refuses: no or two Hosts, HTTP/0.9 and 2.0, other transfer codings,
+    Transfer-Encoding in HTTP/1.0, absolute targets, trailers, bodies before an upgrade, and sizes.
+
+    Args:
+        limits: sizes.
+        peer: address of the other end.
+    """
+
+    def __init__(self, limits: Limits, peer: str) -> None:
+        self.phase: Phase = "idle"
+        self.wants_continue = False
+        """The peer waits for `100 Continue` before it sends the body."""
+        self._limits = limits
+        self._peer = peer
+        self._parser = httptools.HttpRequestParser(self)
+        self._refusal: Refused | None = None
+        self._done: list[Request] = []
+        self._is_over = False
+        self._is_new_head = False
+        self._begin()
+
+    def feed(self, received: bytes) -> list[Request]:
+        """The requests that these bytes complete, in order.
+
+        Raises:
+            Refused: the bytes are no acceptable request. Requests completed before it are lost on
+                purpose: what stands before a framing attack is part of it.
+        """
+        if self._is_over:
+            return []
+        self._done = []
+        self._is_new_head = False
+        try:
+            self._parser.feed_data(received)
+        except httptools.HttpParserUpgrade:
+            self._is_over = True  # we do not upgrade: the request is answered as any other
+        except httptools.HttpParserError as error:
+            self._give_up(error)
+        self._count_unfinished(len(received))
+        return self._done
+
+    def _begin(self) -> None:
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._header_count = 0
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._wire_bytes = 0
+
+    def _give_up(self, error: httptools.HttpParserError) -> None:
+        self._is_over = True
+        if self._refusal is not None:
+            raise self._refusal
+        if self._done and self._done[-1].is_last:
+            return  # bytes after a request that said it is the last
+        raise Refused(400, "The request is not valid HTTP/1.1.") from error
+
+    def _count_unfinished(self, received_bytes: int) -> None:
+        if self.phase == "head" and not self._is_new_head:
+            self._head_bytes += received_bytes
+            if self._head_bytes > self._limits.max_head_bytes:
+                raise self._refuse(431, "The request's headers are too large.")
+        elif self.phase == "body":
+            self._wire_bytes += received_bytes
+            if self._wire_bytes > self._limits.max_body_bytes + _CHUNK_OVERHEAD_BYTES:
+                raise self._too_large()
+
+    def _refuse(self, status: int, message: str) -> Refused:
+        self._is_over = True
+        self._refusal = Refused(status, message)
+        return self._refusal
+
+    def _too_large(self) -> Refused:
+        most = self._limits.max_body_bytes
+        return self._refuse(413, f"The request body is over this gateway's {most} bytes.")
+
+    # what llhttp calls
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.phase = "head"
+        self._is_new_head = True
+        self._begin()
+
+    def on_url(self, piece: bytes) -> None:
+        """A piece of its target."""
+        self._target += piece
+        if len(self._target) > self._limits.max_target_bytes:
+            raise self._refuse(414, "The request's target is too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header, or a trailer."""
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value) + 4
+        if (
+            self._header_count > self._limits.max_headers
+            or self._head_bytes > self._limits.max_head_bytes
+        ):
+            raise self._refuse(431, "The request has too many or too large headers.")
+        if self.phase == "body":
+            raise self._refuse(400, "Trailers are not accepted.")
+        key = name.decode("ascii").lower()
+        text = value.decode("latin-1")
+        if key in self._headers:
+            if key in _ONCE:
+                raise self._refuse(400, f"The header {key} is there twice.")
+            text = f"{self._headers[key]}, {text}"
+        self._headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: is it acceptable?"""
+        self.phase = "body"
+        self._check_head()
+        length = self._headers.get("content-length")
+        if length is not None and int(length) > self._limits.max_body_bytes:
+            raise self._too_large()
+        expect = self._headers.get("expect")
+        if expect is not None and expect.lower() != "100-continue":
+            raise self._refuse(417, "Only 100-continue can be expected here.")
+        self.wants_continue = expect is not None
+
+    def _check_head(self) -> None:
+        headers = self._headers
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise self._refuse(505, "This server speaks HTTP/1.1.")
+        if "host" not in headers and version == "1.1":
+            raise self._refuse(400, "The request names no Host.")
+        if not self._target.startswith(b"/"):
+            raise self._refuse(400, "The request's target has to be a path.")
+        coding = headers.get("transfer-encoding")
+        if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
+            raise self._refuse(400, "The only transfer coding here is chunked, in HTTP/1.1.")
+        if "upgrade" in headers and ("content-length" in headers or coding is not None):
+            raise self._refuse(400, "A request with a body cannot upgrade.")
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of its body, without chunk framing."""
+        self._body_bytes += len(piece)
+        if self._body_bytes > self._limits.max_body_bytes:
+            raise self._too_large()
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self.phase = "idle"
+        self.wants_continue = False
+        path, _, query = self._target.decode("ascii").partition("?")
+        parser = self._parser
+        is_1_0 = parser.get_http_version() == "1.0"
+        self._done.append(
+            Request(
+                method=parser.get_method().decode("ascii"),
+                path=path,
+                query=query,
+                headers=self._headers,
+                body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+                peer=self._peer,
+                is_last=is_1_0 or not parser.should_keep_alive() or "upgrade" in self._headers,
+                is_http_1_0=is_1_0,
+                arrived_s=time.monotonic(),
+            )
+        )

@@ -1,0 +1,1 @@
+"""What operators need: metrics, tracing, readiness and background maintenance."""

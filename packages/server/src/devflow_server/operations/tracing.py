@@ -1,0 +1,108 @@
+"""OpenTelemetry traces, where the extra `otel` is installed and an endpoint is set."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from time import time_ns
+from typing import TYPE_CHECKING, Protocol
+
+from devflow_core.errors import ConfigurationError
+
+from devflow_server.routes import Visit
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+_NS_PER_S = 1_000_000_000
+
+
+class Tracing(Protocol):
+    """What is told of each request, once it is answered."""
+
+    def note(self, visit: Visit, status: int, total_s: float) -> None:
+        """A request has been answered."""
+        ...
+
+
+class NoTracing:
+    """Tells nobody."""
+
+    def note(self, visit: Visit, status: int, total_s: float) -> None:
+        """As `Tracing.note`."""
+
+
+class Spans:
+    """One span a request, child of the client's span where it sent a `traceparent`.
+
+    Attributes are the names of the semantic conventions for HTTP and for generative AI, and hold
+    no text of a request.
+
+    Args:
+        tracer: whose exporter sends in a thread of its own.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._tracer = tracer
+        self._kind = SpanKind.SERVER
+        self._parent = TraceContextTextMapPropagator()
+
+    def note(self, visit: Visit, status: int, total_s: float) -> None:
+        """As `Tracing.note`."""
+        request, notes = visit.exchange.request, visit.notes
+        end_ns = time_ns()
+        attributes: dict[str, str | int] = {
+            "http.request.method": request.method,
+            "http.route": visit.route.path,
+            "http.response.status_code": status,
+            "devflow.request_id": visit.request_id,
+        }
+        told = {
+            "gen_ai.request.model": notes.get("requested"),
+            "gen_ai.response.model": notes.get("model"),
+            "devflow.cost_usd": notes.get("cost_usd"),
+            "devflow.attempts": notes.get("attempts"),
+            "devflow.cache": notes.get("cache"),
+            "error.type": notes.get("error"),
+        }
+        attributes.update({name: str(value) for name, value in told.items() if value is not None})
+        span = self._tracer.start_span(
+            f"{request.method} {visit.route.path}",
+            context=self._parent.extract(dict(request.headers)),
+            kind=self._kind,
+            attributes=attributes,
+            start_time=end_ns - round(total_s * _NS_PER_S),
+        )
+        span.end(end_ns)
+
+
+@asynccontextmanager
+async def tracing_to(endpoint: str | None) -> AsyncGenerator[Tracing]:
+    """Traces to an OTLP endpoint over HTTP (`http://host:4318/v1/traces`); None traces nothing.
+
+    Raises:
+        ConfigurationError: an endpoint is set and the extra is not installed.
+    """
+    if endpoint is None:
+        yield NoTracing()
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise ConfigurationError(
+            "otel_endpoint is set, but OpenTelemetry is not installed: "
+            "add devflow-gateway-server[otel]."
+        ) from error
+    provider = TracerProvider(resource=Resource.create({"service.name": "devflow"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    try:
+        yield Spans(provider.get_tracer("devflow_server"))
+    finally:
+        await asyncio.to_thread(provider.shutdown)  # sends what is left

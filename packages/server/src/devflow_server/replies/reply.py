@@ -1,0 +1,137 @@
+"""A reply on its way to a client, wherever it comes from: the pipeline, a flight, or memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from devflow_core.events import Event, Started
+from devflow_core.ledger import LedgerEntry
+from devflow_core.messages import JsonObject
+from devflow_core.pipeline import Reply
+from devflow_core.usage import usd_text
+
+from devflow_server.http.message import Header, is_clean
+
+_UNFIT = re.compile(r"[^ -+\--~]")
+"""What is not printable ASCII, and the comma, which separates."""
+_MOST_NOTE_CHARS = 64
+_MOST_OMITTED_CHARS = 1_000
+
+CacheState = Literal["off", "miss", "hit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a reply: the headers' `X-DevFlow-…`, and the `devflow` of a usage event."""
+
+    request_id: str
+    model: str
+    provider: str | None
+    attempts: int
+    cache: CacheState = "off"
+    cost_usd: Decimal | None = None
+    """None while the reply is still coming."""
+    omitted: tuple[str, ...] = ()
+    """What of the request could not be carried over to the provider."""
+
+    def headers(self) -> list[Header]:
+        """As reply headers; what cannot stand in a header is left out."""
+        found = [
+            ("x-devflow-model", self.model),
+            ("x-devflow-provider", self.provider or ""),
+            ("x-devflow-attempts", str(self.attempts)),
+            ("x-devflow-cache", self.cache),
+            ("x-devflow-cost-usd", "" if self.cost_usd is None else usd_text(self.cost_usd)),
+            ("x-devflow-omitted", _listed(self.omitted)),
+        ]
+        return [(name, value) for name, value in found if value and is_clean(value)]
+
+    def annotations(self) -> JsonObject:
+        """For the event or body that holds the usage."""
+        return {
+            "request_id": self.request_id,
+            "model": self.model,
+            "provider": self.provider,
+            "attempts": self.attempts,
+            "cache": self.cache,
+            "cost_usd": None if self.cost_usd is None else usd_text(self.cost_usd),
+        }
+
+
+def _listed(notes: tuple[str, ...]) -> str:
+    """Notes as a header's value: names of fields may be the caller's own, so they are cleaned."""
+    shown: list[str] = []
+    room = _MOST_OMITTED_CHARS
+    for note in notes:
+        text = _UNFIT.sub("?", note)[:_MOST_NOTE_CHARS]
+        room -= len(text) + 2
+        if room < 0:
+            shown.append(f"{len(notes) - len(shown)} more")
+            break
+        shown.append(text)
+    return ", ".join(shown)
+
+
+class Answer(Protocol):
+    """A reply that has begun."""
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Its events; iterated once."""
+        ...
+
+    def begun(self, started: Started) -> Facts:
+        """What is known at its first event."""
+        ...
+
+    def ended(self) -> Facts:
+        """What is known once `Finished` has come."""
+        ...
+
+
+class LiveAnswer:
+    """A reply straight from the pipeline."""
+
+    def __init__(self, reply: Reply, cache: CacheState = "off") -> None:
+        self._reply = reply
+        self._cache: CacheState = cache
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._reply.__aiter__()
+
+    def begun(self, started: Started) -> Facts:
+        """As `Answer.begun`."""
+        reply = self._reply
+        failed = len(reply.journal.ended)
+        model = reply.route.chosen.model if not failed else started.model
+        return Facts(
+            request_id=reply.entry_id,
+            model=model or reply.route.chosen.model,
+            provider=started.provider,
+            attempts=failed + 1,
+            cache=self._cache,
+            omitted=reply.journal.omitted,
+        )
+
+    def ended(self) -> Facts:
+        """As `Answer.ended`."""
+        entry = self._reply.entry
+        if entry is None:
+            raise RuntimeError("the reply has not ended")
+        return replace(facts_of(entry, self._cache), omitted=self._reply.journal.omitted)
+
+
+def facts_of(entry: LedgerEntry, cache: CacheState) -> Facts:
+    """What the ledger holds of a reply."""
+    final = entry.final
+    return Facts(
+        request_id=entry.entry_id,
+        model=entry.model,
+        provider=final.provider if final else None,
+        attempts=len(entry.attempts),
+        cache=cache,
+        cost_usd=entry.cost_usd,
+    )

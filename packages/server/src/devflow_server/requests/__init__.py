@@ -1,0 +1,1 @@
+"""From an HTTP request to a ChatRequest: body, attribution, session, named node."""

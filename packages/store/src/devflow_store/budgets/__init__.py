@@ -1,0 +1,1 @@
+"""Budgets: their values, reservations against them, and alerts."""

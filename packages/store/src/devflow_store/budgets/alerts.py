@@ -1,0 +1,198 @@
+"""Who is told when a budget passes a threshold: the log, a webhook, a command."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+from devflow_core.errors import ConfigurationError
+from devflow_core.usage import usd_text
+
+from devflow_store.budgets.budget import BudgetAlert
+
+AlertHook = Callable[[BudgetAlert], Awaitable[None]]
+"""Called after the spending is durable; what it raises is logged, and no request ever sees it."""
+
+SIGNATURE_HEADER = "X-DevFlow-Signature"
+"""`t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
+TIMEOUT_S = 10.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_log = structlog.get_logger("devflow.budget")
+
+
+def alert_json(alert: BudgetAlert) -> bytes:
+    """The alert as a JSON document; amounts are decimal text in USD."""
+    budget = alert.budget
+    return orjson.dumps(
+        {
+            "event": "budget_overrun" if alert.is_overrun else "budget_threshold",
+            "budget": budget.id,
+            "scope": budget.scope,
+            "subject": alert.subject,
+            "window": budget.window,
+            "window_start": alert.window_start.isoformat(),
+            "threshold": alert.threshold,
+            "spent_usd": usd_text(alert.spent_usd),
+            "limit_usd": usd_text(budget.limit_usd),
+        }
+    )
+
+
+class LogAlerts:
+    """Writes a warning to the log."""
+
+    async def __call__(self, alert: BudgetAlert) -> None:
+        """Log the alert."""
+        fields = orjson.loads(alert_json(alert))
+        _log.warning(fields.pop("event"), **fields)
+
+
+class WebhookAlerts:
+    """Posts the alert as JSON, signed so that the receiver can tell it from a forgery.
+
+    Redirects are not followed.
+
+    Args:
+        url: https; http only for this machine.
+        secret: shared with the receiver; never empty.
+
+    Raises:
+        ConfigurationError: no secret, or a URL that would send it in the clear.
+    """
+
+    def __init__(self, url: str, secret: str) -> None:
+        parts = urlsplit(url)
+        if not secret:
+            raise ConfigurationError(
+                "A budget webhook needs a secret: set DEVFLOW_BUDGET_ALERT_WEBHOOK_SECRET."
+            )
+        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        if not parts.hostname or (parts.scheme != "https" and not is_local):
+            raise ConfigurationError(
+                "The budget webhook has to be an https URL (http only to this machine)."
+            )
+        self._parts = parts
+        self._secret = secret.encode()
+
+    async def __call__(self, alert: BudgetAlert) -> None:
+        """Post the alert.
+
+        Raises:
+            OSError: it could not be delivered, or was not answered with 2xx.
+        """
+        await asyncio.to_thread(self._post, alert_json(alert))
+
+    def _post(self, body: bytes) -> None:
+        parts = self._parts
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        headers = {
+            "Content-Type": "application/json",
+            SIGNATURE_HEADER: signature(self._secret, body, int(time.time())),
+        }
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection.request("POST", path, body=body, headers=headers)
+            status = connection.getresponse().status
+        except HTTPException as error:
+            raise OSError(f"no reply of HTTP: {type(error).__name__}") from error
+        finally:
+            connection.close()
+        if not 200 <= status < 300:
+            raise OSError(f"answered with {status}")
+
+
+class CommandAlerts:
+    """Runs a program with the alert as JSON on its standard input; no shell is involved.
+
+    Args:
+        argv: the program and its arguments.
+    """
+
+    def __init__(self, argv: tuple[str, ...]) -> None:
+        if not argv:
+            raise ConfigurationError("The budget alert command is empty.")
+        self._argv = argv
+
+    async def __call__(self, alert: BudgetAlert) -> None:
+        """Run the program and wait for it.
+
+        Raises:
+            OSError: it cannot be started, failed, or took longer than the time limit.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self._argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await process.communicate(alert_json(alert))
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise OSError(f"ended with status {process.returncode}")
+
+
+def signature(secret: bytes, body: bytes, at_s: int) -> str:
+    """The value of the signature header."""
+    mac = hmac.new(secret, f"{at_s}.".encode() + body, sha256).hexdigest()
+    return f"t={at_s},v1={mac}"
+
+
+class Announcer:
+    """Hands alerts to the hooks, one after the other, apart from the requests they come from.
+
+    Args:
+        hooks: who is told.
+    """
+
+    def __init__(self, hooks: tuple[AlertHook, ...]) -> None:
+        self._hooks = hooks
+        self._queue: asyncio.Queue[BudgetAlert] = asyncio.Queue()
+
+    def announce(self, alerts: tuple[BudgetAlert, ...]) -> None:
+        """Queue alerts."""
+        for alert in alerts:
+            self._queue.put_nowait(alert)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            alert = await self._queue.get()
+            try:
+                for hook in self._hooks:
+                    await _told(hook, alert)
+            finally:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until everything queued is delivered, for as long as one delivery may take."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._queue.join()
+        except TimeoutError:
+            _log.error("budget alerts not delivered before the end", count=self._queue.qsize())
+
+
+async def _told(hook: AlertHook, alert: BudgetAlert) -> None:
+    """Run a hook apart, so that neither its failure nor its slowness is ours."""
+    task = asyncio.ensure_future(hook(alert))
+    try:
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+    finally:
+        task.cancel()
+    await asyncio.wait([task])
+    failure = TimeoutError("too slow") if task.cancelled() else task.exception()
+    if failure is not None:
+        _log.error("budget alert not delivered", budget=alert.budget.id, reason=str(failure))

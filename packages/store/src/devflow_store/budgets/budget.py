@@ -1,0 +1,151 @@
+"""Budgets as values: what is limited, over which period, and what an alert says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from devflow_core.attribution import Attribution
+from devflow_core.errors import InvalidRequest
+
+Scope = Literal["global", "key", "session", "project", "model", "task"]
+Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
+
+EACH = "*"
+"""As a budget's value: every key (session, project…) has this limit for itself."""
+_EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A limit on what is spent by some, in a window of time.
+
+    Raises:
+        InvalidRequest: a scope or window that is none, a negative limit, a value missing or too
+            much, an unknown time zone.
+    """
+
+    scope: Scope
+    window: Window
+    limit_usd: Decimal
+    value: str | None = None
+    """The key's name, session id, project, model or task; `*` for each one; None if global."""
+    timezone: str = "UTC"
+    """IANA name; hours, days, weeks (from Monday) and months begin there."""
+    thresholds: tuple[float, ...] = (0.8, 1.0)
+    """Shares of the limit at which an alert is raised, once per window."""
+    allow_unknown_price: bool = False
+    """Whether a call whose worst case is not known may start; then one at a time."""
+    id: str = ""
+    """Given by `scope`, `value` and `window` unless it is set."""
+
+    def __post_init__(self) -> None:
+        for given, known in ((self.scope, get_args(Scope)), (self.window, get_args(Window))):
+            if given not in known:
+                raise InvalidRequest(f"{given!r} is not one of {', '.join(known)}.")
+        if not self.limit_usd.is_finite() or self.limit_usd < 0:
+            raise InvalidRequest(
+                f"A budget of {self.limit_usd} USD is not possible; use 0 or more."
+            )
+        if (self.value is None) != (self.scope == "global"):
+            raise InvalidRequest(
+                f"A budget for `{self.scope}` needs "
+                + ("no value." if self.scope == "global" else "a value, or `*` for each.")
+            )
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, OSError, ValueError) as error:
+            raise InvalidRequest(
+                f"{self.timezone!r} is no time zone; use an IANA name such as Europe/Berlin."
+            ) from error
+        if not self.id:
+            name = ":".join(part for part in (self.scope, self.value, self.window) if part)
+            object.__setattr__(self, "id", name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetState:
+    """A budget and how much of it is gone, for one subject in the present window."""
+
+    budget: Budget
+    subject: str
+    """The key, session… it stands for; empty if global."""
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    """Held for calls in flight at their worst case."""
+    window_start: datetime
+    window_end: datetime
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What new calls may still reserve; never below 0."""
+        return max(Decimal(0), self.budget.limit_usd - self.spent_usd - self.reserved_usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetAlert:
+    """Spending has passed a threshold."""
+
+    budget: Budget
+    subject: str
+    threshold: float
+    """The highest share that was passed."""
+    is_overrun: bool
+    """More than the limit was spent: a call cost more than its worst case."""
+    spent_usd: Decimal
+    window_start: datetime
+
+
+def subject_of(budget: Budget, who: Attribution, model: str, task_type: str) -> str | None:
+    """Whose money of this budget a call would spend; None when it does not apply."""
+    if budget.scope == "global":
+        return ""
+    label = {
+        "key": who.client_key,
+        "session": who.session_id,
+        "project": who.project,
+        "model": model,
+        "task": task_type,
+    }[budget.scope]
+    return label if label and budget.value in (EACH, label) else None
+
+
+def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:
+    """Start (inclusive) and end (exclusive) in UTC of the window that `at` falls into.
+
+    A day is from midnight to midnight of the zone, so 23 or 25 hours when clocks change.
+    """
+    if window in ("lifetime", "request"):
+        return _EVER
+    zone = ZoneInfo(timezone)
+    local = at.astimezone(zone)
+    if window == "hour":
+        # hours are counted in UTC with the zone's minutes, so that a repeated hour is two
+        start = at - timedelta(
+            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+        )
+        return start.astimezone(UTC), (start + timedelta(hours=1)).astimezone(UTC)
+    first = local.date()
+    if window == "week":
+        first -= timedelta(days=first.weekday())
+        last = first + timedelta(days=7)
+    elif window == "month":
+        first = first.replace(day=1)
+        last = (first + timedelta(days=31)).replace(day=1)
+    else:
+        last = first + timedelta(days=1)
+    return tuple(  # type: ignore[return-value] # two in, two out
+        datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) for day in (first, last)
+    )
+
+
+def alert_level(budget: Budget, spent_usd: Decimal) -> int:
+    """How many thresholds are passed; one more when the limit itself is overrun."""
+    passed = sum(
+        spent_usd > 0 and spent_usd >= budget.limit_usd * Decimal(str(share))
+        for share in budget.thresholds
+    )
+    return passed + (spent_usd > budget.limit_usd)

@@ -1,0 +1,136 @@
+"""Setting, removing and listing budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+
+import orjson
+from devflow_core.errors import NotFound
+from devflow_core.usage import from_pico
+
+from devflow_store.budgets.budget import EACH, Budget, BudgetState, window_bounds
+from devflow_store.budgets.reservations import BUDGET, Desk
+from devflow_store.chain.records import Kind, from_us, to_us
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import Job
+from devflow_store.database.engine import Value
+from devflow_store.entries.reading import Source
+
+_COLUMN = {
+    "key": "l.client_key",
+    "session": "l.session",
+    "project": "l.project",
+    "model": "l.model",
+    "task": "l.task",
+}
+
+
+class Budgets:
+    """The budgets of the ledger; a change holds for every process from its next call on.
+
+    Args:
+        submit: runs a job and waits until it is durable.
+        desk: what has to forget what it knew.
+    """
+
+    def __init__(self, submit: Callable[[Job[None]], Awaitable[None]], desk: Desk) -> None:
+        self._submit = submit
+        self._desk = desk
+
+    async def set(self, budget: Budget) -> Budget:
+        """Add a budget, or change the one with its id.
+
+        What was spent in the present window before counts from the start.
+        """
+        body = BUDGET.dump_json(budget).decode()
+
+        def run(tx: Transaction) -> None:
+            tx.flush()
+            if tx.execute("SELECT 1 FROM budgets WHERE id = ? AND body = ?", (budget.id, body)):
+                return
+            tx.execute(
+                "INSERT INTO budgets (id, body) VALUES (?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                (budget.id, body),
+            )
+            _log_change(tx, {"budget": budget.id, "set": body})
+            _open_accounts(tx, budget)
+            self._desk.forget()
+
+        await self._submit(Job(run))
+        return budget
+
+    async def remove(self, budget_id: str) -> None:
+        """Take a budget away.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+
+        def run(tx: Transaction) -> None:
+            tx.flush()
+            if not tx.execute("SELECT 1 FROM budgets WHERE id = ?", (budget_id,)):
+                raise NotFound(f"There is no budget `{budget_id}`; see `devflow budget list`.")
+            for table, column in (("budgets", "id"), ("accounts", "budget"), ("holds", "budget")):
+                tx.delete(table, column, budget_id)
+            _log_change(tx, {"budget": budget_id, "removed": True})
+            self._desk.forget()
+
+        await self._submit(Job(run))
+
+
+def budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
+    """Every budget with what is gone of it in its present window, one for each subject."""
+    for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
+        budget = BUDGET.validate_json(body)
+        start, end = window_bounds(budget.window, now, budget.timezone)
+        rows = source.execute(
+            "SELECT subject, spent_pico, reserved_pico FROM accounts "
+            "WHERE budget = ? AND start_us = ? ORDER BY subject",
+            (budget.id, to_us(start)),
+        )
+        unused = (
+            []
+            if budget.value == EACH or budget.window == "request"
+            else [(budget.value or "", 0, 0)]
+        )
+        for subject, spent_pico, reserved_pico in rows or unused or [("", 0, 0)]:
+            yield BudgetState(
+                budget=budget,
+                subject=subject,
+                spent_usd=from_pico(spent_pico),
+                reserved_usd=from_pico(reserved_pico),
+                window_start=start,
+                window_end=end,
+            )
+
+
+def _log_change(tx: Transaction, change: dict[str, object]) -> None:
+    tx.append(Kind.CHANGE, f"change/{tx.seq + 1}", orjson.dumps(change))
+
+
+def _open_accounts(tx: Transaction, budget: Budget) -> None:
+    """Count what the present window has cost already."""
+    if budget.window == "request":
+        return
+    start, end = window_bounds(budget.window, from_us(tx.now_us), budget.timezone)
+    column = _COLUMN.get(budget.scope, "''")
+    values: list[Value] = [to_us(start), to_us(end)]
+    condition = f"{column} <> ''" if budget.scope != "global" else "1 = 1"
+    if budget.value not in (None, EACH):
+        condition = f"{column} = ?"
+        values.append(budget.value)
+    # names of columns are constants of this module
+    spent = tx.execute(
+        f"SELECT {column}, SUM(c.cost_pico) FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608
+        f"WHERE c.at_us >= ? AND c.at_us < ? AND {condition} GROUP BY 1",
+        values,
+    )
+    for subject, spent_pico in spent:
+        tx.execute(
+            "INSERT INTO accounts (budget, subject, start_us, spent_pico, reserved_pico, unpriced, "
+            "alerted) VALUES (?, ?, ?, ?, 0, 0, 0) ON CONFLICT (budget, subject, start_us) "
+            "DO NOTHING",
+            (budget.id, subject, to_us(start), int(spent_pico)),
+        )

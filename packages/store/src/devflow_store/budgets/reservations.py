@@ -1,0 +1,311 @@
+"""The budget desk: reserves before a call, settles after it, inside the writer's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from devflow_core.errors import BudgetExceeded, StoreError, UnknownPrice
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.usage import from_pico, to_pico, usd_text
+from pydantic import TypeAdapter, ValidationError
+
+from devflow_store.budgets.budget import (
+    Budget,
+    BudgetAlert,
+    alert_level,
+    subject_of,
+    window_bounds,
+)
+from devflow_store.chain.records import from_us, to_us
+from devflow_store.chain.transaction import Transaction
+
+BUDGET = TypeAdapter(Budget)
+_UPDATE = ", ".join(
+    f"{column} = excluded.{column}"
+    for column in ("spent_pico", "reserved_pico", "unpriced", "alerted")
+)
+_ACCOUNTS = f"accounts|ON CONFLICT (budget, subject, start_us) DO UPDATE SET {_UPDATE}"
+_ACCOUNT_COLUMNS = (
+    "budget", "subject", "start_us", "spent_pico", "reserved_pico", "unpriced", "alerted"
+)  # fmt: skip
+_HOLDS = (
+    "holds|ON CONFLICT (entry_id, attempt_id, budget) "
+    "DO UPDATE SET pico = excluded.pico, unpriced = excluded.unpriced"
+)
+_HOLD_COLUMNS = (
+    "entry_id", "attempt_id", "budget", "subject", "start_us", "pico", "unpriced"
+)  # fmt: skip
+
+_MOST_ACCOUNTS = 10_000
+"""Kept in memory; when a day brings more sessions than this, they are read again."""
+
+_Key = tuple[str, str, int]
+"""Budget, subject, start of the window in microseconds."""
+
+
+@dataclass(slots=True)
+class _Account:
+    budget: Budget
+    spent_pico: int = 0
+    reserved_pico: int = 0
+    unpriced: int = 0
+    alerted: int = 0
+
+
+@dataclass(slots=True)
+class _Hold:
+    attempt_id: str
+    key: _Key
+    pico: int
+    unpriced: int
+
+
+class Desk:
+    """Knows the budgets and what is left of them.
+
+    What it has read stays valid as long as nobody else has written: every change of money or of a
+    budget adds a row to the chain, so an unchanged head proves it.
+    """
+
+    def __init__(self) -> None:
+        self._hash: bytes | None = None
+        self._tx: Transaction | None = None
+        self._budgets: tuple[Budget, ...] = ()
+        self._windows: dict[str, tuple[int, int]] = {}
+        self._accounts: dict[_Key, _Account] = {}
+        self._dirty: set[_Key] = set()
+        self._holds: dict[str, list[_Hold]] = {}
+
+    def reserve(self, tx: Transaction, start: AttemptStart) -> None:
+        """Hold the worst case in every budget that applies, or in none.
+
+        Raises:
+            BudgetExceeded, UnknownPrice: nothing was changed.
+        """
+        self.sync(tx)
+        if not self._budgets:
+            return
+        asked = None if start.reserved_usd is None else to_pico(start.reserved_usd)
+        accounts = [
+            (key, self._account(tx, budget, key))
+            for budget in self._budgets
+            if (key := self._start_key(budget, start)) is not None
+        ]
+        for _key, account in accounts:
+            _admit(account, asked, start.model)
+        if start.number == 1:
+            self._holds[start.entry_id] = []
+        holds = self._holds_of(tx, start.entry_id)
+        for key, account in accounts:
+            account.reserved_pico += asked or 0
+            account.unpriced += asked is None
+            self._dirty.add(key)
+            hold = _Hold(start.attempt_id, key, asked or 0, int(asked is None))
+            holds.append(hold)
+            self._write_hold(tx, start.entry_id, hold)
+
+    def shrink(self, tx: Transaction, entry_id: str, ended: tuple[Attempt, ...]) -> None:
+        """Attempts are over while their request goes on: hold only what they have cost."""
+        self.sync(tx)
+        if not self._budgets:
+            return
+        cost_pico = {attempt.attempt_id: to_pico(attempt.cost_usd) for attempt in ended}
+        for hold in self._holds_of(tx, entry_id):
+            if hold.attempt_id not in cost_pico:
+                continue
+            account = self._held(tx, hold)
+            if account is not None:
+                account.reserved_pico += cost_pico[hold.attempt_id] - hold.pico
+                account.unpriced -= hold.unpriced
+                self._dirty.add(hold.key)
+            hold.pico, hold.unpriced = cost_pico[hold.attempt_id], 0
+            self._write_hold(tx, entry_id, hold)
+
+    def settle(self, tx: Transaction, entry: LedgerEntry) -> tuple[BudgetAlert, ...]:
+        """Book what the attempts have cost, release what was held for them."""
+        self.sync(tx)
+        if not self._budgets:
+            return ()
+        touched: set[_Key] = set()
+        for attempt in entry.attempts:
+            touched |= self.book(tx, entry, attempt, to_pico(attempt.cost_usd))
+        for hold in self._holds_of(tx, entry.entry_id):
+            if account := self._held(tx, hold):
+                account.reserved_pico -= hold.pico
+                account.unpriced -= hold.unpriced
+                self._dirty.add(hold.key)
+        self._holds.pop(entry.entry_id, None)
+        tx.delete("holds", "entry_id", entry.entry_id)
+        alerts = self.alerts(touched)
+        self._drop_request_accounts(tx, entry.entry_id)
+        return alerts
+
+    def book(self, tx: Transaction, entry: LedgerEntry, attempt: Attempt, pico: int) -> set[_Key]:
+        """Add an amount, also a negative one, to what an attempt's budgets have spent."""
+        self.sync(tx)
+        touched: set[_Key] = set()
+        for budget in self._budgets if pico else ():
+            key = self._key(budget, entry, attempt)
+            if key is not None:
+                self._account(tx, budget, key).spent_pico += pico
+                touched.add(key)
+        self._dirty |= touched
+        return touched
+
+    def alerts(self, touched: set[_Key]) -> tuple[BudgetAlert, ...]:
+        """The alerts of accounts that have passed another threshold; each is given once."""
+        return tuple(
+            alert for key in sorted(touched) if (alert := _alert(key, self._accounts[key]))
+        )
+
+    def forget(self) -> None:
+        """Read everything anew: the budgets themselves have changed."""
+        self._hash = None
+        self._tx = None
+
+    def sync(self, tx: Transaction) -> None:
+        """Join a transaction; drop what is known when somebody else has written meanwhile."""
+        if self._tx is tx:
+            return
+        if self._hash != tx.first_hash or len(self._accounts) > _MOST_ACCOUNTS:
+            self._reload(tx)
+        self._tx = tx
+        self._hash = None  # until this group is written, what is known may be rolled back
+        tx.before_flush.append(self._write_back)
+
+    def _reload(self, tx: Transaction) -> None:
+        rows = tx.execute("SELECT body FROM budgets ORDER BY id")
+        try:
+            self._budgets = tuple(BUDGET.validate_json(body) for (body,) in rows)
+        except ValidationError as error:
+            raise StoreError(
+                "A budget in the ledger cannot be read; it was written by another version."
+            ) from error
+        for known in (self._windows, self._accounts, self._dirty, self._holds):
+            known.clear()
+
+    def _write_back(self) -> None:
+        tx = self._tx
+        if tx is None:
+            return
+        for key in self._dirty:
+            account = self._accounts[key]
+            numbers = (
+                account.spent_pico,
+                account.reserved_pico,
+                account.unpriced,
+                account.alerted,
+            )
+            tx.insert(_ACCOUNTS, _ACCOUNT_COLUMNS, (*key, *numbers))
+        self._dirty.clear()
+        self._hash = tx.hash
+
+    def _start_key(self, budget: Budget, start: AttemptStart) -> _Key | None:
+        subject = subject_of(budget, start.attribution, start.model, start.task_type)
+        return self._window_key(budget, subject, start.entry_id, to_us(start.started_at))
+
+    def _key(self, budget: Budget, entry: LedgerEntry, attempt: Attempt) -> _Key | None:
+        subject = subject_of(budget, entry.attribution, attempt.model, entry.task_type)
+        return self._window_key(budget, subject, entry.entry_id, to_us(attempt.started_at))
+
+    def _window_key(
+        self, budget: Budget, subject: str | None, entry_id: str, at_us: int
+    ) -> _Key | None:
+        if subject is None:
+            return None
+        if budget.window == "request":
+            return (budget.id, entry_id, 0)
+        start_us, end_us = self._windows.get(budget.id, (0, 0))
+        if not start_us <= at_us < end_us:
+            start, end = window_bounds(budget.window, from_us(at_us), budget.timezone)
+            start_us, end_us = self._windows[budget.id] = to_us(start), to_us(end)
+        return (budget.id, subject, start_us)
+
+    def _account(self, tx: Transaction, budget: Budget, key: _Key) -> _Account:
+        account = self._accounts.get(key)
+        if account is None:
+            rows = tx.execute(
+                "SELECT spent_pico, reserved_pico, unpriced, alerted FROM accounts "
+                "WHERE budget = ? AND subject = ? AND start_us = ?",
+                key,
+            )
+            account = self._accounts[key] = _Account(budget, *(rows[0] if rows else ()))
+        return account
+
+    def _held(self, tx: Transaction, hold: _Hold) -> _Account | None:
+        """The account of a hold; None when its budget was removed meanwhile."""
+        for budget in self._budgets:
+            if budget.id == hold.key[0]:
+                return self._account(tx, budget, hold.key)
+        return None
+
+    def _holds_of(self, tx: Transaction, entry_id: str) -> list[_Hold]:
+        holds = self._holds.get(entry_id)
+        if holds is None:
+            rows = tx.execute(
+                "SELECT attempt_id, budget, subject, start_us, pico, unpriced FROM holds "
+                "WHERE entry_id = ?",
+                (entry_id,),
+            )
+            holds = [_Hold(row[0], row[1:4], row[4], row[5]) for row in rows]
+            self._holds[entry_id] = holds
+        return holds
+
+    def _write_hold(self, tx: Transaction, entry_id: str, hold: _Hold) -> None:
+        row = (entry_id, hold.attempt_id, *hold.key, hold.pico, hold.unpriced)
+        tx.insert(_HOLDS, _HOLD_COLUMNS, row)
+
+    def _drop_request_accounts(self, tx: Transaction, entry_id: str) -> None:
+        for budget in self._request_budgets():
+            key = (budget.id, entry_id, 0)
+            self._accounts.pop(key, None)
+            self._dirty.discard(key)
+            tx.delete("accounts", "subject", entry_id)
+
+    def _request_budgets(self) -> Iterator[Budget]:
+        return (budget for budget in self._budgets if budget.window == "request")
+
+
+def _admit(account: _Account, asked_pico: int | None, model: str) -> None:
+    budget = account.budget
+    if asked_pico is None and not budget.allow_unknown_price:
+        raise UnknownPrice(
+            f"The price of {model} is not known, so nothing can be reserved in the budget "
+            f"`{budget.id}`. Name another model, or allow unknown prices for it.",
+            model=model,
+        )
+    if asked_pico is None and account.unpriced:
+        raise BudgetExceeded(
+            f"Another call of unknown price is in flight in the budget `{budget.id}`; "
+            "they go one at a time.",
+            retry_after_s=1.0,
+            model=model,
+        )
+    left_pico = to_pico(budget.limit_usd) - account.spent_pico - account.reserved_pico
+    if left_pico < (asked_pico or 0) or (asked_pico is None and left_pico == 0):
+        raise BudgetExceeded(
+            f"{model} may cost up to {usd_text(from_pico(asked_pico or 0))} USD, and "
+            f"{usd_text(max(Decimal(0), from_pico(left_pico)))} of "
+            f"{usd_text(budget.limit_usd)} USD are left in the budget `{budget.id}`. "
+            "Raise it with `devflow budget set`, or ask for less.",
+            model=model,
+        )
+
+
+def _alert(key: _Key, account: _Account) -> BudgetAlert | None:
+    budget, spent_usd = account.budget, from_pico(account.spent_pico)
+    level = alert_level(budget, spent_usd)
+    if level <= account.alerted:
+        return None
+    account.alerted = level
+    passed = sorted(budget.thresholds)[: min(level, len(budget.thresholds))]
+    return BudgetAlert(
+        budget=budget,
+        subject=key[1],
+        threshold=passed[-1] if passed else 1.0,
+        is_overrun=spent_usd > budget.limit_usd,
+        spent_usd=spent_usd,
+        window_start=from_us(key[2]),
+    )

@@ -1,0 +1,1 @@
+"""The append-only journal: hashed rows, written in groups by one thread."""

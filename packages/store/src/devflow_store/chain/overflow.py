@@ -1,0 +1,147 @@
+"""The emergency file: entries wait here while the database cannot be written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+from threading import Lock
+from zlib import crc32
+
+from devflow_core.errors import StoreError
+from devflow_core.ledger import LedgerEntry
+
+from devflow_store.chain.records import decode_entry, encode
+
+SIZE_BYTES = 8 * 1024 * 1024
+"""Allocated at the start, so that a full disk cannot take it away."""
+MOST_ENTRIES = 10_000
+_MOST_FILES = 64
+_HEADER = struct.Struct("<II")
+"""Length and CRC-32 of a record; a length of 0 ends the file."""
+
+
+class Spill:
+    """A bounded file of this process's own, locked while it lives; others take over the dead's.
+
+    Args:
+        folder: where the files are; one for each process, named by the first free number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._handle: int | None = None
+        self._end = 0
+        self._count = 0
+        self._lock = Lock()
+
+    @property
+    def count(self) -> int:
+        """Entries that wait."""
+        return self._count
+
+    def open(self) -> None:
+        """Take a file; what it holds from an earlier process waits to be drained.
+
+        A crashed process's file is the first free one again, so nothing stays behind for ever.
+
+        Raises:
+            StoreError: no file can be made.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._handle = self._take()
+            _allocate(self._handle)
+        except OSError as error:
+            raise StoreError(
+                f"The emergency file of the ledger cannot be made in {self._folder}: "
+                f"{error.strerror}."
+            ) from error
+        self._end = 0
+        for record in self._records():
+            self._end += _HEADER.size + len(record)
+            self._count += 1
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Keep an entry; on return it is durable.
+
+        Raises:
+            StoreError: the file is full or fails, too: the entry is lost, and its caller is told.
+        """
+        record = encode(entry)
+        with self._lock:
+            self._append(record)
+
+    def entries(self) -> list[LedgerEntry]:
+        """What waits, in the order it came."""
+        with self._lock:
+            return [decode_entry(record) for record in self._records()]
+
+    def clear(self, count: int) -> None:
+        """The first `count` entries are in the database; when more have come, all stay."""
+        with self._lock:
+            if self._handle is None or self._count != count:
+                return
+            os.pwrite(self._handle, bytes(_HEADER.size), 0)
+            os.fdatasync(self._handle)
+            self._end = self._count = 0
+
+    def _append(self, record: bytes) -> None:
+        framed = _HEADER.pack(len(record), crc32(record)) + record + bytes(_HEADER.size)
+        if (
+            self._handle is None
+            or self._count >= MOST_ENTRIES
+            or self._end + len(framed) > SIZE_BYTES
+        ):
+            raise StoreError("The ledger cannot be written, and its emergency file is full.")
+        try:
+            os.pwrite(self._handle, framed, self._end)
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise StoreError(
+                f"Neither the ledger nor its emergency file can be written: {error.strerror}."
+            ) from error
+        self._end += len(framed) - _HEADER.size
+        self._count += 1
+
+    def close(self) -> None:
+        """Give the file free; what waits is drained by the next process that takes it."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _take(self) -> int:
+        for number in range(_MOST_FILES):
+            path = self._folder / f"ledger.emergency-{number}"
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                continue
+            return handle
+        raise OSError(0, "", f"{_MOST_FILES} processes use it already")
+
+    def _records(self) -> list[bytes]:
+        if self._handle is None:
+            return []
+        content = os.pread(self._handle, SIZE_BYTES, 0)
+        records: list[bytes] = []
+        at = 0
+        while at + _HEADER.size <= len(content):
+            length, check = _HEADER.unpack_from(content, at)
+            at += _HEADER.size
+            record = content[at : at + length]
+            # a torn last record was never acknowledged
+            if length == 0 or crc32(record) != check:
+                break
+            records.append(record)
+            at += length
+        return records
+
+
+def _allocate(handle: int) -> None:
+    if os.fstat(handle).st_size < SIZE_BYTES:
+        os.posix_fallocate(handle, 0, SIZE_BYTES)
+        os.fsync(handle)

@@ -1,0 +1,108 @@
+"""One group of writes: appended to the chain in memory, sent to the database in few statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TypeVar
+
+from devflow_store.chain.hashing import GENESIS, Row, digest, link
+from devflow_store.chain.records import Kind
+from devflow_store.database.engine import Rows, Session, Value
+
+_CHUNKS = (64, 16, 4, 1)
+"""Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
+T = TypeVar("T")
+_CHAIN = ("seq", "kind", "key", "ref", "at_us", "body", "hash")
+
+
+class Transaction:
+    """What a job may do. Rows are buffered; the writer flushes and commits them.
+
+    Args:
+        session: inside a transaction that excludes other writers.
+        now_us: the time of this group.
+    """
+
+    def __init__(self, session: Session, now_us: int) -> None:
+        self.now_us = now_us
+        self.seq, self.hash = head(session)
+        self.first_hash = self.hash
+        self.before_flush: list[Callable[[], None]] = []
+        """Called once, when the group is complete, to add what was gathered in memory."""
+        self._session = session
+        self._doomed: dict[tuple[str, str], list[Value]] = {}
+        self._pending: dict[tuple[str, tuple[str, ...]], list[tuple[Value, ...]]] = {}
+
+    def append(
+        self, kind: Kind, key: str, body: bytes, *, at_us: int | None = None, ref: int | None = None
+    ) -> int:
+        """Add a row to the chain and return its number."""
+        self.seq += 1
+        row = Row(self.seq, kind, key, ref, at_us or self.now_us, digest(body))
+        self.hash = link(self.hash, row)
+        self.insert("chain", _CHAIN, (row.seq, kind, key, ref, row.at_us, body, self.hash))
+        return row.seq
+
+    def insert(self, table: str, columns: tuple[str, ...], row: tuple[Value, ...]) -> None:
+        """Buffer a row for a table; `table` may end in an `ON CONFLICT` clause after `|`."""
+        self._pending.setdefault((table, columns), []).append(row)
+
+    def delete(self, table: str, column: str, value: Value) -> None:
+        """Buffer a deletion; it takes place after all buffered rows are in."""
+        self._doomed.setdefault((table, column), []).append(value)
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+        """Run a statement now. What is buffered is not in the database yet."""
+        return self._session.execute(sql, values)
+
+    def seq_of(self, key: str) -> int | None:
+        """The row with this key, if an earlier transaction wrote one."""
+        rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def finish(self) -> None:
+        """The group is complete: send everything."""
+        for gather in self.before_flush:
+            gather()
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is buffered, so that queries see it."""
+        for (table, columns), rows in self._pending.items():
+            for chunk in _chunks(rows):
+                values = [value for row in chunk for value in row]
+                self._session.execute(_insert_sql(table, columns, len(chunk)), values)
+        self._pending.clear()
+        for (table, column), doomed in self._doomed.items():
+            for some in _chunks(doomed):
+                self._session.execute(_delete_sql(table, column, len(some)), some)
+        self._doomed.clear()
+
+
+def head(session: Session) -> tuple[int, bytes]:
+    """The number and the hash of the last row."""
+    rows = session.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
+    return rows[0] if rows else (0, GENESIS)
+
+
+def _chunks(rows: list[T]) -> Iterator[list[T]]:
+    at = 0
+    while at < len(rows):
+        size = next(size for size in _CHUNKS if size <= len(rows) - at)
+        yield rows[at : at + size]
+        at += size
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(table: str, columns: tuple[str, ...], count: int) -> str:
+    name, _, conflict = table.partition("|")
+    row = f"({', '.join('?' * len(columns))})"
+    rows = ", ".join([row] * count)
+    # names of tables and columns are constants of this package
+    return f"INSERT INTO {name} ({', '.join(columns)}) VALUES {rows} {conflict}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _delete_sql(table: str, column: str, count: int) -> str:
+    return f"DELETE FROM {table} WHERE {column} IN ({', '.join('?' * count)})"  # noqa: S608 - as above

@@ -1,0 +1,71 @@
+"""The tables, as numbered migrations; each is applied whole or not at all."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from devflow_core.errors import StoreError
+
+from devflow_store.database.engine import Session
+
+VERSION = 2
+"""The schema that this version of the code reads and writes."""
+
+_TYPES = {
+    "sqlite": {
+        "BYTES": "BLOB",
+        "INT": "INTEGER",
+        "CLUSTERED": "STRICT, WITHOUT ROWID",
+        "STRICT": "STRICT",
+    },
+    "postgresql": {"BYTES": "BYTEA", "INT": "BIGINT", "CLUSTERED": "", "STRICT": ""},
+}
+
+
+def migrate(session: Session, dialect: str) -> None:
+    """Bring the tables to `VERSION`, in one transaction.
+
+    Raises:
+        StoreError: the tables are newer than this code, or cannot be changed.
+    """
+    if current(session, dialect) == VERSION:
+        return
+    session.begin()
+    try:
+        found = current(session, dialect)
+        if found > VERSION:
+            raise StoreError(
+                f"The ledger was written by a newer DevFlow (schema {found}, this one knows "
+                f"{VERSION}). Upgrade DevFlow; nothing was changed."
+            )
+        for number in range(found + 1, VERSION + 1):
+            for statement in statements(number, dialect):
+                session.execute(statement)
+        session.execute("UPDATE store_schema SET version = ?", (VERSION,))
+        session.commit()
+    finally:
+        session.rollback()
+
+
+def current(session: Session, dialect: str) -> int:
+    """The version of the tables that are there; 0 when there are none."""
+    catalogue = {
+        "sqlite": "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'store_schema'",
+        # not to_regclass(): it may answer from a cache that is older than our lock
+        "postgresql": "SELECT 1 FROM pg_tables WHERE tablename = 'store_schema' "
+        "AND schemaname = ANY (current_schemas(false))",
+    }
+    if not session.execute(catalogue[dialect]):
+        return 0
+    return int(session.execute("SELECT version FROM store_schema")[0][0])
+
+
+def statements(number: int, dialect: str) -> list[str]:
+    """The statements of one migration, in the words of the database."""
+    folder = resources.files("devflow_store.database") / "migrations"
+    text = (folder / f"{number:04}.sql").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    script = "\n".join(lines)
+    for word, meaning in _TYPES[dialect].items():
+        script = script.replace(f"${word}", meaning)
+    return [statement for part in script.split(";") if (statement := part.strip())]

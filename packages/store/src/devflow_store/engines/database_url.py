@@ -1,0 +1,44 @@
+"""Which database a path or a URL means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from devflow_core.errors import ConfigurationError
+
+from devflow_store.database.engine import Engine
+from devflow_store.engines.sqlite import SqliteEngine
+
+
+def engine_for(place: str | Path | Engine) -> Engine:
+    """The engine for a path, a `sqlite:///path` or `postgresql://` URL; an engine is itself.
+
+    Raises:
+        ConfigurationError: a URL of another kind, or the driver of PostgreSQL is not installed.
+    """
+    if isinstance(place, Path):
+        return SqliteEngine(place)
+    if not isinstance(place, str):
+        return place
+    scheme, is_url, _rest = place.partition("://")
+    if not is_url:
+        return SqliteEngine(Path(place))
+    if scheme == "sqlite":
+        path = unquote(urlsplit(place).path)
+        return SqliteEngine(Path(path.removeprefix("/") if path.startswith("//") else path))
+    if scheme in ("postgresql", "postgres"):
+        return _postgres(place)
+    raise ConfigurationError(
+        f"A ledger cannot be kept at a {scheme}:// URL; use sqlite:///path or postgresql://…"
+    )
+
+
+def _postgres(url: str) -> Engine:
+    try:
+        from devflow_store.engines.postgres import PostgresEngine
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "PostgreSQL needs its driver: install `devflow-gateway-store[postgres]`."
+        ) from error
+    return PostgresEngine(url)

@@ -1,0 +1,283 @@
+"""The store over one SQLite file, with the SQLite that apsw brings (free of the WAL-reset bug)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+from devflow_core.errors import StoreError
+
+from devflow_store.database.engine import KeyTaken, Rows, Unavailable, Value
+from devflow_store.database.schema import VERSION, current, migrate
+from devflow_store.integrity.backup import (
+    Head,
+    check,
+    damaged,
+    must_be_new,
+    proven,
+    put_in_place,
+    set_aside,
+)
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process; a group takes milliseconds."""
+_STEPS = 20_000
+"""Of SQLite's virtual machine, between two looks at the clock."""
+CHECKPOINT_PAGES = 4_000
+"""The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
+
+
+def restore(backup: Path, path: Path) -> Path | None:
+    """Put a verified backup in the place of a ledger; the old files are kept beside it.
+
+    No process may have the ledger open.
+
+    Args:
+        backup: made by `Store.backup`.
+        path: the ledger's file.
+
+    Returns:
+        Where the old file is now; None when there was none.
+
+    Raises:
+        LedgerCorrupt: the backup is not whole; nothing was changed.
+        StoreError: a file cannot be read or written.
+    """
+    draft = path.with_name(f"{path.name}.restoring")
+    draft.unlink(missing_ok=True)
+    SqliteEngine(backup).backup(draft)
+    aside = set_aside(path)
+    put_in_place(draft, path)
+    return aside
+
+
+class _Cursor(Protocol):
+    def fetchall(self) -> Rows: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+
+
+_Run = Callable[[str, Sequence[Value]], _Cursor]
+
+
+class SqliteEngine:
+    """A database file. WAL, `synchronous=FULL`, no memory mapping.
+
+    `NORMAL` in place of `FULL` loses acknowledged commits at a power cut; `tests/test_power_cut.py`
+    shows both.
+
+    Args:
+        path: the file; it is created readable by its owner only.
+        vfs: name of a registered VFS, for tests that cut the power.
+        synchronous: `FULL` unless a test wants to see it fail.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, vfs: str | None = None, synchronous: str = "FULL") -> None:
+        self.path = path
+        self.folder = path.parent
+        self._head = Head(path)
+        self._vfs = vfs
+        self._synchronous = synchronous
+
+    def prepare(self) -> None:
+        """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
+        if self._vfs is None:
+            _create_private(self.path)
+        session = self.writer()
+        try:
+            version = current(session, self.dialect)
+            if version:
+                check(session, self.path, session.quick_check)
+            if 0 < version < VERSION:
+                self.backup(self.path.with_name(f"{self.path.name}.v{version}-{time.time_ns()}"))
+            migrate(session, self.dialect)
+        finally:
+            session.close()
+
+    def noted(self, head: str) -> None:
+        """As `Engine.noted`."""
+        self._head.note(head)
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        self._head.close()
+
+    def backup(self, target: Path) -> None:
+        """As `Engine.backup`: SQLite's online copy, verified before it gets its name."""
+        must_be_new(target)
+        draft = target.with_name(f"{target.name}.part")
+        _create_private(draft)
+        copy = SqliteEngine(draft, synchronous=self._synchronous)
+        try:
+            self._copy_to(copy)
+            session = copy.reader()
+            try:
+                proven(session, draft)
+            finally:
+                session.close()
+            put_in_place(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _copy_to(self, copy: SqliteEngine) -> None:
+        source, into = self.reader(), copy.plain()
+        try:
+            source.copy_to(into)
+            into.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+        finally:
+            into.close()
+            source.close()
+
+    def plain(self) -> SqliteSession:
+        """A connection that writes without a log beside the file."""
+        return self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+
+    def compact(self) -> None:
+        """As `Engine.compact`: the log is folded back and emptied."""
+        session = self.writer()
+        try:
+            session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            session.close()
+
+    def writer(self) -> SqliteSession:
+        """As `Engine.writer`."""
+        session = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        session.execute("PRAGMA journal_mode = WAL")
+        session.execute(f"PRAGMA synchronous = {self._synchronous}")
+        session.execute("PRAGMA secure_delete = ON")
+        session.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        return session
+
+    def reader(self) -> SqliteSession:
+        """As `Engine.reader`."""
+        return self._open(apsw.SQLITE_OPEN_READONLY)
+
+    def _open(self, flags: int) -> SqliteSession:
+        try:
+            connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            session = SqliteSession(connection, self.path)
+            for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
+                session.execute(f"PRAGMA {pragma}")
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
+        return session
+
+
+class SqliteSession:
+    """A connection to the file."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._run = _runner(self._cursor)
+        self._path = path
+
+    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+        """As `Session.execute`."""
+        try:
+            return self._run(sql, values).fetchall()
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
+        except UnicodeEncodeError as error:
+            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
+
+    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+        """As `Session.stream`."""
+        try:
+            yield from _runner(self._connection.cursor())(sql, values)
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
+
+    def begin(self) -> None:
+        """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """As `Session.commit`."""
+        self.execute("COMMIT")
+
+    def quick_check(self, end_s: float) -> str:
+        """SQLite's own check until a time on the monotonic clock: `ok`, or what is wrong."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
+        try:
+            return str(self._run("PRAGMA quick_check(1)", ()).fetchall()[0][0])
+        except apsw.InterruptError:
+            return "ok"
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
+        finally:
+            self._connection.set_progress_handler(None)
+
+    def copy_to(self, other: SqliteSession) -> None:
+        """Copy the whole database, while others go on writing.
+
+        Raises:
+            StoreError, LedgerCorrupt: it could not be read or written.
+        """
+        try:
+            with other._connection.backup("main", self._connection, "main") as work:
+                while not work.done:
+                    work.step(-1)
+        except apsw.Error as error:
+            raise translated(error, other._path) from error
+
+    def rollback(self) -> None:
+        """As `Session.rollback`."""
+        if self._connection.in_transaction:
+            self._quietly("ROLLBACK")
+
+    def close(self) -> None:
+        """As `Session.close`."""
+        self.rollback()
+        try:
+            self._cursor.close(True)
+            self._connection.close(True)
+        except apsw.Error:
+            return  # its last sync failed; what was acknowledged had been synced before
+
+    def _quietly(self, sql: str) -> None:
+        try:
+            self._run(sql, ())
+        except apsw.Error:
+            return  # SQLite has rolled back by itself
+
+
+def translated(error: apsw.Error, path: Path) -> StoreError:
+    """SQLite's error as ours, with the file and what to do."""
+    match error:
+        case apsw.ConstraintError():
+            return KeyTaken(f"A row of {path} is there already: {error}.")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return damaged(path, str(error))
+        case apsw.FullError():
+            return Unavailable(f"No space is left for {path}. Free some; nothing else is needed.")
+        case apsw.BusyError() | apsw.LockedError():
+            return Unavailable(f"{path} is held by another process. Try again.")
+        case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return Unavailable(f"{path} cannot be used: {error}.")
+        case _:
+            return StoreError(f"{path}: {error}.")
+
+
+def _runner(cursor: apsw.Cursor) -> _Run:
+    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
+    return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _create_private(path: Path) -> None:
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        if path.exists():
+            return  # another process was faster
+        raise StoreError(f"{path} cannot be created: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""Ledger entries as they are read back, summed, exported and erased."""

@@ -1,0 +1,135 @@
+"""The table that reports add up: one narrow row per attempt, derived from the chain."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.summary import bucket
+from devflow_core.usage import Usage, to_pico
+
+from devflow_store.chain.records import to_us
+from devflow_store.chain.transaction import Transaction
+from devflow_store.database.engine import Value
+
+STATUS = {"settled": 0, "estimated": 1, "void": 2}
+LABELS = (
+    "model",
+    "provider",
+    "task",
+    "session",
+    "project",
+    "branch",
+    "agent",
+    "client_key",
+    "node",
+    "error",
+)
+PERSONAL = ("session", "project", "branch", "agent", "client_key", "node")
+"""Labels that an erasure takes away."""
+_LABEL_TABLE = "labels|ON CONFLICT (id) DO NOTHING"
+_LABEL_COLUMNS = ("id", *LABELS)
+CALL_COLUMNS = (
+    "labels",
+    "seq",
+    "number",
+    "at_us",
+    "is_final",
+    "is_cache_hit",
+    "cost_pico",
+    "cost_status",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "ttft_bucket",
+    "total_bucket",
+)
+_NONE = Usage()
+
+
+def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
+    """Add the rows of an entry that stands in row `seq` of the chain."""
+    for attempt in entry.attempts or (None,):
+        labels = labels_of(entry, attempt)
+        tx.insert(_LABEL_TABLE, _LABEL_COLUMNS, (label_id(labels), *labels))
+        tx.insert("calls", CALL_COLUMNS, (label_id(labels), seq, *_numbers(entry, attempt)))
+
+
+def call_rows(seq: int, entry: LedgerEntry) -> list[tuple[Value, ...]]:
+    """What the table has to hold of an entry: its columns, then the labels in words."""
+    rows: list[tuple[Value, ...]] = []
+    for attempt in entry.attempts or (None,):
+        labels = labels_of(entry, attempt)
+        rows.append((label_id(labels), seq, *_numbers(entry, attempt), *labels))
+    return sorted(rows, key=lambda row: (row[2], row[0]))
+
+
+def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry) -> None:
+    """Put the rows of `new` where those of `old` were."""
+    tx.flush()
+    for attempt in old.attempts or (None,):
+        tx.execute(
+            "DELETE FROM calls WHERE labels = ? AND seq = ?",
+            (label_id(labels_of(old, attempt)), seq),
+        )
+    write_calls(tx, seq, new)
+
+
+def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
+    """The labels of one attempt, in the order of `LABELS`; PostgreSQL's text holds no NUL."""
+    labels = _labels(entry, attempt)
+    return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
+
+
+def _labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
+    who = entry.attribution
+    return (
+        attempt.model if attempt else entry.requested_model,
+        (attempt.provider if attempt else None) or "",
+        entry.task_type,
+        who.session_id or "",
+        who.project or "",
+        who.branch or "",
+        who.agent or "",
+        who.client_key or "",
+        who.node or "",
+        _error(entry, attempt),
+    )
+
+
+@lru_cache(maxsize=4096)
+def label_id(labels: tuple[str, ...]) -> int:
+    """63 bits of the SHA-256 of the labels: the same in every process, without asking."""
+    return int.from_bytes(sha256("\x1f".join(labels).encode()).digest()[:8]) >> 1
+
+
+def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
+    """Why the request failed; only the attempt that decided carries it."""
+    if entry.outcome == "succeeded" or attempt is not entry.final:
+        return ""
+    return entry.error_code or entry.outcome
+
+
+def _numbers(entry: LedgerEntry, attempt: Attempt | None) -> tuple[Value, ...]:
+    is_final = attempt is entry.final
+    usage = attempt.usage if attempt else _NONE
+    return (
+        attempt.number if attempt else 0,
+        to_us(attempt.started_at if attempt else entry.started_at),
+        int(is_final),
+        int(is_final and entry.is_cache_hit),
+        to_pico(attempt.cost_usd) if attempt else 0,
+        STATUS[attempt.cost_status if attempt else "void"],
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        bucket(entry.ttft_s) if is_final and entry.ttft_s is not None else None,
+        bucket(entry.total_s) if is_final else None,
+    )

@@ -1,0 +1,120 @@
+"""Deletion on request: labels and details go, the amounts stay, the chain still verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import orjson
+from devflow_core.attribution import Attribution
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from devflow_store.chain.hashing import digest
+from devflow_store.chain.records import Kind, to_us
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import Job
+from devflow_store.database.engine import Session
+from devflow_store.entries.call_rows import LABELS, PERSONAL, label_id
+
+
+class _Labelled(BaseModel):
+    """The label we look for, wherever a body has it."""
+
+    model_config = ConfigDict(extra="ignore")
+    attribution: Attribution | None = None
+    start: _Labelled | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        who = self.start.attribution if self.start else self.attribution
+        return who.session_id if who else None
+
+
+_BODY = TypeAdapter(_Labelled)
+_LABELS = ", ".join(LABELS)
+_LABEL_TABLE = "labels|ON CONFLICT (id) DO NOTHING"
+
+
+def rows_of(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
+    """The numbers of all rows that speak of a session, or that are older than a time.
+
+    Reads the chain from end to end, since a label may stand in the body of any row.
+    """
+    until_us = to_us(before) if before else 2**62
+    rows = session.stream(
+        "SELECT seq, ref, body FROM chain WHERE kind <= ? AND body IS NOT NULL AND at_us < ? "
+        "ORDER BY seq",
+        (Kind.REPLACEMENT, until_us),
+    )
+    found: set[int] = set()
+    for seq, ref, body in rows:
+        if session_id is None or ref in found or _session_of(body) == session_id:
+            found.add(seq)
+    return sorted(found - _still_open(session))
+
+
+def erase_job(numbers: list[int], *, session_id: str | None, before: datetime | None) -> Job[int]:
+    """Take the bodies of these rows away, and the labels of their calls.
+
+    The job's result is how many rows were erased.
+    """
+
+    def run(tx: Transaction) -> int:
+        tx.flush()
+        erased = [seq for seq in numbers if _erase(tx, seq)]
+        if not erased:
+            return 0
+        if session_id is not None:
+            tx.execute("DELETE FROM accounts WHERE subject = ?", (session_id,))
+        _strip_labels(tx, session_id, to_us(before) if before else 2**62)
+        body = orjson.dumps({"rows": list(_ranges(erased))})
+        tx.append(Kind.ERASURE, f"erasure/{tx.seq + 1}", body)
+        return len(erased)
+
+    return Job(run)
+
+
+def _erase(tx: Transaction, seq: int) -> bool:
+    rows = tx.execute("SELECT body FROM chain WHERE seq = ? AND body IS NOT NULL", (seq,))
+    if not rows:
+        return False
+    tx.execute("UPDATE chain SET body = NULL, digest = ? WHERE seq = ?", (digest(rows[0][0]), seq))
+    return True
+
+
+def _strip_labels(tx: Transaction, session_id: str | None, until_us: int) -> None:
+    condition, values = ("session = ?", (session_id,)) if session_id is not None else ("1 = 1", ())
+    rows = tx.execute(f"SELECT id, {_LABELS} FROM labels WHERE {condition}", values)  # noqa: S608 - constants
+    for old, *labels in rows:
+        bare = tuple(
+            "" if name in PERSONAL else str(label)
+            for name, label in zip(LABELS, labels, strict=True)
+        )
+        new = label_id(bare)
+        if new == old:
+            continue
+        tx.insert(_LABEL_TABLE, ("id", *LABELS), (new, *bare))
+        tx.execute(
+            "UPDATE calls SET labels = ? WHERE labels = ? AND at_us < ?", (new, old, until_us)
+        )
+        if not tx.execute("SELECT 1 FROM calls WHERE labels = ? LIMIT 1", (old,)):
+            tx.execute("DELETE FROM labels WHERE id = ?", (old,))
+
+
+def _session_of(body: bytes) -> str | None:
+    return _BODY.validate_json(body).session_id
+
+
+def _still_open(session: Session) -> set[int]:
+    """Attempts in flight are needed until their request is closed."""
+    return {seq for (seq,) in session.execute("SELECT seq FROM open_attempts")}
+
+
+def _ranges(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last

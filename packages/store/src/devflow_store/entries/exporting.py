@@ -1,0 +1,83 @@
+"""The ledger as open data: JSON lines with everything, CSV with one row per attempt."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.usage import usd_text
+
+from devflow_store.chain.records import encode
+
+ExportFormat = Literal["jsonl", "csv"]
+_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters that make a spreadsheet take text for a formula, full-width ones included."""
+COLUMNS = (
+    "entry_id", "started_at", "outcome", "error_code", "task_type", "session_id", "project",
+    "branch", "agent", "client_key", "node", "attempt", "model", "provider", "generation_id",
+    "finish_reason", "cost_usd", "cost_status", "input_tokens", "cache_read_tokens",
+    "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_s", "total_s",
+)  # fmt: skip
+
+
+def exported(entries: Iterable[LedgerEntry], form: ExportFormat) -> Iterator[str]:
+    """The lines of an export, each with its line end."""
+    if form == "jsonl":
+        yield from (encode(entry).decode() + "\n" for entry in entries)
+        return
+    yield _line(COLUMNS)
+    for entry in entries:
+        for attempt in entry.attempts or (None,):
+            yield _line(tuple(_safe(cell) for cell in _cells(entry, attempt)))
+
+
+def _cells(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
+    who = entry.attribution
+    request = (
+        entry.entry_id,
+        entry.started_at.isoformat(),
+        (attempt or entry).outcome,
+        (attempt or entry).error_code,
+        entry.task_type,
+        who.session_id,
+        who.project,
+        who.branch,
+        who.agent,
+        who.client_key,
+        who.node,
+    )
+    if attempt is None:
+        return (*request, 0, entry.requested_model, *[None] * 10, entry.ttft_s, entry.total_s)
+    usage = attempt.usage
+    return (
+        *request,
+        attempt.number,
+        attempt.model,
+        attempt.provider,
+        attempt.generation_id,
+        attempt.finish_reason,
+        usd_text(attempt.cost_usd),
+        attempt.cost_status,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        attempt.ttft_s,
+        attempt.total_s,
+    )
+
+
+def _safe(cell: object) -> object:
+    if isinstance(cell, str) and cell.startswith(_DANGEROUS):
+        return f"'{cell}"
+    return cell
+
+
+def _line(cells: tuple[object, ...]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()

@@ -1,0 +1,160 @@
+"""Sums over many calls, made by the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from devflow_core.errors import InvalidRequest
+from devflow_core.summary import GroupBy, Histogram, Summary
+from devflow_core.usage import Usage
+
+from devflow_store.chain.records import to_us
+from devflow_store.database.engine import Value
+from devflow_store.entries.reading import Source
+
+_DAY_US = 86_400_000_000
+_KEYS = {
+    "model": "l.model",
+    "provider": "l.provider",
+    "task": "l.task",
+    "session": "l.session",
+    "project": "l.project",
+    "branch": "l.branch",
+    "agent": "l.agent",
+    "key": "l.client_key",
+    "node": "l.node",
+    "error": "l.error",
+    "day": "s.day",
+}
+"""What may be grouped by, and the column it is: names in SQL come from here alone."""
+_TOKENS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+_RETRIED = ("cost_pico", *_TOKENS)
+_SUMS = {
+    "requests": "is_final",
+    "hits": "is_cache_hit",
+    "attempts": "CASE WHEN number > 0 THEN 1 ELSE 0 END",
+    "estimated_pico": "CASE WHEN cost_status = 1 THEN cost_pico ELSE 0 END",
+    "cost_pico": "cost_pico",
+    **{name: name for name in _TOKENS},
+    # grouping by is_final instead would have the database sort every call
+    **{f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRIED},
+}
+"""What is added up, and how it is read from a call."""
+
+Cell = tuple[str, ...]
+Period = tuple[datetime | None, datetime | None]
+
+
+def cells(
+    source: Source, by: Sequence[GroupBy], period: Period, *, with_times: bool = True
+) -> dict[Cell, Summary]:
+    """A summary for each combination of `by`; "" stands for what is not known.
+
+    Args:
+        source: a reading connection.
+        by: what to group by; an error is counted at the attempt that decided.
+        period: from (inclusive) and until (exclusive) when the calls were started.
+        with_times: False leaves the histograms empty and saves half of the time.
+
+    Raises:
+        InvalidRequest: there is no such grouping.
+    """
+    unknown = [name for name in by if name not in _KEYS]
+    if unknown or not by:
+        raise InvalidRequest(f"{unknown} is no grouping; use some of {', '.join(_KEYS)}.")
+    where, values = _where(period)
+    found: dict[Cell, Summary] = {}
+    for row in source.execute(_sums_sql(by, where), values):
+        key = _cell(by, row)
+        found[key] = found.get(key, Summary()) + _summary(row[len(by) :])
+    for name in ("ttft", "total") if with_times else ():
+        counts: dict[Cell, dict[int, int]] = {}
+        for row in source.execute(_times_sql(by, name, where), values):
+            number, count = row[len(by) :]
+            counts.setdefault(_cell(by, row), {})[int(number)] = int(count)
+        for key, ours in counts.items():
+            found[key] = replace(found[key], **{name: Histogram(counts=ours)})
+    return found
+
+
+def _sums_sql(by: Sequence[str], where: str) -> str:
+    inner = ", ".join(f"SUM({read}) AS {name}" for name, read in _SUMS.items())
+    outer = ", ".join(f"SUM(s.{name})" for name in _SUMS)
+    keys = _keys(by)
+    return (
+        f"SELECT {keys}, l.error, {outer} "  # noqa: S608 - constants
+        f"FROM (SELECT labels, {_day(by)} AS day, {inner} "
+        f"FROM calls WHERE {where} GROUP BY {_inner(by)}) s JOIN labels l ON l.id = s.labels "
+        f"GROUP BY {keys}, l.error"
+    )
+
+
+def _times_sql(by: Sequence[str], name: str, where: str) -> str:
+    keys = _keys(by)
+    return (
+        f"SELECT {keys}, s.bucket, SUM(s.calls) "  # noqa: S608 - constants
+        f"FROM (SELECT labels, {_day(by)} AS day, {name}_bucket AS bucket, COUNT(*) AS calls "
+        f"FROM calls WHERE {where} AND {name}_bucket IS NOT NULL GROUP BY {_inner(by)}, 3) s "
+        f"JOIN labels l ON l.id = s.labels GROUP BY {keys}, s.bucket"
+    )
+
+
+def _keys(by: Sequence[str]) -> str:
+    return ", ".join(_KEYS[name] for name in by)
+
+
+def _inner(by: Sequence[str]) -> str:
+    """The groups that are made first: the table lies in the order of its labels."""
+    return "labels, 2" if "day" in by else "labels"
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    """One row of the sums; PostgreSQL gives its sums as decimals."""
+    error, *numbers = row
+    sums = dict(zip(_SUMS, (int(one) for one in numbers), strict=True))
+    requests = sums["requests"]
+    return Summary(
+        requests=requests,
+        attempts=sums["attempts"],
+        errors={error: requests} if error and requests else {},
+        cache_hits=sums["hits"],
+        usage=Usage(**{name: sums[name] for name in _TOKENS}),
+        cost_pico=sums["cost_pico"],
+        estimated_pico=sums["estimated_pico"],
+        retry_pico=sums["retry_cost_pico"],
+        retry_usage=Usage(**{name: sums[f"retry_{name}"] for name in _TOKENS}),
+    )
+
+
+def _day(by: Sequence[str]) -> str:
+    return f"at_us / {_DAY_US}" if "day" in by else "0"
+
+
+def _cell(by: Sequence[str], row: tuple[Any, ...]) -> Cell:
+    return tuple(
+        _date(value) if name == "day" else str(value)
+        for name, value in zip(by, row[: len(by)], strict=True)
+    )
+
+
+def _date(days: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(days))).isoformat()
+
+
+def _where(period: Period) -> tuple[str, list[Value]]:
+    parts, values = ["1 = 1"], list[Value]()
+    for condition, at in zip(("at_us >= ?", "at_us < ?"), period, strict=True):
+        if at is not None:
+            parts.append(condition)
+            values.append(to_us(at))
+    return " AND ".join(parts), values

@@ -1,0 +1,131 @@
+"""Checks of an SQLite file before it is used, backups of it, and the way back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
+
+from devflow_store.database.engine import Session
+from devflow_store.integrity.verify import Verification, verify, verify_end
+
+CHECK_S = 4.0
+"""How long a start may look for damage; a larger file is checked as far as that goes."""
+_BESIDE = ("-wal", "-shm", ".head")
+"""Files that belong to a database file: its log, its index, the head that was noted last."""
+
+
+class Head:
+    """The number and hash of the last row, noted beside the file after every commit.
+
+    It is not synced, so it is never ahead of the file; a file that is behind it has lost rows
+    that were acknowledged, which SQLite cannot know when its log was taken away.
+
+    Args:
+        path: of the database file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}.head")
+        self._handle: int | None = None
+
+    def note(self, head: str) -> None:
+        """Remember the head."""
+        try:
+            if self._handle is None:
+                self._handle = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._handle, f"{head:<100}\n".encode(), 0)
+        except OSError:
+            return  # a full disk: an older head still says something
+
+    def noted(self) -> str | None:
+        """The head that was noted last; None when none was, or when it was cut."""
+        try:
+            text = self._path.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        number, _, digest = text.partition(":")
+        return text if number.isdigit() and len(digest) == 64 else None
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def check(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
+    """Look for damage: the database's own check, the end of the chain, rows that have gone.
+
+    Raises:
+        LedgerCorrupt: the file is damaged; it is left as it is.
+    """
+    reason = quick_check(time.monotonic() + CHECK_S)
+    if reason == "ok":
+        reason = verify_end(session, Head(path).noted()) or "ok"
+    if reason != "ok":
+        raise damaged(path, reason)
+
+
+def damaged(path: Path, reason: str) -> LedgerCorrupt:
+    """The error that names the way back."""
+    return LedgerCorrupt(
+        f"{path} is damaged ({reason}). It is kept as it is; put the last good backup in its "
+        "place with `devflow ledger restore BACKUP`."
+    )
+
+
+def proven(session: Session, path: Path) -> Verification:
+    """The verification of a copy.
+
+    Raises:
+        LedgerCorrupt: the copy is not whole.
+    """
+    found = verify(session)
+    if not found.ok:
+        raise damaged(path, found.reason or "not whole")
+    return found
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Rename a finished, synced file; the folder is synced as well."""
+    for path in (draft, target.parent):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if path == draft:
+            draft.replace(target)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Move a database file and what belongs to it out of the way; None when there is none.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    if not path.exists():
+        return None
+    aside = path.with_name(f"{path.name}.set-aside-{time.time_ns() // 1_000_000}")
+    try:
+        for ending in ("", *_BESIDE):
+            one = path.with_name(path.name + ending)
+            if one.exists():
+                one.rename(aside.with_name(aside.name + ending))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be moved: {error.strerror}.") from error
+    return aside
+
+
+def must_be_new(target: Path) -> None:
+    """A backup never overwrites anything.
+
+    Raises:
+        InvalidRequest: there is a file of this name.
+    """
+    if target.exists():
+        raise InvalidRequest(f"{target} is there already; name a new file for the backup.")

@@ -1,0 +1,169 @@
+"""Whether the chain is whole: every row recomputed, the first bad one named."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import orjson
+from devflow_core.errors import LedgerCorrupt
+
+from devflow_store.chain.hashing import GENESIS, Row, digest, link
+from devflow_store.chain.records import Kind
+from devflow_store.database.engine import Session
+from devflow_store.entries import reading
+from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, call_rows
+from devflow_store.entries.reading import Selection
+
+_COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
+_NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
+_END = 256
+"""Rows at the end of the chain that every start looks at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a check of the whole ledger found."""
+
+    ok: bool
+    entries: int
+    """Requests on the chain, erased ones included."""
+    rows: int
+    """Rows that are good, up to the first bad one."""
+    first_bad: int | None = None
+    """The number of the first row that was touched, lost or put in."""
+    reason: str | None = None
+    """What is wrong with it, for a person."""
+    head: str = ""
+    """`number:hash` of the last good row. Kept elsewhere, it later shows that no end is missing."""
+
+
+def verify(session: Session, *, anchor: str | None = None) -> Verification:
+    """Recompute the chain from the first row on, then compare the reports' table with it.
+
+    Args:
+        session: a reading connection.
+        anchor: a `head` noted earlier: the chain must still lead through it.
+    """
+    walk = _Walk(anchor)
+    try:
+        for values in session.stream(f"SELECT {_COLUMNS} FROM chain ORDER BY seq"):  # noqa: S608 - constants
+            if reason := walk.fault(values):
+                return walk.result(reason)
+        if fault := walk.fault_at_the_end():
+            return walk.result(*fault)
+        if fault := _wrong_call(session):
+            return walk.result(*fault)
+    except LedgerCorrupt as error:
+        return walk.result(str(error))
+    return walk.result(None)
+
+
+def verify_end(session: Session, anchor: str | None) -> str | None:
+    """What is wrong with the last rows, or with their number; None when nothing is."""
+    rows = session.execute(
+        f"SELECT {_COLUMNS} FROM chain ORDER BY seq DESC LIMIT {_END}"  # noqa: S608 - constants
+    )
+    walk = _Walk(anchor)
+    if len(rows) == _END:
+        walk.start_after(rows.pop())
+    for values in reversed(rows):
+        if reason := walk.fault(values):
+            return reason
+    return walk.missing_end()
+
+
+class _Walk:
+    def __init__(self, anchor: str | None) -> None:
+        number, _, self._anchor_hash = (anchor or "0:").partition(":")
+        self._anchor_seq = int(number)
+        self._seq = 0
+        self._hash = GENESIS
+        self._entries = 0
+        self._bare: list[int] = []
+        self._erased: list[tuple[int, int]] = []
+
+    def start_after(self, values: tuple[Any, ...]) -> None:
+        """Trust one row and begin behind it."""
+        self._seq, self._hash = values[0], values[-1]
+
+    def fault(self, values: tuple[Any, ...]) -> str | None:
+        """What is wrong with the next row; None takes it in."""
+        seq, kind, key, ref, at_us, body, erased_digest, stored = values
+        if seq != self._seq + 1:
+            return f"row {self._seq + 1} is missing"
+        content = erased_digest if body is None else digest(body)
+        if content is None:
+            return f"row {seq} ({key}) has lost its content"
+        link_hash = link(self._hash, Row(seq, kind, key, ref, at_us, content))
+        if link_hash != stored:
+            return f"row {seq} ({key}) is not what was written"
+        if seq == self._anchor_seq and stored.hex() != self._anchor_hash:
+            return f"row {seq} ({key}) is not the one that was noted as the head"
+        self._take(values)
+        return None
+
+    def _take(self, values: tuple[Any, ...]) -> None:
+        self._seq, kind, _key, _ref, _at_us, body, _digest, self._hash = values
+        self._entries += kind == Kind.ENTRY
+        if body is None:
+            self._bare.append(self._seq)
+        elif kind == Kind.ERASURE:
+            self._erased += orjson.loads(body)["rows"]
+
+    def missing_end(self) -> str | None:
+        """Whether rows are missing at the end."""
+        if self._seq < self._anchor_seq:
+            return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
+        return None
+
+    def fault_at_the_end(self) -> tuple[str, int] | None:
+        """What only the whole chain can show, and the row it concerns."""
+        if reason := self.missing_end():
+            return reason, self._seq + 1
+        erased = iter(sorted(self._erased))
+        first, last = next(erased, (0, -1))
+        for seq in self._bare:
+            while seq > last and first >= 0:
+                first, last = next(erased, (-1, -1))
+            if not first <= seq <= last:
+                return f"row {seq} has lost its content, and no erasure says why", seq
+        return None
+
+    def result(self, reason: str | None, first_bad: int | None = None) -> Verification:
+        found = Verification(
+            ok=reason is None,
+            entries=self._entries,
+            rows=self._seq,
+            reason=reason,
+            head=f"{self._seq}:{self._hash.hex()}",
+        )
+        return found if reason is None else replace(found, first_bad=first_bad or self._seq + 1)
+
+
+def _wrong_call(session: Session) -> tuple[str, int] | None:
+    """The first entry that the table for reports shows otherwise than the chain."""
+    with closing(_calls(session)) as in_table:
+        seq, rows = next(in_table, _NO_CALLS)
+        for number, entry in reading.numbered(session, Selection()):
+            while seq < number:
+                seq, rows = next(in_table, _NO_CALLS)  # of an erased entry
+            if rows != call_rows(number, entry):
+                return f"the table for reports shows {entry.entry_id} otherwise", number
+            seq, rows = next(in_table, _NO_CALLS)
+    return None
+
+
+def _calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
+    """The rows of the table for each entry, by the number of its row."""
+    columns = ", ".join([f"c.{name}" for name in CALL_COLUMNS] + [f"l.{name}" for name in LABELS])
+    rows = session.stream(
+        f"SELECT {columns} FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608 - constants
+        "ORDER BY c.seq, c.number, c.labels"
+    )
+    for seq, group in groupby(rows, key=itemgetter(1)):
+        yield seq, list(group)

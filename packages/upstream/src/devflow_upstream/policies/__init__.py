@@ -1,0 +1,1 @@
+"""Policies around one call: rate limit, circuit breaker, retry, fallback."""

@@ -1,0 +1,144 @@
+"""Walks a route: the first candidate that begins to answer has the call, and keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+
+from devflow_core.errors import (
+    AllCandidatesFailed,
+    BudgetExceeded,
+    DevFlowError,
+    Disposition,
+)
+from devflow_core.events import Event
+from devflow_core.ports import AttemptLog, Call, Events, Upstream
+from devflow_core.request import ChatRequest
+from devflow_core.routing import Candidate, Route
+from devflow_core.usage import usd_text
+
+from devflow_upstream.policies.fallback_order import after
+from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, failed_attempts
+
+Fits = Callable[[ChatRequest, Candidate], DevFlowError | None]
+"""Why a candidate cannot take a request after all; None when it can."""
+
+
+def within_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
+    """The request's own ceiling on its cost, which holds for every candidate of the route."""
+    most, worst = request.max_cost_usd, candidate.worst_case_usd
+    if most is None or worst is None or worst <= most:
+        return None
+    return BudgetExceeded(
+        f"{candidate.model} may cost up to {usd_text(worst)} USD, over this request's ceiling of "
+        f"{usd_text(most)} USD.",
+        model=candidate.model,
+    )
+
+
+class FallbackChain:
+    """An `Executor` that asks candidates in order, until one begins to answer.
+
+    What the caller caused ends the walk at once; after anything else the kind of error says who
+    is asked next (`chains.after`). A failure under load draws on the same budget
+    and the same number of attempts as a retry; a refusal, or an open circuit, does not.
+
+    Args:
+        upstream: asked for each candidate.
+        policy: how many attempts one request may take.
+        budget: shared with the retries.
+        fits: checked again before each candidate is asked.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        policy: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+        fits: Fits = within_ceiling,
+    ) -> None:
+        self.upstream = upstream
+        self.policy = policy or RetryPolicy()
+        self.budget = budget or RetryBudget()
+        self.fits = fits
+
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
+        """As `Executor.open`. The only candidate's own error is raised as it is.
+
+        Raises:
+            AllCandidatesFailed: several were tried; it holds all errors.
+        """
+        return _Walk(self, request, route, journal)
+
+
+class _Walk:
+    """One request on its way through its candidates."""
+
+    __slots__ = ("_chain", "_errors", "_inner", "_journal", "_request", "_route")
+
+    def __init__(
+        self, chain: FallbackChain, request: ChatRequest, route: Route, journal: AttemptLog
+    ) -> None:
+        self._chain = chain
+        self._request = request
+        self._route = route
+        self._journal = journal
+        self._inner: Events | None = None
+        self._errors: list[DevFlowError] = []
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        remaining = self._route.candidates
+        while remaining and self._may_go_on():
+            candidate, remaining = remaining[0], remaining[1:]
+            unfit = self._chain.fits(self._request, candidate)
+            try:
+                if unfit is not None:
+                    raise unfit
+                return await self._ask(candidate, is_last=not remaining)
+            except DevFlowError as error:
+                if error.disposition is Disposition.FAIL:
+                    raise
+                error.model = error.model or candidate.model
+                self._errors.append(error)
+                remaining = after(error, candidate, remaining)
+        raise self._verdict()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._inner is not None  # noqa: S101 - it was entered
+        return await self._inner.__aexit__(kind, error, trace)
+
+    async def _ask(self, candidate: Candidate, *, is_last: bool) -> AsyncIterator[Event]:
+        call = Call(
+            request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
+        )
+        inner = self._chain.upstream.open(call)
+        events = await inner.__aenter__()
+        self._inner = inner
+        return events
+
+    def _may_go_on(self) -> bool:
+        """Whether the errors so far leave an attempt and the budget for one more candidate."""
+        last = self._errors[-1] if self._errors else None
+        if last is None:
+            return True
+        if self._journal.remaining_s() <= 0:
+            return False
+        if last.disposition is not Disposition.RETRY:
+            return True
+        attempts = failed_attempts(self._journal)
+        return attempts < self._chain.policy.max_attempts and self._chain.budget.spend()
+
+    def _verdict(self) -> DevFlowError:
+        """One error for all: the only one, the budget's where it was nothing else, or the sum."""
+        errors = self._errors
+        if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):
+            return errors[-1]
+        failed = AllCandidatesFailed(tuple(errors))
+        failed.__cause__ = errors[-1]
+        return failed

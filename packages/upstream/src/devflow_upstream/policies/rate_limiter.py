@@ -1,0 +1,234 @@
+"""How many calls may be in flight, how fast they may start, and who waits: nobody unboundedly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import cast
+
+from aiolimiter import AsyncLimiter
+from devflow_core.errors import QueueFull, RateLimited
+from devflow_core.events import Event
+from devflow_core.ports import Call, Events, Upstream
+
+FREE_REQUESTS_PER_MIN = 20
+"""Of models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
+_MINUTE_S = 60.0
+
+
+class RateLimiter:
+    """Admits calls: a place among those in flight, then a start within its key's rate.
+
+    Limits that nobody has set are learned from what the provider answers.
+
+    Args:
+        max_concurrency: calls in flight at once, each from its start to the end of its reply.
+        max_queue: calls that may wait; further ones are refused at once.
+        requests_per_min: of one key; None: unlimited until the provider tells a limit.
+        min_gap_s: between two starts with one key.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrency: int = 256,
+        max_queue: int = 1024,
+        requests_per_min: int | None = None,
+        min_gap_s: float = 0.0,
+    ) -> None:
+        self._places = asyncio.Semaphore(max_concurrency)
+        self._max_queue = max_queue
+        self._requests_per_min = requests_per_min
+        self._min_gap_s = min_gap_s
+        self._waiting = 0
+        self._rates: dict[tuple[str, bool], _Rate | None] = {}
+        self._next_start_s: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait at present."""
+        return self._waiting
+
+    async def acquire(self, key_id: str, *, is_free: bool, deadline_s: float) -> None:
+        """Wait for a place and a start; the place is the caller's until `release`.
+
+        Args:
+            key_id: of the key that the call goes out with.
+            is_free: whether the model is one of the free ones, which have a limit of their own.
+            deadline_s: on the event loop's clock.
+
+        Raises:
+            QueueFull: too many wait already, or the wait would pass the deadline.
+        """
+        rate = self._rate(key_id, is_free=is_free)
+        if not self._places.locked() and self._may_start(key_id, rate):
+            if rate is not None:
+                await rate.bucket.acquire()
+            await self._places.acquire()
+            return
+        if self._waiting >= self._max_queue:
+            raise QueueFull(
+                f"{self._waiting} calls wait for the upstream already. Try again shortly.",
+                retry_after_s=1.0,
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._queue(key_id, rate)
+        except TimeoutError:
+            raise QueueFull(
+                "The deadline passed before the upstream had room. Allow more time, or send less.",
+                retry_after_s=1.0,
+            ) from None
+        finally:
+            self._waiting -= 1
+
+    def release(self) -> None:
+        """Give the place back."""
+        self._places.release()
+
+    def per_min(self, key_id: str, *, is_free: bool) -> int | None:
+        """The limit in force for a key; None where none is known."""
+        rate = self._rate(key_id, is_free=is_free)
+        return rate.per_min if rate else None
+
+    def learn(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
+        """The provider has told a limit; one that is set lower by hand stays."""
+        if self._requests_per_min is not None and not is_free:
+            requests_per_min = min(requests_per_min, self._requests_per_min)
+        known = self._rates.get((key_id, is_free))
+        if requests_per_min > 0 and (known is None or known.per_min != requests_per_min):
+            self._rates[key_id, is_free] = _Rate(requests_per_min)
+
+    def learn_from_key(self, key_id: str, status: Mapping[str, object]) -> None:
+        """Take over what `GET /key` tells: `rate_limit`, where it still carries a number."""
+        rate = status.get("rate_limit")
+        if not isinstance(rate, Mapping):
+            return
+        rate = cast("Mapping[str, object]", rate)  # decoded JSON
+        requests, interval = rate.get("requests"), rate.get("interval")
+        seconds = _interval_s(interval) if isinstance(interval, str) else None
+        if isinstance(requests, int) and requests > 0 and seconds:
+            per_min = max(1, int(requests * _MINUTE_S / seconds))
+            self.learn(key_id, is_free=False, requests_per_min=per_min)
+
+    async def _queue(self, key_id: str, rate: _Rate | None) -> None:
+        # the place comes last: who waits for a slow key must not hold what others could use
+        if rate is not None:
+            await rate.bucket.acquire()
+        await self._gap(key_id)
+        await self._places.acquire()
+
+    async def _gap(self, key_id: str) -> None:
+        """Keep the least time between two starts; each waiter has its own turn."""
+        if not self._min_gap_s:
+            return
+        now_s = asyncio.get_running_loop().time()
+        start_s = max(now_s, self._next_start_s.get(key_id, 0.0))
+        self._next_start_s[key_id] = start_s + self._min_gap_s
+        if start_s > now_s:
+            await asyncio.sleep(start_s - now_s)
+
+    def _may_start(self, key_id: str, rate: _Rate | None) -> bool:
+        """Whether a call may go out without any wait; takes its turn when there is a gap."""
+        if rate is not None and not rate.bucket.has_capacity():
+            return False
+        if not self._min_gap_s:
+            return True
+        now_s = asyncio.get_running_loop().time()
+        if self._next_start_s.get(key_id, 0.0) > now_s:
+            return False
+        self._next_start_s[key_id] = now_s + self._min_gap_s
+        return True
+
+    def _rate(self, key_id: str, *, is_free: bool) -> _Rate | None:
+        key = (key_id, is_free)
+        if key not in self._rates:
+            per_min = FREE_REQUESTS_PER_MIN if is_free else self._requests_per_min
+            self._rates[key] = _Rate(per_min) if per_min else None
+        return self._rates[key]
+
+
+class _Rate:
+    """A leaky bucket that keeps every window of a minute within `per_min` starts.
+
+    A bucket as large as the limit would let twice the limit through in the first minute; so a
+    tenth may come at once and the rest trickles.
+    """
+
+    def __init__(self, per_min: int) -> None:
+        self.per_min = per_min
+        burst = max(1, per_min // 10)
+        trickle_per_min = max(1, per_min - burst)
+        self.bucket = AsyncLimiter(burst, burst * _MINUTE_S / trickle_per_min)
+
+
+class RateLimiting:
+    """An `Upstream` that asks when its limiter admits the call, and teaches it from refusals.
+
+    Args:
+        inner: what is asked.
+        limiter: shared by every call of the process.
+    """
+
+    def __init__(self, inner: Upstream, limiter: RateLimiter) -> None:
+        self._inner = inner
+        self._limiter = limiter
+
+    def open(self, call: Call, /) -> Events:
+        """As `Upstream.open`.
+
+        Raises:
+            QueueFull: nobody was asked.
+        """
+        return _Admitted(self._inner, call, self._limiter)
+
+
+class _Admitted:
+    """One call with a place of its own."""
+
+    __slots__ = ("_call", "_inner", "_limiter", "_upstream")
+
+    def __init__(self, upstream: Upstream, call: Call, limiter: RateLimiter) -> None:
+        self._upstream = upstream
+        self._call = call
+        self._limiter = limiter
+        self._inner: Events | None = None
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        call = self._call
+        key_id = call.key.id if call.key else ""
+        is_free = call.candidate.model.endswith(":free")
+        deadline_s = asyncio.get_running_loop().time() + call.journal.remaining_s()
+        await self._limiter.acquire(key_id, is_free=is_free, deadline_s=deadline_s)
+        self._inner = self._upstream.open(call)
+        try:
+            return await self._inner.__aenter__()
+        except BaseException as error:
+            self._limiter.release()
+            if isinstance(error, RateLimited) and error.limit_per_min is not None:
+                per_min = error.limit_per_min
+                self._limiter.learn(key_id, is_free=is_free, requests_per_min=per_min)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._inner is not None  # noqa: S101 - it was entered
+        try:
+            return await self._inner.__aexit__(kind, error, trace)
+        finally:
+            self._limiter.release()
+
+
+def _interval_s(text: str) -> float | None:
+    """`10s`, `1m`, `1h` in seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit()) or unit not in units:
+        return None
+    return int(number) * units[unit] or None

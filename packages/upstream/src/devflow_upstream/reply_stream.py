@@ -1,0 +1,243 @@
+"""One reply as events: from its bytes, within its deadlines, whole or an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from devflow_core.errors import (
+    DevFlowError,
+    ProtocolError,
+    RateLimited,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from devflow_core.events import Event, Finished, Started
+from devflow_core.log import redact
+from devflow_core.ports import Call
+from devflow_core.wire.errors import error_from_body
+from devflow_core.wire.protocol import EventDecoder, Translator
+from devflow_core.wire.sse import SseFrame, SseReader
+
+from devflow_upstream.transport.transport import Exchange, HttpRequest, Transport
+
+_MOST_ERROR_BYTES = 256 * 1024
+_EXCERPT_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long a reply may take; each within what is left of the request's own deadline."""
+
+    first_token_s: float = 60.0
+    """From sending to the first event."""
+    idle_s: float = 60.0
+    """Between two events. Comments keep a socket alive and are no events."""
+    total_s: float = 600.0
+
+
+class OpenReply:
+    """Asks once, and is the iterator of what comes back.
+
+    Args:
+        transport: where the request goes.
+        request: the call as HTTP.
+        call: what it stands for.
+        translator: of the dialect that the request is in.
+        deadlines: of the reply.
+    """
+
+    __slots__ = (
+        "_call", "_deadlines", "_decoder", "_error", "_events", "_exchange", "_is_whole", "_phase",
+        "_reader", "_request", "_total_at_s", "_translator", "_transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: Transport,
+        request: HttpRequest,
+        call: Call,
+        translator: Translator,
+        deadlines: Deadlines,
+    ) -> None:
+        self._transport = transport
+        self._request = request
+        self._call = call
+        self._translator = translator
+        self._deadlines = deadlines
+        self._exchange: Exchange | None = None
+        self._decoder: EventDecoder = translator.decoder(call.candidate.model)
+        self._reader = SseReader()
+        self._events: deque[Event] = deque()
+        self._error: DevFlowError | None = None
+        self._is_whole = False
+        self._phase = "first event"
+        self._total_at_s = 0.0
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        now_s = asyncio.get_running_loop().time()
+        allowed_s = min(self._deadlines.total_s, self._call.journal.remaining_s())
+        self._total_at_s = now_s + allowed_s
+        first_at_s = min(self._total_at_s, now_s + self._deadlines.first_token_s)
+        try:
+            self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
+            await self._begin(self._exchange)
+        except BaseException as error:
+            if isinstance(error, DevFlowError):
+                self._complete(error)
+            late = self._too_late() if isinstance(error, TimeoutError) else None
+            await self.__aexit__(type(error), error, None)
+            if late is not None:
+                raise late from error
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            await exchange.close(is_whole=self._is_whole)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        events = self._events
+        while not events:
+            if self._error is not None:
+                raise self._error
+            if self._is_whole or self._exchange is None:
+                raise StopAsyncIteration
+            await self._pull(self._exchange)
+        return events.popleft()
+
+    async def _begin(self, exchange: Exchange) -> None:
+        """Read until the first event, or the error that stands in its place."""
+        if exchange.status != 200:
+            raise await self._failure(exchange)
+        content_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type == "text/event-stream":
+            while not self._events:
+                await self._pull(exchange)
+                if self._error is not None and not self._events:
+                    raise self._error
+            self._name(exchange)
+        elif content_type == "application/json":
+            body = await read_all(exchange)
+            self._take(self._translator.decode_response(body, self._call.candidate.model))
+        else:
+            start = (await exchange.read())[: 4 * _EXCERPT_CHARS]
+            raise ProtocolError(
+                f"The provider sent {content_type or 'no content type'} instead of events: "
+                f"{_excerpt(start)!r}. Check the base URL.",
+                status=200,
+            )
+        self._phase = "next event"
+
+    async def _pull(self, exchange: Exchange) -> None:
+        """Turn what has come into events; an error waits behind the events before it."""
+        try:
+            data = await exchange.read()
+            if data:
+                self._feed(self._reader.feed(data), exchange)
+            else:
+                self._feed(self._reader.close(), exchange)
+                self._take(self._decoder.close())
+        except TimeoutError as error:
+            self._error = self._too_late()
+            self._error.__cause__ = error
+        except DevFlowError as error:
+            self._complete(error)
+            self._error = error
+
+    def _feed(self, frames: list[SseFrame], exchange: Exchange) -> None:
+        """Take frames in, and move the deadline when there was progress among them."""
+        is_progress = False
+        feed, take = self._decoder.feed, self._take
+        for frame in frames:
+            is_progress = is_progress or frame.data is not None
+            take(feed(frame))
+        if is_progress:
+            now_s = asyncio.get_running_loop().time()
+            exchange.deadline_s = min(self._total_at_s, now_s + self._deadlines.idle_s)
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._events.append(event)
+            if isinstance(event, Finished):
+                self._is_whole = True
+
+    def _name(self, exchange: Exchange) -> None:
+        """Give the first event the id from the headers, when it has none of its own."""
+        first = self._events[0]
+        generation_id = exchange.headers.get("x-generation-id")
+        if isinstance(first, Started) and first.generation_id is None and generation_id:
+            self._events[0] = replace(first, generation_id=generation_id)
+
+    async def _failure(self, exchange: Exchange) -> DevFlowError:
+        status, model = exchange.status, self._call.candidate.model
+        if status < 400:
+            return ProtocolError(
+                f"The provider answered {status}, and redirects are not followed. "
+                "Check the base URL.",
+                status=status,
+                model=model,
+            )
+        body = await read_all(exchange, most_bytes=_MOST_ERROR_BYTES)
+        error = error_from_body(status, body, exchange.headers, model=model)
+        limit = exchange.headers.get("x-ratelimit-limit", "")
+        if isinstance(error, RateLimited) and limit.isascii() and limit.isdigit():
+            error.limit_per_min = int(limit[:9])
+        return error
+
+    def _complete(self, error: DevFlowError) -> None:
+        """Add to an error what only the exchange knows."""
+        error.model = error.model or self._call.candidate.model
+        if isinstance(error, UpstreamError) and self._exchange is not None:
+            header = self._exchange.headers.get("x-generation-id")
+            error.generation_id = error.generation_id or header
+
+    def _too_late(self) -> UpstreamTimeout:
+        model = self._call.candidate.model
+        if asyncio.get_running_loop().time() >= self._total_at_s:
+            limit_s, phase = self._deadlines.total_s, "end of the reply within the time allowed"
+        elif self._phase == "first event":
+            limit_s, phase = self._deadlines.first_token_s, "first event"
+        else:
+            limit_s, phase = self._deadlines.idle_s, "next event"
+        error = UpstreamTimeout(
+            f"{model} has not sent the {phase} ({limit_s:g} s). Allow more time, or ask another "
+            "model.",
+            model=model,
+        )
+        self._complete(error)
+        return error
+
+
+async def read_all(exchange: Exchange, *, most_bytes: int | None = None) -> bytes:
+    """The rest of a body, or its beginning when it is longer than wanted.
+
+    Raises:
+        TimeoutError, DevFlowError: as `Exchange.read`.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await exchange.read():
+        pieces.append(piece)
+        size += len(piece)
+        if most_bytes is not None and size >= most_bytes:
+            break
+    return b"".join(pieces)
+
+
+def _excerpt(data: bytes) -> str:
+    text = data.decode("utf-8", errors="replace")
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    return redact(" ".join(clean.split()))[:_EXCERPT_CHARS]

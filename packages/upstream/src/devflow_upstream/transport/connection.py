@@ -1,0 +1,256 @@
+"""One connection to the upstream: sends a request, reads its reply, lives on for the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
+
+from devflow_upstream.transport.http1 import Caps, ReplyReader
+
+_MOST_BUFFERED_BYTES = 256 * 1024
+_DRAIN_S = 1.0
+"""How long the end of the framing may take after the reply itself was whole."""
+
+
+class Connection(asyncio.Protocol):
+    """An `asyncio` protocol that is also the `Exchange` it carries at the moment.
+
+    One timer serves the connection for life: it looks at `deadline_s` when it fires and sets
+    itself again, so that moving the deadline on with each event costs an assignment.
+
+    Args:
+        caps: the most that is taken of a reply.
+        keep_alive_s: how long it may stay idle.
+        on_idle: told when it can carry another exchange.
+        on_lost: told when it is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        caps: Caps,
+        keep_alive_s: float,
+        on_idle: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._deadline_s = 0.0
+        self.is_open = False
+        self._caps = caps
+        self._keep_alive_s = keep_alive_s
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._reader: ReplyReader | None = None
+        self._pieces: list[bytes] = []
+        self._buffered_bytes = 0
+        self._is_paused = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_draining = False
+
+    # what the transport calls
+
+    async def exchange(self, message: bytes, deadline_s: float) -> None:
+        """Send a request and wait for the head of its reply.
+
+        Raises:
+            PossiblyAccepted: the connection ended before a byte of the reply.
+            ProtocolError, ReplyTooLarge: no acceptable head.
+            TimeoutError: the deadline has passed.
+        """
+        assert self._transport is not None  # noqa: S101 - it is made by create_connection
+        self._reader = ReplyReader(self._caps)
+        self.deadline_s = deadline_s
+        self._transport.write(message)
+        try:
+            while not self._reader.status:
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Close at once; nothing that is still to come is of use."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def lost(self) -> None:
+        """Wait until the connection is gone."""
+        await asyncio.shield(self._lost)
+
+    # the exchange
+
+    @property
+    def deadline_s(self) -> float:
+        """As `Exchange.deadline_s`."""
+        return self._deadline_s
+
+    @deadline_s.setter
+    def deadline_s(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        if self.is_open and (self._timer is None or deadline_s < self._timer.when()):
+            self._arm()
+
+    @property
+    def status(self) -> int:
+        """As `Exchange.status`."""
+        return self._reader.status if self._reader else 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """As `Exchange.headers`."""
+        return self._reader.headers if self._reader else {}
+
+    async def read(self) -> bytes:
+        """As `Exchange.read`."""
+        while not self._pieces:
+            if self._reader is None or self._reader.is_done:
+                return b""
+            await self._wait()
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered_bytes = 0
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def close(self, *, is_whole: bool) -> None:
+        """As `Exchange.close`."""
+        reader = self._reader
+        if reader is None:
+            return
+        self._pieces.clear()
+        if reader.is_done:
+            self._rest()
+        elif is_whole and self.is_open and self._error is None:
+            self._is_draining = True
+            self.deadline_s = self._loop.time() + _DRAIN_S
+        else:
+            self.abort()
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is connected, and TLS agreed."""
+        # create_connection gives a stream's transport; uvloop's is not of asyncio's class
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        reader = self._reader
+        if reader is None:  # nobody has asked for anything
+            self.abort()
+            return
+        try:
+            pieces = reader.feed(data)
+        except DevFlowError as error:
+            self._fail(error)
+            return
+        if self._is_draining:
+            self._drained(reader)
+        else:
+            self._take(pieces)
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """The other side has ended its half; that ends the whole."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._error is None and self._reader is not None:
+            self._error = self._ended(self._reader, exc)
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self._on_lost(self)
+        self._wake()
+
+    # inside
+
+    def _take(self, pieces: list[bytes]) -> None:
+        self._pieces += pieces
+        for piece in pieces:
+            self._buffered_bytes += len(piece)
+        if self._buffered_bytes > _MOST_BUFFERED_BYTES and not self._is_paused:
+            assert self._transport is not None  # noqa: S101 - bytes came from it
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _drained(self, reader: ReplyReader) -> None:
+        if reader.is_done:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Keep the connection for another exchange, or end it."""
+        reader, self._reader = self._reader, None
+        self._is_draining = False
+        if reader is None or not (reader.is_reusable and self.is_open):
+            self.abort()
+            return
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        self.deadline_s = self._loop.time() + self._keep_alive_s
+        self._on_idle(self)
+
+    def _ended(self, reader: ReplyReader, cause: Exception | None) -> Exception | None:
+        """The connection is gone: the error of the reply it carried, if that was not whole."""
+        if not reader.has_begun:
+            error = PossiblyAccepted("The provider closed the connection without a reply.")
+        elif cause is not None and not reader.is_done:
+            error = Incomplete("The connection to the provider broke inside the reply.")
+        else:
+            try:
+                reader.end()
+            except DevFlowError as caught:
+                return caught
+            return None
+        error.__cause__ = cause
+        return error
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None and not self._pieces:
+            raise self._error
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self.abort()
+        self._wake()
+
+    def _arm(self) -> None:
+        """Have the timer fire at the deadline; one that fires too early sets itself again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline_s:
+            self._arm()
+        elif self._reader is None or self._is_draining:
+            self.abort()
+        else:
+            self._fail(TimeoutError())

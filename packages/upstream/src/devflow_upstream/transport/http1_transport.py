@@ -1,0 +1,184 @@
+"""The lean transport: HTTP/1.1 over asyncio with a pool, and nothing in between.
+
+Why it is ours and not a library's is measured in docs/adr/0004-lean-transport.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+import certifi
+from devflow_core.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    NotSent,
+    PossiblyAccepted,
+)
+
+from devflow_upstream.transport.connection import Connection
+from devflow_upstream.transport.http1 import Caps
+from devflow_upstream.transport.transport import HOST_UNUSABLE, Exchange, HttpRequest
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HAPPY_EYEBALLS_S = 0.25
+"""RFC 8305, section 5."""
+
+
+def trusting_context() -> ssl.SSLContext:
+    """TLS that trusts the system's authorities, and certifi's where the system has none."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+class LeanTransport:
+    """A `Transport` with a pool of connections to one base URL; the newest idle one goes first.
+
+    Nothing is sent twice here, not even where a reused connection turns out to be closed: the
+    request may have been read and billed, so whoever repeats it first writes an attempt of its own.
+
+    Args:
+        base_url: scheme, host and path that every request goes below.
+        connect_timeout_s: for name, socket and TLS together.
+        keep_alive_s: how long an idle connection is kept.
+        caps: the most that is taken of a reply.
+        tls: None trusts the usual authorities; certificates are checked in any case.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout_s: float = 5.0,
+        keep_alive_s: float = 55.0,
+        caps: Caps | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        url = urlsplit(base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ConfigurationError(f"The base URL {base_url!r} is no http or https URL.")
+        self._host = url.hostname
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._tls = (tls or trusting_context()) if url.scheme == "https" else None
+        self._base_path = url.path.rstrip("/")
+        self._host_line = f"Host: {url.netloc.rpartition('@')[2]}\r\n"
+        self._connect_timeout_s = connect_timeout_s
+        self._keep_alive_s = keep_alive_s
+        self._caps = caps or Caps()
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+
+    @property
+    def open_connections(self) -> int:
+        """How many sockets are open, idle ones included."""
+        return len(self._all)
+
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+        """As `Transport.start`."""
+        message = self._message(request)
+        connection = self._reusable() or await self._connect(deadline_s)
+        try:
+            await connection.exchange(message, deadline_s)
+        except PossiblyAccepted:
+            # where one was closed the others are too; whoever asks again gets a new connection
+            for stale in self._idle:
+                stale.abort()
+            self._idle.clear()
+            raise
+        return connection
+
+    async def aclose(self) -> None:
+        """As `Transport.aclose`."""
+        connections = list(self._all)
+        for connection in connections:
+            connection.abort()
+        for connection in connections:
+            await connection.lost()
+
+    def _message(self, request: HttpRequest) -> bytes:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
+        if lines.count("\r\n") != len(request.headers) or _UNSAFE.search(lines.replace("\r\n", "")):
+            raise InvalidRequest("A header's value holds a control character; remove it.")
+        head = (
+            f"{request.method} {self._base_path}{request.path} HTTP/1.1\r\n"
+            f"{self._host_line}{lines}Content-Length: {len(request.body)}\r\n\r\n"
+        )
+        try:
+            return head.encode("latin-1") + request.body
+        except UnicodeEncodeError:
+            raise InvalidRequest(
+                "A header's value holds a character outside Latin-1; encode or remove it."
+            ) from None
+
+    def _reusable(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+    async def _connect(self, deadline_s: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        until_s = min(deadline_s, loop.time() + self._connect_timeout_s)
+        try:
+            async with asyncio.timeout_at(until_s):
+                connection = await self._dial(loop)
+        except TimeoutError as error:
+            raise NotSent(
+                f"Connecting to {self._host}:{self._port} took longer than "
+                f"{self._connect_timeout_s:g} s. Check the network."
+            ) from error
+        except OSError as error:
+            raise self._unreachable(error) from error
+        if not connection.is_open:
+            raise NotSent(f"{self._host}:{self._port} closed the connection at once.")
+        self._all.add(connection)
+        return connection
+
+    async def _dial(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        make, host, port, tls = self._connection, self._host, self._port, self._tls
+        if isinstance(loop, asyncio.BaseEventLoop):
+            _, connection = await loop.create_connection(
+                make, host, port, ssl=tls, happy_eyeballs_delay=_HAPPY_EYEBALLS_S
+            )
+        else:  # uvloop tries one address after the other and knows no delay
+            _, connection = await loop.create_connection(make, host, port, ssl=tls)
+        return connection
+
+    def _connection(self) -> Connection:
+        return Connection(
+            caps=self._caps,
+            keep_alive_s=self._keep_alive_s,
+            on_idle=self._idle.append,
+            on_lost=self._forget,
+        )
+
+    def _forget(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _unreachable(self, error: OSError) -> NotSent:
+        target = f"{self._host}:{self._port}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return NotSent(
+                f"{target} shows a certificate that is not trusted ({error.verify_message}). "
+                "Nothing was sent; check the base URL and the clock.",
+                error_type=HOST_UNUSABLE,
+            )
+        if isinstance(error, ssl.SSLError):
+            return NotSent(
+                f"{target} does not speak TLS as it should ({error.reason}). Check the base URL.",
+                error_type=HOST_UNUSABLE,
+            )
+        if isinstance(error, socket.gaierror):
+            return NotSent(
+                f"The name {self._host} cannot be resolved. Check the network and the base URL.",
+                error_type=HOST_UNUSABLE,
+            )
+        return NotSent(f"{target} cannot be reached: {error.strerror or error}.")

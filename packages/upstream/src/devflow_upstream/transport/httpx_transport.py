@@ -1,0 +1,158 @@
+"""Any httpx transport or client under our seam; the only module that knows httpx.
+
+It carries calls through a proxy, through a client that the user brings along, and in tests
+through `httpx.MockTransport`. The lean transport is what calls go over otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+import httpx
+from devflow_core.errors import (
+    Incomplete,
+    InvalidRequest,
+    NotSent,
+    PossiblyAccepted,
+    ProtocolError,
+    ReplyTooLarge,
+)
+
+from devflow_upstream.transport.http1 import Caps
+from devflow_upstream.transport.transport import Exchange, HttpRequest
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_DRAIN_S = 1.0
+_NO_REPLY = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
+
+
+class HttpxTransport:
+    """A `Transport` over httpx.
+
+    Args:
+        base_url: what every request goes below.
+        carrier: an httpx transport, which is closed with this one, or an `httpx.AsyncClient`,
+            which stays its owner's.
+        connect_timeout_s: for one connection.
+        caps: the most that is taken of a reply's body.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        carrier: httpx.AsyncBaseTransport | httpx.AsyncClient,
+        *,
+        connect_timeout_s: float = 5.0,
+        caps: Caps | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._caps = caps or Caps()
+        self._extensions = {"timeout": {"connect": connect_timeout_s}}
+        self._owned = carrier if isinstance(carrier, httpx.AsyncBaseTransport) else None
+        self._send = _sender(carrier)
+
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+        """As `Transport.start`."""
+        async with asyncio.timeout_at(deadline_s):
+            response = await self._sent(request)
+        return _HttpxExchange(response, deadline_s, self._caps)
+
+    async def aclose(self) -> None:
+        """As `Transport.aclose`."""
+        if self._owned is not None:
+            await self._owned.aclose()
+
+    async def _sent(self, request: HttpRequest) -> httpx.Response:
+        outgoing = httpx.Request(
+            request.method,
+            self._base_url + request.path,
+            headers=dict(request.headers),
+            content=request.body,
+            extensions=self._extensions,
+        )
+        try:
+            return await self._send(outgoing)
+        except _NOT_SENT as error:
+            raise NotSent(f"The upstream cannot be reached: {error}.") from error
+        except _NO_REPLY as error:
+            raise PossiblyAccepted("The connection broke before a reply came.") from error
+        except httpx.LocalProtocolError as error:
+            raise InvalidRequest(
+                "The request cannot be sent as HTTP; check its headers."
+            ) from error
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
+        except httpx.RequestError as error:
+            raise ProtocolError(f"The reply is no HTTP: {type(error).__name__}.") from error
+
+
+def through_proxy(base_url: str, proxy_url: str) -> HttpxTransport:
+    """Calls over an HTTP proxy; TLS to the upstream is end to end, inside the tunnel."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+    return HttpxTransport(base_url, httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits))
+
+
+class _HttpxExchange:
+    """A response of httpx as an `Exchange`."""
+
+    def __init__(self, response: httpx.Response, deadline_s: float, caps: Caps) -> None:
+        self.deadline_s = deadline_s
+        self._response = response
+        self._most_bytes = caps.body_bytes
+        self._seen_bytes = 0
+        self._pieces = _pieces(response)
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    async def read(self) -> bytes:
+        async with asyncio.timeout_at(self.deadline_s):
+            try:
+                piece = await anext(self._pieces, b"")
+            except httpx.TimeoutException as error:
+                raise TimeoutError from error
+            except httpx.HTTPError as error:
+                raise Incomplete("The connection broke inside the reply.") from error
+        self._seen_bytes += len(piece)
+        if self._seen_bytes > self._most_bytes:
+            raise ReplyTooLarge(f"The reply is over {self._most_bytes} bytes.")
+        return piece
+
+    async def close(self, *, is_whole: bool) -> None:
+        if is_whole:  # httpx keeps a connection whose reply was read to its very end
+            with contextlib.suppress(TimeoutError, httpx.HTTPError):
+                async with asyncio.timeout(_DRAIN_S):
+                    async for _ in self._pieces:
+                        pass
+        await self._pieces.aclose()
+        await self._response.aclose()
+
+
+async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProtocolError("The reply is compressed, although that was not asked for.")
+    if response.is_stream_consumed:
+        yield response.content
+        return
+    async for piece in response.aiter_raw():
+        if piece:
+            yield piece
+
+
+def _sender(
+    carrier: httpx.AsyncBaseTransport | httpx.AsyncClient,
+) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
+    if isinstance(carrier, httpx.AsyncBaseTransport):
+        return carrier.handle_async_request
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        return await carrier.send(request, stream=True, follow_redirects=False)
+
+    return send
