@@ -60,7 +60,7 @@ async def test_a_call_that_somebody_else_made_with_our_key_is_an_orphan(
 ) -> None:
     async with wiring.open_gateway(settings) as gateway:
         ours = await gateway.complete(ChatRequest.from_text("Hello", model=MODEL))
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=60) as stranger:
         reply = await stranger.post(
             f"{sandbox.base_url}/chat/completions",
             headers={"Authorization": f"Bearer {sandbox.api_key}"},

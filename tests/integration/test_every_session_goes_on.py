@@ -24,7 +24,6 @@ def sessions(version: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.timeout(120)
 async def test_each_is_answered_and_billed_exactly(version: str, tmp_path: Path) -> None:
     answered: list[str] = []
     refused: dict[Path, str] = {}

@@ -21,10 +21,12 @@ from devflow_core.testing import (
     FakeUpstream,
     FixedClassifier,
     FixedRouter,
+    an_entry,
     reply_events,
 )
 from devflow_core.wire import translator
 from devflow_core.wire.sse import SseReader
+from devflow_openrouter.analytics import CostTracker, UsageTracker
 from devflow_openrouter.models import TaskClassifier
 from devflow_openrouter.routing import Router
 
@@ -121,5 +123,16 @@ def test_decoding_a_stream(chunks: int) -> None:
     assert counted < BOUNDS["decode"], counted
 
 
-BOUNDS = {"choose": 355, "pipeline": 620, "decode": 1720}
+def test_taking_an_entry_in() -> None:
+    cost, usage, entry = CostTracker(), UsageTracker(), an_entry()
+
+    def take_in() -> None:
+        cost.record(entry)
+        usage.record(entry)
+
+    counted = calls_of(take_in)
+    assert counted < BOUNDS["take in"], counted
+
+
+BOUNDS = {"choose": 355, "pipeline": 620, "decode": 1720, "take in": 55}
 """A third above what was counted on 2026-11-21 with Python 3.11."""

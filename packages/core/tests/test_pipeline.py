@@ -132,14 +132,16 @@ async def test_cancelled_while_the_end_is_being_written() -> None:
     class SlowBook(MemoryBook):
         async def close(self, entry: LedgerEntry, /) -> None:
             writing.set()
-            await asyncio.sleep(0.01)
+            await may_end.wait()
             await super().close(entry)
 
-    writing = asyncio.Event()
+    writing, may_end = asyncio.Event(), asyncio.Event()
     world = World(book=SlowBook())
     task = asyncio.ensure_future(world.pipeline.complete(a_request()))
     await writing.wait()
     task.cancel()
+    await asyncio.sleep(0)  # the cancellation arrives
+    may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert world.entry.outcome == "succeeded"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +144,7 @@ class Sites:
             upstream or FakeUpstream(),
             keys or FakeKeys(),
             Settings.load({}, **given),
-            limits or Limits(sweep_s=0.05),
+            limits or Limits(sweep_s=0.02),
             local_key,
         )
 
@@ -195,7 +194,9 @@ class Sites:
             store,
             flights,
             Listener(app, limits=limits, on_sweep=pulse.beat) as listener,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
+            ) as client,
         ):
             await listener.listen(bound)
             yield Site(
@@ -224,20 +225,6 @@ def fake_keys() -> Callable[..., FakeKeys]:
 @pytest.fixture
 def open_site(tmp_path: Path) -> Sites:
     return Sites(tmp_path)
-
-
-Eventually = Callable[[Callable[[], object]], Coroutine[None, None, None]]
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    async def eventually(condition: Callable[[], object]) -> None:
-        """Wait up to 5 s until something is so."""
-        async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - it is asked of another task's work
-                await asyncio.sleep(0.01)
-
-    return eventually
 
 
 @pytest.fixture

@@ -113,14 +113,18 @@ async def test_tokens_are_counted_here_and_the_error_is_told(open_site: Any) -> 
     assert site.upstream.calls == []
 
 
-async def test_a_silent_upstream_is_bridged_by_pings(open_site: Any) -> None:
+async def test_a_silent_upstream_is_bridged_by_pings(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     path, headers, body = sample("2.1.329-main-first")
     started, *rest = reply_events("late")
-    steps = [started, lambda: asyncio.sleep(0.3), *rest]
+    steps = [started, gate, *rest]
     async with open_site(FakeUpstream(steps)) as site:
         running = asyncio.create_task(site.client.post(path, json=body, headers=headers))
-        await asyncio.sleep(0.1)
+        await gate.reached.wait()
+        await eventually(lambda: site.pulse.streams)
         site.pulse.beat(site.listener.now_s + 10.0)
+        gate.open()
         reply = await running
     assert {"type": "ping"} in events_of(reply.text)
     assert events_of(reply.text)[0]["type"] == "message_start"

@@ -43,7 +43,10 @@ async def test_a_request_is_a_span_of_its_clients_trace(tmp_path: Path) -> None:
 
 
 async def _ask_once(settings: Settings) -> None:
-    async with running(settings) as gateway, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        running(settings) as gateway,
+        httpx.AsyncClient(timeout=60, trust_env=False) as client,
+    ):
         headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         reply = await client.get(f"{gateway.url}/v1/models", headers=headers)
         assert reply.status_code == 200

@@ -73,8 +73,11 @@ def kills(place: str, count: int) -> dict[str, Any]:
             os.close(reader)
             asyncio.run(_write_for_ever(place, writer))
         os.close(writer)
-        seen = os.read(reader, 100)  # it works
-        time.sleep(random.Random(number).random() * 0.02)  # noqa: S311 - repeatable
+        chance, seen = random.Random(number), b""  # noqa: S311 - repeatable
+        least = chance.randrange(1, 14)
+        while seen.count(b"\n") < least:
+            seen += os.read(reader, 100)
+        time.sleep(chance.random() * 0.005)  # anywhere in what it is doing
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         while more := os.read(reader, 65536):

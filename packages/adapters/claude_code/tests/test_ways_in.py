@@ -189,7 +189,7 @@ class Tools:
             self.asked.append((name, arguments))
             if arguments.get("prompt") == "wait":
                 self.has_begun.set()
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             if arguments.get("prompt") == "fail":
                 raise InvalidRequest("There is no such model.")
             return f"{name} says hello"
@@ -208,7 +208,7 @@ class Tools:
 async def talk(tools: Tools, *messages: object) -> list[dict[str, Any]]:
     lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
     answers = io.BytesIO()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serve_mcp(tools.all(), io.BytesIO(b"\n".join(lines) + b"\n"), answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()]
 
@@ -255,7 +255,7 @@ class Pipe(io.BytesIO):
     def readline(self, size: int | None = -1, /) -> bytes:
         if line := super().readline(size):
             return line
-        asyncio.run_coroutine_threadsafe(self.may_end.wait(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.may_end.wait(), self._loop).result(60)
         return b""
 
 
@@ -275,7 +275,7 @@ class Answers(io.BytesIO):
 async def converse(tools: Tools, answers_wanted: int, *messages: dict[str, Any]) -> list[Any]:
     pipe = Pipe(*messages)
     answers = Answers(answers_wanted, pipe)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serve_mcp(tools.all(), pipe, answers)
     found = [json.loads(line) for line in answers.getvalue().splitlines()]
     return sorted(found, key=lambda one: one["id"])

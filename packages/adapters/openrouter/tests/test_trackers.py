@@ -1,4 +1,3 @@
-import time
 from decimal import Decimal
 
 from devflow_core.ledger import LedgerEntry, replay
@@ -59,16 +58,3 @@ def test_invented_model_names_cannot_fill_the_memory() -> None:
     assert cost.by("model")[cost_tracker.OTHER] == Decimal("0.0002") * 500
     assert len(usage.by_model()) == usage_tracker.MOST_MODELS + 1
     assert usage.total.cost_pico == to_pico(cost.total_usd)
-
-
-def test_an_entry_is_taken_in_within_microseconds() -> None:
-    cost, usage, entry = CostTracker(), UsageTracker(), an_entry()
-    best_us = float("inf")
-    for _ in range(20):
-        start_s = time.perf_counter()
-        for _ in range(200):
-            cost.record(entry)
-            usage.record(entry)
-        best_us = min(best_us, (time.perf_counter() - start_s) / 200 * 1e6)
-    # the goal is 10 µs each; twice that holds also where coverage is measured
-    assert best_us < 40

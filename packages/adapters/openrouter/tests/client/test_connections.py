@@ -3,11 +3,11 @@
 import asyncio
 import socket
 import ssl
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from devflow_core.chat import ChatRequest, Finished
+from devflow_core.chat import ChatRequest, Finished, TextDelta
 from devflow_core.errors import ConfigurationError, InvalidRequest, NotSent
 from devflow_core.testing import a_request
 from devflow_openrouter.client import Caps, HttpRequest, LeanTransport
@@ -28,8 +28,9 @@ SAMPLES = Path(__file__).parent / "samples"
 GET = HttpRequest(method="GET", path="/models", headers={})
 
 
-def soon(seconds: float = 2.0) -> float:
-    return asyncio.get_running_loop().time() + seconds
+def soon() -> float:
+    """A deadline that is not meant to pass."""
+    return asyncio.get_running_loop().time() + 60.0
 
 
 async def test_a_refused_connection_is_not_sent_and_costs_nothing(ask: Asker) -> None:
@@ -135,52 +136,69 @@ async def test_what_was_resent_is_not_sent_a_third_time(
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param((5.0,), id="silence"),
+        pytest.param((60.0,), id="silence"),
         pytest.param(tuple(x for b in SSE_HEAD[:40] for x in (bytes([b]), 0.02)), id="dribbled"),
-        pytest.param((SSE_HEAD, 5.0), id="head_then_silence"),
+        pytest.param((SSE_HEAD, 60.0), id="head_then_silence"),
         pytest.param((SSE_HEAD, *[b"4\r\n: x\n\r\n", 0.05] * 40), id="comments_for_ever"),
     ],
 )
 async def test_the_first_event_has_a_deadline(
-    ask: Asker, upstream: ScriptedUpstream, steps: tuple[bytes | float, ...]
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any, steps: tuple[bytes | float, ...]
 ) -> None:
     upstream.script(*steps)
-    began = time.monotonic()
-    outcome = await ask(first_token_timeout_s=0.3, max_retries=1)
+    asking = asyncio.ensure_future(ask(first_token_timeout_s=0.3, max_retries=1))
+    await loop_clock.until(upstream.asked.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
+    outcome = await asking
     assert outcome.codes == ["upstream_timeout"]
-    assert 0.3 <= time.monotonic() - began < 0.8
+    assert 0.29 < took_s < 0.8
     assert outcome.attempt.cost_status == "estimated"
 
 
-async def test_comments_do_not_count_as_progress(ask: Asker, upstream: ScriptedUpstream) -> None:
+async def test_comments_do_not_count_as_progress(
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
     comments: list[bytes | float] = [chunked(b": still here\n\n", end=b""), 0.05]
     upstream.script(SSE_HEAD + chunked(text("Hel"), end=b""), *comments * 40)
-    began = time.monotonic()
-    outcome = await ask(idle_timeout_s=0.3)
+    asking = asyncio.ensure_future(ask(idle_timeout_s=0.3))
+    await loop_clock.until(upstream.asked.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
+    outcome = await asking
     assert outcome.codes == ["upstream_timeout"]
-    assert 0.3 <= time.monotonic() - began < 0.8
+    assert 0.29 < took_s < 0.8
     assert outcome.attempt.usage.output_tokens == 1
     assert outcome.attempt.cost_status == "estimated"
 
 
-async def test_events_that_come_slowly_are_progress(ask: Asker, upstream: ScriptedUpstream) -> None:
+async def test_events_that_come_slowly_are_progress(
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
     steps: list[bytes | float] = [SSE_HEAD]
     for word in "abcdefgh":
         steps += [chunked(text(word), end=b""), 0.1]
     upstream.script(*steps, chunked(text("", "stop"), ending()))
-    outcome = await ask(idle_timeout_s=0.3, first_token_timeout_s=0.3)
-    assert outcome.text == "abcdefgh"
+    told = ""
+    async with (
+        ask.gateway(idle_timeout_s=0.3, first_token_timeout_s=0.3) as gateway,
+        gateway.stream(a_request()) as events,
+    ):
+        async for one in events:
+            if isinstance(one, TextDelta):
+                told += one.text
+                loop_clock.advance(0.1)  # until the next is sent
+    assert told == "abcdefgh"
 
 
 async def test_an_endless_reply_ends_at_the_total_deadline(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    steps: list[bytes | float] = [chunked(text("x"), end=b""), 0.02]
-    upstream.script(SSE_HEAD, *steps * 200)
-    began = time.monotonic()
-    outcome = await ask(total_timeout_s=0.4)
-    assert outcome.codes == ["upstream_timeout"]
-    assert 0.4 <= time.monotonic() - began < 0.9
+    steps: list[bytes | float] = [chunked(text("x"), end=b""), 2.0]
+    upstream.script(SSE_HEAD, *steps * 1_000)
+    asking = asyncio.ensure_future(ask(total_timeout_s=600.0))
+    await loop_clock.until(upstream.asked.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=2.0)
+    assert (await asking).codes == ["upstream_timeout"]
+    assert 500 < took_s < 700  # what has really passed counts too
 
 
 @pytest.mark.parametrize(
@@ -208,10 +226,10 @@ async def test_an_endless_reply_ends_at_the_total_deadline(
 async def test_broken_http_is_a_protocol_error_and_ends_the_connection(
     ask: Asker, upstream: ScriptedUpstream, bad: bytes
 ) -> None:
-    upstream.script(bad, 5.0)
+    upstream.script(bad, 60.0)
     outcome = await ask(max_retries=1)
     assert outcome.codes == ["upstream_protocol_error"]
-    await asyncio.wait_for(upstream.hung_up.wait(), 1)
+    await asyncio.wait_for(upstream.hung_up.wait(), 60)
 
 
 async def test_bytes_after_a_reply_are_no_second_reply(
@@ -235,18 +253,19 @@ async def test_bytes_after_a_reply_are_no_second_reply(
     ],
 )
 async def test_what_is_too_large_is_cut(ask: Asker, upstream: ScriptedUpstream, big: bytes) -> None:
-    upstream.script(big, 5.0)
+    upstream.script(big, 60.0)
     outcome = await ask()
     assert outcome.codes == ["upstream_reply_too_large"]
 
 
-async def test_a_slow_reader_holds_a_bounded_part_of_the_reply() -> None:
+async def test_a_slow_reader_holds_a_bounded_part_of_the_reply(eventually: Any) -> None:
     async with ScriptedUpstream().running() as upstream:
         size = 8 << 20
         upstream.script(http(b"x" * size))
         transport = LeanTransport(upstream.base_url, caps=Caps(body_bytes=2 * size))
-        exchange = await transport.start(GET, deadline_s=soon(5))
-        await asyncio.sleep(0.2)
+        exchange = await transport.start(GET, deadline_s=soon())
+        (connection,) = transport._all
+        await eventually(lambda: connection._is_paused)
         first = await exchange.read()
         assert len(first) < 1 << 20
         rest = 0
@@ -265,7 +284,7 @@ async def test_a_caller_who_leaves_hangs_up_at_once_and_is_booked(
         async with gateway.stream(a_request()) as events:
             async for _ in events:
                 break
-        await asyncio.wait_for(upstream.hung_up.wait(), 1)
+        await asyncio.wait_for(upstream.hung_up.wait(), 60)
     entry = ask.book.ledger.entries[-1]
     ask.check(entry)
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
@@ -297,44 +316,49 @@ async def test_a_cancelled_task_hangs_up_before_the_head_has_come(
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await asyncio.wait_for(upstream.hung_up.wait(), 1)
+        await asyncio.wait_for(upstream.hung_up.wait(), 60)
     entry = ask.book.ledger.entries[-1]
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
 
 
 async def test_the_end_of_the_framing_may_come_after_the_end_of_the_reply(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     late = chunked(text("Hello"), text("", "stop"), ending(), end=b"")
     upstream.script(SSE_HEAD + late, 0.1, b"0\r\n\r\n")
     async with ask.gateway() as gateway:
         for _ in range(2):
             assert (await gateway.complete(a_request())).text == "Hello"
-            await asyncio.sleep(0.2)
+            transport: Any = gateway._transport
+            assert transport._idle == []
+            await loop_clock.run_until(lambda: transport._idle, step_s=0.1)  # noqa: B023 - at once
     assert upstream.connections == 1
 
 
 async def test_a_connection_whose_framing_never_ends_is_dropped(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: Asker, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), ending(), end=b""), 30.0)
     async with ask.gateway() as gateway:
         assert (await gateway.complete(a_request())).text == "Hello"
-        await asyncio.wait_for(upstream.hung_up.wait(), 1.5)
+        took_s = await loop_clock.run_until(upstream.hung_up.is_set, step_s=0.05)
+    assert 0.9 < took_s < 2
 
 
 async def test_an_idle_connection_is_closed_when_it_speaks_or_grows_old(
-    upstream: ScriptedUpstream,
+    upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    upstream.script(http(b"{}"), 0.05, b"surprise").script(http(b"{}"), 5.0)
-    transport = LeanTransport(upstream.base_url, keep_alive_s=0.15)
+    upstream.script(http(b"{}"), 0.05, b"surprise").script(http(b"{}"), 60.0)
+    transport = LeanTransport(upstream.base_url, keep_alive_s=15.0)
+    took_s: list[float] = []
     for _ in range(2):
         exchange = await transport.start(GET, deadline_s=soon())
         await exchange.read()
         await exchange.close(is_whole=True)
         assert transport.open_connections == 1
-        await asyncio.sleep(0.3)
-        assert transport.open_connections == 0
+        gone = loop_clock.run_until(lambda: transport.open_connections == 0, step_s=0.05)
+        took_s.append(await gone)
+    assert took_s[0] < 14 < took_s[1] < 20
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])

@@ -1,5 +1,6 @@
 """Structured output, the two small faces, and the other endpoints."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -253,10 +254,16 @@ async def test_an_endpoint_that_fails_raises_as_a_model_does(
         await ApiClient(LeanTransport(upstream.base_url)).providers()
 
 
-async def test_an_endpoint_that_is_silent_is_given_up(upstream: ScriptedUpstream) -> None:
-    upstream.script(5.0)
+async def test_an_endpoint_that_is_silent_is_given_up(
+    upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
+    upstream.script(60.0)
+    api = ApiClient(LeanTransport(upstream.base_url), timeout_s=0.1)
+    asking = asyncio.ensure_future(api.providers())
+    await loop_clock.until(upstream.asked.is_set)
+    loop_clock.advance(0.1)
     with pytest.raises(UpstreamTimeout):
-        await ApiClient(LeanTransport(upstream.base_url), timeout_s=0.1).providers()
+        await asking
 
 
 async def test_a_get_is_asked_again_where_its_connection_was_closed(

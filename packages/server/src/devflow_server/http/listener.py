@@ -23,6 +23,7 @@ class Listener:
         limits: what one peer may take.
         on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
         on_refused: called with the status of each request that reached no handler.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Listener:
         limits: Limits | None = None,
         on_sweep: Callable[[float], None] = lambda _now_s: None,
         on_refused: Callable[[int], None] = lambda _status: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler = handler
         self.limits = limits or Limits()
-        self.now_s = time.monotonic()
+        self._clock = clock
+        self.now_s = clock()
         """As of the last sweep; exact enough for deadlines of seconds."""
         self.is_draining = False
         self.in_flight = 0
@@ -122,7 +125,7 @@ class Listener:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self.limits.sweep_s)
-            self.now_s = now_s = time.monotonic()
+            self.now_s = now_s = self._clock()
             for connection in tuple(self.connections):
                 connection.sweep(now_s)
             self._on_sweep(now_s)
