@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = item.get_closest_marker("laws")
         if asked is None:
             item.add_marker("laws")
-        elif is_thorough:
+        elif is_thorough and asked.args:
             _set_examples(item, function, asked.args[0])
 
 

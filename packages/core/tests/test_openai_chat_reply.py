@@ -29,7 +29,7 @@ from devflow_core.errors import (
 )
 from devflow_core.usage import Usage
 from devflow_core.wire import translator
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 CHAT = translator("openai_chat")
@@ -89,7 +89,6 @@ def test_frames_of_a_recorded_stream_are_its_bytes_but_for_the_first_comments(
         assert stream[: -len(passed)].replace(b": OPENROUTER PROCESSING\n\n", b"") == b""
 
 
-@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 20_000), max_size=30), index=st.integers(0, 14))
 def test_how_the_bytes_are_cut_changes_no_event(
     recordings: list[dict[str, Any]], decode_stream: Decode, cuts: list[int], index: int

@@ -128,9 +128,7 @@ def wire(request: pytest.FixtureRequest) -> Translator:
     return TRANSLATORS[request.param]
 
 
-_FUZZ = settings(
-    max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+_FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_FUZZ

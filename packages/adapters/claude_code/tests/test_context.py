@@ -7,7 +7,7 @@ from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.content import text_of
 from devflow_claude_code.testing import planted_session
 from devflow_core.journal import CHARS_PER_TOKEN
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Write = Callable[[Iterable[object]], Path]
@@ -41,11 +41,16 @@ def test_every_piece_of_every_recording_names_a_line_that_holds_it(recorded: Pat
             assert text_of(session.transcript.load(rows[piece.source_line - 1])) == piece.text
 
 
+@pytest.fixture(scope="module")
+def compacted(transcripts: Path) -> ClaudeCodeSession:
+    return ClaudeCodeSession.open(next((transcripts / "2.1.329" / "compacted").glob("*.jsonl")))
+
+
 @given(budget=st.integers(0, 3_000))
-@settings(max_examples=40)
-def test_no_budget_is_overrun_and_the_goal_comes_first(transcripts: Path, budget: int) -> None:
-    path = next((transcripts / "2.1.329" / "compacted").glob("*.jsonl"))
-    context = ClaudeCodeSession.open(path).context(budget)
+def test_no_budget_is_overrun_and_the_goal_comes_first(
+    compacted: ClaudeCodeSession, budget: int
+) -> None:
+    context = compacted.context(budget)
     assert context.tokens <= budget
     assert context.as_json()["tokens"] == context.tokens
     if budget >= 100:

@@ -33,7 +33,7 @@ from devflow_openrouter.models import (
 from devflow_openrouter.models.ask import MOST_CHARS, human_ask
 from devflow_openrouter.models.features import bucket_of, features_of
 from devflow_openrouter.models.tokens import family
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 CATALOGUE = Catalogue.shipped()
@@ -282,7 +282,6 @@ def test_the_caller_knows_better() -> None:
     assert task.domains == (("planning", 1.0),)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_has_a_task_and_the_same_each_time(text: str) -> None:
     request = ChatRequest.from_text(text)

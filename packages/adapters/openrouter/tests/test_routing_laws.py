@@ -15,49 +15,58 @@ from devflow_core.testing import EPOCH, a_request, a_task, an_attempt, an_entry
 from devflow_core.usage import Usage
 from devflow_openrouter.models import Capability, Catalogue, needs_of
 from devflow_openrouter.routing import Router, RoutingPolicy, encode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-law = settings(max_examples=50, deadline=None)
 price = st.integers(1, 5_000).map(lambda nano: f"{Decimal(nano).scaleb(-8):f}")
 maybe_price = st.one_of(price, st.sampled_from(["-1", "0"]))
 
 
-@st.composite
-def rows(draw: Callable[..., Any], at: int) -> dict[str, Any]:
-    parameters = draw(st.sets(st.sampled_from(["tools", "tool_choice", "reasoning"])))
-    modalities = draw(st.sets(st.sampled_from(["image", "file"])))
-    return {
-        "id": f"{draw(st.sampled_from('abc'))}/model-{at}",
-        "created": draw(st.integers(1_700_000_000, 1_780_000_000)),
-        "context_length": draw(st.sampled_from([2_000, 8_000, 200_000])),
-        "top_provider": {"max_completion_tokens": draw(st.sampled_from([None, 1_500, 8_000]))},
-        "pricing": {"prompt": draw(maybe_price), "completion": draw(maybe_price)},
-        "supported_parameters": sorted(parameters),
-        "architecture": {"input_modalities": ["text", *sorted(modalities)], "tokenizer": "GPT"},
+rows = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from("abc"),
+        "created": st.integers(1_700_000_000, 1_780_000_000),
+        "context_length": st.sampled_from([2_000, 8_000, 200_000]),
+        "top_provider": st.fixed_dictionaries(
+            {"max_completion_tokens": st.sampled_from([None, 1_500, 8_000])}
+        ),
+        "pricing": st.fixed_dictionaries({"prompt": maybe_price, "completion": maybe_price}),
+        "supported_parameters": st.sets(st.sampled_from(["tools", "tool_choice", "reasoning"])).map(
+            sorted
+        ),
+        "architecture": st.sets(st.sampled_from(["image", "file"])).map(
+            lambda more: {"input_modalities": ["text", *sorted(more)], "tokenizer": "GPT"}
+        ),
     }
+)
 
 
-@st.composite
-def routers(draw: Callable[..., Any]) -> Router:
-    count = draw(st.integers(1, 12))
-    body = {"data": [draw(rows(at)) for at in range(count)]}
+def router_of(found: list[dict[str, Any]]) -> Router:
+    body = {"data": [{**row, "id": f"{row['id']}/model-{at}"} for at, row in enumerate(found)]}
     return Router(Catalogue.from_openrouter(body, fetched_at=EPOCH), clock=lambda: EPOCH)
 
 
-@st.composite
-def requests(draw: Callable[..., Any]) -> ChatRequest:
-    text = "word " * draw(st.integers(1, 3_000))
-    parts: tuple[Any, ...] = (Text(text=text),)
-    if draw(st.booleans()):
+routers = st.lists(rows, min_size=1, max_size=12).map(router_of)
+
+
+def request_of(words: int, *, has_media: bool, has_tools: bool, most: int | None) -> ChatRequest:
+    parts: tuple[Any, ...] = (Text(text="word " * words),)
+    if has_media:
         parts = (*parts, Media(kind="image", url="https://example.com/a.png"))
     return ChatRequest(
         messages=(Message(role="user", parts=parts),),
-        tools=(Tool(name="read"),) if draw(st.booleans()) else (),
-        max_output_tokens=draw(st.sampled_from([None, 100, 2_000])),
+        tools=(Tool(name="read"),) if has_tools else (),
+        max_output_tokens=most,
     )
 
 
+requests = st.builds(
+    request_of,
+    st.integers(1, 3_000),
+    has_media=st.booleans(),
+    has_tools=st.booleans(),
+    most=st.sampled_from([None, 100, 2_000]),
+)
 tasks = st.builds(
     Task,
     type=st.sampled_from(["coding", "math", "knowledge"]),
@@ -74,8 +83,7 @@ def routed(router: Router, request: ChatRequest, task: Task) -> Route | None:
         return None
 
 
-@law
-@given(routers(), requests(), tasks)
+@given(routers, requests, tasks)
 def test_a_route_holds_only_able_models_and_none_twice(
     router: Router, request: ChatRequest, task: Task
 ) -> None:
@@ -98,8 +106,7 @@ def test_a_route_holds_only_able_models_and_none_twice(
     assert all(one.reason for one in full.excluded)
 
 
-@law
-@given(routers(), requests(), tasks, weights, weights, weights)
+@given(routers, requests, tasks, weights, weights, weights)
 def test_more_cost_priority_never_costs_more(
     router: Router, request: ChatRequest, task: Task, low: float, high: float, speed: float
 ) -> None:
@@ -119,8 +126,7 @@ def test_more_cost_priority_never_costs_more(
     assert costs[1] <= costs[0] * (1 + 1e-9) + 1e-12
 
 
-@law
-@given(routers(), requests(), tasks, st.integers(1, 10_000_000), st.integers(1, 100), weights)
+@given(routers, requests, tasks, st.integers(1, 10_000_000), st.integers(1, 100), weights)
 def test_more_budget_never_lowers_what_is_expected(
     router: Router, request: ChatRequest, task: Task, micro: int, times: int, weight: float
 ) -> None:
@@ -147,8 +153,7 @@ def test_more_budget_never_lowers_what_is_expected(
         assert reached == sorted(reached)
 
 
-@law
-@given(routers(), requests(), tasks, weights, st.booleans())
+@given(routers, requests, tasks, weights, st.booleans())
 def test_a_decision_is_the_same_on_replay(
     router: Router, request: ChatRequest, task: Task, weight: float, has_session: bool
 ) -> None:
@@ -181,7 +186,6 @@ def in_session(chars: int) -> ChatRequest:
     return a_request("why " * (chars // 4), attribution=Attribution(session_id="s"))
 
 
-@law
 @given(st.sampled_from(["anthropic/claude-sonnet-4.5", "openai/gpt-5"]))
 def test_a_session_with_a_warm_prompt_is_charged_for_leaving(model: str) -> None:
     router = warm_router(model, 50_000, clock=lambda: EPOCH + timedelta(seconds=60))

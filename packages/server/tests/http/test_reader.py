@@ -114,6 +114,7 @@ def test_an_upgrade_is_answered_as_any_other_request() -> None:
     assert request.is_last
 
 
+@pytest.mark.laws(10_000)
 @given(cuts=st.lists(st.integers(0, 200), max_size=12))
 def test_how_bytes_are_cut_does_not_matter(cuts: list[int]) -> None:
     raw = (

@@ -26,6 +26,7 @@ def read(data: bytes, cuts: list[int], caps: Caps | None = None) -> tuple[bytes,
     return body, reader
 
 
+@pytest.mark.laws(10_000)
 @given(BODIES, CUTS)
 def test_a_chunked_body_is_read_the_same_however_it_is_cut(
     bodies: list[bytes], cuts: list[int]
@@ -37,12 +38,14 @@ def test_a_chunked_body_is_read_the_same_however_it_is_cut(
     assert reader.is_reusable
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=60), CUTS)
 def test_a_counted_body_is_read_the_same_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
     got, reader = read(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body, cuts)
     assert (got, reader.is_done, reader.is_reusable) == (body, True, True)
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=60), CUTS)
 def test_a_body_until_the_end_is_whole_at_the_end_and_never_reused(
     body: bytes, cuts: list[int]
@@ -53,6 +56,7 @@ def test_a_body_until_the_end_is_whole_at_the_end_and_never_reused(
     assert (reader.is_done, reader.is_reusable) == (True, False)
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=300), CUTS)
 def test_any_bytes_give_an_error_or_a_reply_and_never_another_exception(
     data: bytes, cuts: list[int]
@@ -64,6 +68,7 @@ def test_any_bytes_give_an_error_or_a_reply_and_never_another_exception(
             assert isinstance(error, ProtocolError | ReplyTooLarge)  # noqa: PT017
 
 
+@pytest.mark.laws(10_000)
 @given(BODIES.filter(bool), st.data())
 def test_a_chunked_body_that_is_cut_is_incomplete(bodies: list[bytes], data: st.DataObject) -> None:
     whole = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(*bodies)

@@ -41,7 +41,7 @@ from devflow_core.testing import (
 from devflow_openrouter.client import RetryBudget, Retrying, RetryPolicy
 from devflow_openrouter.client.http import HOST_UNUSABLE
 from devflow_openrouter.routing.fallback import FallbackChain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 OK = reply_events("ok")
@@ -220,7 +220,6 @@ async def test_a_failing_upstream_sees_few_retries(error_rate: float) -> None:
     assert await storm("strict", error_rate, count, seed=7) <= 1.10 * count + 10
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(["call", "spend", "first", "again"]), max_size=300))
 def test_the_budget_is_never_overdrawn_nor_overfilled(steps: list[str]) -> None:
     for budget, most in ((RetryBudget(), 500.0), (RetryBudget("strict"), 100.0)):
