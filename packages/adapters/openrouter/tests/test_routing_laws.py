@@ -22,7 +22,7 @@ price = st.integers(1, 5_000).map(lambda nano: f"{Decimal(nano).scaleb(-8):f}")
 maybe_price = st.one_of(price, st.sampled_from(["-1", "0"]))
 
 
-rows = st.fixed_dictionaries(
+rows: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "id": st.sampled_from("abc"),
         "created": st.integers(1_700_000_000, 1_780_000_000),
