@@ -7,11 +7,13 @@ proves of time it proves on a clock that it moves itself.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import is_hypothesis_test, settings
 
 PATIENCE_S = 60.0
@@ -74,7 +76,11 @@ class FailuresAtOnce:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have failures told by the process that a person looks at."""
+    """Have failures told by the process that a person looks at; let children heed Ctrl-C."""
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a shell starts what it does not wait for
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailuresAtOnce(config), "failures-at-once")
 
@@ -122,6 +128,13 @@ async def _until(condition: Callable[[], object]) -> None:
         if time.monotonic() > give_up_s:
             raise TimeoutError(f"It did not come about within {PATIENCE_S:g} s.")
         await _breathe()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_comes() -> Iterator[None]:
+    """What a test configures of the process's logging ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
