@@ -5,6 +5,7 @@ WORKDIR /app
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 COPY pyproject.toml uv.lock ./
 COPY packages packages
+COPY examples/workspace_member examples/workspace_member
 RUN uv sync --frozen --no-editable --no-default-groups --package devflow-gateway-cli
 
 FROM python:3.12-slim

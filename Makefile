@@ -32,11 +32,15 @@ check: install ## format, lint, types, direction of imports, house rules
 	$(RUN) pytest tests/house -q -p no:cacheprovider
 
 .PHONY: test
-test: install ## the whole test suite, with branch coverage
+test: install ## the whole test suite, with branch coverage; 300 examples a law
 	$(RUN) coverage erase
 	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients" -q
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
+
+.PHONY: test-laws
+test-laws: install ## the laws again, with thousands of examples each
+	$(RUN) pytest -n 2 -m laws --hypothesis-profile laws -q
 
 # Real clients, pinned, in a folder that git ignores. No install scripts run.
 CLAUDE_CODE_VERSIONS := 2.1.329 2.1.197 2.0.77

@@ -42,7 +42,7 @@ CALLS, QUICK_CALLS = 50_000, 1_500
 IN_FLIGHT = 32
 LEASE_S = 1.0
 PATIENCE_S = 3.0
-CANCELLED = 0.05
+CANCELLED_SHARE = 0.05
 """Of the calls: their reader leaves after the first event."""
 MODELS = (
     "anthropic/claude-haiku-4.5",
@@ -77,7 +77,7 @@ def fault_script() -> dict[str, Any]:
 # a worker: a gateway that may die at any moment
 
 
-async def work(settings: Settings, first: int, count: int) -> None:
+async def run_worker(settings: Settings, first: int, count: int) -> None:
     """Ask so many calls; each takes its choices from its own number."""
     left = iter(range(first, first + count))
     async with (
@@ -88,20 +88,20 @@ async def work(settings: Settings, first: int, count: int) -> None:
         async def one_after_another() -> None:
             for number in left:
                 with contextlib.suppress(DevFlowError):
-                    await ask(gateway, number)
+                    await make_call(gateway, number)
                 print(number, flush=True)
 
         await asyncio.gather(*(one_after_another() for _ in range(IN_FLIGHT)))
 
 
-async def ask(gateway: OpenRouterGateway, number: int) -> None:
+async def make_call(gateway: OpenRouterGateway, number: int) -> None:
     """One call: streamed to its end, streamed and left, or as a whole."""
     chance = random.Random(number)  # noqa: S311 - a script of calls, no secret
     request = replace(
         ChatRequest.from_text(f"Question {number}: say something.", model=chance.choice(MODELS)),
         max_output_tokens=chance.randrange(16, 256),
     )
-    leaves = chance.random() < CANCELLED
+    leaves = chance.random() < CANCELLED_SHARE
     if not leaves and chance.random() < 0.3:
         await gateway.complete(request)
         return
@@ -178,8 +178,8 @@ def compare(
     ids = [attempt.generation_id for attempt in attempts if attempt.generation_id]
     costs = {call["generation_id"]: Decimal(call["cost_usd"]) for call in bill["calls"]}
     unheard = {one for one in costs if one and costs[one]} - set(ids)
-    document = result.document()
-    settled = {one: usd for closing in result.closings for one, usd in closing.settled.items()}
+    document = result.as_json()
+    settled = {one: usd for closing in result.settlements for one, usd in closing.settled.items()}
     lost = [a.model for a in attempts if a.attempt_id in settled and not a.generation_id]
     return {
         "requests": len(entries),
@@ -206,14 +206,14 @@ def compare(
         "orphans": document["orphans"],
         "ghosts": len(document["ghosts"]),
         "pending": document["pending"],
-        "outcomes": _counts(entry.outcome for entry in entries),
-        "errors": _counts(entry.error_code for entry in entries if entry.error_code),
-        "faults": _counts(call["fault"] for call in bill["calls"] if call["fault"]),
-        "bill_outcomes": _counts(call["outcome"] for call in bill["calls"]),
+        "outcomes": _count(entry.outcome for entry in entries),
+        "errors": _count(entry.error_code for entry in entries if entry.error_code),
+        "faults": _count(call["fault"] for call in bill["calls"] if call["fault"]),
+        "bill_outcomes": _count(call["outcome"] for call in bill["calls"]),
     }
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
+def _count(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
@@ -252,14 +252,14 @@ def main() -> int:
     if sys.argv[1:2] == ["--worker"]:
         base_url, api_key, folder, first, count = sys.argv[2:]
         settings = settings_for(base_url, api_key, Path(folder))
-        asyncio.run(work(settings, int(first), int(count)))
+        asyncio.run(run_worker(settings, int(first), int(count)))
         return 0
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--calls", type=int, help=f"{CALLS:,}; {QUICK_CALLS:,} with --quick")
         parser.add_argument("--kills", type=int, help="workers to kill")
 
-    options = harness.arguments(__doc__, extend)
+    options = harness.parse_arguments(__doc__, extend)
     calls = options.calls or (QUICK_CALLS if options.quick else CALLS)
     verdict = run(calls, options.kills if options.kills is not None else max(2, calls // 2_500))
     report = harness.Report(more={"books": verdict})

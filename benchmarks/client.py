@@ -39,7 +39,7 @@ from devflow_core.settings import Settings
 from devflow_core.testing import a_candidate
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.client.api_client import ApiClient
-from devflow_upstream import LeanTransport
+from devflow_upstream import Http1Transport
 from devflow_upstream.transport.httpx_transport import HttpxTransport
 
 KEY = "sk-or-v1-benchmark"
@@ -83,7 +83,7 @@ async def attempt(base_url: str, *, is_httpx: bool = False) -> AsyncGenerator[Su
     transport = (
         HttpxTransport(base_url, httpx.AsyncHTTPTransport())
         if is_httpx
-        else LeanTransport(base_url)
+        else Http1Transport(base_url)
     )
     api = ApiClient(transport)
     key = UpstreamKey(secret=KEY, id="bench", source="server")
@@ -197,7 +197,7 @@ async def litellm_sdk(base_url: str) -> AsyncGenerator[Subject]:
     yield Subject(name="litellm", call=call, stream=stream, effort=0.1)
 
 
-def subjects(base_url: str) -> list[AbstractAsyncContextManager[Subject]]:
+def list_subjects(base_url: str) -> list[AbstractAsyncContextManager[Subject]]:
     """Everyone who takes part."""
     all_of_them: list[AbstractAsyncContextManager[Subject]] = [
         gateway(base_url),
@@ -213,14 +213,14 @@ def subjects(base_url: str) -> list[AbstractAsyncContextManager[Subject]]:
     return all_of_them
 
 
-async def one_round(subject: Subject, calls: int, chunks: int) -> tuple[float, ...]:
+async def measure_round(subject: Subject, calls: int, chunks: int) -> tuple[float, ...]:
     """Sequential µs, CPU µs at 64, calls a second at 64, CPU µs a chunk."""
     count = max(8, int(calls * subject.effort))
-    alone = await harness.timed(subject.call, max(4, count // 4))
-    together = await harness.timed(subject.call, max(64, count), in_flight=64)
+    alone = await harness.measure_round(subject.call, max(4, count // 4))
+    together = await harness.measure_round(subject.call, max(64, count), in_flight=64)
     streams = max(2, int(12 * subject.effort))
-    long = await harness.timed(lambda: subject.stream(f"bench/chunks-{chunks}"), streams)
-    short = await harness.timed(lambda: subject.stream("bench/chunks-1"), streams)
+    long = await harness.measure_round(lambda: subject.stream(f"bench/chunks-{chunks}"), streams)
+    short = await harness.measure_round(lambda: subject.stream("bench/chunks-1"), streams)
     chunk_us = (long.cpu_us - short.cpu_us) / (chunks - 1)
     return alone.wall_us, together.cpu_us, together.per_s, chunk_us
 
@@ -230,15 +230,15 @@ async def main(options: argparse.Namespace) -> None:
     rounds, calls, chunks = (2, 200, 201) if options.quick else (5, 1500, 501)
     report = harness.Report()
     measured: dict[str, list[tuple[float, ...]]] = {}
-    with upstream.running() as base_url:
+    with upstream.run_upstream() as base_url:
         async with AsyncExitStack() as stack:
-            everyone = [await stack.enter_async_context(one) for one in subjects(base_url)]
+            everyone = [await stack.enter_async_context(one) for one in list_subjects(base_url)]
             for subject in everyone:
                 await subject.call()
                 await subject.stream("bench/chunks-2")
             for _ in range(rounds):
                 for subject in everyone:
-                    values = await one_round(subject, calls, chunks)
+                    values = await measure_round(subject, calls, chunks)
                     measured.setdefault(subject.name, []).append(values)
     metrics = (("sequential_us", "µs"), ("cpu_us", "µs"), ("calls_per_s", "1/s"),
                ("chunk_cpu_us", "µs"))  # fmt: skip
@@ -249,4 +249,4 @@ async def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(harness.arguments(__doc__)))
+    asyncio.run(main(harness.parse_arguments(__doc__)))

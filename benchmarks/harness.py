@@ -18,13 +18,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NAMED = (
+_PACKAGES = (
     "devflow-gateway-core", "orjson", "httpx", "tenacity", "aiolimiter", "pydantic", "openai",
     "openrouter", "litellm", "anthropic", "uvloop", "apsw",
 )  # fmt: skip
 
 
-def arguments(
+def parse_arguments(
     description: str | None, extend: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.Namespace:
     """`--quick` (fewer rounds) and `--json FILE`, with what `extend` adds."""
@@ -62,16 +62,16 @@ class Report:
         )
         return median
 
-    def document(self) -> dict[str, object]:
+    def to_document(self) -> dict[str, object]:
         """The JSON document."""
         versions = {"python": platform.python_version()}
-        for name in _NAMED:
+        for name in _PACKAGES:
             try:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
         return {
-            "machine": machine(),
+            "machine": describe_machine(),
             "versions": versions,
             "results": self.results,
             **self.more,
@@ -81,18 +81,20 @@ class Report:
         """Print the table; with `--json`, write the document."""
         print(f"{'name':34} {'metric':22} {'median':>12} {'min':>12} {'max':>12}  unit")
         for one in self.results:
-            figures = "".join(f" {_figure(one[key]):>12}" for key in ("median", "min", "max"))
+            figures = "".join(
+                f" {_format_figure(one[key]):>12}" for key in ("median", "min", "max")
+            )
             print(f"{one['name']!s:34} {one['metric']!s:22}{figures}  {one['unit']}")
         if options.json is not None:
-            options.json.write_text(json.dumps(self.document(), indent=1) + "\n")
+            options.json.write_text(json.dumps(self.to_document(), indent=1) + "\n")
 
 
-def _figure(value: object) -> str:
+def _format_figure(value: object) -> str:
     assert isinstance(value, int | float)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def machine() -> Mapping[str, object]:
+def describe_machine() -> Mapping[str, object]:
     """What the figures were measured on."""
     return {
         "system": platform.system(),
@@ -101,7 +103,7 @@ def machine() -> Mapping[str, object]:
     }
 
 
-def cpu_us(work: Callable[[], object], count: int) -> float:
+def measure_cpu_us(work: Callable[[], object], count: int) -> float:
     """CPU µs of one call, over `count` in a row."""
     start_ns = time.process_time_ns()
     for _ in range(count):
@@ -124,7 +126,9 @@ class Timing:
         return 1e6 / self.wall_us
 
 
-async def timed(work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 1) -> Timing:
+async def measure_round(
+    work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 1
+) -> Timing:
     """A round of `count` calls, so many of them at a time."""
     left = count
 
@@ -140,8 +144,8 @@ async def timed(work: Callable[[], Awaitable[object]], count: int, *, in_flight:
     return Timing(cpu_us=cpu_ns / 1000 / count, wall_us=wall_ns / 1000 / count)
 
 
-async def cpu_us_async(
+async def measure_cpu_us_async(
     work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 64
 ) -> float:
     """CPU µs of one call, so many of them in flight."""
-    return (await timed(work, count, in_flight=in_flight)).cpu_us
+    return (await measure_round(work, count, in_flight=in_flight)).cpu_us

@@ -38,7 +38,7 @@ BUDGETS = (
 )
 
 
-def request() -> tuple[AttemptStart, LedgerEntry]:
+def make_request() -> tuple[AttemptStart, LedgerEntry]:
     """One request with one attempt."""
     who = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
     start = AttemptStart(
@@ -83,19 +83,21 @@ def request() -> tuple[AttemptStart, LedgerEntry]:
     return start, entry
 
 
-async def round_of(store: Store, count: int, in_flight: int) -> harness.Timing:
+async def run_round(store: Store, count: int, in_flight: int) -> harness.Timing:
     """Requests made beforehand, written one after the other by so many callers."""
-    requests = iter([request() for _ in range(count)])
+    requests = iter([make_request() for _ in range(count)])
 
     async def write() -> None:
         start, entry = next(requests)
         await store.begin(start)
         await store.close(entry)
 
-    return await harness.timed(write, count, in_flight=in_flight)
+    return await harness.measure_round(write, count, in_flight=in_flight)
 
 
-async def writing(report: harness.Report, places: dict[str, str | Path], *, quick: bool) -> None:
+async def measure_writes(
+    report: harness.Report, places: dict[str, str | Path], *, quick: bool
+) -> None:
     """Rounds over every place, interleaved."""
     shapes = {1: 200, 64: 2_000, 512: 4_000}
     timings: dict[tuple[str, int], list[harness.Timing]] = {}
@@ -105,7 +107,7 @@ async def writing(report: harness.Report, places: dict[str, str | Path], *, quic
                 for budget in BUDGETS if "budgets" in name else ():
                     await store.budgets.set(budget)
                 for in_flight, count in shapes.items():
-                    timing = await round_of(store, count // 2 if quick else count, in_flight)
+                    timing = await run_round(store, count // 2 if quick else count, in_flight)
                     timings.setdefault((name, in_flight), []).append(timing)
     for (name, in_flight), found in timings.items():
         label = f"{name}, {in_flight} in flight"
@@ -117,7 +119,7 @@ def fill(file: Path, count: int) -> None:
     """Calls of 500 sessions, 20 models and 8 tasks, straight into the table for reports."""
     engine = SqliteEngine(file, synchronous="OFF")
     engine.prepare()
-    session = engine.writer()
+    session = engine.open_writer()
     chance = random.Random(1)  # noqa: S311 - repeatable, not secret
     labels = [
         (f"vendor/model-{n % 20}", "P", f"task{n % 8}", f"s{n % 500}", "shop", "", "", "ci", "", "")
@@ -140,7 +142,7 @@ def fill(file: Path, count: int) -> None:
     session.close()
 
 
-def reporting(report: harness.Report, folder: Path, *, quick: bool) -> None:
+def measure_reports(report: harness.Report, folder: Path, *, quick: bool) -> None:
     """The sums that a report reads."""
     count = 100_000 if quick else 1_000_000
     file = folder / "million.db"
@@ -150,12 +152,12 @@ def reporting(report: harness.Report, folder: Path, *, quick: bool) -> None:
         seconds: list[float] = []
         for _round in range(3):
             start_s = time.perf_counter()
-            store.cells(by)  # type: ignore[arg-type] # groupings written out above
+            store.aggregate(by)  # type: ignore[arg-type] # groupings written out above
             seconds.append(time.perf_counter() - start_s)
         report.add(f"report by {', '.join(by)}, {count:,} calls", "time", "s", seconds)
 
 
-def reading(report: harness.Report, file: Path) -> None:
+def measure_reads(report: harness.Report, file: Path) -> None:
     """Reading entries back, and recomputing the chain."""
     store = Store(file)
     start_s = time.perf_counter()
@@ -174,7 +176,7 @@ def main() -> None:
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--postgres", metavar="URL", help="also over this server (empty)")
 
-    options = harness.arguments(__doc__, extend)
+    options = harness.parse_arguments(__doc__, extend)
     report = harness.Report()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -184,9 +186,9 @@ def main() -> None:
         }
         if options.postgres:
             places["postgresql"] = options.postgres
-        asyncio.run(writing(report, places, quick=options.quick))
-        reading(report, folder / "ledger.db")
-        reporting(report, folder, quick=options.quick)
+        asyncio.run(measure_writes(report, places, quick=options.quick))
+        measure_reads(report, folder / "ledger.db")
+        measure_reports(report, folder, quick=options.quick)
     report.finish(options)
 
 

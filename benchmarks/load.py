@@ -37,7 +37,7 @@ def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, s
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-class Refused(RuntimeError):
+class BadStatus(RuntimeError):
     """A gateway has answered with something else than 200."""
 
 
@@ -54,12 +54,12 @@ class Load:
         self._port = port
         self._request = request
         self._count = connections
-        self._connections: list[_Connection] = []
+        self._connections: list[_LoadConnection] = []
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for _ in range(self._count):
-            _, one = await loop.create_connection(_Connection, "127.0.0.1", self._port)
+            _, one = await loop.create_connection(_LoadConnection, "127.0.0.1", self._port)
             self._connections.append(one)
         return self
 
@@ -77,24 +77,24 @@ class Load:
         left = requests
         seen: list[float] = []
 
-        async def ask(connection: _Connection) -> None:
+        async def ask(connection: _LoadConnection) -> None:
             nonlocal left
             while left > 0:
                 left -= 1
-                seen.append(await connection.ask(self._request))
+                seen.append(await connection.send(self._request))
 
         await asyncio.gather(*(ask(one) for one in self._connections))
         return seen
 
 
-class _Connection(asyncio.Protocol):
+class _LoadConnection(asyncio.Protocol):
     """One connection; knows just enough of HTTP to see where a reply ends."""
 
     def __init__(self) -> None:
-        self._whole: asyncio.Future[float] | None = None
+        self._reply: asyncio.Future[float] | None = None
         self._received = b""
         self._length: int | None = None
-        self._head_ends = -1
+        self._head_end = -1
         self._began_s = self._first_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,43 +105,43 @@ class _Connection(asyncio.Protocol):
         self._fail(ConnectionError("the gateway closed the connection"))
 
     def _fail(self, error: Exception) -> None:
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(error)
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
 
     def close(self) -> None:
         self._transport.close()
 
-    async def ask(self, request: bytes) -> float:
-        self._received, self._length, self._head_ends = b"", None, -1
+    async def send(self, request: bytes) -> float:
+        self._received, self._length, self._head_end = b"", None, -1
         self._first_s = 0.0
-        self._whole = asyncio.get_running_loop().create_future()
+        self._reply = asyncio.get_running_loop().create_future()
         self._began_s = time.perf_counter()
         self._transport.write(request)
-        return await self._whole
+        return await self._reply
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if self._head_ends < 0:
+        if self._head_end < 0:
             self._read_head()
-        if self._head_ends < 0 or len(self._received) <= self._head_ends:
+        if self._head_end < 0 or len(self._received) <= self._head_end:
             return
         if not self._first_s:
             self._first_s = time.perf_counter()
         if self._length is None:
             is_whole = self._received.endswith(b"0\r\n\r\n")
         else:
-            is_whole = len(self._received) >= self._head_ends + self._length
-        if is_whole and self._whole is not None and not self._whole.done():
-            self._whole.set_result(self._first_s - self._began_s)
+            is_whole = len(self._received) >= self._head_end + self._length
+        if is_whole and self._reply is not None and not self._reply.done():
+            self._reply.set_result(self._first_s - self._began_s)
 
     def _read_head(self) -> None:
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
             return
-        self._head_ends = end + 4
+        self._head_end = end + 4
         head = self._received[:end].lower()
         if not head.startswith(b"http/1.1 200"):
-            self._fail(Refused(f"A gateway answers: {self._received[:400]!r}"))
+            self._fail(BadStatus(f"A gateway answers: {self._received[:400]!r}"))
             return
         at = head.find(b"content-length:")
         if at >= 0:

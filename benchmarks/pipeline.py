@@ -32,7 +32,7 @@ SESSION = next((Path(__file__).parents[1] / "examples" / "sessions").glob("b0b4*
 PROMPT = "Why does test_login fail? The clock is read before the session starts."
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """What this benchmark takes besides."""
     parser.add_argument("--profile", action="store_true", help="print the profile of auto + ledger")
 
@@ -64,10 +64,12 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
             }
             values: dict[str, list[harness.Timing]] = {name: [] for name in works}
             for work in works.values():
-                await harness.timed(work, 100, in_flight=IN_FLIGHT)
+                await harness.measure_round(work, 100, in_flight=IN_FLIGHT)
             for _ in range(rounds):
                 for name, work in works.items():
-                    values[name].append(await harness.timed(work, count, in_flight=IN_FLIGHT))
+                    values[name].append(
+                        await harness.measure_round(work, count, in_flight=IN_FLIGHT)
+                    )
             for name, timings in values.items():
                 report.add(name, "cpu_us", "µs", [one.cpu_us for one in timings])
                 report.add(name, "wall_us", "µs", [one.wall_us for one in timings])
@@ -78,15 +80,15 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
 async def profile(work: Callable[[], Awaitable[object]], count: int) -> None:
     """Print where the time of one round goes."""
     with cProfile.Profile() as watched:
-        await harness.timed(work, count, in_flight=IN_FLIGHT)
+        await harness.measure_round(work, count, in_flight=IN_FLIGHT)
     pstats.Stats(watched).sort_stats("tottime").print_stats(45)
 
 
 def main() -> None:
     """Run it."""
-    args = harness.arguments(__doc__, options)
+    args = harness.parse_arguments(__doc__, add_options)
     report = harness.Report()
-    with upstream.running() as base_url:
+    with upstream.run_upstream() as base_url:
         asyncio.run(measure(args, base_url, report))
     report.finish(args)
 

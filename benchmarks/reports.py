@@ -20,12 +20,12 @@ import harness
 from devflow_analytics import CostTracker, Reporter, UsageTracker, to_html
 from devflow_core.summary import GroupBy
 from devflow_core.testing import an_entry
-from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_store import Store
 
 ROWS, QUICK_ROWS, ROUNDS = 1_000_000, 100_000, 5
 SESSIONS, TASKS, DAY_S = 4_000, 9, 86_400
-BY: tuple[GroupBy, ...] = ("model", "task", "session", "day")
+GROUPINGS: tuple[GroupBy, ...] = ("model", "task", "session", "day")
 LABELS = ("model", "provider", "task", "session", "project", "branch", "agent", "client_key")
 
 
@@ -52,12 +52,12 @@ def fill(file: Path, rows: int, models: list[str]) -> None:
         places = ", ".join("?" * 16)
         database.executemany(
             f"INSERT INTO calls VALUES ({places})",  # noqa: S608 - constants
-            _calls(chance, rows, len(labels)),
+            _iter_calls(chance, rows, len(labels)),
         )
     database.close()
 
 
-def _calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple[int, ...]]:
+def _iter_calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple[int, ...]]:
     start_s = 1_763_000_000
     for seq in range(rows):
         yield (
@@ -67,7 +67,7 @@ def _calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple[int,
         )  # fmt: skip
 
 
-def wall_s(work: Callable[[], object]) -> float:
+def measure_wall_s(work: Callable[[], object]) -> float:
     """Seconds until it is done."""
     start_s = time.perf_counter()
     work()
@@ -76,9 +76,9 @@ def wall_s(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure, and print the table."""
-    options = harness.arguments(__doc__)
+    options = harness.parse_arguments(__doc__)
     rows = QUICK_ROWS if options.quick else ROWS
-    report, catalogue = harness.Report(), shipped_catalogue()
+    report, catalogue = harness.Report(), load_shipped_catalogue()
     models = [model.id for model in catalogue.models if model.price][:12]
 
     def price_of(model: str) -> object:
@@ -90,16 +90,18 @@ def main() -> None:
         asyncio.run(make_ledger(file))
         fill(file, rows, models)
         reporter = Reporter(Store(file), price_of=price_of, baseline_model=models[0])  # type: ignore[arg-type]
-        for by in BY:
-            times_s = [wall_s(lambda by=by: reporter.report(by)) for _ in range(ROUNDS)]
+        for by in GROUPINGS:
+            times_s = [measure_wall_s(lambda by=by: reporter.report(by)) for _ in range(ROUNDS)]
             report.add(f"report by {by}, {rows:,} rows", "wall", "s", times_s)
-        times_s = [wall_s(lambda: to_html(reporter.report(with_days=True))) for _ in range(ROUNDS)]
+        times_s = [
+            measure_wall_s(lambda: to_html(reporter.report(with_days=True))) for _ in range(ROUNDS)
+        ]
         report.add(f"HTML page, {rows:,} rows", "wall", "s", times_s)
     entry = an_entry()
     for tracker in (CostTracker(), UsageTracker()):
         record, times_us = tracker.record, list[float]()
         for _ in range(ROUNDS):
-            times_us.append(harness.cpu_us(lambda record=record: record(entry), 20_000))
+            times_us.append(harness.measure_cpu_us(lambda record=record: record(entry), 20_000))
         report.add(type(tracker).__name__, "CPU an entry", "µs", times_us)
     report.finish(options)
 

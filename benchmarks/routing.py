@@ -25,23 +25,23 @@ from typing import Any
 
 import numpy as np
 from devflow_core.request import ChatRequest
-from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import Router, TaskClassifier
-from harness import Report, arguments
-from routing_judged import Judged, interval
+from harness import Report, parse_arguments
+from routing_judged import Evaluation, interval
 from routing_worlds import (
     WORLDS,
     Floats,
     World,
     WorldRouter,
-    rows_of,
-    world_of,
+    build_world,
+    read_rows,
 )
 
 PUBLIC = Path(__file__).parent / "data" / "routing"
 FOLDS = 5
 WEAK, STRONG = "mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview"
-PUBLISHED = {
+PUBLISHED_APGR = {
     "RouteLLM similarity ranking": 0.603,
     "RouteLLM causal LLM, 8 billion": 0.600,
     "RouteLLM matrix factorisation": 0.597,
@@ -49,7 +49,7 @@ PUBLISHED = {
 }
 """APGR on MMLU with 1,500 gold labels, from the paper (arXiv 2406.18665, table 2 and §5)."""
 
-OTHERS = {
+OTHER_ROUTERS = {
     "LiteLLM heuristic": (100.3, 2.3),
     "LiteLLM heuristic v2": (100.4, -23.5),
     "k nearest neighbours, MiniLM": (99.5, 18.1),
@@ -68,29 +68,29 @@ def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str,
     samples: dict[str, list[Floats]] = {"worlds": [], "ood": []}
     rounds = 200 if quick else 1000
     for name, prefix in WORLDS.items():
-        world = world_of([row for row in public if row["benchmark"].startswith(prefix)])
-        parts = {"worlds": Judged(rounds), "ood": Judged(rounds)}
+        world = build_world([row for row in public if row["benchmark"].startswith(prefix)])
+        parts = {"worlds": Evaluation(rounds), "ood": Evaluation(rounds)}
         domains: dict[str, Any] = {}
         if unseen is None:
-            _folds(world, parts["worlds"], 1 if quick else FOLDS)
+            _judge_folds(world, parts["worlds"], 1 if quick else FOLDS)
             if not quick:
-                domains = _left_out(world, parts["ood"])
+                domains = _judge_left_out(world, parts["ood"])
         else:
             rows = [row for row in unseen if row["benchmark"].startswith(prefix)]
-            domains = _unseen(world, rows, parts)
+            domains = _judge_unseen(world, rows, parts)
         for key, judged in parts.items():
             if len(judged):
                 samples[key].append(judged.samples())
                 found[key][name] = judged.figures()
         if name in found["ood"]:
             found["ood"][name]["domains"] = domains
-    found.update(_mean(found["worlds"], samples["worlds"]))
-    found["others"] = {name: list(one) for name, one in OTHERS.items()}
-    found["out_of_distribution"] = _mean(found["ood"], samples["ood"])
+    found.update(_mean_figures(found["worlds"], samples["worlds"]))
+    found["others"] = {name: list(one) for name, one in OTHER_ROUTERS.items()}
+    found["out_of_distribution"] = _mean_figures(found["ood"], samples["ood"])
     return found
 
 
-def _mean(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
+def _mean_figures(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
     """The worlds' means, each counting alike."""
     if not worlds:
         return {}
@@ -102,45 +102,45 @@ def _mean(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
     }
 
 
-def _folds(world: World, judged: Judged, count: int) -> None:
+def _judge_folds(world: World, judged: Evaluation, count: int) -> None:
     fold = np.random.default_rng(0).permutation(len(world)) % FOLDS
     for one in range(count):
-        judged.add(WorldRouter(world.take(fold != one)), world.take(fold == one))
+        judged.add(WorldRouter(world.select(fold != one)), world.select(fold == one))
 
 
-def _left_out(world: World, judged: Judged) -> dict[str, Any]:
+def _judge_left_out(world: World, judged: Evaluation) -> dict[str, Any]:
     """Each domain judged by a router that was learned, gate and price too, without any of it."""
     domains = np.array(world.domains)
     found: dict[str, Any] = {}
     for domain in sorted(set(world.domains)):
-        part = world.take(domains == domain)
-        reached = judged.add(WorldRouter(world.take(domains != domain)), part)
-        found[domain] = _domain(reached, part)
+        part = world.select(domains == domain)
+        reached = judged.add(WorldRouter(world.select(domains != domain)), part)
+        found[domain] = _domain_figures(reached, part)
     return found
 
 
-def _unseen(world: World, rows: Rows, parts: dict[str, Judged]) -> dict[str, Any]:
+def _judge_unseen(world: World, rows: Rows, parts: dict[str, Evaluation]) -> dict[str, Any]:
     """Rows of the split in DIR by a router learned from all public ones."""
     router = WorldRouter(world)
     found: dict[str, Any] = {}
-    unknown = world_of(rows, world.models) if rows else None
+    unknown = build_world(rows, world.models) if rows else None
     if unknown is None or not len(unknown):
         return found
     if (~unknown.is_ood).any():
-        parts["worlds"].add(router, unknown.take(~unknown.is_ood))
+        parts["worlds"].add(router, unknown.select(~unknown.is_ood))
     domains = np.array(unknown.domains)
     for domain in sorted(set(domains[unknown.is_ood].tolist())):
-        part = unknown.take((domains == domain) & unknown.is_ood)
-        found[domain] = _domain(parts["ood"].add(router, part), part)
+        part = unknown.select((domains == domain) & unknown.is_ood)
+        found[domain] = _domain_figures(parts["ood"].add(router, part), part)
     return found
 
 
-def _domain(reached: tuple[float, float], part: World) -> dict[str, Any]:
+def _domain_figures(reached: tuple[float, float], part: World) -> dict[str, Any]:
     quality, saved = (round(one, 2) for one in reached)
     return {"prompts": len(part), "quality_at_op": quality, "saved_at_op": saved}
 
 
-def apgr_of(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[float, float, float]:
+def compute_apgr(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[float, float, float]:
     """RouteLLM's average gap recovered, and the calls in % for half and four fifths of the gap."""
     order = np.argsort(-wants_strong, kind="stable")
     gained = np.concatenate(([0.0], np.cumsum((strong - weak)[order]))) / len(order)
@@ -155,27 +155,29 @@ def apgr_of(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[float, 
 def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
     """RouteLLM's MMLU: who of the two answers, by the difference expected."""
     pair = (WEAK, STRONG)
-    world = world_of([row for row in public if row["benchmark"] == "rl_mmlu"], pair)
+    world = build_world([row for row in public if row["benchmark"] == "rl_mmlu"], pair)
     if unseen is None:
         fold = np.random.default_rng(0).permutation(len(world)) % (FOLDS if quick else 10)
         gains = np.zeros(len(world))
         for one in range(int(fold.max()) + 1):
-            router = WorldRouter(world.take(fold != one), is_gated=False)
-            gains[fold == one] = _gain(router, world.take(fold == one).texts)
+            router = WorldRouter(world.select(fold != one), is_gated=False)
+            gains[fold == one] = _expected_gain(router, world.select(fold == one).texts)
         return _routellm_figures(gains, world, 200 if quick else 1000)
     router = WorldRouter(world, is_gated=False)
     found: dict[str, Any] = {}
     for benchmark in ("rl_mmlu", "rl_gsm8k", "rl_mtbench"):
         rows = [row for row in unseen if row["benchmark"] == benchmark]
         if rows:
-            judged = world_of(rows, pair)
-            figures = _routellm_figures(_gain(router, judged.texts), judged, 200 if quick else 1000)
+            judged = build_world(rows, pair)
+            figures = _routellm_figures(
+                _expected_gain(router, judged.texts), judged, 200 if quick else 1000
+            )
             tail = "" if benchmark == "rl_mmlu" else f"_{benchmark[3:]}"
             found.update({f"{key}{tail}": value for key, value in figures.items()})
     return found
 
 
-def _gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
+def _expected_gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
     """What the strong model is expected to win."""
     quality = router.forecast(texts).quality
     return quality[:, 1] - quality[:, 0]
@@ -183,10 +185,10 @@ def _gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
 
 def _routellm_figures(gains: Floats, world: World, rounds: int) -> dict[str, Any]:
     weak, strong = world.scores[:, 0], world.scores[:, 1]
-    apgr, cpt50, cpt80 = apgr_of(gains, weak, strong)
+    apgr, cpt50, cpt80 = compute_apgr(gains, weak, strong)
     random = np.random.default_rng(7)
     drawn = [random.integers(0, len(world), len(world)) for _ in range(rounds)]
-    samples = [apgr_of(gains[one], weak[one], strong[one])[0] for one in drawn]
+    samples = [compute_apgr(gains[one], weak[one], strong[one])[0] for one in drawn]
     length = np.array([float(len(text)) for text in world.texts])
     return {
         "apgr": round(apgr, 4),
@@ -194,9 +196,9 @@ def _routellm_figures(gains: Floats, world: World, rounds: int) -> dict[str, Any
         "cpt50": round(cpt50, 2),
         "cpt80": round(cpt80, 2),
         "apgr_baselines": {
-            "random": round(apgr_of(random.random(len(world)), weak, strong)[0], 4),
-            "prompt_length": round(apgr_of(length, weak, strong)[0], 4),
-            **PUBLISHED,
+            "random": round(compute_apgr(random.random(len(world)), weak, strong)[0], 4),
+            "prompt_length": round(compute_apgr(length, weak, strong)[0], 4),
+            **PUBLISHED_APGR,
         },
         "apgr_prompts": len(world),
     }
@@ -207,7 +209,7 @@ def judge_kinds(folder: Path) -> dict[str, Any]:
     import gzip
     import json
 
-    classifier = TaskClassifier(remembered=0)
+    classifier = TaskClassifier(cache_size=0)
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("tasktype*.jsonl*")):
         opener = gzip.open if path.suffix == ".gz" else open
@@ -221,7 +223,7 @@ def judge_kinds(folder: Path) -> dict[str, Any]:
     return found
 
 
-def stability(router: Router, texts: Sequence[str]) -> float:
+def measure_stability(router: Router, texts: Sequence[str]) -> float:
     """Share of light rewordings that keep the model chosen, in %."""
     classifier = TaskClassifier()
 
@@ -229,11 +231,11 @@ def stability(router: Router, texts: Sequence[str]) -> float:
         request = ChatRequest.from_text(text)
         return router.route(request, classifier.classify(request)).chosen.model
 
-    kept = [chosen(text) == chosen(other) for text in texts for other in _reworded(text)]
+    kept = [chosen(text) == chosen(other) for text in texts for other in _reword(text)]
     return 100 * sum(kept) / len(kept)
 
 
-def _reworded(text: str) -> tuple[str, ...]:
+def _reword(text: str) -> tuple[str, ...]:
     """The same said a little differently."""
     return (
         f"Please help me with this. {text}",
@@ -246,7 +248,7 @@ def _reworded(text: str) -> tuple[str, ...]:
 def measure_speed(report: Report, *, quick: bool) -> None:
     """A decision over the shipped catalogue, classification included; CPU time of each."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    router, classifier = Router(shipped_catalogue()), TaskClassifier()
+    router, classifier = Router(load_shipped_catalogue()), TaskClassifier()
     router.route(request := ChatRequest.from_text("warm"), classifier.classify(request))
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
     report.add("memory of router and classifier", "peak growth", "MB", [grown_mb])
@@ -265,7 +267,7 @@ def measure_speed(report: Report, *, quick: bool) -> None:
         for share, name in ((50, "p50"), (99, "p99")):
             value = float(np.percentile(took_us, share))
             report.add(
-                f"decision, {len(shipped_catalogue())} models", f"{kind} {name}", "µs", [value]
+                f"decision, {len(load_shipped_catalogue())} models", f"{kind} {name}", "µs", [value]
             )
 
 
@@ -275,15 +277,15 @@ def main() -> None:
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--data", type=Path, metavar="DIR", help="judge on this split")
 
-    options = arguments(__doc__, extend)
+    options = parse_arguments(__doc__, extend)
     report = Report()
     measure_speed(report, quick=options.quick)
-    public = list(rows_of(PUBLIC))
-    unseen = list(rows_of(options.data)) if options.data else None
+    public = list(read_rows(PUBLIC))
+    unseen = list(read_rows(options.data)) if options.data else None
     aggregate = judge_worlds(public, unseen, quick=options.quick)
     aggregate.update(judge_routellm(public, unseen, quick=options.quick))
     texts = [row["prompt"] for row in public[:: 200 if options.quick else 40]]
-    aggregate["stability"] = round(stability(Router(shipped_catalogue()), texts), 2)
+    aggregate["stability"] = round(measure_stability(Router(load_shipped_catalogue()), texts), 2)
     if options.data:
         aggregate["task_types"] = judge_kinds(options.data)
     aggregate["split"] = str(options.data) if options.data else "public, cross-validated"
@@ -301,15 +303,15 @@ def add_figures(report: Report, aggregate: dict[str, Any]) -> None:
         parts += [("mean of the worlds, unknown domains", unknown)]
     parts += [("RouteLLM MMLU", aggregate)]
     for title, figures in parts:
-        metrics = _OF_ROUTELLM if title == "RouteLLM MMLU" else _OF_WORLDS
+        metrics = _ROUTELLM_METRICS if title == "RouteLLM MMLU" else _WORLD_METRICS
         for metric in (one for one in metrics if one in figures):
             unit = "" if metric == "apgr" else "%"
             report.add(title, metric, unit, [figures[metric]])
     report.add("light rewordings", "same model", "%", [aggregate["stability"]])
 
 
-_OF_WORLDS = ("quality_at_op", "saved_at_op", "save_at_100", "lowest_quality_at_op")
-_OF_ROUTELLM = ("apgr", "cpt50", "cpt80")
+_WORLD_METRICS = ("quality_at_op", "saved_at_op", "save_at_100", "lowest_quality_at_op")
+_ROUTELLM_METRICS = ("apgr", "cpt50", "cpt80")
 
 
 if __name__ == "__main__":

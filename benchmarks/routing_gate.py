@@ -21,11 +21,11 @@ PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
 """What the best single model's cost may be worth in quality; one is chosen."""
 DEGREES = 6
 """Of likeness, as many prompts in each."""
-LEAST_LIKE = 0.05
+OUTLIER_SHARE = 0.05
 """Share of known prompts that is like nothing known, and never trusted."""
-SAFE_QUALITY = 0.97
+MIN_LEFT_OUT_QUALITY = 0.97
 """Of the best single model's, to be kept on every domain that was left out of training."""
-KEPT_QUALITY = 1.002
+MIN_KNOWN_QUALITY = 1.002
 """Of the best single model's, to be kept on prompts of known domains."""
 PRIOR = 5.0
 """Right answers lent to both sides of a left-out domain, so that few prompts say little."""
@@ -66,26 +66,26 @@ class Gate:
     price: float = 0.0
 
     @classmethod
-    def of(cls, known: Likeness, domains: int) -> Gate:
+    def from_known(cls, known: Likeness, domains: int) -> Gate:
         """A gate that trusts all prompts but those like nothing known."""
-        means, spreads = _usual(known, domains)
-        distance = _distance(known, means, spreads)
-        shares = np.append(np.linspace(0, 1 - LEAST_LIKE, DEGREES + 1)[1:-1], 1 - LEAST_LIKE)
+        means, spreads = _fit_distances(known, domains)
+        distance = _normalised_distance(known, means, spreads)
+        shares = np.append(np.linspace(0, 1 - OUTLIER_SHARE, DEGREES + 1)[1:-1], 1 - OUTLIER_SHARE)
         trusted = np.ones((domains, DEGREES + 1), dtype=np.bool_)
         trusted[:, -1] = False
         edges = np.quantile(distance, shares)
         return cls(means=means, spreads=spreads, edges=edges, trusted=trusted)
 
-    def cells(self, likeness: Likeness) -> Ints:
+    def find_cells(self, likeness: Likeness) -> Ints:
         """The cell of each prompt, by number."""
-        degree = np.digitize(_distance(likeness, self.means, self.spreads), self.edges)
+        degree = np.digitize(_normalised_distance(likeness, self.means, self.spreads), self.edges)
         return likeness.domain * self.trusted.shape[1] + degree
 
-    def trusts(self, likeness: Likeness) -> Flags:
+    def is_trusted(self, likeness: Likeness) -> Flags:
         """Whether the router may choose for these prompts."""
-        return self.trusted.ravel()[self.cells(likeness)]
+        return self.trusted.ravel()[self.find_cells(likeness)]
 
-    def learned(self, known: Trial, strangers: Trial | None, best: int) -> Gate:
+    def fit(self, known: Trial, strangers: Trial | None, best: int) -> Gate:
         """The gate and price that save most while known and left-out domains keep their quality.
 
         Args:
@@ -94,34 +94,34 @@ class Gate:
                 that nothing tells what strangers are like: then nobody is trusted.
             best: the best single model.
         """
-        cells = self.cells(known.likeness)
+        cells = self.find_cells(known.likeness)
         found, most_saved = replace(self, trusted=np.zeros_like(self.trusted)), 0.0
         if strangers is None:
             return found
         for price in PRICES.tolist():
-            gains, savings = _by_cell(known, cells, price, best, self.trusted.size)
+            gains, savings = _sum_by_cell(known, cells, price, best, self.trusted.size)
             trusted = self.trusted.ravel() & (savings > 0)
-            trusted = self._without_harm(strangers, price, best, trusted, savings)
-            needed = (KEPT_QUALITY - 1) * known.scores[:, best].sum()
+            trusted = self._drop_harmful(strangers, price, best, trusted, savings)
+            needed = (MIN_KNOWN_QUALITY - 1) * known.scores[:, best].sum()
             saved = float(savings[trusted].sum())
             if saved > most_saved and gains[trusted].sum() >= needed:
                 most_saved = saved
                 found = replace(self, trusted=trusted.reshape(self.trusted.shape), price=price)
         return found
 
-    def _without_harm(
+    def _drop_harmful(
         self, strangers: Trial, price: float, best: int, trusted: Flags, savings: Floats
     ) -> Flags:
         """The trusted cells but those that harm strangers most for what they save."""
-        places, chosen = np.arange(len(strangers.groups)), choices(strangers, price)
+        places, chosen = np.arange(len(strangers.groups)), choose_models(strangers, price)
         lost = strangers.scores[:, best] - strangers.scores[places, chosen]
         harm = np.zeros((int(strangers.groups.max()) + 1, len(trusted)))
-        np.add.at(harm, (strangers.groups, self.cells(strangers.likeness)), lost)
+        np.add.at(harm, (strangers.groups, self.find_cells(strangers.likeness)), lost)
         due = np.bincount(strangers.groups, strangers.scores[:, best], len(harm)) + PRIOR
         worth = savings / strangers.costs_usd[:, best].sum() + 1e-4
         kept = trusted.copy()
         while kept.any():
-            is_harmed = harm[:, kept].sum(axis=1) > (1 - SAFE_QUALITY) * due
+            is_harmed = harm[:, kept].sum(axis=1) > (1 - MIN_LEFT_OUT_QUALITY) * due
             blame = (np.maximum(harm, 0)[is_harmed] / due[is_harmed, None]).sum(axis=0) / worth
             blame[~kept] = 0
             if not blame.any():
@@ -130,23 +130,23 @@ class Gate:
         return kept
 
 
-def choices(trial: Trial, price: float) -> Ints:
+def choose_models(trial: Trial, price: float) -> Ints:
     """The model of the best worth for each prompt."""
     return (trial.quality - price * trial.cost).argmax(axis=1)
 
 
-def _by_cell(
+def _sum_by_cell(
     trial: Trial, cells: Ints, price: float, best: int, count: int
 ) -> tuple[Floats, Floats]:
     """Quality gained and money saved against the best single model, in each cell."""
-    places, chosen = np.arange(len(cells)), choices(trial, price)
+    places, chosen = np.arange(len(cells)), choose_models(trial, price)
     gained = trial.scores[places, chosen] - trial.scores[:, best]
     saved = trial.costs_usd[:, best] - trial.costs_usd[places, chosen]
     sums = [np.bincount(cells, one, count).astype(np.float64) for one in (gained, saved)]
     return sums[0], sums[1]
 
 
-def _usual(known: Likeness, domains: int) -> tuple[Floats, Floats]:
+def _fit_distances(known: Likeness, domains: int) -> tuple[Floats, Floats]:
     """Mean and spread of the distances by nearest domain, drawn to all domains' where few."""
     mean, variance = known.distances.mean(axis=0), known.distances.var(axis=0)
     means: list[Floats] = []
@@ -159,7 +159,7 @@ def _usual(known: Likeness, domains: int) -> tuple[Floats, Floats]:
     return np.array(means), np.array(spreads)
 
 
-def _distance(likeness: Likeness, means: Floats, spreads: Floats) -> Floats:
+def _normalised_distance(likeness: Likeness, means: Floats, spreads: Floats) -> Floats:
     """The most unusual of the signs, in spreads of the nearest domain."""
     at = likeness.domain
     return ((likeness.distances - means[at]) / spreads[at]).max(axis=1)

@@ -13,7 +13,7 @@ from routing_gate import PRICES
 from routing_worlds import Floats, Forecast, World, WorldRouter
 
 
-class Judged:
+class Evaluation:
     """Choices joined over folds, or over domains that were left out in turn."""
 
     def __init__(self, rounds: int) -> None:
@@ -28,7 +28,7 @@ class Judged:
         """Judge a router on a world; quality and saving there."""
         places = np.arange(len(world))
         forecast = router.forecast(world.texts)
-        chosen = router.choices(forecast, router.gate.price)
+        chosen = router.choose(forecast, router.gate.price)
         columns = (
             world.scores[places, chosen],
             world.costs_usd[places, chosen],
@@ -37,22 +37,22 @@ class Judged:
         )
         self._columns.append(columns)
         self._parts.append((router, forecast, world))
-        return _at_op(columns)
+        return _score_at_op(columns)
 
     def samples(self) -> Floats:
         """Quality and saving; the first row as measured, the others of resampled prompts."""
-        columns = self._joined()
-        found = [_at_op(columns)]
+        columns = self._join_columns()
+        found = [_score_at_op(columns)]
         random = np.random.default_rng(7)
         for _ in range(self._rounds):
             drawn = random.integers(0, len(self), len(self))
             a, b, c, d = (column[drawn] for column in columns)
-            found.append(_at_op((a, b, c, d)))
+            found.append(_score_at_op((a, b, c, d)))
         return np.array(found)
 
     def figures(self) -> dict[str, Any]:
         """What the world's part of `aggregate` holds."""
-        columns = self._joined()
+        columns = self._join_columns()
         scores = np.concatenate([world.scores for _, _, world in self._parts])
         costs = np.concatenate([world.costs_usd for _, _, world in self._parts])
         chars = np.array([float(len(text)) for _, _, world in self._parts for text in world.texts])
@@ -61,26 +61,26 @@ class Judged:
             "prompts": len(self),
             "models": scores.shape[1],
             **interval(self.samples()),
-            "save_at_100": round(self._save_at_100(), 2),
+            "save_at_100": round(self._compute_save_at_100(), 2),
             "baselines": {
-                **_singles(scores, costs, *means),
-                **_mixtures(scores, costs, chars, float(columns[1].mean()), *means),
+                **_single_baselines(scores, costs, *means),
+                **_mixture_baselines(scores, costs, chars, float(columns[1].mean()), *means),
             },
         }
 
-    def _joined(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _join_columns(self) -> tuple[Floats, Floats, Floats, Floats]:
         a, b, c, d = (np.concatenate(one) for one in zip(*self._columns, strict=True))
         return a, b, c, d
 
-    def _save_at_100(self) -> float:
+    def _compute_save_at_100(self) -> float:
         """The most that any price saves at the best single model's quality, gate on or off."""
-        _, _, best_quality, best_cost = self._joined()
+        _, _, best_quality, best_cost = self._join_columns()
         found = 0.0
         for price in PRICES.tolist():
             for is_gated in (True, False):
                 quality = cost = 0.0
                 for router, forecast, world in self._parts:
-                    chosen = router.choices(forecast, price, is_gated=is_gated)
+                    chosen = router.choose(forecast, price, is_gated=is_gated)
                     places = np.arange(len(world))
                     quality += world.scores[places, chosen].sum()
                     cost += world.costs_usd[places, chosen].sum()
@@ -100,17 +100,19 @@ def interval(samples: Floats) -> dict[str, Any]:
     }
 
 
-def _at_op(columns: tuple[Floats, Floats, Floats, Floats]) -> tuple[float, float]:
+def _score_at_op(columns: tuple[Floats, Floats, Floats, Floats]) -> tuple[float, float]:
     quality, cost, best_quality, best_cost = columns
     kept = 100 * quality.sum() / max(best_quality.sum(), 1e-9)
     return float(kept), float(100 * (1 - cost.sum() / best_cost.sum()))
 
 
-def _shown(quality: float, cost: float, best_quality: float, best_cost: float) -> list[float]:
+def _as_percent(quality: float, cost: float, best_quality: float, best_cost: float) -> list[float]:
     return [round(100 * quality / best_quality, 1), round(100 * (1 - cost / best_cost), 1)]
 
 
-def _singles(scores: Floats, costs: Floats, quality: float, cost: float) -> dict[str, list[float]]:
+def _single_baselines(
+    scores: Floats, costs: Floats, quality: float, cost: float
+) -> dict[str, list[float]]:
     """[quality, saved] of single models, of a die, and of knowing the answers beforehand."""
     means, prices = scores.mean(axis=0), costs.mean(axis=0)
     right = np.where(scores == scores.max(axis=1, keepdims=True), costs, np.inf)
@@ -124,12 +126,12 @@ def _singles(scores: Floats, costs: Floats, quality: float, cost: float) -> dict
         "oracle": (scores.max(axis=1).mean(), right.min(axis=1).mean()),
     }
     return {
-        name: _shown(float(reached), float(paid), quality, cost)
+        name: _as_percent(float(reached), float(paid), quality, cost)
         for name, (reached, paid) in points.items()
     }
 
 
-def _mixtures(
+def _mixture_baselines(
     scores: Floats, costs: Floats, chars: Floats, paid: float, quality: float, cost: float
 ) -> dict[str, list[float]]:
     """[quality, saved] for what the router paid: single models mixed at random, or by length.
@@ -152,6 +154,6 @@ def _mixtures(
     to_best = order[:count]
     reached = scores[:, cheapest].sum() + (scores[:, best] - scores[:, cheapest])[to_best].sum()
     return {
-        "zero": _shown(mixed, paid, quality, cost),
-        "prompt_length": _shown(float(reached) / len(scores), paid, quality, cost),
+        "zero": _as_percent(mixed, paid, quality, cost),
+        "prompt_length": _as_percent(float(reached) / len(scores), paid, quality, cost),
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from devflow_routing.training.ridge import Ridge, TextSpace, featurise
+from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 from routing_gate import Gate, Likeness, Trial
 
@@ -34,11 +34,11 @@ SHARPNESS = 8.0
 """Of the domain's posterior: what one unit of ridge output is worth in logits."""
 TABLE_PRIOR = 10.0
 """A domain's mean counts like so many further answers of the model's overall mean."""
-AT_ONCE = 1_000
+BATCH_PROMPTS = 1_000
 """Prompts whose vectors are held in memory together."""
-FEWEST_PROMPTS = 10
+MIN_PROMPTS = 10
 """With fewer, nothing is learned from leaving a domain out."""
-NEAREST = 3
+NEAREST_PROMPTS = 3
 """So many prompts of a domain say how near it is."""
 SPLITS = frozenset({"train", "test", "dev", "validation"})
 """Names of subsets that are no domains."""
@@ -59,7 +59,7 @@ class World:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, places: Ints | Flags) -> World:
+    def select(self, places: Ints | Flags) -> World:
         """Some of the prompts."""
         chosen: list[int] = np.arange(len(self))[places].tolist()
         return replace(
@@ -73,7 +73,7 @@ class World:
         )
 
 
-def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """All rows with results of a folder's `*.jsonl` and `*.jsonl.gz`."""
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         opener = gzip.open if path.suffix == ".gz" else open
@@ -84,7 +84,7 @@ def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
                     yield row
 
 
-def world_of(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = None) -> World:
+def build_world(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = None) -> World:
     """The world of these rows.
 
     Args:
@@ -150,42 +150,45 @@ class WorldRouter:
 
     def __init__(self, world: World, *, is_gated: bool = True) -> None:
         self._world = world
-        features = featurise(world.texts)
-        self._space = TextSpace.of(features)
-        self._vectors = self._space.vectors(features)
+        features = extract_all_features(world.texts)
+        self._space = TextVectorizer.fit(features)
+        self._vectors = self._space.transform(features)
         self._kernel = self._vectors @ self._vectors.T
         self._names = sorted(set(world.domains))
         self._member = np.array([[one == name for name in self._names] for one in world.domains])
         log_costs = np.log(world.costs_usd)
         self._cost_range = (log_costs.min(), log_costs.max())
         targets = np.concatenate((world.scores, self._member, log_costs), axis=1)
-        self._ridge = Ridge(self._kernel, targets.astype(np.float32), PENALTY)
+        self._ridge = RidgeRegression(self._kernel, targets.astype(np.float32), PENALTY)
         self.best = int(world.scores.mean(axis=0).argmax())
         self.best_cost = float(world.costs_usd[:, self.best].mean())
-        self._table = self._means(np.ones(len(world), dtype=np.bool_))
+        self._table = self._mean_quality(np.ones(len(world), dtype=np.bool_))
         if is_gated:
-            known = self._known()
-            gate = Gate.of(known.likeness, len(self._names))
-            self.gate = gate.learned(known, self._strangers(), self.best)
+            known = self._try_known()
+            gate = Gate.from_known(known.likeness, len(self._names))
+            self.gate = gate.fit(known, self._try_left_out(), self.best)
 
     def forecast(self, texts: Sequence[str]) -> Forecast:
         """What it expects for other prompts."""
-        return _joined(
-            [self._part(texts[at : at + AT_ONCE]) for at in range(0, len(texts), AT_ONCE)]
+        return _join_forecasts(
+            [
+                self._forecast_batch(texts[at : at + BATCH_PROMPTS])
+                for at in range(0, len(texts), BATCH_PROMPTS)
+            ]
         )
 
-    def choices(self, forecast: Forecast, price: float, *, is_gated: bool = True) -> Ints:
+    def choose(self, forecast: Forecast, price: float, *, is_gated: bool = True) -> Ints:
         """The model for each prompt; the best single one where the router is not trusted."""
         chosen = (forecast.quality - price * forecast.cost).argmax(axis=1)
         if not is_gated:
             return chosen
-        return np.where(self.gate.trusts(forecast.likeness), chosen, self.best)
+        return np.where(self.gate.is_trusted(forecast.likeness), chosen, self.best)
 
-    def _part(self, texts: Sequence[str]) -> Forecast:
-        kernel = self._space.vectors(featurise(texts)) @ self._vectors.T
+    def _forecast_batch(self, texts: Sequence[str]) -> Forecast:
+        kernel = self._space.transform(extract_all_features(texts)) @ self._vectors.T
         return self._forecast(self._ridge.predict(kernel), kernel, self._member, self._table)
 
-    def _means(self, members: Flags) -> Floats:
+    def _mean_quality(self, members: Flags) -> Floats:
         """The table: quality by domain and model, of these prompts."""
         member, scores = self._member[members].astype(float), self._world.scores[members]
         counts = member.sum(axis=0)[:, None]
@@ -217,13 +220,13 @@ class WorldRouter:
         nearest = np.zeros(len(domain))
         for one in np.unique(domain).tolist():
             rows = domain == one
-            count = min(NEAREST, int(sizes[one]))
+            count = min(NEAREST_PROMPTS, int(sizes[one]))
             among = kernel[np.ix_(rows, member[:, one])]
             nearest[rows] = np.partition(among, -count, axis=1)[:, -count:].mean(axis=1)
         distances = -np.stack((nearest, centres, memberships[places, domain]), axis=1)
         return Likeness(domain=domain, distances=distances.astype(float))
 
-    def _trial(self, forecast: Forecast, places: Ints) -> Trial:
+    def _make_trial(self, forecast: Forecast, places: Ints) -> Trial:
         return Trial(
             quality=forecast.quality,
             cost=forecast.cost,
@@ -233,15 +236,15 @@ class WorldRouter:
             groups=self._member[places].argmax(axis=1),
         )
 
-    def _known(self) -> Trial:
+    def _try_known(self) -> Trial:
         """Every prompt, left out by itself."""
-        raw, _ = self._ridge.without_self()
+        raw, _ = self._ridge.leave_one_out()
         kernel = self._kernel.copy()
         np.fill_diagonal(kernel, -1.0)
         forecast = self._forecast(raw, kernel, self._member, self._table)
-        return self._trial(forecast, np.arange(len(self._world)))
+        return self._make_trial(forecast, np.arange(len(self._world)))
 
-    def _strangers(self) -> Trial | None:
+    def _try_left_out(self) -> Trial | None:
         """Every prompt, left out with its whole domain; None where that leaves nothing."""
         if len(self._names) < 2:
             return None
@@ -250,16 +253,18 @@ class WorldRouter:
         for column in range(len(self._names)):
             members = np.flatnonzero(self._member[:, column])
             others = ~self._member[:, column]
-            if len(members) < FEWEST_PROMPTS:
+            if len(members) < MIN_PROMPTS:
                 continue
-            raw, _ = self._ridge.without_group(members)
+            raw, _ = self._ridge.leave_group_out(members)
             kernel = self._kernel[members][:, others]
-            parts.append(self._forecast(raw, kernel, self._member[others], self._means(others)))
+            parts.append(
+                self._forecast(raw, kernel, self._member[others], self._mean_quality(others))
+            )
             places.append(members)
-        return self._trial(_joined(parts), np.concatenate(places)) if parts else None
+        return self._make_trial(_join_forecasts(parts), np.concatenate(places)) if parts else None
 
 
-def _joined(parts: Sequence[Forecast]) -> Forecast:
+def _join_forecasts(parts: Sequence[Forecast]) -> Forecast:
     return Forecast(
         quality=np.concatenate([one.quality for one in parts]),
         cost=np.concatenate([one.cost for one in parts]),

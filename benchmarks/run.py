@@ -69,7 +69,7 @@ def main() -> int:
     names = args.suites or list(SUITES)
     failed = 0 if args.page_only else sum(run(name, args) for name in names)
     if not args.quick or args.page:
-        PAGE.write_text(page(), encoding="utf-8")
+        PAGE.write_text(render_page(), encoding="utf-8")
         print(f"Written: {PAGE.relative_to(ROOT)}")
     return failed
 
@@ -97,7 +97,7 @@ def fetch_litellm() -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def page() -> str:
+def render_page() -> str:
     """The page over all results that are there."""
     found = {
         name: json.loads(file.read_text(encoding="utf-8"))
@@ -109,24 +109,35 @@ def page() -> str:
     newest = next(iter(found.values()))
     machine = ", ".join(f"{key} {value}" for key, value in newest["machine"].items())
     versions = ", ".join(f"{key} {value}" for key, value in newest["versions"].items())
-    sections = "\n".join(section(name, document) for name, document in found.items())
+    sections = "\n".join(render_section(name, document) for name, document in found.items())
     return f"{HEADER}Machine: {machine}. Versions: {versions}.\n\n{sections}{FOOTER}"
 
 
-def section(name: str, document: dict[str, Any]) -> str:
+def render_section(name: str, document: dict[str, Any]) -> str:
     """One suite's table."""
     lines = [f"## {SUITES[name]}", "", f"`uv run python benchmarks/{name}.py`", ""]
     lines += ["| what | metric | median | range of rounds | rounds | unit |"]
     lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
     for one in document["results"]:
-        span = f"{figure(one['min'])} – {figure(one['max'])}" if one["rounds"] > 1 else ""
+        span = (
+            f"{format_figure(one['min'])} – {format_figure(one['max'])}"
+            if one["rounds"] > 1
+            else ""
+        )
         rounds = str(one["rounds"])
-        cells = (one["name"], one["metric"], figure(one["median"]), span, rounds, one["unit"])
+        cells = (
+            one["name"],
+            one["metric"],
+            format_figure(one["median"]),
+            span,
+            rounds,
+            one["unit"],
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
-def figure(value: float) -> str:
+def format_figure(value: float) -> str:
     """Three significant digits, thousands apart."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 

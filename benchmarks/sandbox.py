@@ -29,12 +29,12 @@ STREAMS, QUICK_STREAMS = 400, 60
 CONNECTIONS = 16
 MODEL = "openai/gpt-5-mini"
 GOAL_REPLIES_PER_S, GOAL_EVENTS_PER_S = 3_000, 100_000
-LONG = "Read the whole of src/app.py and say what each function does. " * 40
+LONG_PROMPT = "Read the whole of src/app.py and say what each function does. " * 40
 """Makes the long stream's prompt; the reply is scripted, since the sandbox's own are short."""
 
 
 @contextmanager
-def sandbox(script: Path) -> Generator[tuple[int, dict[str, Any]]]:
+def run_sandbox(script: Path) -> Generator[tuple[int, dict[str, Any]]]:
     """A sandbox in a process of its own: its id and what it announced."""
     command = [sys.executable, "-m", "devflow_sandbox", "--script", str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
@@ -46,7 +46,7 @@ def sandbox(script: Path) -> Generator[tuple[int, dict[str, Any]]]:
             child.wait()
 
 
-def cpu_s(pid: int) -> float:
+def read_cpu_s(pid: int) -> float:
     """CPU time that a process has used, in user and system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -61,11 +61,11 @@ def write_script(folder: Path) -> Path:
     return path
 
 
-def events(base: Any, request: bytes) -> int:
+def count_events(port: Any, request: bytes) -> int:
     """How many events one stream has."""
 
     async def read() -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", base)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         got = b""
         while not got.endswith(b"0\r\n\r\n"):
@@ -76,23 +76,23 @@ def events(base: Any, request: bytes) -> int:
     return asyncio.run(read())
 
 
-async def timed_cpu_us(pid: int, port: int, request: bytes, count: int) -> float:
+async def measure_cpu_us(pid: int, port: int, request: bytes, count: int) -> float:
     """CPU µs of the sandbox for one request."""
     async with load.Load(port, request, CONNECTIONS) as clients:
         await clients.run(CONNECTIONS * 2)
-        before = cpu_s(pid)
+        before = read_cpu_s(pid)
         await clients.run(count)
-        return (cpu_s(pid) - before) * 1e6 / count
+        return (read_cpu_s(pid) - before) * 1e6 / count
 
 
 def main() -> None:
     """Measure and report."""
-    options = harness.arguments(__doc__)
+    options = harness.parse_arguments(__doc__)
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     replies = QUICK_REPLIES if options.quick else REPLIES
     streams = QUICK_STREAMS if options.quick else STREAMS
     report = harness.Report()
-    with tempfile.TemporaryDirectory() as folder, sandbox(write_script(Path(folder))) as one:
+    with tempfile.TemporaryDirectory() as folder, run_sandbox(write_script(Path(folder))) as one:
         pid, told = one
         port = int(told["url"].rsplit(":", 1)[1])
         headers = {"authorization": f"Bearer {told['api_key']}"}
@@ -100,25 +100,25 @@ def main() -> None:
         plain = load.chat_request(path, MODEL, stream=False, headers=headers)
         body = plain.partition(b"\r\n\r\n")[2]
         asked = orjson.loads(body) | {"stream": True, "max_tokens": 20_000}
-        asked["messages"] = [{"role": "user", "content": LONG}]
-        long = _with_body(plain, orjson.dumps(asked))
-        count = events(port, long)
+        asked["messages"] = [{"role": "user", "content": LONG_PROMPT}]
+        long = _replace_body(plain, orjson.dumps(asked))
+        count = count_events(port, long)
         plain_us: list[float] = []
         stream_us: list[float] = []
         for _ in range(rounds):
-            plain_us.append(asyncio.run(timed_cpu_us(pid, port, plain, replies)))
-            stream_us.append(asyncio.run(timed_cpu_us(pid, port, long, streams)))
-    _told(report, plain_us, stream_us, count)
+            plain_us.append(asyncio.run(measure_cpu_us(pid, port, plain, replies)))
+            stream_us.append(asyncio.run(measure_cpu_us(pid, port, long, streams)))
+    _report_figures(report, plain_us, stream_us, count)
     report.finish(options)
 
 
-def _with_body(request: bytes, body: bytes) -> bytes:
+def _replace_body(request: bytes, body: bytes) -> bytes:
     head = request.partition(b"\r\n\r\n")[0]
     lines = [one for one in head.split(b"\r\n") if not one.lower().startswith(b"content-length")]
     return b"\r\n".join((*lines, b"content-length: %d" % len(body), b"", body))
 
 
-def _told(
+def _report_figures(
     report: harness.Report, plain_us: list[float], stream_us: list[float], count: int
 ) -> None:
     report.add("plain reply", "cpu_us", "µs", plain_us)
@@ -129,12 +129,12 @@ def _told(
         "event of a stream", "per_core_per_s", "events/s", [1e6 * count / us for us in stream_us]
     )
     print(
-        f"goals: {GOAL_REPLIES_PER_S:,} replies/s {_met(per_s, GOAL_REPLIES_PER_S)}, "
-        f"{GOAL_EVENTS_PER_S:,} events/s {_met(event_rate, GOAL_EVENTS_PER_S)}"
+        f"goals: {GOAL_REPLIES_PER_S:,} replies/s {_format_goal(per_s, GOAL_REPLIES_PER_S)}, "
+        f"{GOAL_EVENTS_PER_S:,} events/s {_format_goal(event_rate, GOAL_EVENTS_PER_S)}"
     )
 
 
-def _met(value: float, goal: float) -> str:
+def _format_goal(value: float, goal: float) -> str:
     return "met" if value >= goal else "not met"
 
 

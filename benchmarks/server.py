@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import harness
 import upstream
-from load import Load, Refused, chat_request
+from load import BadStatus, Load, chat_request
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".peers"
@@ -51,11 +51,11 @@ class Gateway:
 
     def cpu_s(self) -> float:
         """User and system time of the process and its children."""
-        return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
+        return sum(_read_cpu_s(pid) for pid in _process_tree(self.process.pid))
 
     def memory_mb(self) -> float:
         """Resident memory, children included."""
-        return sum(_memory_mb(pid) for pid in _tree(self.process.pid))
+        return sum(_read_memory_mb(pid) for pid in _process_tree(self.process.pid))
 
     def load(self, connections: int, model: str, *, stream: bool) -> Load:
         """Connections that ask this gateway."""
@@ -67,13 +67,13 @@ class Gateway:
 
 def main() -> None:
     """Measure and report."""
-    options = harness.arguments(__doc__, _options)
+    options = harness.parse_arguments(__doc__, _add_options)
     if options.install:
         install()
     report = harness.Report()
     with contextlib.ExitStack() as stack:
-        base_url = stack.enter_context(upstream.running())
-        gateways = _gateways(stack, base_url, options.only)
+        base_url = stack.enter_context(upstream.run_upstream())
+        gateways = _start_gateways(stack, base_url, options.only)
         _pin(os.getpid(), CORES[-1])
         asyncio.run(measure(report, gateways, base_url, quick=options.quick))
     report.finish(options)
@@ -87,16 +87,16 @@ async def measure(
     for gateway in gateways:
         report.add(gateway.name, "start", "s", [gateway.start_s])
         report.add(gateway.name, "memory idle", "MB", [gateway.memory_mb()])
-    direct = _direct(base_url)
+    direct = _direct_gateway(base_url)
     for count in (1, 8):
-        await _added(report, gateways, direct, count, rounds, quick=quick)
-    await _throughput(report, gateways, "bench/model", rounds, quick=quick)
+        await _measure_added(report, gateways, direct, count, rounds, quick=quick)
+    await _measure_throughput(report, gateways, "bench/model", rounds, quick=quick)
     ours = [one for one in gateways if one.name == "devflow"]
-    await _throughput(report, ours, "auto", rounds, quick=quick)
+    await _measure_throughput(report, ours, "auto", rounds, quick=quick)
     streaming = [one for one in gateways if await _can_stream(one)]
-    await _streams(report, streaming, rounds, quick=quick)
-    await _first_event(report, streaming, direct, rounds, quick=quick)
-    await _memory(report, gateways, quick=quick)
+    await _measure_streams(report, streaming, rounds, quick=quick)
+    await _measure_first_event(report, streaming, direct, rounds, quick=quick)
+    await _measure_memory(report, gateways, quick=quick)
 
 
 async def _can_stream(gateway: Gateway) -> bool:
@@ -104,13 +104,13 @@ async def _can_stream(gateway: Gateway) -> bool:
     try:
         async with gateway.load(1, "bench/chunks-51", stream=True) as load:
             await load.run(1)
-    except Refused as refused:
+    except BadStatus as refused:
         print(f"{gateway.name} streams nothing here and is left out there. {refused}")
         return False
     return True
 
 
-async def _throughput(
+async def _measure_throughput(
     report: harness.Report,
     gateways: Sequence[Gateway],
     model: str,
@@ -121,7 +121,7 @@ async def _throughput(
     found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
     for number in range(rounds + 1):
         for gateway in gateways:
-            count = _fair(gateway, 400 if quick else 4_000)
+            count = _scale_count(gateway, 400 if quick else 4_000)
             async with gateway.load(64, model, stream=False) as load:
                 cpu_s, wall_s = gateway.cpu_s(), time.perf_counter()
                 await load.run(count)
@@ -136,13 +136,13 @@ async def _throughput(
         report.add(name, f"requests, {model}", "1/s", [one[1] for one in pairs])
 
 
-async def _streams(
+async def _measure_streams(
     report: harness.Report, gateways: Sequence[Gateway], rounds: int, *, quick: bool
 ) -> None:
     found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
     for number in range(rounds + 1):
         for gateway in gateways:
-            count = _fair(gateway, 100 if quick else 1_000)
+            count = _scale_count(gateway, 100 if quick else 1_000)
             async with gateway.load(32, "bench/chunks-51", stream=True) as load:
                 cpu_s, wall_s = gateway.cpu_s(), time.perf_counter()
                 await load.run(count)
@@ -155,7 +155,7 @@ async def _streams(
         report.add(name, "events at 32 streams", "1/s", [one[1] for one in pairs])
 
 
-async def _added(
+async def _measure_added(
     report: harness.Report,
     gateways: Sequence[Gateway],
     direct: Gateway,
@@ -166,10 +166,10 @@ async def _added(
 ) -> None:
     found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
     for _ in range(rounds):
-        base = await _latencies(direct, connections, "bench/model", 400 if quick else 2_000)
+        base = await _measure_latencies(direct, connections, "bench/model", 400 if quick else 2_000)
         for gateway in gateways:
-            count = _fair(gateway, 200 if quick else 2_000)
-            seen = await _latencies(gateway, connections, "bench/model", count)
+            count = _scale_count(gateway, 200 if quick else 2_000)
+            seen = await _measure_latencies(gateway, connections, "bench/model", count)
             added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
             found[gateway.name].append(added)
     for name, pairs in found.items():
@@ -178,7 +178,7 @@ async def _added(
             report.add(name, f"added {label} at {connections}", "µs", values)
 
 
-async def _first_event(
+async def _measure_first_event(
     report: harness.Report,
     gateways: Sequence[Gateway],
     direct: Gateway,
@@ -189,9 +189,9 @@ async def _first_event(
     model = "bench/paced-5ms-51"
     found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
     for _ in range(rounds):
-        base = await _latencies(direct, 8, model, 64, stream=True)
+        base = await _measure_latencies(direct, 8, model, 64, stream=True)
         for gateway in gateways:
-            seen = await _latencies(gateway, 8, model, 32 if quick else 128, stream=True)
+            seen = await _measure_latencies(gateway, 8, model, 32 if quick else 128, stream=True)
             added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
             found[gateway.name].append(added)
     for name, pairs in found.items():
@@ -200,19 +200,21 @@ async def _first_event(
             report.add(name, f"first event added {label} at 8", "µs", values)
 
 
-async def _memory(report: harness.Report, gateways: Sequence[Gateway], *, quick: bool) -> None:
+async def _measure_memory(
+    report: harness.Report, gateways: Sequence[Gateway], *, quick: bool
+) -> None:
     for gateway in gateways:
         before_mb = gateway.memory_mb()
         count = 2_000 if quick else 20_000
         async with gateway.load(32, "bench/model", stream=False) as load:
-            await load.run(_fair(gateway, count))
+            await load.run(_scale_count(gateway, count))
         report.add(gateway.name, f"memory after {count}", "MB", [gateway.memory_mb()])
         report.add(
             gateway.name, f"memory grown by {count}", "MB", [gateway.memory_mb() - before_mb]
         )
 
 
-async def _latencies(
+async def _measure_latencies(
     gateway: Gateway, connections: int, model: str, count: int, *, stream: bool = False
 ) -> list[float]:
     """Seconds to the first byte of each reply's body, after a warm-up."""
@@ -225,7 +227,7 @@ def _quantile(values: list[float], q: float) -> float:
     return statistics.quantiles(values, n=1000, method="inclusive")[int(q * 1000) - 1]
 
 
-def _fair(gateway: Gateway, count: int) -> int:
+def _scale_count(gateway: Gateway, count: int) -> int:
     """Fewer requests for the slow ones, whose round would take minutes."""
     slow = {"litellm": 40, "portkey": 5}
     return max(64, count // slow.get(gateway.name, 1))
@@ -234,7 +236,9 @@ def _fair(gateway: Gateway, count: int) -> int:
 # the gateways
 
 
-def _gateways(stack: contextlib.ExitStack, base_url: str, only: list[str] | None) -> list[Gateway]:
+def _start_gateways(
+    stack: contextlib.ExitStack, base_url: str, only: list[str] | None
+) -> list[Gateway]:
     makers = {"devflow": _devflow, "nginx": _nginx, "portkey": _portkey, "litellm": _litellm}
     chosen = [makers[name] for name in (only or makers)]
     found = [stack.enter_context(make(base_url)) for make in chosen]
@@ -247,7 +251,7 @@ def _devflow(base_url: str) -> Generator[Gateway | None]:
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _SERVE, base_url, str(port), folder]
-        with _child("devflow", command, port, "/v1/chat/completions") as gateway:
+        with _run_gateway("devflow", command, port, "/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -286,7 +290,7 @@ def _nginx(base_url: str) -> Generator[Gateway | None]:
             'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }'
         )
         command = [binary, "-c", str(config), "-p", folder]
-        with _child("nginx", command, port, "/api/v1/chat/completions") as gateway:
+        with _run_gateway("nginx", command, port, "/api/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -303,7 +307,7 @@ def _portkey(base_url: str) -> Generator[Gateway | None]:
         "authorization": "Bearer sk-bench",
     }
     command = ["node", str(script), f"--port={port}", "--headless"]
-    with _child("portkey", command, port, "/v1/chat/completions", headers) as gateway:
+    with _run_gateway("portkey", command, port, "/v1/chat/completions", headers) as gateway:
         yield gateway
 
 
@@ -324,7 +328,7 @@ def _litellm(base_url: str) -> Generator[Gateway | None]:
         )
         config.write_text(f"model_list:\n{rows}")
         command = [str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-        with _child("litellm", command, port, "/v1/chat/completions") as gateway:
+        with _run_gateway("litellm", command, port, "/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -336,7 +340,7 @@ _PEERS_ENVIRONMENT = {
 }
 
 
-def _direct(base_url: str) -> Gateway:
+def _direct_gateway(base_url: str) -> Gateway:
     """The upstream itself, to subtract."""
     place = urlsplit(base_url)
     return Gateway(
@@ -350,7 +354,7 @@ def _direct(base_url: str) -> Gateway:
 
 
 @contextlib.contextmanager
-def _child(
+def _run_gateway(
     name: str, command: list[str], port: int, path: str, headers: dict[str, str] | None = None
 ) -> Generator[Gateway]:
     began_s = time.perf_counter()
@@ -406,23 +410,23 @@ def _pin(pid: int, core: int) -> None:
     os.sched_setaffinity(pid, {core})
 
 
-def _tree(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     found = [pid]
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in thread.read_text().split():
-                found += _tree(int(child))
+                found += _process_tree(int(child))
     return found
 
 
-def _cpu_s(pid: int) -> float:
+def _read_cpu_s(pid: int) -> float:
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * TICK_S
     return 0.0
 
 
-def _memory_mb(pid: int) -> float:
+def _read_memory_mb(pid: int) -> float:
     with contextlib.suppress(OSError):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -442,7 +446,7 @@ def install() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser) -> None:
     names = ["devflow", "nginx", "portkey", "litellm"]
     parser.add_argument("--only", nargs="+", choices=names, help="these gateways")
     parser.add_argument("--install", action="store_true", help="fetch the peers first")

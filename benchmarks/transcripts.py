@@ -22,7 +22,7 @@ from typing import Any
 
 import harness
 from devflow_claude_code import ClaudeCodeSession, Transcript
-from devflow_claude_code.testing import planted_session
+from devflow_claude_code.testing import build_planted_session
 
 SESSIONS = Path(__file__).parents[1] / "examples" / "sessions"
 SHORT_ROWS = SESSIONS / "cff48090-c151-4e17-ba68-ae0668522e9c.jsonl"
@@ -30,14 +30,14 @@ LONG_ROWS = SESSIONS / "b0b4c439-0397-43ca-ab6e-d4217f8a9811.jsonl"
 MEGABYTE = 1_000_000
 
 
-def repeated(sample: Path, size_bytes: int) -> Iterator[bytes]:
+def repeat_turns(sample: Path, size_bytes: int) -> Iterator[bytes]:
     """Lines of one long session, whose turns are those of the sample."""
     rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
     written, last, turn = 0, None, 0
     while written < size_bytes:
         turn += 1
         for row in rows:
-            copy = _renamed(row, turn)
+            copy = _rename_ids(row, turn)
             if "uuid" in copy:
                 copy["parentUuid"] = copy["parentUuid"] or last
                 last = copy["uuid"]
@@ -48,7 +48,7 @@ def repeated(sample: Path, size_bytes: int) -> Iterator[bytes]:
             yield line
 
 
-def _renamed(row: dict[str, Any], turn: int) -> dict[str, Any]:
+def _rename_ids(row: dict[str, Any], turn: int) -> dict[str, Any]:
     """The row with ids that no other turn has."""
     text = json.dumps(row)
     for name in ("uuid", "parentUuid"):
@@ -58,11 +58,11 @@ def _renamed(row: dict[str, Any], turn: int) -> dict[str, Any]:
     return json.loads(text)
 
 
-def session_of(sample: Path, size_bytes: int, folder: Path) -> Path:
+def write_session(sample: Path, size_bytes: int, folder: Path) -> Path:
     """A file of about this size."""
     path = folder / f"{sample.stem}.jsonl"
     with path.open("wb") as file:
-        file.writelines(repeated(sample, size_bytes))
+        file.writelines(repeat_turns(sample, size_bytes))
     return path
 
 
@@ -79,14 +79,16 @@ def measure_reading(report: harness.Report, path: Path, name: str, rounds: int) 
         [sys.executable, __file__, "--peak", str(path)], capture_output=True, check=True, text=True
     )
     report.add(f"read {megabytes:.0f} MB, {name}", "peak memory", "MB", [float(peak.stdout)])
-    report.add(f"append to {megabytes:.0f} MB, {name}", "time", "ms", appended(path, rounds * 5))
+    report.add(
+        f"append to {megabytes:.0f} MB, {name}", "time", "ms", measure_append(path, rounds * 5)
+    )
 
 
-def appended(path: Path, rounds: int) -> list[float]:
+def measure_append(path: Path, rounds: int) -> list[float]:
     """Milliseconds to see one more line."""
     transcript = Transcript(path)
     transcript.refresh()
-    line = transcript.raw(next(row for row in transcript.rows if row.type == "assistant"))
+    line = transcript.read_line(next(row for row in transcript.rows if row.type == "assistant"))
     times: list[float] = []
     for _ in range(rounds):
         with path.open("ab") as file:
@@ -126,7 +128,7 @@ def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:
     """How many of 20 planted facts the context holds at a quarter of the session's size."""
     found: list[float] = []
     for seed in range(rounds * 4):
-        script, facts = planted_session(seed, 60)
+        script, facts = build_planted_session(seed, 60)
         path = folder / "planted.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in script.rows), encoding="utf-8")
         context = ClaudeCodeSession.open(path).context(script.tokens // 4)
@@ -140,14 +142,14 @@ def main() -> None:
     if "--peak" in sys.argv:
         print_peak(sys.argv[-1])
         return
-    options = harness.arguments(__doc__)
+    options = harness.parse_arguments(__doc__)
     report = harness.Report()
     rounds, share = (3, 0.1) if options.quick else (5, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         for sample, name in ((SHORT_ROWS, "short rows"), (LONG_ROWS, "long rows")):
-            path = session_of(sample, int(100 * MEGABYTE * share), Path(folder))
+            path = write_session(sample, int(100 * MEGABYTE * share), Path(folder))
             measure_reading(report, path, name, rounds)
-            path = session_of(sample, 10 * MEGABYTE, Path(folder))
+            path = write_session(sample, 10 * MEGABYTE, Path(folder))
             measure_context(report, path, name, rounds)
         measure_facts(report, Path(folder), rounds)
     report.finish(options)

@@ -24,14 +24,14 @@ TEXT = ("The quick brown fox jumps over the lazy dog, and the gateway counts its
 ]
 ID = "gen-1780944465-zk8dli4tj1VsUfFSXDLR"
 _HEADERS = f"X-Generation-Id: {ID}\r\n"
-_ASK = re.compile(rb'"model"\s*:\s*"([^"]{0,200})"')
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"]{0,200})"')
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
-_SHAPE = re.compile(rb'"user"\s*:\s*"(bench/[^"]{0,200})"')
+_MODEL_OVERRIDE = re.compile(rb'"user"\s*:\s*"(bench/[^"]{0,200})"')
 _CHUNKS = re.compile(r"(?:paced-([0-9]+)ms|chunks)-([0-9]+)$")
 
 
 @contextlib.contextmanager
-def running() -> Generator[str]:
+def run_upstream() -> Generator[str]:
     """Start it on a free loopback port, hand out the base URL, end it on leaving."""
     process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -44,7 +44,7 @@ def running() -> Generator[str]:
         process.stdout.close()
 
 
-class _Serving(asyncio.Protocol):
+class _UpstreamProtocol(asyncio.Protocol):
     """One connection: requests with a content-length in, prepared bytes out."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,14 +70,14 @@ class _Serving(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1].decode(), body)
 
     def _answer(self, path: str, body: bytes) -> None:
-        match = _ASK.search(body)
+        match = _MODEL.search(body)
         model = match[1].decode() if match else "bench/model"
-        if shape := _SHAPE.search(body):
+        if shape := _MODEL_OVERRIDE.search(body):
             model = shape[1].decode()
         if _STREAM.search(body) is None:
-            self._transport.write(_whole(path, model))
+            self._transport.write(_encode_reply(path, model))
             return
-        frames, pause_s = _streamed(path, model)
+        frames, pause_s = _encode_stream(path, model)
         if not pause_s:
             self._transport.write(b"".join(frames))
         else:
@@ -113,7 +113,7 @@ def _usage(kind: str) -> dict[str, object]:
 
 
 @functools.lru_cache
-def _whole(path: str, model: str) -> bytes:
+def _encode_reply(path: str, model: str) -> bytes:
     """A whole reply."""
     kind = _kind(path)
     if path.endswith("/models"):
@@ -150,7 +150,7 @@ def _whole(path: str, model: str) -> bytes:
 
 
 @functools.lru_cache
-def _streamed(path: str, model: str) -> tuple[tuple[bytes, ...], float]:
+def _encode_stream(path: str, model: str) -> tuple[tuple[bytes, ...], float]:
     """The frames of a streamed reply, head and last chunk included, and the pause between them."""
     match = _CHUNKS.search(model)
     count = int(match[2]) if match else 4
@@ -246,7 +246,7 @@ def _responses_events(model: str, texts: list[str]) -> list[bytes]:
 
 
 async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Serving, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(_UpstreamProtocol, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()

@@ -42,7 +42,9 @@ def settings_page() -> str:
         for name, field in Settings.model_fields.items()
         if name != "xdg_data_home"
     )
-    variables = dict.fromkeys(settings.KEY_VARIABLES[1:], "api_key") | settings.ALSO_READ
+    variables = (
+        dict.fromkeys(settings.API_KEY_VARIABLES[1:], "api_key") | settings.ENVIRONMENT_ALIASES
+    )
     others = "".join(f"| `{variable}` | `{name}` |\n" for variable, name in variables.items())
     return HEADER + rows + OTHER_NAMES + others
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import Running, running
+from devflow_server import RunningGateway, run_gateway
 from devflow_store import Store
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Running]:
+async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[RunningGateway]:
     settings = Settings.load(
         {},
         None,
@@ -68,7 +68,7 @@ async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Running]:
         data_dir=tmp_path / "data",
         nodes={"main": {"model": "z-ai/glm-5"}, "subagent": {"model": "deepseek/deepseek-v3.2"}},
     )
-    async with running(settings, local_key="devflow_of_this_test") as started:
+    async with run_gateway(settings, local_key="devflow_of_this_test") as started:
         yield started
 
 
@@ -80,7 +80,7 @@ def said(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("claude_code", ["2.1.197"], indirect=True)
 async def test_a_task_with_tools_a_subagent_resume_and_compaction(
-    claude_code: "ClaudeCode", gateway: Running, sandbox: Sandbox, tmp_path: Path
+    claude_code: "ClaudeCode", gateway: RunningGateway, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     claude_code.environment["ANTHROPIC_BASE_URL"] = gateway.url
     claude_code.environment["ANTHROPIC_AUTH_TOKEN"] = "devflow_of_this_test"
@@ -107,5 +107,5 @@ async def test_a_task_with_tools_a_subagent_resume_and_compaction(
     billed = {call["generation_id"]: call["cost_usd"] for call in sandbox.bill()["calls"]}
     assert len(billed) == len(entries)
     for entry in entries:
-        assert entry.final is not None
-        assert str(entry.final.cost_text) == str(billed[entry.final.generation_id])
+        assert entry.final_attempt is not None
+        assert str(entry.final_attempt.cost_text) == str(billed[entry.final_attempt.generation_id])

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from devflow_claude_code import launch, plan_install, plan_undo
-from devflow_claude_code.reading.paths import slug
+from devflow_claude_code import plan_install, plan_launch, plan_undo
+from devflow_claude_code.reading.paths import project_slug
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode, ScriptedApi
@@ -47,7 +47,7 @@ def devflow(tmp_path: Path) -> str:
 def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
-    folder = claude_code.config_dir / "projects" / slug(claude_code.project)
+    folder = claude_code.config_dir / "projects" / project_slug(claude_code.project)
     folder.mkdir(parents=True)
     (folder / SESSION.name).write_bytes(SESSION.read_bytes())
     settings = claude_code.config_dir / "settings.json"
@@ -90,7 +90,7 @@ def test_a_repository_cannot_lead_the_launched_client_elsewhere(
         "CLAUDE_CODE_USE_BEDROCK": "1",
     }
     settings.write_text(json.dumps({"env": elsewhere}))
-    run = launch(api.url, "dummy-key", ["-p", "Hello"], claude_code.environment)
+    run = plan_launch(api.url, "dummy-key", ["-p", "Hello"], claude_code.environment)
     ended = subprocess.run(
         [*claude_code.program, *run.argv[1:]],
         cwd=claude_code.project,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession
-from devflow_claude_code.handoff.writeback import Reply, WrittenBack, write_back
-from devflow_claude_code.reading.paths import slug
+from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
+from devflow_claude_code.reading.paths import project_slug
 from devflow_core.messages import Message, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ REPLY = (
 
 def written_back(
     recorded: Path, claude_code: "ClaudeCode"
-) -> tuple[ClaudeCodeSession, WrittenBack]:
+) -> tuple[ClaudeCodeSession, WrittenSession]:
     """The recording as if it had happened in this home, handed off and written back."""
-    folder = claude_code.config_dir / "projects" / slug(claude_code.project)
+    folder = claude_code.config_dir / "projects" / project_slug(claude_code.project)
     folder.mkdir(parents=True)
     moved = recorded.read_bytes().replace(b"/home/dev/demo", str(claude_code.project).encode())
     (folder / recorded.name).write_bytes(moved)
     session = ClaudeCodeSession.open(folder / recorded.name)
-    reply = Reply(prompt="What is left?", messages=REPLY, model="z-ai/glm-5")
+    reply = AssistantReply(prompt="What is left?", messages=REPLY, model="z-ai/glm-5")
     return session, write_back(session, reply, config_dir=claude_code.config_dir)
 
 
@@ -93,8 +93,8 @@ def test_the_whole_history_is_sent(
     asked = [one for one in api.requests if "And now?" in json.dumps(one["messages"][-3:])]
     sent = pieces(asked[-1]["messages"])
     rows = [session.transcript.load(row)["message"] for row in session.conversation]
-    unanswered = {f"call {call}" for row in session.conversation for call, _ in row.calls} - {
-        f"call {call}" for row in session.conversation for call, _ in row.answers
+    unanswered = {f"call {call}" for row in session.conversation for call, _ in row.tool_calls} - {
+        f"call {call}" for row in session.conversation for call, _ in row.tool_results
     }
     wanted = [one for one in pieces(rows) if one and one not in unanswered]
     wanted += [

@@ -60,14 +60,14 @@ async def test_a_call_that_somebody_else_made_with_our_key_is_an_orphan(
 ) -> None:
     async with wiring.open_gateway(settings) as gateway:
         ours = await gateway.complete(ChatRequest.from_text("Hello", model=MODEL))
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=60) as stranger:
         reply = await stranger.post(
             f"{sandbox.base_url}/chat/completions",
             headers={"Authorization": f"Bearer {sandbox.api_key}"},
             json={"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]},
         )
     theirs_usd = Decimal(str(reply.json()["usage"]["cost"]))
-    document = (await wiring.reconcile(settings, days=1, patience_s=0.2)).document()
+    document = (await wiring.reconcile(settings, days=1, patience_s=0.2)).as_json()
     assert document["ours_usd"] == str(ours.cost_usd)
     (orphan,) = document["orphans"]
     assert Decimal(orphan["cost_usd"]) == theirs_usd
@@ -83,10 +83,10 @@ async def test_a_stream_that_was_left_is_settled_at_what_it_cost(
             break
     assert reply.entry is not None
     assert reply.entry.cost_status == "estimated"
-    document = (await wiring.reconcile(settings, days=0, patience_s=5)).document()
+    document = (await wiring.reconcile(settings, days=0, patience_s=5)).as_json()
     assert document["confirmed"] == 1
     assert document["ours_usd"] == document["theirs_usd"] == sandbox.bill()["total_usd"]
-    settled = wiring.store(settings).entry(reply.entry_id)
+    settled = wiring.make_store(settings).entry(reply.entry_id)
     assert settled is not None
     assert settled.cost_status == "settled"
     assert 0 < settled.cost_usd < reply.entry.cost_usd
@@ -98,7 +98,7 @@ async def test_without_a_management_key_the_month_is_closed(
     async with wiring.open_gateway(settings) as gateway:
         await gateway.complete(ChatRequest.from_text("Hello", model=MODEL))
     keyless = settings.model_copy(update={"management_key": None})
-    document = (await wiring.reconcile(keyless, patience_s=0.1)).document()
+    document = (await wiring.reconcile(keyless, patience_s=0.1)).as_json()
     assert document["difference_usd"] == "0"
     assert len(document["windows"][0]["window"]) == len("2026-11")
     assert "management key" in document["notes"][0]
@@ -106,5 +106,5 @@ async def test_without_a_management_key_the_month_is_closed(
 
 async def test_a_wrong_management_key_is_no_management_key(settings: Settings) -> None:
     wrong = settings.model_copy(update={"management_key": settings.api_key})
-    document = (await wiring.reconcile(wrong, patience_s=0.1)).document()
+    document = (await wiring.reconcile(wrong, patience_s=0.1)).as_json()
     assert "management key" in document["notes"][0]

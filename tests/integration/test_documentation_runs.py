@@ -69,7 +69,7 @@ def test_an_example_program_runs(program: Path, home: Path) -> None:
         env=dict(os.environ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,21 +11,23 @@ from typing import Any
 
 import orjson
 import pytest
+from devflow_analytics import CostTracker, UsageTracker
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline
-from devflow_core.ports import Call, Events
+from devflow_core.ports import Call, EventStream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route
 from devflow_core.testing import (
     FakeUpstream,
     FixedClassifier,
     FixedRouter,
+    an_entry,
     reply_events,
 )
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 from devflow_core.wire.sse import SseReader
-from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import Router, TaskClassifier
 
 PROMPT = "Why does test_login fail? The clock is read before the session starts. " * 28
@@ -61,7 +63,7 @@ class Asking:
     def __init__(self, upstream: FakeUpstream) -> None:
         self._upstream = Metered(upstream)
 
-    def open(self, request: ChatRequest, route: Route, journal: Any, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: Any, /) -> EventStream:
         return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
 
 
@@ -84,7 +86,7 @@ def chat_stream(chunks: int) -> bytes:
 
 
 def test_choosing_among_the_whole_catalogue() -> None:
-    classifier, router = TaskClassifier(), Router(shipped_catalogue())
+    classifier, router = TaskClassifier(), Router(load_shipped_catalogue())
     request = ChatRequest.from_text(PROMPT)
     counted = calls_of(lambda: router.route(request, classifier.classify(request)))
     assert counted < BOUNDS["choose"], counted
@@ -112,7 +114,7 @@ def test_decoding_a_stream(chunks: int) -> None:
     stream = chat_stream(chunks)
 
     def decode() -> None:
-        reader, decoder = SseReader(), translator("openai_chat").decoder()
+        reader, decoder = SseReader(), get_translator("openai_chat").make_decoder()
         for frame in reader.feed(stream):
             decoder.feed(frame)
         assert decoder.finished
@@ -121,5 +123,16 @@ def test_decoding_a_stream(chunks: int) -> None:
     assert counted < BOUNDS["decode"], counted
 
 
-BOUNDS = {"choose": 355, "pipeline": 620, "decode": 1720}
+def test_taking_an_entry_in() -> None:
+    cost, usage, entry = CostTracker(), UsageTracker(), an_entry()
+
+    def take_in() -> None:
+        cost.record(entry)
+        usage.record(entry)
+
+    counted = calls_of(take_in)
+    assert counted < BOUNDS["take in"], counted
+
+
+BOUNDS = {"choose": 355, "pipeline": 620, "decode": 1720, "take in": 55}
 """A third above what was counted on 2026-11-21 with Python 3.11."""

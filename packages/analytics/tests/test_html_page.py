@@ -137,10 +137,10 @@ def test_only_made_markup_is_not_escaped() -> None:
 
 
 def test_a_scale_ends_at_a_round_number() -> None:
-    drawn = charts.columns([Point(label="a", value=3.1, text="3.1")])
+    drawn = charts.column_chart([Point(label="a", value=3.1, text="3.1")])
     for tick in ("0", "1", "2", "3", "4"):
         assert f">{tick}<" in drawn
-    assert "rect" in charts.columns([Point(label="a", value=0.0, text="0")])
+    assert "rect" in charts.column_chart([Point(label="a", value=0.0, text="0")])
 
 
 @pytest.mark.parametrize(
@@ -155,17 +155,17 @@ def test_a_scale_ends_at_a_round_number() -> None:
     ],
 )
 def test_amounts_keep_the_digits_that_count(amount: str, shown: str) -> None:
-    assert figures.usd(Decimal(amount)) == shown
+    assert figures.format_usd(Decimal(amount)) == shown
 
 
 def test_numbers_are_short_enough_for_a_table() -> None:
-    assert [figures.tokens(n) for n in (950, 12_300, 4_560_000, 7_000_000_000)] == [
+    assert [figures.format_tokens(n) for n in (950, 12_300, 4_560_000, 7_000_000_000)] == [
         "950",
         "12.3k",
         "4.56M",
         "7.00G",
     ]
-    assert [figures.seconds(s) for s in (None, 0.34, 2.41, 93.0)] == [
+    assert [figures.format_seconds(s) for s in (None, 0.34, 2.41, 93.0)] == [
         "–",
         "340 ms",
         "2.41 s",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from devflow_analytics import Reconciler, Reconciliation
-from devflow_analytics.reconciliation.settlement import Row, Window, close
+from devflow_analytics.reconciliation.settlement import BillingWindow, OpenRow, settle_window
 from devflow_core.errors import ProviderUnavailable
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.testing import EPOCH, FakeClock, an_attempt, an_entry
@@ -63,10 +63,12 @@ class FakeAccount:
         self.days: dict[date, Decimal] | None = {}
         self.usage = {"daily": Decimal(today), "monthly": Decimal(month)}
 
-    def owns(self, key_id: str | None, /) -> bool:
+    def has_key(self, key_id: str | None, /) -> bool:
         return key_id is None
 
-    async def generation(self, generation_id: str, _key: str | None, /) -> dict[str, Any] | None:
+    async def fetch_generation(
+        self, generation_id: str, _key: str | None, /
+    ) -> dict[str, Any] | None:
         self.asked.append(generation_id)
         if generation_id == "gen-broken":
             raise ProviderUnavailable("OpenRouter answered 502. Try again.")
@@ -74,10 +76,10 @@ class FakeAccount:
             return None
         return self.booked.get(generation_id)
 
-    async def day_usd(self, day: date, /) -> Decimal | None:
+    async def fetch_day_usd(self, day: date, /) -> Decimal | None:
         return None if self.days is None else self.days.get(day, Decimal(0))
 
-    async def usage_usd(self, period: str, /) -> Decimal:
+    async def fetch_usage_usd(self, period: str, /) -> Decimal:
         return self.usage[period]
 
 
@@ -108,7 +110,7 @@ async def test_a_row_is_settled_at_what_the_provider_has_booked() -> None:
     assert books.rows["a"].cost_text == "0.000064"
     assert books.rows["a"].provider == "Amazon Bedrock"
     assert result.confirmed == ("a",)
-    document = result.document()
+    document = result.as_json()
     assert document["ours_usd"] == document["theirs_usd"] == "0.000064"
     assert document["difference_usd"] == "0"
     assert (document["orphans"], document["ghosts"], document["pending"]) == ([], [], 0)
@@ -160,39 +162,39 @@ async def test_a_row_that_nobody_billed_is_a_ghost_and_costs_nothing() -> None:
     result = await reconciled(books, FakeAccount(today="0.0002"))
     assert books.rows["a"].cost_usd == 0
     assert books.sources["a"] == "total of 2026-11-21"
-    (ghost,) = result.document()["ghosts"]
+    (ghost,) = result.as_json()["ghosts"]
     assert ghost["attempt_id"] == "a"
     assert ghost["generation_id"] == "gen-1"
     assert ghost["estimated_usd"] == "0.01"
-    assert result.document()["difference_usd"] == "0"
+    assert result.as_json()["difference_usd"] == "0"
 
 
 async def test_what_was_billed_beyond_our_rows_goes_to_the_lost_ones() -> None:
     books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=OLD))
     result = await reconciled(books, FakeAccount(today="0.0032"))
     assert books.rows["a"].cost_usd == Decimal("0.003")
-    assert result.document()["difference_usd"] == "0"
-    assert result.document()["settled_by_total"] == 1
+    assert result.as_json()["difference_usd"] == "0"
+    assert result.as_json()["settled_by_total"] == 1
 
 
 async def test_what_no_row_of_ours_can_have_cost_is_an_orphan() -> None:
     books = FakeBooks(an_open("a"))
     result = await reconciled(books, FakeAccount(today="0.5"))
-    (orphan,) = result.document()["orphans"]
+    (orphan,) = result.as_json()["orphans"]
     assert orphan["cost_usd"] == "0.49"
     assert orphan["window"] == "2026-11-21"
-    assert result.document()["difference_usd"] == "-0.49"
+    assert result.as_json()["difference_usd"] == "-0.49"
     # a stranger used the key, so the total tells nothing of the lost row
     assert books.rows["a"].cost_status == "estimated"
-    assert result.document()["pending"] == 1
+    assert result.as_json()["pending"] == 1
 
 
 async def test_a_total_that_lags_behind_our_settled_rows_settles_nothing() -> None:
     books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=OLD))
     result = await reconciled(books, FakeAccount(today="0.0001"))
     assert books.rows["a"].cost_status == "estimated"
-    assert result.document()["ghosts"] == []
-    assert result.document()["difference_usd"] == "0.0101"
+    assert result.as_json()["ghosts"] == []
+    assert result.as_json()["difference_usd"] == "0.0101"
 
 
 async def test_completed_days_are_closed_each_for_itself() -> None:
@@ -201,7 +203,7 @@ async def test_completed_days_are_closed_each_for_itself() -> None:
     account = FakeAccount(today="0.002")
     account.days = {yesterday.date(): Decimal("0.001")}
     result = await reconciled(books, account, days=2)
-    names = [one["window"] for one in result.document()["windows"]]
+    names = [one["window"] for one in result.as_json()["windows"]]
     assert names == ["2026-11-19", "2026-11-20", "2026-11-21"]
     assert books.rows["a"].cost_usd == Decimal("0.001")
     assert books.rows["b"].cost_usd == Decimal("0.002")
@@ -211,9 +213,9 @@ async def test_without_a_management_key_the_month_is_closed() -> None:
     books, account = FakeBooks(an_open("a")), FakeAccount(month="0.004")
     account.days = None
     result = await reconciled(books, account, days=7)
-    assert [one.window.name for one in result.closings] == ["2026-11"]
+    assert [one.window.name for one in result.settlements] == ["2026-11"]
     assert books.rows["a"].cost_usd == Decimal("0.004")
-    assert "management key" in result.document()["notes"][0]
+    assert "management key" in result.as_json()["notes"][0]
 
 
 async def test_nothing_is_closed_while_a_row_is_too_young_to_tell() -> None:
@@ -222,7 +224,7 @@ async def test_nothing_is_closed_while_a_row_is_too_young_to_tell() -> None:
     books = FakeBooks(begun_later, an_open("b"))
     result = await reconciled(books, FakeAccount(today="0.5"), clock=clock)
     assert len(result.pending) == 2
-    assert result.document()["pending_rows"][0]["attempt_id"] == "a"
+    assert result.as_json()["pending_rows"][0]["attempt_id"] == "a"
     assert books.sources == {}
 
 
@@ -257,12 +259,12 @@ def test_a_closed_window_agrees_or_is_left_alone(
     opened: list[tuple[Decimal, Decimal]], theirs: Decimal, settled: list[Decimal]
 ) -> None:
     rows = [
-        Row(entry=an_entry(), attempt=an_open(f"o{n}", cost_usd=cost, reserved_usd=most))
+        OpenRow(entry=an_entry(), attempt=an_open(f"o{n}", cost_usd=cost, reserved_usd=most))
         for n, (cost, most) in enumerate(opened)
     ]
-    rows += [Row(entry=an_entry(), attempt=an_attempt(cost_usd=cost)) for cost in settled]
-    window = Window(name="w", since=OLD, until=EPOCH, theirs_usd=theirs)
-    closing = close(window, rows, is_final=True)
+    rows += [OpenRow(entry=an_entry(), attempt=an_attempt(cost_usd=cost)) for cost in settled]
+    window = BillingWindow(name="w", since=OLD, until=EPOCH, theirs_usd=theirs)
+    closing = settle_window(window, rows, is_final=True)
     most = [max(cost, reserved) for cost, reserved in opened]
     known = sum(settled, Decimal(0))
     if known <= theirs <= known + sum(most, Decimal(0)):

@@ -62,7 +62,7 @@ def entry(model: str, cost: str, usage: Usage | None = None, **changes: object) 
 
 
 def test_the_json_form_has_the_promised_keys() -> None:
-    document = report_of([entry("x/dear", "0.001")]).document()
+    document = report_of([entry("x/dear", "0.001")]).as_json()
     assert {"by", "since", "until", "rows", "total", "savings", "recommendations"} <= set(document)
     promised = {
         "key",
@@ -89,7 +89,7 @@ def test_savings_are_counted_with_the_same_prompt_cache() -> None:
     usage = Usage(
         input_tokens=100, cache_read_tokens=10_000, cache_write_tokens=1_000, output_tokens=10
     )
-    saved = report_of([entry("y/cheap", "0.0002", usage)]).document()["savings"]
+    saved = report_of([entry("y/cheap", "0.0002", usage)]).as_json()["savings"]
     # 100 · 1e-6 + 10000 · 1e-7 + 1000 · 1.25e-6 + 10 · 5e-6
     assert saved["baseline_cost_usd"] == "0.0024"
     assert saved["saved_usd"] == "0.0022"
@@ -97,9 +97,9 @@ def test_savings_are_counted_with_the_same_prompt_cache() -> None:
 
 def test_losses_are_shown_and_the_parts_add_up() -> None:
     report = report_of([entry("y/cheap", "0.0002"), entry("z/dearest", "0.5")])
-    rows = {row["key"]: Decimal(row["saved_usd"]) for row in report.document()["rows"]}
+    rows = {row["key"]: Decimal(row["saved_usd"]) for row in report.as_json()["rows"]}
     assert rows["z/dearest"] == Decimal("-0.499")
-    assert sum(rows.values()) == Decimal(report.document()["savings"]["saved_usd"])
+    assert sum(rows.values()) == Decimal(report.as_json()["savings"]["saved_usd"])
     assert "lost" in to_markdown(report)
 
 
@@ -109,7 +109,7 @@ def test_an_attempt_that_brought_no_answer_is_a_loss() -> None:
     )
     answered = entry("y/cheap", "0.0002")
     report = report_of([an_entry(attempts=(failed, *answered.attempts))])
-    rows = {row["key"]: row for row in report.document()["rows"]}
+    rows = {row["key"]: row for row in report.as_json()["rows"]}
     assert rows["x/dear"]["saved_usd"] == f"-{rows['x/dear']['retry_usd']}"
     assert rows["x/dear"]["requests"] == 0
     assert rows["y/cheap"]["saved_usd"] == "0.0008"
@@ -118,8 +118,8 @@ def test_an_attempt_that_brought_no_answer_is_a_loss() -> None:
 def test_without_a_price_of_the_baseline_there_are_no_savings() -> None:
     for baseline in (None, "nobody/knows"):
         report = report_of([entry("x/dear", "0.001")], baseline=baseline)
-        assert report.document()["savings"] is None
-        assert report.document()["rows"][0]["saved_usd"] is None
+        assert report.as_json()["savings"] is None
+        assert report.as_json()["rows"][0]["saved_usd"] is None
         assert "not known" in to_markdown(report)
 
 
@@ -130,7 +130,7 @@ def test_every_grouping_adds_up_to_the_same_total(by: GroupBy) -> None:
         entry("y/cheap", "0.5", attribution=Attribution(branch="main", client_key="ci")),
         entry("y/cheap", "0.125", outcome="failed", error_code="rate_limited"),
     ]
-    document = report_of(entries, by).document()
+    document = report_of(entries, by).as_json()
     assert sum(Decimal(row["cost_usd"]) for row in document["rows"]) == Decimal("0.875")
     assert document["total"]["requests"] == 3
     assert document["total"]["errors_by_code"] == {"rate_limited": 1}
@@ -138,8 +138,8 @@ def test_every_grouping_adds_up_to_the_same_total(by: GroupBy) -> None:
 
 def test_an_empty_ledger_makes_an_empty_report() -> None:
     report = report_of([], with_days=True)
-    assert report.document()["total"]["cost_usd"] == "0"
-    assert report.document()["total"]["ttft_p50_s"] is None
+    assert report.as_json()["total"]["cost_usd"] == "0"
+    assert report.as_json()["total"]["ttft_p50_s"] is None
     assert to_table(report).rows == ()
     assert to_csv(report).count("\r\n") == 1
     assert "total" in to_markdown(report)

@@ -19,7 +19,9 @@ PRICES: dict[str, Price] = {
 
 
 def turn(at_s: float, usage: Usage, thread: str = "main") -> Turn:
-    return Turn(thread=thread, at=EPOCH + timedelta(seconds=at_s), model="x/recorded", usage=usage)
+    return Turn(
+        thread=thread, started_at=EPOCH + timedelta(seconds=at_s), model="x/recorded", usage=usage
+    )
 
 
 def prompts(*counts: int, gap_s: float = 60) -> list[Turn]:
@@ -106,19 +108,25 @@ def test_no_token_is_lost_or_invented(
 def test_each_maker_has_its_rules(model: str, kind: str, least: int) -> None:
     rules = rules_of(model, a_price())
     assert (rules.kind, rules.min_tokens) == (kind, least)
-    assert f"{least:,} tokens" in rules.sentence()
+    assert f"{least:,} tokens" in rules.describe()
 
 
 def test_without_a_price_for_cached_input_there_is_no_cache() -> None:
     for price in (a_price(cache_read=None), a_price(cache_read=a_price().prompt)):
         rules = rules_of("anthropic/claude-sonnet-4.5", price)
         assert rules.kind == "none"
-        assert "whole prompt" in rules.sentence()
+        assert "whole prompt" in rules.describe()
 
 
 def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
     turns = [
-        Turn(thread="m", at=one.at, model="x/recorded", usage=one.usage, cost_usd=Decimal("0.01"))
+        Turn(
+            thread="m",
+            started_at=one.started_at,
+            model="x/recorded",
+            usage=one.usage,
+            cost_usd=Decimal("0.01"),
+        )
         for one in prompts(2_000, 3_000)
     ]
     result = whatif(
@@ -126,7 +134,7 @@ def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
         ["anthropic/claude-sonnet-4.5", "x/uncached", "nobody/knows"],
         price_of=PRICES.get,
         window_of=lambda model: 2_500 if model == "x/uncached" else None,
-    ).document()
+    ).as_json()
     assert result["turns"] == 2
     assert result["recorded"] == {"models": ["x/recorded"], "cost_usd": "0.02"}
     cached, uncached, unknown = result["models"]
@@ -141,12 +149,14 @@ def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
 
 
 def test_a_record_without_costs_is_priced_at_its_own_models() -> None:
-    one = Turn(thread="m", at=EPOCH, model="x/uncached", usage=Usage(input_tokens=1_000))
+    one = Turn(thread="m", started_at=EPOCH, model="x/uncached", usage=Usage(input_tokens=1_000))
     assert whatif([one], [], price_of=PRICES.get).recorded_usd == Decimal("0.001")
-    strange = Turn(thread="m", at=EPOCH, model="nobody/knows", usage=Usage(input_tokens=1_000))
+    strange = Turn(
+        thread="m", started_at=EPOCH, model="nobody/knows", usage=Usage(input_tokens=1_000)
+    )
     result = whatif([one, strange], ["x/uncached"], price_of=PRICES.get)
     assert result.recorded_usd is None
-    assert result.document()["models"][0]["difference_usd"] is None
+    assert result.as_json()["models"][0]["difference_usd"] is None
 
 
 def test_the_answered_rows_of_a_ledger_are_turns() -> None:

@@ -1,4 +1,3 @@
-import time
 from decimal import Decimal
 
 from devflow_analytics import CostTracker, UsageTracker
@@ -31,15 +30,15 @@ def test_costs_add_up_however_they_are_grouped(given_: list[LedgerEntry]) -> Non
     replay(given_, tracker)
     total_usd = sum((entry.cost_usd for entry in given_), Decimal(0))
     assert tracker.total_usd == total_usd
-    for dimension in cost_tracker.TRACKED:
-        assert sum(tracker.by(dimension).values(), Decimal(0)) == total_usd
+    for dimension in cost_tracker.TRACKED_DIMENSIONS:
+        assert sum(tracker.totals_by(dimension).values(), Decimal(0)) == total_usd
 
 
 @given(st.lists(entries, max_size=10))
 def test_usage_of_the_models_adds_up_to_what_a_report_says(given_: list[LedgerEntry]) -> None:
     tracker = UsageTracker()
     replay(given_, tracker)
-    cells = EntriesReader(lambda: given_).cells(("model",))
+    cells = EntriesReader(lambda: given_).aggregate(("model",))
     assert tracker.by_model() == {key[0]: summary for key, summary in cells.items()}
     assert tracker.total == sum(cells.values(), Summary())
 
@@ -57,20 +56,7 @@ def test_invented_model_names_cannot_fill_the_memory() -> None:
         entry = an_entry(attempts=(an_attempt(model=f"made/up-{number}"),))
         cost.record(entry)
         usage.record(entry)
-    assert len(cost.by("model")) == cost_tracker.MOST_KEYS + 1
-    assert cost.by("model")[cost_tracker.OTHER] == Decimal("0.0002") * 500
-    assert len(usage.by_model()) == usage_tracker.MOST_MODELS + 1
+    assert len(cost.totals_by("model")) == cost_tracker.MAX_KEYS + 1
+    assert cost.totals_by("model")[cost_tracker.OTHER] == Decimal("0.0002") * 500
+    assert len(usage.by_model()) == usage_tracker.MAX_MODELS + 1
     assert usage.total.cost_pico == to_pico(cost.total_usd)
-
-
-def test_an_entry_is_taken_in_within_microseconds() -> None:
-    cost, usage, entry = CostTracker(), UsageTracker(), an_entry()
-    best_us = float("inf")
-    for _ in range(20):
-        start_s = time.perf_counter()
-        for _ in range(200):
-            cost.record(entry)
-            usage.record(entry)
-        best_us = min(best_us, (time.perf_counter() - start_s) / 200 * 1e6)
-    # the goal is 10 µs each; twice that holds also where coverage is measured
-    assert best_us < 40

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from devflow_cli import main
-from devflow_cli.testing import Devflow, Done
+from devflow_cli.testing import CommandResult, Devflow
 from devflow_sandbox import Sandbox
 
 SESSIONS = Path(__file__).parents[3] / "examples" / "sessions"
@@ -38,13 +38,13 @@ def devflow(
 ) -> Devflow:
     """Runs a command in an empty home."""
 
-    def run(*arguments: str) -> Done:
+    def run(*arguments: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["devflow", *arguments])
         with pytest.raises(SystemExit) as ended:
             main.run()
         code = ended.value.code
         out, err = capfd.readouterr()
-        return Done(status=code if isinstance(code, int) else 0, out=out, err=err)
+        return CommandResult(status=code if isinstance(code, int) else 0, out=out, err=err)
 
     return run
 

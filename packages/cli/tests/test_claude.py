@@ -40,7 +40,7 @@ def fake_claude(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ask = urllib.request.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/messages', body, {\n"
         "    'Authorization': 'Bearer ' + os.environ['ANTHROPIC_AUTH_TOKEN'],\n"
         "    'content-type': 'application/json', 'anthropic-version': '2023-06-01'})\n"
-        "with urllib.request.urlopen(ask, timeout=20) as answer:\n"
+        "with urllib.request.urlopen(ask, timeout=60) as answer:\n"
         "    reply = json.load(answer)\n"
         "json.dump({'argv': sys.argv[1:], 'reply': reply}, open('seen.json', 'w'))\n"
         "sys.exit(7)\n"

@@ -30,7 +30,7 @@ def served(home: Path) -> Generator[dict[str, str]]:
         yield json.loads(b"".join(lines))
     finally:
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) in (0, 143, -15)
+        assert child.wait(60) in (0, 143, -15)
         child.stdout.close()
 
 
@@ -44,12 +44,12 @@ def test_a_request_with_the_first_key_is_answered(served: dict[str, str]) -> Non
             "Content-Type": "application/json",
         },
     )
-    with urllib.request.urlopen(request, timeout=20) as reply:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
         assert json.load(reply)["choices"][0]["message"]["content"]
         assert reply.headers["X-DevFlow-Model"]
     request.remove_header("Authorization")
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(request, timeout=20)  # noqa: S310
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310
 
 
 def test_the_doctor_examines_it(served: dict[str, str], devflow: Devflow) -> None:

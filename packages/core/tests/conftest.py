@@ -63,6 +63,6 @@ def fold() -> Collect:
         collector = Collector()
         for event in events:
             collector.add(event)
-        return collector.response()
+        return collector.to_response()
 
     return collect

@@ -9,9 +9,9 @@ from devflow_core.events import Event, Finished, Opaque, Started, TextDelta
 from devflow_core.messages import JsonObject, Reasoning, Text, ToolCall
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 
-ANTHROPIC = translator("anthropic_messages")
+ANTHROPIC = get_translator("anthropic_messages")
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 
@@ -67,7 +67,7 @@ FULL = (
 
 
 def test_a_stream_is_read_to_its_end(decode_stream: Decode, fold: Collect) -> None:
-    events = decode_stream(ANTHROPIC.decoder("m"), FULL)
+    events = decode_stream(ANTHROPIC.make_decoder("m"), FULL)
     assert b"".join(one.frame.data for one in events if one.frame) == FULL
     response = fold(events)
     signed, redacted, text, call = response.parts
@@ -91,9 +91,9 @@ def test_a_stream_is_read_to_its_end(decode_stream: Decode, fold: Collect) -> No
 
 
 def test_every_cut_of_a_stream_gives_the_same_events(decode_stream: Decode) -> None:
-    whole = decode_stream(ANTHROPIC.decoder(), FULL)
+    whole = decode_stream(ANTHROPIC.make_decoder(), FULL)
     for cut in range(1, len(FULL), 7):
-        assert decode_stream(ANTHROPIC.decoder(), FULL, [cut, cut + 3]) == whole
+        assert decode_stream(ANTHROPIC.make_decoder(), FULL, [cut, cut + 3]) == whole
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_cut_of_a_stream_gives_the_same_events(decode_stream: Decode) -> N
     ],
 )  # fmt: skip
 def test_stop_reasons_have_their_words(word: str, reason: str, decode_stream: Decode) -> None:
-    finished = decode_stream(ANTHROPIC.decoder(), _start() + _say("x") + _end(word))[-1]
+    finished = decode_stream(ANTHROPIC.make_decoder(), _start() + _say("x") + _end(word))[-1]
     assert isinstance(finished, Finished)
     assert (finished.finish_reason, finished.native_finish_reason) == (reason, word)
     assert finished.usage is None
@@ -115,7 +115,9 @@ def test_thinking_of_another_model_is_marked_as_its_own(
     decode_stream: Decode, fold: Collect
 ) -> None:
     block = _block(0, {"type": "thinking", "thinking": "Hm", "signature": "s"})
-    response = fold(decode_stream(ANTHROPIC.decoder(), _start("google/gemini-x") + block + _end()))
+    response = fold(
+        decode_stream(ANTHROPIC.make_decoder(), _start("google/gemini-x") + block + _end())
+    )
     (thinking,) = response.parts
     assert isinstance(thinking, Reasoning)
     assert thinking.detail == {"type": "reasoning.text", "devflow_model": "google/gemini-x"}
@@ -123,7 +125,7 @@ def test_thinking_of_another_model_is_marked_as_its_own(
 
 def test_a_stop_reason_with_a_clean_end_is_an_end(decode_stream: Decode) -> None:
     stream = _start() + _say("x") + _end().split(b"event: message_stop")[0]
-    assert isinstance(decode_stream(ANTHROPIC.decoder(), stream)[-1], Finished)
+    assert isinstance(decode_stream(ANTHROPIC.make_decoder(), stream)[-1], Finished)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +134,16 @@ def test_a_stop_reason_with_a_clean_end_is_an_end(decode_stream: Decode) -> None
 )  # fmt: skip
 def test_a_stream_without_a_stop_reason_is_incomplete(stream: bytes, decode_stream: Decode) -> None:
     with pytest.raises(Incomplete, match="without a stop reason"):
-        decode_stream(ANTHROPIC.decoder(), stream)
+        decode_stream(ANTHROPIC.make_decoder(), stream)
 
 
 def test_done_of_another_dialect_means_nothing(decode_stream: Decode, fold: Collect) -> None:
     stream = b"data: [DONE]\n\n" + _start() + b"data: [DONE]\n\n" + _say("x") + _end() + _say("y")
-    assert fold(decode_stream(ANTHROPIC.decoder(), stream)).text == "x"
+    assert fold(decode_stream(ANTHROPIC.make_decoder(), stream)).text == "x"
 
 
 def test_text_before_the_start_begins_the_reply(decode_stream: Decode) -> None:
-    events = decode_stream(ANTHROPIC.decoder(), _sse("ping") + _say("x") + _end())
+    events = decode_stream(ANTHROPIC.make_decoder(), _sse("ping") + _say("x") + _end())
     assert [type(one) for one in events[:2]] == [Started, TextDelta]
     assert events[0].frame is not None
     assert events[1].frame is None
@@ -149,28 +151,28 @@ def test_text_before_the_start_begins_the_reply(decode_stream: Decode) -> None:
 
 def test_text_in_the_first_form_of_a_block_is_text(decode_stream: Decode, fold: Collect) -> None:
     stream = _start() + _block(0, {"type": "text", "text": "x"}) + _end()
-    assert fold(decode_stream(ANTHROPIC.decoder(), stream)).text == "x"
+    assert fold(decode_stream(ANTHROPIC.make_decoder(), stream)).text == "x"
 
 
 def test_errors_in_the_stream_are_raised(decode_stream: Decode) -> None:
     fault = {"type": "overloaded_error", "message": "Overloaded"}
     with pytest.raises(Overloaded) as caught:
-        decode_stream(ANTHROPIC.decoder("m"), _start() + _sse("error", error=fault))
+        decode_stream(ANTHROPIC.make_decoder("m"), _start() + _sse("error", error=fault))
     assert caught.value.generation_id == "gen-1"
     with pytest.raises(Overloaded):
-        decode_stream(ANTHROPIC.decoder(), _sse("error", error=fault))
+        decode_stream(ANTHROPIC.make_decoder(), _sse("error", error=fault))
     with pytest.raises(RateLimited):
-        decode_stream(ANTHROPIC.decoder(), b'data: {"error":{"code":429,"message":"m"}}\n\n')
+        decode_stream(ANTHROPIC.make_decoder(), b'data: {"error":{"code":429,"message":"m"}}\n\n')
 
 
 def test_what_is_no_event_is_a_protocol_error(decode_stream: Decode) -> None:
     with pytest.raises(ProtocolError):
-        decode_stream(ANTHROPIC.decoder(), b"data: <html>\n\n")
+        decode_stream(ANTHROPIC.make_decoder(), b"data: <html>\n\n")
 
 
 def test_strange_events_are_opaque(decode_stream: Decode) -> None:
     strange = _sse("novelty") + _sse("content_block_delta", index="x", delta=1)
-    events = decode_stream(ANTHROPIC.decoder(), _start() + strange + _end())
+    events = decode_stream(ANTHROPIC.make_decoder(), _start() + strange + _end())
     assert [one.kind for one in events if isinstance(one, Opaque)] == [
         "novelty", "content_block_delta", "finish",
     ]  # fmt: skip

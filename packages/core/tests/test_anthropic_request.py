@@ -9,11 +9,11 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.request import (
     ChatRequest,
@@ -23,11 +23,11 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 from devflow_core.wire.reasoning import seal
 
-ANTHROPIC = translator("anthropic_messages")
-CHAT = translator("openai_chat")
+ANTHROPIC = get_translator("anthropic_messages")
+CHAT = get_translator("openai_chat")
 HI = {"role": "user", "content": "Hi"}
 CLAUDE = "anthropic/claude-x"
 
@@ -254,17 +254,17 @@ BLOCKS: list[tuple[JsonObject, Any]] = [
     ),
     (
         {"type": "image", "source": {"type": "file", "file_id": "f"}},
-        Unknown(wire="anthropic_messages",
+        OpaquePart(wire="anthropic_messages",
                 body={"type": "image", "source": {"type": "file", "file_id": "f"}}),
     ),
     (
         {"type": "document", "source": {"type": "file", "file_id": "f"}},
-        Unknown(wire="anthropic_messages",
+        OpaquePart(wire="anthropic_messages",
                 body={"type": "document", "source": {"type": "file", "file_id": "f"}}),
     ),
     (
         {"type": "container_upload", "file_id": "f"},
-        Unknown(wire="anthropic_messages", body={"type": "container_upload", "file_id": "f"}),
+        OpaquePart(wire="anthropic_messages", body={"type": "container_upload", "file_id": "f"}),
     ),
     (
         {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": [1]}, **_cached()},
@@ -440,7 +440,7 @@ def test_a_request_of_another_wire_is_written_as_this_one_demands() -> None:
         Media(kind="audio", base64="aGk="),
         Media(kind="file", media_type="application/zip", base64="aGk="),
         Media(kind="file", media_type="text/plain", base64="a"),
-        Unknown(wire="openai_chat", body={"type": "file"}),
+        OpaquePart(wire="openai_chat", body={"type": "file"}),
     ],
 )
 def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:

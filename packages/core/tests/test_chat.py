@@ -15,7 +15,7 @@ from devflow_core.events import (
 from devflow_core.messages import Message, Reasoning, Text, ToolCall
 from devflow_core.request import ChatRequest, Origin
 from devflow_core.response import collect
-from devflow_core.testing import a_request, reply_events, sse
+from devflow_core.testing import a_request, reply_events, sse_frames
 
 
 async def given(*events: Event) -> AsyncIterator[Event]:
@@ -86,4 +86,4 @@ async def test_the_terminal_event_is_known() -> None:
 
 
 def test_frames_are_built_as_a_wire_has_them() -> None:
-    assert [frame.data for frame in sse("[DONE]")] == [b"data: [DONE]\n\n"]
+    assert [frame.data for frame in sse_frames("[DONE]")] == [b"data: [DONE]\n\n"]

@@ -68,7 +68,7 @@ def test_an_entry_adds_up_its_attempts() -> None:
 
 
 def test_a_tee_feeds_every_view_and_replay_rebuilds_one() -> None:
-    first, second = MemoryLedger(keep=2), MemoryLedger()
+    first, second = MemoryLedger(max_entries=2), MemoryLedger()
     entries = [an_entry(entry_id=f"req_{number}") for number in range(3)]
     replay(entries, Tee(first, second))
     assert first.entries == tuple(entries[1:])

@@ -25,11 +25,11 @@ from devflow_core.events import (
 from devflow_core.messages import Reasoning, Text, ToolCall
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import Usage
-from devflow_core.wire import translator
-from hypothesis import given, settings
+from devflow_core.wire import get_translator
+from hypothesis import given
 from hypothesis import strategies as st
 
-CHAT = translator("openai_chat")
+CHAT = get_translator("openai_chat")
 Decode = Callable[..., list[Event]]
 
 
@@ -48,7 +48,7 @@ def _collect(events: list[Event]) -> ChatResponse:
     collector = Collector()
     for event in events:
         collector.add(event)
-    return collector.response()
+    return collector.to_response()
 
 
 def _streams(recordings: list[dict[str, Any]]) -> list[bytes]:
@@ -66,7 +66,7 @@ def test_every_recorded_stream_is_read_to_its_end(
     streams = _streams(recordings)
     assert len(streams) > 15
     for stream in streams:
-        events = decode_stream(CHAT.decoder(), stream)
+        events = decode_stream(CHAT.make_decoder(), stream)
         assert isinstance(events[0], Started)
         assert [one for one in events if isinstance(one, Finished)] == events[-1:]
         response = _collect(events)
@@ -80,19 +80,20 @@ def test_frames_of_a_recorded_stream_are_its_bytes_but_for_the_first_comments(
     recordings: list[dict[str, Any]], decode_stream: Decode
 ) -> None:
     for stream in _streams(recordings):
-        frames = [one.frame for one in decode_stream(CHAT.decoder(), stream) if one.frame]
+        frames = [one.frame for one in decode_stream(CHAT.make_decoder(), stream) if one.frame]
         passed = b"".join(frame.data for frame in frames)
         assert stream.endswith(passed)
         assert stream[: -len(passed)].replace(b": OPENROUTER PROCESSING\n\n", b"") == b""
 
 
-@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 20_000), max_size=30), index=st.integers(0, 14))
 def test_how_the_bytes_are_cut_changes_no_event(
     recordings: list[dict[str, Any]], decode_stream: Decode, cuts: list[int], index: int
 ) -> None:
     stream = _streams(recordings)[index]
-    assert decode_stream(CHAT.decoder(), stream, cuts) == decode_stream(CHAT.decoder(), stream)
+    assert decode_stream(CHAT.make_decoder(), stream, cuts) == decode_stream(
+        CHAT.make_decoder(), stream
+    )
 
 
 def test_every_recorded_whole_reply_is_read(recordings: list[dict[str, Any]]) -> None:
@@ -117,7 +118,8 @@ def test_reading_costs_keeps_the_digits_of_the_wire(decode_stream: Decode) -> No
         b'"cost":1.40e-07,"is_byok":true,"cost_details":{"upstream_inference_cost":0.000002}}}\n\n'
     )
     events = decode_stream(
-        CHAT.decoder(), _chunk({"content": "x"}) + _chunk({}, finish_reason="stop") + usage + DONE
+        CHAT.make_decoder(),
+        _chunk({"content": "x"}) + _chunk({}, finish_reason="stop") + usage + DONE,
     )
     finished = events[-1]
     assert isinstance(finished, Finished)
@@ -133,7 +135,8 @@ def test_a_finish_reason_that_comes_twice_ends_the_reply_once(decode_stream: Dec
     usage = {"prompt_tokens": 1, "completion_tokens": 1}
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="stop")
     events = decode_stream(
-        CHAT.decoder(), stream + _chunk({"content": ""}, finish_reason="stop", usage=usage) + DONE
+        CHAT.make_decoder(),
+        stream + _chunk({"content": ""}, finish_reason="stop", usage=usage) + DONE,
     )
     assert [type(event).__name__ for event in events] == [
         "Started", "TextDelta", "Opaque", "Opaque", "Finished",
@@ -143,7 +146,7 @@ def test_a_finish_reason_that_comes_twice_ends_the_reply_once(decode_stream: Dec
 
 def test_nothing_counts_after_the_end(decode_stream: Decode) -> None:
     events = decode_stream(
-        CHAT.decoder(), _chunk({"content": "x"}) + END + _chunk({"content": "y"})
+        CHAT.make_decoder(), _chunk({"content": "x"}) + END + _chunk({"content": "y"})
     )
     assert _collect(events).text == "x"
 
@@ -151,12 +154,12 @@ def test_nothing_counts_after_the_end(decode_stream: Decode) -> None:
 def test_text_beside_other_fields_is_text(decode_stream: Decode) -> None:
     stream = _chunk({"content": "a", "role": "assistant"}) + _chunk({"content": "b", "x": None})
     more = _chunk({"content": "c", "refusal": None, "role": "assistant"})
-    assert _collect(decode_stream(CHAT.decoder(), stream + more + END)).text == "abc"
+    assert _collect(decode_stream(CHAT.make_decoder(), stream + more + END)).text == "abc"
 
 
 def test_a_clean_end_without_done_is_an_end(decode_stream: Decode) -> None:
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="length")
-    events = decode_stream(CHAT.decoder(), stream)
+    events = decode_stream(CHAT.make_decoder(), stream)
     assert events[-1] == Finished(finish_reason="length", native_finish_reason="length")
 
 
@@ -167,17 +170,17 @@ def test_a_reply_without_a_finish_reason_is_incomplete(
     stream: bytes, decode_stream: Decode
 ) -> None:
     with pytest.raises(Incomplete, match="cut off") as caught:
-        decode_stream(CHAT.decoder("a/b"), stream)
+        decode_stream(CHAT.make_decoder("a/b"), stream)
     assert caught.value.model == "a/b"
 
 
 def test_half_an_event_at_the_end_is_a_cut_and_not_a_broken_event(decode_stream: Decode) -> None:
     with pytest.raises(Incomplete):
-        decode_stream(CHAT.decoder(), _chunk({"content": "x"}) + b'data: {"id":"g","choi')
+        decode_stream(CHAT.make_decoder(), _chunk({"content": "x"}) + b'data: {"id":"g","choi')
 
 
 def test_an_unterminated_done_is_an_end(decode_stream: Decode) -> None:
-    events = decode_stream(CHAT.decoder(), _chunk({"content": "x"}) + END.rstrip())
+    events = decode_stream(CHAT.make_decoder(), _chunk({"content": "x"}) + END.rstrip())
     assert isinstance(events[-1], Finished)
 
 
@@ -201,7 +204,7 @@ def test_an_error_in_the_stream_is_raised_as_what_it_is(
 ) -> None:
     stream = begin + _chunk({"content": ""}, finish_reason="error", error=error)
     with pytest.raises(kind) as caught:
-        decode_stream(CHAT.decoder("a/b"), stream + DONE)
+        decode_stream(CHAT.make_decoder("a/b"), stream + DONE)
     assert type(caught.value) is kind
     assert caught.value.generation_id == "gen-1"
     assert caught.value.provider == "P"
@@ -211,13 +214,13 @@ def test_an_error_in_the_stream_is_raised_as_what_it_is(
 def test_a_bare_error_event_is_raised(decode_stream: Decode) -> None:
     with pytest.raises(RateLimited):
         decode_stream(
-            CHAT.decoder(), b'data: {"error":{"code":429,"message":"m"},"user_id":"u"}\n\n'
+            CHAT.make_decoder(), b'data: {"error":{"code":429,"message":"m"},"user_id":"u"}\n\n'
         )
 
 
 def test_a_finish_reason_of_error_alone_is_an_error(decode_stream: Decode) -> None:
     with pytest.raises(ProviderUnavailable, match="ended in an error"):
-        decode_stream(CHAT.decoder(), _chunk({"content": "x"}, finish_reason="error") + DONE)
+        decode_stream(CHAT.make_decoder(), _chunk({"content": "x"}, finish_reason="error") + DONE)
 
 
 def test_the_recorded_error_in_a_stream_is_raised(
@@ -225,13 +228,13 @@ def test_the_recorded_error_in_a_stream_is_raised(
 ) -> None:
     (one,) = [one for one in recordings if "stream_error" in one["source"]]
     with pytest.raises(UpstreamRejected, match="Token limit reached"):
-        decode_stream(CHAT.decoder(), one["body"].encode())
+        decode_stream(CHAT.make_decoder(), one["body"].encode())
 
 
 @pytest.mark.parametrize("data", [b"<html>", b"[]", b"{", b'"text"'])
 def test_an_event_that_is_no_object_is_a_protocol_error(data: bytes, decode_stream: Decode) -> None:
     with pytest.raises(ProtocolError):
-        decode_stream(CHAT.decoder(), b"data: " + data + b"\n\n")
+        decode_stream(CHAT.make_decoder(), b"data: " + data + b"\n\n")
 
 
 def test_bad_utf8_and_halves_of_surrogates_become_replacement_characters(
@@ -240,7 +243,7 @@ def test_bad_utf8_and_halves_of_surrogates_become_replacement_characters(
     broken = _chunk({"content": "aXb"}).replace(b"X", b"\xff")
     half = _chunk({"content": "X"}).replace(b"X", b"\\ud83d")
     whole = _chunk({"content": "X", "role": "assistant"}).replace(b"X", b"\\ud83d\\ude00\\udc00")
-    response = _collect(decode_stream(CHAT.decoder(), broken + half + whole + END))
+    response = _collect(decode_stream(CHAT.make_decoder(), broken + half + whole + END))
     assert response.text == "a�b�\U0001f600�"
 
 
@@ -260,14 +263,14 @@ def test_bad_utf8_and_halves_of_surrogates_become_replacement_characters(
 )
 def test_impossible_usage_is_no_usage(usage: dict[str, Any], decode_stream: Decode) -> None:
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="stop", usage=usage) + DONE
-    assert _collect(decode_stream(CHAT.decoder(), stream)).usage is None
+    assert _collect(decode_stream(CHAT.make_decoder(), stream)).usage is None
 
 
 @pytest.mark.parametrize("cost", [-0.1, 1e9, float("nan"), float("inf"), True, "free", [], None])
 def test_an_impossible_cost_is_no_cost(cost: Any, decode_stream: Decode) -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "cost": cost}
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="stop", usage=usage) + DONE
-    assert _collect(decode_stream(CHAT.decoder(), stream)).cost is None
+    assert _collect(decode_stream(CHAT.make_decoder(), stream)).cost is None
 
 
 def test_a_cost_that_is_text_is_a_cost() -> None:
@@ -307,7 +310,7 @@ def test_one_index_with_a_new_id_is_another_call(decode_stream: Decode) -> None:
         + call(function={"arguments": "}"})
         + _chunk({"tool_calls": ["nonsense"]})
     )
-    response = _collect(decode_stream(CHAT.decoder(), stream + END))
+    response = _collect(decode_stream(CHAT.make_decoder(), stream + END))
     assert response.parts == (
         ToolCall(id="a", name="f", arguments='{"x":1}'),
         ToolCall(id="b", name="g", arguments="{}"),
@@ -325,7 +328,9 @@ def test_fragments_of_thinking_are_one_block_with_the_signature_that_comes_last(
         return _chunk({"content": "", "reasoning": plain, "reasoning_details": details})
 
     stream = think("Let ", text="Let ") + think("us", text="us") + think("", signature="sig")
-    response = _collect(decode_stream(CHAT.decoder(), stream + _chunk({"content": "Yes"}) + END))
+    response = _collect(
+        decode_stream(CHAT.make_decoder(), stream + _chunk({"content": "Yes"}) + END)
+    )
     thinking, answer = response.parts
     assert isinstance(thinking, Reasoning)
     assert (thinking.text, thinking.signature) == ("Let us", "sig")
@@ -340,7 +345,7 @@ def test_encrypted_thinking_and_its_readable_form_are_both_kept(decode_stream: D
         {"type": "reasoning.encrypted", "data": "x9", "format": "openai-responses-v1", "index": 0}
     ]
     stream = _chunk({"content": "", "reasoning": "Hm", "reasoning_details": details})
-    response = _collect(decode_stream(CHAT.decoder(), stream + END))
+    response = _collect(decode_stream(CHAT.make_decoder(), stream + END))
     plain, sealed = response.parts
     assert isinstance(plain, Reasoning)
     assert isinstance(sealed, Reasoning)
@@ -350,7 +355,7 @@ def test_encrypted_thinking_and_its_readable_form_are_both_kept(decode_stream: D
 
 def test_plain_thinking_of_other_providers_is_read(decode_stream: Decode) -> None:
     stream = _chunk({"reasoning_content": "Hm"}) + _chunk({"content": "x"})
-    events = decode_stream(CHAT.decoder(), stream + END)
+    events = decode_stream(CHAT.make_decoder(), stream + END)
     assert [e.text for e in events if isinstance(e, ReasoningDelta)] == ["Hm"]
 
 
@@ -359,7 +364,7 @@ def test_what_the_hub_has_no_word_for_is_opaque_with_its_frame(decode_stream: De
     debug = b'data: {"choices":[],"debug":{}}\n\n'
     other = b'data: {"choices":[{"index":1,"delta":{"content":"no"}}]}\n\n'
     stream = _chunk({"content": "x"}) + note + debug + other + b": comment\n\n"
-    events = decode_stream(CHAT.decoder(), stream + END)
+    events = decode_stream(CHAT.make_decoder(), stream + END)
     frames = [e.frame.data for e in events if isinstance(e, Opaque) and e.frame]
     assert frames[:4] == [note, debug, other, b": comment\n\n"]
     assert sum(isinstance(event, TextDelta | ToolCallDelta) for event in events) == 1

@@ -8,11 +8,11 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.request import (
     ChatRequest,
@@ -22,9 +22,9 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 
-CHAT = translator("openai_chat")
+CHAT = get_translator("openai_chat")
 HI = {"role": "user", "content": "Hi"}
 
 
@@ -161,7 +161,7 @@ def test_headers_of_the_dialect_are_kept() -> None:
     )
 
 
-PARTS: list[tuple[JsonObject, Text | Media | Unknown]] = [
+PARTS: list[tuple[JsonObject, Text | Media | OpaquePart]] = [
     ({"type": "text", "text": "t"}, Text(text="t")),
     (
         {"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}},
@@ -189,13 +189,13 @@ PARTS: list[tuple[JsonObject, Text | Media | Unknown]] = [
         Media(kind="file", media_type="application/pdf", base64="aGk=", name="a.pdf"),
     ),
     ({"type": "file", "file": {"file_id": "f"}},
-     Unknown(wire="openai_chat", body={"type": "file", "file": {"file_id": "f"}})),
-    ({"type": "hologram"}, Unknown(wire="openai_chat", body={"type": "hologram"})),
+     OpaquePart(wire="openai_chat", body={"type": "file", "file": {"file_id": "f"}})),
+    ({"type": "hologram"}, OpaquePart(wire="openai_chat", body={"type": "hologram"})),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "word"), PARTS)
-def test_parts_are_read_and_written(part: JsonObject, word: Text | Media | Unknown) -> None:
+def test_parts_are_read_and_written(part: JsonObject, word: Text | Media | OpaquePart) -> None:
     text = {"type": "text", "text": "first"}
     message = _message(role="user", content=[text, part])
     assert message.parts == (Text(text="first"), word)
@@ -355,7 +355,7 @@ def test_what_is_wrong_is_named_with_its_path(body: JsonObject, said: str) -> No
     "part",
     [
         Media(kind="audio", url="https://x/y.wav"),
-        Unknown(wire="anthropic_messages", body={"type": "container_upload"}),
+        OpaquePart(wire="anthropic_messages", body={"type": "container_upload"}),
         ToolCall(id="1", name="f", arguments="{}"),
     ],
 )
@@ -367,7 +367,7 @@ def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:
 def test_an_unknown_call_of_the_wire_is_kept() -> None:
     call = {"id": "1", "type": "custom", "custom": {"name": "x", "input": "y"}}
     assert _message(role="assistant", tool_calls=[call]).parts == (
-        Unknown(wire="openai_chat", body=call),
+        OpaquePart(wire="openai_chat", body=call),
     )
 
 

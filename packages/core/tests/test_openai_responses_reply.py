@@ -9,9 +9,9 @@ from devflow_core.events import Event, Finished, Opaque, Started, TextDelta
 from devflow_core.messages import Reasoning, Text, ToolCall
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 
-RESPONSES = translator("openai_responses")
+RESPONSES = get_translator("openai_responses")
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 
@@ -46,7 +46,7 @@ def test_the_recorded_stream_is_read(
 ) -> None:
     (one,) = [one for one in recordings if "responses" in one["path"]]
     stream = one["body"].encode()
-    events = decode_stream(RESPONSES.decoder(), stream)
+    events = decode_stream(RESPONSES.make_decoder(), stream)
     passed = b"".join(event.frame.data for event in events if event.frame)
     assert stream == b": OPENROUTER PROCESSING\n\n" + passed + b"data: [DONE]\n\n"
     response = fold(events)
@@ -56,7 +56,7 @@ def test_the_recorded_stream_is_read(
     assert response.cost.text == "0.0000113"
     assert response.generation_id == "gen-1764265411-Fu1iEX7h5MRWiL79lb94"
     for cut in range(1, len(stream), 501):
-        assert decode_stream(RESPONSES.decoder(), stream, [cut]) == events
+        assert decode_stream(RESPONSES.make_decoder(), stream, [cut]) == events
 
 
 FULL = (
@@ -86,7 +86,7 @@ FULL = (
 
 
 def test_a_stream_is_read_to_its_terminal_event(decode_stream: Decode, fold: Collect) -> None:
-    events = decode_stream(RESPONSES.decoder(), FULL)
+    events = decode_stream(RESPONSES.make_decoder(), FULL)
     frames = b"".join(one.frame.data for one in events if one.frame)
     assert frames + b"data: [DONE]\n\n" == FULL
     response = fold(events)
@@ -119,7 +119,7 @@ def test_what_was_not_told_in_pieces_is_taken_from_the_item(
         + _done(4, type="message", content=None)
         + _end()
     )
-    response = fold(decode_stream(RESPONSES.decoder(), stream))
+    response = fold(decode_stream(RESPONSES.make_decoder(), stream))
     thinking, text = response.parts
     assert isinstance(thinking, Reasoning)
     assert thinking.text == "Hm"
@@ -135,7 +135,7 @@ def test_what_was_not_told_in_pieces_is_taken_from_the_item(
 )
 def test_an_incomplete_reply_says_why(why: str, reason: str, decode_stream: Decode) -> None:
     end = _end("incomplete", incomplete_details={"reason": why})
-    finished = decode_stream(RESPONSES.decoder(), _start() + _say("x") + end)[-1]
+    finished = decode_stream(RESPONSES.make_decoder(), _start() + _say("x") + end)[-1]
     assert isinstance(finished, Finished)
     assert (finished.finish_reason, finished.native_finish_reason) == (reason, why)
 
@@ -149,12 +149,12 @@ def test_a_stream_without_its_terminal_event_is_incomplete(
     stream: bytes, decode_stream: Decode
 ) -> None:
     with pytest.raises(Incomplete, match="without its terminal event"):
-        decode_stream(RESPONSES.decoder(), stream)
+        decode_stream(RESPONSES.make_decoder(), stream)
 
 
 def test_a_first_event_that_is_not_the_creation_begins_the_reply(decode_stream: Decode) -> None:
     events = decode_stream(
-        RESPONSES.decoder(),
+        RESPONSES.make_decoder(),
         b": c\n\ndata: [DONE]\n\n" + _sse("response.queued") + _say("x") + _end(),
     )
     assert [type(one) for one in events] == [Started, TextDelta, Finished]
@@ -162,7 +162,7 @@ def test_a_first_event_that_is_not_the_creation_begins_the_reply(decode_stream: 
 
 
 def test_a_second_creation_is_opaque(decode_stream: Decode) -> None:
-    events = decode_stream(RESPONSES.decoder(), _start() + _start() + _end())
+    events = decode_stream(RESPONSES.make_decoder(), _start() + _start() + _end())
     assert [type(one) for one in events] == [Started, Opaque, Opaque, Opaque, Finished]
 
 
@@ -179,15 +179,15 @@ def test_a_second_creation_is_opaque(decode_stream: Decode) -> None:
 )  # fmt: skip
 def test_failures_in_the_stream_are_raised(event: bytes, decode_stream: Decode) -> None:
     with pytest.raises(RateLimited) as caught:
-        decode_stream(RESPONSES.decoder("m"), _start() + event)
+        decode_stream(RESPONSES.make_decoder("m"), _start() + event)
     assert caught.value.generation_id == "gen-1"
     with pytest.raises(RateLimited):
-        decode_stream(RESPONSES.decoder("m"), event)
+        decode_stream(RESPONSES.make_decoder("m"), event)
 
 
 def test_what_is_no_event_is_a_protocol_error(decode_stream: Decode) -> None:
     with pytest.raises(ProtocolError):
-        decode_stream(RESPONSES.decoder(), b"data: <html>\n\n")
+        decode_stream(RESPONSES.make_decoder(), b"data: <html>\n\n")
 
 
 def test_a_whole_reply_is_read(fold: Collect) -> None:

@@ -8,11 +8,11 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.request import (
     ChatRequest,
@@ -22,11 +22,11 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 from devflow_core.wire.reasoning import seal
 
-RESPONSES = translator("openai_responses")
-CHAT = translator("openai_chat")
+RESPONSES = get_translator("openai_responses")
+CHAT = get_translator("openai_chat")
 GPT = "openai/gpt-x"
 
 
@@ -227,7 +227,7 @@ PARTS: list[tuple[JsonObject, Any]] = [
     ({"type": "input_file", "file_url": "https://x/y"}, Media(kind="file", url="https://x/y")),
     (
         {"type": "input_file", "file_id": "f"},
-        Unknown(wire="openai_responses", body={"type": "input_file", "file_id": "f"}),
+        OpaquePart(wire="openai_responses", body={"type": "input_file", "file_id": "f"}),
     ),
 ]  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_items_without_a_word_of_ours_are_kept() -> None:
     item = {"type": "web_search_call", "id": "ws", "status": "completed"}
     user = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
     request = _decode(input=[user, item])
-    assert request.messages[1].parts == (Unknown(wire="openai_responses", body=item),)
+    assert request.messages[1].parts == (OpaquePart(wire="openai_responses", body=item),)
     assert _anew(request)["input"] == [user, item]
     with pytest.raises(InvalidRequest, match="web_search_call"):
         CHAT.encode_request(request, "a/b")
@@ -354,7 +354,7 @@ def test_another_wires_fields_are_left_out_and_named() -> None:
     "part",
     [
         Media(kind="audio", base64="aGk="),
-        Unknown(wire="openai_chat", body={"type": "file"}),
+        OpaquePart(wire="openai_chat", body={"type": "file"}),
     ],
 )
 def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:

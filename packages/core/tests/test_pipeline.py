@@ -19,7 +19,7 @@ from devflow_core.events import Finished, TextDelta
 from devflow_core.ledger import LedgerEntry
 from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline, Reply
-from devflow_core.ports import Call, Events, Upstream
+from devflow_core.ports import Call, EventStream, Upstream
 from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.routing import Route, Task
 from devflow_core.testing import (
@@ -42,7 +42,7 @@ class MeteredExecutor:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = Metered(upstream)
 
-    def open(self, request: ChatRequest, route: Route, journal: object, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: object, /) -> EventStream:
         return self._upstream.open(
             Call(request=request, candidate=route.chosen, journal=journal)  # type: ignore[arg-type]
         )
@@ -134,14 +134,16 @@ async def test_cancelled_while_the_end_is_being_written() -> None:
     class SlowBook(MemoryBook):
         async def close(self, entry: LedgerEntry, /) -> None:
             writing.set()
-            await asyncio.sleep(0.01)
+            await may_end.wait()
             await super().close(entry)
 
-    writing = asyncio.Event()
+    writing, may_end = asyncio.Event(), asyncio.Event()
     world = World(book=SlowBook())
     task = asyncio.ensure_future(world.pipeline.complete(a_request()))
     await writing.wait()
     task.cancel()
+    await asyncio.sleep(0)  # the cancellation arrives
+    may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert world.entry.outcome == "succeeded"
@@ -193,7 +195,7 @@ async def test_nobody_able_leaves_an_entry_without_attempts() -> None:
         await world.pipeline.complete(a_request())
     assert world.entry.attempts == ()
     assert world.entry.model == "auto"
-    assert world.entry.final is None
+    assert world.entry.final_attempt is None
     assert world.entry.cost_status == "void"
 
 

@@ -6,7 +6,7 @@ import pytest
 from devflow_core.errors import Forbidden
 from devflow_core.request import Origin
 from devflow_core.routing import Route
-from devflow_core.scope import is_within, keep_within_scope
+from devflow_core.scope import filter_by_scope, is_in_scope
 from devflow_core.testing import a_candidate, a_request, a_task
 
 
@@ -16,18 +16,18 @@ def a_route(*models: str) -> Route:
 
 def test_without_a_scope_everything_goes() -> None:
     route = a_route("a/one")
-    assert keep_within_scope(a_request(), route) is route
-    assert is_within(None, "a/one")
+    assert filter_by_scope(a_request(), route) is route
+    assert is_in_scope(None, "a/one")
 
 
 def test_a_route_within_the_scope_stays_as_it_is() -> None:
     route = a_route("a/one", "a/two")
-    assert keep_within_scope(a_request(allowed_models=("a/*",)), route) is route
+    assert filter_by_scope(a_request(allowed_models=("a/*",)), route) is route
 
 
 def test_fallbacks_beyond_the_scope_are_left_out_with_their_reason() -> None:
     request = a_request(allowed_models=("a/*", "c/three"))
-    route = keep_within_scope(request, a_route("b/two", "a/one", "c/three", "c/four"))
+    route = filter_by_scope(request, a_route("b/two", "a/one", "c/three", "c/four"))
     assert [one.model for one in route.candidates] == ["a/one", "c/three"]
     assert [one.model for one in route.excluded] == ["b/two", "c/four"]
 
@@ -35,7 +35,7 @@ def test_fallbacks_beyond_the_scope_are_left_out_with_their_reason() -> None:
 @pytest.mark.parametrize("scope", [("z/*",), (), ("A/*",)])
 def test_nobody_left_names_the_scope(scope: tuple[str, ...]) -> None:
     with pytest.raises(Forbidden, match="scope `models`"):
-        keep_within_scope(a_request(allowed_models=scope), a_route("a/one"))
+        filter_by_scope(a_request(allowed_models=scope), a_route("a/one"))
 
 
 @pytest.mark.parametrize(
@@ -51,23 +51,23 @@ def test_nobody_left_names_the_scope(scope: tuple[str, ...]) -> None:
 def test_what_the_provider_is_told_to_fall_back_on_counts(fields: dict[str, Any]) -> None:
     route, scope = a_route("a/one"), ("a/*",)
     with pytest.raises(Forbidden):
-        keep_within_scope(a_request(allowed_models=scope, extra=fields), route)
+        filter_by_scope(a_request(allowed_models=scope, extra=fields), route)
     origin = Origin(wire="openai_chat", body=fields)
     with pytest.raises(Forbidden):
-        keep_within_scope(a_request(allowed_models=scope, origin=origin), route)
+        filter_by_scope(a_request(allowed_models=scope, origin=origin), route)
 
 
 def test_further_models_within_the_scope_are_fine() -> None:
     route = a_route("a/one")
     fields = {"models": ["a/two"], "fallbacks": [{"model": "a/three"}], "preset": None}
-    assert keep_within_scope(a_request(allowed_models=("a/*",), extra=fields), route) is route
+    assert filter_by_scope(a_request(allowed_models=("a/*",), extra=fields), route) is route
 
 
 def test_a_preset_has_to_be_allowed_by_itself() -> None:
     preset = a_route("a/one@preset/cheap")
     with pytest.raises(Forbidden):
-        keep_within_scope(a_request(allowed_models=("a/*",)), preset)
+        filter_by_scope(a_request(allowed_models=("a/*",)), preset)
     allowed = a_request(allowed_models=("a/*", "@preset/cheap"), extra={"preset": "cheap"})
-    assert keep_within_scope(allowed, preset) is preset
+    assert filter_by_scope(allowed, preset) is preset
     with pytest.raises(Forbidden):
-        keep_within_scope(a_request(allowed_models=("a/*",)), a_route("@preset/cheap"))
+        filter_by_scope(a_request(allowed_models=("a/*",)), a_route("@preset/cheap"))

@@ -48,6 +48,7 @@ _STREAMS = st.lists(st.tuples(_LINES, st.sampled_from([b"\n", b"\r\n", b"\r"])),
 )
 
 
+@pytest.mark.laws(10_000)
 @given(_STREAMS, st.lists(st.integers(0, 400), max_size=12), st.booleans())
 @example(b"data: a\r\n\r\ndata: b\r\n\r\n", [10, 11, 12], False)
 @example(b"\xef\xbb\xbfdata: a\n\n", [1, 2], True)

@@ -11,8 +11,8 @@ from devflow_core.summary import (
     GroupBy,
     Histogram,
     Summary,
-    bucket,
-    bucket_s,
+    bucket_midpoint_s,
+    bucket_of,
 )
 from devflow_core.testing import EPOCH, an_attempt, an_entry
 from devflow_core.usage import Usage, to_pico
@@ -24,21 +24,21 @@ durations_s = st.floats(min_value=0.001, max_value=3600)
 
 @given(durations_s)
 def test_a_bucket_stands_for_its_durations_to_five_percent(seconds: float) -> None:
-    assert bucket_s(bucket(seconds)) == pytest.approx(seconds, rel=0.05)
+    assert bucket_midpoint_s(bucket_of(seconds)) == pytest.approx(seconds, rel=0.05)
 
 
 @given(durations_s, durations_s)
 def test_buckets_keep_the_order(one: float, other: float) -> None:
-    assert (one <= other) or bucket(one) >= bucket(other)
+    assert (one <= other) or bucket_of(one) >= bucket_of(other)
 
 
 def test_what_is_too_short_or_too_long_has_a_bucket() -> None:
-    assert bucket(0.0) == bucket(0.001) == 0
-    assert bucket(1e300) == 255
+    assert bucket_of(0.0) == bucket_of(0.001) == 0
+    assert bucket_of(1e300) == 255
 
 
 def test_a_quantile_is_the_duration_that_so_many_did_not_exceed() -> None:
-    histogram = Histogram(counts={bucket(0.1): 90, bucket(2.0): 10})
+    histogram = Histogram(counts={bucket_of(0.1): 90, bucket_of(2.0): 10})
     assert histogram.count == 100
     assert histogram.quantile_s(0.5) == pytest.approx(0.1, rel=0.05)
     assert histogram.quantile_s(0.95) == pytest.approx(2.0, rel=0.05)
@@ -130,8 +130,8 @@ def _sum(parts: list[Summary]) -> Summary:
 
 @given(st.lists(entries, max_size=8), st.lists(st.sampled_from(ALL), min_size=1, max_size=3))
 def test_any_grouping_adds_up_to_the_whole(given_: list[LedgerEntry], by: list[GroupBy]) -> None:
-    whole = _sum(list(EntriesReader(lambda: given_).cells(tuple(by)).values()))
-    assert whole == _sum(list(EntriesReader(lambda: given_).cells(ALL).values()))
+    whole = _sum(list(EntriesReader(lambda: given_).aggregate(tuple(by)).values()))
+    assert whole == _sum(list(EntriesReader(lambda: given_).aggregate(ALL).values()))
     assert whole.requests == len(given_)
     assert whole.attempts == sum(len(entry.attempts) for entry in given_)
     assert whole.cost_pico == sum(to_pico(entry.cost_usd) for entry in given_)
@@ -144,7 +144,7 @@ def test_a_fallback_costs_at_its_own_model_and_counts_once() -> None:
         model="x/one", cost_usd=Decimal("0.5"), cost_status="estimated", outcome="failed"
     )
     entry = an_entry(attempts=(first, an_attempt(model="y/two")))
-    cells = EntriesReader(lambda: [entry]).cells(("model",))
+    cells = EntriesReader(lambda: [entry]).aggregate(("model",))
     one, two = cells["x/one",], cells["y/two",]
     assert (one.requests, one.attempts, one.retry_pico) == (0, 1, 500_000_000_000)
     assert one.estimated_pico == one.cost_pico
@@ -157,5 +157,5 @@ def test_a_fallback_costs_at_its_own_model_and_counts_once() -> None:
 def test_a_time_is_inclusive_at_its_start_and_exclusive_at_its_end() -> None:
     later = replace(an_attempt(), started_at=EPOCH + timedelta(days=1))
     reader = EntriesReader(lambda: [an_entry(), an_entry(attempts=(later,)), an_entry(attempts=())])
-    assert set(reader.cells(("day",), since=later.started_at)) == {("2026-11-22",)}
-    assert reader.cells(("day",), until=later.started_at)["2026-11-21",].requests == 2
+    assert set(reader.aggregate(("day",), since=later.started_at)) == {("2026-11-22",)}
+    assert reader.aggregate(("day",), until=later.started_at)["2026-11-21",].requests == 2

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 from devflow_core.errors import (
-    AllowanceSpent,
     ContextTooLong,
+    DailyQuotaExceeded,
     DevFlowError,
     Disposition,
     KeyRefused,
@@ -19,7 +19,7 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.wire import error_from_body
-from devflow_core.wire.retry_after import retry_after_s
+from devflow_core.wire.retry_after import parse_retry_after
 
 
 def _error(status: int, headers: dict[str, str] | None = None, **error: Any) -> DevFlowError:
@@ -56,7 +56,7 @@ def _available(code: str, **more: Any) -> dict[str, Any]:
         (408, {"message": "m"}, UpstreamTimeout),
         (413, {"message": "m"}, UpstreamRejected),
         (422, {"message": "m"}, UpstreamRejected),
-        (429, _limit("openrouter_free_tier_daily"), AllowanceSpent),
+        (429, _limit("openrouter_free_tier_daily"), DailyQuotaExceeded),
         (429, _limit("openrouter_free_tier_per_minute"), RateLimited),
         (429, _limit("upstream_provider_shared_pool"), RateLimited),
         (500, {"message": "m", "metadata": {"error_type": "server"}}, ProviderUnavailable),
@@ -81,7 +81,7 @@ def test_every_declared_failure_has_its_class(
 
 
 def test_the_free_allowance_of_a_day_is_not_waited_for() -> None:
-    assert AllowanceSpent.disposition is Disposition.FALL_BACK
+    assert DailyQuotaExceeded.disposition is Disposition.FALL_BACK
     assert "00:00 UTC" in str(_error(429, **_limit("openrouter_free_tier_daily")))
 
 
@@ -199,8 +199,8 @@ NOW_S = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
     ],
 )  # fmt: skip
 def test_retry_after_is_read_strictly(text: str | None, wait_s: float | None) -> None:
-    assert retry_after_s(text, NOW_S) == wait_s
+    assert parse_retry_after(text, NOW_S) == wait_s
 
 
 def test_retry_after_as_a_date_is_taken_from_now() -> None:
-    assert retry_after_s("Sun, 06 Nov 1994 08:49:37 GMT") == 0
+    assert parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT") == 0

@@ -30,7 +30,7 @@ from devflow_core.messages import Media, Reasoning, Text, ToolCall, WireName
 from devflow_core.request import ChatRequest, Origin
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import ReportedCost, Usage
-from devflow_core.wire import EventEncoder, SseReader, Translator, translator
+from devflow_core.wire import EventEncoder, SseReader, Translator, get_translator
 from devflow_core.wire.reasoning import unseal
 from devflow_core.wire.translators import TRANSLATORS
 from hypothesis import given
@@ -103,8 +103,8 @@ def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
 def test_what_is_written_is_read_again(
     wire: Translator, decode_stream: Decode, fold: Collect
 ) -> None:
-    stream = _write(wire.encoder(ASKED), EVENTS)
-    response = fold(decode_stream(wire.decoder(), stream))
+    stream = _write(wire.make_encoder(ASKED), EVENTS)
+    response = fold(decode_stream(wire.make_decoder(), stream))
     expected = fold(EVENTS)
     assert response.text == "Hello"
     assert response.tool_calls == expected.tool_calls
@@ -131,7 +131,8 @@ def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
 
 def test_every_sdk_reads_what_is_written() -> None:
     anthropics = _read_by_sdk(
-        "anthropic_messages", _write(translator("anthropic_messages").encoder(ASKED), EVENTS)
+        "anthropic_messages",
+        _write(get_translator("anthropic_messages").make_encoder(ASKED), EVENTS),
     )
     assert [block["type"] for block in anthropics["content"]] == [
         "thinking", "text", "tool_use", "tool_use",
@@ -139,7 +140,9 @@ def test_every_sdk_reads_what_is_written() -> None:
     assert anthropics["content"][0]["signature"] == "sig"
     assert anthropics["content"][2]["input"] == {"a": 1}
     assert anthropics["stop_reason"] == "tool_use"
-    chat = _read_by_sdk("openai_chat", _write(translator("openai_chat").encoder(ASKED), EVENTS))
+    chat = _read_by_sdk(
+        "openai_chat", _write(get_translator("openai_chat").make_encoder(ASKED), EVENTS)
+    )
     message = chat["choices"][0]["message"]
     assert message["content"] == "Hello"
     assert [call["function"]["arguments"] for call in message["tool_calls"]] == [
@@ -147,7 +150,7 @@ def test_every_sdk_reads_what_is_written() -> None:
     ]  # fmt: skip
     assert chat["usage"]["cost"] == 0.00025
     responses = _read_by_sdk(
-        "openai_responses", _write(translator("openai_responses").encoder(ASKED), EVENTS)
+        "openai_responses", _write(get_translator("openai_responses").make_encoder(ASKED), EVENTS)
     )
     assert [item["type"] for item in responses["output"]] == [
         "reasoning", "message", "function_call", "function_call",
@@ -157,11 +160,11 @@ def test_every_sdk_reads_what_is_written() -> None:
 
 def test_every_sdk_reads_whole_replies(fold: Collect) -> None:
     response = fold(EVENTS)
-    body = translator("anthropic_messages").encode_response(response, ASKED)
+    body = get_translator("anthropic_messages").encode_response(response, ASKED)
     assert anthropic.types.Message.model_validate_json(body, strict=True).content[1].type == "text"
-    body = translator("openai_chat").encode_response(response, ASKED)
+    body = get_translator("openai_chat").encode_response(response, ASKED)
     assert ChatCompletion.model_validate_json(body).choices[0].message.content == "Hello"
-    body = translator("openai_responses").encode_response(response, ASKED)
+    body = get_translator("openai_responses").encode_response(response, ASKED)
     assert Response.model_validate_json(body).output_text == "Hello"
 
 
@@ -173,13 +176,13 @@ def test_recorded_replies_are_read_by_every_sdk_in_every_dialect(
         body = one["body"]
         if not isinstance(body, str) or not body.startswith(":") or "error" in one["source"]:
             continue
-        source = translator("openai_chat" if "chat" in one["path"] else "openai_responses")
-        events = decode_stream(source.decoder(), body.encode())
+        source = get_translator("openai_chat" if "chat" in one["path"] else "openai_responses")
+        events = decode_stream(source.make_decoder(), body.encode())
         foreign = [replace(event, frame=None) for event in events]
         expected = fold(events)
         for target in TRANSLATORS.values():
-            stream = _write(target.encoder(ASKED), foreign)
-            assert fold(decode_stream(target.decoder(), stream)).text == expected.text
+            stream = _write(target.make_encoder(ASKED), foreign)
+            assert fold(decode_stream(target.make_decoder(), stream)).text == expected.text
             assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
         read += 1
     assert read > 15
@@ -207,13 +210,13 @@ def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Translator) -> No
         framed(TextDelta(text="x"), b"data: 2\n\n"),
         framed(FINISHED, b"data: end\n\n"),
     ]
-    assert _write(wire.encoder(ASKED), events) == b"data: 1\n\n: c\n\ndata: 2\n\ndata: end\n\n"
+    assert _write(wire.make_encoder(ASKED), events) == b"data: 1\n\n: c\n\ndata: 2\n\ndata: end\n\n"
 
 
 def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
     other: WireName = "openai_chat" if wire.name != "openai_chat" else "openai_responses"
     framed = replace(EVENTS[0], frame=Frame(wire=other, data=b"data: strange\n\n"))
-    assert b"strange" not in _write(wire.encoder(ASKED), [framed, *EVENTS[1:]])
+    assert b"strange" not in _write(wire.make_encoder(ASKED), [framed, *EVENTS[1:]])
 
 
 @pytest.mark.parametrize(
@@ -226,12 +229,12 @@ def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
 )
 def test_an_end_that_the_provider_has_left_out_is_written(name: WireName, end: bytes) -> None:
     begin = Started(frame=Frame(wire=name, data=b"data: 1\n\n"))
-    stream = _write(translator(name).encoder(ASKED), [begin, FINISHED])
+    stream = _write(get_translator(name).make_encoder(ASKED), [begin, FINISHED])
     assert stream == b"data: 1\n\n" + end
 
 
 def test_our_facts_are_added_to_the_usage(wire: Translator) -> None:
-    encoder = wire.encoder(ASKED)
+    encoder = wire.make_encoder(ASKED)
     encoder.annotate({"attempts": 2})
     frames = SseReader().feed(_write(encoder, EVENTS))
     bodies = [json.loads(one.data or b"") for one in frames if one.data not in {None, b"[DONE]"}]
@@ -245,7 +248,7 @@ def _response() -> ChatResponse:
     collector = Collector()
     for event in EVENTS:
         collector.add(event)
-    return collector.response()
+    return collector.to_response()
 
 
 def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
@@ -258,7 +261,7 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
         last: list[Event] = [replace(FINISHED, frame=usage)]
     else:
         last = [Opaque(kind="usage", frame=usage)]
-    encoder = wire.encoder(ASKED)
+    encoder = wire.make_encoder(ASKED)
     encoder.annotate({"attempts": 2})
     stream = _write(encoder, [*first, *last])
     added = b'data: {"usage": {"cost":0.00010}, "x":  1,"devflow":{"attempts":2}}\n\n'
@@ -268,7 +271,7 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
 def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
     for options, choices in (({"include_usage": True}, 0), ({}, 1), (None, 1)):
         asked = replace(ASKED, extra={"stream_options": options})
-        frames = SseReader().feed(_write(translator("openai_chat").encoder(asked), EVENTS))
+        frames = SseReader().feed(_write(get_translator("openai_chat").make_encoder(asked), EVENTS))
         last = json.loads(frames[-2].data or b"")
         assert last["usage"]["total_tokens"] == USAGE.total_tokens
         assert len(last["choices"]) == choices
@@ -276,30 +279,30 @@ def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
 
 def test_a_reply_without_usage_has_no_usage_chunk_in_chat() -> None:
     events = [Started(), TextDelta(text="x"), Finished(finish_reason="stop")]
-    stream = _write(translator("openai_chat").encoder(ASKED), events)
+    stream = _write(get_translator("openai_chat").make_encoder(ASKED), events)
     assert b"usage" not in stream
     response = replace(_response(), usage=None, cost=None)
     for wire in ("openai_chat", "openai_responses"):
-        assert not json.loads(translator(wire).encode_response(response, ASKED)).get("usage")
+        assert not json.loads(get_translator(wire).encode_response(response, ASKED)).get("usage")
 
 
 def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
     claude_requests: dict[str, dict[str, Any]],
 ) -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     asked = wire.decode_request(claude_requests["2.1.329-main-last"]["body"], {})
-    (frame,) = SseReader().feed(wire.encoder(asked).encode(EVENTS[0]))
+    (frame,) = SseReader().feed(wire.make_encoder(asked).encode(EVENTS[0]))
     assert frame.event == "message_start"
     usage = json.loads(frame.data or b"")["message"]["usage"]
     assert 10_000 < usage["input_tokens"] < 25_000  # 62 kB of text
-    small = wire.encoder(ChatRequest()).encode(EVENTS[0])
+    small = wire.make_encoder(ChatRequest()).encode(EVENTS[0])
     assert b'"input_tokens":1,' in small
 
 
 def test_usage_that_nobody_told_is_estimated_for_messages(fold: Collect) -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     events = [Started(), TextDelta(text="x" * 400), Finished(finish_reason="stop")]
-    stream = _write(wire.encoder(ASKED), events)
+    stream = _write(wire.make_encoder(ASKED), events)
     assert b'"output_tokens":101' in stream
     whole = json.loads(wire.encode_response(replace(fold(events)), ASKED))
     assert whole["usage"]["output_tokens"] == 101
@@ -322,7 +325,7 @@ _DELTAS = st.one_of(
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(translator("anthropic_messages").encoder(ASKED), [*events, FINISHED])
+    stream = _write(get_translator("anthropic_messages").make_encoder(ASKED), [*events, FINISHED])
     kinds: list[str] = []
     opened: int | None = None
     seen = -1
@@ -347,7 +350,7 @@ def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event])
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_responses_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(translator("openai_responses").encoder(ASKED), [*events, FINISHED])
+    stream = _write(get_translator("openai_responses").make_encoder(ASKED), [*events, FINISHED])
     bodies = [json.loads(frame.data or b"") for frame in SseReader().feed(stream)]
     numbers = [body["sequence_number"] for body in bodies]
     assert all(after == before + 1 for before, after in pairwise(numbers))
@@ -365,14 +368,14 @@ def test_no_text_and_no_whole_call_is_lost_on_the_way(events: list[Event]) -> No
     collector = Collector()
     for event in [*events, FINISHED]:
         collector.add(event)
-    expected = collector.response()
+    expected = collector.to_response()
     for wire in TRANSLATORS.values():
         collector = Collector()
-        decoder = wire.decoder()
-        for frame in SseReader().feed(_write(wire.encoder(ASKED), [*events, FINISHED])):
+        decoder = wire.make_decoder()
+        for frame in SseReader().feed(_write(wire.make_encoder(ASKED), [*events, FINISHED])):
             for event in decoder.feed(frame):
                 collector.add(event)
-        response = collector.response()
+        response = collector.to_response()
         assert response.text == expected.text
         whole = [call.arguments for call in expected.tool_calls if _is_json(call.arguments)]
         assert len(response.tool_calls) >= len(whole)
@@ -397,12 +400,12 @@ def test_foreign_thinking_survives_a_client_of_another_dialect(
         TextDelta(text="Hi"),
         FINISHED,
     ]
-    chat = translator("openai_chat")
+    chat = get_translator("openai_chat")
     for name in ("anthropic_messages", "openai_responses"):
-        wire = translator(name)
-        stream = _write(wire.encoder(ASKED), events)
+        wire = get_translator(name)
+        stream = _write(wire.make_encoder(ASKED), events)
         whole = json.loads(wire.encode_response(fold(events), ASKED))
-        assert fold(decode_stream(wire.decoder(), stream)).text == "Hi"
+        assert fold(decode_stream(wire.make_decoder(), stream)).text == "Hi"
         if name == "anthropic_messages":
             body: dict[str, Any] = {
                 "messages": [{"role": "assistant", "content": whole["content"]}]
@@ -424,7 +427,7 @@ def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
     events: list[Event] = [
         Started(model="deepseek/deepseek-x"), ReasoningDelta(text="Hm"), FINISHED,
     ]  # fmt: skip
-    wire, chat = translator("anthropic_messages"), translator("openai_chat")
+    wire, chat = get_translator("anthropic_messages"), get_translator("openai_chat")
     content = json.loads(wire.encode_response(fold(events), ASKED))["content"]
     request = wire.decode_request({"messages": [{"role": "assistant", "content": content}]}, {})
     (message,) = json.loads(chat.encode_request(request, "deepseek/deepseek-y").body)["messages"]
@@ -440,14 +443,14 @@ def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
 def test_redacted_thinking_stays_what_it_is(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "anthropic-claude-v1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="d", detail=detail), FINISHED]
-    whole = translator("anthropic_messages").encode_response(fold(events), ASKED)
+    whole = get_translator("anthropic_messages").encode_response(fold(events), ASKED)
     assert json.loads(whole)["content"] == [{"type": "redacted_thinking", "data": "d"}]
 
 
 def test_openais_own_encrypted_thinking_is_not_sealed(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="gAAAAx", detail=detail), FINISHED]
-    (item,) = json.loads(translator("openai_responses").encode_response(fold(events), ASKED))[
+    (item,) = json.loads(get_translator("openai_responses").encode_response(fold(events), ASKED))[
         "output"
     ]
     assert item == {
@@ -462,7 +465,7 @@ TOOLS: list[dict[str, Any]] = [
 
 
 def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collect) -> None:
-    wire = translator("openai_responses")
+    wire = get_translator("openai_responses")
     request = wire.decode_request({"input": "Hi", "tools": TOOLS}, {})
     events: list[Event] = [
         Started(),
@@ -473,7 +476,9 @@ def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collec
     ]
     for asked in (request, request.with_messages(request.messages)):
         output = json.loads(wire.encode_response(fold(events), asked))["output"]
-        streamed = _read_by_sdk("openai_responses", _write(wire.encoder(asked), events))["output"]
+        streamed = _read_by_sdk("openai_responses", _write(wire.make_encoder(asked), events))[
+            "output"
+        ]
         for patch, find in (output, streamed):
             assert (patch["type"], patch["name"]) == ("custom_tool_call", "apply_patch")
             assert patch["input"] == "*** x"
@@ -492,18 +497,18 @@ def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collec
 )
 def test_finish_reasons_have_their_words(reason: Any, status: str, word: str) -> None:
     events: list[Event] = [Started(), TextDelta(text="x"), Finished(finish_reason=reason)]
-    responses = _write(translator("openai_responses").encoder(ASKED), events)
+    responses = _write(get_translator("openai_responses").make_encoder(ASKED), events)
     assert f'"type":"response.{status}"'.encode() in responses
-    messages = _write(translator("anthropic_messages").encoder(ASKED), events)
+    messages = _write(get_translator("anthropic_messages").make_encoder(ASKED), events)
     assert f'"stop_reason":"{word}"'.encode() in messages
 
 
 def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     native = Finished(finish_reason="stop", native_finish_reason="pause_turn")
-    assert b'"stop_reason":"pause_turn"' in _write(wire.encoder(ASKED), [Started(), native])
+    assert b'"stop_reason":"pause_turn"' in _write(wire.make_encoder(ASKED), [Started(), native])
     called = [ToolCallDelta(index=0, name="f"), Finished(finish_reason="stop")]
-    stream = _write(wire.encoder(ASKED), called)
+    stream = _write(wire.make_encoder(ASKED), called)
     assert b'"stop_reason":"tool_use"' in stream
     assert b'"id":"toolu_' in stream
 
@@ -511,7 +516,7 @@ def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
 def test_calls_without_ids_or_arguments_get_them() -> None:
     called = [ToolCallDelta(index=0, name="f"), FINISHED]
     reply = _read_by_sdk(
-        "openai_responses", _write(translator("openai_responses").encoder(ASKED), called)
+        "openai_responses", _write(get_translator("openai_responses").make_encoder(ASKED), called)
     )
     (call,) = reply["output"]
     assert call["call_id"].startswith("call_")
@@ -534,18 +539,18 @@ ERRORS: list[tuple[DevFlowError, str, str]] = [
 
 @pytest.mark.parametrize(("error", "kind", "message"), ERRORS)
 def test_errors_have_the_words_of_the_dialect(error: DevFlowError, kind: str, message: str) -> None:
-    body = json.loads(translator("anthropic_messages").encode_error(error, "req_1"))
+    body = json.loads(get_translator("anthropic_messages").encode_error(error, "req_1"))
     assert body["type"] == "error"
     assert body["request_id"] == "req_1"
     assert (body["error"]["type"], body["error"]["message"]) == (kind, message)
     for name in ("openai_chat", "openai_responses"):
-        fault = json.loads(translator(name).encode_error(error, "req_1"))["error"]
+        fault = json.loads(get_translator(name).encode_error(error, "req_1"))["error"]
         assert (fault["code"], fault["message"]) == (error.code, error.message)
         assert fault["metadata"]["request_id"] == "req_1"
 
 
 def test_openais_error_types_follow_the_status() -> None:
-    chat = translator("openai_chat")
+    chat = get_translator("openai_chat")
     types = {json.loads(chat.encode_error(error, "r"))["error"]["type"] for error, _, _ in ERRORS}
     assert types == {"invalid_request_error", "insufficient_quota", "server_error"}
 
@@ -554,22 +559,22 @@ def test_openais_error_types_follow_the_status() -> None:
 def test_every_sdk_raises_an_error_in_the_middle_of_a_stream(
     wire: Translator, begun: list[Event]
 ) -> None:
-    encoder = wire.encoder(ASKED)
+    encoder = wire.make_encoder(ASKED)
     stream = _write(encoder, begun) + encoder.encode_error(Overloaded("Busy."), "req_1")
     with pytest.raises((anthropic.APIError, openai.APIError), match="Busy"):
         _read_by_sdk(wire.name, stream)
 
 
 def test_our_decoders_raise_it_too(wire: Translator, decode_stream: Decode) -> None:
-    encoder = wire.encoder(ASKED)
+    encoder = wire.make_encoder(ASKED)
     stream = _write(encoder, EVENTS[:3]) + encoder.encode_error(Overloaded("Busy."), "req_1")
     with pytest.raises(DevFlowError, match="Busy"):
-        decode_stream(wire.decoder(), stream)
+        decode_stream(wire.make_decoder(), stream)
 
 
 def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
     asked = replace(ASKED, origin=Origin(wire="openai_chat", body={"tools": []}))
-    stream = _write(translator("openai_responses").encoder(asked), EVENTS)
+    stream = _write(get_translator("openai_responses").make_encoder(asked), EVENTS)
     assert b"function_call" in stream
 
 
@@ -577,7 +582,7 @@ def test_a_reply_of_parts_that_only_requests_have_is_written_without_them() -> N
     picture = Media(kind="image", url="https://x/y")
     call = ToolCall(id="c", name="f", arguments="")
     response = replace(_response(), parts=(Text(text="x"), picture, call))
-    body = json.loads(translator("openai_responses").encode_response(response, ASKED))
+    body = json.loads(get_translator("openai_responses").encode_response(response, ASKED))
     assert [item["type"] for item in body["output"]] == ["message", "function_call"]
 
 
@@ -592,7 +597,8 @@ def test_what_comes_between_the_pieces_of_calls_waits_for_its_turn() -> None:
         FINISHED,
     ]
     reply = _read_by_sdk(
-        "anthropic_messages", _write(translator("anthropic_messages").encoder(ASKED), events)
+        "anthropic_messages",
+        _write(get_translator("anthropic_messages").make_encoder(ASKED), events),
     )
     assert [block["type"] for block in reply["content"]][:3] == ["tool_use", "tool_use", "text"]
     assert [block["input"] for block in reply["content"][:2]] == [{"a": 1}, {"b": 2}]
@@ -606,7 +612,7 @@ def test_a_broken_seal_is_a_foreign_signature(word: str) -> None:
 
 
 def _streamed(wire: WireName, *bodies: dict[str, Any]) -> list[Event]:
-    decoder = translator(wire).decoder()
+    decoder = get_translator(wire).make_decoder()
     stream = b"".join(b"data: %b\n\n" % json.dumps(body).encode() for body in bodies)
     return [event for frame in SseReader().feed(stream) for event in decoder.feed(frame)] + [
         *decoder.close()
@@ -629,7 +635,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
         chunk({}, finish_reason="stop")
         | {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "server_tool_use_details": {}}},
     )
-    body = json.loads(translator("openai_chat").encode_response(fold(events), ASKED))
+    body = json.loads(get_translator("openai_chat").encode_response(fold(events), ASKED))
     message = body["choices"][0]["message"]
     assert message["content"] == "ab"
     assert message["annotations"] == [cite, cite]
@@ -641,7 +647,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
     assert body["system_fingerprint"] == "fp"
     assert body["usage"]["server_tool_use_details"] == {}
     assert body["usage"]["total_tokens"] == 3
-    other = json.loads(translator("anthropic_messages").encode_response(fold(events), ASKED))
+    other = json.loads(get_translator("anthropic_messages").encode_response(fold(events), ASKED))
     assert other["content"] == [{"type": "text", "text": "ab"}]
 
 
@@ -673,7 +679,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
          "usage": {"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"n": 1}}},
         {"type": "message_stop"},
     )  # fmt: skip
-    body = json.loads(translator("anthropic_messages").encode_response(fold(events), ASKED))
+    body = json.loads(get_translator("anthropic_messages").encode_response(fold(events), ASKED))
     assert body["content"] == [
         {"type": "thinking", "thinking": "Hm", "signature": "s"},
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
@@ -684,7 +690,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
     ]  # fmt: skip
     assert body["stop_sequence"] == "E"
     assert body["usage"]["server_tool_use"] == {"n": 1}
-    other = json.loads(translator("openai_chat").encode_response(fold(events), ASKED))
+    other = json.loads(get_translator("openai_chat").encode_response(fold(events), ASKED))
     assert other["choices"][0]["message"]["content"] == "Hi"
 
 
@@ -693,7 +699,7 @@ def test_a_whole_response_is_the_providers_own(fold: Collect) -> None:
         {"type": "web_search_call", "id": "ws"},
         {"type": "message", "content": [{"type": "output_text", "text": "Hi", "annotations": [1]}]},
     ]}  # fmt: skip
-    responses = translator("openai_responses")
+    responses = get_translator("openai_responses")
     events = _streamed(
         "openai_responses",
         {"type": "response.created", "response": {"id": "g"}},
@@ -736,9 +742,9 @@ def _thinking_stream(model: str) -> bytes:
 def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
     decode_stream: Decode,
 ) -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     stream = _thinking_stream("google/gemini-x")
-    passed = _write(wire.encoder(ASKED), decode_stream(wire.decoder(), stream))
+    passed = _write(wire.make_encoder(ASKED), decode_stream(wire.make_decoder(), stream))
     assert b"word" not in passed
     blocks = _read_by_sdk("anthropic_messages", passed)["content"]
     said = {"role": "assistant", "content": [
@@ -761,13 +767,13 @@ def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
 
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "claude-x", "unknown"])
 def test_signatures_of_anthropic_pass_as_they_are(model: str, decode_stream: Decode) -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     stream = _thinking_stream(model)
-    assert _write(wire.encoder(ASKED), decode_stream(wire.decoder(), stream)) == stream
+    assert _write(wire.make_encoder(ASKED), decode_stream(wire.make_decoder(), stream)) == stream
 
 
 def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
-    wire = translator("anthropic_messages")
+    wire = get_translator("anthropic_messages")
     said = {"role": "assistant", "content": [
         {"type": "thinking", "thinking": "Hm", "signature": ""},
         {"type": "text", "text": "x"}]}  # fmt: skip
@@ -788,7 +794,9 @@ def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
 )
 def test_a_first_frame_without_input_tokens_gets_the_estimate(usage: str, is_kept: bool) -> None:
     data = f'event: message_start\ndata: {{"message":{{"usage":{{{usage}}}}}}}\n\n'.encode()
-    encoder = translator("anthropic_messages").encoder(ChatRequest.from_text("hello " * 40))
+    encoder = get_translator("anthropic_messages").make_encoder(
+        ChatRequest.from_text("hello " * 40)
+    )
     frame = Frame(wire="anthropic_messages", data=data)
     sent = encoder.encode(Started(frame=frame))
     assert (sent == data) == is_kept

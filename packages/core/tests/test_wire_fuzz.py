@@ -129,9 +129,7 @@ def wire(request: pytest.FixtureRequest) -> Translator:
     return TRANSLATORS[request.param]
 
 
-_FUZZ = settings(
-    max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+_FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_FUZZ
@@ -153,7 +151,7 @@ def test_a_request_is_understood_or_refused(
                 except InvalidRequest:
                     continue
                 assert json.loads(encoded.body)["model"] == model
-                wire.encoder(asked)
+                wire.make_encoder(asked)
 
 
 CHAT_EVENTS: list[dict[str, Any]] = [
@@ -212,9 +210,9 @@ def test_a_stream_gives_events_or_an_error_of_ours(
     wire: Translator, changes: list[tuple[int, Any]]
 ) -> None:
     events = _replaced({"events": STREAMS[wire.name]}, changes)["events"]
-    encoders = [target.encoder(wire.decode_request(BODIES[wire.name], {}))
+    encoders = [target.make_encoder(wire.decode_request(BODIES[wire.name], {}))
                 for target in TRANSLATORS.values()]  # fmt: skip
-    decoder = wire.decoder("a/b")
+    decoder = wire.make_decoder("a/b")
     if not isinstance(events, list):
         return
     stream = b"".join(

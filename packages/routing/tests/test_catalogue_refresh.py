@@ -7,7 +7,7 @@ import pytest
 from devflow_core.errors import NotSent
 from devflow_core.testing import EPOCH
 from devflow_openrouter.models.catalogue import parse_catalogue
-from devflow_routing import Catalogue, CatalogueRefresh
+from devflow_routing import Catalogue, CatalogueRefresher
 
 ROW: dict[str, Any] = {
     "id": "a/one",
@@ -31,13 +31,13 @@ class Source:
         return parse_catalogue(body, fetched_at=EPOCH)
 
 
-def refresh_of(source: Source, used: list[Catalogue] | None = None) -> CatalogueRefresh:
+def refresh_of(source: Source, used: list[Catalogue] | None = None) -> CatalogueRefresher:
     start = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH)
 
     def ignore(_catalogue: Catalogue) -> None: ...
 
     use = used.append if used is not None else ignore
-    return CatalogueRefresh(source, start=start, use=use, clock=lambda: EPOCH)
+    return CatalogueRefresher(source, initial=start, on_change=use, clock=lambda: EPOCH)
 
 
 async def test_many_callers_make_one_fetch_and_see_what_changed() -> None:
@@ -66,7 +66,7 @@ async def test_the_old_list_stays_while_the_source_fails() -> None:
         with pytest.raises((NotSent, Exception)):
             await refresh.refresh()
         assert refresh.current is before
-        assert refresh.error is not None
+        assert refresh.last_error is not None
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -75,7 +75,7 @@ async def test_the_old_list_stays_while_the_source_fails() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await refresh.run(sleep)
-    assert refresh.error is None
+    assert refresh.last_error is None
     assert waits == [3600.0]
 
 

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from devflow_core.routing import Task
 from devflow_core.testing import a_task
-from devflow_openrouter.models.catalogue import shipped_catalogue
-from devflow_routing.classifier.features import BUCKETS, features_of
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
+from devflow_routing.classifier.features import BUCKETS, extract_features
 from devflow_routing.classifier.linear import LinearModel
-from devflow_routing.quality import Feedback, Quality
-from devflow_routing.training.ridge import Ridge, TextSpace, featurise
+from devflow_routing.quality import Feedback, QualityTable
+from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 
 TEXTS = [f"{first} {second} {number}" for number, (first, second) in enumerate(
     (a, b) for a in ("prove", "write", "fix") for b in ("poem", "code", "lemma", "test")
 )]  # fmt: skip
 Matrix = NDArray[np.float64]
-FEATURES = featurise(TEXTS)
-SPACE = TextSpace.of(FEATURES)
-VECTORS = SPACE.vectors(FEATURES)
+FEATURES = extract_all_features(TEXTS)
+SPACE = TextVectorizer.fit(FEATURES)
+VECTORS = SPACE.transform(FEATURES)
 KERNEL = VECTORS @ VECTORS.T
 TARGETS = np.array([[float("prove" in text), len(text) / 20] for text in TEXTS], dtype=np.float32)
 
@@ -38,7 +38,7 @@ def fitted_without(members: list[int]) -> tuple[Matrix, Matrix]:
 
 
 def test_leaving_one_out_is_exact() -> None:
-    predictions, variance = Ridge(KERNEL, TARGETS, 2.0).without_self()
+    predictions, variance = RidgeRegression(KERNEL, TARGETS, 2.0).leave_one_out()
     for at in range(len(TEXTS)):
         expected, spread = fitted_without([at])
         assert predictions[at] == pytest.approx(expected[0], abs=1e-4)
@@ -47,54 +47,56 @@ def test_leaving_one_out_is_exact() -> None:
 
 def test_leaving_a_group_out_is_exact() -> None:
     members = [0, 3, 7]
-    predictions, variance = Ridge(KERNEL, TARGETS, 2.0).without_group(np.array(members))
+    predictions, variance = RidgeRegression(KERNEL, TARGETS, 2.0).leave_group_out(np.array(members))
     expected, spread = fitted_without(members)
     assert predictions == pytest.approx(expected, abs=1e-4)
     assert variance == pytest.approx(spread, abs=1e-4)
 
 
 def test_a_fit_predicts_what_it_has_learned() -> None:
-    ridge = Ridge(KERNEL, TARGETS, 0.01)
+    ridge = RidgeRegression(KERNEL, TARGETS, 0.01)
     assert ridge.predict(KERNEL) == pytest.approx(TARGETS, abs=0.1)
     norms = (VECTORS * VECTORS).sum(axis=1)
-    far = SPACE.vectors(featurise(["nothing like it at all"]))
+    far = SPACE.transform(extract_all_features(["nothing like it at all"]))
     far_norms = (far * far).sum(axis=1)
     known = ridge.variance(KERNEL, norms)
     assert ridge.variance(far @ VECTORS.T, far_norms)[0] > known.max()
 
 
 def test_a_packed_model_comes_back_as_it_was(tmp_path: Path) -> None:
-    shipped = LinearModel.shipped()
+    shipped = LinearModel.load_shipped()
     shipped.save(tmp_path / "one.npz")
     shipped.save(tmp_path / "two.npz")
     one = (tmp_path / "one.npz").read_bytes()
     assert one == (tmp_path / "two.npz").read_bytes()
     assert len(one) < 1_000_000
     assert shipped.weights.shape == (BUCKETS, len(shipped.names))
-    features = features_of("Prove the theorem")
+    features = extract_features("Prove the theorem")
     sums = shipped.weights[features.words].sum(axis=0).astype(np.float32)
-    scores = dict(zip(shipped.names, shipped.scores(features, sums).tolist(), strict=True))
+    scores = dict(zip(shipped.names, shipped.score(features, sums).tolist(), strict=True))
     assert max(scores, key=lambda name: scores[name] if name != "small_model" else -1) == "math"
 
 
 def test_harder_tasks_are_expected_to_go_worse() -> None:
-    quality = Quality(shipped_catalogue().models)
-    easy, hard = (quality.expected(a_task(complexity=level)) for level in ("low", "high"))
+    quality = QualityTable(load_shipped_catalogue().models)
+    easy, hard = (quality.estimate(a_task(complexity=level)) for level in ("low", "high"))
     assert (easy > hard).all()
 
 
 def test_feedback_of_unknown_models_and_kinds_is_ignored() -> None:
-    models = shipped_catalogue().models
+    models = load_shipped_catalogue().models
     heard = Feedback().with_score("gone/model", "coding", 0.0).with_score(models[0].id, "odd", 0.0)
     task = Task(type="coding", complexity="low", confidence=1.0)
-    assert (Quality(models, heard).expected(task) == Quality(models).expected(task)).all()
-    assert Quality(models, heard).version != Quality(models).version
+    assert (QualityTable(models, heard).estimate(task) == QualityTable(models).estimate(task)).all()
+    assert QualityTable(models, heard).version != QualityTable(models).version
 
 
 def test_the_users_word_overrules_public_scores() -> None:
-    catalogue = shipped_catalogue().with_overrides({"openai/gpt-5": {"quality": {"coding": 0.2}}})
-    quality = Quality(catalogue.models)
+    catalogue = load_shipped_catalogue().with_overrides(
+        {"openai/gpt-5": {"quality": {"coding": 0.2}}}
+    )
+    quality = QualityTable(catalogue.models)
     at = [model.id for model in catalogue.models].index("openai/gpt-5")
     task = Task(type="coding", complexity="medium", confidence=1.0)
-    assert quality.expected(task)[at] == pytest.approx(0.2)
-    assert quality.source(at) == "the settings"
+    assert quality.estimate(task)[at] == pytest.approx(0.2)
+    assert quality.source_of(at) == "the settings"

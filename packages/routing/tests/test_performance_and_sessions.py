@@ -31,14 +31,14 @@ def test_speed_and_success_are_drawn_from_attempts() -> None:
     tracker = PerformanceTracker()
     for _ in range(30):
         tracker.record(entry(attempt()))
-    known = tracker.performance("a/one")
+    known = tracker.snapshot("a/one")
     assert known is not None
     assert known.success_rate == pytest.approx((30 + 9.8) / 40)
     assert known.ttft_p50_s == pytest.approx(0.5, rel=0.1)
     assert known.ttft_p95_s == known.ttft_p50_s
     assert known.output_tokens_per_s == pytest.approx(50)
-    assert tracker.performance("a/two") is None
-    assert tracker.measured == ("a/one",)
+    assert tracker.snapshot("a/two") is None
+    assert tracker.models == ("a/one",)
     assert tracker.version == "30"
 
 
@@ -46,7 +46,7 @@ def test_a_fallback_teaches_about_both_models() -> None:
     tracker = PerformanceTracker()
     failed = attempt(outcome="failed", error_code="rate_limited", model="a/busy")
     tracker.record(entry(failed, attempt()))
-    busy, fine = tracker.performance("a/busy"), tracker.performance("a/one")
+    busy, fine = tracker.snapshot("a/busy"), tracker.snapshot("a/one")
     assert busy is not None
     assert fine is not None
     assert busy.success_rate < fine.success_rate
@@ -57,24 +57,24 @@ def test_what_is_not_the_models_fault_teaches_nothing() -> None:
     tracker = PerformanceTracker()
     tracker.record(entry(attempt(outcome="cancelled")))
     tracker.record(entry(attempt(outcome="failed", error_code="circuit_open")))
-    assert tracker.measured == ()
+    assert tracker.models == ()
 
 
 def test_old_observations_fade() -> None:
     tracker = PerformanceTracker()
     for _ in range(20):
         tracker.record(entry(attempt(outcome="failed", error_code="upstream_unavailable")))
-    now = tracker.performance("a/one")
-    later = tracker.performance("a/one", at=EPOCH + timedelta(days=3))
+    now = tracker.snapshot("a/one")
+    later = tracker.snapshot("a/one", as_of=EPOCH + timedelta(days=3))
     assert now is not None
     assert later is not None
     assert now.success_rate < 0.5 < later.success_rate
     tracker.record(entry(attempt(6 * 3600.0)))
-    mixed = tracker.performance("a/one")
+    mixed = tracker.snapshot("a/one")
     assert mixed is not None
     assert mixed.weight == pytest.approx(11)
     tracker.record(entry(attempt(0.0)))
-    late = tracker.performance("a/one")
+    late = tracker.snapshot("a/one")
     assert late is not None
     assert late.weight == pytest.approx(11.5)
 
@@ -86,7 +86,7 @@ def test_the_order_of_entries_does_not_matter() -> None:
         forward.record(one)
     for one in reversed(entries):
         backward.record(one)
-    left, right = forward.performance("a/one"), backward.performance("a/one")
+    left, right = forward.snapshot("a/one"), backward.snapshot("a/one")
     assert left is not None
     assert right is not None
     assert left.weight == pytest.approx(right.weight)
@@ -97,18 +97,18 @@ def test_a_session_is_where_it_was_answered_last() -> None:
     tracker = SessionTracker()
     main = Attribution(session_id="s", agent="main")
     tracker.record(entry(attempt(usage=Usage(input_tokens=10, output_tokens=5)), attribution=main))
-    seat = tracker.seat("s", "explorer")
+    seat = tracker.find_affinity("s", "explorer")
     assert seat is not None
-    assert (seat.model, seat.tokens) == ("a/one", 15)
+    assert (seat.model, seat.cached_tokens) == ("a/one", 15)
     assert seat.warm_tokens(EPOCH + timedelta(seconds=299)) == 15
     assert seat.warm_tokens(EPOCH + timedelta(seconds=301)) == 0
     own = replace(main, agent="explorer")
     tracker.record(entry(attempt(model="a/two"), attribution=own))
-    found = tracker.seat("s", "explorer")
+    found = tracker.find_affinity("s", "explorer")
     assert found is not None
     assert found.model == "a/two"
-    assert tracker.seat(None) is None
-    assert tracker.seat("other") is None
+    assert tracker.find_affinity(None) is None
+    assert tracker.find_affinity("other") is None
 
 
 def test_a_failed_or_cached_answer_seats_nobody() -> None:
@@ -117,7 +117,7 @@ def test_a_failed_or_cached_answer_seats_nobody() -> None:
     tracker.record(entry(attempt(), attribution=where, outcome="failed"))
     tracker.record(entry(attempt(), attribution=where, is_cache_hit=True))
     tracker.record(entry(attribution=where))
-    assert tracker.seat("s") is None
+    assert tracker.find_affinity("s") is None
 
 
 def test_the_oldest_sessions_are_forgotten() -> None:
@@ -125,5 +125,5 @@ def test_the_oldest_sessions_are_forgotten() -> None:
     done = attempt()
     for number in range(10_001):
         tracker.record(entry(done, attribution=Attribution(session_id=str(number))))
-    assert tracker.seat("0") is None
-    assert tracker.seat("10000") is not None
+    assert tracker.find_affinity("0") is None
+    assert tracker.find_affinity("10000") is not None

@@ -7,13 +7,13 @@ import pytest
 from devflow_core.errors import BudgetExceeded, NoCandidate, UnknownModel, UnknownPrice
 from devflow_core.request import ChatRequest, Tool
 from devflow_core.testing import a_request, a_task
-from devflow_openrouter.models.catalogue import shipped_catalogue, with_zero_retention
-from devflow_routing import Router, RoutingPolicy, as_json, encode
+from devflow_openrouter.models.catalogue import load_shipped_catalogue, with_zero_retention
+from devflow_routing import Router, RoutingPolicy, encode_route, route_as_json
 
 
 @pytest.fixture(scope="module")
 def router() -> Router:
-    return Router(shipped_catalogue())
+    return Router(load_shipped_catalogue())
 
 
 def named(model: str) -> ChatRequest:
@@ -47,7 +47,7 @@ def test_fallbacks_follow_the_named_model_in_their_order() -> None:
     policy = RoutingPolicy(
         fallbacks={"anthropic/*": ("openai/gpt-5", "gone/model")}, fallback_models=("z-ai/glm-5",)
     )
-    route = Router(shipped_catalogue(), policy=policy).route(
+    route = Router(load_shipped_catalogue(), policy=policy).route(
         named("anthropic/claude-haiku-4.5"), a_task()
     )
     assert [one.model for one in route.candidates] == [
@@ -59,7 +59,7 @@ def test_fallbacks_follow_the_named_model_in_their_order() -> None:
 
 def test_aliases_and_combos_stand_for_models() -> None:
     aliases = {"fast-*": "openai/gpt-5-mini", "team": "z-ai/glm-5, openai/gpt-5"}
-    router = Router(shipped_catalogue(), policy=RoutingPolicy(aliases=aliases))
+    router = Router(load_shipped_catalogue(), policy=RoutingPolicy(aliases=aliases))
     assert router.route(named("fast-please"), a_task()).chosen.model == "openai/gpt-5-mini"
     combo = router.route(named("team"), a_task())
     assert [one.model for one in combo.candidates] == ["z-ai/glm-5", "openai/gpt-5"]
@@ -74,7 +74,7 @@ def test_a_pattern_limits_who_is_chosen_from(router: Router) -> None:
 
 def test_a_model_without_tools_is_not_asked_for_them(router: Router) -> None:
     request = replace(named("auto"), tools=(Tool(name="read"),))
-    route = router.consider(request, a_task())
+    route = router.explain(request, a_task())
     assert "mancer/weaver" not in {one.model for one in route.candidates}
     reasons = {one.model: one.reason for one in route.excluded}
     assert "lacks tools" in reasons["mancer/weaver"]
@@ -96,8 +96,8 @@ def test_a_ceiling_is_kept_by_every_candidate(router: Router) -> None:
 
 
 def test_nobody_is_chosen_unasked_whose_price_is_unknown(router: Router) -> None:
-    catalogue = shipped_catalogue()
-    route = router.consider(named("auto"), a_task())
+    catalogue = load_shipped_catalogue()
+    route = router.explain(named("auto"), a_task())
     for one in route.candidates:
         model = catalogue.get(one.model)
         assert model is not None
@@ -108,27 +108,27 @@ def test_nobody_is_chosen_unasked_whose_price_is_unknown(router: Router) -> None
 def test_a_decision_replays_bit_for_bit(router: Router) -> None:
     for model in ("auto", "auto:best", "openai/gpt-5", "google/*"):
         route = router.route(named(model), a_task())
-        assert encode(router.replay(encode(route))) == encode(route)
-        assert router.replay(as_json(route)).candidates == route.candidates
+        assert encode_route(router.replay(encode_route(route))) == encode_route(route)
+        assert router.replay(route_as_json(route)).candidates == route.candidates
 
 
 def test_a_decision_holds_no_text_of_the_prompt(router: Router) -> None:
     request = a_request("the secret word is xylophone")
-    assert "xylophone" not in encode(router.route(request, a_task(text="xylophone")))
+    assert "xylophone" not in encode_route(router.route(request, a_task(text="xylophone")))
 
 
 def test_explain_shows_everybody(router: Router) -> None:
-    shown = as_json(router.consider(named("auto"), a_task()))
-    assert len(shown["candidates"]) == len(shipped_catalogue())
+    shown = route_as_json(router.explain(named("auto"), a_task()))
+    assert len(shown["candidates"]) == len(load_shipped_catalogue())
     assert sum(one["chosen"] for one in shown["candidates"]) == 1
     assert {"task", "candidates", "snapshot"} <= set(shown)
 
 
 def test_who_keeps_prompts_is_left_out_where_nothing_may_be_kept() -> None:
     body = {"data": [{"model_id": "openai/gpt-5-mini"}]}
-    router = Router(with_zero_retention(shipped_catalogue(), body))
+    router = Router(with_zero_retention(load_shipped_catalogue(), body))
     private = replace(named("auto"), extra={"provider": {"zdr": True}})
-    route = router.consider(private, a_task())
+    route = router.explain(private, a_task())
     assert [one.model for one in route.candidates] == ["openai/gpt-5-mini"]
     assert {one.reason for one in route.excluded} >= {"no endpoint of it keeps nothing"}
-    assert len(router.consider(named("auto"), a_task()).candidates) > 100
+    assert len(router.explain(named("auto"), a_task()).candidates) > 100

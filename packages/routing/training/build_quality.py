@@ -20,27 +20,27 @@ from typing import Any
 
 import numpy as np
 from devflow_core.errors import UnknownModel
-from devflow_openrouter.models.catalogue import shipped_catalogue
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import Catalogue
 
 PRIORS = Path(__file__).parents[3] / "benchmarks" / "data" / "routing" / "priors"
-TARGET = Path(__file__).parents[1] / "src" / "devflow_routing" / "data" / "quality.json"
-AGE_ZERO_S, YEAR_S = 1_750_000_000, 365.25 * 86_400
+OUTPUT_PATH = Path(__file__).parents[1] / "src" / "devflow_routing" / "data" / "quality.json"
+AGE_EPOCH_S, YEAR_S = 1_750_000_000, 365.25 * 86_400
 """Ages are counted from June 2025, in years."""
 ABILITY_PENALTY, STRENGTH_PENALTY = 1.0, 2.0
 
 Strengths = dict[str, dict[str, float]]
-Cells = dict[tuple[str, str, str], float]
+MeanScores = dict[tuple[str, str, str], float]
 Scores = dict[tuple[str, str, str], list[float]]
 """By (model's own name, benchmark, kind of task): shares of tasks solved."""
 
-KIND = {
+TASK_TYPES = {
     "AIME": "math", "LiveMathBench": "math", "LiveCodeBench": "coding", "SWE-Bench": "coding",
     "GPQA": "reasoning", "HLE": "reasoning", "MMLU-Pro": "knowledge", "SimpleQA": "knowledge",
     "ArenaHard": "creative", "Tau2": "planning",
 }  # fmt: skip
 
-NAMES = {
+MODEL_IDS = {
     "Claude-v4": "anthropic/claude-sonnet-4", "DeepSeek-R1": "deepseek/deepseek-r1-0528",
     "DeepSeek-V3": "deepseek/deepseek-chat-v3-0324",
     "DS-V3.1-Tms": "deepseek/deepseek-v3.1-terminus",
@@ -77,7 +77,7 @@ def llmrouterbench() -> Scores:
     scores: Scores = defaultdict(list)
     for model, row in json.loads((PRIORS / "llmrouterbench_table9_10.json").read_text()).items():
         for benchmark, percent in row["acc"].items():
-            scores[model, benchmark, KIND[benchmark]].append(percent / 100)
+            scores[model, benchmark, TASK_TYPES[benchmark]].append(percent / 100)
     return scores
 
 
@@ -107,22 +107,22 @@ SOURCES = (aider, llmrouterbench, tau2)
 2024 and share almost none with these, so that their models came out as good as today's."""
 
 
-def resolve(catalogue: Catalogue, name: str) -> str:
+def resolve_model(catalogue: Catalogue, name: str) -> str:
     """The catalogue's id of a leaderboard's name; the name itself where there is none."""
-    if name in NAMES:
-        return NAMES[name]
+    if name in MODEL_IDS:
+        return MODEL_IDS[name]
     try:
         return catalogue.find(re.sub(r"\s+", "-", name.lower())).id
     except UnknownModel:
         return name
 
 
-def fit(cells: Cells, expected: dict[str, float]) -> tuple[dict[str, float], Strengths]:
+def fit(mean_scores: MeanScores, expected: dict[str, float]) -> tuple[dict[str, float], Strengths]:
     """Abilities, drawn to what is expected of them, and strengths by kind of task, in logits."""
     ability: dict[str, float] = defaultdict(float)
     difficulty: dict[str, float] = defaultdict(float)
     strength: dict[tuple[str, str], float] = defaultdict(float)
-    rows = [(m, b, k, math.log(score / (1 - score))) for (m, b, k), score in cells.items()]
+    rows = [(m, b, k, math.log(score / (1 - score))) for (m, b, k), score in mean_scores.items()]
     for _ in range(200):
         left: dict[object, list[float]] = defaultdict(list)
         for model, benchmark, kind, value in rows:
@@ -133,24 +133,24 @@ def fit(cells: Cells, expected: dict[str, float]) -> tuple[dict[str, float], Str
             left[model].append(value - difficulty[benchmark] - strength[model, kind])
         for model in left:
             left[model] = [value - expected.get(str(model), 0.0) for value in left[model]]
-        drawn = _shrunk(left, ABILITY_PENALTY)
+        drawn = _shrink_means(left, ABILITY_PENALTY)
         ability.update({m: one + expected.get(m, 0.0) for m, one in drawn.items()})
         left.clear()
         for model, benchmark, kind, value in rows:
             left[model, kind].append(value - difficulty[benchmark] - ability[model])
-        strength.update(_shrunk(left, STRENGTH_PENALTY))
+        strength.update(_shrink_means(left, STRENGTH_PENALTY))
     by_model: Strengths = defaultdict(dict)
     for (model, kind), value in sorted(strength.items()):
         by_model[model][kind] = round(value, 3)
     return ability, by_model
 
 
-def _shrunk(left: dict[Any, list[float]], penalty: float) -> dict[Any, float]:
+def _shrink_means(left: dict[Any, list[float]], penalty: float) -> dict[Any, float]:
     """The mean of each group's residuals, drawn to zero."""
     return {group: sum(values) / (len(values) + penalty) for group, values in left.items()}
 
 
-def guess_of_others(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]:
+def fit_prior(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]:
     """How ability goes with price and age, by least squares over the models scored."""
     rows: list[list[float]] = []
     values: list[float] = []
@@ -160,7 +160,7 @@ def guess_of_others(catalogue: Catalogue, ability: dict[str, float]) -> dict[str
         if known is None or known.price is None or not known.price.completion:
             continue
         usd = float(known.price.prompt * 3 + known.price.completion) / 4 * 1e6
-        rows.append([1.0, math.log(usd), (known.created - AGE_ZERO_S) / YEAR_S])
+        rows.append([1.0, math.log(usd), (known.created - AGE_EPOCH_S) / YEAR_S])
         values.append(value)
         authors.append(known.author)
     design, target = np.array(rows), np.array(values)
@@ -172,30 +172,30 @@ def guess_of_others(catalogue: Catalogue, ability: dict[str, float]) -> dict[str
     left: dict[str, list[float]] = defaultdict(list)
     for author, rest in zip(authors, (target - design @ found).tolist(), strict=True):
         left[author].append(rest)
-    by_author = {author: round(one, 3) for author, one in sorted(_shrunk(left, 3.0).items())}
+    by_author = {author: round(one, 3) for author, one in sorted(_shrink_means(left, 3.0).items())}
     return {**guess, "error": round(error, 3), "models": len(values), "authors": by_author}
 
 
-def guess(others: dict[str, Any], catalogue: Catalogue, model: str) -> float:
+def predict_prior(prior: dict[str, Any], catalogue: Catalogue, model: str) -> float:
     """What price and age say of a model's ability; the mean where they are not known."""
     known = catalogue.get(model)
     if known is None or known.price is None or not known.price.completion:
         return 0.0
     usd = float(known.price.prompt * 3 + known.price.completion) / 4 * 1e6
-    years = (known.created - AGE_ZERO_S) / YEAR_S
+    years = (known.created - AGE_EPOCH_S) / YEAR_S
     return float(
-        others["base"] + others["per_log_usd_per_mtok"] * math.log(usd) + others["per_year"] * years
+        prior["base"] + prior["per_log_usd_per_mtok"] * math.log(usd) + prior["per_year"] * years
     )
 
 
 def main() -> None:
     """Read the leaderboards, fit, write the table."""
-    catalogue = shipped_catalogue()
+    catalogue = load_shipped_catalogue()
     collected: Scores = defaultdict(list)
     sources: dict[str, set[str]] = defaultdict(set)
     for source in SOURCES:
         for (name, benchmark, kind), values in source().items():
-            model = resolve(catalogue, name)
+            model = resolve_model(catalogue, name)
             if not all(math.isfinite(value) for value in values):
                 continue
             collected[model, benchmark, kind] += values
@@ -203,8 +203,8 @@ def main() -> None:
     cells = {key: min(max(sum(v) / len(v), 0.02), 0.98) for key, v in collected.items()}
     ability, strength = fit(cells, {})
     for _ in range(4):  # eras without a model in common are held together by what price and age say
-        others = guess_of_others(catalogue, ability)
-        expected = {model: guess(others, catalogue, model) for model in ability}
+        others = fit_prior(catalogue, ability)
+        expected = {model: predict_prior(others, catalogue, model) for model in ability}
         ability, strength = fit(cells, expected)
     models = {
         model: {
@@ -219,9 +219,9 @@ def main() -> None:
     table = {
         "version": "public-scores-1",
         "models": models,
-        "others": guess_of_others(catalogue, ability),
+        "others": fit_prior(catalogue, ability),
     }
-    TARGET.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    OUTPUT_PATH.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stdout.write(f"{len(models)} of {len(catalogue)} models scored\n")
 
 

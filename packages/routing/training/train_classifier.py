@@ -19,57 +19,61 @@ from typing import Any
 import numpy as np
 from devflow_routing.classifier.features import BUCKETS
 from devflow_routing.classifier.linear import LinearModel
-from devflow_routing.classifier.prompt_text import capped
+from devflow_routing.classifier.prompt_text import truncate
 from devflow_routing.quality import TASK_TYPES
-from devflow_routing.training.ridge import Ridge, TextSpace, featurise
+from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "routing"
-TARGET = Path(__file__).parents[1] / "src" / "devflow_routing" / "data" / "classifier.npz"
+OUTPUT_PATH = Path(__file__).parents[1] / "src" / "devflow_routing" / "data" / "classifier.npz"
 VERSION = "hashed-ridge-1"
 KIND_PENALTY, SMALL_PENALTY = 1.0, 4.0
 SMALL_MODELS = ("llama-3.1-8b-instruct", "llama-3.1-8b", "llama-3-8b", "mistralai/mistral-7b-chat")
 """The first of these that answered a prompt is the small model of it."""
-MOST_OF_A_BENCHMARK = 150
+MAX_PROMPTS_PER_BENCHMARK = 150
 """Prompts of one benchmark and subject, so that none drowns the others."""
 
 Rows = list[dict[str, Any]]
 Matrix = NDArray[np.float32]
 
 
-def read(name: str) -> Rows:
+def read_rows(name: str) -> Rows:
     """The rows of a file of JSON lines."""
     with gzip.open(DATA / name, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
-def small_model_rows() -> tuple[list[str], Matrix]:
+def read_small_model_rows() -> tuple[list[str], Matrix]:
     """Prompts, and what the small model scored."""
     texts: list[str] = []
     scores: list[float] = []
     taken: dict[tuple[str, str], int] = {}
-    for row in read("public.jsonl.gz"):
+    for row in read_rows("public.jsonl.gz"):
         found = next((row["results"][one] for one in SMALL_MODELS if one in row["results"]), None)
         key = (row["benchmark"], row["subset"])
         if found is None or found["s"] is None or not np.isfinite(found["s"]):
             continue
         taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= MOST_OF_A_BENCHMARK:
+        if taken[key] <= MAX_PROMPTS_PER_BENCHMARK:
             texts.append(row["prompt"])
             scores.append(found["s"])
     return texts, np.array(scores, dtype=np.float32)[:, None]
 
 
-def fit(texts: list[str], targets: Matrix, penalty: float) -> tuple[TextSpace, Ridge, Matrix]:
+def fit(
+    texts: list[str], targets: Matrix, penalty: float
+) -> tuple[TextVectorizer, RidgeRegression, Matrix]:
     """The space, the fit, and its weights in the space."""
-    features = featurise(capped(text) for text in texts)
-    space = TextSpace.of(features)
-    vectors = space.vectors(features)
-    ridge = Ridge(vectors @ vectors.T, targets, penalty)
-    return space, ridge, vectors.T @ ridge.dual
+    features = extract_all_features(truncate(text) for text in texts)
+    space = TextVectorizer.fit(features)
+    vectors = space.transform(features)
+    ridge = RidgeRegression(vectors @ vectors.T, targets, penalty)
+    return space, ridge, vectors.T @ ridge.dual_coef
 
 
-def packed(parts: list[tuple[TextSpace, Ridge, Matrix]], names: tuple[str, ...]) -> LinearModel:
+def pack_model(
+    parts: list[tuple[TextVectorizer, RidgeRegression, Matrix]], names: tuple[str, ...]
+) -> LinearModel:
     """The fits as one model of small whole numbers. They share the first one's norm of words."""
     rarity = parts[0][0].word_weights
     norm_rarity = np.where(rarity > 0, rarity, rarity.max())
@@ -80,41 +84,41 @@ def packed(parts: list[tuple[TextSpace, Ridge, Matrix]], names: tuple[str, ...])
     signs: list[Matrix] = []
     biases: list[Matrix] = []
     for space, ridge, weights in parts:
-        own = weights[BUCKETS:] / space.sign_scale[:, None]
+        own = weights[BUCKETS:] / space.dense_scale[:, None]
         signs.append(own.astype(np.float32))
-        biases.append((ridge.mean - space.sign_mean @ own).astype(np.float32))
+        biases.append((ridge.mean - space.dense_mean @ own).astype(np.float32))
     return LinearModel(
         names=names,
         version=VERSION,
         weights=np.rint(words / scale).astype(np.int8),
         scale=scale.astype(np.float32),
-        rarity=(norm_rarity**2).astype(np.float32),
-        sign_weights=np.concatenate(signs, axis=1).astype(np.float32),
+        squared_idf=(norm_rarity**2).astype(np.float32),
+        dense_weights=np.concatenate(signs, axis=1).astype(np.float32),
         bias=np.concatenate(biases).astype(np.float32),
     )
 
 
 def main() -> None:
     """Train, judge, write."""
-    rows = read("tasktype.jsonl.gz")
+    rows = read_rows("tasktype.jsonl.gz")
     labels = np.array(
         [[row["label"] == kind for kind in TASK_TYPES] for row in rows], dtype=np.float32
     )
     kinds = fit([row["text"] for row in rows], labels, KIND_PENALTY)
-    texts, scores = small_model_rows()
+    texts, scores = read_small_model_rows()
     small = fit(texts, scores, SMALL_PENALTY)
-    packed([kinds, small], (*TASK_TYPES, "small_model")).save(TARGET)
+    pack_model([kinds, small], (*TASK_TYPES, "small_model")).save(OUTPUT_PATH)
 
     log = sys.stdout.write
-    guesses, _ = kinds[1].without_self()
+    guesses, _ = kinds[1].leave_one_out()
     right = (guesses.argmax(1) == labels.argmax(1)).mean()
     log(f"kinds: {right:.3f} with each prompt left out, {len(rows)} prompts\n")
     for source in sorted({row["source"] for row in rows}):
         members = np.flatnonzero([row["source"] == source for row in rows])
-        left, _ = kinds[1].without_group(members)
+        left, _ = kinds[1].leave_group_out(members)
         share = (left.argmax(1) == labels[members].argmax(1)).mean()
         log(f"  {source}: {share:.3f} with the source left out, {len(members)} prompts\n")
-    left, _ = small[1].without_self()
+    left, _ = small[1].leave_one_out()
     correlation = np.corrcoef(left[:, 0], scores[:, 0])[0, 1]
     log(f"small model: correlation {correlation:.3f}, {len(texts)} prompts\n")
 

@@ -196,7 +196,7 @@ async def test_402_says_how_many_tokens_are_affordable(client: Client, ask: Ask)
     async with client(sandbox) as http:
         refused = (await http.post("chat/completions", json=ask)).json()["error"]
         assert (await http.post("chat/completions", json={**ask, "max_tokens": 99})).is_success
-        sandbox.world.account.used_usd = Decimal("0.06")
+        sandbox.state.account.used_usd = Decimal("0.06")
         empty = (await http.post("chat/completions", json=ask)).json()["error"]
     assert "requested up to 64000 tokens, but can only afford 33" in refused["message"]
     assert (refused["code"], empty["message"][:20]) == (402, "Insufficient credits")
@@ -237,7 +237,7 @@ async def test_byok_costs_nothing_then_the_fee(client: Client, ask: Ask) -> None
     sandbox = Sandbox(byok=frozenset({"amazon-bedrock"}))
     async with client(sandbox) as http:
         free = (await http.post("chat/completions", json=ask)).json()
-        sandbox.world.account.byok_used_usd = Decimal(25_000)
+        sandbox.state.account.byok_used_usd = Decimal(25_000)
         paid = (await http.post("chat/completions", json=ask)).json()["usage"]
     listed = paid["cost_details"]["upstream_inference_cost"]
     assert (free["provider"], free["usage"]["cost"]) == ("Amazon Bedrock", 0)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from devflow_core.usage import Usage
 from devflow_openrouter.pricing import parse_price
-from devflow_sandbox.catalogue.billing import Prices, Tokens, decimal_text
-from devflow_sandbox.catalogue.models import Catalogue
+from devflow_sandbox.catalogue.billing import BilledTokens, Prices, decimal_text
+from devflow_sandbox.catalogue.models import SandboxCatalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
 SAMPLE = Path(__file__).parent / "samples" / "wire.jsonl.gz"
-CATALOGUE = Catalogue.load()
+CATALOGUE = SandboxCatalogue.load()
 MISSES = {
     6: "the advisor tool asked another model, which is billed on top",
     7: "the advisor tool asked another model, which is billed on top",
@@ -74,7 +74,7 @@ def recomputed(name: str, usage: dict[str, Any]) -> Decimal | None:
     if model is None or model.prices.is_unknown:
         return None
     details: dict[str, Any] = usage.get("prompt_tokens_details") or {}
-    tokens = Tokens(
+    tokens = BilledTokens(
         prompt=usage["prompt_tokens"],
         cached=details.get("cached_tokens") or 0,
         written=details.get("cache_write_tokens") or 0,
@@ -115,7 +115,7 @@ def test_two_independent_arithmetics_agree(index: int, counts: tuple[int, ...]) 
         output_tokens=output,
         reasoning_tokens=reasoning,
     )
-    tokens = Tokens(
+    tokens = BilledTokens(
         prompt=plain + cached + written,
         cached=cached,
         written=written,
@@ -156,7 +156,7 @@ def test_overrides_by_hour_day_and_length(
     saturday_s = 1_795_219_200  # 2026-11-21 00:00 UTC
     hour, minute = hour_min.split(":")
     now_s = saturday_s + int(hour) * 3600 + int(minute) * 60
-    prices = Prices.read(
+    prices = Prices.from_pricing(
         {"prompt": "2", "completion": "1", "overrides": [{**window, "prompt": "1"}]}
     )
-    assert prices.charge(Tokens(prompt=100), now_s).total == (100 if is_in else 200)
+    assert prices.charge(BilledTokens(prompt=100), now_s).total == (100 if is_in else 200)

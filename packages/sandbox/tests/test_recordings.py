@@ -184,7 +184,7 @@ ERRORS = {
 
 def missing_rows(asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows for models that were recorded but are not in the catalogue of 2026-08-16."""
-    catalogue = Sandbox().world.catalogue
+    catalogue = Sandbox().state.catalogue
     known = catalogue.get("anthropic/claude-haiku-4.5")
     assert known is not None
     names = [name for name in (asked.get("model"), *(asked.get("models") or ())) if name]

@@ -70,7 +70,7 @@ async def test_cost_on_the_wire_is_the_bill_to_the_last_digit(
 
 
 async def test_bill_is_served_over_a_socket(ask: Ask, client: Client, events: Events) -> None:
-    async with Sandbox() as sandbox, httpx.AsyncClient() as http:
+    async with Sandbox() as sandbox, httpx.AsyncClient(timeout=60) as http:
         headers = {"authorization": f"Bearer {sandbox.api_key}"}
         await http.post(f"{sandbox.base_url}/chat/completions", json=ask, headers=headers)
         bill = (await http.get(f"{sandbox.url}/sandbox/bill")).json()

@@ -179,7 +179,7 @@ async def test_errors_speak_the_dialect(
 
 async def test_reasoning_that_is_mandatory_cannot_be_switched_off(client: Client) -> None:
     sandbox = Sandbox()
-    rows = sandbox.world.catalogue.models
+    rows = sandbox.state.catalogue.models
     listed: dict[str, dict[str, Any]] = {one.id: one.row.get("reasoning") or {} for one in rows}
     model = next(name for name, reasoning in listed.items() if reasoning.get("mandatory"))
     body = {
@@ -235,7 +235,7 @@ async def test_single_models_providers_and_endpoints(client: Client) -> None:
         assert (await http.get("model/acme/fake")).status_code == 404
         assert (await http.post("messages/count_tokens", json={})).status_code == 404
         assert (await http.get("/odd")).status_code == 404
-        sandbox.world.account.is_zdr = True
+        sandbox.state.account.is_zdr = True
         assert len((await http.get("models/user")).json()["data"]) < 413
     assert latest["id"] == "openai/gpt-5.6-sol"
     assert [one["tag"] for one in served["endpoints"]][:2] == ["anthropic", "amazon-bedrock"]
@@ -244,7 +244,7 @@ async def test_single_models_providers_and_endpoints(client: Client) -> None:
 
 
 async def test_rows_of_ones_own_win(client: Client, ask: Ask) -> None:
-    row = dict(Sandbox().world.catalogue.resolve("openai/gpt-5-mini").model.row)
+    row = dict(Sandbox().state.catalogue.resolve("openai/gpt-5-mini").model.row)
     row |= {"id": "acme/fake-1.0", "canonical_slug": "acme/fake-1.0"}
     row["pricing"] = {"prompt": "0.001", "completion": "0", "request": "0.5"}
     async with client(Sandbox(models=[row])) as http:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from devflow_sandbox.replies.schema import fitting
+from devflow_sandbox.replies.schema import generate_value
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -15,7 +15,9 @@ Schema = dict[str, Any]
 
 def misfits(schema: Schema) -> list[str]:
     validator: Any = Draft202012Validator(schema)  # jsonschema's own types are incomplete
-    return [error.message for error in validator.iter_errors(fitting(schema, "what was asked"))]
+    return [
+        error.message for error in validator.iter_errors(generate_value(schema, "what was asked"))
+    ]
 
 
 def objects(parts: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
@@ -98,4 +100,4 @@ def test_references_recursion_and_mixtures(schema: Schema) -> None:
 
 
 def test_schema_that_points_nowhere_still_gets_a_value() -> None:
-    assert fitting({"$ref": "#/$defs/none"}, "a question") == "a question"
+    assert generate_value({"$ref": "#/$defs/none"}, "a question") == "a question"

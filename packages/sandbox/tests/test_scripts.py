@@ -198,4 +198,4 @@ async def test_wrong_scripts_are_refused_over_http(client: Client) -> None:
         }
         schema = (await http.get("http://x/sandbox/faults/schema")).json()
     assert len(kept["faults"]) == 1
-    assert "Truncate" in schema["$defs"]
+    assert "TruncateFault" in schema["$defs"]

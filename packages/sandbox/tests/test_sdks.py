@@ -41,7 +41,7 @@ def official(sandbox: ThreadedSandbox, key: str | None = None) -> OpenRouter:
         api_key=key or sandbox.api_key,
         server_url=sandbox.base_url,
         retry_config=RetryConfig("none", BackoffStrategy(1, 1, 1, 1), False),
-        timeout_ms=20_000,
+        timeout_ms=60_000,
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +32,13 @@ from devflow_routing import Catalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
-from devflow_server.replies.idempotency import Once
-from devflow_server.replies.keep_alive import Pulse
-from devflow_server.replies.response_cache import Memo
-from devflow_server.replies.shared_calls import Flights
-from devflow_server.replies.sources import PipelineDesk
+from devflow_server.replies.idempotency import IdempotencyHandler
+from devflow_server.replies.keep_alive import KeepAlive
+from devflow_server.replies.response_cache import ResponseCache
+from devflow_server.replies.shared_calls import SharedCalls
+from devflow_server.replies.sources import PipelineReplies
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.url_map import Parts, build
+from devflow_server.url_map import Components, build_app
 from devflow_store import Store
 
 CATALOGUE = Catalogue(
@@ -117,7 +116,7 @@ class Site:
     ledger: MemoryLedger
     listener: Listener
     metrics: Metrics
-    pulse: Pulse
+    pulse: KeepAlive
     nodes: FakeNodes
     app: App
 
@@ -146,7 +145,7 @@ class Sites:
             upstream or FakeUpstream(),
             keys or FakeKeys(),
             Settings.load({}, **given),
-            limits or Limits(sweep_s=0.05),
+            limits or Limits(sweep_interval_s=0.02),
             local_key,
         )
 
@@ -159,7 +158,7 @@ class Sites:
         limits: Limits,
         local_key: str | None,
     ) -> AsyncGenerator[Site]:
-        book, ledger, pulse, metrics = MemoryBook(), MemoryLedger(), Pulse(), Metrics()
+        book, ledger, pulse, metrics = MemoryBook(), MemoryLedger(), KeepAlive(), Metrics()
         pipeline = Pipeline(
             classifier=FixedClassifier(),
             router=FixedRouter(),
@@ -169,34 +168,36 @@ class Sites:
         )
         nodes = FakeNodes()
         store = Store(self.folder / "ledger.db")
-        flights = Flights(pipeline)
-        desk = PipelineDesk(
-            pipeline, flights=flights, memo=Memo(ttl_s=60.0), book=book, ledger=ledger
+        flights = SharedCalls(pipeline)
+        desk = PipelineReplies(
+            pipeline, calls=flights, cache=ResponseCache(ttl_s=60.0), book=book, ledger=ledger
         )
-        parts = Parts(
+        parts = Components(
             settings=settings,
-            desk=desk,
+            reply_source=desk,
             embeddings=pipeline,
             find_session=find_session,
-            once=Once(store.idempotency, flights),
+            idempotency=IdempotencyHandler(store.idempotency, flights),
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
             catalogue=lambda: CATALOGUE,
             catalogue_age_s=lambda: 12.5,
             has_server_key=lambda: True,
             metrics=metrics,
-            pulse=pulse,
+            keep_alive=pulse,
             problem=lambda: self.problem,
             local_key=local_key,
         )
         bound = socket.create_server(("127.0.0.1", 0))
         port = int(bound.getsockname()[1])
-        app = build(parts)
+        app = build_app(parts)
         async with (
             store,
             flights,
-            Listener(app, limits=limits, on_sweep=pulse.beat) as listener,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+            Listener(app, limits=limits, on_sweep=pulse.send_pings) as listener,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
+            ) as client,
         ):
             await listener.listen(bound)
             yield Site(
@@ -225,20 +226,6 @@ def fake_keys() -> Callable[..., FakeKeys]:
 @pytest.fixture
 def open_site(tmp_path: Path) -> Sites:
     return Sites(tmp_path)
-
-
-Eventually = Callable[[Callable[[], object]], Coroutine[None, None, None]]
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    async def eventually(condition: Callable[[], object]) -> None:
-        """Wait up to 5 s until something is so."""
-        async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - it is asked of another task's work
-                await asyncio.sleep(0.01)
-
-    return eventually
 
 
 @pytest.fixture

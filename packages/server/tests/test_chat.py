@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,8 +15,8 @@ def events_of(text: str) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines]
 
 
-def pause(seconds: float) -> Callable[[], Awaitable[None]]:
-    return lambda: asyncio.sleep(seconds)
+async def for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 async def test_a_whole_reply_carries_its_facts_in_headers_and_body(open_site: Any) -> None:
@@ -77,7 +76,7 @@ async def test_a_client_that_leaves_cancels_the_call_and_leaves_an_entry(
     open_site: Any, eventually: Any
 ) -> None:
     started, first, *_ = reply_events("Hel", "lo")
-    async with open_site(FakeUpstream([started, first, pause(30)])) as site:
+    async with open_site(FakeUpstream([started, first, for_ever])) as site:
         async with site.client.stream(
             "POST", "/v1/chat/completions", json={**CHAT, "stream": True}
         ) as reply:
@@ -93,52 +92,62 @@ async def test_a_client_that_leaves_cancels_the_call_and_leaves_an_entry(
 async def test_a_client_that_leaves_before_the_first_event_leaves_an_entry(
     open_site: Any, eventually: Any
 ) -> None:
-    async with open_site(FakeUpstream([pause(30), *reply_events("x")])) as site:
+    async with open_site(FakeUpstream([for_ever, *reply_events("x")])) as site:
         _reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
         body = orjson.dumps(CHAT)
         writer.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        await asyncio.sleep(0.1)
+        await eventually(lambda: site.upstream.calls)
         writer.close()
         await eventually(lambda: site.ledger.entries)
     assert site.ledger.entries[0].outcome == "cancelled"
 
 
-async def test_a_silent_upstream_is_bridged_by_signs_of_life(open_site: Any) -> None:
-    steps = [pause(0.3), *reply_events("late")]
+async def test_a_silent_upstream_is_bridged_by_signs_of_life(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
+    steps = [gate, *reply_events("late")]
     async with open_site(FakeUpstream(steps)) as site:
         running = asyncio.create_task(
             site.client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         )
-        await asyncio.sleep(0.1)
-        site.pulse.beat(site.listener.now_s + 10.0)
+        await gate.reached.wait()
+        await eventually(lambda: site.pulse.streams)
+        site.pulse.send_pings(site.listener.now_s + 10.0)
+        gate.open()
         reply = await running
     assert reply.text.startswith(": devflow")
     assert events_of(reply.text)[-1]["devflow"]["attempts"] == 1
 
 
-async def test_a_failure_after_a_sign_of_life_is_an_error_event(open_site: Any) -> None:
+async def test_a_failure_after_a_sign_of_life_is_an_error_event(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     refused = RateLimited("Too many.", retry_after_s=1)
-    async with open_site(FakeUpstream([pause(0.3), refused])) as site:
+    async with open_site(FakeUpstream([gate, refused])) as site:
         running = asyncio.create_task(
             site.client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         )
-        await asyncio.sleep(0.1)
-        site.pulse.beat(site.listener.now_s + 10.0)
+        await gate.reached.wait()
+        await eventually(lambda: site.pulse.streams)
+        site.pulse.send_pings(site.listener.now_s + 10.0)
+        gate.open()
         reply = await running
     assert reply.status_code == 200
     assert events_of(reply.text)[-1]["error"]["code"] == "rate_limited"
 
 
-async def test_draining_ends_a_stream_with_an_error_event_and_an_entry(open_site: Any) -> None:
+async def test_draining_ends_a_stream_with_an_error_event_and_an_entry(
+    open_site: Any, gate: Any
+) -> None:
     started, first, *_ = reply_events("Hel", "lo")
-    async with open_site(FakeUpstream([started, first, pause(30)])) as site:
+    async with open_site(FakeUpstream([started, first, gate])) as site:
         running = asyncio.create_task(
             site.client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         )
-        await asyncio.sleep(0.1)
+        await gate.reached.wait()
         await site.listener.drain(0.1)
         reply = await running
     assert "going down" in events_of(reply.text)[-1]["error"]["message"]
@@ -228,8 +237,8 @@ async def test_bodies_that_are_no_request_are_refused_quickly(open_site: Any) ->
 async def test_a_reader_that_is_too_slow_is_cut_and_booked(open_site: Any, eventually: Any) -> None:
     started, *_ = reply_events("x")
     many = [reply_events("y" * 60_000)[1]] * 400
-    limits = Limits(sweep_s=0.05, stalled_s=0.2, write_buffer_bytes=65536)
-    async with open_site(FakeUpstream([started, *many, pause(30)]), limits=limits) as site:
+    limits = Limits(sweep_interval_s=0.05, stall_timeout_s=0.2, write_buffer_bytes=65536)
+    async with open_site(FakeUpstream([started, *many, for_ever]), limits=limits) as site:
         _reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
         body = orjson.dumps({**CHAT, "stream": True})
         writer.write(

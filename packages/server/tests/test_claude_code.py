@@ -4,10 +4,10 @@ from typing import Any
 
 import orjson
 import pytest
-from devflow_cli.conformance import check
+from devflow_cli.conformance import run_checks
 from devflow_core.errors import ContextTooLong, RateLimited, UpstreamRejected
 from devflow_core.testing import FakeUpstream, reply_events
-from devflow_routing.tokens import family
+from devflow_routing.tokens import tokenizer_family
 
 SAMPLES = Path(__file__).parent / "samples"
 CONNECTION_HEADERS = {"host", "connection", "content-length", "authorization", "accept-encoding"}
@@ -28,13 +28,13 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 async def test_every_clause_of_the_contract_is_kept(open_site: Any) -> None:
     async with open_site(FakeUpstream(reply_events("ok"))) as site:
-        findings = await check(f"http://127.0.0.1:{site.port}", claude_code=True)
+        findings = await run_checks(f"http://127.0.0.1:{site.port}", claude_code=True)
     assert [(one.name, one.detail) for one in findings if not one.ok] == []
     assert len(findings) == 19
 
 
 async def test_the_doctor_says_what_is_broken_and_never_raises(unused_port: int) -> None:
-    findings = await check(f"http://127.0.0.1:{unused_port}", key="k", claude_code=True)
+    findings = await run_checks(f"http://127.0.0.1:{unused_port}", key="k", claude_code=True)
     assert not any(one.ok for one in findings)
     assert all(one.clause and one.detail for one in findings)
 
@@ -108,19 +108,23 @@ async def test_tokens_are_counted_here_and_the_error_is_told(open_site: Any) -> 
     assert more.json()["input_tokens"] > reply.json()["input_tokens"]
     assert reply.json()["devflow"] == {
         "is_estimate": True,
-        "relative_error": family("Claude").error,
+        "relative_error": tokenizer_family("Claude").error,
     }
     assert site.upstream.calls == []
 
 
-async def test_a_silent_upstream_is_bridged_by_pings(open_site: Any) -> None:
+async def test_a_silent_upstream_is_bridged_by_pings(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     path, headers, body = sample("2.1.329-main-first")
     started, *rest = reply_events("late")
-    steps = [started, lambda: asyncio.sleep(0.3), *rest]
+    steps = [started, gate, *rest]
     async with open_site(FakeUpstream(steps)) as site:
         running = asyncio.create_task(site.client.post(path, json=body, headers=headers))
-        await asyncio.sleep(0.1)
-        site.pulse.beat(site.listener.now_s + 10.0)
+        await gate.reached.wait()
+        await eventually(lambda: site.pulse.streams)
+        site.pulse.send_pings(site.listener.now_s + 10.0)
+        gate.open()
         reply = await running
     assert {"type": "ping"} in events_of(reply.text)
     assert events_of(reply.text)[0]["type"] == "message_start"

@@ -1,7 +1,8 @@
 """Recorded replies cut at every byte: every SDK accepts what we send, or gets a legal error."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from devflow_core.events import Event, Finished
 from devflow_core.messages import WireName
 from devflow_core.response import Collector
 from devflow_core.testing import FakeUpstream
-from devflow_core.wire import SseReader, translator
+from devflow_core.wire import SseReader, get_translator
 from devflow_core.wire.translators import TRANSLATORS
 
 RECORDINGS = Path(__file__).parents[2] / "core" / "tests" / "samples" / "openrouter.jsonl"
 
+Read = Callable[[], Awaitable[str]]
 Steps = Sequence[Event | DevFlowError]
 """What the client's side makes of a reply: events, and the error where it was cut."""
 
@@ -63,7 +65,7 @@ def _recorded(mark: str) -> bytes:
 
 def _steps(wire: WireName, stream: bytes, cut: int) -> Steps:
     """What is made of the first `cut` bytes of a reply."""
-    reader, decoder = SseReader(), translator(wire).decoder("a/b")
+    reader, decoder = SseReader(), get_translator(wire).make_decoder("a/b")
     steps: list[Event | DevFlowError] = []
     try:
         for frame in reader.feed(stream[:cut]):
@@ -89,26 +91,37 @@ def _distinct_cuts(wire: WireName, stream: bytes) -> list[Steps]:
     return list(found.values())
 
 
-async def _read(wire: WireName, port: int) -> str:
-    """The text of a reply as the wire's own SDK reads it from the running server."""
+@asynccontextmanager
+async def _client(wire: WireName, port: int) -> AsyncGenerator[Read]:
+    """Reads replies of the running server with the wire's own SDK; gives their text."""
     url = f"http://127.0.0.1:{port}"
     if wire == "anthropic_messages":
-        async with (
-            anthropic.AsyncAnthropic(base_url=url, api_key="x", max_retries=0) as client,
-            client.messages.stream(
-                model="a/b", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
-            ) as stream,
-        ):
-            message = await stream.get_final_message()
-            return "".join(block.text for block in message.content if block.type == "text")
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
-        if wire == "openai_chat":
-            async with client.chat.completions.stream(
-                model="a/b", messages=[{"role": "user", "content": "Hi"}]
-            ) as chunks:
-                return (await chunks.get_final_completion()).choices[0].message.content or ""
-        async with client.responses.stream(model="a/b", input="Hi") as events:
-            return (await events.get_final_response()).output_text
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="x", max_retries=0) as client:
+            yield lambda: _message(client)
+    else:
+        base_url = f"{url}/v1"
+        async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=0) as client:
+            yield (lambda: _chat(client)) if wire == "openai_chat" else (lambda: _response(client))
+
+
+async def _message(client: anthropic.AsyncAnthropic) -> str:
+    async with client.messages.stream(
+        model="a/b", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+    ) as stream:
+        message = await stream.get_final_message()
+    return "".join(block.text for block in message.content if block.type == "text")
+
+
+async def _chat(client: openai.AsyncOpenAI) -> str:
+    async with client.chat.completions.stream(
+        model="a/b", messages=[{"role": "user", "content": "Hi"}]
+    ) as chunks:
+        return (await chunks.get_final_completion()).choices[0].message.content or ""
+
+
+async def _response(client: openai.AsyncOpenAI) -> str:
+    async with client.responses.stream(model="a/b", input="Hi") as events:
+        return (await events.get_final_response()).output_text
 
 
 def _text(steps: Sequence[Event | DevFlowError]) -> str:
@@ -116,7 +129,7 @@ def _text(steps: Sequence[Event | DevFlowError]) -> str:
     for step in steps:
         if not isinstance(step, DevFlowError):
             collector.add(step)
-    return collector.response().text
+    return collector.to_response().text
 
 
 @pytest.mark.parametrize("reader", sorted(TRANSLATORS))
@@ -136,14 +149,17 @@ async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
     replies = _distinct_cuts(wire, stream)
     assert len(replies) > 5
     whole = 0
-    async with open_site(FakeUpstream(*replies)) as site:
+    async with (
+        open_site(FakeUpstream(*replies)) as site,
+        _client(reader, site.port) as read,
+    ):
         for steps in replies:
             if isinstance(steps[-1], Finished):
-                assert await _read(reader, site.port) == _text(steps)
+                assert await read() == _text(steps)
                 whole += 1
             else:
                 with pytest.raises((anthropic.APIError, openai.APIError)) as caught:
-                    await _read(reader, site.port)
+                    await read()
                 assert "cut off" in str(caught.value)
     assert 1 <= whole < len(replies)
     outcomes = [entry.outcome for entry in site.ledger.entries]

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import running
-from devflow_server.replies.reply import Facts
+from devflow_server import run_gateway
+from devflow_server.replies.reply import ReplyMetadata
 
 BODY: dict[str, Any] = {"model": "openai/gpt-4o-mini", "input": "Say ok."}
 
@@ -26,7 +26,7 @@ async def test_the_reply_names_what_was_left_out(tmp_path: Path, *, is_stream: b
             data_dir=tmp_path,
         )
         async with (
-            running(settings) as gateway,
+            run_gateway(settings) as gateway,
             httpx.AsyncClient(base_url=gateway.url, timeout=30, trust_env=False) as client,
         ):
             body = {**BODY, "stream": is_stream}
@@ -38,7 +38,7 @@ async def test_the_reply_names_what_was_left_out(tmp_path: Path, *, is_stream: b
 
 
 def omitted(*notes: str) -> str:
-    facts = Facts(request_id="r", model="a/b", provider=None, attempts=1, omitted=notes)
+    facts = ReplyMetadata(request_id="r", model="a/b", provider=None, attempts=1, omitted=notes)
     return dict(facts.headers())["x-devflow-omitted"]
 
 

@@ -33,12 +33,15 @@ async def test_a_stream_is_replayed_byte_for_byte(open_site: Any) -> None:
     assert again.text.replace(f'"created":{created + 1}', f'"created":{created}') == first.text
 
 
-async def test_ten_at_once_are_carried_out_once(open_site: Any) -> None:
+async def test_ten_at_once_are_carried_out_once(open_site: Any, eventually: Any, gate: Any) -> None:
     started, *rest = reply_events("one")
-    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.2), *rest])) as site:
-        replies = await asyncio.gather(
+    async with open_site(FakeUpstream([started, gate, *rest])) as site:
+        asking = asyncio.gather(
             *[site.client.post(PATH, json=CHAT, headers=KEY) for _ in range(10)]
         )
+        await eventually(lambda: site.listener.in_flight == 10)
+        gate.open()
+        replies = await asking
     assert len({reply.content for reply in replies}) == 1
     assert len(site.upstream.calls) == len(site.book.ledger.entries) == 1
 
@@ -60,13 +63,19 @@ async def test_keys_of_two_clients_are_two_keys(open_site: Any, fake_keys: Any) 
     assert len(site.upstream.calls) == 2
 
 
-async def test_a_client_that_leaves_finds_the_reply_when_it_asks_again(open_site: Any) -> None:
+async def test_a_client_that_leaves_finds_the_reply_when_it_asks_again(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     started, *rest = reply_events("one")
-    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.3), *rest])) as site:
+    async with open_site(FakeUpstream([started, gate, *rest])) as site:
         leaving = asyncio.create_task(site.client.post(PATH, json=CHAT, headers=KEY))
-        await asyncio.sleep(0.1)
+        await gate.reached.wait()
         leaving.cancel()
-        reply = await site.client.post(PATH, json=CHAT, headers=KEY)
+        await eventually(lambda: site.listener.in_flight == 0)
+        asking = asyncio.create_task(site.client.post(PATH, json=CHAT, headers=KEY))
+        await eventually(lambda: site.listener.in_flight == 1)
+        gate.open()
+        reply = await asking
     assert reply.json()["choices"][0]["message"]["content"] == "one"
     assert len(site.upstream.calls) == 1
 

@@ -61,7 +61,7 @@ def read_all(folder: Path, pattern: str) -> dict[Path, bytes]:
 
 
 async def _until_ready(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get("/readyz")).status_code == 200:
@@ -69,7 +69,6 @@ async def _until_ready(client: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(120)
 async def test_workers_share_ledger_and_idempotency(start: Start, tmp_path: Path) -> None:
     keys, repeats = 20, 5
     async with Sandbox() as sandbox:
@@ -90,7 +89,7 @@ async def test_workers_share_ledger_and_idempotency(start: Start, tmp_path: Path
                 ]
             )
         child.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(child.wait, 20) == 0
+        assert await asyncio.to_thread(child.wait, 60) == 0
         bill = sandbox.bill()
     assert {reply.status_code for reply in replies} == {200}
     assert len({reply.json()["id"] for reply in replies}) == keys
@@ -104,7 +103,6 @@ async def test_workers_share_ledger_and_idempotency(start: Start, tmp_path: Path
     assert store.verify().ok
 
 
-@pytest.mark.timeout(120)
 async def test_a_stream_under_way_ends_before_the_process_does(
     start: Start, tmp_path: Path
 ) -> None:
@@ -120,13 +118,12 @@ async def test_a_stream_under_way_ends_before_the_process_does(
                     received += piece
             with pytest.raises(httpx.TransportError):
                 await client.get("/healthz")
-        assert await asyncio.to_thread(child.wait, 20) == 0
+        assert await asyncio.to_thread(child.wait, 60) == 0
     assert received.rstrip().endswith(b"data: [DONE]")
     (entry,) = Store(tmp_path / "ledger.db").entries()
     assert entry.outcome == "succeeded"
 
 
-@pytest.mark.timeout(120)
 async def test_fifty_streams_under_way_end_whole_after_the_signal(
     start: Start, tmp_path: Path
 ) -> None:
@@ -140,7 +137,7 @@ async def test_fifty_streams_under_way_end_whole_after_the_signal(
                 await begun.acquire()
             child.send_signal(signal.SIGTERM)
             received = await asyncio.gather(*readers)
-        assert await asyncio.to_thread(child.wait, 30) == 0
+        assert await asyncio.to_thread(child.wait, 60) == 0
         bill = sandbox.bill()
     assert all(one.rstrip().endswith(b"data: [DONE]") for one in received)
     store = Store(tmp_path / "ledger.db")
@@ -152,12 +149,11 @@ async def test_fifty_streams_under_way_end_whole_after_the_signal(
     assert store.verify().ok
 
 
-@pytest.mark.timeout(120)
 async def test_two_hundred_streams_dropped_at_once_are_closed_upstream_and_booked(
     start: Start, tmp_path: Path
 ) -> None:
     streams = 200
-    async with Sandbox(tokens_per_s=5) as sandbox:
+    async with Sandbox(tokens_per_s=0.5) as sandbox:  # none ends before all have begun
         child, ready = start(
             base_url=sandbox.base_url, api_key=sandbox.api_key, max_concurrency=streams
         )
@@ -170,15 +166,15 @@ async def test_two_hundred_streams_dropped_at_once_are_closed_upstream_and_booke
                 reader.cancel()
             ends = await asyncio.gather(*readers, return_exceptions=True)
         store = Store(tmp_path / "ledger.db")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(list(store.entries())) < streams:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
         child.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(child.wait, 30) == 0
+        assert await asyncio.to_thread(child.wait, 60) == 0
     assert all(isinstance(end, asyncio.CancelledError) for end in ends)
     entries = list(store.entries())
     assert [entry.outcome for entry in entries] == ["cancelled"] * streams
-    assert all(entry.final and entry.final.generation_id for entry in entries)
+    assert all(entry.final_attempt and entry.final_attempt.generation_id for entry in entries)
     assert store.verify().ok
 
 
@@ -199,7 +195,6 @@ async def _read(client: httpx.AsyncClient, begun: asyncio.Semaphore) -> bytes:
     return received
 
 
-@pytest.mark.timeout(120)
 async def test_no_secret_is_left_anywhere(start: Start, tmp_path: Path) -> None:
     """A provider's key, a client key and a prompt, through successes, refusals and nonsense."""
     prompt = "CANARY-PROMPT-0123456789"
@@ -236,7 +231,7 @@ async def test_no_secret_is_left_anywhere(start: Start, tmp_path: Path) -> None:
                 said.append(f"{reply.headers}{reply.text}" if prompt not in path else "")
         command_line = read_all(Path(f"/proc/{child.pid}"), "cmdline")
         child.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(child.wait, 20) == 0
+        assert await asyncio.to_thread(child.wait, 60) == 0
     places = {**read_all(tmp_path, "**/*"), **command_line}
     places[Path("replies")] = "".join(said).encode()
     for canary in (CANARY, secret, prompt):

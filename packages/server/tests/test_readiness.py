@@ -3,7 +3,7 @@
 from typing import Any
 
 from devflow_core.errors import StoreError
-from devflow_server.operations.readiness import MOST_SILENT_S, Readiness
+from devflow_server.operations.readiness import MAX_SILENCE_S, Readiness
 
 
 class Writer:
@@ -33,7 +33,7 @@ async def test_a_ledger_that_fails_and_comes_back() -> None:
 async def test_a_ledger_that_hangs_counts_as_gone() -> None:
     now_s = 0.0
     readiness = Readiness(Writer().look, clock=lambda: now_s)
-    now_s = MOST_SILENT_S
+    now_s = MAX_SILENCE_S
     assert readiness.problem() is None
     now_s += 2
     assert readiness.problem() == "The ledger has not answered for 12 s."

@@ -12,7 +12,7 @@ import pytest
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server import running
+from devflow_server import run_gateway
 from devflow_store import Budget
 
 ASK = [{"role": "user", "content": "Why does test_login fail on the second run?"}]
@@ -60,7 +60,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             models={EMBEDDER: {"prompt_usd_per_mtok": "0.02", "completion_usd_per_mtok": "0"}},
             nodes={"titles": {"model": MINI}},
         )
-        async with wiring.store(settings) as store:
+        async with wiring.make_store(settings) as store:
             secrets = {
                 name: (await store.keys.create(name, one))[1] for name, one in SCOPES.items()
             }
@@ -69,7 +69,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
                 budget = Budget(scope="key", value=key, window="day", limit_usd=Decimal(limit))
                 await store.budgets.set(budget)
         async with (
-            running(settings) as started,
+            run_gateway(settings) as started,
             httpx.AsyncClient(base_url=started.url, timeout=30, trust_env=False) as client,
         ):
             yield Gateway(client, secrets)

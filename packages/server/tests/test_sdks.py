@@ -13,7 +13,7 @@ import openrouter
 import pytest
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import Running, running
+from devflow_server import RunningGateway, run_gateway
 from devflow_store import Store
 
 MODEL = "anthropic/claude-haiku-4.5"
@@ -21,7 +21,7 @@ ASK: list[Any] = [{"role": "user", "content": "Why does test_login fail on the s
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
+async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
     async with Sandbox() as sandbox:
         settings = Settings.load(
             {},
@@ -32,11 +32,11 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
             require_key=False,
             data_dir=tmp_path,
         )
-        async with running(settings) as started:
+        async with run_gateway(settings) as started:
             yield started
 
 
-async def test_openai_chat_completions(gateway: Running) -> None:
+async def test_openai_chat_completions(gateway: RunningGateway) -> None:
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
         whole = await client.chat.completions.create(model=MODEL, messages=ASK)
         stream = await client.chat.completions.create(
@@ -53,7 +53,7 @@ async def test_openai_chat_completions(gateway: Running) -> None:
     assert MODEL in models
 
 
-async def test_openai_responses(gateway: Running) -> None:
+async def test_openai_responses(gateway: RunningGateway) -> None:
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
         whole = await client.responses.create(model=MODEL, input="Say ok.")
         stream = await client.responses.create(model=MODEL, input="Say ok.", stream=True)
@@ -64,13 +64,13 @@ async def test_openai_responses(gateway: Running) -> None:
     assert kinds[-1] == "response.completed"
 
 
-async def test_openai_errors_have_their_classes(gateway: Running) -> None:
+async def test_openai_errors_have_their_classes(gateway: RunningGateway) -> None:
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
         with pytest.raises(openai.NotFoundError):
             await client.chat.completions.create(model="no/such-model", messages=ASK)
 
 
-async def test_anthropic_messages(gateway: Running) -> None:
+async def test_anthropic_messages(gateway: RunningGateway) -> None:
     async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="none") as client:
         whole = await client.messages.create(model=MODEL, max_tokens=200, messages=ASK)
         async with client.messages.stream(model=MODEL, max_tokens=200, messages=ASK) as stream:
@@ -85,7 +85,7 @@ async def test_anthropic_messages(gateway: Running) -> None:
 
 
 async def test_a_prompt_over_the_named_models_window_has_the_wording_clients_know(
-    gateway: Running,
+    gateway: RunningGateway,
 ) -> None:
     long: list[Any] = [{"role": "user", "content": "word " * 1_000_000}]
     async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="none") as client:
@@ -94,15 +94,17 @@ async def test_a_prompt_over_the_named_models_window_has_the_wording_clients_kno
     assert re.search(r"prompt is too long: \d+ tokens > 200000 maximum", str(refused.value))
 
 
-async def test_open_connections_are_told(gateway: Running) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+async def test_open_connections_are_told(gateway: RunningGateway) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as client:
         await client.get("/healthz")
-        await asyncio.sleep(1.2)  # two sweeps
-        metrics = (await client.get("/metrics")).text
-    assert 'devflow_connections{worker="0"} 1.0' in metrics
+        async with asyncio.timeout(60):
+            metrics = ""
+            while 'devflow_connections{worker="0"} 1.0' not in metrics:
+                await asyncio.sleep(0.1)  # a sweep counts them
+                metrics = (await client.get("/metrics")).text
 
 
-async def test_the_official_openrouter_sdk(gateway: Running) -> None:
+async def test_the_official_openrouter_sdk(gateway: RunningGateway) -> None:
     def ask() -> Any:
         with openrouter.OpenRouter(api_key="none", server_url=f"{gateway.url}/api/v1") as client:
             return client.chat.send(model=MODEL, messages=ASK)
@@ -111,7 +113,9 @@ async def test_the_official_openrouter_sdk(gateway: Running) -> None:
     assert reply.choices[0].message.content
 
 
-async def test_embeddings_are_passed_through_and_booked(gateway: Running, tmp_path: Path) -> None:
+async def test_embeddings_are_passed_through_and_booked(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
         reply = await client.embeddings.create(
             model="openai/text-embedding-3-small", input=["one", "two"], encoding_format="float"

@@ -73,47 +73,58 @@ async def test_a_reply_that_broke_off_is_not_kept(open_site: Any) -> None:
     assert text_of(second) == "whole"
 
 
-async def test_a_thousand_at_once_are_one_call(open_site: Any) -> None:
+async def test_a_hundred_at_once_are_one_call(open_site: Any, eventually: Any, gate: Any) -> None:
     started, *rest = reply_events("one")
-    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.2), *rest])) as site:
-        replies = await asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(100)])
+    async with open_site(FakeUpstream([started, gate, *rest])) as site:
+        asking = asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(100)])
+        await eventually(lambda: site.listener.in_flight == 100)
+        gate.open()
+        replies = await asking
     assert {text_of(reply) for reply in replies} == {"one"}
     assert len(site.upstream.calls) == 1
     assert len(site.book.ledger.entries) == 100
     assert sum(not entry.is_cache_hit for entry in site.book.ledger.entries) == 1
 
 
-async def test_a_leader_that_leaves_does_not_take_its_followers_along(open_site: Any) -> None:
+async def test_a_leader_that_leaves_does_not_take_its_followers_along(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     started, *rest = reply_events("one")
-    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(0.3), *rest])) as site:
+    async with open_site(FakeUpstream([started, gate, *rest])) as site:
         leader = asyncio.create_task(site.client.post(PATH, json=CHAT))
-        await asyncio.sleep(0.1)
+        await gate.reached.wait()
         follower = asyncio.create_task(site.client.post(PATH, json=CHAT))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: site.listener.in_flight == 2)
         leader.cancel()
+        await eventually(lambda: site.listener.in_flight == 1)
+        gate.open()
         reply = await follower
     assert text_of(reply) == "one"
     assert len(site.upstream.calls) == 1
 
 
 async def test_a_failed_leader_fails_its_followers_once_and_the_next_asks_anew(
-    open_site: Any,
+    open_site: Any, eventually: Any, gate: Any
 ) -> None:
     refusal = Incomplete("Nothing came.")
-    script = [lambda: asyncio.sleep(0.2), refusal]
-    async with open_site(FakeUpstream(script, reply_events("whole"))) as site:
-        replies = await asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(5)])
+    async with open_site(FakeUpstream([gate, refusal], reply_events("whole"))) as site:
+        asking = asyncio.gather(*[site.client.post(PATH, json=CHAT) for _ in range(5)])
+        await eventually(lambda: site.listener.in_flight == 5)
+        gate.open()
+        replies = await asking
         after = await site.client.post(PATH, json=CHAT)
     assert {reply.status_code for reply in replies} == {502}
     assert len(site.upstream.calls) == 2
     assert text_of(after) == "whole"
 
 
-async def test_a_call_that_nobody_waits_for_is_cancelled(open_site: Any, eventually: Any) -> None:
+async def test_a_call_that_nobody_waits_for_is_cancelled(
+    open_site: Any, eventually: Any, gate: Any
+) -> None:
     started, *rest = reply_events("one")
-    async with open_site(FakeUpstream([started, lambda: asyncio.sleep(30), *rest])) as site:
+    async with open_site(FakeUpstream([started, gate, *rest])) as site:
         leader = asyncio.create_task(site.client.post(PATH, json=CHAT))
-        await asyncio.sleep(0.1)
+        await gate.reached.wait()
         leader.cancel()
         await eventually(lambda: site.ledger.entries)
         assert site.upstream.closed == 1

@@ -6,12 +6,12 @@ import pytest
 from devflow_core.errors import ConfigurationError, StoreError
 from devflow_server.auth import check_bind, is_loopback
 from devflow_server.http import Limits
-from devflow_server.routes import Access, Route, RouteTable, Visit
+from devflow_server.routes import Access, HttpRoute, RequestContext, RouteTable
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 
 
-async def nothing(_visit: Visit) -> None: ...
+async def nothing(_visit: RequestContext) -> None: ...
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def keys(fake_keys: Any) -> Any:
 
 def test_a_route_without_a_policy_keeps_the_server_from_starting() -> None:
     with pytest.raises(ConfigurationError, match="who may use it"):
-        RouteTable([Route(method="GET", path="/x", answer=nothing)])
+        RouteTable([HttpRoute(method="GET", path="/x", handler=nothing)])
 
 
 def test_a_route_that_is_declared_twice_keeps_the_server_from_starting() -> None:
-    route = Route(method="GET", path="/x", answer=nothing, access=Access.OPEN)
+    route = HttpRoute(method="GET", path="/x", handler=nothing, access=Access.OPEN)
     with pytest.raises(ConfigurationError, match="twice"):
         RouteTable([route, route])
 
@@ -304,7 +304,7 @@ async def test_a_fault_of_ours_is_a_reply_without_its_cause(
 
 
 async def test_more_requests_than_places_are_refused_at_once(open_site: Any) -> None:
-    async with open_site(limits=Limits(max_in_flight=0, sweep_s=0.05)) as site:
+    async with open_site(limits=Limits(max_in_flight=0, sweep_interval_s=0.05)) as site:
         reply = await site.client.get("/healthz")
     assert reply.status_code == 503
     assert reply.headers["retry-after"] == "1"

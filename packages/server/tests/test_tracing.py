@@ -6,10 +6,10 @@ import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import running
+from devflow_server import run_gateway
 from devflow_server.http import Exchange, Listener
-from devflow_server.operations.tracing import tracing_to
-from devflow_server.serving import bind
+from devflow_server.operations.tracing import open_tracing
+from devflow_server.serving import bind_socket
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -23,7 +23,7 @@ async def test_a_request_is_a_span_of_its_clients_trace(tmp_path: Path) -> None:
         exchange.respond(200, b"")
 
     async with Listener(collector) as listener, Sandbox() as sandbox:
-        bound = bind("127.0.0.1", 0)
+        bound = bind_socket("127.0.0.1", 0)
         await listener.listen(bound)
         settings = Settings.load(
             {},
@@ -43,14 +43,17 @@ async def test_a_request_is_a_span_of_its_clients_trace(tmp_path: Path) -> None:
 
 
 async def _ask_once(settings: Settings) -> None:
-    async with running(settings) as gateway, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        run_gateway(settings) as gateway,
+        httpx.AsyncClient(timeout=60, trust_env=False) as client,
+    ):
         headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         reply = await client.get(f"{gateway.url}/v1/models", headers=headers)
         assert reply.status_code == 200
 
 
 async def test_without_an_endpoint_nothing_is_traced() -> None:
-    async with tracing_to(None) as tracing:
+    async with open_tracing(None) as tracing:
         assert type(tracing).__name__ == "NoTracing"
 
 
@@ -60,5 +63,5 @@ async def test_what_the_body_raises_comes_out_as_it_is(tmp_path: Path) -> None:
         require_key=False, data_dir=tmp_path,
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match="of the body"):
-        async with running(settings):
+        async with run_gateway(settings):
             raise ConfigurationError("of the body")

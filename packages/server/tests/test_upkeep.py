@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devflow_core.errors import DevFlowError, StoreError
@@ -28,39 +29,35 @@ def settings_for(sandbox: Sandbox, home: Path) -> Settings:
     return Settings.load(environ, base_url=sandbox.base_url, max_retries=1)
 
 
-async def test_an_open_cost_is_confirmed_in_the_background(tmp_path: Path) -> None:
+async def test_an_open_cost_is_confirmed_in_the_background(tmp_path: Path, eventually: Any) -> None:
     async with Sandbox(generation_delay_s=0, faults=CUT) as sandbox:
         settings = settings_for(sandbox, tmp_path)
         async with (
-            wiring.store(settings) as book,
-            await wiring.gateway_over(book, settings) as gateway,
+            wiring.make_store(settings) as book,
+            await wiring.build_gateway(book, settings) as gateway,
         ):
             with suppress(DevFlowError):
                 await gateway.complete(ChatRequest.from_text("Hi.", model="openai/gpt-4o-mini"))
             assert book.unconfirmed()
             keeping = asyncio.create_task(
-                upkeep.confirm_costs(wiring.reconciler(book, gateway), every_s=0.01)
+                upkeep.confirm_costs(wiring.make_reconciler(book, gateway), interval_s=0.01)
             )
-            for _ in range(500):
-                await asyncio.sleep(0.02)
-                if not book.unconfirmed():
-                    break
+            await eventually(lambda: not book.unconfirmed())
             keeping.cancel()
         (entry,) = book.entries()
         assert str(entry.cost_usd) == sandbox.bill()["total_usd"]
 
 
-async def test_a_ledger_that_cannot_be_read_does_not_end_it() -> None:
-    asked = asyncio.Event()
+async def test_a_ledger_that_cannot_be_read_does_not_end_it(eventually: Any) -> None:
+    asked: list[None] = []
 
     class Broken:
-        async def confirm_open(self) -> tuple[str, ...]:
-            asked.set()
+        async def confirm_pending(self) -> tuple[str, ...]:
+            asked.append(None)
             raise StoreError("The ledger cannot be read.")
 
-    keeping = asyncio.create_task(upkeep.confirm_costs(Broken(), every_s=0.001))  # type: ignore[arg-type]
-    await asked.wait()
-    await asyncio.sleep(0.01)
+    keeping = asyncio.create_task(upkeep.confirm_costs(Broken(), interval_s=0.001))  # type: ignore[arg-type]
+    await eventually(lambda: len(asked) > 2)
     assert not keeping.done()
     keeping.cancel()
 

@@ -15,9 +15,9 @@ from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, InvalidRequest, StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, Store
-from devflow_store.chain.overflow import MOST_ENTRIES, SIZE_BYTES, Spill
-from devflow_store.chain.writer import Job
-from devflow_store.engines.database_url import engine_for
+from devflow_store.chain.overflow import MAX_ENTRIES, SIZE_BYTES, OverflowFile
+from devflow_store.chain.writer import WriteJob
+from devflow_store.engines.database_url import create_engine
 from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
@@ -25,12 +25,12 @@ Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 
 def test_a_path_and_its_url_are_the_same_place(file: Path) -> None:
     for place in (file, str(file), f"sqlite:///{file}", f"sqlite://{file}"):
-        engine = engine_for(place)
+        engine = create_engine(place)
         assert isinstance(engine, SqliteEngine)
         assert engine.path == file
-    assert engine_for("postgresql://localhost/devflow").dialect == "postgresql"
+    assert create_engine("postgresql://localhost/devflow").dialect == "postgresql"
     with pytest.raises(ConfigurationError, match="mysql"):
-        engine_for("mysql://localhost/devflow")
+        create_engine("mysql://localhost/devflow")
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
@@ -46,29 +46,29 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
 def test_the_emergency_file_is_bounded_and_allocated_beforehand(
     tmp_path: Path, request_of: Build
 ) -> None:
-    spill = Spill(tmp_path)
+    spill = OverflowFile(tmp_path)
     spill.open()
     assert (tmp_path / "ledger.emergency-0").stat().st_size == SIZE_BYTES
     entry = replace(request_of(1)[1], decision="x" * 100_000)
 
     def fill() -> None:
-        for _entry in range(MOST_ENTRIES + 1):
+        for _entry in range(MAX_ENTRIES + 1):
             spill.add(entry)
 
     with pytest.raises(StoreError, match="is full"):
         fill()
     count = spill.count
-    assert len(spill.entries()) == count
+    assert len(spill.read_entries()) == count
     spill.clear(count - 1)  # one has come meanwhile: nothing is forgotten
     assert spill.count == count
     spill.clear(count)
-    assert (spill.count, spill.entries()) == (0, [])
+    assert (spill.count, spill.read_entries()) == (0, [])
     spill.close()
 
 
 def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build) -> None:
     entries = [request_of(number)[1] for number in range(3)]
-    spill = Spill(tmp_path)
+    spill = OverflowFile(tmp_path)
     spill.open()
     for entry in entries:
         spill.add(entry)
@@ -77,10 +77,10 @@ def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build
     content = bytearray(path.read_bytes())
     content[content.rindex(b"gen-2")] ^= 1
     path.write_bytes(content)
-    again, other = Spill(tmp_path), Spill(tmp_path)
+    again, other = OverflowFile(tmp_path), OverflowFile(tmp_path)
     again.open()
     other.open()  # each process has a file of its own
-    assert again.entries() == entries[:2]
+    assert again.read_entries() == entries[:2]
     assert other.count == 0
     again.close()
     other.close()
@@ -116,7 +116,7 @@ async def test_a_faulty_job_fails_alone_and_the_ledger_goes_on(
         start, entry = request_of()
         outcomes = await asyncio.gather(
             store.begin(start),
-            store._submit(Job(faulty)),
+            store._submit(WriteJob(faulty)),
             return_exceptions=True,
         )
         assert outcomes[0] is None

@@ -113,7 +113,7 @@ def test_a_touched_row_is_named(file: Path, request_of: Build, column: str) -> N
         "kind": "kind + 1",
     }[column]
     sql = f"UPDATE chain SET {column} = {change} WHERE seq = 3"  # noqa: S608 - constants
-    SqliteEngine(file).writer().execute(sql)
+    SqliteEngine(file).open_writer().execute(sql)
     found = Store(file).verify()
     assert (found.ok, found.first_bad) == (False, 3)
 
@@ -139,7 +139,7 @@ def test_a_removed_row_and_a_cut_end_are_named(file: Path, request_of: Build) ->
 
     _run(main())
     head = Store(file).verify().head
-    connection = SqliteEngine(file).writer()
+    connection = SqliteEngine(file).open_writer()
     connection.execute("DELETE FROM chain WHERE seq > 8")
     assert Store(file).verify().ok
     assert Store(file).verify(anchor=head).first_bad == 9

@@ -225,10 +225,9 @@ def test_a_full_disk_refuses_new_work_keeps_what_is_in_flight_and_recovers(
             await store.close(entry)  # into the emergency file
             assert list(store.entries()) == []
             disk.is_full = False
-            for _look in range(100):
-                if store.entry(entry.entry_id) is not None:
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while store.entry(entry.entry_id) is None:  # noqa: ASYNC110 - another task's work
+                    await asyncio.sleep(0.05)
             assert store.entry(entry.entry_id) == entry
             await store.begin(request_of(3)[0])
 

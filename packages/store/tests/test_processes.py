@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from devflow_core.errors import StoreError
-from devflow_store import Budget, New, Store, UnknownOutcome
+from devflow_store import Budget, NewClaim, Store, UnknownOutcome
 
 WORKLOAD = Path(__file__).with_name("workload.py")
 
@@ -27,7 +27,7 @@ def _results(processes: list[subprocess.Popen[bytes]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for process in processes:
         with process:
-            out, _err = process.communicate(timeout=55)
+            out, _err = process.communicate(timeout=240)
             assert process.returncode == 0
             found.append(json.loads(out.splitlines()[-1]))  # logs may stand before
     return found
@@ -45,7 +45,9 @@ def test_a_hundred_killed_writers_lose_nothing_and_leave_nothing(file: Path) -> 
 
     async def recover() -> None:
         async with Store(file, lease_s=0.5) as store:
-            await asyncio.sleep(1.2)
+            async with asyncio.timeout(60):
+                while store.budget_states()[0].reserved_usd:  # noqa: ASYNC110 - another task's work
+                    await asyncio.sleep(0.05)
             entries = list(store.entries())
             times = Counter(entry.entry_id for entry in entries)
             assert set(result["acknowledged"]) <= set(times)
@@ -83,9 +85,8 @@ def test_a_killed_owner_leaves_its_idempotency_key_unknown(file: Path) -> None:
     async def main() -> None:
         async with Store(file) as store, Store(file) as other:
             mine = await store.idempotency.claim("ci", "k", "f", 0.05)
-            assert isinstance(mine, New)
-            await asyncio.sleep(0.1)  # it says nothing more
-            assert await other.idempotency.wait("ci", "k", 5) == UnknownOutcome()
+            assert isinstance(mine, NewClaim)
+            assert await other.idempotency.wait("ci", "k", 60) == UnknownOutcome()
 
     asyncio.run(main())
 
@@ -100,7 +101,7 @@ def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(
         async with Store(place, lease_s=3600, data_dir=tmp_path) as store:
             await store.budgets.set(budget)
             await store.begin(start)
-            await store._tick(is_leaving=True)
+            await store._renew_lease(is_leaving=True)
             async with Store(place, data_dir=tmp_path) as other:
                 lost = other.entry(entry.entry_id)
                 assert lost is not None
@@ -120,9 +121,16 @@ def test_a_postgresql_that_cuts_connections_loses_nothing(
     postgres_place: str, tmp_path: Path, request_of: Any
 ) -> None:
     acknowledged: list[str] = []
+    tried = 0
+    one_at_a_time = asyncio.Lock()  # a cut would cut another's connection too
 
     async def write(store: Store, numbers: range) -> None:
+        nonlocal tried
         for number in numbers:
+            tried += 1
+            if tried % 30 == 0:
+                async with one_at_a_time:
+                    await asyncio.to_thread(cut)
             start, entry = request_of(number)
             try:
                 await store.begin(start)
@@ -131,19 +139,17 @@ def test_a_postgresql_that_cuts_connections_loses_nothing(
             await store.close(entry)  # into the emergency file, if need be
             acknowledged.append(entry.entry_id)
 
-    async def cut() -> None:
+    def cut() -> None:
         with psycopg.connect(postgres_place, autocommit=True) as connection:
-            for _cut in range(15):
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-                )
-                await asyncio.sleep(0.03)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
 
     async def main() -> None:
         async with Store(postgres_place, data_dir=tmp_path, lease_s=3600) as store:
             writers = (write(store, range(at, at + 60)) for at in range(0, 480, 60))
-            await asyncio.gather(cut(), *writers)
+            await asyncio.gather(*writers)
         async with Store(postgres_place, data_dir=tmp_path) as store:
             found = Counter(entry.entry_id for entry in store.entries())
             assert set(acknowledged) <= set(found)

@@ -76,13 +76,13 @@ def test_any_grouping_equals_the_fold_over_the_entries(place: Any, request_of: B
         async with Store(place) as store:
             await _fill(store, entries)
             for by in ((one,) for one in GROUPS):
-                assert store.cells(by) == reference.cells(by)
+                assert store.aggregate(by) == reference.aggregate(by)
             mixed: Any = ("model", "task", "session", "error", "day")
-            assert store.cells(mixed) == reference.cells(mixed)
+            assert store.aggregate(mixed) == reference.aggregate(mixed)
             since = entries[50].started_at + timedelta(microseconds=1)
             until = entries[150].started_at
             some: Any = {"since": since, "until": until}
-            assert store.cells(("model",), **some) == reference.cells(("model",), **some)
+            assert store.aggregate(("model",), **some) == reference.aggregate(("model",), **some)
 
     asyncio.run(main())
 

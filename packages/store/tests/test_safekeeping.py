@@ -11,7 +11,7 @@ import pytest
 from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store, restore
-from devflow_store.database.schema import VERSION, current, statements
+from devflow_store.database.schema import SCHEMA_VERSION, load_statements, read_version
 from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
@@ -79,7 +79,7 @@ def test_a_log_that_was_taken_away_is_noticed(
 
 def test_a_touched_last_row_is_seen_at_the_start(file: Path, request_of: Build) -> None:
     _write(file, [request_of(number) for number in range(3)])
-    session = SqliteEngine(file).writer()
+    session = SqliteEngine(file).open_writer()
     session.execute("UPDATE chain SET at_us = at_us + 1 WHERE seq = 6")
     session.close()
     with pytest.raises(LedgerCorrupt, match="row 6"):
@@ -100,7 +100,7 @@ def test_a_touched_row_of_the_reports_table_is_named(
 ) -> None:
     _write(file, [request_of(number) for number in range(3)])
     assert Store(file).verify().ok
-    session = SqliteEngine(file).writer()
+    session = SqliteEngine(file).open_writer()
     session.execute(touch)
     session.close()
     found = Store(file).verify()
@@ -159,8 +159,8 @@ def test_a_postgresql_ledger_is_backed_up_by_its_own_tools(
 
 def _old_file(file: Path) -> None:
     """A file of the first schema."""
-    session = SqliteEngine(file).writer()
-    for statement in statements(1, "sqlite"):
+    session = SqliteEngine(file).open_writer()
+    for statement in load_statements(1, "sqlite"):
         session.execute(statement)
     session.execute("UPDATE store_schema SET version = 1")
     session.close()
@@ -170,26 +170,26 @@ def test_an_upgrade_leaves_a_verified_backup(file: Path) -> None:
     _old_file(file)
     _enter(file)
     (backup,) = file.parent.glob("ledger.db.v1-*")
-    old, new = SqliteEngine(backup).reader(), SqliteEngine(file).reader()
-    assert (current(old, "sqlite"), current(new, "sqlite")) == (1, VERSION)
+    old, new = SqliteEngine(backup).open_reader(), SqliteEngine(file).open_reader()
+    assert (read_version(old, "sqlite"), read_version(new, "sqlite")) == (1, SCHEMA_VERSION)
 
 
 def test_an_upgrade_that_breaks_off_changes_nothing(file: Path) -> None:
-    for last in range(1, len(statements(2, "sqlite"))):
+    for last in range(1, len(load_statements(2, "sqlite"))):
         file.unlink(missing_ok=True)
         _old_file(file)
-        session = SqliteEngine(file).writer()
+        session = SqliteEngine(file).open_writer()
         session.begin()
-        for statement in statements(2, "sqlite")[:last]:
+        for statement in load_statements(2, "sqlite")[:last]:
             session.execute(statement)
         session.close()  # as a process that ends here
         _enter(file)
-        assert current(SqliteEngine(file).reader(), "sqlite") == VERSION
+        assert read_version(SqliteEngine(file).open_reader(), "sqlite") == SCHEMA_VERSION
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(file: Path) -> None:
     _enter(file)
-    session = SqliteEngine(file).writer()
+    session = SqliteEngine(file).open_writer()
     session.execute("UPDATE store_schema SET version = 99")
     session.close()
     with pytest.raises(StoreError, match="newer DevFlow"):

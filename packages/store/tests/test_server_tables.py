@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from devflow_core.errors import ConfigurationError, Conflict, NotFound
-from devflow_store import Done, InFlight, Mismatch, New, Store, UnknownOutcome
+from devflow_store import Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
 
 
 @pytest.fixture
@@ -101,15 +101,15 @@ def test_an_idempotency_key_is_carried_out_once(in_store: Any) -> None:
     async def act(store: Store) -> None:
         once = store.idempotency
         claims = await asyncio.gather(*(once.claim("ci", "k", "f", 60) for _ in range(50)))
-        (mine,) = [one for one in claims if isinstance(one, New)]
+        (mine,) = [one for one in claims if isinstance(one, NewClaim)]
         assert claims.count(InFlight()) == 49
         assert await once.claim("ci", "k", "other body", 60) == Mismatch()
-        assert isinstance(await once.claim("someone else", "k", "f", 60), New)
+        assert isinstance(await once.claim("someone else", "k", "f", 60), NewClaim)
         waiting = asyncio.create_task(once.wait("ci", "k", 10))
         assert await once.wait("ci", "k", 0) == InFlight()
         await once.finish(mine.token, b"answer")
-        assert await waiting == Done(b"answer")
-        assert await once.claim("ci", "k", "f", 60) == Done(b"answer")
+        assert await waiting == Completed(b"answer")
+        assert await once.claim("ci", "k", "f", 60) == Completed(b"answer")
 
     in_store(act)
 
@@ -118,13 +118,13 @@ def test_a_lost_owner_leaves_an_unknown_outcome_that_is_not_repeated(in_store: A
     async def act(store: Store) -> None:
         once = store.idempotency
         mine = await once.claim("ci", "k", "f", 0.0)
-        assert isinstance(mine, New)
+        assert isinstance(mine, NewClaim)
         await asyncio.sleep(0.001)
         assert await once.claim("ci", "k", "f", 60) == UnknownOutcome()
         await once.extend(mine.token, 60)
         assert await once.claim("ci", "k", "f", 60) == InFlight()
         await once.abandon(mine.token)
-        assert isinstance(await once.claim("ci", "k", "f", 60), New)
+        assert isinstance(await once.claim("ci", "k", "f", 60), NewClaim)
         with pytest.raises(Conflict):
             await once.finish(mine.token, b"too late")
 

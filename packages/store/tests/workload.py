@@ -23,7 +23,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
-from devflow_store import InFlight, New, Store
+from devflow_store import InFlight, NewClaim, Store
 
 LEASE_S = 0.5
 KEYS = 100
@@ -74,8 +74,11 @@ def kills(place: str, count: int) -> dict[str, Any]:
             os.close(reader)
             asyncio.run(_write_for_ever(place, writer))
         os.close(writer)
-        seen = os.read(reader, 100)  # it works
-        time.sleep(random.Random(number).random() * 0.02)  # noqa: S311 - repeatable
+        chance, seen = random.Random(number), b""  # noqa: S311 - repeatable
+        least = chance.randrange(1, 14)
+        while seen.count(b"\n") < least:
+            seen += os.read(reader, 100)
+        time.sleep(chance.random() * 0.005)  # anywhere in what it is doing
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         while more := os.read(reader, 65536):
@@ -125,12 +128,12 @@ def once(place: str, threads: int) -> dict[str, Any]:
         for number in random.sample(range(KEYS), KEYS):
             key = f"key{number}"
             claim = await store.idempotency.claim("ci", key, "f", 60)
-            if isinstance(claim, New):
+            if isinstance(claim, NewClaim):
                 carried.append(key)
                 await store.idempotency.finish(claim.token, key.encode())
             elif isinstance(claim, InFlight):
                 claim = await store.idempotency.wait("ci", key, 30)
-            if not isinstance(claim, New):
+            if not isinstance(claim, NewClaim):
                 assert claim.payload == key.encode(), claim  # type: ignore[union-attr]
         return carried
 

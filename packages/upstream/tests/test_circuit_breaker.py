@@ -25,7 +25,7 @@ from devflow_upstream.policies.circuit_breaker import (
     BreakerPolicy,
     Circuit,
     CircuitBreaking,
-    State,
+    CircuitState,
 )
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -36,7 +36,7 @@ BAD = ProviderUnavailable("down", status=502)
 
 def tripped(clock_s: float = 0.0) -> Circuit:
     circuit = Circuit(POLICY, chance=lambda: 0.5)
-    for _ in range(POLICY.least_calls):
+    for _ in range(POLICY.min_calls):
         permit = circuit.admit(clock_s)
         assert permit is not None
         circuit.record(permit, clock_s, is_failure=True)
@@ -45,12 +45,12 @@ def tripped(clock_s: float = 0.0) -> Circuit:
 
 def test_it_opens_at_half_of_twenty_calls_within_ten_seconds() -> None:
     circuit = Circuit(POLICY)
-    for number in range(POLICY.least_calls):
-        assert circuit.state is State.CLOSED
+    for number in range(POLICY.min_calls):
+        assert circuit.state is CircuitState.CLOSED
         permit = circuit.admit(1.0)
         assert permit is not None
         circuit.record(permit, 1.0, is_failure=number % 2 == 1)
-    assert circuit.state is State.OPEN
+    assert circuit.state is CircuitState.OPEN
 
 
 def test_failures_that_lie_further_apart_do_not_add_up() -> None:
@@ -59,16 +59,16 @@ def test_failures_that_lie_further_apart_do_not_add_up() -> None:
         permit = circuit.admit(float(second))
         assert permit is not None
         circuit.record(permit, float(second), is_failure=True)
-    assert circuit.state is State.CLOSED
+    assert circuit.state is CircuitState.CLOSED
 
 
 def test_slowness_opens_it_too() -> None:
     circuit = Circuit(POLICY)
-    for number in range(POLICY.least_calls):
+    for number in range(POLICY.min_calls):
         permit = circuit.admit(1.0)
         assert permit is not None
         circuit.record(permit, 1.0, is_failure=False, is_slow=number >= 4)
-    assert circuit.state is State.OPEN
+    assert circuit.state is CircuitState.OPEN
 
 
 def test_each_failed_probe_doubles_the_rest_up_to_a_minute() -> None:
@@ -88,19 +88,19 @@ def test_three_good_probes_close_it() -> None:
     for _ in range(3):
         probe = circuit.admit(5.0)
         assert probe is not None
-        assert circuit.state is State.HALF_OPEN
+        assert circuit.state is CircuitState.HALF_OPEN
         circuit.record(probe, 5.0, is_failure=False)
-    assert circuit.state is State.CLOSED
+    assert circuit.state is CircuitState.CLOSED
 
 
 def test_a_lost_probe_frees_its_place_and_counts_no_more() -> None:
     circuit = tripped()
     lost = circuit.admit(5.0)
     assert lost is not None
-    assert circuit.admit(5.0 + POLICY.probe_s - 1) is None
-    assert circuit.admit(5.0 + POLICY.probe_s) is not None
+    assert circuit.admit(5.0 + POLICY.probe_timeout_s - 1) is None
+    assert circuit.admit(5.0 + POLICY.probe_timeout_s) is not None
     circuit.record(lost, 70.0, is_failure=True)
-    assert circuit.state is State.HALF_OPEN
+    assert circuit.state is CircuitState.HALF_OPEN
 
 
 class Breaker(RuleBasedStateMachine):
@@ -108,19 +108,19 @@ class Breaker(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.circuit = Circuit(replace(POLICY, least_calls=4), chance=lambda: 1.0)
+        self.circuit = Circuit(replace(POLICY, min_calls=4), chance=lambda: 1.0)
         self.now_s = 0.0
         self.out: list[tuple[int, float]] = []
 
     @rule()
     def ask(self) -> None:
-        was_half_open = self.circuit.state is not State.CLOSED
+        was_half_open = self.circuit.state is not CircuitState.CLOSED
         permit = self.circuit.admit(self.now_s)
         if permit is None:
             assert was_half_open
             return
-        if self.circuit.state is State.HALF_OPEN:
-            fresh = [p for p, at_s in self.out if at_s + POLICY.probe_s > self.now_s]
+        if self.circuit.state is CircuitState.HALF_OPEN:
+            fresh = [p for p, at_s in self.out if at_s + POLICY.probe_timeout_s > self.now_s]
             assert permit not in fresh
         self.out.append((permit, self.now_s))
 
@@ -134,7 +134,7 @@ class Breaker(RuleBasedStateMachine):
     @precondition(lambda self: self.out)
     @rule()
     def leave(self) -> None:
-        self.circuit.withdraw(self.out.pop()[0])
+        self.circuit.discard(self.out.pop()[0])
 
     @rule(seconds=st.floats(0, 40))
     def pass_time(self, seconds: float) -> None:
@@ -142,12 +142,12 @@ class Breaker(RuleBasedStateMachine):
 
     @invariant()
     def a_rest_has_a_cap(self) -> None:
-        most_s = max(POLICY.most_rest_s * (1 + POLICY.jitter), POLICY.probe_s)
+        most_s = max(POLICY.max_open_s * (1 + POLICY.jitter), POLICY.probe_timeout_s)
         assert self.circuit.wait_s(self.now_s) <= most_s
 
     @invariant()
     def an_open_circuit_admits_nobody(self) -> None:
-        if self.circuit.state is State.OPEN and self.circuit.wait_s(self.now_s) > 0:
+        if self.circuit.state is CircuitState.OPEN and self.circuit.wait_s(self.now_s) > 0:
             assert self.circuit.admit(self.now_s) is None
 
 
@@ -208,7 +208,7 @@ async def test_what_says_nothing_of_the_provider_is_not_counted(error: BaseExcep
     for _ in range(60):
         with pytest.raises(type(error)):
             await ask(breaking, a_call())
-    assert breaking.circuit(a_call()).state is State.CLOSED
+    assert breaking.circuit_for(a_call()).state is CircuitState.CLOSED
 
 
 async def test_a_reply_that_breaks_off_counts() -> None:
@@ -217,7 +217,7 @@ async def test_a_reply_that_breaks_off_counts() -> None:
     for _ in range(10):  # each is counted when it begins and when it breaks
         with pytest.raises(ProviderUnavailable):
             await ask(breaking, a_call())
-    assert breaking.circuit(a_call()).state is State.OPEN
+    assert breaking.circuit_for(a_call()).state is CircuitState.OPEN
 
 
 async def test_a_thousand_callers_make_one_probe() -> None:
@@ -234,13 +234,13 @@ async def test_a_thousand_callers_make_one_probe() -> None:
         with pytest.raises(ProviderUnavailable):
             await ask(breaking, a_call())
     clock.advance(7.0)
-    first = breaking.circuit(a_call())
+    first = breaking.circuit_for(a_call())
     permits = [first.admit(clock()) for _ in range(1000)]
     assert sum(permit is not None for permit in permits) == 1
 
 
 async def test_the_circuits_kept_are_bounded() -> None:
-    breaking = CircuitBreaking(FakeUpstream(), clock=FakeClock(), keep=10)
+    breaking = CircuitBreaking(FakeUpstream(), clock=FakeClock(), max_circuits=10)
     for number in range(50):
         await ask(breaking, a_call(f"acme/{number}"))
     assert len(breaking._circuits) == 10

@@ -13,7 +13,7 @@ from devflow_core.errors import (
     Refused,
     StructuredOutputInvalid,
 )
-from devflow_core.routing import Terms
+from devflow_core.routing import ScoreTerms
 from devflow_core.testing import a_candidate
 from devflow_upstream.policies import fallback_order as chains
 
@@ -23,7 +23,7 @@ LARGE = a_candidate(
     "b/large",
     max_input_tokens=500,
     worst_case_usd=Decimal(3),
-    terms=Terms(quality=0.95, cost_usd=0.1, latency_s=None),
+    terms=ScoreTerms(quality=0.95, cost_usd=0.1, latency_s=None),
 )
 
 
@@ -39,6 +39,6 @@ LARGE = a_candidate(
     ],
 )
 def test_each_class_of_error_has_its_remedy(error: Any, expected: list[str]) -> None:
-    found = chains.after(error, FAILED, (SMALL, LARGE))
+    found = chains.order_fallbacks(error, FAILED, (SMALL, LARGE))
     assert [one.model for one in found] == expected
     assert error.disposition is not Disposition.FAIL or not found

@@ -2,8 +2,8 @@
 
 import pytest
 from devflow_core.errors import DevFlowError, Incomplete, ProtocolError, ReplyTooLarge
-from devflow_openrouter.testing import chunked, http
-from devflow_upstream.transport.http1 import Caps, ReplyReader
+from devflow_openrouter.testing import chunked_body, http_reply
+from devflow_upstream.transport.http1 import ReplyLimits, ReplyReader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,39 +20,45 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [*pieces, data]
 
 
-def read(data: bytes, cuts: list[int], caps: Caps | None = None) -> tuple[bytes, ReplyReader]:
-    reader = ReplyReader(caps or Caps())
+def read(
+    data: bytes, cuts: list[int], caps: ReplyLimits | None = None
+) -> tuple[bytes, ReplyReader]:
+    reader = ReplyReader(caps or ReplyLimits())
     body = b"".join(b"".join(reader.feed(piece)) for piece in pieces_of(data, cuts))
     return body, reader
 
 
+@pytest.mark.laws(10_000)
 @given(BODIES, CUTS)
 def test_a_chunked_body_is_read_the_same_however_it_is_cut(
     bodies: list[bytes], cuts: list[int]
 ) -> None:
-    data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(*bodies)
+    data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked_body(*bodies)
     body, reader = read(data, cuts)
     assert (body, reader.status, reader.is_done) == (b"".join(bodies), 200, True)
     assert reader.headers["x-thing"] == "a, b"
     assert reader.is_reusable
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=60), CUTS)
 def test_a_counted_body_is_read_the_same_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
     got, reader = read(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body, cuts)
     assert (got, reader.is_done, reader.is_reusable) == (body, True, True)
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=60), CUTS)
 def test_a_body_until_the_end_is_whole_at_the_end_and_never_reused(
     body: bytes, cuts: list[int]
 ) -> None:
     got, reader = read(HEAD + b"\r\n" + body, cuts)
     assert (got, reader.is_done) == (body, False)
-    reader.end()
+    reader.finish()
     assert (reader.is_done, reader.is_reusable) == (True, False)
 
 
+@pytest.mark.laws(10_000)
 @given(st.binary(max_size=300), CUTS)
 def test_any_bytes_give_an_error_or_a_reply_and_never_another_exception(
     data: bytes, cuts: list[int]
@@ -64,14 +70,15 @@ def test_any_bytes_give_an_error_or_a_reply_and_never_another_exception(
             assert isinstance(error, ProtocolError | ReplyTooLarge)  # noqa: PT017
 
 
+@pytest.mark.laws(10_000)
 @given(BODIES.filter(bool), st.data())
 def test_a_chunked_body_that_is_cut_is_incomplete(bodies: list[bytes], data: st.DataObject) -> None:
-    whole = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(*bodies)
+    whole = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked_body(*bodies)
     start = whole.index(b"\r\n\r\n") + 4
-    reader = ReplyReader(Caps())
+    reader = ReplyReader(ReplyLimits())
     reader.feed(whole[: data.draw(st.integers(start, len(whole) - 1))])
     with pytest.raises(Incomplete):
-        reader.end()
+        reader.finish()
 
 
 def test_interim_replies_and_trailers_are_read_over() -> None:
@@ -91,7 +98,7 @@ def test_no_content_has_no_body() -> None:
 
 
 def test_a_surplus_byte_ends_the_reuse() -> None:
-    _, reader = read(http(b"{}") + b"x", [])
+    _, reader = read(http_reply(b"{}") + b"x", [])
     assert (reader.is_done, reader.is_reusable) == (True, False)
 
 
@@ -120,11 +127,11 @@ def test_broken_framing_is_refused(data: bytes) -> None:
 )
 def test_every_part_has_a_cap(data: bytes) -> None:
     with pytest.raises(ReplyTooLarge):
-        read(data, [], Caps(body_bytes=100))
+        read(data, [], ReplyLimits(max_body_bytes=100))
 
 
 def test_the_end_inside_the_head_is_no_reply() -> None:
-    reader = ReplyReader(Caps())
+    reader = ReplyReader(ReplyLimits())
     reader.feed(b"HTTP/1.1 200")
     with pytest.raises(ProtocolError):
-        reader.end()
+        reader.finish()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code.testing import Script
+from devflow_claude_code.testing import TranscriptScript
 
 SAMPLES = Path(__file__).parent / "samples"
 TRANSCRIPTS = SAMPLES / "transcripts"
@@ -61,5 +61,5 @@ def write(tmp_path: Path) -> Callable[[Iterable[object]], Path]:
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
+def script() -> TranscriptScript:
+    return TranscriptScript()

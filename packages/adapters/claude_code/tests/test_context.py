@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.reading.content import text_of
-from devflow_claude_code.testing import planted_session
+from devflow_claude_code.testing import build_planted_session
 from devflow_core.journal import CHARS_PER_TOKEN
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Write = Callable[[Iterable[object]], Path]
@@ -22,7 +22,7 @@ def kinds(session: ClaudeCodeSession, kind: str, budget_tokens: int = 8_000) -> 
 def test_of_20_planted_facts_19_survive_at_a_quarter_of_the_size(
     write: Write, seed: int, turns: int
 ) -> None:
-    script, facts = planted_session(seed, turns)
+    script, facts = build_planted_session(seed, turns)
     context = ClaudeCodeSession.open(write(script.rows)).context(script.tokens // 4)
     told = "\n".join(piece.text for piece in context.pieces)
     assert sum(fact in told for fact in facts) >= 19
@@ -41,11 +41,16 @@ def test_every_piece_of_every_recording_names_a_line_that_holds_it(recorded: Pat
             assert text_of(session.transcript.load(rows[piece.source_line - 1])) == piece.text
 
 
+@pytest.fixture(scope="module")
+def compacted(transcripts: Path) -> ClaudeCodeSession:
+    return ClaudeCodeSession.open(next((transcripts / "2.1.329" / "compacted").glob("*.jsonl")))
+
+
 @given(budget=st.integers(0, 3_000))
-@settings(max_examples=40)
-def test_no_budget_is_overrun_and_the_goal_comes_first(transcripts: Path, budget: int) -> None:
-    path = next((transcripts / "2.1.329" / "compacted").glob("*.jsonl"))
-    context = ClaudeCodeSession.open(path).context(budget)
+def test_no_budget_is_overrun_and_the_goal_comes_first(
+    compacted: ClaudeCodeSession, budget: int
+) -> None:
+    context = compacted.context(budget)
     assert context.tokens <= budget
     assert context.as_json()["tokens"] == context.tokens
     if budget >= 100:

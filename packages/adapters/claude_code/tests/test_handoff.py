@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession, Target, hand_off
+from devflow_claude_code import ClaudeCodeSession, HandoffTarget, hand_off
 from devflow_claude_code.handoff.handoff import estimate_tokens
 from devflow_core import wire
 from devflow_core.errors import ContextTooLong
@@ -38,7 +38,7 @@ def test_every_recording_becomes_a_conversation_that_providers_accept(recorded: 
     last = handoff.request.messages[-1].parts[-1]
     assert last == Text(text="What next?")
     for name in ("openai_chat", "anthropic_messages", "openai_responses"):
-        body = json.loads(wire.translator(name).encode_request(handoff.request, "m").body)
+        body = json.loads(wire.get_translator(name).encode_request(handoff.request, "m").body)
         assert "What next?" in json.dumps(body)
 
 
@@ -54,7 +54,7 @@ def test_nothing_said_in_a_recording_is_lost(recorded: Path) -> None:
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if block["type"] == "text":
                 assert block["text"].strip() in sent
-    assert calls == {call for row in session.conversation for call, _ in row.calls}
+    assert calls == {call for row in session.conversation for call, _ in row.tool_calls}
 
 
 def test_an_interrupted_call_is_answered_as_such(recording: Callable[[str], Path]) -> None:
@@ -90,7 +90,7 @@ def images(messages: tuple[Message, ...]) -> int:
 def test_images_go_to_models_that_take_them(name: str, recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording(name))
     with_images = hand_off(session)
-    without = hand_off(session, target=Target(takes_images=False))
+    without = hand_off(session, target=HandoffTarget(takes_images=False))
     assert images(with_images.request.messages) == 1
     assert images(without.request.messages) == 0
     assert "1 × image (the model does not take it)" in without.report.left_out
@@ -100,24 +100,26 @@ def test_images_go_to_models_that_take_them(name: str, recording: Callable[[str]
 def test_thinking_is_left_out_and_counted(recording: Callable[[str], Path]) -> None:
     report = hand_off(ClaudeCodeSession.open(recording("2.1.329/coding"))).report
     assert report.left_out == ("2 × thinking block (only the model that signed it takes it)",)
-    assert "full history" in report.sentence()
+    assert "full history" in report.describe()
     assert report.as_json()["mode"] == "full"
 
 
 def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording("2.1.329/coding"))
-    handoff = hand_off(session, "Go on.", target=Target(window_tokens=1_500, answer_tokens=500))
+    handoff = hand_off(
+        session, "Go on.", target=HandoffTarget(window_tokens=1_500, reply_tokens=500)
+    )
     assert handoff.report.mode == "brief"
     assert handoff.report.tokens == estimate_tokens(handoff.request.messages) <= 1_000
     assert handoff.request.context == handoff.context.pieces
     assert handoff.request.attribution.session_id == session.session_id
     assert [message.role for message in handoff.request.messages] == ["system", "user"]
-    assert "A brief of about" in handoff.report.sentence()
+    assert "A brief of about" in handoff.report.describe()
     assert "of which the brief is an extract" in handoff.report.left_out[0]
     with pytest.raises(ContextTooLong, match="small/model leaves 1000"):
         hand_off(
             session,
-            target=Target(model="small/model", window_tokens=1_500, answer_tokens=500),
+            target=HandoffTarget(model="small/model", window_tokens=1_500, reply_tokens=500),
             mode="full",
         )
     assert hand_off(session, mode="brief").report.mode == "brief"
@@ -131,11 +133,11 @@ def test_secrets_do_not_leave_in_a_full_history(script: Any, write: Write) -> No
         "Bash", {"command": f"curl -H 'Authorization: Bearer {key}'"}, f"PASSWORD=hunter2x {key}"
     )
     report = hand_off(ClaudeCodeSession.open(write(script.rows)))
-    body = wire.translator("openai_chat").encode_request(report.request, "m").body
+    body = wire.get_translator("openai_chat").encode_request(report.request, "m").body
     assert b"a1B2" not in body
     assert b"hunter2x" not in body
     assert any("GitHub token" in line for line in report.report.masked)
-    assert "Secrets:" in report.report.sentence()
+    assert "Secrets:" in report.report.describe()
 
 
 def test_broken_pairs_are_mended(script: Any, write: Write) -> None:

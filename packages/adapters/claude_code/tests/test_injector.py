@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from devflow_claude_code import ClaudeCodeSession, SessionContext
-from devflow_claude_code.context.injector import inject, render
+from devflow_claude_code.context.injector import inject_context, render_context
 from devflow_core.attribution import Attribution
 from devflow_core.messages import Message, Part, Text, ToolCall, ToolResult
 from devflow_core.request import ChatRequest, ContextPiece
@@ -31,10 +31,10 @@ def user(*parts: Part) -> Message:
 
 
 def injected(*messages: Message) -> tuple[Message, ...]:
-    return inject(ChatRequest(messages=messages), a_context("known"), NOBODY).messages
+    return inject_context(ChatRequest(messages=messages), a_context("known"), NOBODY).messages
 
 
-BLOCK = Text(text=render(a_context("known")))
+BLOCK = Text(text=render_context(a_context("known")))
 
 
 def test_the_bytes_of_the_block() -> None:
@@ -50,8 +50,8 @@ def test_the_bytes_of_the_block() -> None:
 
 @given(st.lists(st.text()))
 def test_no_content_can_hold_the_delimiter(texts: list[str]) -> None:
-    earlier = re.findall(r"</?session-context-[0-9a-f]+>", render(a_context(*texts)))
-    again = render(a_context(*texts, *earlier))
+    earlier = re.findall(r"</?session-context-[0-9a-f]+>", render_context(a_context(*texts)))
+    again = render_context(a_context(*texts, *earlier))
     opening = re.findall(r"^<(session-context-[0-9a-f]+)>$", again, re.MULTILINE)[0]
     assert again.endswith(f"\n</{opening}>")
     assert again.count(f"<{opening}>") == again.count(f"</{opening}>") == 1
@@ -89,14 +89,14 @@ def test_everything_before_the_breakpoint_is_the_same_object() -> None:
 def test_without_pieces_only_the_labels_are_set() -> None:
     request = ChatRequest.from_text("go")
     labels = Attribution(session_id="s", project="/p", branch="b")
-    labelled = inject(request, a_context(), labels)
+    labelled = inject_context(request, a_context(), labels)
     assert labelled == replace(request, attribution=labels)
 
 
 def test_what_the_caller_says_about_itself_wins() -> None:
     request = replace(ChatRequest.from_text("go"), attribution=Attribution(project="mine"))
     labels = Attribution(session_id="s", project="/p", branch="b")
-    given = inject(request, a_context("x"), labels).attribution
+    given = inject_context(request, a_context("x"), labels).attribution
     assert given == Attribution(session_id="s", project="mine", branch="b")
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession, hand_off, sessions
-from devflow_claude_code.reading.paths import slug
-from devflow_claude_code.reading.rows import Row, Tokens
-from devflow_claude_code.reading.session_cost import as_usage, tally, turns
+from devflow_claude_code import ClaudeCodeSession, hand_off, list_sessions
+from devflow_claude_code.reading.paths import project_slug
+from devflow_claude_code.reading.rows import TranscriptRow, TranscriptTokens
+from devflow_claude_code.reading.session_cost import as_usage, fold_usage, read_turns
 from devflow_claude_code.reading.transcript import Transcript
 from devflow_core.errors import SessionError
 from devflow_core.usage import Price, Usage
@@ -23,7 +23,7 @@ def unknown(_model: str) -> Price | None:
 def test_the_branch_is_the_one_the_client_resumes(recorded: Path, samples: Path) -> None:
     everything = json.loads((samples / "expected_branches.json").read_text())
     expected = everything[str(recorded.relative_to(samples / "transcripts"))]
-    shown = ClaudeCodeSession.open(recorded).shown(unknown)
+    shown = ClaudeCodeSession.open(recorded).detail_json(unknown)
     assert shown["branch"] == expected["branch"]
     assert shown["skipped_lines"] == expected["skipped_lines"]
 
@@ -53,7 +53,7 @@ def test_warm_up_calls_of_2_0_are_no_part_of_a_session(samples: Path) -> None:
 
 def test_sub_agents_of_2_0_count_with_their_session(recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording("2.0.77/subagent"))
-    alone = tally(session.transcript.rows)
+    alone = fold_usage(session.transcript.rows)
     assert len(session.spend.responses) > len(alone.responses)
 
 
@@ -65,18 +65,21 @@ def test_the_turns_of_a_session_are_its_spending_in_time_and_threads(
     turns = session.turns
     spent = sum((as_usage(tokens) for _, tokens in session.spend.responses), Usage())
     assert sum((turn.usage for turn in turns), Usage()) == spent
-    assert [turn.at for turn in turns] == sorted(turn.at for turn in turns)
+    assert [turn.started_at for turn in turns] == sorted(turn.started_at for turn in turns)
     assert len({turn.thread for turn in turns}) > 1
 
 
 def test_a_row_without_a_time_is_no_turn(recording: Callable[[str], Path]) -> None:
     rows = ClaudeCodeSession.open(recording("2.1.329/subagent")).transcript.rows
     (first, *_) = [row for row in rows if row.tokens]
-    assert turns([first._replace(timestamp="yesterday")]) == ()
-    assert turns([first._replace(timestamp="2026-11-21T12:00:00")])[0].at.tzinfo is not None
+    assert read_turns([first._replace(timestamp="yesterday")]) == ()
+    assert (
+        read_turns([first._replace(timestamp="2026-11-21T12:00:00")])[0].started_at.tzinfo
+        is not None
+    )
 
 
-def assert_equal(ours: Tokens, told: dict[str, Any]) -> None:
+def assert_equal(ours: TranscriptTokens, told: dict[str, Any]) -> None:
     assert ours.input == told["inputTokens"]
     assert ours.cache_read == told["cacheReadTokens"]
     assert ours.cache_write_5m + ours.cache_write_1h == told["cacheCreationTokens"]
@@ -87,7 +90,7 @@ def assert_equal(ours: Tokens, told: dict[str, Any]) -> None:
 def test_all_files_together_agree_with_ccusage(version: str, samples: Path) -> None:
     """Of 1.0.128 ccusage counts 12 responses twice, whose copies lack the request id."""
     told = json.loads((samples / "expected_usage" / f"{version}-daily.json").read_text())
-    rows: list[Row] = []
+    rows: list[TranscriptRow] = []
     for path in (samples / "transcripts" / version).glob("**/*.jsonl"):
         is_in_both = path.parent.name != "cmd-context"  # recorded after ccusage was run
         if is_in_both and not path.name.startswith("_"):
@@ -95,7 +98,7 @@ def test_all_files_together_agree_with_ccusage(version: str, samples: Path) -> N
             transcript.refresh()
             rows += transcript.rows
     ours = Counter[str]()
-    for tokens in tally(rows).by_model().values():
+    for tokens in fold_usage(rows).by_model().values():
         ours.update(tokens._asdict())
     assert ours["input"] == told["totals"]["inputTokens"]
     assert ours["cache_read"] == told["totals"]["cacheReadTokens"]
@@ -127,13 +130,13 @@ def test_writes_for_an_hour_cost_more_than_those_for_five_minutes(
         + tokens.output * Decimal("0.00005")
     )
     assert session.spend.cost_usd(price) == expected
-    shown = session.shown(price)
+    shown = session.detail_json(price)
     assert Decimal(shown["cost_usd"]) == expected
     assert shown["unpriced_models"] == []
 
 
 def test_an_unknown_price_is_no_cost_of_zero(recording: Callable[[str], Path]) -> None:
-    shown = ClaudeCodeSession.open(recording("2.1.329/foreign-model")).shown(unknown)
+    shown = ClaudeCodeSession.open(recording("2.1.329/foreign-model")).detail_json(unknown)
     assert shown["cost_usd"] is None
     assert shown["unpriced_models"] == ["deepseek/deepseek-chat"]
 
@@ -143,7 +146,7 @@ def config(tmp_path: Path, transcripts: Path) -> Path:
     """A configuration folder with two projects."""
     root = tmp_path / ".claude"
     for project, name in (("/home/dev/demo", "2.1.329/coding"), ("/home/dev/shop", "2.0.77/tui")):
-        folder = root / "projects" / slug(Path(project))
+        folder = root / "projects" / project_slug(Path(project))
         folder.mkdir(parents=True)
         for path in (transcripts / name).glob("*-*-*-*-*.jsonl"):
             (folder / path.name).write_bytes(path.read_bytes())
@@ -159,8 +162,10 @@ def test_sessions_are_found_by_id_by_its_start_and_by_project(config: Path) -> N
         assert ClaudeCodeSession.find(text, config_dir=config).session_id == CODING
     assert ClaudeCodeSession.latest("/home/dev/demo", config_dir=config).session_id == CODING
     assert ClaudeCodeSession.latest(config_dir=config).session_id == CODING
-    assert len(sessions(config_dir=config)) == 2
-    listed = [one.listed(unknown) for one in sessions("/home/dev/demo", config_dir=config)]
+    assert len(list_sessions(config_dir=config)) == 2
+    listed = [
+        one.summary_json(unknown) for one in list_sessions("/home/dev/demo", config_dir=config)
+    ]
     assert listed[0]["session_id"] == CODING
     assert listed[0]["title"] == "Add a --json flag to report.py, with a test"
     assert listed[0]["messages"] == 34
@@ -174,7 +179,7 @@ def test_what_is_not_there_is_said(config: Path) -> None:
             ClaudeCodeSession.find(text, config_dir=config)
     with pytest.raises(SessionError, match="no session of /nowhere"):
         ClaudeCodeSession.latest("/nowhere", config_dir=config)
-    assert sessions(config_dir=config / "missing") == []
+    assert list_sessions(config_dir=config / "missing") == []
 
 
 def test_a_start_that_two_sessions_share_is_refused(config: Path) -> None:
@@ -194,8 +199,8 @@ def test_a_link_that_leads_out_of_the_projects_is_not_followed(
     link.symlink_to(recording("2.0.77/failing"))
     folder = config / "projects" / "-out"
     folder.symlink_to(recording("2.0.77/failing").parent)
-    assert stranger not in {one.session_id for one in sessions(config_dir=config)}
-    assert len(sessions(config_dir=config)) == 2
+    assert stranger not in {one.session_id for one in list_sessions(config_dir=config)}
+    assert len(list_sessions(config_dir=config)) == 2
     for asked in (stranger, str(link)):
         with pytest.raises(SessionError, match="leads out"):
             ClaudeCodeSession.find(asked, config_dir=config)
@@ -240,7 +245,7 @@ def test_a_session_without_conversation_opens_but_has_no_context(
     write: Callable[[Iterable[object]], Path],
 ) -> None:
     session = ClaudeCodeSession.open(write([{"type": "summary", "summary": "s", "leafUuid": "x"}]))
-    assert session.shown(unknown)["branch"] == []
+    assert session.detail_json(unknown)["branch"] == []
     assert session.title == "s"
     with pytest.raises(SessionError, match="no conversation"):
         session.context()
@@ -256,7 +261,7 @@ def test_a_newer_version_is_read_as_far_as_it_is_understood(
     session = ClaudeCodeSession.open(write(script.rows))
     assert session.is_newer_than_known
     assert len(session.conversation) == 1
-    assert session.shown(unknown)["is_newer_than_known"] is True
+    assert session.detail_json(unknown)["is_newer_than_known"] is True
 
 
 def test_refresh_sees_what_was_appended(

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from devflow_claude_code.reading.rows import decode
-from devflow_claude_code.reading.transcript import Transcript, open_regular
+from devflow_claude_code.reading.rows import decode_line
+from devflow_claude_code.reading.transcript import Transcript, open_regular_file
 from devflow_core.errors import SessionError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def read(path: Path) -> Transcript:
 
 def test_what_was_read_can_be_written_back_to_the_same_bytes(recorded: Path) -> None:
     transcript = read(recorded)
-    assert b"".join(transcript.read_raw(transcript.rows)) == recorded.read_bytes()
+    assert b"".join(transcript.read_lines(transcript.rows)) == recorded.read_bytes()
     assert [row.line for row in transcript.rows] == list(range(1, len(transcript.rows) + 1))
 
 
@@ -28,7 +28,7 @@ def test_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory, lines: lis
     path = tmp_path_factory.mktemp("any") / "t.jsonl"
     path.write_bytes(b"\n".join(lines))
     transcript = read(path)
-    assert b"".join(transcript.read_raw(transcript.rows)) == path.read_bytes()
+    assert b"".join(transcript.read_lines(transcript.rows)) == path.read_bytes()
 
 
 @given(st.data())
@@ -48,7 +48,7 @@ def test_a_growing_file_reads_like_the_whole(
     again = read(path)
     assert transcript.rows == again.rows
     assert transcript.skipped_lines == again.skipped_lines == 0
-    assert transcript.heads == again.heads
+    assert transcript.metadata == again.metadata
 
 
 def test_an_unfinished_last_line_is_one_skipped_line_until_it_is_whole(tmp_path: Path) -> None:
@@ -79,11 +79,13 @@ def test_a_file_that_was_replaced_or_cut_is_read_from_its_start(tmp_path: Path) 
 
 
 def test_half_a_surrogate_pair_and_broken_utf8_become_a_replacement_character() -> None:
-    assert decode(b'{"a":"\\ud83d"}') == {"a": "\ufffd"}
-    assert decode(b'{"a":"\\ud83d\\ude00 \\\\ud83d \\udc00"}') == {"a": "\U0001f600 \\ud83d \ufffd"}
-    assert decode(b'{"a":"\xff"}') == {"a": "\ufffd"}
-    assert decode(b"[1]") is None
-    assert decode(b"[" * 5000) is None
+    assert decode_line(b'{"a":"\\ud83d"}') == {"a": "\ufffd"}
+    assert decode_line(b'{"a":"\\ud83d\\ude00 \\\\ud83d \\udc00"}') == {
+        "a": "\U0001f600 \\ud83d \ufffd"
+    }
+    assert decode_line(b'{"a":"\xff"}') == {"a": "\ufffd"}
+    assert decode_line(b"[1]") is None
+    assert decode_line(b"[" * 5000) is None
 
 
 def test_values_of_the_wrong_type_are_read_as_nothing(
@@ -106,7 +108,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, tmp_path / "missing.jsonl", Path("a\0b"), Path("/dev/zero")):
         with pytest.raises(SessionError):
-            open_regular(path)
+            open_regular_file(path)
 
 
 def test_a_line_beyond_all_measure_is_refused_by_its_number(

@@ -10,12 +10,12 @@ import pytest
 from devflow_claude_code import (
     McpTools,
     catalogue_ids,
-    hook,
-    launch,
+    plan_launch,
+    render_status_line,
+    run_hook,
     serve_mcp,
-    status_line,
 )
-from devflow_claude_code.reading.paths import slug
+from devflow_claude_code.reading.paths import project_slug
 from devflow_core.errors import ConfigurationError, InvalidRequest
 from devflow_core.usage import Price
 from hypothesis import given
@@ -31,7 +31,7 @@ def event(name: str, **fields: str) -> bytes:
 @pytest.fixture
 def config(tmp_path: Path, recording: Callable[[str], Path]) -> Path:
     source = recording("2.1.329/coding")
-    folder = tmp_path / "config" / "projects" / slug(Path("/home/dev/demo"))
+    folder = tmp_path / "config" / "projects" / project_slug(Path("/home/dev/demo"))
     folder.mkdir(parents=True)
     (folder / source.name).write_bytes(source.read_bytes())
     return tmp_path / "config"
@@ -39,7 +39,7 @@ def config(tmp_path: Path, recording: Callable[[str], Path]) -> Path:
 
 def test_a_new_session_is_told_about_the_last_one_in_its_folder(config: Path) -> None:
     start = event("SessionStart", source="startup", cwd="/home/dev/demo")
-    told = json.loads(hook(start, config_dir=config).stdout)["hookSpecificOutput"]
+    told = json.loads(run_hook(start, config_dir=config).stdout)["hookSpecificOutput"]
     assert told["hookEventName"] == "SessionStart"
     assert "Add a --json flag to report.py" in told["additionalContext"]
     assert "is not to be obeyed" in told["additionalContext"]
@@ -67,27 +67,27 @@ def test_a_new_session_is_told_about_the_last_one_in_its_folder(config: Path) ->
     ],
 )
 def test_a_hook_with_nothing_to_say_says_nothing(stdin: bytes, config: Path) -> None:
-    assert hook(stdin, config_dir=config).stdout == ""
+    assert run_hook(stdin, config_dir=config).stdout == ""
 
 
 @given(st.binary())
 def test_a_hook_never_fails(stdin: bytes) -> None:
-    assert hook(stdin, config_dir=Path("/nowhere")).stdout == ""
+    assert run_hook(stdin, config_dir=Path("/nowhere")).stdout == ""
 
 
 def test_a_limit_gets_the_offer_of_a_handoff(script: Any, write: Write) -> None:
     script.prompt("go")
     path = write(script.rows)
     stopped = event("Stop", transcript_path=str(path))
-    assert hook(stopped).stdout == ""
+    assert run_hook(stopped).stdout == ""
     script.say("Claude usage limit reached. Your limit will reset at 3pm.", model="<synthetic>")
     script.rows[-1]["isApiErrorMessage"] = True
     write(script.rows)
-    offer = json.loads(hook(stopped, command="dv").stdout)["systemMessage"]
+    offer = json.loads(run_hook(stopped, command="dv").stdout)["systemMessage"]
     assert f"dv handoff {path.stem} --write-back" in offer
     script.rows[-1]["message"]["content"][0]["text"] = "API Error: 500"
     write(script.rows)
-    assert hook(stopped).stdout == ""
+    assert run_hook(stopped).stdout == ""
 
 
 def free(_model: str) -> Price | None:
@@ -101,13 +101,15 @@ def test_the_status_line_shows_model_cost_and_window(recording: Callable[[str], 
         "cost": {"total_cost_usd": 1.239},
         "context_window": {"used_percentage": 41.7},
     }
-    line = status_line(json.dumps(told).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5"))
+    line = render_status_line(
+        json.dumps(told).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5")
+    )
     assert line == (
         "DevFlow · Opus 5.5\\u001b[31m · $1.24 · $0.50 through the gateway · 42 % of the window"
     )
     path = str(recording("2.1.329/foreign-model"))
     told = {"model": {"id": "m"}, "transcript_path": path, "cost": {"total_cost_usd": "NaN"}}
-    assert status_line(json.dumps(told).encode(), price_of=free) == "DevFlow · m · $1.07"
+    assert render_status_line(json.dumps(told).encode(), price_of=free) == "DevFlow · m · $1.07"
 
 
 @pytest.mark.parametrize(
@@ -115,12 +117,12 @@ def test_the_status_line_shows_model_cost_and_window(recording: Callable[[str], 
     [b"", b"{}", b'{"model": 5, "cost": {"total_cost_usd": true}}', b'{"transcript_path": "/no"}'],
 )
 def test_a_status_line_without_figures_is_a_name(stdin: bytes) -> None:
-    assert status_line(stdin, price_of=free, spent_usd=lambda _: None) == "DevFlow"
+    assert render_status_line(stdin, price_of=free, spent_usd=lambda _: None) == "DevFlow"
 
 
 def test_a_cost_that_is_no_number_is_left_out() -> None:
     told = b'{"cost": {"total_cost_usd": "much"}}'
-    assert status_line(told, price_of=free) == "DevFlow"
+    assert render_status_line(told, price_of=free) == "DevFlow"
 
 
 URL = "http://127.0.0.1:8420"
@@ -133,7 +135,7 @@ def test_claude_code_is_pointed_at_the_gateway_for_this_run_only() -> None:
         "ANTHROPIC_BASE_URL": "http://elsewhere",
         "CLAUDE_CODE_USE_BEDROCK": "1",
     }
-    run = launch(f"{URL}/", "devflow_key", ["--resume", "ID", "--model", "x"], environment)
+    run = plan_launch(f"{URL}/", "devflow_key", ["--resume", "ID", "--model", "x"], environment)
     assert run.argv[0] == "claude"
     assert run.argv[1] == "--settings"
     assert run.argv[3:] == ("--resume", "ID", "--model", "x")
@@ -152,13 +154,13 @@ def test_claude_code_is_pointed_at_the_gateway_for_this_run_only() -> None:
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8420", "ftp://x", "http://x/v1", "http://x/v1/"])
 def test_an_address_that_cannot_work_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="without /v1"):
-        launch(url, "k", [], {})
+        plan_launch(url, "k", [], {})
 
 
 @pytest.mark.parametrize("argument", ["--settings", "--settings={}"])
 def test_settings_of_the_callers_own_are_refused(argument: str) -> None:
     with pytest.raises(ConfigurationError, match="--settings"):
-        launch(URL, "k", [argument], {})
+        plan_launch(URL, "k", [argument], {})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ class Tools:
             self.asked.append((name, arguments))
             if arguments.get("prompt") == "wait":
                 self.has_begun.set()
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             if arguments.get("prompt") == "fail":
                 raise InvalidRequest("There is no such model.")
             return f"{name} says hello"
@@ -208,7 +210,7 @@ class Tools:
 async def talk(tools: Tools, *messages: object) -> list[dict[str, Any]]:
     lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
     answers = io.BytesIO()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serve_mcp(tools.all(), io.BytesIO(b"\n".join(lines) + b"\n"), answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()]
 
@@ -255,7 +257,7 @@ class Pipe(io.BytesIO):
     def readline(self, size: int | None = -1, /) -> bytes:
         if line := super().readline(size):
             return line
-        asyncio.run_coroutine_threadsafe(self.may_end.wait(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.may_end.wait(), self._loop).result(60)
         return b""
 
 
@@ -275,7 +277,7 @@ class Answers(io.BytesIO):
 async def converse(tools: Tools, answers_wanted: int, *messages: dict[str, Any]) -> list[Any]:
     pipe = Pipe(*messages)
     answers = Answers(answers_wanted, pipe)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serve_mcp(tools.all(), pipe, answers)
     found = [json.loads(line) for line in answers.getvalue().splitlines()]
     return sorted(found, key=lambda one: one["id"])

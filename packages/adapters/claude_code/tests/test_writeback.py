@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_claude_code import ClaudeCodeSession, Reply, WrittenBack, write_back
-from devflow_claude_code.reading.paths import slug
+from devflow_claude_code import AssistantReply, ClaudeCodeSession, WrittenSession, write_back
+from devflow_claude_code.reading.paths import project_slug
 from devflow_core.errors import SessionError
 from devflow_core.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult
 from devflow_core.usage import Usage
 
 Write = Callable[[Iterable[object]], Path]
-ANSWER = Reply(
+ANSWER = AssistantReply(
     prompt="Finish it.",
     messages=(Message(role="assistant", parts=(Text(text="Finished."),)),),
     model="z-ai/glm-5",
@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def written(path: Path, config: Path, reply: Reply = ANSWER) -> WrittenBack:
+def written(path: Path, config: Path, reply: AssistantReply = ANSWER) -> WrittenSession:
     return write_back(ClaudeCodeSession.open(path), reply, config_dir=config)
 
 
@@ -81,7 +81,7 @@ def test_where_it_stands_and_how_it_is_resumed(
     assert back.path.parent == config / "projects" / "-home-dev-demo"
     assert back.path.stat().st_mode & 0o777 == 0o600
     assert back.command == f"claude --resume {back.session_id}"
-    assert back.line == f"cd /home/dev/demo && claude --resume {back.session_id}"
+    assert back.shell_command == f"cd /home/dev/demo && claude --resume {back.session_id}"
     assert back.as_json() == {
         "session_id": back.session_id,
         "path": str(back.path),
@@ -173,7 +173,7 @@ def test_a_folder_that_leads_out_is_not_written_to(
     outside = tmp_path / "outside"
     outside.mkdir()
     (config / "projects").mkdir(parents=True)
-    (config / "projects" / slug(Path("/home/dev/demo"))).symlink_to(outside)
+    (config / "projects" / project_slug(Path("/home/dev/demo"))).symlink_to(outside)
     with pytest.raises(SessionError, match="leads out"):
         written(recording("2.1.329/coding"), config)
     assert list(outside.iterdir()) == []

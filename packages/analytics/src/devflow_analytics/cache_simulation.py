@@ -19,7 +19,7 @@ class Turn:
 
     thread: str
     """Turns of one thread continue one conversation, so that their prompts begin alike."""
-    at: datetime
+    started_at: datetime
     model: str
     usage: Usage
     cost_usd: Decimal | None = None
@@ -38,7 +38,7 @@ class CacheRules:
     ttl_s: int = SHORT_TTL_S
     """How long a prefix lives after it was last used."""
 
-    def sentence(self) -> str:
+    def describe(self) -> str:
         """For a person."""
         if self.kind == "none":
             return "no price for cached input: every turn pays for its whole prompt"
@@ -48,7 +48,7 @@ class CacheRules:
         )
 
 
-_EXPLICIT_4096 = ("haiku-4.5", "opus-4.5", "opus-4.6", "opus-4.7", "opus-4.8", "opus-5")
+_LARGE_MINIMUM_MODELS = ("haiku-4.5", "opus-4.5", "opus-4.6", "opus-4.7", "opus-4.8", "opus-5")
 """Claude models that cache from 4,096 tokens on (Anthropic, "Prompt caching", 2026)."""
 
 
@@ -64,7 +64,7 @@ def rules_of(model: str, price: Price) -> CacheRules:
     author, _, name = model.lstrip("~").partition("/")
     match author:
         case "anthropic":
-            is_large = any(part in name for part in _EXPLICIT_4096)
+            is_large = any(part in name for part in _LARGE_MINIMUM_MODELS)
             return CacheRules(kind="explicit", min_tokens=4096 if is_large else 1024)
         case "deepseek":
             return CacheRules(kind="implicit", min_tokens=64, ttl_s=LONG_TTL_S)
@@ -85,7 +85,7 @@ def simulate(turns: Iterable[Turn], rules: CacheRules) -> list[Usage]:
     for turn in turns:
         before = last.get(turn.thread)
         shared = _shared_prefix(turn, before, was_cached=turn.thread in caching)
-        usages.append(_counted(turn, before, shared, rules))
+        usages.append(_simulate_turn(turn, before, shared, rules))
         last[turn.thread] = turn
     return usages
 
@@ -98,27 +98,27 @@ def _threads_with_cache(turns: Iterable[Turn]) -> set[str]:
     }
 
 
-def _shared_prefix(turn: Turn, before: Turn | None, *, was_cached: bool) -> int:
+def _shared_prefix(turn: Turn, previous: Turn | None, *, was_cached: bool) -> int:
     """How many tokens at the start of a prompt had been sent before, as far as the record tells.
 
     Where the recorded provider cached and its cache was warm, it has told exactly. Else a prompt
     that has grown is taken to begin with the one before.
     """
     read = turn.usage.cache_read_tokens
-    if before is None:
+    if previous is None:
         return read
-    is_told = was_cached and _gap_s(turn, before) <= SHORT_TTL_S
-    has_grown = turn.usage.prompt_tokens >= before.usage.prompt_tokens
+    is_told = was_cached and _gap_s(turn, previous) <= SHORT_TTL_S
+    has_grown = turn.usage.prompt_tokens >= previous.usage.prompt_tokens
     if is_told or not has_grown:
         return read
-    return max(read, before.usage.prompt_tokens)
+    return max(read, previous.usage.prompt_tokens)
 
 
-def _counted(turn: Turn, before: Turn | None, shared: int, rules: CacheRules) -> Usage:
+def _simulate_turn(turn: Turn, previous: Turn | None, shared: int, rules: CacheRules) -> Usage:
     prompt = turn.usage.prompt_tokens
     is_long_lived = turn.usage.cache_write_1h_tokens > 0
     ttl_s = LONG_TTL_S if rules.kind == "explicit" and is_long_lived else rules.ttl_s
-    is_warm = before is None or _gap_s(turn, before) <= ttl_s
+    is_warm = previous is None or _gap_s(turn, previous) <= ttl_s
     is_hit = rules.kind != "none" and is_warm and shared >= rules.min_tokens
     read = shared if is_hit else 0
     is_written = rules.kind == "explicit" and prompt >= rules.min_tokens
@@ -133,5 +133,5 @@ def _counted(turn: Turn, before: Turn | None, shared: int, rules: CacheRules) ->
     )
 
 
-def _gap_s(turn: Turn, before: Turn) -> float:
-    return (turn.at - before.at).total_seconds()
+def _gap_s(turn: Turn, previous: Turn) -> float:
+    return (turn.started_at - previous.started_at).total_seconds()

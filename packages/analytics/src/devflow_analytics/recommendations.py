@@ -6,29 +6,29 @@ import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from devflow_core.summary import Cells, GroupBy, Summary
+from devflow_core.summary import GroupBy, Groups, Summary
 from devflow_core.usage import Usage, from_pico
 
-from devflow_analytics.formats.figures import percent, usd
+from devflow_analytics.formats.figures import format_percent, format_usd
 from devflow_analytics.report import Recommendation
-from devflow_analytics.savings import PriceOf, linear_usd
+from devflow_analytics.savings import PriceOf, linear_cost_usd
 
-EVIDENCE: tuple[GroupBy, ...] = ("model", "task", "session", "error")
+EVIDENCE_GROUPING: tuple[GroupBy, ...] = ("model", "task", "session", "error")
 """What the ledger has to be grouped by for `recommend`."""
 
-MOST = 10
-LEAST_USD = Decimal("0.01")
+MAX_RECOMMENDATIONS = 10
+MIN_USD = Decimal("0.01")
 """Below this a recommendation is noise."""
-LEAST_SHARE = Decimal("0.05")
+MIN_SHARE = Decimal("0.05")
 """Of a model's cost, that is worth a word."""
-LEAST_REQUESTS = 30
+MIN_REQUESTS = 30
 """On both sides of a comparison of two models."""
-WORSE = 0.05
+MAX_SUCCESS_DROP = 0.05
 """By how much the cheaper model may be less successful, at the lower end of what is likely."""
-LEAST_TURNS = 4
-LEAST_PROMPT_TOKENS = 4096
+MIN_TURNS = 4
+MIN_PROMPT_TOKENS = 4096
 """A mean prompt of a session below this may be too short for every provider to cache."""
-CALLERS_OWN = frozenset(
+CALLER_ERRORS = frozenset(
     {
         "cancelled",
         "CancelledError",
@@ -45,7 +45,7 @@ CALLERS_OWN = frozenset(
 """Error codes that say nothing about the model."""
 
 
-def recommend(evidence: Cells, price_of: PriceOf) -> tuple[Recommendation, ...]:
+def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]:
     """What would have saved money, the most first. They overlap, so they do not add up.
 
     Args:
@@ -53,40 +53,40 @@ def recommend(evidence: Cells, price_of: PriceOf) -> tuple[Recommendation, ...]:
         price_of: the present price of a model.
     """
     found = [
-        *_cheaper_models(_fold(evidence, 1, 0), price_of),
-        *_broken_caches(_fold(evidence, 0, 2), price_of),
-        *_wasted_attempts(evidence),
+        *_find_cheaper_models(_regroup(evidence, 1, 0), price_of),
+        *_find_broken_caches(_regroup(evidence, 0, 2), price_of),
+        *_find_wasted_attempts(evidence),
     ]
     found.sort(key=lambda one: (-one.saves_usd, one.text))
-    return tuple(found[:MOST])
+    return tuple(found[:MAX_RECOMMENDATIONS])
 
 
-def _fold(cells: Cells, first: int, second: int) -> dict[str, dict[str, Summary]]:
+def _regroup(groups: Groups, first: int, second: int) -> dict[str, dict[str, Summary]]:
     """The cells added up by two of the things that they are grouped by."""
     found: dict[str, dict[str, Summary]] = {}
-    for key, summary in cells.items():
+    for key, summary in groups.items():
         inner = found.setdefault(key[first], {})
         one = key[second]
         inner[one] = inner[one] + summary if one in inner else summary
     return found
 
 
-def _cheaper_models(
+def _find_cheaper_models(
     by_task: Mapping[str, Mapping[str, Summary]], price_of: PriceOf
 ) -> Iterator[Recommendation]:
     """For each task, the models in whose place a cheaper one succeeds as often."""
     for task, models in by_task.items():
-        proven = {model: one for model, one in models.items() if one.requests >= LEAST_REQUESTS}
+        proven = {model: one for model, one in models.items() if one.requests >= MIN_REQUESTS}
         places: dict[str, dict[str, Decimal]] = {}
         for model, dear in proven.items() if task else ():
-            best = _cheapest_equal(model, proven, price_of)
+            best = _find_cheapest_equal(model, proven, price_of)
             cost_usd = from_pico(dear.cost_pico)
-            if best and cost_usd - best[0] >= max(LEAST_USD, LEAST_SHARE * cost_usd):
+            if best and cost_usd - best[0] >= max(MIN_USD, MIN_SHARE * cost_usd):
                 places.setdefault(best[1], {})[model] = best[0]
-        yield from (_instead(task, cheap, of, proven) for cheap, of in places.items())
+        yield from (_recommend_switch(task, cheap, of, proven) for cheap, of in places.items())
 
 
-def _cheapest_equal(
+def _find_cheapest_equal(
     model: str, proven: Mapping[str, Summary], price_of: PriceOf
 ) -> tuple[Decimal, str] | None:
     """The least that these tokens would have cost at a model that succeeds as often."""
@@ -96,38 +96,42 @@ def _cheapest_equal(
         price = price_of(other)
         if other == model or price is None:
             continue
-        if _lower_bound(_successes(summary), summary.requests) >= _rate(dear) - WORSE:
-            costs.append((linear_usd(price, dear.usage, requests=dear.requests), other))
+        if (
+            _lower_bound(_successes(summary), summary.requests)
+            >= _success_rate(dear) - MAX_SUCCESS_DROP
+        ):
+            costs.append((linear_cost_usd(price, dear.usage, requests=dear.requests), other))
     return min(costs, default=None)
 
 
-def _instead(
+def _recommend_switch(
     task: str, cheap: str, places: Mapping[str, Decimal], proven: Mapping[str, Summary]
 ) -> Recommendation:
     """`places` are the models to put `cheap` in the place of, with what it would have cost."""
     cost_usd = from_pico(sum(proven[model].cost_pico for model in places))
     would_usd = sum(places.values(), Decimal(0))
-    others = ", ".join(f"{model} ({_answered(proven[model])})" for model in sorted(places))
+    others = ", ".join(f"{model} ({_success_text(proven[model])})" for model in sorted(places))
     return Recommendation(
         text=(
-            f"Try {cheap} for {task}: it gave a whole reply to {_answered(proven[cheap])} requests "
-            f"and would have cost {usd(would_usd)} for the same tokens, where {others} cost "
-            f"{usd(cost_usd)}. How good the replies were, the ledger does not know."
+            f"Try {cheap} for {task}: it gave a whole reply to {_success_text(proven[cheap])} "
+            f"requests and would have cost {format_usd(would_usd)} for the same tokens, "
+            f"where {others} cost {format_usd(cost_usd)}. How good the replies were, the ledger "
+            f"does not know."
         ),
         saves_usd=cost_usd - would_usd,
     )
 
 
-def _answered(summary: Summary) -> str:
-    return f"{percent(_rate(summary))} of {summary.requests}"
+def _success_text(summary: Summary) -> str:
+    return f"{format_percent(_success_rate(summary))} of {summary.requests}"
 
 
 def _successes(summary: Summary) -> int:
-    faults = sum(count for code, count in summary.errors.items() if code not in CALLERS_OWN)
+    faults = sum(count for code, count in summary.errors.items() if code not in CALLER_ERRORS)
     return summary.requests - faults
 
 
-def _rate(summary: Summary) -> float:
+def _success_rate(summary: Summary) -> float:
     return _successes(summary) / summary.requests
 
 
@@ -140,7 +144,7 @@ def _lower_bound(successes: int, tries: int) -> float:
     return (middle - spread) / (1 + z * z / tries)
 
 
-def _broken_caches(
+def _find_broken_caches(
     by_model: Mapping[str, Mapping[str, Summary]], price_of: PriceOf
 ) -> Iterator[Recommendation]:
     for model, sessions in by_model.items():
@@ -150,18 +154,18 @@ def _broken_caches(
             if session and (excess_usd := _cache_excess_usd(model, summary, price_of)) > 0
         }
         total_usd = sum(excess.values(), Decimal(0))
-        if total_usd < LEAST_USD:
+        if total_usd < MIN_USD:
             continue
         worst = max(excess, key=lambda session: excess[session])
         usage = sum((sessions[session].usage for session in excess), Usage())
         yield Recommendation(
             text=(
-                f"The prompt cache hardly works in {_count(len(excess), 'session')} at {model}: "
-                f"{percent(usage.cache_read_tokens / usage.prompt_tokens)} of their input came "
-                f"from it. Keep what stands first in the prompt the same from turn to turn "
-                f"(tools, system text, old turns) and at one provider, and the pauses shorter "
-                f"than the cache lives; the rest is then read at the cached price. The dearest "
-                f"is session {worst} ({usd(excess[worst])})."
+                f"The prompt cache hardly works in {_pluralize(len(excess), 'session')} at "
+                f"{model}: {format_percent(usage.cache_read_tokens / usage.prompt_tokens)} of "
+                f"their input came from it. Keep what stands first in the prompt the same "
+                f"from turn to turn (tools, system text, old turns) and at one provider, and the "
+                f"pauses shorter than the cache lives; the rest is then read at the cached "
+                f"price. The dearest is session {worst} ({format_usd(excess[worst])})."
             ),
             saves_usd=total_usd,
         )
@@ -175,7 +179,7 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
     """
     price, usage = price_of(model), summary.usage
     turns, prompt = summary.requests, usage.prompt_tokens
-    if turns < LEAST_TURNS or prompt < LEAST_PROMPT_TOKENS * turns:
+    if turns < MIN_TURNS or prompt < MIN_PROMPT_TOKENS * turns:
         return Decimal(0)
     if price is None or price.cache_read is None or price.cache_read >= price.prompt:
         return Decimal(0)
@@ -193,35 +197,37 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
         cache_write_tokens=usage.cache_write_tokens,
         cache_write_1h_tokens=usage.cache_write_1h_tokens,
     )
-    return linear_usd(price, actual) - linear_usd(price, ideal)
+    return linear_cost_usd(price, actual) - linear_cost_usd(price, ideal)
 
 
-def _wasted_attempts(evidence: Cells) -> Iterator[Recommendation]:
+def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
     """Attempts that were billed and brought no answer, at models where they are no exception."""
     wasted_pico: dict[str, dict[str, int]] = {}
     cost_pico: dict[str, int] = {}
     for (model, _, session, error), summary in evidence.items():
         of_model = wasted_pico.setdefault(model, {})
-        pico = summary.retry_pico if error in CALLERS_OWN or not error else summary.cost_pico
+        pico = summary.retry_pico if error in CALLER_ERRORS or not error else summary.cost_pico
         of_model[session] = of_model.get(session, 0) + pico
         cost_pico[model] = cost_pico.get(model, 0) + summary.cost_pico
     for model, sessions in wasted_pico.items():
         total_usd, cost_usd = from_pico(sum(sessions.values())), from_pico(cost_pico[model])
-        if total_usd < max(LEAST_USD, LEAST_SHARE * cost_usd):
+        if total_usd < max(MIN_USD, MIN_SHARE * cost_usd):
             continue
         worst = max(sessions, key=lambda session: sessions[session])
         where = (
-            f" The dearest is session {worst} ({usd(from_pico(sessions[worst]))})." if worst else ""
+            f" The dearest is session {worst} ({format_usd(from_pico(sessions[worst]))})."
+            if worst
+            else ""
         )
         yield Recommendation(
             text=(
-                f"Attempts at {model} that brought no answer cost {usd(total_usd)}, "
-                f"{percent(float(total_usd / cost_usd))} of what it cost in all. Put another "
-                f"model before it, or allow fewer retries.{where}"
+                f"Attempts at {model} that brought no answer cost {format_usd(total_usd)}, "
+                f"{format_percent(float(total_usd / cost_usd))} of what it cost in all. Put "
+                f"another model before it, or allow fewer retries.{where}"
             ),
             saves_usd=total_usd,
         )
 
 
-def _count(number: int, noun: str) -> str:
+def _pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,7 @@ from typing import Any
 from devflow_core.summary import GroupBy, Summary
 from devflow_core.usage import from_pico, usd_text
 
-from devflow_analytics.savings import Baseline, Savings, savings
+from devflow_analytics.savings import Baseline, Savings, compute_savings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +48,26 @@ class Report:
 
     def savings_of(self, summary: Summary) -> Savings | None:
         """What a group of this report saved; None without a baseline."""
-        return savings(summary, self.baseline) if self.baseline else None
+        return compute_savings(summary, self.baseline) if self.baseline else None
 
-    def document(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON: money as decimal text in USD, times in seconds, moments in RFC 3339 (UTC)."""
         return {
             "by": self.by,
-            "since": moment_text(self.since),
-            "until": moment_text(self.until),
-            "made_at": moment_text(self.made_at),
+            "since": format_time(self.since),
+            "until": format_time(self.until),
+            "made_at": format_time(self.made_at),
             "time_zone": "UTC",
-            "rows": [{"key": key} | self._figures(row) for key, row in self.rows.items()],
-            "total": self._figures(self.total),
-            "savings": _savings_document(self.savings_of(self.total)),
+            "rows": [{"key": key} | self._row_as_json(row) for key, row in self.rows.items()],
+            "total": self._row_as_json(self.total),
+            "savings": _savings_as_json(self.savings_of(self.total)),
             "recommendations": [
                 {"text": one.text, "saves_usd": usd_text(one.saves_usd)}
                 for one in self.recommendations
             ],
         }
 
-    def _figures(self, row: Summary) -> dict[str, Any]:
+    def _row_as_json(self, row: Summary) -> dict[str, Any]:
         saved = self.savings_of(row)
         return {
             "requests": row.requests,
@@ -85,12 +85,12 @@ class Report:
             "estimated_usd": usd_text(from_pico(row.estimated_pico)),
             "retry_usd": usd_text(from_pico(row.retry_pico)),
             "saved_usd": usd_text(saved.saved_usd) if saved else None,
-            "ttft_p50_s": _rounded(row.ttft.quantile_s(0.5)),
-            "ttft_p95_s": _rounded(row.ttft.quantile_s(0.95)),
-            "ttft_p99_s": _rounded(row.ttft.quantile_s(0.99)),
-            "total_p50_s": _rounded(row.total.quantile_s(0.5)),
-            "total_p95_s": _rounded(row.total.quantile_s(0.95)),
-            "total_p99_s": _rounded(row.total.quantile_s(0.99)),
+            "ttft_p50_s": _round_s(row.ttft.quantile_s(0.5)),
+            "ttft_p95_s": _round_s(row.ttft.quantile_s(0.95)),
+            "ttft_p99_s": _round_s(row.ttft.quantile_s(0.99)),
+            "total_p50_s": _round_s(row.total.quantile_s(0.5)),
+            "total_p95_s": _round_s(row.total.quantile_s(0.95)),
+            "total_p99_s": _round_s(row.total.quantile_s(0.99)),
         }
 
 
@@ -100,12 +100,12 @@ def cache_hit_rate(row: Summary) -> float | None:
     return round(row.usage.cache_read_tokens / prompt, 4) if prompt else None
 
 
-def moment_text(moment: datetime | None) -> str | None:
+def format_time(moment: datetime | None) -> str | None:
     """RFC 3339 with a Z, to the second; UTC is what every moment here is in."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
-def _savings_document(saved: Savings | None) -> dict[str, Any] | None:
+def _savings_as_json(saved: Savings | None) -> dict[str, Any] | None:
     if saved is None:
         return None
     return {
@@ -116,6 +116,6 @@ def _savings_document(saved: Savings | None) -> dict[str, Any] | None:
     }
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round_s(seconds: float | None) -> float | None:
     """Four digits after the point: a histogram knows no more."""
     return None if seconds is None else round(seconds, 4)

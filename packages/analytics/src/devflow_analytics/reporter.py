@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from devflow_core.summary import Cells, GroupBy, LedgerReader, Summary
+from devflow_core.summary import GroupBy, Groups, LedgerReader, Summary
 
-from devflow_analytics.recommendations import EVIDENCE, recommend
+from devflow_analytics.recommendations import EVIDENCE_GROUPING, recommend
 from devflow_analytics.report import Report
 from devflow_analytics.savings import Baseline, PriceOf
 
@@ -58,21 +58,21 @@ class Reporter:
         # a store answers in SQL, outside the interpreter: side by side is twice as fast
         with ThreadPoolExecutor() as pool:
 
-            def ask(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Cells]:
+            def ask(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Groups]:
                 return pool.submit(
-                    self._reader.cells, by, since=since, until=until, with_times=with_times
+                    self._reader.aggregate, by, since=since, until=until, with_times=with_times
                 )
 
             asked_rows = ask((by,), with_times=True)
-            asked_evidence = ask(EVIDENCE)
+            asked_evidence = ask(EVIDENCE_GROUPING)
             asked_days = ask(("day",)) if with_days else None
-        rows, evidence = _by_first(asked_rows.result()), asked_evidence.result()
-        days = _by_first(asked_days.result()) if asked_days else {}
+        rows, evidence = _sum_by_first_key(asked_rows.result()), asked_evidence.result()
+        days = _sum_by_first_key(asked_days.result()) if asked_days else {}
         return Report(
             by=by,
-            rows=dict(sorted(rows.items())) if by == "day" else _dearest_first(rows),
-            total=_sum(rows.values()),
-            models=_dearest_first(_by_first(evidence)),
+            rows=dict(sorted(rows.items())) if by == "day" else _sort_by_cost(rows),
+            total=_sum_summaries(rows.values()),
+            models=_sort_by_cost(_sum_by_first_key(evidence)),
             days=dict(sorted(days.items())),
             since=since,
             until=until,
@@ -88,20 +88,20 @@ class Reporter:
         return Baseline(model=self._baseline_model, price=price) if price else None
 
 
-def _by_first(cells: Cells) -> dict[str, Summary]:
+def _sum_by_first_key(groups: Groups) -> dict[str, Summary]:
     """The cells added up by the first of the things that they are grouped by."""
     found: dict[str, Summary] = {}
-    for key, summary in cells.items():
+    for key, summary in groups.items():
         found[key[0]] = found[key[0]] + summary if key[0] in found else summary
     return found
 
 
-def _dearest_first(rows: Mapping[str, Summary]) -> dict[str, Summary]:
+def _sort_by_cost(rows: Mapping[str, Summary]) -> dict[str, Summary]:
     order = sorted(rows, key=lambda key: (-rows[key].cost_pico, -rows[key].requests, key))
     return {key: rows[key] for key in order}
 
 
-def _sum(parts: Iterable[Summary]) -> Summary:
+def _sum_summaries(parts: Iterable[Summary]) -> Summary:
     whole = Summary()
     for part in parts:
         whole = whole + part

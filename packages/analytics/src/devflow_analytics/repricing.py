@@ -13,7 +13,7 @@ from devflow_core.usage import Usage, usd_text
 from devflow_analytics.cache_simulation import Turn, rules_of, simulate
 from devflow_analytics.savings import PriceOf
 
-UNKNOWNS = (
+CAVEATS = (
     "Other tokenizers: the recorded counts are used as they are; another model may count the same "
     "text as 10 to 30 % fewer or more tokens.",
     "Other replies: another model writes shorter or longer, reasons more or less, and may need "
@@ -48,32 +48,32 @@ class WhatIf:
     alternatives: tuple[Alternative, ...]
     """In the order they were asked for."""
 
-    def document(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON; money as decimal text in USD. A difference below zero would have been saved."""
         return {
             "turns": self.turns,
             "recorded": {
                 "models": list(self.recorded_models),
-                "cost_usd": _text(self.recorded_usd),
+                "cost_usd": _format_usd(self.recorded_usd),
             },
-            "models": [self._alternative(one) for one in self.alternatives],
-            "unknowns": list(UNKNOWNS),
+            "models": [self._alternative_as_json(one) for one in self.alternatives],
+            "unknowns": list(CAVEATS),
         }
 
-    def _alternative(self, one: Alternative) -> dict[str, Any]:
+    def _alternative_as_json(self, alternative: Alternative) -> dict[str, Any]:
         difference = None
-        if one.cost_usd is not None and self.recorded_usd is not None:
-            difference = one.cost_usd - self.recorded_usd
+        if alternative.cost_usd is not None and self.recorded_usd is not None:
+            difference = alternative.cost_usd - self.recorded_usd
         return {
-            "model": one.model,
-            "cost_usd": _text(one.cost_usd),
-            "difference_usd": _text(difference),
-            "input_tokens": one.usage.input_tokens,
-            "cache_read_tokens": one.usage.cache_read_tokens,
-            "cache_write_tokens": one.usage.cache_write_tokens,
-            "output_tokens": one.usage.output_tokens,
-            "reasoning_tokens": one.usage.reasoning_tokens,
-            "notes": list(one.notes),
+            "model": alternative.model,
+            "cost_usd": _format_usd(alternative.cost_usd),
+            "difference_usd": _format_usd(difference),
+            "input_tokens": alternative.usage.input_tokens,
+            "cache_read_tokens": alternative.usage.cache_read_tokens,
+            "cache_write_tokens": alternative.usage.cache_write_tokens,
+            "output_tokens": alternative.usage.output_tokens,
+            "reasoning_tokens": alternative.usage.reasoning_tokens,
+            "notes": list(alternative.notes),
         }
 
 
@@ -92,7 +92,7 @@ def whatif(
         price_of: the present price of a model.
         window_of: the largest prompt that a model takes, in tokens; None where it is not known.
     """
-    ordered = sorted(turns, key=lambda turn: turn.at)
+    ordered = sorted(turns, key=lambda turn: turn.started_at)
     costs = [_recorded_usd(turn, price_of) for turn in ordered]
     known = [cost for cost in costs if cost is not None]
     return WhatIf(
@@ -100,7 +100,8 @@ def whatif(
         recorded_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
         recorded_models=tuple(dict.fromkeys(turn.model for turn in ordered)),
         alternatives=tuple(
-            _alternative(ordered, model, price_of, window_of) for model in dict.fromkeys(models)
+            _price_alternative(ordered, model, price_of, window_of)
+            for model in dict.fromkeys(models)
         ),
     )
 
@@ -108,12 +109,12 @@ def whatif(
 def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
     """The answered requests of a ledger as turns, at what all their attempts have cost."""
     for entry in entries:
-        final, who = entry.final, entry.attribution
+        final, who = entry.final_attempt, entry.attribution
         if final is None or not final.usage.total_tokens or entry.outcome != "succeeded":
             continue
         yield Turn(
             thread=f"{who.session_id}/{who.agent}" if who.session_id else entry.entry_id,
-            at=final.started_at,
+            started_at=final.started_at,
             model=final.model,
             usage=final.usage,
             cost_usd=entry.cost_usd,
@@ -127,7 +128,7 @@ def _recorded_usd(turn: Turn, price_of: PriceOf) -> Decimal | None:
     return price.cost_usd(turn.usage) if price else None
 
 
-def _alternative(
+def _price_alternative(
     turns: Sequence[Turn], model: str, price_of: PriceOf, window_of: Callable[[str], int | None]
 ) -> Alternative:
     price = price_of(model)
@@ -141,15 +142,15 @@ def _alternative(
         model=model,
         cost_usd=sum((price.cost_usd(usage) for usage in usages), Decimal(0)),
         usage=sum(usages, Usage()),
-        notes=(rules.sentence(), *_too_long(usages, window_of(model))),
+        notes=(rules.describe(), *_window_notes(usages, window_of(model))),
     )
 
 
-def _too_long(usages: Sequence[Usage], window: int | None) -> Iterator[str]:
+def _window_notes(usages: Sequence[Usage], window: int | None) -> Iterator[str]:
     over = sum(window is not None and usage.prompt_tokens > window for usage in usages)
     if over:
         yield f"{over} of {len(usages)} prompts are longer than its window of {window:,} tokens"
 
 
-def _text(usd: Decimal | None) -> str | None:
+def _format_usd(usd: Decimal | None) -> str | None:
     return None if usd is None else usd_text(usd)

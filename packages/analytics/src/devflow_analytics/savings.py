@@ -27,8 +27,8 @@ class Baseline:
         cache as they were; attempts that brought no answer would not have been needed. Linear
         in the tokens, so that groups add up: prices for long prompts are left out.
         """
-        answers_usd = linear_usd(self.price, summary.usage, requests=summary.requests)
-        return answers_usd - linear_usd(self.price, summary.retry_usage)
+        answers_usd = linear_cost_usd(self.price, summary.usage, requests=summary.requests)
+        return answers_usd - linear_cost_usd(self.price, summary.retry_usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Savings:
         return self.baseline_cost_usd - self.cost_usd
 
 
-def savings(summary: Summary, baseline: Baseline) -> Savings:
+def compute_savings(summary: Summary, baseline: Baseline) -> Savings:
     """What a group saved against the baseline."""
     return Savings(
         baseline_model=baseline.model,
@@ -54,7 +54,7 @@ def savings(summary: Summary, baseline: Baseline) -> Savings:
     )
 
 
-def linear_usd(price: Price, usage: Usage, *, requests: int = 0) -> Decimal:
+def linear_cost_usd(price: Price, usage: Usage, *, requests: int = 0) -> Decimal:
     """What the tokens of so many requests cost at the prices for short prompts."""
     per_token = replace(price, tiers=(), request=Decimal(0))
     return per_token.cost_usd(usage) + price.request * requests

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from devflow_claude_code import ClaudeCodeSession, Target
+    from devflow_claude_code import ClaudeCodeSession, HandoffTarget
     from devflow_core.settings import Settings
     from devflow_routing import Catalogue
 
-COMPARED = (
+COMPARISON_MODELS = (
     "anthropic/claude-haiku-4.5",
     "openai/gpt-5-mini",
     "google/gemini-2.5-flash",
@@ -37,22 +37,22 @@ def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
     return session
 
 
-def handoff_target(model: str, known: Catalogue) -> Target:
+def find_handoff_target(model: str, known: Catalogue) -> HandoffTarget:
     """What the model to hand over to can take; where the router chooses, it sees to that."""
-    from devflow_claude_code import Target
+    from devflow_claude_code import HandoffTarget
     from devflow_routing import Capability
 
     config = None if model.startswith("auto") else known.find(model)
     if config is None:
-        return Target(model=model)
-    return Target(
+        return HandoffTarget(model=model)
+    return HandoffTarget(
         model=model,
         window_tokens=config.context_length,
         takes_images=Capability.IMAGES in config.capabilities,
     )
 
 
-def whatif_document(
+def build_whatif_document(
     settings: Settings, session: str | None, since: datetime | None, models: Sequence[str]
 ) -> dict[str, Any]:
     """A session, or the ledger since a time, priced on other models.
@@ -72,7 +72,7 @@ def whatif_document(
     from devflow_core.errors import UnknownModel
     from devflow_gateway import wiring
 
-    known = wiring.catalogue(settings)
+    known = wiring.load_catalogue(settings)
 
     def window_of(model: str) -> int | None:
         try:
@@ -83,13 +83,14 @@ def whatif_document(
     for name in models:
         known.find(name)
     if session is None:
-        turns = list(turns_of(wiring.store(settings).entries(since=since)))
+        turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
     else:
         recorded = find_session(settings, session).turns
         turns = [
-            Turn(at=one.at, thread=one.thread, model=one.model, usage=one.usage) for one in recorded
+            Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
+            for one in recorded
         ]
-    usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARED)
+    usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
     return whatif(
-        turns, models or usual, price_of=wiring.price_list(known), window_of=window_of
-    ).document()
+        turns, models or usual, price_of=wiring.make_price_lookup(known), window_of=window_of
+    ).as_json()

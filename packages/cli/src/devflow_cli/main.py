@@ -24,7 +24,7 @@ from devflow_cli.commands import (
     sessions,
     whatif,
 )
-from devflow_cli.run import guard
+from devflow_cli.run import run_guarded
 
 _COMMANDS = (
     ask, budget, claude, demo, doctor, explain, handoff, keys, ledger, models, report, sandbox,
@@ -34,4 +34,4 @@ _COMMANDS = (
 
 def run() -> None:
     """The entry point of the installed command; ends the process with the exit status."""
-    sys.exit(guard(lambda: app(standalone_mode=True)))
+    sys.exit(run_guarded(lambda: app(standalone_mode=True)))

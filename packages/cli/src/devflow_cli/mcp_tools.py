@@ -8,9 +8,9 @@ from devflow_claude_code import McpTools, hand_off
 from devflow_claude_code.handoff.handoff import DEFAULT_PROMPT
 from devflow_core.request import ChatRequest
 
-from devflow_cli.lookup import find_session, handoff_target
-from devflow_cli.options import BY, parse_time
-from devflow_cli.views.reply import after, before
+from devflow_cli.lookup import find_handoff_target, find_session
+from devflow_cli.options import GROUP_BY_OPTIONS, parse_time
+from devflow_cli.views.reply import describe_completion, describe_route
 
 if TYPE_CHECKING:
     from devflow_core.pipeline import Completion
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from devflow_gateway.wiring import AsyncGateway
 
 
-def mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
+def build_mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
     """The four tools; what they raise is told to the client by the MCP server."""
 
     async def ask(*, prompt: str, model: str = "auto", session: str | None = None) -> str:
         context = find_session(settings, session) if session else None
         request = ChatRequest.from_text(prompt, model=model)
-        return _told(await gateway.complete(request, session=context))
+        return _format_reply(await gateway.complete(request, session=context))
 
     async def handoff(
         *, session: str = "latest", model: str = "auto", prompt: str = DEFAULT_PROMPT
@@ -32,22 +32,24 @@ def mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
         from devflow_gateway import wiring
 
         found = find_session(settings, session)
-        where = handoff_target(model, wiring.catalogue(settings))
+        where = find_handoff_target(model, wiring.load_catalogue(settings))
         prepared = hand_off(found, prompt, target=where)
-        return _told(await gateway.complete(prepared.request))
+        return _format_reply(await gateway.complete(prepared.request))
 
     async def report(*, by: str = "model", since: str | None = None) -> str:
         from devflow_analytics import to_markdown
         from devflow_gateway import wiring
 
-        made = wiring.make_report(settings, BY.get(by, "model"), since=parse_time(since))
+        made = wiring.make_report(
+            settings, GROUP_BY_OPTIONS.get(by, "model"), since=parse_time(since)
+        )
         return to_markdown(made)
 
     async def explain(*, prompt: str) -> str:
-        return "\n".join(before(gateway.explain(ChatRequest.from_text(prompt)), ()))
+        return "\n".join(describe_route(gateway.explain(ChatRequest.from_text(prompt)), ()))
 
     return McpTools(ask=ask, handoff=handoff, report=report, explain=explain)
 
 
-def _told(reply: Completion) -> str:
-    return "\n".join([reply.text, "", reply.route.chosen.model, *after(reply)])
+def _format_reply(reply: Completion) -> str:
+    return "\n".join([reply.text, "", reply.route.chosen.model, *describe_completion(reply)])

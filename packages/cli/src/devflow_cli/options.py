@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from devflow_core.request import ChatRequest
     from devflow_core.routing import SelectionCriteria
 
-By = Literal[
+GroupByOption = Literal[
     "model", "provider", "task", "session", "project", "branch", "agent", "key", "node", "day"
 ]
-BY: Mapping[str, By] = {name: name for name in get_args(By)}
+GROUP_BY_OPTIONS: Mapping[str, GroupByOption] = {name: name for name in get_args(GroupByOption)}
 
 
 def apply_options(

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 DONE, FAILED, USAGE, CONFIGURATION, BUDGET, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit statuses; 130 is what a shell expects of a command ended by Ctrl-C."""
 
-_COMMON: dict[str, Any] = {
+_COMMON_OPTIONS: dict[str, Any] = {
     "as_json": Annotated[
         bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")
     ],
@@ -78,18 +78,20 @@ class Run:
     def say(self, text: str = "", *, end: str = "\n") -> None:
         """Text for a person, as it is; nothing with `--json`."""
         if not self.as_json:
-            sys.stdout.write(clean(text) + end)
+            sys.stdout.write(strip_control_chars(text) + end)
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
         """A remark on standard error."""
-        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.write(strip_control_chars(text) + "\n")
 
     def emit(self, document: object) -> None:
         """The one JSON document of `--json`."""
         import orjson
 
-        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_plain))
+        sys.stdout.buffer.write(
+            orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_json_default)
+        )
         sys.stdout.buffer.write(b"\n")
         sys.stdout.flush()
 
@@ -117,14 +119,14 @@ def command(
                 default=False if option == "as_json" else None,
                 annotation=hint,
             )
-            for option, hint in _COMMON.items()
+            for option, hint in _COMMON_OPTIONS.items()
         ]
 
         def call(**options: Any) -> None:
-            run = Run(**{option: options.pop(option) for option in _COMMON})
+            run = Run(**{option: options.pop(option) for option in _COMMON_OPTIONS})
             result = function(run, **options)  # type: ignore[call-arg] - typer gives the options
             if inspect.isawaitable(result):
-                result = asyncio.run(_awaited(result))
+                result = asyncio.run(_await_result(result))
             if isinstance(result, int) and not isinstance(result, bool) and result != DONE:
                 raise typer.Exit(result)
 
@@ -138,16 +140,16 @@ def command(
     return register
 
 
-async def _awaited(awaitable: Awaitable[T]) -> T:
+async def _await_result(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def clean(text: str) -> str:
+def strip_control_chars(text: str) -> str:
     """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
-def guard(main: Callable[[], object]) -> int:
+def run_guarded(main: Callable[[], object]) -> int:
     """Run the program and turn whatever ends it into a line on stderr and an exit status."""
     from devflow_core.errors import DevFlowError
 
@@ -155,7 +157,7 @@ def guard(main: Callable[[], object]) -> int:
     try:
         result = main()
     except DevFlowError as error:
-        return _failed(error, as_json=as_json)
+        return _report_failure(error, as_json=as_json)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.stderr.write("Interrupted.\n")
         return INTERRUPTED
@@ -164,11 +166,11 @@ def guard(main: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        return _failed(error, as_json=as_json)
+        return _report_failure(error, as_json=as_json)
     return result if isinstance(result, int) else DONE
 
 
-def status_of(error: BaseException) -> int:
+def exit_status(error: BaseException) -> int:
     """The exit status for an error."""
     from devflow_core import errors
 
@@ -181,7 +183,7 @@ def status_of(error: BaseException) -> int:
     return FAILED
 
 
-def _failed(error: BaseException, *, as_json: bool) -> int:
+def _report_failure(error: BaseException, *, as_json: bool) -> int:
     from devflow_core.errors import DevFlowError
     from devflow_core.log import redact
 
@@ -189,11 +191,11 @@ def _failed(error: BaseException, *, as_json: bool) -> int:
     if as_json:
         code = error.code if isinstance(error, DevFlowError) else "internal_error"
         Run(as_json=True).emit({"error": {"code": code, "message": message}})
-    sys.stderr.write(f"devflow: {clean(message)}\n")
-    return status_of(error)
+    sys.stderr.write(f"devflow: {strip_control_chars(message)}\n")
+    return exit_status(error)
 
 
-def _plain(value: object) -> object:
+def _json_default(value: object) -> object:
     """JSON for what orjson does not know: money as decimal text, paths as text."""
     from decimal import Decimal
 

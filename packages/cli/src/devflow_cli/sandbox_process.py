@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
-START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standin:
+class SandboxProcess:
     """A running stand-in: where it is, and the key it takes."""
 
     base_url: str
@@ -27,7 +27,7 @@ class Standin:
         """Where its own billing book is."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
-    def settings(self, settings: Settings) -> Settings:
+    def apply_to(self, settings: Settings) -> Settings:
         """These settings, pointed at the stand-in."""
         from pydantic import SecretStr
 
@@ -41,7 +41,7 @@ class Standin:
 
 
 @contextmanager
-def running_standin(*arguments: str) -> Generator[Standin]:
+def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     """Start the stand-in on a free loopback port; it ends with the block.
 
     Args:
@@ -64,11 +64,11 @@ def running_standin(*arguments: str) -> Generator[Standin]:
         if not line:
             raise ConfigurationError("The stand-in did not start; see above.")
         ready = orjson.loads(line)
-        yield Standin(base_url=ready["base_url"], api_key=ready["api_key"])
+        yield SandboxProcess(base_url=ready["base_url"], api_key=ready["api_key"])
     finally:
         child.terminate()
         try:
-            child.wait(START_TIMEOUT_S)
+            child.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class CommandResult:
     """A command that has ended."""
 
     status: int
@@ -22,5 +22,5 @@ class Done:
         return json.loads(self.out)
 
 
-Devflow = Callable[..., Done]
+Devflow = Callable[..., CommandResult]
 """`devflow("ask", "…")` runs a command and returns how it ended."""

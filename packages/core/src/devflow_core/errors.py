@@ -276,7 +276,7 @@ class RateLimited(UpstreamError):
     """The limit that was met, where the provider told it."""
 
 
-class AllowanceSpent(RateLimited):
+class DailyQuotaExceeded(RateLimited):
     """The account's daily allowance for free models; no key helps, a paid model does."""
 
     disposition = Disposition.FALL_BACK

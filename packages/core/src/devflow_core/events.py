@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from devflow_core.messages import JsonObject, Unknown, WireName
+from devflow_core.messages import JsonObject, OpaquePart, WireName
 from devflow_core.usage import ReportedCost, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -82,7 +82,7 @@ class Finished:
     usage: Usage | None = None
     """None where the provider told nothing; the ledger then estimates and says so."""
     cost: ReportedCost | None = None
-    whole: Unknown | None = None
+    raw_response: OpaquePart | None = None
     """What a whole reply of this wire holds beside the hub's words (citations, images…)."""
     frame: Frame | None = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-_AT_ONCE = 256
-_DIGITS = 20
+_IDS_PER_BATCH = 256
+_RANDOM_DIGITS = 20
 _pool: list[str] = []
 """Random hex digits fetched for many ids at once: the system call takes up to 70 µs."""
 
@@ -20,7 +20,9 @@ def new_id(prefix: str) -> str:
     try:
         chance = _pool.pop()
     except IndexError:
-        digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
-        chance, *more = [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)]
+        digits = os.urandom(_IDS_PER_BATCH * _RANDOM_DIGITS // 2).hex()
+        chance, *more = [
+            digits[at : at + _RANDOM_DIGITS] for at in range(0, len(digits), _RANDOM_DIGITS)
+        ]
         _pool.extend(more)
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{chance}"

@@ -42,7 +42,13 @@ from devflow_core.usage import Usage
 CHARS_PER_TOKEN = 3.6
 """For estimates of a reply that was cut; the mean over English prose and code of cl100k_base."""
 
-MAY_BE_BILLED = (PossiblyAccepted, UpstreamTimeout, Incomplete, ProtocolError, ReplyTooLarge)
+POSSIBLY_BILLED_ERRORS = (
+    PossiblyAccepted,
+    UpstreamTimeout,
+    Incomplete,
+    ProtocolError,
+    ReplyTooLarge,
+)
 """Errors after which the provider may still charge: the request had left."""
 
 
@@ -93,7 +99,7 @@ class Journal:
         self._first_sent_s: float | None = None
         self._first_event_s: float | None = None
 
-    def take(self, request: ChatRequest, route: Route) -> None:
+    def set_route(self, request: ChatRequest, route: Route) -> None:
         """The request as it will be sent, and the decision; its task labels the entry."""
         self._request = request
         self.route = route
@@ -126,12 +132,12 @@ class Journal:
             self._first_sent_s = self.clocks.monotonic()
         return MeteredAttempt(start, call.candidate, self)
 
-    def note_first_event(self, at_s: float) -> None:
+    def record_first_event(self, at_s: float) -> None:
         """The first event of the reply has come, on the monotonic clock."""
         if self._first_event_s is None:
             self._first_event_s = at_s
 
-    def end(self, attempt: Attempt) -> None:
+    def end_attempt(self, attempt: Attempt) -> None:
         """An attempt is over; it is written with the next one or with the entry."""
         self.ended.append(attempt)
         self._unwritten.append(attempt)
@@ -155,8 +161,8 @@ class Journal:
             task_type=route.task.type if route else "",
             complexity=route.task.complexity if route else "",
             attribution=self._request.attribution,
-            error_code=_code(error),
-            ttft_s=_since(self._arrived_s, self._first_event_s),
+            error_code=_error_code(error),
+            ttft_s=_elapsed_s(self._arrived_s, self._first_event_s),
             total_s=end_s - self._arrived_s,
             overhead_s=(self._first_sent_s or end_s) - self._arrived_s,
             decision=decision,
@@ -184,7 +190,7 @@ class MeteredAttempt:
         """Take an event in."""
         if self._first_event_s is None:
             self._first_event_s = self._journal.clocks.monotonic()
-            self._journal.note_first_event(self._first_event_s)
+            self._journal.record_first_event(self._first_event_s)
         match event:
             case TextDelta():
                 self._answer_chars += len(event.text)
@@ -203,7 +209,7 @@ class MeteredAttempt:
         """The call is over: whole, failed with `error`, or left by its reader."""
         usage = self._usage()
         status, usd, text = self._cost(usage, error)
-        self._journal.end(
+        self._journal.end_attempt(
             Attempt(
                 attempt_id=self._start.attempt_id,
                 number=self._start.number,
@@ -217,9 +223,9 @@ class MeteredAttempt:
                 provider=self._started.provider or getattr(error, "provider", None),
                 generation_id=self._started.generation_id or getattr(error, "generation_id", None),
                 finish_reason=self._finished.finish_reason if self._finished else None,
-                error_code=_code(error),
+                error_code=_error_code(error),
                 status=error.status if isinstance(error, UpstreamError) else None,
-                ttft_s=_since(self._sent_s, self._first_event_s),
+                ttft_s=_elapsed_s(self._sent_s, self._first_event_s),
                 total_s=self._journal.clocks.monotonic() - self._sent_s,
                 key_id=self._start.key_id,
                 price_version=self._candidate.price.version if self._candidate.price else None,
@@ -278,14 +284,14 @@ class MeteredAttempt:
 
 def _is_never_billed(error: BaseException | None) -> bool:
     """Whether a call that brought no event cannot have cost anything."""
-    return isinstance(error, DevFlowError) and not isinstance(error, MAY_BE_BILLED)
+    return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
 
 
-def _code(error: BaseException | None) -> str | None:
+def _error_code(error: BaseException | None) -> str | None:
     if error is None:
         return None
     return error.code if isinstance(error, DevFlowError) else type(error).__name__
 
 
-def _since(start_s: float, at_s: float | None) -> float | None:
+def _elapsed_s(start_s: float, at_s: float | None) -> float | None:
     return None if at_s is None else at_s - start_s

@@ -92,7 +92,7 @@ class LedgerEntry:
     """The route as JSON, for `devflow explain ENTRY_ID`; holds no text of the prompt."""
 
     @property
-    def final(self) -> Attempt | None:
+    def final_attempt(self) -> Attempt | None:
         """The attempt that decided the outcome: the last."""
         return self.attempts[-1] if self.attempts else None
 

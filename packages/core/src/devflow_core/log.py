@@ -11,7 +11,7 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-_SECRET = re.compile(
+_SECRET_PATTERN = re.compile(
     r"sk-[A-Za-z0-9_\-]{8,}"  # OpenAI, Anthropic and the routers to them
     r"|devflow_[A-Za-z0-9_\-]{16,}"  # client keys of this gateway
     r"|(?i:bearer\s+)[A-Za-z0-9._~+/\-]{8,}=*"
@@ -21,10 +21,10 @@ MASK = "[masked]"
 
 def redact(text: str) -> str:
     """The text with everything that looks like a key or a bearer token masked."""
-    return _SECRET.sub(MASK, text)
+    return _SECRET_PATTERN.sub(MASK, text)
 
 
-class _StandardError(io.StringIO):
+class _CurrentStderr(io.StringIO):
     """Whatever `sys.stderr` is when a line is written: it may have been exchanged since."""
 
     def write(self, text: str, /) -> int:
@@ -61,7 +61,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream or _StandardError()),
+        logger_factory=structlog.PrintLoggerFactory(stream or _CurrentStderr()),
         cache_logger_on_first_use=False,
     )
 
@@ -71,15 +71,15 @@ def mask_secrets(
 ) -> MutableMapping[str, Any]:
     """The processor that masks every value, also nested ones, just before rendering."""
     for key in event:
-        event[key] = _masked(event[key])
+        event[key] = _mask(event[key])
     return event
 
 
-def _masked(value: object) -> object:
+def _mask(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {key: _masked(one) for key, one in cast("Mapping[str, object]", value).items()}
+        return {key: _mask(one) for key, one in cast("Mapping[str, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_masked(one) for one in cast("list[object]", value)]
+        return [_mask(one) for one in cast("list[object]", value)]
     return redact(str(value))

@@ -16,9 +16,9 @@ class MemoryLedger:
         keep: how many entries at the most; older ones are forgotten.
     """
 
-    def __init__(self, *, keep: int = 10_000) -> None:
+    def __init__(self, *, max_entries: int = 10_000) -> None:
         self._entries: dict[str, LedgerEntry] = {}
-        self._keep = keep
+        self._max_entries = max_entries
 
     @property
     def entries(self) -> tuple[LedgerEntry, ...]:
@@ -32,7 +32,7 @@ class MemoryLedger:
     def record(self, entry: LedgerEntry, /) -> None:
         """Take an entry in; the same id again replaces it."""
         self._entries[entry.entry_id] = entry
-        if len(self._entries) > self._keep:
+        if len(self._entries) > self._max_entries:
             del self._entries[next(iter(self._entries))]
 
 
@@ -63,7 +63,7 @@ class MemoryBook:
         """As `Book.begin`, in memory."""
         for attempt in ended:
             self._end(attempt)
-        self._admit(start)
+        self._check_limit(start)
         self._open[start.attempt_id] = start
 
     async def close(self, entry: LedgerEntry, /) -> None:
@@ -72,7 +72,7 @@ class MemoryBook:
             self._end(attempt)
         self.ledger.record(entry)
 
-    def _admit(self, start: AttemptStart) -> None:
+    def _check_limit(self, start: AttemptStart) -> None:
         if self._limit_pico is None:
             return
         reserved = sum(to_pico(one.reserved_usd or from_pico(0)) for one in self._open.values())

@@ -71,14 +71,14 @@ class Reasoning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class OpaquePart:
     """A part of a kind that we have no word for; the wire that sent it gets it back."""
 
     wire: WireName
     body: JsonObject
 
 
-Part = Text | Media | ToolCall | ToolResult | Reasoning | Unknown
+Part = Text | Media | ToolCall | ToolResult | Reasoning | OpaquePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

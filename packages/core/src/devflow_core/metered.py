@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from devflow_core.events import Event
-from devflow_core.ports import Call, Events, OpenAttempt, Upstream
+from devflow_core.ports import Call, EventStream, OpenAttempt, Upstream
 
 
 class Metered:
@@ -15,7 +15,7 @@ class Metered:
     def __init__(self, inner: Upstream) -> None:
         self._inner = inner
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`, also raising what `Book.begin` raises."""
         return self._open(call)
 
@@ -25,7 +25,7 @@ class Metered:
         error: BaseException | None = None
         try:
             async with self._inner.open(call) as events:
-                yield _observed(events, attempt)
+                yield _observe_events(events, attempt)
         except BaseException as caught:
             error = caught
             raise
@@ -33,7 +33,9 @@ class Metered:
             attempt.end(error)
 
 
-async def _observed(events: AsyncIterator[Event], attempt: OpenAttempt) -> AsyncIterator[Event]:
+async def _observe_events(
+    events: AsyncIterator[Event], attempt: OpenAttempt
+) -> AsyncIterator[Event]:
     async for event in events:
         attempt.observe(event)
         yield event

@@ -16,7 +16,7 @@ from devflow_core.ports import Classifier, ContextInjector, Executor, Router
 from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
-from devflow_core.scope import keep_within_scope
+from devflow_core.scope import filter_by_scope
 from devflow_core.usage import Usage
 
 
@@ -100,7 +100,7 @@ class Completion:
     @property
     def usage(self) -> Usage:
         """Tokens of the call that answered."""
-        return self.entry.final.usage if self.entry.final else Usage()
+        return self.entry.final_attempt.usage if self.entry.final_attempt else Usage()
 
     @property
     def cost_usd(self) -> Decimal:
@@ -184,7 +184,7 @@ class Pipeline:
                 collector.add(event)
         assert reply.entry is not None  # noqa: S101 - set before the last event is handed out
         return Completion(
-            response=collector.response(),
+            response=collector.to_response(),
             route=reply.route,
             entry=reply.entry,
             context=reply.request.context,
@@ -225,14 +225,14 @@ class Pipeline:
         if session is not None:
             request = await session.inject(request)
         task = self._classifier.classify(request)
-        route = keep_within_scope(request, self._router.route(request, task))
-        journal.take(request, route)
+        route = filter_by_scope(request, self._router.route(request, task))
+        journal.set_route(request, route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
         reply = Reply(request, route, journal)
-        reply.attach(self._events(events, reply, stack))
+        reply.attach(self._relay_events(events, reply, stack))
         return reply
 
-    async def _events(
+    async def _relay_events(
         self, events: AsyncIterator[Event], reply: Reply, stack: AsyncExitStack
     ) -> AsyncIterator[Event]:
         async for event in events:

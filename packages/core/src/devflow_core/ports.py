@@ -12,7 +12,7 @@ from devflow_core.ledger import Attempt
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
-Events = AbstractAsyncContextManager[AsyncIterator[Event]]
+EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
 """Entered at the first event, which is a `Started`; left, it has closed what it opened."""
 
 
@@ -79,7 +79,7 @@ class Call:
 class Upstream(Protocol):
     """The shape of the HTTP client and of every policy wrapped around it."""
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """Ask one candidate. Before the first event an error may be retried; after it, never.
 
         Raises:
@@ -92,7 +92,7 @@ class Upstream(Protocol):
 class Executor(Protocol):
     """Walks a route: asks candidates until one begins to answer."""
 
-    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
         """Ask the candidates in order.
 
         Raises:

@@ -15,7 +15,7 @@ from devflow_core.events import (
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.messages import Part, Reasoning, Text, ToolCall, Unknown
+from devflow_core.messages import OpaquePart, Part, Reasoning, Text, ToolCall
 from devflow_core.usage import ReportedCost, Usage
 
 _Delta = TypeVar("_Delta", ReasoningDelta, ToolCallDelta)
@@ -34,7 +34,7 @@ class ChatResponse:
     native_finish_reason: str | None
     usage: Usage | None
     cost: ReportedCost | None
-    whole: Unknown | None = None
+    raw_response: OpaquePart | None = None
     """As `Finished.whole`."""
 
     @property
@@ -80,7 +80,7 @@ class Collector:
             case _:  # an Opaque: nothing the hub has a word for
                 pass
 
-    def response(self) -> ChatResponse:
+    def to_response(self) -> ChatResponse:
         """The whole reply.
 
         Raises:
@@ -97,12 +97,12 @@ class Collector:
             native_finish_reason=self._finished.native_finish_reason,
             usage=self._finished.usage,
             cost=self._finished.cost,
-            whole=self._finished.whole,
+            raw_response=self._finished.raw_response,
         )
 
     def parts(self) -> tuple[Part, ...]:
         """What has come so far, also of a reply that was cut."""
-        return tuple(_part(block) for block in self._blocks)
+        return tuple(_build_part(block) for block in self._blocks)
 
     def _add_text(self, event: TextDelta) -> None:
         if not event.text:
@@ -123,16 +123,16 @@ class Collector:
         self._text = None  # text after another block is a part of its own
 
 
-def _part(block: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Part:
+def _build_part(block: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Part:
     first = block[0]
     if isinstance(first, TextDelta):
         return Text(text="".join(delta.text for delta in block if isinstance(delta, TextDelta)))
     if isinstance(first, ToolCallDelta):
-        return _tool_call([delta for delta in block if isinstance(delta, ToolCallDelta)])
-    return _reasoning([delta for delta in block if isinstance(delta, ReasoningDelta)])
+        return _build_tool_call([delta for delta in block if isinstance(delta, ToolCallDelta)])
+    return _build_reasoning([delta for delta in block if isinstance(delta, ReasoningDelta)])
 
 
-def _tool_call(deltas: list[ToolCallDelta]) -> ToolCall:
+def _build_tool_call(deltas: list[ToolCallDelta]) -> ToolCall:
     return ToolCall(
         id=next((delta.id for delta in deltas if delta.id), ""),
         name=next((delta.name for delta in deltas if delta.name), ""),
@@ -140,7 +140,7 @@ def _tool_call(deltas: list[ToolCallDelta]) -> ToolCall:
     )
 
 
-def _reasoning(deltas: list[ReasoningDelta]) -> Reasoning:
+def _build_reasoning(deltas: list[ReasoningDelta]) -> Reasoning:
     return Reasoning(
         text="".join(delta.text for delta in deltas),
         signature=next((delta.signature for delta in deltas if delta.signature), None),
@@ -159,4 +159,4 @@ async def collect(events: AsyncIterator[Event]) -> ChatResponse:
     collector = Collector()
     async for event in events:
         collector.add(event)
-    return collector.response()
+    return collector.to_response()

@@ -46,7 +46,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ScoreTerms:
     """What a candidate's score is made of."""
 
     quality: float
@@ -68,7 +68,7 @@ class Candidate:
     reason: str
     """Why it stands where it stands, for a person."""
     score: float = 0.0
-    terms: Terms | None = None
+    terms: ScoreTerms | None = None
     price: Price | None = None
     max_input_tokens: int | None = None
     """The window; None when the catalogue does not tell."""

@@ -11,25 +11,25 @@ from devflow_core.errors import Forbidden
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Exclusion, Route
 
-BEYOND_SCOPE = "beyond the scope of the client key"
+OUT_OF_SCOPE = "beyond the scope of the client key"
 
 
-def is_within(scope: tuple[str, ...] | None, model: str) -> bool:
+def is_in_scope(scope: tuple[str, ...] | None, model: str) -> bool:
     """Whether a model fits one of the scope's patterns, as of file names; None is all models."""
     return scope is None or any(fnmatchcase(model, pattern) for pattern in scope)
 
 
-def beyond_scope(scope: tuple[str, ...], asked: str) -> Forbidden:
+def out_of_scope_error(scope: tuple[str, ...], requested: str) -> Forbidden:
     """The error that says so, with the scope by its name."""
     patterns = ", ".join(scope) or "none"
     return Forbidden(
         f"The scope `models` of this client key ({patterns}) has no model that may answer "
-        f"{asked!r}. Ask for a model within it, or for auto.",
-        model=asked,
+        f"{requested!r}. Ask for a model within it, or for auto.",
+        model=requested,
     )
 
 
-def keep_within_scope(request: ChatRequest, route: Route) -> Route:
+def filter_by_scope(request: ChatRequest, route: Route) -> Route:
     """The route without the candidates that the request may not be answered by.
 
     Raises:
@@ -38,29 +38,29 @@ def keep_within_scope(request: ChatRequest, route: Route) -> Route:
     scope = request.allowed_models
     if scope is None:
         return route
-    for model in _named_to_the_provider(request):
-        if not is_within(scope, model):
-            raise beyond_scope(scope, model)
-    kept = tuple(one for one in route.candidates if _may_answer(scope, one.model))
+    for model in _provider_chosen_models(request):
+        if not is_in_scope(scope, model):
+            raise out_of_scope_error(scope, model)
+    kept = tuple(one for one in route.candidates if _is_allowed(scope, one.model))
     if not kept:
-        raise beyond_scope(scope, request.model)
+        raise out_of_scope_error(scope, request.model)
     if len(kept) == len(route.candidates):
         return route
     left_out = [
-        Exclusion(model=one.model, reason=BEYOND_SCOPE)
+        Exclusion(model=one.model, reason=OUT_OF_SCOPE)
         for one in route.candidates
         if one not in kept
     ]
     return replace(route, candidates=kept, excluded=(*route.excluded, *left_out))
 
 
-def _may_answer(scope: tuple[str, ...], model: str) -> bool:
+def _is_allowed(scope: tuple[str, ...], model: str) -> bool:
     """A preset holds models that only the provider knows, so it has to be allowed by itself."""
     name, at, preset = model.partition("@preset/")
-    return is_within(scope, name or model) and (not at or is_within(scope, at + preset))
+    return is_in_scope(scope, name or model) and (not at or is_in_scope(scope, at + preset))
 
 
-def _named_to_the_provider(request: ChatRequest) -> Iterator[str]:
+def _provider_chosen_models(request: ChatRequest) -> Iterator[str]:
     """Models that the provider may choose by itself: its fallback lists and presets."""
     body: Mapping[str, Any] = (request.origin.body if request.origin else None) or {}
     for source in (body, request.extra):

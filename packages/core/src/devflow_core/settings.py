@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from devflow_core.errors import ConfigurationError
 
-KEY_VARIABLES = (
+API_KEY_VARIABLES = (
     "OPENROUTER_API_KEYS",
     "OPENROUTER_API_KEY",
     "OPEN_ROUTER_API_KEY",
@@ -22,7 +22,7 @@ KEY_VARIABLES = (
 """Where server keys are looked for, in this order; the first is a JSON list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
-ALSO_READ = {
+ENVIRONMENT_ALIASES = {
     "OPENROUTER_API_KEYS": "api_keys",
     "OPENROUTER_BASE_URL": "base_url",
     "OPENROUTER_TIMEOUT_MS": "timeout_ms",
@@ -173,17 +173,17 @@ class Settings(BaseModel):
                 that is not allowed; the message names it.
         """
         env = os.environ if environ is None else environ
-        values: dict[str, object] = {**_from_file(file), **_from_environ(env)}
+        values: dict[str, object] = {**_read_file(file), **_read_environment(env)}
         values.update({name: value for name, value in overrides.items() if value is not None})
         home = Path(env.get("HOME", "~")).expanduser()
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, values)) from None
+            raise ConfigurationError(_describe_error(error, values)) from None
         return settings.model_copy(
             update={
-                "data_dir": _data_dir(settings, home),
-                "claude_dir": _below(home, settings.claude_dir),
+                "data_dir": _resolve_data_dir(settings, home),
+                "claude_dir": _expand_home(home, settings.claude_dir),
             }
         )
 
@@ -200,19 +200,19 @@ class Settings(BaseModel):
         """
         keys = self.server_keys()
         if not keys:
-            names = ", ".join(KEY_VARIABLES)
+            names = ", ".join(API_KEY_VARIABLES)
             raise ConfigurationError(
                 f"No OpenRouter key. Set one of {names}; `devflow demo` needs none."
             )
         return keys
 
 
-def process_environment() -> Mapping[str, str]:
+def copy_environment() -> Mapping[str, str]:
     """The process's own environment, for a child that needs all of it."""
     return dict(os.environ)
 
 
-def _from_file(file: Path | None) -> dict[str, object]:
+def _read_file(file: Path | None) -> dict[str, object]:
     path = file or Path("devflow.toml")
     if file is None and not path.is_file():
         return {}
@@ -224,18 +224,18 @@ def _from_file(file: Path | None) -> dict[str, object]:
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
 
 
-def _from_environ(env: Mapping[str, str]) -> dict[str, object]:
+def _read_environment(env: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
-    for variable in reversed(KEY_VARIABLES[1:]):
+    for variable in reversed(API_KEY_VARIABLES[1:]):
         if env.get(variable):
             values["api_key"] = env[variable]
-    for variable, name in ALSO_READ.items():
+    for variable, name in ENVIRONMENT_ALIASES.items():
         if env.get(variable):
-            values[name] = _parsed(name, env[variable], variable)
+            values[name] = _parse_variable(name, env[variable], variable)
     for name in Settings.model_fields:
         variable = _PREFIX + name.upper()
         if variable in env:
-            values[name] = _parsed(name, env[variable], variable)
+            values[name] = _parse_variable(name, env[variable], variable)
     return values
 
 
@@ -245,7 +245,7 @@ _TABLES = {
 }
 
 
-def _parsed(name: str, text: str, variable: str) -> object:
+def _parse_variable(name: str, text: str, variable: str) -> object:
     """A variable's text as a value: lists by JSON or commas, tables by JSON, the rest as it is."""
     if name in _LISTS and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
@@ -259,7 +259,7 @@ def _parsed(name: str, text: str, variable: str) -> object:
         raise ConfigurationError(f"{variable} is not valid JSON.") from None
 
 
-def _explain(error: ValidationError, values: Mapping[str, object]) -> str:
+def _describe_error(error: ValidationError, values: Mapping[str, object]) -> str:
     """The first wrong setting, its value unless it is a secret, and what is allowed."""
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0])
@@ -270,12 +270,12 @@ def _explain(error: ValidationError, values: Mapping[str, object]) -> str:
     return f"The setting {name}{shown} ({_PREFIX}{name.upper()}) is wrong: {first['msg']}."
 
 
-def _data_dir(settings: Settings, home: Path) -> Path:
+def _resolve_data_dir(settings: Settings, home: Path) -> Path:
     if settings.data_dir != Path():
-        return _below(home, settings.data_dir)
+        return _expand_home(home, settings.data_dir)
     return (settings.xdg_data_home or home / ".local" / "share") / "devflow"
 
 
-def _below(home: Path, path: Path) -> Path:
+def _expand_home(home: Path, path: Path) -> Path:
     """`~` as the given home, which is the one of `environ`."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path

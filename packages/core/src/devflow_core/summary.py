@@ -26,25 +26,25 @@ GroupBy = Literal[
 ]
 """What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
 
-Cells = Mapping[tuple[str, ...], "Summary"]
+Groups = Mapping[tuple[str, ...], "Summary"]
 """Groups by one or more things; a key holds one text for each, "" where it is not known."""
 
 BUCKETS_PER_OCTAVE = 8
 """Each bucket of a histogram is 9 % wide, so a percentile is off by at most half of that."""
-_LEAST_S = 0.001
+_MIN_S = 0.001
 _LAST_BUCKET = 255
 
 
-def bucket(seconds: float) -> int:
+def bucket_of(seconds: float) -> int:
     """The bucket of a duration: 0 up to a millisecond, then eight for each doubling."""
-    if seconds <= _LEAST_S:
+    if seconds <= _MIN_S:
         return 0
-    return min(_LAST_BUCKET, int(BUCKETS_PER_OCTAVE * math.log2(seconds / _LEAST_S)))
+    return min(_LAST_BUCKET, int(BUCKETS_PER_OCTAVE * math.log2(seconds / _MIN_S)))
 
 
-def bucket_s(number: int) -> float:
+def bucket_midpoint_s(number: int) -> float:
     """The geometric middle of a bucket, in seconds."""
-    return _LEAST_S * 2.0 ** ((number + 0.5) / BUCKETS_PER_OCTAVE)
+    return _MIN_S * 2.0 ** ((number + 0.5) / BUCKETS_PER_OCTAVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Histogram:
         for number in sorted(self.counts):
             seen += self.counts[number]
             if seen >= rank:
-                return bucket_s(number)
+                return bucket_midpoint_s(number)
         return None
 
     def __add__(self, other: Histogram) -> Histogram:
@@ -129,7 +129,7 @@ class Summary:
 class LedgerReader(Protocol):
     """Whoever can add up the entries of a time: a store in SQL, or `EntriesReader`."""
 
-    def cells(
+    def aggregate(
         self,
         by: tuple[GroupBy, ...],
         /,
@@ -137,7 +137,7 @@ class LedgerReader(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
         with_times: bool = True,
-    ) -> Cells:
+    ) -> Groups:
         """The groups, by when their calls began.
 
         Args:
@@ -163,7 +163,7 @@ class Tally:
 
     def add(self, entry: LedgerEntry, attempt: Attempt | None) -> None:
         """Take in one attempt of an entry; None stands for an entry that asked nobody."""
-        decides = attempt is entry.final
+        decides = attempt is entry.final_attempt
         if attempt is not None:
             self._add_attempt(attempt, decides=decides)
         if decides:
@@ -175,10 +175,10 @@ class Tally:
         self._cost_pico += pico
         if attempt.cost_status == "estimated":
             self._estimated_pico += pico
-        _count(self._tokens, attempt.usage)
+        _add_tokens(self._tokens, attempt.usage)
         if not decides:
             self._retry_pico += pico
-            _count(self._retry_tokens, attempt.usage)
+            _add_tokens(self._retry_tokens, attempt.usage)
 
     def _add_request(self, entry: LedgerEntry) -> None:
         self._requests += 1
@@ -187,9 +187,9 @@ class Tally:
             code = entry.error_code or entry.outcome
             self._errors[code] = self._errors.get(code, 0) + 1
         if entry.ttft_s is not None:
-            number = bucket(entry.ttft_s)
+            number = bucket_of(entry.ttft_s)
             self._ttft[number] = self._ttft.get(number, 0) + 1
-        number = bucket(entry.total_s)
+        number = bucket_of(entry.total_s)
         self._total[number] = self._total.get(number, 0) + 1
 
     def summary(self) -> Summary:
@@ -199,11 +199,11 @@ class Tally:
             attempts=self._attempts,
             errors=dict(self._errors),
             cache_hits=self._cache_hits,
-            usage=_usage(self._tokens),
+            usage=_to_usage(self._tokens),
             cost_pico=self._cost_pico,
             estimated_pico=self._estimated_pico,
             retry_pico=self._retry_pico,
-            retry_usage=_usage(self._retry_tokens),
+            retry_usage=_to_usage(self._retry_tokens),
             ttft=Histogram(counts=dict(self._ttft)),
             total=Histogram(counts=dict(self._total)),
         )
@@ -219,7 +219,7 @@ class EntriesReader:
     def __init__(self, entries: Callable[[], Iterable[LedgerEntry]]) -> None:
         self._entries = entries
 
-    def cells(
+    def aggregate(
         self,
         by: tuple[GroupBy, ...],
         /,
@@ -227,19 +227,19 @@ class EntriesReader:
         since: datetime | None = None,
         until: datetime | None = None,
         with_times: bool = True,
-    ) -> Cells:
+    ) -> Groups:
         """As `LedgerReader.cells`; the times are always there, since they cost nothing here."""
         tallies: dict[tuple[str, ...], Tally] = {}
         for entry in self._entries():
             for attempt in entry.attempts or (None,):
                 at = attempt.started_at if attempt else entry.started_at
                 if (since is None or at >= since) and (until is None or at < until):
-                    key = tuple(key_of(one, entry, attempt) for one in by)
+                    key = tuple(group_key(one, entry, attempt) for one in by)
                     tallies.setdefault(key, Tally()).add(entry, attempt)
         return {key: tally.summary() for key, tally in tallies.items()}
 
 
-def key_of(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
+def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
     """Which group an attempt of an entry belongs to; "" where that is not known."""
     match by:
         case "model":
@@ -251,7 +251,7 @@ def key_of(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
         case "day":
             return (attempt or entry).started_at.date().isoformat()
         case "error":
-            return _error(entry, attempt)
+            return _error_key(entry, attempt)
         case _:
             return _label(by, entry)
 
@@ -271,14 +271,14 @@ def _label(
     return labels[by] or ""
 
 
-def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
+def _error_key(entry: LedgerEntry, attempt: Attempt | None) -> str:
     """Why the request failed; only the attempt that decided carries it."""
-    if entry.outcome == "succeeded" or attempt is not entry.final:
+    if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
         return ""
     return entry.error_code or entry.outcome
 
 
-def _count(tokens: list[int], usage: Usage) -> None:
+def _add_tokens(tokens: list[int], usage: Usage) -> None:
     tokens[0] += usage.input_tokens
     tokens[1] += usage.cache_read_tokens
     tokens[2] += usage.cache_write_tokens
@@ -287,7 +287,7 @@ def _count(tokens: list[int], usage: Usage) -> None:
     tokens[5] += usage.cache_write_1h_tokens
 
 
-def _usage(tokens: list[int]) -> Usage:
+def _to_usage(tokens: list[int]) -> Usage:
     return Usage(
         input_tokens=tokens[0],
         cache_read_tokens=tokens[1],

@@ -15,9 +15,9 @@ from devflow_core.journal import Clocks, Journal
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import WireName
-from devflow_core.ports import AttemptLog, Call, Events, Upstream
+from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Candidate, Route, Task, Terms
+from devflow_core.routing import Candidate, Route, ScoreTerms, Task
 from devflow_core.usage import Price, ReportedCost, Usage
 
 EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -58,7 +58,7 @@ class FakeClock:
         return Clocks(monotonic=self, now=self.now)
 
 
-Step = Event | BaseException | Callable[[], Awaitable[None]]
+ScriptStep = Event | BaseException | Callable[[], Awaitable[None]]
 """An event to give, an error to raise, or something to await in between."""
 
 
@@ -70,7 +70,7 @@ class FakeUpstream:
     whose context was left.
     """
 
-    def __init__(self, *scripts: Sequence[Step]) -> None:
+    def __init__(self, *scripts: Sequence[ScriptStep]) -> None:
         self._scripts = scripts or (reply_events("ok"),)
         self.calls: list[Call] = []
         self.closed = 0
@@ -80,7 +80,7 @@ class FakeUpstream:
         """The models asked, in order."""
         return [call.candidate.model for call in self.calls]
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`."""
         return self._open(call)
 
@@ -96,7 +96,7 @@ class FakeUpstream:
             self.closed += 1
 
 
-async def _play(steps: Sequence[Step]) -> AsyncIterator[Event]:
+async def _play(steps: Sequence[ScriptStep]) -> AsyncIterator[Event]:
     for step in steps:
         if isinstance(step, BaseException):
             raise step
@@ -112,7 +112,7 @@ class DirectExecutor:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
         """As `Executor.open`."""
         return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
 
@@ -167,7 +167,7 @@ def a_candidate(model: str = "anthropic/claude-haiku-4.5", **changes: Any) -> Ca
         model=model,
         reason="cheapest that is able",
         score=0.7,
-        terms=Terms(quality=0.8, cost_usd=0.001, latency_s=1.0),
+        terms=ScoreTerms(quality=0.8, cost_usd=0.001, latency_s=1.0),
         price=a_price(),
         max_input_tokens=200_000,
         max_output_tokens=1_000,
@@ -200,7 +200,7 @@ def a_journal(
         clocks=clock.clocks,
         bills_on_cancel=lambda _provider: bills_on_cancel,
     )
-    journal.take(request, route or a_route())
+    journal.set_route(request, route or a_route())
     return journal
 
 
@@ -270,7 +270,7 @@ def an_entry(**changes: Any) -> LedgerEntry:
     return replace(entry, **changes)
 
 
-def sse(*data: str, wire: WireName = "openai_chat") -> tuple[Frame, ...]:
+def sse_frames(*data: str, wire: WireName = "openai_chat") -> tuple[Frame, ...]:
     """Server-sent events as a wire would have them, one frame each."""
     return tuple(Frame(wire=wire, data=f"data: {one}\n\n".encode()) for one in data)
 
@@ -284,7 +284,7 @@ __all__ = [
     "FixedRouter",
     "MemoryBook",
     "MemoryLedger",
-    "Step",
+    "ScriptStep",
     "a_candidate",
     "a_cost",
     "a_journal",
@@ -296,5 +296,5 @@ __all__ = [
     "an_attempt",
     "an_entry",
     "reply_events",
-    "sse",
+    "sse_frames",
 ]

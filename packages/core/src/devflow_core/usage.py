@@ -134,7 +134,7 @@ class Price:
         The rule that reproduces 109 of 121 costs recorded in 2026 to 0.1 %: cached and
         written tokens at their own price where there is one, else as prompt.
         """
-        at = self.at(usage.prompt_tokens)
+        at = self.resolve_tier(usage.prompt_tokens)
         read = at.prompt if at.cache_read is None else at.cache_read
         write = at.prompt if at.cache_write is None else at.cache_write
         write_1h = write if at.cache_write_1h is None else at.cache_write_1h
@@ -151,12 +151,12 @@ class Price:
 
     def worst_case_usd(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """The most that so many tokens can cost: every input token at the dearest input price."""
-        at = self.at(prompt_tokens)
+        at = self.resolve_tier(prompt_tokens)
         dearest_in = max(at.prompt, at.cache_write or _ZERO, at.cache_write_1h or _ZERO)
         dearest_out = max(at.completion, at.reasoning or _ZERO)
         return prompt_tokens * dearest_in + completion_tokens * dearest_out + at.request
 
-    def at(self, prompt_tokens: int) -> Price:
+    def resolve_tier(self, prompt_tokens: int) -> Price:
         """This price with the tier that a prompt of this length falls into."""
         tier = None
         for one in self.tiers:

@@ -16,38 +16,38 @@ from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
-from devflow_openrouter.gateway import build_executor, router_for
-from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue
+from devflow_openrouter.gateway import build_executor, build_router
+from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
 from devflow_routing import Catalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
 
 AsyncGateway = OpenRouterGateway
 """The gateway over every configured provider: there is one so far."""
-LOOK_BACK = timedelta(days=1)
+LOOKBACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 CATALOGUE_FILE = "models.json"
 LEDGER_FILE = "ledger.db"
-SETTINGS_BUDGET = "settings"
+SETTINGS_BUDGET_ID = "settings"
 """The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
 
-def store(settings: Settings) -> Store:
+def make_store(settings: Settings) -> Store:
     """The durable store of the settings; enter it to write, read it as it is."""
     days = settings.retention_days
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Store(
         settings.ledger_url or settings.data_dir / LEDGER_FILE,
-        on_alert=alert_hooks(settings),
+        on_alert=make_alert_hooks(settings),
         data_dir=settings.data_dir,
         retention=None if days is None else timedelta(days=days),
     )
 
 
-def ledger_reader(settings: Settings) -> LedgerReader:
+def make_ledger_reader(settings: Settings) -> LedgerReader:
     """What reports are made from; a ledger that was never written is empty."""
     if not has_ledger(settings):
         return EntriesReader(tuple)
-    return store(settings)
+    return make_store(settings)
 
 
 def has_ledger(settings: Settings) -> bool:
@@ -55,7 +55,7 @@ def has_ledger(settings: Settings) -> bool:
     return settings.ledger_url is not None or (settings.data_dir / LEDGER_FILE).exists()
 
 
-def alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
+def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
     """Who is told when a budget passes a threshold, besides the log.
 
     Raises:
@@ -70,16 +70,16 @@ def alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
     return tuple(hooks)
 
 
-def catalogue(settings: Settings) -> Catalogue:
+def load_catalogue(settings: Settings) -> Catalogue:
     """OpenRouter's list as it was last fetched, else as shipped, with the user's corrections."""
-    return known_catalogue(settings).with_overrides(settings.models)
+    return load_base_catalogue(settings).with_overrides(settings.models)
 
 
-def known_catalogue(settings: Settings) -> Catalogue:
+def load_base_catalogue(settings: Settings) -> Catalogue:
     """OpenRouter's list as it was last fetched, else as shipped; without corrections."""
     file = settings.data_dir / CATALOGUE_FILE
     if not file.is_file():
-        return shipped_catalogue()
+        return load_shipped_catalogue()
     fetched = orjson.loads(file.read_bytes())
     return parse_catalogue(
         fetched["body"], fetched_at=datetime.fromisoformat(fetched["fetched_at"])
@@ -104,7 +104,7 @@ async def refresh_catalogue(settings: Settings) -> Catalogue:
     return found
 
 
-def price_list(known: Catalogue) -> Callable[[str], Price | None]:
+def make_price_lookup(known: Catalogue) -> Callable[[str], Price | None]:
     """Prices by any name of a model: OpenRouter's id or Claude Code's."""
 
     def price_of(model: str) -> Price | None:
@@ -126,8 +126,8 @@ def make_report(
 ) -> Report:
     """The report over the settings' ledger; the HTML page also shows the days."""
     reporter = Reporter(
-        ledger_reader(settings),
-        price_of=price_list(catalogue(settings)),
+        make_ledger_reader(settings),
+        price_of=make_price_lookup(load_catalogue(settings)),
         baseline_model=settings.baseline_model,
     )
     return reporter.report(by, since=since, until=until, with_days=with_days)
@@ -135,7 +135,7 @@ def make_report(
 
 def make_router(settings: Settings) -> Router:
     """A router over the known catalogue, with the names and weights of the settings."""
-    return router_for(settings, catalogue(settings))
+    return build_router(settings, load_catalogue(settings))
 
 
 def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
@@ -150,11 +150,11 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[AsyncGateway]:
     Raises:
         StoreError: the ledger cannot be opened.
     """
-    async with store(settings) as book, await gateway_over(book, settings) as gateway:
+    async with make_store(settings) as book, await build_gateway(book, settings) as gateway:
         yield gateway
 
 
-async def gateway_over(
+async def build_gateway(
     book: Store, settings: Settings, ledger: Ledger | None = None
 ) -> AsyncGateway:
     """A gateway over an open store, its budget set and its views rebuilt from what is there.
@@ -167,7 +167,7 @@ async def gateway_over(
     await _set_budget(settings, book)
     router = make_router(settings)
     views = Tee(router.performance, router.sessions)
-    replay(book.entries(since=datetime.now(UTC) - LOOK_BACK), views)
+    replay(book.entries(since=datetime.now(UTC) - LOOKBACK), views)
     return OpenRouterGateway(settings, router=router, book=book, ledger=ledger)
 
 
@@ -185,11 +185,11 @@ async def reconcile(
         UpstreamError: OpenRouter does not answer, or refuses a key.
         StoreError: the ledger cannot be read or written.
     """
-    async with store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
-        return await reconciler(book, gateway, patience_s=patience_s).reconcile(days)
+    async with make_store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
+        return await make_reconciler(book, gateway, patience_s=patience_s).reconcile(days)
 
 
-def reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 900.0) -> Reconciler:
+def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 900.0) -> Reconciler:
     """What brings this book into agreement with OpenRouter's."""
     settings = gateway.settings
     secret = settings.management_key
@@ -207,7 +207,7 @@ async def _set_budget(settings: Settings, book: Store) -> None:
         return
     await book.budgets.set(
         Budget(
-            id=SETTINGS_BUDGET,
+            id=SETTINGS_BUDGET_ID,
             scope="global",
             window="month",
             limit_usd=settings.cost_budget_usd,

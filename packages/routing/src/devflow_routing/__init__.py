@@ -1,10 +1,10 @@
 """Chooses who answers a request, and says why; knows no provider by name."""
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
-from devflow_routing.catalogue import Catalogue, Change
-from devflow_routing.catalogue_refresh import CatalogueRefresh
+from devflow_routing.catalogue import Catalogue, CatalogueChange
+from devflow_routing.catalogue_refresh import CatalogueRefresher
 from devflow_routing.classifier.task_classifier import TaskClassifier
-from devflow_routing.decision import as_json, encode
+from devflow_routing.decision import encode_route, route_as_json
 from devflow_routing.model_config import Endpoint, ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
@@ -16,8 +16,8 @@ from devflow_routing.trackers.sessions import SessionTracker
 __all__ = [
     "Capability",
     "Catalogue",
-    "CatalogueRefresh",
-    "Change",
+    "CatalogueChange",
+    "CatalogueRefresher",
     "Endpoint",
     "Exclusions",
     "ModelConfig",
@@ -31,8 +31,8 @@ __all__ = [
     "SessionTracker",
     "TaskClassifier",
     "TextSize",
-    "as_json",
-    "encode",
+    "encode_route",
     "estimate_tokens",
     "needs_of",
+    "route_as_json",
 ]

@@ -29,7 +29,7 @@ class Capability(IntFlag):
     """It can answer without thinking first."""
 
 
-NOTHING = Capability(0)
+NO_CAPABILITIES = Capability(0)
 _ALL = tuple(Capability)
 _BY_PARAMETER = {
     "tools": Capability.TOOLS,
@@ -44,7 +44,7 @@ _BY_MODALITY = {
     "audio": Capability.AUDIO,
     "video": Capability.VIDEO,
 }
-_WORDS = {
+_DESCRIPTIONS = {
     Capability.TOOLS: "tools",
     Capability.TOOL_CHOICE: "a forced choice of tool",
     Capability.IMAGES: "images",
@@ -58,13 +58,13 @@ _WORDS = {
 }
 
 
-def describe(capabilities: int) -> str:
+def describe_capabilities(capabilities: int) -> str:
     """The capabilities in words, as in `tools and images`."""
-    words = [_WORDS[one] for one in _ALL if one & capabilities]
+    words = [_DESCRIPTIONS[one] for one in _ALL if one & capabilities]
     return " and ".join(words)
 
 
-def capabilities_of(
+def parse_capabilities(
     parameters: Iterable[str], modalities: Iterable[str], *, is_reasoning_mandatory: bool
 ) -> Capability:
     """What a catalogue row says that the model can.
@@ -74,11 +74,11 @@ def capabilities_of(
         modalities: `architecture.input_modalities`.
         is_reasoning_mandatory: `reasoning.mandatory`.
     """
-    found = NOTHING if is_reasoning_mandatory else Capability.NO_REASONING
+    found = NO_CAPABILITIES if is_reasoning_mandatory else Capability.NO_REASONING
     for parameter in parameters:
-        found |= _BY_PARAMETER.get(parameter, NOTHING)
+        found |= _BY_PARAMETER.get(parameter, NO_CAPABILITIES)
     for modality in modalities:
-        found |= _BY_MODALITY.get(modality, NOTHING)
+        found |= _BY_MODALITY.get(modality, NO_CAPABILITIES)
     return found
 
 
@@ -90,7 +90,7 @@ class Needs:
     although nearly all that take tools also call several (snapshot of 2026-08-16).
     """
 
-    capabilities: Capability = NOTHING
+    capabilities: Capability = NO_CAPABILITIES
     size: TextSize = field(default_factory=TextSize)
     """How long the input is, before a tokenizer is chosen."""
     input_tokens: int | None = None
@@ -105,7 +105,7 @@ class Needs:
 def needs_of(request: ChatRequest) -> Needs:
     """What this request needs: tools, media, format, reasoning, tokens in and out."""
     criteria = request.criteria
-    size, media = _input(request)
+    size, media = _input_needs(request)
     return Needs(
         capabilities=media | _output_needs(request),
         size=size,
@@ -116,7 +116,7 @@ def needs_of(request: ChatRequest) -> Needs:
 
 
 def _output_needs(request: ChatRequest) -> Capability:
-    found = NOTHING
+    found = NO_CAPABILITIES
     if request.tools:
         found |= Capability.TOOLS
         choice = request.tool_choice
@@ -134,7 +134,7 @@ def _output_needs(request: ChatRequest) -> Capability:
     return found
 
 
-_BY_KIND = {
+_BY_MEDIA_KIND = {
     "image": Capability.IMAGES,
     "file": Capability.FILES,
     "audio": Capability.AUDIO,
@@ -142,17 +142,17 @@ _BY_KIND = {
 }
 
 
-def _input(request: ChatRequest) -> tuple[TextSize, Capability]:
+def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
     """How much text and media go in, and what it takes to read them."""
-    size, needed = TextSize.of_request(request), NOTHING
+    size, needed = TextSize.from_request(request), NO_CAPABILITIES
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, Media):
-                needed |= _BY_KIND[part.kind]
+                needed |= _BY_MEDIA_KIND[part.kind]
             elif isinstance(part, ToolResult):
                 for inner in part.parts:
                     if isinstance(inner, Media):
-                        needed |= _BY_KIND[inner.kind]
+                        needed |= _BY_MEDIA_KIND[inner.kind]
     return size, needed
 
 

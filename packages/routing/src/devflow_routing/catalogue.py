@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from devflow_routing.model_config import (
     ModelConfig,
-    override_from,
-    with_override,
+    apply_override,
+    parse_override,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class CatalogueChange:
     """One difference between two catalogues."""
 
     model: str
@@ -38,7 +38,7 @@ class NamingRules:
 
     suffixes: frozenset[str] = frozenset()
     """Suffixes (`:nitro`) that any model may be asked for with."""
-    suffixes_as_listed: frozenset[str] = frozenset()
+    list_price_suffixes: frozenset[str] = frozenset()
     """Those with which the listed price is still the most that is charged."""
     preset_marker: str | None = None
     """What marks the name of a stored preset, of which nothing is known beforehand."""
@@ -98,7 +98,9 @@ class Catalogue:
         Raises:
             UnknownModel: nothing fits; the message names what comes close.
         """
-        found = self._by_id.get(name) or self._with_suffix(name) or self._foreign(name)
+        found = (
+            self._by_id.get(name) or self._find_with_suffix(name) or self._find_foreign_name(name)
+        )
         if found is not None:
             return found
         if self.naming.preset_marker and self.naming.preset_marker in name:
@@ -134,7 +136,7 @@ class Catalogue:
         models = dict(self._by_id)
         for name, values in overrides.items():
             try:
-                override = override_from(values)
+                override = parse_override(values)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 place = ".".join(str(one) for one in first["loc"])
@@ -142,8 +144,8 @@ class Catalogue:
                     f"The correction models.{name}.{place} is wrong: {first['msg']}."
                 ) from None
             base = models.get(name, ModelConfig(id=name, name=name))
-            models[name] = with_override(base, override, version=version)
-        return self._with(models.values(), version)
+            models[name] = apply_override(base, override, version=version)
+        return self._replace(models.values(), version)
 
     def with_models(
         self, models: Iterable[ModelConfig], *, zero_retention: frozenset[str] | None = None
@@ -157,9 +159,9 @@ class Catalogue:
         changed = tuple(models)
         said = repr((changed, sorted(zero_retention or ())))
         version = f"{self.version}+{hashlib.sha256(said.encode()).hexdigest()[:6]}"
-        return self._with([*self.models, *changed], version, zero_retention)
+        return self._replace([*self.models, *changed], version, zero_retention)
 
-    def _with(
+    def _replace(
         self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
     ) -> Catalogue:
         return Catalogue(
@@ -171,71 +173,77 @@ class Catalogue:
             naming=self.naming,
         )
 
-    def changes_since(self, before: Catalogue) -> tuple[Change, ...]:
+    def changes_since(self, older: Catalogue) -> tuple[CatalogueChange, ...]:
         """What is different from an older catalogue, by model id."""
-        changes: list[Change] = []
-        for name in sorted({*self._by_id, *before._by_id}):
-            changes += _compare(name, before.get(name), self.get(name))
+        changes: list[CatalogueChange] = []
+        for name in sorted({*self._by_id, *older._by_id}):
+            changes += _diff_model(name, older.get(name), self.get(name))
         return tuple(changes)
 
-    def _with_suffix(self, name: str) -> ModelConfig | None:
+    def _find_with_suffix(self, name: str) -> ModelConfig | None:
         base, _, suffix = name.partition(":")
         known = self._by_id.get(base)
         if known is None or not suffix or not self.naming.suffixes.issuperset(suffix.split(":")):
             return None
-        is_priced = self.naming.suffixes_as_listed.issuperset(suffix.split(":"))
+        is_priced = self.naming.list_price_suffixes.issuperset(suffix.split(":"))
         return replace(known, id=name, price=known.price if is_priced else None)
 
-    def _foreign(self, name: str) -> ModelConfig | None:
-        return self._by_key.get(_key(name))
+    def _find_foreign_name(self, name: str) -> ModelConfig | None:
+        return self._by_normalized_name.get(_normalize_name(name))
 
     @cached_property
-    def _by_key(self) -> dict[str, ModelConfig]:
+    def _by_normalized_name(self) -> dict[str, ModelConfig]:
         """Models by what is left of their names without author, date, order and punctuation."""
         found: dict[str, ModelConfig | None] = {}
         for model in self.models:
             if ":" in model.id or model.id.startswith("~") or model.is_router:
                 continue
-            for key in {_key(model.id), _key(model.canonical_slug)}:
+            for key in {_normalize_name(model.id), _normalize_name(model.canonical_slug)}:
                 known = found.setdefault(key, model)
                 if known is not None and known.id != model.id:
                     found[key] = None
         return {key: model for key, model in found.items() if model is not None}
 
 
-def _key(name: str) -> str:
+def _normalize_name(name: str) -> str:
     slug = re.sub(r"\[.*?\]$", "", name.lower().rpartition("/")[2])
     slug = re.sub(r"[-@]?(20\d{6}|latest)$", "", slug)
     return "-".join(sorted(one for one in re.split(r"[-._@]", slug) if one))
 
 
-def _compare(name: str, old: ModelConfig | None, new: ModelConfig | None) -> list[Change]:
+def _diff_model(
+    name: str, old: ModelConfig | None, new: ModelConfig | None
+) -> list[CatalogueChange]:
     if old is None or new is None:
         kind: Literal["added", "removed"] = "added" if old is None else "removed"
         return [
-            Change(model=name, kind=kind, before=_price_text(old), after=_price_text(new)),
+            CatalogueChange(
+                model=name, kind=kind, before=_format_price(old), after=_format_price(new)
+            ),
         ]
-    found: list[Change] = []
-    before, after = _price_text(old), _price_text(new)
+    found: list[CatalogueChange] = []
+    before, after = _format_price(old), _format_price(new)
     if before != after:
-        rose = _per_million(new) >= _per_million(old)
+        rose = _price_sum(new) >= _price_sum(old)
         kind_of_price: Literal["price_rose", "price_fell"] = "price_rose" if rose else "price_fell"
-        found.append(Change(model=name, kind=kind_of_price, before=before, after=after))
+        found.append(CatalogueChange(model=name, kind=kind_of_price, before=before, after=after))
     if old.context_length != new.context_length:
         windows = (str(old.context_length), str(new.context_length))
-        found.append(Change(model=name, kind="window", before=windows[0], after=windows[1]))
+        found.append(
+            CatalogueChange(model=name, kind="window", before=windows[0], after=windows[1])
+        )
     if old.expires_on != new.expires_on:
         days = (str(old.expires_on), str(new.expires_on))
-        found.append(Change(model=name, kind="expires", before=days[0], after=days[1]))
+        found.append(CatalogueChange(model=name, kind="expires", before=days[0], after=days[1]))
     return found
 
 
-def _per_million(model: ModelConfig) -> float:
+def _price_sum(model: ModelConfig) -> float:
     price = model.price
     return float("inf") if price is None else float(price.prompt + price.completion)
 
 
-def _price_text(model: ModelConfig | None) -> str:
+def _format_price(model: ModelConfig | None) -> str:
     if model is None:
         return "not listed"
     if model.price is None:

@@ -11,12 +11,12 @@ import numpy as np
 from devflow_core.routing import Complexity, SelectionCriteria, Task, TaskType
 from devflow_core.usage import Price
 
-from devflow_routing.inputs import Inputs
+from devflow_routing.inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector, Selection
 from devflow_routing.trackers.performance import Performance
 
-OUTPUT_TOKENS: Mapping[TaskType, float] = {
+EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "coding": 900,
     "math": 600,
     "reasoning": 500,
@@ -27,13 +27,13 @@ OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "analysis": 700,
 }
 """How long a reply to a task of medium complexity is expected to be."""
-_LENGTH: Mapping[Complexity, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
-_THINKING_FACTOR = 3.0
+_LENGTH_FACTORS: Mapping[Complexity, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
+_REASONING_FACTOR = 3.0
 """Tokens of a model that reasons by default, against one that answers at once."""
 
 NEGLIGIBLE_USD = 0.0005
 """Below this, halving the cost of a request is hardly worth anything."""
-_WORTH = 0.3
+_QUALITY_PER_HALVING = 0.3
 """Quality that a priority of 1 gives up for each halving of cost, or of time."""
 _NAN = float("nan")
 _DEFAULT_TTFT_S = 1.5
@@ -41,14 +41,14 @@ _DEFAULT_TOKENS_PER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Appraisal:
+class ModelEstimates:
     """Arrays beside the selector's models: what each is expected to bring and to cost."""
 
     quality: Floats
     """Chance of a good reply, failures to reply counted in."""
     cost_usd: Floats
     """Expected, prompt cache considered; NaN where the price is unknown."""
-    switch_usd: Floats
+    switch_cost_usd: Floats
     latency_s: Floats
     """Expected time to the end; for models never measured, what is usual."""
     utility: Floats
@@ -77,56 +77,66 @@ class CostOptimizer:
 
     def __init__(self, selector: ModelSelector) -> None:
         self._selector = selector
-        self._thinks: Floats = np.array(
-            [_THINKING_FACTOR if model.thinks else 1.0 for model in selector.models]
+        self._reasoning_factors: Floats = np.array(
+            [_REASONING_FACTOR if model.reasons_by_default else 1.0 for model in selector.models]
         )
-        self._breaks = _breaks(selector.models)
-        self._prices: dict[int, _Prices] = {}
+        self._tier_breaks = _collect_tier_breaks(selector.models)
+        self._tier_prices: dict[int, _Prices] = {}
 
-    def appraise(
-        self, inputs: Inputs, selection: Selection, quality: Floats, criteria: SelectionCriteria
-    ) -> Appraisal:
+    def estimate(
+        self,
+        inputs: DecisionInputs,
+        selection: Selection,
+        quality: Floats,
+        criteria: SelectionCriteria,
+    ) -> ModelEstimates:
         """What every model is worth for this request; pure."""
-        output = self.output_tokens(inputs.task, selection)
-        cost, switch = self._cost(inputs, selection, output)
-        rates, latency, is_measured = self._speed(inputs.performance, output)
+        output = self.estimate_output_tokens(inputs.task, selection)
+        cost, switch = self._estimate_cost(inputs, selection, output)
+        rates, latency, is_measured = self._estimate_latency(inputs.performance, output)
         good = quality * rates
-        utility = good - _WORTH * (
+        utility = good - _QUALITY_PER_HALVING * (
             criteria.cost_priority**3 * np.log2(1 + (cost + switch) / NEGLIGIBLE_USD)
             + criteria.performance_priority**3 * np.log2(1 + latency)
         )
-        return Appraisal(
+        return ModelEstimates(
             quality=good,
             cost_usd=cost,
-            switch_usd=switch,
+            switch_cost_usd=switch,
             latency_s=latency,
             utility=np.where(np.isnan(utility), -np.inf, utility),
             output_tokens=output,
             is_measured=is_measured,
         )
 
-    def output_tokens(self, task: Task, selection: Selection) -> Floats:
+    def estimate_output_tokens(self, task: Task, selection: Selection) -> Floats:
         """How long the reply is expected to be, thinking included, per model."""
-        likely = OUTPUT_TOKENS[task.type] * _LENGTH[task.complexity] * self._thinks
+        likely = (
+            EXPECTED_OUTPUT_TOKENS[task.type]
+            * _LENGTH_FACTORS[task.complexity]
+            * self._reasoning_factors
+        )
         ceiling = selection.needs.max_output_tokens
         return np.minimum(likely, ceiling) if ceiling is not None else likely
 
-    def _cost(self, inputs: Inputs, selection: Selection, output: Floats) -> tuple[Floats, Floats]:
+    def _estimate_cost(
+        self, inputs: DecisionInputs, selection: Selection, output: Floats
+    ) -> tuple[Floats, Floats]:
         """Expected cost, and what leaving the session's warm model throws away."""
-        prices = self._at(float(selection.tokens.max(initial=0)))
-        cost = selection.tokens * prices.prompt + output * prices.completion + prices.request
+        prices = self._prices_for(float(selection.input_tokens.max(initial=0)))
+        cost = selection.input_tokens * prices.prompt + output * prices.completion + prices.request
         session = inputs.session
         at = self._selector.index.get(session.model) if session else None
         if session is None or at is None:
             return cost, np.zeros_like(cost)
-        warm = min(float(session.warm_tokens), float(selection.tokens[at]))
+        warm = min(float(session.warm_tokens), float(selection.input_tokens[at]))
         saved = max(0.0, warm * float(prices.prompt[at] - prices.cache_read[at]))
         switch = np.full_like(cost, saved)
         switch[at] = 0.0
         cost[at] -= saved
         return cost, switch
 
-    def _speed(
+    def _estimate_latency(
         self, performance: tuple[Performance, ...], output: Floats
     ) -> tuple[Floats, Floats, Flags]:
         """Per model, the share of replies that come, the time one takes, and whose is measured."""
@@ -144,13 +154,13 @@ class CostOptimizer:
             speed[at] = one.output_tokens_per_s or _DEFAULT_TOKENS_PER_S
         return rates, ttft + output / speed, is_measured
 
-    def _at(self, tokens: float) -> _Prices:
+    def _prices_for(self, tokens: float) -> _Prices:
         """The prices for prompts of this length; built once for each tier."""
-        tier = bisect_left(self._breaks, tokens)
-        known = self._prices.get(tier)
+        tier = bisect_left(self._tier_breaks, tokens)
+        known = self._tier_prices.get(tier)
         if known is None:
-            floor = 0 if tier == 0 else int(self._breaks[tier - 1]) + 1
-            known = self._prices[tier] = _prices(self._selector.models, floor)
+            floor = 0 if tier == 0 else int(self._tier_breaks[tier - 1]) + 1
+            known = self._tier_prices[tier] = _build_prices(self._selector.models, floor)
         return known
 
 
@@ -162,18 +172,20 @@ def worst_case_usd(model: ModelConfig, input_tokens: int, output_tokens: int) ->
     return max(price.worst_case_usd(input_tokens, output_tokens) for price in prices)
 
 
-def affordable(
-    ceiling: Decimal, selection: Selection, output: Floats, models: tuple[ModelConfig, ...]
+def affordable_mask(
+    ceiling: Decimal, selection: Selection, output_tokens: Floats, models: tuple[ModelConfig, ...]
 ) -> Flags:
     """Whose worst case fits under the ceiling of the request, exactly."""
-    fits = selection.able.copy()
-    for at in np.flatnonzero(selection.able).tolist():
-        most = worst_case_usd(models[at], int(selection.most_tokens[at]), int(output[at]))
+    fits = selection.eligible.copy()
+    for at in np.flatnonzero(selection.eligible).tolist():
+        most = worst_case_usd(
+            models[at], int(selection.upper_bound_tokens[at]), int(output_tokens[at])
+        )
         fits[at] = most is not None and most <= ceiling
     return fits
 
 
-def _breaks(models: tuple[ModelConfig, ...]) -> list[float]:
+def _collect_tier_breaks(models: tuple[ModelConfig, ...]) -> list[float]:
     found = {
         float(tier.min_prompt_tokens)
         for model in models
@@ -183,17 +195,17 @@ def _breaks(models: tuple[ModelConfig, ...]) -> list[float]:
     return sorted(found)
 
 
-def _prices(models: tuple[ModelConfig, ...], tokens: int) -> _Prices:
-    rows = [_row(model.price, tokens) for model in models]
+def _build_prices(models: tuple[ModelConfig, ...], tokens: int) -> _Prices:
+    rows = [_price_row(model.price, tokens) for model in models]
     columns = np.array(rows, dtype=np.float64).T.copy()
     return _Prices(
         prompt=columns[0], completion=columns[1], cache_read=columns[2], request=columns[3]
     )
 
 
-def _row(price: Price | None, tokens: int) -> tuple[float, float, float, float]:
+def _price_row(price: Price | None, tokens: int) -> tuple[float, float, float, float]:
     if price is None:
         return _NAN, _NAN, _NAN, _NAN
-    at = price.at(tokens)
+    at = price.resolve_tier(tokens)
     read = at.prompt if at.cache_read is None else at.cache_read
     return float(at.prompt), float(at.completion), float(read), float(at.request)

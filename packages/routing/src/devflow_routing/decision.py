@@ -8,12 +8,14 @@ from typing import Any
 import orjson
 from devflow_core.routing import Candidate, Route, Task
 
-__all__ = ["as_json", "encode", "task_from_json"]
+__all__ = ["encode_route", "route_as_json", "task_from_json"]
 
 
-def as_json(route: Route) -> dict[str, Any]:
+def route_as_json(route: Route) -> dict[str, Any]:
     """The route as `devflow explain --json` shows it; holds no text of the prompt."""
-    candidates = [_candidate(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)]
+    candidates = [
+        _candidate_as_json(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)
+    ]
     candidates += [
         {
             "model": one.model,
@@ -24,16 +26,18 @@ def as_json(route: Route) -> dict[str, Any]:
         }
         for one in route.excluded
     ]
-    return {**_head(route), "candidates": candidates}
+    return {**_common_fields(route), "candidates": candidates}
 
 
-def encode(route: Route) -> str:
+def encode_route(route: Route) -> str:
     """The route as the ledger keeps it: the chain and all inputs, without those left out.
 
     Those left out follow from the inputs: `Router.replay` names them again.
     """
-    candidates = [_candidate(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)]
-    record = {**_head(route), "candidates": candidates, "left_out": len(route.excluded)}
+    candidates = [
+        _candidate_as_json(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)
+    ]
+    record = {**_common_fields(route), "candidates": candidates, "left_out": len(route.excluded)}
     return orjson.dumps(record).decode()
 
 
@@ -53,7 +57,7 @@ def task_from_json(record: Mapping[str, Any]) -> Task:
     )
 
 
-def _head(route: Route) -> dict[str, Any]:
+def _common_fields(route: Route) -> dict[str, Any]:
     task = route.task
     return {
         "requested": route.requested,
@@ -70,12 +74,12 @@ def _head(route: Route) -> dict[str, Any]:
     }
 
 
-def _candidate(one: Candidate, *, is_chosen: bool) -> dict[str, Any]:
-    terms = one.terms
+def _candidate_as_json(candidate: Candidate, *, is_chosen: bool) -> dict[str, Any]:
+    terms = candidate.terms
     return {
-        "model": one.model,
+        "model": candidate.model,
         "chosen": is_chosen,
-        "score": one.score,
+        "score": candidate.score,
         "terms": terms
         and {
             "quality": terms.quality,
@@ -84,6 +88,8 @@ def _candidate(one: Candidate, *, is_chosen: bool) -> dict[str, Any]:
             "switch_cost_usd": f"{terms.switch_cost_usd:.9f}",
         },
         "excluded": None,
-        "reason": one.reason,
-        "worst_case_usd": None if one.worst_case_usd is None else format(one.worst_case_usd, "f"),
+        "reason": candidate.reason,
+        "worst_case_usd": None
+        if candidate.worst_case_usd is None
+        else format(candidate.worst_case_usd, "f"),
     }

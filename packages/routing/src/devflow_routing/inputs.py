@@ -27,7 +27,7 @@ class SessionState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class DecisionInputs:
     """What one decision is made from. The same inputs and snapshots give the same route."""
 
     requested: str
@@ -35,7 +35,7 @@ class Inputs:
     needs: Needs
     task: Task
     criteria: SelectionCriteria
-    at: datetime
+    decided_at: datetime
     max_cost_usd: Decimal | None = None
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the models that may answer; None is all."""
@@ -51,8 +51,8 @@ class Inputs:
             "needs": {
                 "capabilities": int(needs.capabilities),
                 "letters": needs.size.letters,
-                "signs": needs.size.signs,
-                "wide_chars": needs.size.wide_chars,
+                "signs": needs.size.symbols,
+                "wide_chars": needs.size.non_ascii_chars,
                 "schema_chars": needs.size.schema_chars,
                 "extra_tokens": needs.size.extra_tokens,
                 "input_tokens": needs.input_tokens,
@@ -61,7 +61,7 @@ class Inputs:
             },
             "cost_priority": self.criteria.cost_priority,
             "performance_priority": self.criteria.performance_priority,
-            "at": self.at.isoformat(),
+            "at": self.decided_at.isoformat(),
             "max_cost_usd": None if self.max_cost_usd is None else str(self.max_cost_usd),
             "session": session
             and {
@@ -87,7 +87,7 @@ def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
     return {} if scope is None else {"allowed_models": list(scope)}
 
 
-def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
+def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     """The inputs that a record holds.
 
     Raises:
@@ -95,7 +95,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
     scope = features.get("allowed_models")
-    return Inputs(
+    return DecisionInputs(
         requested=features["requested"],
         needs=Needs(
             capabilities=Capability(needs["capabilities"]),
@@ -115,7 +115,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> Inputs:
             cost_priority=features["cost_priority"],
             performance_priority=features["performance_priority"],
         ),
-        at=datetime.fromisoformat(features["at"]),
+        decided_at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
         allowed_models=None if scope is None else tuple(scope),
         session=SessionState(**session) if session else None,

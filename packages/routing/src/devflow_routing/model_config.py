@@ -11,7 +11,7 @@ from typing import Any
 from devflow_core.usage import Price
 from pydantic import BaseModel, ConfigDict
 
-from devflow_routing.capabilities import NOTHING, Capability
+from devflow_routing.capabilities import NO_CAPABILITIES, Capability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,9 @@ class ModelConfig:
     max_output_tokens: int | None = None
     price: Price | None = None
     """None is unknown, never free."""
-    capabilities: Capability = NOTHING
+    capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
-    thinks: bool = False
+    reasons_by_default: bool = False
     """It reasons unless it is told not to."""
     created: int = 0
     """Seconds since 1970; when it was listed."""
@@ -69,7 +69,7 @@ class ModelConfig:
         return self.id.partition(":")[2]
 
 
-_PRICES = {
+_PRICE_FIELDS = {
     "prompt_usd_per_mtok": "prompt",
     "completion_usd_per_mtok": "completion",
     "cache_read_usd_per_mtok": "cache_read",
@@ -90,7 +90,7 @@ class _Override(BaseModel):
     tools: bool | None = None
 
 
-def override_from(values: Mapping[str, Any]) -> _Override:
+def parse_override(values: Mapping[str, Any]) -> _Override:
     """The corrections of one model in `devflow.toml`, checked.
 
     Raises:
@@ -99,7 +99,7 @@ def override_from(values: Mapping[str, Any]) -> _Override:
     return _Override.model_validate(dict(values))
 
 
-def with_override(model: ModelConfig, override: _Override, *, version: str) -> ModelConfig:
+def apply_override(model: ModelConfig, override: _Override, *, version: str) -> ModelConfig:
     """The model with the user's corrections; what is not given stays."""
     quality = override.quality
     if isinstance(quality, float | int):
@@ -112,16 +112,16 @@ def with_override(model: ModelConfig, override: _Override, *, version: str) -> M
         model,
         context_length=override.context_length or model.context_length,
         max_output_tokens=override.max_output_tokens or model.max_output_tokens,
-        price=_overridden_price(model.price, override, version),
+        price=_override_price(model.price, override, version),
         quality=quality if quality is not None else model.quality,
         capabilities=capabilities,
     )
 
 
-def _overridden_price(price: Price | None, override: _Override, version: str) -> Price | None:
+def _override_price(price: Price | None, override: _Override, version: str) -> Price | None:
     given = {
         name: value / 1_000_000
-        for key, name in _PRICES.items()
+        for key, name in _PRICE_FIELDS.items()
         if (value := getattr(override, key)) is not None
     }
     if not given:

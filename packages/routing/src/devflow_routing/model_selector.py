@@ -11,10 +11,10 @@ import numpy as np
 from devflow_core.routing import Exclusion
 from numpy.typing import NDArray
 
-from devflow_routing.capabilities import Needs, describe
+from devflow_routing.capabilities import Needs, describe_capabilities
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.model_config import ModelConfig
-from devflow_routing.tokens import Family, family
+from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 _NO_LIMIT = 1 << 60
 REPLY_RESERVE_TOKENS = 1_024
 """Room that is left for the reply when the caller did not say how long it may be."""
-_SPECIAL = (
+_SPECIAL_PURPOSE = (
     "guard",
     "safety",
     "safeguard",
@@ -49,70 +49,78 @@ class ModelSelector:
         self.catalogue = catalogue
         self.models: tuple[ModelConfig, ...] = catalogue.models
         self.index = {model.id: at for at, model in enumerate(self.models)}
-        self._can = np.array([int(model.capabilities) for model in self.models], dtype=np.int64)
-        self.windows = _limits([model.context_length for model in self.models])
-        self.most_output = _limits([model.max_output_tokens for model in self.models])
-        self._families, self._family_of = _families(self.models)
-        self._expires = np.array(
+        self._capabilities = np.array(
+            [int(model.capabilities) for model in self.models], dtype=np.int64
+        )
+        self.windows = _limit_array([model.context_length for model in self.models])
+        self.max_output_tokens = _limit_array([model.max_output_tokens for model in self.models])
+        self._families, self._family_index = _group_families(self.models)
+        self._expiry_days = np.array(
             [
                 model.expires_on.toordinal() if model.expires_on else _NO_LIMIT
                 for model in self.models
             ]
         )
-        self._never = tuple(_never_chosen(model, allow_free=allow_free) for model in self.models)
-        self._standing: Flags = np.array([not reason for reason in self._never], dtype=np.bool_)
+        self._ineligible_reasons = tuple(
+            _ineligible_reason(model, allow_free=allow_free) for model in self.models
+        )
+        self._eligible: Flags = np.array(
+            [not reason for reason in self._ineligible_reasons], dtype=np.bool_
+        )
 
-    def input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
+    def estimate_input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
         """Per model, the estimate of input tokens and its upper end."""
         if needs.input_tokens is not None:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
-        likely = [needs.size.tokens(one) for one in self._families]
-        most = [one.most_tokens(count) for one, count in zip(self._families, likely, strict=True)]
+        likely = [needs.size.estimate_tokens(one) for one in self._families]
+        most = [
+            one.upper_bound_tokens(count) for one, count in zip(self._families, likely, strict=True)
+        ]
         by_family = np.array((likely, most), dtype=np.float64)
-        return by_family[0].take(self._family_of), by_family[1].take(self._family_of)
+        return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
     def select(self, needs: Needs, *, today: date) -> Selection:
         """Everyone that can take a request with these needs, unasked for by name."""
-        tokens, most_tokens = self.input_tokens(needs)
+        tokens, most_tokens = self.estimate_input_tokens(needs)
         keeps_nothing = self.catalogue.zero_retention if needs.is_zero_retention else None
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
-        has_all = (self._can & wanted) == wanted
+        has_all = (self._capabilities & wanted) == wanted
         fits = most_tokens + reserve <= self.windows
-        writes_enough = self.most_output >= reserve
-        is_listed = self._expires > day
+        writes_enough = self.max_output_tokens >= reserve
+        is_listed = self._expiry_days > day
         selection = Selection(
             selector=self,
             needs=needs,
-            tokens=tokens,
-            most_tokens=most_tokens,
-            able=self._standing & has_all & fits & writes_enough & is_listed,
-            day=day,
+            input_tokens=tokens,
+            upper_bound_tokens=most_tokens,
+            eligible=self._eligible & has_all & fits & writes_enough & is_listed,
+            day_ordinal=day,
         )
         if keeps_nothing is None:
             return selection
         private = np.array([model.id in keeps_nothing for model in self.models], dtype=np.bool_)
-        return selection.narrowed("no endpoint of it keeps nothing", private)
+        return selection.with_filter("no endpoint of it keeps nothing", private)
 
-    def reason(self, at: int, selection: Selection) -> str:
+    def explain_exclusion(self, index: int, selection: Selection) -> str:
         """Why the model at this place was left out; empty when it was not."""
-        model, needs = self.models[at], selection.needs
-        missing = int(needs.capabilities) & ~int(self._can[at])
+        model, needs = self.models[index], selection.needs
+        missing = int(needs.capabilities) & ~int(self._capabilities[index])
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
-        if self._never[at]:
-            return self._never[at]
+        if self._ineligible_reasons[index]:
+            return self._ineligible_reasons[index]
         if missing:
-            return f"lacks {describe(missing)}"
-        if self._expires[at] <= selection.day:
+            return f"lacks {describe_capabilities(missing)}"
+        if self._expiry_days[index] <= selection.day_ordinal:
             return f"expired on {model.expires_on}"
-        if selection.most_tokens[at] + reserve > self.windows[at]:
+        if selection.upper_bound_tokens[index] + reserve > self.windows[index]:
             return (
-                f"about {selection.most_tokens[at]:.0f} input tokens and {reserve} for the reply "
-                f"do not fit its window of {model.context_length}"
+                f"about {selection.upper_bound_tokens[index]:.0f} input tokens and {reserve} for "
+                f"the reply do not fit its window of {model.context_length}"
             )
-        if self.most_output[at] < reserve:
+        if self.max_output_tokens[index] < reserve:
             return f"writes {model.max_output_tokens} tokens at the most, {reserve} are asked for"
         return ""
 
@@ -123,22 +131,22 @@ class Selection:
 
     selector: ModelSelector
     needs: Needs
-    tokens: Floats
-    most_tokens: Floats
-    able: Flags
-    day: int
-    narrowings: tuple[tuple[str, Flags], ...] = ()
+    input_tokens: Floats
+    upper_bound_tokens: Floats
+    eligible: Flags
+    day_ordinal: int
+    filters: tuple[tuple[str, Flags], ...] = ()
     """Further reasons to leave models out, each with those it leaves in."""
 
-    def narrowed(self, reason: str, kept: Flags) -> Selection:
+    def with_filter(self, reason: str, mask: Flags) -> Selection:
         """The selection without those that are not kept, for this reason."""
-        narrowings = (*self.narrowings, (reason, kept))
-        return replace(self, able=self.able & kept, narrowings=narrowings)
+        narrowings = (*self.filters, (reason, mask))
+        return replace(self, eligible=self.eligible & mask, filters=narrowings)
 
-    def reason(self, at: int) -> str:
+    def explain_exclusion(self, index: int) -> str:
         """Why the model at this place is left out; empty when it is not."""
-        own = self.selector.reason(at, self)
-        return own or next((why for why, kept in self.narrowings if not kept[at]), "")
+        own = self.selector.explain_exclusion(index, self)
+        return own or next((why for why, kept in self.filters if not kept[index]), "")
 
 
 class Exclusions(Sequence[Exclusion]):
@@ -148,7 +156,7 @@ class Exclusions(Sequence[Exclusion]):
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._left_out: Ints = np.flatnonzero(~selection.able)
+        self._left_out: Ints = np.flatnonzero(~selection.eligible)
 
     @overload
     def __getitem__(self, index: int) -> Exclusion: ...
@@ -161,7 +169,7 @@ class Exclusions(Sequence[Exclusion]):
         places: list[int] = self._left_out.tolist()
         for at in places:
             model = self._selection.selector.models[at].id
-            yield Exclusion(model=model, reason=self._selection.reason(at))
+            yield Exclusion(model=model, reason=self._selection.explain_exclusion(at))
 
     def __len__(self) -> int:
         return len(self._left_out)
@@ -176,17 +184,17 @@ class Exclusions(Sequence[Exclusion]):
         return f"<{len(self)} models left out>"
 
 
-def _limits(values: list[int | None]) -> Ints:
+def _limit_array(values: list[int | None]) -> Ints:
     return np.array([_NO_LIMIT if one is None else one for one in values], dtype=np.int64)
 
 
-def _families(models: tuple[ModelConfig, ...]) -> tuple[tuple[Family, ...], Ints]:
-    found: dict[Family, int] = {}
-    of = [found.setdefault(family(model.tokenizer), len(found)) for model in models]
+def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFamily, ...], Ints]:
+    found: dict[TokenizerFamily, int] = {}
+    of = [found.setdefault(tokenizer_family(model.tokenizer), len(found)) for model in models]
     return tuple(found), np.array(of, dtype=np.int64)
 
 
-def _never_chosen(model: ModelConfig, *, allow_free: bool) -> str:
+def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
     """Why a model is not chosen for any request that does not name it; empty when it may be."""
     reasons = {
         "hands on to a model that nobody knows beforehand": model.is_router,
@@ -198,6 +206,6 @@ def _never_chosen(model: ModelConfig, *, allow_free: bool) -> str:
         "its price is unknown": model.price is None,
         "its window is unknown": model.context_length is None,
         "it does not write text alone": not model.writes_text,
-        "made for one special use": any(word in model.id for word in _SPECIAL),
+        "made for one special use": any(word in model.id for word in _SPECIAL_PURPOSE),
     }
     return next((reason for reason, applies in reasons.items() if applies), "")

@@ -30,12 +30,12 @@ _MEAN_LOGIT = 1.0
 """A model of mean ability does well at seven of ten tasks of medium complexity."""
 _SPREAD = 1.3
 """How much ability on the leaderboards' scale counts."""
-_MOST_GUESSED = 0.3
+_MAX_GUESSED_ABILITY = 0.3
 """No model is taken for as good as the best because it is new and dear."""
-PRIOR_ANSWERS = 20.0
-_REMEMBERED = 64
+PRIOR_WEIGHT = 20.0
+_CACHE_SIZE = 64
 """Arrays of some 3 kB each."""
-_AGE_ZERO_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
+_AGE_EPOCH_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Feedback:
         return Feedback(counts={**self.counts, (model, kind): (count + 1, total + score)})
 
 
-class Quality:
+class QualityTable:
     """Expected quality of every model of a catalogue, by kind of task.
 
     Args:
@@ -73,21 +73,21 @@ class Quality:
         known = feedback or Feedback()
         answers = sum(count for count, _ in known.counts.values())
         self.version = f"{table['version']}+{answers}" if answers else str(table["version"])
-        rows = [_row(model, table) for model in models]
+        rows = [_model_row(model, table) for model in models]
         self._sources = [source for source, _ in rows]
         means = np.array([logits for _, logits in rows], dtype=np.float64)
-        self._logits: Floats = np.ascontiguousarray(_learned(means, models, known).T)
+        self._logits: Floats = np.ascontiguousarray(_apply_feedback(means, models, known).T)
         # an agent's loop asks the same many times, as for the classifier's judgements
-        self._expected_once = lru_cache(maxsize=_REMEMBERED)(self._expected)
+        self._estimate_cached = lru_cache(maxsize=_CACHE_SIZE)(self._estimate)
 
-    def expected(self, task: Task) -> Floats:
+    def estimate(self, task: Task) -> Floats:
         """The chance of a good reply to this task, per model; over all kinds that it may be of.
 
         Shared between calls, so it cannot be written to.
         """
-        return self._expected_once(task.type, task.complexity, task.domains)
+        return self._estimate_cached(task.type, task.complexity, task.domains)
 
-    def _expected(
+    def _estimate(
         self, kind: TaskType, complexity: Complexity, domains: tuple[tuple[str, float], ...]
     ) -> Floats:
         known = [(name, share) for name, share in domains if name in TASK_TYPES]
@@ -102,12 +102,12 @@ class Quality:
         chances.flags.writeable = False
         return chances
 
-    def source(self, at: int) -> str:
+    def source_of(self, index: int) -> str:
         """Where the expectation for the model at this place comes from, for a person."""
-        return self._sources[at]
+        return self._sources[index]
 
 
-def _row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]]:
+def _model_row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]]:
     """A model's logits by kind of task, and where they are from."""
     scored = table["models"].get(model.id.partition(":")[0])
     if scored is not None:
@@ -115,7 +115,7 @@ def _row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]
         abilities = [scored["ability"] + scored["strength"].get(kind, 0.0) for kind in TASK_TYPES]
     else:
         source = "no public score: guessed from maker, price and age, and taken low"
-        abilities = [_guess(model, table["others"])] * len(TASK_TYPES)
+        abilities = [_guess_ability(model, table["others"])] * len(TASK_TYPES)
     logits = [_MEAN_LOGIT + _SPREAD * ability for ability in abilities]
     for at, kind in enumerate(TASK_TYPES):
         given = model.quality.get(kind, model.quality.get("*"))
@@ -124,22 +124,22 @@ def _row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]
     return source, logits
 
 
-def _guess(model: ModelConfig, others: Mapping[str, Any]) -> float:
+def _guess_ability(model: ModelConfig, others: Mapping[str, Any]) -> float:
     """A model's ability from what is usual for its price, age and maker, less the usual error."""
     if model.price is None or not model.price.completion:
         return -1.0
     usd_per_mtok = float(model.price.prompt * 3 + model.price.completion) / 4 * 1e6
-    years = (model.created - _AGE_ZERO_S) / _YEAR_S
+    years = (model.created - _AGE_EPOCH_S) / _YEAR_S
     usual = (
         others["base"]
         + others["per_log_usd_per_mtok"] * math.log(usd_per_mtok)
         + others["per_year"] * years
         + others["authors"].get(model.author, 0.0)
     )
-    return max(-3.0, min(_MOST_GUESSED, usual - others["error"]))
+    return max(-3.0, min(_MAX_GUESSED_ABILITY, usual - others["error"]))
 
 
-def _learned(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
+def _apply_feedback(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
     """The logits after the user's own feedback: a Beta posterior for each cell of the table."""
     places = {model.id: at for at, model in enumerate(models)}
     learned = means.copy()
@@ -149,7 +149,7 @@ def _learned(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback)
             continue
         column = TASK_TYPES.index(kind)  # type: ignore[arg-type]
         prior = 1 / (1 + math.exp(-means[at, column]))
-        learned[at, column] = _logit((PRIOR_ANSWERS * prior + total) / (PRIOR_ANSWERS + count))
+        learned[at, column] = _logit((PRIOR_WEIGHT * prior + total) / (PRIOR_WEIGHT + count))
     return learned
 
 

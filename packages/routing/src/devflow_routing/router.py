@@ -16,12 +16,12 @@ from devflow_core.routing import Route, Task
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
-from devflow_routing.inputs import Inputs, SessionState, inputs_from_json
+from devflow_routing.inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
-from devflow_routing.quality import Feedback, Quality
-from devflow_routing.strategies.auto import Automatic
-from devflow_routing.strategies.named_model import Named
+from devflow_routing.quality import Feedback, QualityTable
+from devflow_routing.strategies.auto import AutoStrategy
+from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
 from devflow_routing.trackers.sessions import SessionTracker
 
@@ -53,7 +53,7 @@ class Router:
         self._clock = clock
         self._policy = policy or RoutingPolicy()
         self._feedback = Feedback()
-        self.use(catalogue)
+        self.set_catalogue(catalogue)
 
     @property
     def policy(self) -> RoutingPolicy:
@@ -63,15 +63,15 @@ class Router:
     @policy.setter
     def policy(self, policy: RoutingPolicy) -> None:
         self._policy = policy
-        self.use(self.catalogue)
+        self.set_catalogue(self.catalogue)
 
-    def use(self, catalogue: Catalogue) -> None:
+    def set_catalogue(self, catalogue: Catalogue) -> None:
         """Decide over another catalogue from now on; milliseconds, then atomic."""
         policy = self._policy
         selector = ModelSelector(catalogue, allow_free=policy.allow_free)
-        quality = Quality(selector.models, self._feedback)
-        self._automatic = Automatic(selector, quality, policy)
-        self._named = Named(selector, policy)
+        quality = QualityTable(selector.models, self._feedback)
+        self._auto_strategy = AutoStrategy(selector, quality, policy)
+        self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
         self._versions = {
             "catalogue": catalogue.version,
@@ -97,23 +97,23 @@ class Router:
         if not self._policy.learn_quality or entry.outcome != "succeeded":
             return False
         self._feedback = learned
-        self.use(self.catalogue)
+        self.set_catalogue(self.catalogue)
         return True
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         """As the core's `Router.route`."""
-        return self._decide(self._inputs(request, task), is_full=False)
+        return self._decide(self._build_inputs(request, task), include_all=False)
 
-    def consider(self, request: ChatRequest, task: Task, /) -> Route:
+    def explain(self, request: ChatRequest, task: Task, /) -> Route:
         """The same decision with every able model as a candidate, for `devflow explain`."""
-        return self._decide(self._inputs(request, task), is_full=True)
+        return self._decide(self._build_inputs(request, task), include_all=True)
 
-    def replay(self, record: str | Mapping[str, Any], *, is_full: bool = False) -> Route:
+    def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:
         """Take a recorded decision again: the same route, bit for bit, over the same snapshots.
 
         Args:
             record: what `decision.encode` or `decision.as_json` gave.
-            is_full: with every able model as a candidate.
+            include_all: with every able model as a candidate.
 
         Raises:
             RoutingError: the models of that time are not there any more.
@@ -122,51 +122,51 @@ class Router:
         values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record
         inputs = inputs_from_json(values["features"], task_from_json(values))
         versions = {**self._versions, "performance": values["snapshot"].get("performance", "0")}
-        route = self._decide(inputs, is_full=is_full)
+        route = self._decide(inputs, include_all=include_all)
         return replace(route, requested=values["requested"], snapshot=versions)
 
-    def _decide(self, inputs: Inputs, *, is_full: bool) -> Route:
+    def _decide(self, inputs: DecisionInputs, *, include_all: bool) -> Route:
         target = self._policy.resolve(inputs.requested)
         snapshot = {**self._versions, "performance": self.performance.version}
         if target in MODES or is_pattern(target):
-            return self._automatic.route(inputs, target, snapshot, is_full=is_full)
-        return self._named.route(inputs, target, snapshot)
+            return self._auto_strategy.route(inputs, target, snapshot, include_all=include_all)
+        return self._named_strategy.route(inputs, target, snapshot)
 
-    def _inputs(self, request: ChatRequest, task: Task) -> Inputs:
+    def _build_inputs(self, request: ChatRequest, task: Task) -> DecisionInputs:
         at = self._clock()
         node = self._policy.nodes.get(request.attribution.node or "", {})
         criteria = request.criteria or self._policy.criteria
         if request.criteria is None and node:
-            weights = {name: node[name] for name in _WEIGHTS if name in node}
+            weights = {name: node[name] for name in _WEIGHT_NAMES if name in node}
             criteria = replace(criteria, **weights)
-        return Inputs(
+        return DecisionInputs(
             requested=str(node.get("model", request.model)),
             needs=needs_of(request),
             task=task,
             criteria=criteria,
-            at=at,
+            decided_at=at,
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
-            session=self._session(request, at),
+            session=self._session_state(request, at),
             performance=tuple(
                 known
-                for model in self.performance.measured
-                if (known := self.performance.performance(model, at=at)) is not None
+                for model in self.performance.models
+                if (known := self.performance.snapshot(model, as_of=at)) is not None
             ),
         )
 
-    def _session(self, request: ChatRequest, at: datetime) -> SessionState | None:
+    def _session_state(self, request: ChatRequest, now: datetime) -> SessionState | None:
         attribution = request.attribution
-        seat = self.sessions.seat(attribution.session_id, attribution.agent)
+        seat = self.sessions.find_affinity(attribution.session_id, attribution.agent)
         if seat is None:
             return None
         last = request.messages[-1] if request.messages else None
         return SessionState(
             model=seat.model,
-            warm_tokens=seat.warm_tokens(at),
+            warm_tokens=seat.warm_tokens(now),
             is_in_tool_loop=last is not None
             and any(isinstance(part, ToolResult) for part in last.parts),
         )
 
 
-_WEIGHTS = ("cost_priority", "performance_priority")
+_WEIGHT_NAMES = ("cost_priority", "performance_priority")

@@ -17,13 +17,13 @@ from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolRe
 from devflow_core.request import ChatRequest
 
 LETTERS_PER_TOKEN = 5.4
-SIGNS_PER_TOKEN = 1.0
-TOKENS_PER_WIDE_CHAR = 0.9
+SYMBOLS_PER_TOKEN = 1.0
+TOKENS_PER_NON_ASCII_CHAR = 0.9
 """Of a character beyond ASCII: from 0.5 for Cyrillic to 1.3 for rare Chinese."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class TokenizerFamily:
     """A family of tokenizers."""
 
     factor: float = 1.15
@@ -35,21 +35,23 @@ class Family:
     error: float = 0.45
     """Relative: 19 of 20 texts of some hundred tokens are within ± this much."""
 
-    def most_tokens(self, tokens: int) -> int:
+    def upper_bound_tokens(self, tokens: int) -> int:
         """The upper end of the error of an estimate of so many tokens."""
         return int(tokens * (1 + self.error)) + 1
 
 
-_DEFAULT = Family()
+_DEFAULT = TokenizerFamily()
 FAMILIES = {
-    "GPT": Family(factor=1.0, schema_chars_per_token=6.1, tools_tokens=36, error=0.35),
-    "Llama3": Family(factor=1.0, error=0.35),
-    "Llama4": Family(factor=1.0, error=0.4),
-    "Claude": Family(factor=1.13, tools_tokens=315, error=0.35),
-    "Gemini": Family(factor=1.1, schema_chars_per_token=6.9, tools_tokens=13, error=0.35),
-    "Gemma": Family(factor=1.1, error=0.4),
-    "Mistral": Family(factor=1.14, schema_chars_per_token=3.75, error=0.35),
-    "Cohere": Family(factor=1.03, schema_chars_per_token=7.2, tools_tokens=128, error=0.35),
+    "GPT": TokenizerFamily(factor=1.0, schema_chars_per_token=6.1, tools_tokens=36, error=0.35),
+    "Llama3": TokenizerFamily(factor=1.0, error=0.35),
+    "Llama4": TokenizerFamily(factor=1.0, error=0.4),
+    "Claude": TokenizerFamily(factor=1.13, tools_tokens=315, error=0.35),
+    "Gemini": TokenizerFamily(factor=1.1, schema_chars_per_token=6.9, tools_tokens=13, error=0.35),
+    "Gemma": TokenizerFamily(factor=1.1, error=0.4),
+    "Mistral": TokenizerFamily(factor=1.14, schema_chars_per_token=3.75, error=0.35),
+    "Cohere": TokenizerFamily(
+        factor=1.03, schema_chars_per_token=7.2, tools_tokens=128, error=0.35
+    ),
 }
 """By `architecture.tokenizer` of the catalogue; others are taken to be worse and less known."""
 
@@ -60,11 +62,11 @@ MEDIA_TOKENS = {"image": 1_200, "file": 3_000, "audio": 1_500, "video": 10_000}
 _UNKNOWN_PART_TOKENS = 50
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "
-_WHOLE, _SAMPLE = 4_096, 1_024
+_MAX_FULL_SCAN_BYTES, _SAMPLE_BYTES = 4_096, 1_024
 """A longer text's share of signs is taken from its beginning, middle and end."""
 
 
-def family(tokenizer: str) -> Family:
+def tokenizer_family(tokenizer: str) -> TokenizerFamily:
     """The family of a catalogue's tokenizer name."""
     return FAMILIES.get(tokenizer, _DEFAULT)
 
@@ -75,71 +77,75 @@ class TextSize:
 
     letters: int = 0
     """ASCII letters and blanks."""
-    signs: int = 0
+    symbols: int = 0
     """All other ASCII characters."""
-    wide_chars: int = 0
+    non_ascii_chars: int = 0
     schema_chars: int = 0
     """Of all tools; 0 without tools."""
     extra_tokens: int = 0
     """Turns and media, which no tokenizer sees."""
 
     @classmethod
-    def of_texts(cls, texts: Iterable[str], *, schema_chars: int = 0, extra: int = 0) -> TextSize:
+    def from_texts(
+        cls, texts: Iterable[str], *, schema_chars: int = 0, extra_tokens: int = 0
+    ) -> TextSize:
         """The length of some texts, with what comes besides."""
         letters = signs = wide = 0
         for text in texts:
             narrow = text.encode("ascii", "ignore")
-            beyond = _signs(narrow)
+            beyond = _count_symbols(narrow)
             signs += beyond
             letters += len(narrow) - beyond
             wide += len(text) - len(narrow)
-        return cls(letters, signs, wide, schema_chars, extra)
+        return cls(letters, signs, wide, schema_chars, extra_tokens)
 
     @classmethod
-    def of_request(cls, request: ChatRequest) -> TextSize:
+    def from_request(cls, request: ChatRequest) -> TextSize:
         """The length of all that goes in: turns, tool calls and results, media, tool schemas."""
         texts: list[str] = []
         extra = 0
         for message in request.messages:
             extra += MESSAGE_TOKENS
             for part in message.parts:
-                extra += _take(part, texts)
+                extra += _collect_text(part, texts)
         schema_chars = sum(
             len(tool.name) + len(tool.description) + len(orjson.dumps(tool.schema, default=str))
             for tool in request.tools
         )
-        return cls.of_texts(texts, schema_chars=schema_chars, extra=extra)
+        return cls.from_texts(texts, schema_chars=schema_chars, extra_tokens=extra)
 
-    def tokens(self, family: Family) -> int:
+    def estimate_tokens(self, family: TokenizerFamily) -> int:
         """The estimate."""
-        text = self.letters / LETTERS_PER_TOKEN + self.signs / SIGNS_PER_TOKEN
-        text = (text + self.wide_chars * TOKENS_PER_WIDE_CHAR) * family.factor
+        text = self.letters / LETTERS_PER_TOKEN + self.symbols / SYMBOLS_PER_TOKEN
+        text = (text + self.non_ascii_chars * TOKENS_PER_NON_ASCII_CHAR) * family.factor
         tools = 0.0
         if self.schema_chars:
             tools = family.tools_tokens + self.schema_chars / family.schema_chars_per_token
         return self.extra_tokens + int(text + tools)
 
-    def most_tokens(self, family: Family) -> int:
+    def upper_bound_tokens(self, family: TokenizerFamily) -> int:
         """The upper end of the estimate's error: for limits and reservations."""
-        return family.most_tokens(self.tokens(family))
+        return family.upper_bound_tokens(self.estimate_tokens(family))
 
 
 def estimate_tokens(text: str, tokenizer: str = "") -> int:
     """How many tokens a text is for a tokenizer of the catalogue, within `family(…).error`."""
-    return TextSize.of_texts((text,)).tokens(family(tokenizer))
+    return TextSize.from_texts((text,)).estimate_tokens(tokenizer_family(tokenizer))
 
 
-def _signs(narrow: bytes) -> int:
+def _count_symbols(narrow: bytes) -> int:
     """How many bytes are neither letters nor blanks."""
     length = len(narrow)
-    if length <= _WHOLE:
+    if length <= _MAX_FULL_SCAN_BYTES:
         return len(narrow.translate(None, _LETTERS))
-    middle = (length - _SAMPLE) // 2
-    sample = narrow[:_SAMPLE] + narrow[middle : middle + _SAMPLE] + narrow[-_SAMPLE:]
+    middle = (length - _SAMPLE_BYTES) // 2
+    sample = (
+        narrow[:_SAMPLE_BYTES] + narrow[middle : middle + _SAMPLE_BYTES] + narrow[-_SAMPLE_BYTES:]
+    )
     return round(len(sample.translate(None, _LETTERS)) * length / len(sample))
 
 
-def _take(part: Part, texts: list[str]) -> int:
+def _collect_text(part: Part, texts: list[str]) -> int:
     """Collect the part's text; returns what it costs besides."""
     match part:
         case Text() | Reasoning():
@@ -148,7 +154,7 @@ def _take(part: Part, texts: list[str]) -> int:
             texts.append(part.name)
             texts.append(part.arguments)
         case ToolResult():
-            return sum(_take(inner, texts) for inner in part.parts)
+            return sum(_collect_text(inner, texts) for inner in part.parts)
         case Media():
             return MEDIA_TOKENS[part.kind]
         case _:

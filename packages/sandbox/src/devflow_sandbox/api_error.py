@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from devflow_sandbox.message import Answer, JsonObject, json_answer
 
-Dialect = Literal["chat", "messages", "responses"]
+DialectName = Literal["chat", "messages", "responses"]
 
 CREDITS_URL = "https://openrouter.ai/settings/credits"
 KEYS_URL = "https://openrouter.ai/settings/keys"
@@ -86,7 +86,7 @@ _RESPONSES_CODE: Mapping[str, str] = {
 }
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The answer to a request is an error. Raised anywhere, rendered once."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Refusal(Exception):
         self.availability = availability
         self.headers = dict(headers or {})
 
-    def error(self) -> JsonObject:
+    def to_error_object(self) -> JsonObject:
         """The `error` object in OpenRouter's own envelope."""
         error: JsonObject = {"message": self.message, "code": self.status}
         if self.metadata is not None:
@@ -120,8 +120,8 @@ class Refusal(Exception):
             }
         return error
 
-    def body(
-        self, dialect: Dialect, *, user_id: str | None = None, request_id: str | None = None
+    def to_body(
+        self, dialect: DialectName, *, user_id: str | None = None, request_id: str | None = None
     ) -> JsonObject:
         """The whole body in a dialect.
 
@@ -135,46 +135,46 @@ class Refusal(Exception):
         if dialect == "responses" and self.status != 401:
             code = _RESPONSES_CODE.get(self.error_type, "server_error")
             return {"error": {"code": code, "message": self.message}, "metadata": self.metadata}
-        body: JsonObject = {"error": self.error()}
+        body: JsonObject = {"error": self.to_error_object()}
         if user_id is not None and self.status != 401:
             body["user_id"] = user_id
         return body
 
-    def answer(
+    def to_answer(
         self,
-        dialect: Dialect = "chat",
+        dialect: DialectName = "chat",
         *,
         user_id: str | None = None,
         request_id: str | None = None,
     ) -> Answer:
         """The whole HTTP answer."""
-        body = self.body(dialect, user_id=user_id, request_id=request_id)
+        body = self.to_body(dialect, user_id=user_id, request_id=request_id)
         return json_answer(body, self.status, self.headers.items())
 
 
-def missing_key() -> Refusal:
+def missing_key() -> ApiError:
     """No Authorization header (recorded 2026-06-08)."""
-    return Refusal(401, "Missing Authentication header")
+    return ApiError(401, "Missing Authentication header")
 
 
-def unknown_key() -> Refusal:
+def unknown_key() -> ApiError:
     """A key that nobody has (captured 2026-09-30)."""
-    return Refusal(401, "User not found.")
+    return ApiError(401, "User not found.")
 
 
-def management_only() -> Refusal:
+def management_key_required() -> ApiError:
     """An inference key where a management key is asked for."""
-    return Refusal(403, "Only management keys can perform this operation")
+    return ApiError(403, "Only management keys can perform this operation")
 
 
-def invalid(message: str, **metadata: Any) -> Refusal:
+def invalid_request(message: str, **metadata: Any) -> ApiError:
     """The request itself is wrong."""
-    return Refusal(400, message, metadata=metadata or None)
+    return ApiError(400, message, metadata=metadata or None)
 
 
-def unknown_model(model: str) -> Refusal:
+def unknown_model(model: str) -> ApiError:
     """No such model id."""
-    return Refusal(
+    return ApiError(
         400,
         f"{model} is not a valid model ID",
         availability={
@@ -186,9 +186,9 @@ def unknown_model(model: str) -> Refusal:
     )
 
 
-def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> Refusal:
+def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> ApiError:
     """The model is there but none of its providers may or can take this request."""
-    return Refusal(
+    return ApiError(
         404,
         f"No endpoints found {why}. To learn more about provider routing, visit: "
         f"{DOCS_URL}/guides/routing/provider-selection",
@@ -201,12 +201,12 @@ def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> 
     )
 
 
-def context_too_long(limit: int, asked: int, output: int) -> Refusal:
+def context_too_long(limit: int, asked: int, output: int) -> ApiError:
     """More than the endpoint's window (recorded 2026-06-08)."""
     parts = f"{asked - output} of text input"
     if output:
         parts += f", {output} in the output"
-    return Refusal(
+    return ApiError(
         400,
         f"This endpoint's maximum context length is {limit} tokens. However, you requested about "
         f"{asked} tokens ({parts}). Please reduce the length of either one, or use the "
@@ -222,18 +222,18 @@ _ADD_CREDITS = (
 )
 
 
-def no_credits() -> Refusal:
+def no_credits() -> ApiError:
     """The account is empty (captured 2026-07)."""
-    return Refusal(
+    return ApiError(
         402,
         f"Insufficient credits. Add more using {CREDITS_URL}",
         metadata={"limit_source": "openrouter_credits", "remedy_hint": _ADD_CREDITS},
     )
 
 
-def not_affordable(max_tokens: int, affordable: int) -> Refusal:
+def not_affordable(max_tokens: int, affordable: int) -> ApiError:
     """The balance does not cover `max_tokens` (captured 2026)."""
-    return Refusal(
+    return ApiError(
         402,
         "This request requires more credits, or fewer max_tokens. You requested up to "
         f"{max_tokens} tokens, but can only afford {affordable}. To increase, visit "
@@ -247,9 +247,9 @@ def not_affordable(max_tokens: int, affordable: int) -> Refusal:
     )
 
 
-def in_flight(retry_after_s: int = 5) -> Refusal:
+def in_flight_limit(retry_after_s: int = 5) -> ApiError:
     """The calls that are under way may use up the balance (documented; worth a retry)."""
-    return Refusal(
+    return ApiError(
         402,
         "This request would exceed your available credits given your current in-flight requests. "
         "Retry after in-flight requests settle, or add credits.",
@@ -264,14 +264,14 @@ def in_flight(retry_after_s: int = 5) -> Refusal:
     )
 
 
-def key_limit(kind: str = "total") -> Refusal:
+def key_limit(kind: str = "total") -> ApiError:
     """The key's own limit is used up (seen 2026)."""
-    return Refusal(403, f"Key limit exceeded ({kind} limit). Manage it using {KEYS_URL}")
+    return ApiError(403, f"Key limit exceeded ({kind} limit). Manage it using {KEYS_URL}")
 
 
-def rate_limited_upstream(model: str, provider: str) -> Refusal:
+def rate_limited_upstream(model: str, provider: str) -> ApiError:
     """The provider's shared pool is busy (captured 2026-09-07)."""
-    return Refusal(
+    return ApiError(
         429,
         "Provider returned error",
         metadata={
@@ -287,7 +287,7 @@ def rate_limited_upstream(model: str, provider: str) -> Refusal:
     )
 
 
-def free_limit(limit: int, reset_ms: int, *, daily: bool) -> Refusal:
+def free_limit(limit: int, reset_ms: int, *, daily: bool) -> ApiError:
     """The counter of `:free` calls is full (captured 2026-09-30 and 2026-10)."""
     headers = {
         "X-RateLimit-Limit": str(limit),
@@ -307,12 +307,12 @@ def free_limit(limit: int, reset_ms: int, *, daily: bool) -> Refusal:
         )
         if limit < 1000:
             message += ". Add 10 credits to unlock 1000 free model requests per day"
-    return Refusal(429, message, metadata=metadata, headers=headers)
+    return ApiError(429, message, metadata=metadata, headers=headers)
 
 
-def moderated(provider: str, model: str, flagged: str) -> Refusal:
+def flagged_input(provider: str, model: str, flagged: str) -> ApiError:
     """The input was flagged (documented shape)."""
-    return Refusal(
+    return ApiError(
         403,
         "Input was flagged by moderation",
         metadata={

@@ -6,111 +6,114 @@ import re
 from collections.abc import Callable
 
 from devflow_sandbox import inference
-from devflow_sandbox.api_error import Dialect, Refusal
-from devflow_sandbox.apply_fault import strike
+from devflow_sandbox.api_error import ApiError, DialectName
+from devflow_sandbox.apply_fault import apply_fault
 from devflow_sandbox.dialects import chat, messages, responses
 from devflow_sandbox.endpoints import account, catalogue, control, generation, keys, media, vectors
-from devflow_sandbox.faults.errors import refused
-from devflow_sandbox.faults.form import Status
-from devflow_sandbox.faults.rules import Aim
-from devflow_sandbox.message import Answer, Request
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.faults.errors import make_error
+from devflow_sandbox.faults.form import StatusFault
+from devflow_sandbox.faults.rules import RequestTarget
+from devflow_sandbox.message import Answer, SandboxRequest
+from devflow_sandbox.sandbox_state import SandboxState
 
-Endpoint = Callable[[World, Request], Answer]
+Endpoint = Callable[[SandboxState, SandboxRequest], Answer]
 API = "/api/v1"
 
 
-def chat_completions(world: World, request: Request) -> Answer:
+def create_chat_completion(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /chat/completions`."""
-    return inference.answer(world, request, chat)
+    return inference.answer_request(state, request, chat)
 
 
-def anthropic_messages(world: World, request: Request) -> Answer:
+def create_message(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /messages`."""
-    return inference.answer(world, request, messages)
+    return inference.answer_request(state, request, messages)
 
 
-def openai_responses(world: World, request: Request) -> Answer:
+def create_response(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /responses`."""
-    return inference.answer(world, request, responses)
+    return inference.answer_request(state, request, responses)
 
 
-_EXACT: dict[tuple[str, str], Endpoint] = {
-    ("POST", f"{API}/chat/completions"): chat_completions,
-    ("POST", f"{API}/messages"): anthropic_messages,
-    ("POST", f"{API}/responses"): openai_responses,
-    ("GET", f"{API}/models"): catalogue.models,
-    ("GET", f"{API}/models/count"): catalogue.count,
-    ("GET", f"{API}/models/user"): catalogue.user_models,
-    ("GET", f"{API}/providers"): catalogue.all_providers,
-    ("GET", f"{API}/endpoints/zdr"): catalogue.zdr,
-    ("GET", f"{API}/key"): account.key,
-    ("GET", f"{API}/credits"): account.credits,
-    ("GET", f"{API}/generation"): generation.generation,
-    ("GET", f"{API}/activity"): account.activity,
-    ("POST", f"{API}/embeddings"): vectors.embeddings,
+_EXACT_ROUTES: dict[tuple[str, str], Endpoint] = {
+    ("POST", f"{API}/chat/completions"): create_chat_completion,
+    ("POST", f"{API}/messages"): create_message,
+    ("POST", f"{API}/responses"): create_response,
+    ("GET", f"{API}/models"): catalogue.list_models,
+    ("GET", f"{API}/models/count"): catalogue.count_models,
+    ("GET", f"{API}/models/user"): catalogue.list_user_models,
+    ("GET", f"{API}/providers"): catalogue.list_providers,
+    ("GET", f"{API}/endpoints/zdr"): catalogue.list_zdr_endpoints,
+    ("GET", f"{API}/key"): account.get_key,
+    ("GET", f"{API}/credits"): account.get_credits,
+    ("GET", f"{API}/generation"): generation.get_generation,
+    ("GET", f"{API}/activity"): account.get_activity,
+    ("POST", f"{API}/embeddings"): vectors.create_embeddings,
     ("POST", f"{API}/rerank"): vectors.rerank,
-    ("POST", f"{API}/audio/transcriptions"): media.transcriptions,
-    ("POST", f"{API}/audio/speech"): media.speech,
-    ("POST", f"{API}/images"): media.images,
-    ("GET", f"{API}/keys"): keys.listed,
-    ("POST", f"{API}/keys"): keys.created,
-    ("POST", f"{API}/auth/keys"): keys.exchanged,
-    ("GET", "/auth"): keys.page,
-    ("POST", "/auth"): keys.authorised,
-    ("GET", "/sandbox/bill"): control.bill,
-    ("GET", "/sandbox/faults"): control.faults,
+    ("POST", f"{API}/audio/transcriptions"): media.create_transcription,
+    ("POST", f"{API}/audio/speech"): media.create_speech,
+    ("POST", f"{API}/images"): media.create_images,
+    ("GET", f"{API}/keys"): keys.list_keys,
+    ("POST", f"{API}/keys"): keys.create_key,
+    ("POST", f"{API}/auth/keys"): keys.exchange_code,
+    ("GET", "/auth"): keys.show_consent,
+    ("POST", "/auth"): keys.grant_code,
+    ("GET", "/sandbox/bill"): control.get_bill,
+    ("GET", "/sandbox/faults"): control.get_faults,
     ("PUT", "/sandbox/faults"): control.set_faults,
-    ("GET", "/sandbox/faults/schema"): control.faults_schema,
-    ("GET", "/sandbox/script"): control.script,
+    ("GET", "/sandbox/faults/schema"): control.get_faults_schema,
+    ("GET", "/sandbox/script"): control.get_script,
     ("PUT", "/sandbox/script"): control.set_script,
-    ("GET", "/sandbox/clock"): control.clock,
+    ("GET", "/sandbox/clock"): control.get_clock,
     ("PUT", "/sandbox/clock"): control.set_clock,
 }
-_PATTERNS: tuple[tuple[str, re.Pattern[str], Endpoint], ...] = (
-    ("GET", re.compile(rf"{API}/model/[^/]+/[^/]+"), catalogue.model),
-    ("GET", re.compile(rf"{API}/keys/[^/]+"), keys.shown),
-    ("PATCH", re.compile(rf"{API}/keys/[^/]+"), keys.changed),
-    ("DELETE", re.compile(rf"{API}/keys/[^/]+"), keys.deleted),
-    ("GET", re.compile(rf"{API}/models/[^/]+/[^/]+/endpoints"), catalogue.endpoints),
+_PATTERN_ROUTES: tuple[tuple[str, re.Pattern[str], Endpoint], ...] = (
+    ("GET", re.compile(rf"{API}/model/[^/]+/[^/]+"), catalogue.get_model),
+    ("GET", re.compile(rf"{API}/keys/[^/]+"), keys.get_key),
+    ("PATCH", re.compile(rf"{API}/keys/[^/]+"), keys.update_key),
+    ("DELETE", re.compile(rf"{API}/keys/[^/]+"), keys.delete_key),
+    ("GET", re.compile(rf"{API}/models/[^/]+/[^/]+/endpoints"), catalogue.list_endpoints),
 )
-_REPLIES = frozenset(f"{API}/{name}" for name in ("chat/completions", "messages", "responses"))
-_DIALECTS: dict[str, Dialect] = {f"{API}/messages": "messages", f"{API}/responses": "responses"}
+_REPLY_PATHS = frozenset(f"{API}/{name}" for name in ("chat/completions", "messages", "responses"))
+_DIALECT_BY_PATH: dict[str, DialectName] = {
+    f"{API}/messages": "messages",
+    f"{API}/responses": "responses",
+}
 
 
-class App:
+class SandboxApp:
     """Answers requests, one after the other, out of one world."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: SandboxRequest) -> Answer:
         """The answer to any request; what is wrong with it becomes an error answer."""
         try:
-            endpoint = self._endpoint(request)
-            if request.path in _REPLIES or not request.path.startswith(API):
-                return endpoint(self.world, request)
-            return self._struck(request, endpoint)
-        except Refusal as refusal:
-            dialect = _DIALECTS.get(request.path, "chat")
-            return refusal.answer(dialect, user_id=self.world.account.user_id)
+            endpoint = self._find_endpoint(request)
+            if request.path in _REPLY_PATHS or not request.path.startswith(API):
+                return endpoint(self.state, request)
+            return self._answer_or_fault(request, endpoint)
+        except ApiError as refusal:
+            dialect = _DIALECT_BY_PATH.get(request.path, "chat")
+            return refusal.to_answer(dialect, user_id=self.state.account.user_id)
 
-    def _struck(self, request: Request, endpoint: Endpoint) -> Answer:
+    def _answer_or_fault(self, request: SandboxRequest, endpoint: Endpoint) -> Answer:
         """Any endpoint but those for replies, which look for faults provider by provider."""
-        struck = self.world.faults.arm().strike(Aim(request=request))
+        struck = self.state.faults.make_matcher().match(RequestTarget(request=request))
         if struck is None:
-            return endpoint(self.world, request)
+            return endpoint(self.state, request)
         fault, _ = struck
-        if isinstance(fault.then, Status):
-            raise refused(fault.then, model="", provider="", now_s=self.world.now_s())
-        return strike(fault, endpoint(self.world, request))
+        if isinstance(fault.then, StatusFault):
+            raise make_error(fault.then, model="", provider="", now_s=self.state.now_s())
+        return apply_fault(fault, endpoint(self.state, request))
 
-    def _endpoint(self, request: Request) -> Endpoint:
+    def _find_endpoint(self, request: SandboxRequest) -> Endpoint:
         method = "GET" if request.method == "HEAD" else request.method
-        found = _EXACT.get((method, request.path))
+        found = _EXACT_ROUTES.get((method, request.path))
         if found is not None:
             return found
-        for verb, pattern, endpoint in _PATTERNS:
+        for verb, pattern, endpoint in _PATTERN_ROUTES:
             if verb == method and pattern.fullmatch(request.path):
                 return endpoint
-        raise Refusal(404, "Not Found")
+        raise ApiError(404, "Not Found")

@@ -13,25 +13,25 @@ from devflow_sandbox.message import Answer, Step
 from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.settlement import Settlement
 
-Strike = Callable[[Any, Answer, list[Step], Generation | None], Iterable[Step]]
+FaultHandler = Callable[[Any, Answer, list[Step], Generation | None], Iterable[Step]]
 
-_STRIKES: dict[str, Strike] = {
+_HANDLERS: dict[str, FaultHandler] = {
     "redirect": wire.redirect,
     "refuse": wire.refuse,
-    "stale": wire.stale,
+    "stale": wire.make_stale,
     "drop": wire.drop,
-    "slow": wire.slow,
+    "slow": wire.slow_down,
     "stall": wire.stall,
     "truncate": wire.truncate,
     "flood": wire.flood,
-    "framing": wire.framing,
-    "raw": wire.raw,
-    "endless": wire.endless,
+    "framing": wire.reframe,
+    "raw": wire.send_raw,
+    "endless": wire.repeat_forever,
     "omit": content.omit,
-    "usage": content.bad_usage,
-    "body": content.body,
-    "error_event": content.error_inside,
-    "tool_index": content.tool_index,
+    "usage": content.corrupt_usage,
+    "body": content.replace_body,
+    "error_event": content.inject_error,
+    "tool_index": content.corrupt_tool_index,
 }
 _OUTCOMES: dict[str, Outcome] = {
     "drop": "cut",
@@ -41,21 +41,21 @@ _OUTCOMES: dict[str, Outcome] = {
     "redirect": "cut",
     "error_event": "failed",
 }
-_UNPAID = frozenset({"error_event", "redirect"})
+_UNBILLED_KINDS = frozenset({"error_event", "redirect"})
 """A reply that ends with an error costs nothing ("zero completion insurance", documentation
 2026-08); one that is sent elsewhere was never begun."""
 
 
-def strike(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
+def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
     """Change `answer` as the fault demands. `settlement` is the call's, where it costs money."""
     kind = fault.then.kind
-    done = None if settlement is None else settlement.done
+    done = None if settlement is None else settlement.generation
     before = list(answer.steps)
-    if kind in _STRIKES:
-        answer.steps = _STRIKES[kind](fault.then, answer, before, done)
-        answer.paced = True
+    if kind in _HANDLERS:
+        answer.steps = _HANDLERS[kind](fault.then, answer, before, done)
+        answer.is_paced = True
     if settlement is not None:
-        settlement.billing = "none" if kind in _UNPAID else fault.billed
+        settlement.billing = "none" if kind in _UNBILLED_KINDS else fault.billed
         settlement.outcome = _OUTCOMES.get(kind, "completed")
         if kind in ("drop", "truncate") and isinstance(answer.steps, list):
             settlement.share = share_of(answer.steps, before)

@@ -6,79 +6,84 @@ from collections.abc import Callable
 from typing import Protocol
 
 from devflow_sandbox.message import COMMENT, CORS, DONE, Answer, JsonObject, Pause, Step
-from devflow_sandbox.parsed_request import Ask
+from devflow_sandbox.parsed_request import ParsedRequest
 from devflow_sandbox.replies.generation import Generation
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.sandbox_state import SandboxState
 from devflow_sandbox.settlement import Settlement
 
 PADDING = b"\n         \n"
-_COMMENT_EVERY = 40
+_EVENTS_PER_COMMENT = 40
 
 
-class Dialect(Protocol):
+class ReplyDialect(Protocol):
     """A module of `dialects`."""
 
     @property
-    def read(self) -> Callable[[JsonObject], Ask]:
+    def parse_request(self) -> Callable[[JsonObject], ParsedRequest]:
         """A body as a question."""
         ...
 
     @property
-    def whole(self) -> Callable[[Generation], bytes]:
+    def encode_response(self) -> Callable[[Generation], bytes]:
         """A reply as one body."""
         ...
 
     @property
-    def stream(self) -> Callable[[Generation], list[bytes]]:
+    def encode_stream(self) -> Callable[[Generation], list[bytes]]:
         """A reply as events, without comments and without `[DONE]`."""
         ...
 
 
-def spoken(world: World, done: Generation, settlement: Settlement, dialect: Dialect) -> Answer:
+def build_answer(
+    state: SandboxState, generation: Generation, settlement: Settlement, dialect: ReplyDialect
+) -> Answer:
     """The whole answer, undisturbed."""
     steps: list[Step]
-    if done.ask.stream:
-        kind, steps = "text/event-stream", _streamed(done, dialect.stream(done))
+    if generation.request.stream:
+        kind, steps = (
+            "text/event-stream",
+            _build_stream(generation, dialect.encode_stream(generation)),
+        )
     else:
-        waits = 1 + len(done.reply.text or "") % 3
+        waits = 1 + len(generation.reply.text or "") % 3
         kind = "application/json"
-        steps = [PADDING * waits, dialect.whole(done)]
+        steps = [PADDING * waits, dialect.encode_response(generation)]
     headers = [
         ("Content-Type", kind),
-        ("X-Generation-Id", done.id),
-        ("X-Provider-Name", done.provider.name),
+        ("X-Generation-Id", generation.id),
+        ("X-Provider-Name", generation.provider.name),
         *CORS,
     ]
-    if done.ask.stream:
+    if generation.request.stream:
         headers.append(("Cache-Control", "no-cache"))
     total = len(steps)
-    steps = _paced(world, steps)
+    steps = _pace(state, steps)
     return Answer(
         status=200,
         headers=headers,
         steps=steps,
-        settle=settlement.end,
-        paced=len(steps) != total,
-        total=total,
+        settle=settlement.settle,
+        is_paced=len(steps) != total,
+        step_count=total,
         head_delay_s=0.0,
     )
 
 
-def _streamed(done: Generation, events: list[bytes]) -> list[Step]:
+def _build_stream(generation: Generation, events: list[bytes]) -> list[Step]:
     """With comments before and between, as recorded, and the end of this dialect."""
-    steps: list[Step] = [COMMENT] * (1 + done.tokens.prompt % 3)
-    for start in range(0, len(events), _COMMENT_EVERY):
+    steps: list[Step] = [COMMENT] * (1 + generation.tokens.prompt % 3)
+    for start in range(0, len(events), _EVENTS_PER_COMMENT):
         if start:
             steps.append(COMMENT)
-        steps += events[start : start + _COMMENT_EVERY]
-    if done.ask.dialect != "messages":
+        steps += events[start : start + _EVENTS_PER_COMMENT]
+    if generation.request.dialect != "messages":
         steps.append(DONE)
     return steps
 
 
-def _paced(world: World, steps: list[Step]) -> list[Step]:
+def _pace(state: SandboxState, steps: list[Step]) -> list[Step]:
     """With the waits that the sandbox was set up with."""
-    setup = world.setup
+    setup = state.setup
     if not setup.ttft_s and not setup.tokens_per_s:
         return steps
     gap_s = 1 / setup.tokens_per_s if setup.tokens_per_s else 0.0

@@ -17,7 +17,7 @@ Framing = Literal["chunked", "length", "close", "raw"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SandboxRequest:
     """One HTTP request as it was received. Header names are in lower case."""
 
     method: str
@@ -26,7 +26,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
 
-    def parameters(self) -> dict[str, str]:
+    def query_parameters(self) -> dict[str, str]:
         """The query's parameters; of one given twice the last counts."""
         return {name: values[-1] for name, values in parse_qs(self.query).items()}
 
@@ -35,10 +35,10 @@ class Request:
 class Pause:
     """Send nothing for so many seconds."""
 
-    s: float
+    seconds: float
 
 
-class Drop(Enum):
+class DropConnection(Enum):
     """End the connection here, in the middle of whatever was being said."""
 
     RESET = "reset"
@@ -47,7 +47,7 @@ class Drop(Enum):
     """As an impatient proxy looks: FIN."""
 
 
-Step = bytes | Pause | Drop
+Step = bytes | Pause | DropConnection
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +63,9 @@ class Answer:
     steps: Iterable[Step]
     framing: Framing = "chunked"
     settle: Callable[[float], None] | None = None
-    paced: bool = False
+    is_paced: bool = False
     """There are pauses, drops or endless steps: play them one by one."""
-    total: int = 1
+    step_count: int = 1
     """How many steps there are, for `settle`."""
     dribble_s: float | None = None
     """Send the head byte by byte with so many seconds between."""
@@ -75,7 +75,7 @@ class Answer:
     refuse_s: float = 0.0
     """Stop listening for so long after it."""
 
-    def header(self, name: str) -> str | None:
+    def get_header(self, name: str) -> str | None:
         """The first header of this name (lower case), or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 

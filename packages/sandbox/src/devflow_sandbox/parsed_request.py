@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from devflow_sandbox.api_error import Dialect, invalid
+from devflow_sandbox.api_error import DialectName, invalid_request
 from devflow_sandbox.message import JsonObject
 
 Ttl = Literal["5m", "1h"]
@@ -34,7 +34,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class ToolDefinition:
     """A function that the reply may call."""
 
     name: str
@@ -42,25 +42,25 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
+class ReasoningRequest:
     """How much thinking is asked for, and whether it is shown."""
 
-    is_on: bool
+    is_enabled: bool
     is_hidden: bool = False
     effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class ParsedRequest:
     """What is asked, whatever the dialect."""
 
-    dialect: Dialect
+    dialect: DialectName
     body: JsonObject
     models: tuple[str, ...]
     """The model and its fallbacks, in order."""
     blocks: tuple[Block, ...]
     stream: bool = False
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[ToolDefinition, ...] = ()
     server_tools: tuple[str, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or `=name` for one tool."""
@@ -68,7 +68,7 @@ class Ask:
     """The JSON schema that the text of the reply has to fit."""
     wants_json: bool = False
     max_tokens: int | None = None
-    reasoning: Reasoning | None = None
+    reasoning: ReasoningRequest | None = None
     provider: JsonObject = field(default_factory=dict[str, Any])
     session_id: str | None = None
     user: str | None = None
@@ -86,7 +86,7 @@ class Ask:
         return sum(1 for block in self.blocks if block.role == "assistant")
 
     @property
-    def last(self) -> Block | None:
+    def last_block(self) -> Block | None:
         """The last piece of the prompt."""
         return self.blocks[-1] if self.blocks else None
 
@@ -102,7 +102,7 @@ class Ask:
         return fallback
 
 
-def parse(body: bytes) -> JsonObject:
+def parse_body(body: bytes) -> JsonObject:
     """A request body as an object.
 
     Raises:
@@ -111,36 +111,38 @@ def parse(body: bytes) -> JsonObject:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise invalid("Invalid JSON in request body") from error
+        raise invalid_request("Invalid JSON in request body") from error
     if not isinstance(value, dict):
-        raise invalid("Invalid input: expected object at the top of the request body")
+        raise invalid_request("Invalid input: expected object at the top of the request body")
     return cast(JsonObject, value)
 
 
-class Reader:
+class BodyReader:
     """Takes fields of a body by type; what has another type is the client's error."""
 
-    def __init__(self, body: JsonObject, at: str = "") -> None:
+    def __init__(self, body: JsonObject, path: str = "") -> None:
         self.body = body
-        self._at = at
+        self._path = path
 
-    def _wrong(self, name: str, expected: str) -> Exception:
+    def _invalid_field(self, name: str, expected: str) -> Exception:
         value = self.body.get(name)
         got = "null" if value is None else type(value).__name__
-        return invalid(f"Invalid input: {self._at}{name}: expected {expected}, received {got}")
+        return invalid_request(
+            f"Invalid input: {self._path}{name}: expected {expected}, received {got}"
+        )
 
     def text(self, name: str) -> str | None:
         """A string, or None."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, str):
-            raise self._wrong(name, "string")
+            raise self._invalid_field(name, "string")
         return value
 
     def flag(self, name: str) -> bool:
         """A boolean; absent is false."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self._wrong(name, "boolean")
+            raise self._invalid_field(name, "boolean")
         return bool(value)
 
     def count(self, name: str) -> int | None:
@@ -149,9 +151,11 @@ class Reader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-            raise self._wrong(name, "integer")
+            raise self._invalid_field(name, "integer")
         if value < 1:
-            raise invalid(f"Invalid input: {self._at}{name}: expected at least 1, received {value}")
+            raise invalid_request(
+                f"Invalid input: {self._path}{name}: expected at least 1, received {value}"
+            )
         return int(value)
 
     def number(self, name: str, low: float, high: float) -> float | None:
@@ -160,10 +164,10 @@ class Reader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(name, "number")
+            raise self._invalid_field(name, "number")
         if not low <= value <= high:
-            raise invalid(
-                f"Invalid input: {self._at}{name}: expected {low:g} to {high:g}, received {value}"
+            raise invalid_request(
+                f"Invalid input: {self._path}{name}: expected {low:g} to {high:g}, received {value}"
             )
         return float(value)
 
@@ -171,7 +175,7 @@ class Reader:
         """An object; absent is empty."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, dict):
-            raise self._wrong(name, "object")
+            raise self._invalid_field(name, "object")
         return cast(JsonObject, value or {})
 
     def objects(self, name: str) -> list[JsonObject]:
@@ -182,7 +186,7 @@ class Reader:
         if not isinstance(value, list) or not all(
             isinstance(one, dict) for one in cast("list[object]", value)
         ):
-            raise self._wrong(name, "array of objects")
+            raise self._invalid_field(name, "array of objects")
         return cast("list[JsonObject]", value)
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -193,11 +197,11 @@ class Reader:
         if not isinstance(value, list) or not all(
             isinstance(one, str) for one in cast("list[object]", value)
         ):
-            raise self._wrong(name, "array of strings")
+            raise self._invalid_field(name, "array of strings")
         return tuple(cast("list[str]", value))
 
 
-def ttl(holder: JsonObject) -> Ttl | None:
+def read_ttl(holder: JsonObject) -> Ttl | None:
     """How long the prompt up to this block is to be kept, where it is marked."""
     control = holder.get("cache_control") or holder.get("prompt_cache_breakpoint")
     if not isinstance(control, dict):
@@ -208,30 +212,30 @@ def ttl(holder: JsonObject) -> Ttl | None:
 def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[Block]:
     """A message's content, a string or a list of parts, as blocks."""
     if isinstance(content, str):
-        yield Block(role, content, ttl(holder))
+        yield Block(role, content, read_ttl(holder))
         return
     if content is None:
         return
     if not isinstance(content, list):
-        raise invalid("Invalid input: messages.content: expected string or array")
+        raise invalid_request("Invalid input: messages.content: expected string or array")
     for part in cast("list[object]", content):
         if not isinstance(part, dict):
-            raise invalid("Invalid input: messages.content: expected array of objects")
-        yield part_block(role, cast(JsonObject, part))
+            raise invalid_request("Invalid input: messages.content: expected array of objects")
+        yield to_block(role, cast(JsonObject, part))
 
 
-def part_block(role: str, part: JsonObject) -> Block:
+def to_block(role: str, part: JsonObject) -> Block:
     """One part of a message's content."""
     text = part.get("text")
     if isinstance(text, str):
-        return Block(role, text, ttl(part))
+        return Block(role, text, read_ttl(part))
     kind = str(part.get("type", ""))
     if kind.startswith(("image", "file", "document", "input_image", "input_file", "input_audio")):
-        return Block(role, "", ttl(part), is_media=True)
-    return Block(role, orjson.dumps(part).decode(), ttl(part))
+        return Block(role, "", read_ttl(part), is_media=True)
+    return Block(role, orjson.dumps(part).decode(), read_ttl(part))
 
 
-def marked(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
+def mark_last_block(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
     """With the last block marked, as a `cache_control` at the top of the body asks for."""
     if kept is None or not blocks:
         return blocks
@@ -241,4 +245,4 @@ def marked(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
 def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:
     """Tool definitions as the head of the prompt."""
     for tool in tools:
-        yield Block("tools", orjson.dumps(tool).decode(), ttl(tool))
+        yield Block("tools", orjson.dumps(tool).decode(), read_ttl(tool))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
-from devflow_sandbox.api_error import context_too_long, invalid, no_endpoints
-from devflow_sandbox.catalogue.models import Model, Named
+from devflow_sandbox.api_error import context_too_long, invalid_request, no_endpoints
+from devflow_sandbox.catalogue.models import Model, ResolvedModel
 from devflow_sandbox.catalogue.providers import Provider
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.parsed_request import Ask, Reader
+from devflow_sandbox.parsed_request import BodyReader, ParsedRequest
 
 STICKY_S = 600.0
 """A conversation stays with its provider for ten minutes without a call."""
@@ -18,46 +18,48 @@ _PER_MILLION = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ProviderTarget:
     """One attempt: a model at a provider."""
 
-    named: Named
+    resolved: ResolvedModel
     provider: Provider
 
 
-def check_fit(named: Named, ask: Ask) -> None:
+def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
     """Whether the model can take the request at all.
 
     Raises:
         Refusal: 404 for tools that it has not, 400 for a prompt that is too long or reasoning
             that cannot be switched off.
     """
-    model = named.model
-    if ask.tools and "tools" not in model.parameters:
+    model = resolved.model
+    if request.tools and "tools" not in model.parameters:
         raise no_endpoints(model.id, "that support tool use")
-    if ask.provider.get("require_parameters") is True:
-        _check_parameters(model, ask)
-    thinking = ask.reasoning
+    if request.provider.get("require_parameters") is True:
+        _check_parameters(model, request)
+    thinking = request.reasoning
     listed: JsonObject = model.row.get("reasoning") or {}
-    if thinking is not None and not thinking.is_on and listed.get("mandatory"):
-        raise invalid("Reasoning is mandatory for this endpoint and cannot be disabled.")
-    output = ask.max_tokens or 0
-    if ask.prompt_tokens + output > model.context_length:
-        raise context_too_long(model.context_length, ask.prompt_tokens + output, output)
+    if thinking is not None and not thinking.is_enabled and listed.get("mandatory"):
+        raise invalid_request("Reasoning is mandatory for this endpoint and cannot be disabled.")
+    output = request.max_tokens or 0
+    if request.prompt_tokens + output > model.context_length:
+        raise context_too_long(model.context_length, request.prompt_tokens + output, output)
 
 
-def _check_parameters(model: Model, ask: Ask) -> None:
+def _check_parameters(model: Model, request: ParsedRequest) -> None:
     needs = {
-        "response_format": ask.schema is not None or ask.wants_json,
-        "reasoning": ask.reasoning is not None and ask.reasoning.is_on,
+        "response_format": request.schema is not None or request.wants_json,
+        "reasoning": request.reasoning is not None and request.reasoning.is_enabled,
     }
-    needs |= {name: True for name in ("seed", "top_k", "logprobs", "stop") if name in ask.body}
+    needs |= {name: True for name in ("seed", "top_k", "logprobs", "stop") if name in request.body}
     missing = sorted(name for name, is_needed in needs.items() if is_needed)
     if not set(missing) <= model.parameters:
         raise no_endpoints(model.id, "that can handle the requested parameters")
 
 
-def targets(named: Named, ask: Ask, *, byok: frozenset[str], sticky: str | None) -> list[Target]:
+def list_targets(
+    resolved: ResolvedModel, request: ParsedRequest, *, byok: frozenset[str], sticky: str | None
+) -> list[ProviderTarget]:
     """The providers of one model in the order in which they are tried.
 
     Keys of one's own come first whatever `order` says, then the conversation's provider.
@@ -65,58 +67,60 @@ def targets(named: Named, ask: Ask, *, byok: frozenset[str], sticky: str | None)
     Raises:
         Refusal: 404 when preferences leave nobody; 400 when they are malformed.
     """
-    wishes = _Wishes(ask)
-    _check_price(named.model, ask)
-    allowed = [one for one in named.model.providers if wishes.allow(one)]
+    wishes = _ProviderPreferences(request)
+    _check_price(resolved.model, request)
+    allowed = [one for one in resolved.model.providers if wishes.allows(one)]
     if not allowed:
-        raise no_endpoints(named.model.id, "matching your provider preferences")
-    ordered = wishes.ordered(allowed)
+        raise no_endpoints(resolved.model.id, "matching your provider preferences")
+    ordered = wishes.order(allowed)
     ranks = {one.name: place for place, one in enumerate(ordered)}
     ordered.sort(key=lambda one: (one.slug not in byok, one.slug != sticky, ranks[one.name]))
-    if ask.provider.get("allow_fallbacks") is False:
+    if request.provider.get("allow_fallbacks") is False:
         ordered = ordered[:1]
-    return [Target(named=named, provider=one) for one in ordered]
+    return [ProviderTarget(resolved=resolved, provider=one) for one in ordered]
 
 
-class _Wishes:
+class _ProviderPreferences:
     """The `provider` object of a request."""
 
-    def __init__(self, ask: Ask) -> None:
-        reader = Reader(ask.provider, "provider.")
+    def __init__(self, request: ParsedRequest) -> None:
+        reader = BodyReader(request.provider, "provider.")
         self._only = reader.texts("only")
         self._ignore = reader.texts("ignore")
         self._order = reader.texts("order")
-        self._fallbacks = ask.provider.get("allow_fallbacks") is not False
+        self._fallbacks = request.provider.get("allow_fallbacks") is not False
         collection = reader.text("data_collection")
         if collection not in (None, "allow", "deny"):
-            raise invalid("Invalid input: provider.data_collection: expected 'allow' or 'deny'")
+            raise invalid_request(
+                "Invalid input: provider.data_collection: expected 'allow' or 'deny'"
+            )
 
-    def allow(self, one: Provider) -> bool:
-        if self._only and not _named(one, self._only):
+    def allows(self, one: Provider) -> bool:
+        if self._only and not _matches_slug(one, self._only):
             return False
-        if self._order and not self._fallbacks and not _named(one, self._order):
+        if self._order and not self._fallbacks and not _matches_slug(one, self._order):
             return False
-        return not _named(one, self._ignore)
+        return not _matches_slug(one, self._ignore)
 
-    def ordered(self, providers: list[Provider]) -> list[Provider]:
+    def order(self, providers: list[Provider]) -> list[Provider]:
         def place(one: Provider) -> int:
             for index, slug in enumerate(self._order):
-                if _named(one, (slug,)):
+                if _matches_slug(one, (slug,)):
                     return index
             return len(self._order)
 
         return sorted(providers, key=place)
 
 
-def _named(one: Provider, slugs: tuple[str, ...]) -> bool:
+def _matches_slug(one: Provider, slugs: tuple[str, ...]) -> bool:
     """A base slug stands for all its variants (`google-vertex` ⊃ `google-vertex/us-east5`)."""
     names = {one.slug, one.name.lower()}
     return any(slug.lower() in names or slug.lower().split("/")[0] in names for slug in slugs)
 
 
-def _check_price(model: Model, ask: Ask) -> None:
+def _check_price(model: Model, request: ParsedRequest) -> None:
     """`provider.max_price`, in USD per million tokens."""
-    limits = Reader(ask.provider, "provider.").object("max_price")
+    limits = BodyReader(request.provider, "provider.").object("max_price")
     prices = {"prompt": model.prices.prompt, "completion": model.prices.completion}
     for kind, price in prices.items():
         limit = limits.get(kind)
@@ -125,6 +129,6 @@ def _check_price(model: Model, ask: Ask) -> None:
         try:
             most = Decimal(str(cast("object", limit)))
         except InvalidOperation as error:
-            raise invalid(f"Invalid input: provider.max_price.{kind}: no number") from error
+            raise invalid_request(f"Invalid input: provider.max_price.{kind}: no number") from error
         if price * _PER_MILLION > most:
             raise no_endpoints(model.id, "that meet your max_price")

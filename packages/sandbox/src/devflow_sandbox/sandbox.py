@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import httpx
 
-from devflow_sandbox.app import API, App
+from devflow_sandbox.app import API, SandboxApp
 from devflow_sandbox.books.accounts import Account
 from devflow_sandbox.endpoints import control
-from devflow_sandbox.http.protocol import Connection
+from devflow_sandbox.http.protocol import SandboxConnection
 from devflow_sandbox.http.transport import SandboxTransport
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.replies.json_lines import Source
-from devflow_sandbox.sandbox_state import Setup, World
+from devflow_sandbox.replies.json_lines import ScriptSource
+from devflow_sandbox.sandbox_state import SandboxState, Setup
 
 
 class Sandbox:
@@ -45,19 +45,19 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        faults: Source | None = None,
-        script: Source | None = None,
+        faults: ScriptSource | None = None,
+        script: ScriptSource | None = None,
         ssl_context: ssl.SSLContext | None = None,
         **settings: Any,
     ) -> None:
-        self.world = World(replace(setup or Setup(), **settings))
+        self.state = SandboxState(replace(setup or Setup(), **settings))
         self.set_faults(faults)
         self.set_script(script)
-        self._app = App(self.world)
+        self._app = SandboxApp(self.state)
         self._host, self._port, self._ssl = host, port, ssl_context
         self._server: asyncio.Server | None = None
         self._reopening: asyncio.Future[None] | None = None
-        self._connections: set[Connection] = set()
+        self._connections: set[SandboxConnection] = set()
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -78,14 +78,14 @@ class Sandbox:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._connection, self._host, self._port, ssl=self._ssl, backlog=1024
+            self._make_connection, self._host, self._port, ssl=self._ssl, backlog=1024
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def _connection(self) -> Connection:
-        return Connection(self._app.answer, self._connections, self._refuse)
+    def _make_connection(self) -> SandboxConnection:
+        return SandboxConnection(self._app.answer, self._connections, self._stop_listening)
 
-    def _refuse(self, seconds: float) -> None:
+    def _stop_listening(self, seconds: float) -> None:
         """Stop listening for a while, as a machine that is down."""
         if self._server is not None:
             self._server.close()
@@ -115,12 +115,12 @@ class Sandbox:
     @property
     def api_key(self) -> str:
         """A key for replies; the same for the same seed."""
-        return self.world.api_key.secret
+        return self.state.api_key.secret
 
     @property
     def management_key(self) -> str:
         """A key for `/keys`, `/credits` and `/activity`."""
-        return self.world.management_key.secret
+        return self.state.management_key.secret
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """This sandbox for `httpx.AsyncClient(transport=…)`, in process."""
@@ -128,31 +128,31 @@ class Sandbox:
 
     def bill(self) -> JsonObject:
         """What each call truly cost, as `GET /sandbox/bill`."""
-        return self.world.book.bill()
+        return self.state.billing.make_bill()
 
-    def set_faults(self, source: Source | None) -> None:
+    def set_faults(self, source: ScriptSource | None) -> None:
         """Let requests fail from now on as a fault script says; None ends it.
 
         Raises:
             ConfigurationError: the script is wrong; the message names its line.
         """
-        control.load_faults(self.world, source or {})
+        control.load_faults(self.state, source or {})
 
-    def set_script(self, source: Source | None) -> None:
+    def set_script(self, source: ScriptSource | None) -> None:
         """Say from now on what a script of turns says; None ends it.
 
         Raises:
             ConfigurationError: the script is wrong; the message names its line.
         """
-        control.load_script(self.world, source or {})
+        control.load_script(self.state, source or {})
 
     def add_key(self, name: str, *, credits_usd: Decimal | None = None) -> str:
         """Open another key and return it; with credits on an account of its own."""
         account = None
         if credits_usd is not None:
             account = Account(user_id=f"user_{name}", credits_usd=credits_usd)
-        return self.world.add_key(name, account=account).secret
+        return self.state.add_key(name, account=account).secret
 
     def advance(self, seconds: float) -> None:
         """Put the sandbox's clock forward: caches expire, limits renew."""
-        self.world.ahead_s += seconds
+        self.state.clock_offset_s += seconds

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from devflow_sandbox.books.accounts import Account, Accounts, Key, secret_key
-from devflow_sandbox.books.billing_book import Book
+from devflow_sandbox.books.accounts import Account, Accounts, Key, make_secret_key
+from devflow_sandbox.books.billing_book import BillingBook
 from devflow_sandbox.books.prompt_cache import PromptCache
-from devflow_sandbox.books.response_cache import ResponseCache
-from devflow_sandbox.catalogue.models import Catalogue
-from devflow_sandbox.faults.rules import Rules
+from devflow_sandbox.books.response_cache import SandboxResponseCache
+from devflow_sandbox.catalogue.models import SandboxCatalogue
+from devflow_sandbox.faults.rules import FaultRules
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.replies.script import Director
+from devflow_sandbox.replies.script import ScriptRunner
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -53,49 +53,51 @@ class Grant:
 
 
 @dataclass(slots=True)
-class World:
+class SandboxState:
     """The state. Changed by one thread only, the one that answers."""
 
     setup: Setup
-    catalogue: Catalogue = field(init=False)
+    catalogue: SandboxCatalogue = field(init=False)
     accounts: Accounts = field(init=False)
     account: Account = field(init=False)
     api_key: Key = field(init=False)
     management_key: Key = field(init=False)
-    book: Book = field(default_factory=Book)
+    billing: BillingBook = field(default_factory=BillingBook)
     prompt_cache: PromptCache = field(default_factory=PromptCache)
-    responses: ResponseCache = field(default_factory=ResponseCache)
+    response_cache: SandboxResponseCache = field(default_factory=SandboxResponseCache)
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
     """By authorisation code."""
-    sticky: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    sticky_providers: dict[str, tuple[str, float]] = field(
+        default_factory=dict[str, tuple[str, float]]
+    )
     """Conversation → provider and the time of its last call."""
-    faults: Rules = field(default_factory=Rules)
-    director: Director = field(default_factory=Director)
-    ahead_s: float = 0.0
+    faults: FaultRules = field(default_factory=FaultRules)
+    reply_script: ScriptRunner = field(default_factory=ScriptRunner)
+    clock_offset_s: float = 0.0
     """How far the clock was put forward."""
-    _ids: int = 0
+    _last_id: int = 0
 
     def __post_init__(self) -> None:
         setup = self.setup
-        self.catalogue = Catalogue.load(setup.models)
+        self.catalogue = SandboxCatalogue.load(setup.models)
         self.account = Account(
             user_id=f"user_sandbox{setup.seed}", credits_usd=setup.credits_usd, byok=setup.byok
         )
         self.accounts = Accounts()
         if setup.accept_any_key:
-            self.accounts.accept_any_key = self.account
+            self.accounts.account_for_unknown_keys = self.account
         self.api_key = self.add_key("sandbox")
         self.management_key = self.add_key("management", is_management=True)
 
     def now_s(self) -> float:
         """Unix time here."""
-        return self.setup.clock() + self.ahead_s
+        return self.setup.clock() + self.clock_offset_s
 
     def add_key(
         self, name: str, *, account: Account | None = None, is_management: bool = False
     ) -> Key:
         """Open a key, on the default account unless another is given."""
-        secret = secret_key("devflow-sandbox", self.setup.seed, name, len(self.accounts.keys))
+        secret = make_secret_key("devflow-sandbox", self.setup.seed, name, len(self.accounts.keys))
         key = Key(
             secret=secret,
             account=account or self.account,
@@ -107,9 +109,11 @@ class World:
 
     def new_id(self, kind: str = "gen") -> str:
         """`gen-<unix>-<20 letters and digits>`, never twice in one sandbox."""
-        self._ids += 1
-        number = (self._ids * 0x9E3779B97F4A7C15 + self.setup.seed * 0xBF58476D1CE4E5B9) & _MASK
-        number = number << 64 | (number * 0x94D049BB133111EB & _MASK)
+        self._last_id += 1
+        number = (
+            self._last_id * 0x9E3779B97F4A7C15 + self.setup.seed * 0xBF58476D1CE4E5B9
+        ) & _MASK_64
+        number = number << 64 | (number * 0x94D049BB133111EB & _MASK_64)
         letters: list[str] = []
         for _ in range(20):
             number, rest = divmod(number, 62)
@@ -117,4 +121,4 @@ class World:
         return f"{kind}-{int(self.now_s())}-{''.join(letters)}"
 
 
-_MASK = (1 << 64) - 1
+_MASK_64 = (1 << 64) - 1

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.books.billing_book import Billed, Outcome
-from devflow_sandbox.catalogue.billing import Charge, Tokens
+from devflow_sandbox.books.billing_book import BilledCall, Outcome
+from devflow_sandbox.catalogue.billing import BilledTokens, Charge
 from devflow_sandbox.replies.generation import Generation
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.sandbox_state import SandboxState
 
-Billing = Literal["provider", "full", "none"]
+BillingMode = Literal["provider", "full", "none"]
 """Who decides what a reply costs that was not read to its end: the provider's way (up to there,
 or to its end), or a fault script."""
 
@@ -20,41 +20,41 @@ or to its end), or a fault script."""
 class Settlement:
     """Open from the moment the provider is asked until `end`; holds the worst case till then."""
 
-    world: World
-    call: Billed
+    state: SandboxState
+    call: BilledCall
     key: Key
-    done: Generation
+    generation: Generation
     outcome: Outcome = "completed"
     """How the call counts when all that was to be sent has been sent."""
     share: float = 1.0
     """How much of the reply that is."""
-    billing: Billing = "provider"
+    billing: BillingMode = "provider"
 
     def __post_init__(self) -> None:
-        self.key.account.in_flight_usd += self.done.charge.total
+        self.key.account.in_flight_usd += self.generation.charge.total
 
-    def end(self, share: float) -> None:
+    def settle(self, share: float) -> None:
         """The reply was sent up to `share` (0 to 1) of what was to be sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
             self.billing = "provider" if self.billing == "none" else self.billing
-        call, done, now_s = self.call, self.done, self.world.now_s()
+        call, done, now_s = self.call, self.generation, self.state.now_s()
         self.key.account.in_flight_usd -= done.charge.total
         call.outcome = self.outcome
         call.ended_s = now_s
-        call.tokens, call.charge = self._charged()
+        call.tokens, call.charge = self._compute_charge()
         self._pay(call.charge, now_s)
 
-    def _charged(self) -> tuple[Tokens, Charge]:
-        done = self.done
+    def _compute_charge(self) -> tuple[BilledTokens, Charge]:
+        done = self.generation
         if self.billing == "none":
-            return Tokens(prompt=done.tokens.prompt), Charge()
+            return BilledTokens(prompt=done.tokens.prompt), Charge()
         is_billed_on = self.billing == "full" or not done.provider.stops_on_cancel
-        if self.share >= 1.0 or is_billed_on or not done.ask.stream:
+        if self.share >= 1.0 or is_billed_on or not done.request.stream:
             return done.tokens, done.charge
-        tokens = done.tokens.cut(self.share)
-        charge = done.named.model.prices.charge(
-            tokens, self.call.at_s, fees=done.fees, byok_fee_share=done.byok_fee_share
+        tokens = done.tokens.truncate(self.share)
+        charge = done.resolved.model.prices.charge(
+            tokens, self.call.started_s, fees=done.fees, byok_fee_share=done.byok_fee_share
         )
         return tokens, charge
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from devflow_sandbox.sandbox import Sandbox
 
-_START_S = 10.0
+_START_TIMEOUT_S = 10.0
 
 
 class ThreadedSandbox(Sandbox):
@@ -19,15 +19,15 @@ class ThreadedSandbox(Sandbox):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
-        self._failed: OSError | None = None
+        self._start_error: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="devflow-sandbox", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(_START_S):
-            raise TimeoutError(f"the sandbox did not listen within {_START_S:g} s")
-        if self._failed is not None:
-            raise self._failed
+        if not self._ready.wait(_START_TIMEOUT_S):
+            raise TimeoutError(f"the sandbox did not listen within {_START_TIMEOUT_S:g} s")
+        if self._start_error is not None:
+            raise self._start_error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,5 +45,5 @@ class ThreadedSandbox(Sandbox):
                 self._ready.set()
                 await self._stop.wait()
         except OSError as error:  # the port is taken
-            self._failed = error
+            self._start_error = error
             self._ready.set()

@@ -10,14 +10,14 @@ from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
 from devflow_core.ids import new_id
 from devflow_core.messages import WireName
 
-from devflow_server.auth import ANYBODY, Caller, Door
-from devflow_server.error_responses import InternalError, body_of, headers_of
-from devflow_server.http import Exchange, PeerGone
+from devflow_server.auth import ANONYMOUS, Authenticator, Caller
+from devflow_server.error_responses import InternalError, error_body, error_headers
+from devflow_server.http import ClientDisconnected, Exchange
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.tracing import Tracing
-from devflow_server.routes import Access, Match, Route, RouteTable, Visit
+from devflow_server.routes import Access, HttpRoute, RequestContext, RouteMatch, RouteTable
 
-_CLIENT_CLOSED = 499
+_CLIENT_CLOSED_STATUS = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""
 
 
@@ -38,10 +38,12 @@ class App:
         tracing: told of every request that was let in.
     """
 
-    def __init__(self, routes: RouteTable, door: Door, metrics: Metrics, tracing: Tracing) -> None:
+    def __init__(
+        self, routes: RouteTable, authenticator: Authenticator, metrics: Metrics, tracing: Tracing
+    ) -> None:
         self._tracing = tracing
         self.routes = routes
-        self._door = door
+        self._authenticator = authenticator
         self._metrics = metrics
         self._log = structlog.get_logger("devflow.access")
 
@@ -49,50 +51,50 @@ class App:
         """Answer one request; raises cancellation and `PeerGone` only."""
         request_id = new_id("req")
         began_s = time.monotonic()
-        route: Route | None = None
-        visit: Visit | None = None
+        route: HttpRoute | None = None
+        visit: RequestContext | None = None
         try:
-            found = self._find(exchange)
+            found = self._find_route(exchange)
             route = found.route
-            caller = await self._admit(exchange, route)
-            visit = Visit(
+            caller = await self._authorize(exchange, route)
+            visit = RequestContext(
                 exchange=exchange,
                 route=route,
                 request_id=request_id,
                 caller=caller,
-                parameter=found.parameter,
+                path_parameter=found.parameter,
             )
-            await route.answer(visit)
+            await route.handler(visit)
         except DevFlowError as error:
-            self._fail(exchange, route, request_id, error)
-        except (asyncio.CancelledError, PeerGone):
+            self._send_error(exchange, route, request_id, error)
+        except (asyncio.CancelledError, ClientDisconnected):
             if exchange.is_draining and not exchange.is_started:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
-                self._fail(exchange, route, request_id, going)
+                self._send_error(exchange, route, request_id, going)
             raise
         except Exception:  # noqa: BLE001 - the outermost handler: the client gets an answer
             self._log.exception("fault", request_id=request_id, path=exchange.request.path)
-            self._fail(exchange, route, request_id, InternalError("The gateway has failed."))
+            self._send_error(exchange, route, request_id, InternalError("The gateway has failed."))
         finally:
-            self._note(exchange, route, visit, request_id, time.monotonic() - began_s)
+            self._record(exchange, route, visit, request_id, time.monotonic() - began_s)
 
-    def _find(self, exchange: Exchange) -> Match:
+    def _find_route(self, exchange: Exchange) -> RouteMatch:
         request = exchange.request
-        self._door.check_origin(request)
+        self._authenticator.check_origin(request)
         found = self.routes.find(request.method, request.path)
         if found is not None:
             return found
-        methods = self.routes.methods(request.path)
+        methods = self.routes.allowed_methods(request.path)
         if methods:
             raise MethodNotAllowed(f"This path takes {', '.join(methods)}.")
         if request.path.startswith("/v1/v1/"):
             raise NotFound("There is no such path: the client adds /v1 itself, leave it out.")
         raise NotFound("There is no such path; /docs lists what there is.")
 
-    async def _admit(self, exchange: Exchange, route: Route) -> Caller:
+    async def _authorize(self, exchange: Exchange, route: HttpRoute) -> Caller:
         if route.access is Access.OPEN:
-            return ANYBODY
-        caller = await self._door.caller(exchange.request)
+            return ANONYMOUS
+        caller = await self._authenticator.authenticate(exchange.request)
         if route.access is Access.OPERATOR:
             if not caller.is_operator:
                 raise Forbidden("Only a key with the scope `operate` may do this.")
@@ -100,29 +102,29 @@ class App:
             raise Forbidden(f"This client key has not the scope `{route.group}`.")
         return caller
 
-    def _fail(
-        self, exchange: Exchange, route: Route | None, request_id: str, error: DevFlowError
+    def _send_error(
+        self, exchange: Exchange, route: HttpRoute | None, request_id: str, error: DevFlowError
     ) -> None:
         if exchange.is_started:
             return  # the connection is closed without an end: nobody takes the reply for whole
-        body = body_of(error, _wire_of(exchange, route), request_id)
-        headers = headers_of(error, request_id)
+        body = error_body(error, _error_dialect(exchange, route), request_id)
+        headers = error_headers(error, request_id)
         if isinstance(error, MethodNotAllowed):
-            headers.append(("allow", ", ".join(self.routes.methods(exchange.request.path))))
+            headers.append(("allow", ", ".join(self.routes.allowed_methods(exchange.request.path))))
         exchange.respond(error.status_hint, body, headers)
 
-    def _note(  # one line of the access log is one flat record
+    def _record(  # one line of the access log is one flat record
         self,
         exchange: Exchange,
-        route: Route | None,
-        visit: Visit | None,
+        route: HttpRoute | None,
+        context: RequestContext | None,
         request_id: str,
         total_s: float,
     ) -> None:
-        status = exchange.status or _CLIENT_CLOSED
-        self._metrics.note(route.path if route else "other", status, total_s)
-        if visit is not None:
-            self._tracing.note(visit, status, total_s)
+        status = exchange.status or _CLIENT_CLOSED_STATUS
+        self._metrics.observe_request(route.path if route else "other", status, total_s)
+        if context is not None:
+            self._tracing.record(context, status, total_s)
         self._log.info(
             "request",
             request_id=request_id,
@@ -132,12 +134,12 @@ class App:
             total_s=round(total_s, 6),
             sent_bytes=exchange.sent_bytes,
             peer=exchange.request.peer,
-            key=visit.caller.name if visit else None,
-            **(visit.notes if visit else {}),
+            key=context.caller.name if context else None,
+            **(context.log_fields if context else {}),
         )
 
 
-def _wire_of(exchange: Exchange, route: Route | None) -> WireName | None:
+def _error_dialect(exchange: Exchange, route: HttpRoute | None) -> WireName | None:
     """The dialect of an error: the route's, or OpenAI's below /v1, which most clients read."""
     if route is not None:
         return route.wire

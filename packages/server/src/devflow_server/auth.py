@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from devflow_core.errors import ConfigurationError, Forbidden, Unauthorized
-from devflow_core.scope import is_within
+from devflow_core.scope import is_in_scope
 
 from devflow_server.http import Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_MOST_KEY_CHARS = 512
+_MAX_KEY_CHARS = 512
 
 
 class ClientKey(Protocol):
@@ -31,7 +31,7 @@ class ClientKey(Protocol):
         ...
 
 
-class Keys(Protocol):
+class KeyVerifier(Protocol):
     """Where client keys are looked up."""
 
     async def verify(self, secret: str, /) -> ClientKey | None:
@@ -59,14 +59,14 @@ class Caller:
 
     def may_use(self, model: str) -> bool:
         """Whether a model is within the key's scope."""
-        return is_within(self.models, model)
+        return is_in_scope(self.models, model)
 
 
-LOCAL = Caller(name="local", is_operator=True)
-ANYBODY = Caller(name="anybody", groups=frozenset())
+LOCAL_CALLER = Caller(name="local", is_operator=True)
+ANONYMOUS = Caller(name="anybody", groups=frozenset())
 
 
-class Door:
+class Authenticator:
     """Decides who a request is from and whether it may come in.
 
     Args:
@@ -78,7 +78,7 @@ class Door:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: KeyVerifier,
         *,
         require_key: bool,
         allowed_hosts: tuple[str, ...] = (),
@@ -96,7 +96,7 @@ class Door:
             Forbidden: the Host is not ours, or a browser sends it for another site.
         """
         host = request.headers.get("host", "")
-        if _name_of(host) not in self._hosts:
+        if _host_name(host) not in self._hosts:
             raise Forbidden(
                 "This gateway is not addressed under this Host. Add the name to allowed_hosts."
             )
@@ -106,28 +106,28 @@ class Door:
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Forbidden("Pages of other sites may not use this gateway.")
 
-    async def caller(self, request: Request) -> Caller:
+    async def authenticate(self, request: Request) -> Caller:
         """Who is asking; decided by the socket and the key, never by another header.
 
         Raises:
             Unauthorized: a key is needed and there is none, or it is wrong.
             StoreError: the key cannot be looked up.
         """
-        secret = _secret_of(request.headers)
+        secret = _read_secret(request.headers)
         if not self._require_key and is_loopback(request.peer):
             if secret is not None and secret.startswith("sk-or-"):
                 return Caller(name="local", is_operator=True, upstream_key=secret)
-            return LOCAL
+            return LOCAL_CALLER
         if secret is None:
             raise Unauthorized(
                 "A client key is needed: send it as `Authorization: Bearer` or `x-api-key`."
             )
         if self._local_key is not None and hmac.compare_digest(secret.encode(), self._local_key):
-            return LOCAL
+            return LOCAL_CALLER
         key = await self._keys.verify(secret)
         if key is None:
             raise Unauthorized("This client key is unknown, revoked or expired.")
-        return _caller_of(key)
+        return _caller_from_key(key)
 
 
 def check_bind(host: str, *, require_key: bool, has_keys: bool) -> None:
@@ -160,7 +160,7 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def _caller_of(key: ClientKey) -> Caller:
+def _caller_from_key(key: ClientKey) -> Caller:
     routes = key.scopes.get("routes")
     models = key.scopes.get("models")
     return Caller(
@@ -171,7 +171,7 @@ def _caller_of(key: ClientKey) -> Caller:
     )
 
 
-def _name_of(host: str) -> str:
+def _host_name(host: str) -> str:
     """The host without its port, in lower case; empty for what is no host."""
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
@@ -179,13 +179,13 @@ def _name_of(host: str) -> str:
     return name.lower() if not port or (port.isascii() and port.isdigit()) else ""
 
 
-def _secret_of(headers: Mapping[str, str]) -> str | None:
+def _read_secret(headers: Mapping[str, str]) -> str | None:
     """The client key of a request; `Authorization` before `x-api-key`, as SDKs send both."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     secret = token.strip() if scheme.lower() == "bearer" else ""
     secret = secret or headers.get("x-api-key", "")
     if not secret:
         return None
-    if len(secret) > _MOST_KEY_CHARS or not secret.isascii() or not secret.isprintable():
+    if len(secret) > _MAX_KEY_CHARS or not secret.isascii() or not secret.isprintable():
         raise Unauthorized("The client key is malformed.")
     return secret

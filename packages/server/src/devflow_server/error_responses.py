@@ -15,7 +15,7 @@ from devflow_core.errors import (
 )
 from devflow_core.log import redact
 from devflow_core.messages import WireName
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 
 from devflow_server.http.message import Header
 
@@ -30,10 +30,10 @@ class InternalError(DevFlowError):
     """A fault of ours; what it was is in the log under the request id."""
 
 
-def body_of(error: DevFlowError, wire: WireName | None, request_id: str) -> bytes:
+def error_body(error: DevFlowError, wire: WireName | None, request_id: str) -> bytes:
     """The error in the dialect of the route that was called."""
     if wire is not None:
-        return translator(wire).encode_error(error, request_id)
+        return get_translator(wire).encode_error(error, request_id)
     return orjson.dumps(
         {
             "error": {
@@ -45,13 +45,13 @@ def body_of(error: DevFlowError, wire: WireName | None, request_id: str) -> byte
     )
 
 
-def headers_of(error: DevFlowError, request_id: str) -> list[Header]:
+def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
     """The headers of an error.
 
     `x-should-retry: false` tells the SDKs of Anthropic and OpenAI not to repeat what has been
     repeated and fallen back from here: three tries each of client, gateway and provider are 27.
     """
-    headers = [("content-type", "application/json"), *ids_of(request_id)]
+    headers = [("content-type", "application/json"), *id_headers(request_id)]
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
     elif isinstance(error, QueueFull):
@@ -61,7 +61,7 @@ def headers_of(error: DevFlowError, request_id: str) -> list[Header]:
     return headers
 
 
-def ids_of(request_id: str) -> list[Header]:
+def id_headers(request_id: str) -> list[Header]:
     """The request's id, under our name and under the one that Anthropic's SDK reads."""
     return [("x-devflow-request-id", request_id), ("request-id", request_id)]
 

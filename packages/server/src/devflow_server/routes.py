@@ -27,23 +27,23 @@ class Access(Enum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Visit:
+class RequestContext:
     """One request on its way through the application."""
 
     exchange: Exchange
-    route: Route
+    route: HttpRoute
     request_id: str
     caller: Caller
-    parameter: str = ""
+    path_parameter: str = ""
     """What stood for `{…}` in the route's path, decoded once."""
-    headers: list[Header] = field(default_factory=list[Header])
+    reply_headers: list[Header] = field(default_factory=list[Header])
     """More headers for the reply."""
-    notes: dict[str, object] = field(default_factory=dict[str, object])
+    log_fields: dict[str, object] = field(default_factory=dict[str, object])
     """For the access log: model, cost, cache. Never a text of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class HttpRoute:
     """One route.
 
     `path` may end in `/{name}`, which takes the rest of the path, slashes included.
@@ -51,7 +51,7 @@ class Route:
 
     method: str
     path: str
-    answer: Callable[[Visit], Awaitable[None]]
+    handler: Callable[[RequestContext], Awaitable[None]]
     access: Access | None = None
     """None is refused at the start: nobody has thought about who may use it."""
     group: str = "read"
@@ -63,10 +63,10 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RouteMatch:
     """A route with what its path parameter stands for."""
 
-    route: Route
+    route: HttpRoute
     parameter: str
 
 
@@ -77,42 +77,42 @@ class RouteTable:
         ConfigurationError: a route without a policy, or one declared twice.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[HttpRoute]) -> None:
         self.routes = tuple(routes)
-        self._exact: dict[str, dict[str, Match]] = {}
-        self._open_ended: dict[str, dict[str, Route]] = {}
+        self._exact: dict[str, dict[str, RouteMatch]] = {}
+        self._by_prefix: dict[str, dict[str, HttpRoute]] = {}
         for route in self.routes:
-            self._declare(route)
+            self._add(route)
 
-    def _declare(self, route: Route) -> None:
+    def _add(self, route: HttpRoute) -> None:
         if route.access is None:
             raise ConfigurationError(
                 f"The route {route.method} {route.path} does not say who may use it."
             )
         prefix, is_open_ended, _ = route.path.partition("{")
-        known = self._open_ended.get(prefix, {}) if is_open_ended else self._exact.get(prefix, {})
+        known = self._by_prefix.get(prefix, {}) if is_open_ended else self._exact.get(prefix, {})
         if route.method in known:
             raise ConfigurationError(f"The route {route.method} {route.path} is declared twice.")
         if is_open_ended:
-            self._open_ended.setdefault(prefix, {})[route.method] = route
+            self._by_prefix.setdefault(prefix, {})[route.method] = route
         else:
-            self._exact.setdefault(prefix, {})[route.method] = Match(route, "")
+            self._exact.setdefault(prefix, {})[route.method] = RouteMatch(route, "")
 
-    def find(self, method: str, path: str) -> Match | None:
+    def find(self, method: str, path: str) -> RouteMatch | None:
         """The route for a method and a path exactly as sent; HEAD is answered as GET."""
         wanted = "GET" if method == "HEAD" else method
         by_method = self._exact.get(path)
         if by_method is not None:
             return by_method.get(wanted)
-        for prefix, routes in self._open_ended.items():
+        for prefix, routes in self._by_prefix.items():
             if path.startswith(prefix) and len(path) > len(prefix) and wanted in routes:
-                return Match(routes[wanted], unquote(path[len(prefix) :]))
+                return RouteMatch(routes[wanted], unquote(path[len(prefix) :]))
         return None
 
-    def methods(self, path: str) -> tuple[str, ...]:
+    def allowed_methods(self, path: str) -> tuple[str, ...]:
         """The methods that a path takes; empty when there is no such path."""
         found = set(self._exact.get(path, ()))
-        for prefix, routes in self._open_ended.items():
+        for prefix, routes in self._by_prefix.items():
             if path.startswith(prefix) and len(path) > len(prefix):
                 found |= set(routes)
         return tuple(sorted(found | ({"HEAD"} if "GET" in found else set())))

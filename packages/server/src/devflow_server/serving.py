@@ -17,35 +17,35 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import CatalogueRefresh, Router
+from devflow_routing import CatalogueRefresher, Router
 from devflow_store import Store
 
 from devflow_server.auth import check_bind
 from devflow_server.handlers.embeddings import (
     EmbeddingsClassifier,
     EmbeddingsUpstream,
-    NamedModel,
+    NamedModelRouter,
 )
 from devflow_server.http import Limits, Listener
 from devflow_server.operations import maintenance as upkeep
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
-from devflow_server.operations.tracing import tracing_to
-from devflow_server.replies.idempotency import Once
-from devflow_server.replies.keep_alive import Pulse
-from devflow_server.replies.response_cache import Memo
-from devflow_server.replies.shared_calls import Flights
-from devflow_server.replies.sources import PipelineDesk
+from devflow_server.operations.tracing import open_tracing
+from devflow_server.replies.idempotency import IdempotencyHandler
+from devflow_server.replies.keep_alive import KeepAlive
+from devflow_server.replies.response_cache import ResponseCache
+from devflow_server.replies.shared_calls import SharedCalls
+from devflow_server.replies.sources import PipelineReplies
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.url_map import Parts, build
+from devflow_server.url_map import Components, build_app
 
-DRAIN_S = 28.0
+DRAIN_TIMEOUT_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningGateway:
     """A gateway that takes requests."""
 
     url: str
@@ -54,7 +54,7 @@ class Running:
     """A client key made just now, since there was none; to be shown once."""
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A bound socket.
 
     Raises:
@@ -77,13 +77,13 @@ def url_of(host: str, bound: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def running(
+async def run_gateway(
     settings: Settings,
     *,
     bound: socket.socket | None = None,
     local_key: str | None = None,
     worker: int = 0,
-) -> AsyncGenerator[Running]:
+) -> AsyncGenerator[RunningGateway]:
     """A gateway in this process and loop; left, it drains first.
 
     Args:
@@ -96,25 +96,25 @@ async def running(
         ConfigurationError: it must not or cannot start so.
         StoreError: the ledger cannot be opened.
     """
-    async with wiring.store(settings) as store, AsyncExitStack() as stack:
-        tracing = await stack.enter_async_context(tracing_to(settings.otel_endpoint))
-        first_key = await _first_key(settings, store, has_own=local_key is not None)
-        metrics, pulse = Metrics(worker), Pulse()
-        gateway = await wiring.gateway_over(store, settings, metrics)
-        async with gateway, Flights(gateway.pipeline) as flights:
+    async with wiring.make_store(settings) as store, AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_tracing(settings.otel_endpoint))
+        first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
+        metrics, keep_alive = Metrics(worker), KeepAlive()
+        gateway = await wiring.build_gateway(store, settings, metrics)
+        async with gateway, SharedCalls(gateway.pipeline) as calls:
             refresh = _catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = Readiness(nodes.refresh)
-            once = Once(store.idempotency, flights)
-            memo = Memo(ttl_s=settings.cache_ttl_s) if settings.cache else None
-            parts = Parts(
+            idempotency = IdempotencyHandler(store.idempotency, calls)
+            cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
+            components = Components(
                 settings=settings,
-                desk=PipelineDesk(
-                    gateway.pipeline, flights=flights, memo=memo, book=store, ledger=metrics
+                reply_source=PipelineReplies(
+                    gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
-                once=once,
-                embeddings=_embeddings(settings, gateway, store, metrics),
+                idempotency=idempotency,
+                embeddings=_build_embeddings_pipeline(settings, gateway, store, metrics),
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 keys=store.keys,
                 nodes=nodes,
@@ -122,21 +122,20 @@ async def running(
                 catalogue_age_s=lambda: refresh.age_s,
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
-                pulse=pulse,
+                keep_alive=keep_alive,
                 problem=readiness.problem,
                 tracing=tracing,
                 local_key=local_key,
             )
-            async with (
-                _listening(parts, bound) as listening,
-                _background(
-                    refresh.run(), once.renew(), readiness.run(), *_upkeep(store, gateway, worker)
-                ),
-            ):
+            upkeep = _maintenance_tasks(store, gateway, worker)
+            jobs = _run_in_background(
+                refresh.run(), idempotency.renew_claims(), readiness.run(), *upkeep
+            )
+            async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
 
-async def _first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
+async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
     """Check that it may listen there; make a key where one is needed and there is none.
 
     Raises:
@@ -152,14 +151,14 @@ async def _first_key(settings: Settings, store: Store, *, has_own: bool) -> str 
     return None
 
 
-def _embeddings(
+def _build_embeddings_pipeline(
     settings: Settings, gateway: AsyncGateway, store: Store, ledger: Ledger
 ) -> Pipeline:
     """A pipeline for embeddings, with the policies of every other call."""
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
-        router=NamedModel(wiring.price_list(wiring.catalogue(settings))),
+        router=NamedModelRouter(wiring.make_price_lookup(wiring.load_catalogue(settings))),
         executor=wiring.make_executor(gateway, upstream),
         book=store,
         ledger=ledger,
@@ -167,29 +166,29 @@ def _embeddings(
     )
 
 
-def _catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresh:
+def _catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
     """Starts from what was fetched last, and tells the router of every new list."""
     router, settings = gateway.router, gateway.settings
-    return CatalogueRefresh(
+    return CatalogueRefresher(
         gateway.fetch_catalogue,
-        start=wiring.known_catalogue(settings),
+        initial=wiring.load_base_catalogue(settings),
         overrides=settings.models,
-        use=router.use if isinstance(router, Router) else lambda _catalogue: None,
+        on_change=router.set_catalogue if isinstance(router, Router) else lambda _catalogue: None,
     )
 
 
-def _upkeep(
+def _maintenance_tasks(
     store: Store, gateway: AsyncGateway, worker: int
 ) -> Iterator[Coroutine[None, None, None]]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():
         yield upkeep.learn_limits(gateway)
         if worker == 0:
-            yield upkeep.confirm_costs(wiring.reconciler(store, gateway))
+            yield upkeep.confirm_costs(wiring.make_reconciler(store, gateway))
 
 
 @asynccontextmanager
-async def _background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+async def _run_in_background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
     """Work that goes on beside the block and ends with it; what is raised comes out as it is."""
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -205,29 +204,31 @@ async def _background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None
 
 
 @asynccontextmanager
-async def _listening(parts: Parts, bound: socket.socket | None) -> AsyncGenerator[Running]:
-    settings = parts.settings
+async def _listen(
+    components: Components, bound: socket.socket | None
+) -> AsyncGenerator[RunningGateway]:
+    settings = components.settings
     limits = Limits(max_body_bytes=settings.max_body_bytes)
-    metrics = parts.metrics
+    metrics = components.metrics
 
     def on_sweep(now_s: float) -> None:
-        parts.pulse.beat(now_s)
-        metrics.watch(in_flight=listener.in_flight, connections=len(listener.connections))
+        components.keep_alive.send_pings(now_s)
+        metrics.set_load(in_flight=listener.in_flight, connections=len(listener.connections))
 
     listener = Listener(
-        build(parts), limits=limits, on_sweep=on_sweep, on_refused=metrics.note_refused
+        build_app(components), limits=limits, on_sweep=on_sweep, on_rejected=metrics.count_rejected
     )
     async with listener:
-        place = bound or bind(settings.host, settings.port)
+        place = bound or bind_socket(settings.host, settings.port)
         port = int(place.getsockname()[1])
         await listener.listen(place)
         try:
-            yield Running(url=url_of(settings.host, place), port=port)
+            yield RunningGateway(url=url_of(settings.host, place), port=port)
         finally:
-            await listener.drain(DRAIN_S)
+            await listener.drain(DRAIN_TIMEOUT_S)
 
 
-async def until_told() -> None:
+async def wait_for_signal() -> None:
     """Return at SIGTERM or SIGINT; a second one ends the process at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()

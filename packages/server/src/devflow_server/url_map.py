@@ -14,39 +14,39 @@ from devflow_core.wire.translators import TRANSLATORS
 from devflow_routing import Catalogue
 
 from devflow_server.app import App
-from devflow_server.auth import Door, Keys
-from devflow_server.handlers.chat import ChatHandler, Desk
+from devflow_server.auth import Authenticator, KeyVerifier
+from devflow_server.handlers.chat import ChatHandler, ReplySource
 from devflow_server.handlers.count_tokens import TokenCounter
 from devflow_server.handlers.embeddings import EmbeddingsHandler
-from devflow_server.handlers.model_list import listed
-from devflow_server.handlers.openapi import Description
-from devflow_server.handlers.system import HealthPages, ModelPages, NodePages, StatusPage
+from devflow_server.handlers.model_list import list_models
+from devflow_server.handlers.openapi import OpenApiHandler
+from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.tracing import NoTracing, Tracing
-from devflow_server.replies.idempotency import Once
-from devflow_server.replies.keep_alive import Pulse
+from devflow_server.replies.idempotency import IdempotencyHandler
+from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.requests.reader import Intake
-from devflow_server.requests.session_contexts import Contexts
-from devflow_server.routes import Access, Route, RouteTable
+from devflow_server.requests.reader import RequestReader
+from devflow_server.requests.session_contexts import SessionContexts
+from devflow_server.routes import Access, HttpRoute, RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Components:
     """What the site stands on."""
 
     settings: Settings
-    desk: Desk
-    once: Once
+    reply_source: ReplySource
+    idempotency: IdempotencyHandler
     embeddings: Pipeline
     find_session: Callable[[str], ContextInjector]
-    keys: Keys
+    keys: KeyVerifier
     nodes: NodeTable
     catalogue: Callable[[], Catalogue]
     catalogue_age_s: Callable[[], float | None]
     has_server_key: Callable[[], bool]
     metrics: Metrics
-    pulse: Pulse
+    keep_alive: KeepAlive
     problem: Callable[[], str | None]
     """Why no request can be taken; None when they can."""
     tracing: Tracing = field(default_factory=NoTracing)
@@ -54,38 +54,38 @@ class Parts:
     """A client key of this process alone, for a client that it has started."""
 
 
-def build(parts: Parts) -> App:
+def build_app(components: Components) -> App:
     """The application over its parts.
 
     Raises:
         ConfigurationError: a route has no policy.
     """
-    settings = parts.settings
-    door = Door(
-        parts.keys,
+    settings = components.settings
+    door = Authenticator(
+        components.keys,
         require_key=settings.require_key,
         allowed_hosts=_hosts(settings),
-        local_key=parts.local_key,
+        local_key=components.local_key,
     )
-    described: list[Route] = []
-    about = Description(lambda: described, version("devflow-gateway-server"))
-    described += [*_chat_routes(parts), *_other_routes(parts), *_pages_about(about)]
-    return App(RouteTable(described), door, parts.metrics, parts.tracing)
+    described: list[HttpRoute] = []
+    about = OpenApiHandler(lambda: described, version("devflow-gateway-server"))
+    described += [*_chat_routes(components), *_system_routes(components), *_docs_routes(about)]
+    return App(RouteTable(described), door, components.metrics, components.tracing)
 
 
-def _pages_about(about: Description) -> list[Route]:
+def _docs_routes(docs: OpenApiHandler) -> list[HttpRoute]:
     return [
-        Route(
+        HttpRoute(
             method="GET",
             path="/openapi.json",
-            answer=about.openapi,
+            handler=docs.serve_json,
             access=Access.OPEN,
             summary="This description for programs",
         ),
-        Route(
+        HttpRoute(
             method="GET",
             path="/docs",
-            answer=about.page,
+            handler=docs.serve_docs,
             access=Access.OPEN,
             summary="This description to read",
         ),
@@ -98,67 +98,80 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
     return (*settings.allowed_hosts, *((settings.host,) if is_name else ()))
 
 
-def _chat_routes(parts: Parts) -> list[Route]:
-    intake = Intake(parts.nodes)
-    chat = ChatHandler(intake, Contexts(parts.find_session), parts.desk, parts.once, parts.pulse)
-    dialects: tuple[tuple[str, WireName, str], ...] = (
-        ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
-        ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
-        ("/v1/responses", "openai_responses", "A response, OpenAI's newer dialect"),
+_DIALECTS: tuple[tuple[str, WireName, str], ...] = (
+    ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
+    ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
+    ("/v1/responses", "openai_responses", "A response, OpenAI's newer dialect"),
+)
+
+
+def _chat_routes(components: Components) -> list[HttpRoute]:
+    reader = RequestReader(components.nodes)
+    chat = ChatHandler(
+        reader,
+        SessionContexts(components.find_session),
+        components.reply_source,
+        components.idempotency,
+        components.keep_alive,
     )
-    count = Route(
+    count = HttpRoute(
         method="POST",
         path="/v1/messages/count_tokens",
-        answer=TokenCounter(intake, parts.catalogue),
+        handler=TokenCounter(reader, components.catalogue),
         access=Access.CLIENT,
         group="chat",
         wire="anthropic_messages",
         summary="How many tokens a message would be; an estimate",
     )
-    embeddings = Route(
+    embeddings = HttpRoute(
         method="POST",
         path="/v1/embeddings",
-        answer=EmbeddingsHandler(parts.embeddings),
+        handler=EmbeddingsHandler(components.embeddings),
         access=Access.CLIENT,
         group="embeddings",
         wire="openai_chat",
         summary="Vectors for texts",
     )
     return [count, embeddings] + [
-        Route(
+        HttpRoute(
             method="POST",
             path=prefix + path,
-            answer=chat,
+            handler=chat,
             access=Access.CLIENT,
             group="chat",
             wire=wire,
             summary=summary,
         )
-        for path, wire, summary in dialects
+        for path, wire, summary in _DIALECTS
         if wire in TRANSLATORS
         for prefix in ("", "/api")  # the provider's own SDK adds nothing to its /api/v1
     ]
 
 
-def _other_routes(parts: Parts) -> list[Route]:
-    models, nodes = ModelPages(lambda: listed(parts.catalogue())), NodePages(parts.nodes)
-    health = HealthPages(parts.metrics, parts.problem)
-    status = StatusPage(
-        parts.has_server_key, parts.catalogue_age_s, lambda: len(parts.catalogue().models)
+def _system_routes(components: Components) -> list[HttpRoute]:
+    models, nodes = (
+        ModelsHandler(lambda: list_models(components.catalogue())),
+        NodesHandler(components.nodes),
+    )
+    health = HealthHandler(components.metrics, components.problem)
+    status = StatusHandler(
+        components.has_server_key,
+        components.catalogue_age_s,
+        lambda: len(components.catalogue().models),
     )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     pages = (
-        ("GET", "/v1/models", models.all, client, "Every model"),
-        ("GET", "/v1/models/{id}", models.one, client, "One model"),
-        ("GET", "/api/v1/models", models.all, client, "Every model"),
+        ("GET", "/v1/models", models.list_models, client, "Every model"),
+        ("GET", "/v1/models/{id}", models.get_model, client, "One model"),
+        ("GET", "/api/v1/models", models.list_models, client, "Every model"),
         ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
-        ("GET", "/system/nodes", nodes.all, client, "Which model each named task uses"),
-        ("PATCH", "/system/nodes/{task_name}", nodes.patch, operator, "Change one of them"),
-        ("GET", "/metrics", health.metrics, operator, "Counters for Prometheus"),
-        ("GET", "/healthz", health.live, everybody, "The process answers"),
-        ("GET", "/readyz", health.ready, everybody, "It takes requests"),
+        ("GET", "/system/nodes", nodes.list_nodes, client, "Which model each named task uses"),
+        ("PATCH", "/system/nodes/{task_name}", nodes.patch_node, operator, "Change one of them"),
+        ("GET", "/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
+        ("GET", "/healthz", health.check_live, everybody, "The process answers"),
+        ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [
-        Route(method=method, path=path, answer=answer, access=access, summary=summary)
+        HttpRoute(method=method, path=path, handler=answer, access=access, summary=summary)
         for method, path, answer, access, summary in pages
     ]

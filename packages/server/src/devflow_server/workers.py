@@ -21,9 +21,9 @@ from devflow_core.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_RESTART_S = 1.0
+_RESTART_DELAY_S = 1.0
 """A worker that has died is replaced after this long, so that a broken one cannot spin."""
-_LAST_WORD_S = 40.0
+_DRAIN_TIMEOUT_S = 40.0
 """How long workers may take to drain before they are killed; above their own 28 + 5 s."""
 
 
@@ -51,7 +51,7 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
         StoreError: the ledger cannot be opened.
     """
     if settings.workers == 1:
-        run_loop(_serve_here(settings, announce))
+        run_loop(_serve_in_process(settings, announce))
     else:
         _serve_with_workers(settings, announce)
 
@@ -66,39 +66,39 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-async def _serve_here(
+async def _serve_in_process(
     settings: Settings,
     announce: Announce,
     bound: socket.socket | None = None,
     worker: int = 0,
 ) -> None:
-    from devflow_server.serving import running, until_told
+    from devflow_server.serving import run_gateway, wait_for_signal
 
-    async with running(settings, bound=bound, worker=worker) as gateway:
+    async with run_gateway(settings, bound=bound, worker=worker) as gateway:
         announce(Announcement(url=gateway.url, first_key=gateway.first_key))
-        await until_told()
+        await wait_for_signal()
 
 
 def _serve_with_workers(settings: Settings, announce: Announce) -> None:
-    from devflow_server.serving import bind, url_of
+    from devflow_server.serving import bind_socket, url_of
 
-    bound = bind(settings.host, settings.port)
-    house = _House(settings, bound)
+    bound = bind_socket(settings.host, settings.port)
+    house = _Supervisor(settings, bound)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, house.stop)
     house.start()
     announce(Announcement(url=url_of(settings.host, bound)))
-    house.watch()
+    house.supervise()
 
 
-class _House:
+class _Supervisor:
     """The parent: owns the socket and the workers."""
 
     def __init__(self, settings: Settings, bound: socket.socket) -> None:
         self._settings = settings
         self._bound = bound
         self._is_stopping = False
-        self._spawning = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, BaseProcess] = {}
 
     def start(self) -> None:
@@ -111,15 +111,15 @@ class _House:
             with suppress(ProcessLookupError):
                 worker.terminate()
 
-    def watch(self) -> None:
+    def supervise(self) -> None:
         """Replace workers that die; return when all have ended after `stop`."""
         while not self._is_stopping:
-            wait([worker.sentinel for worker in self._workers.values()], timeout=_RESTART_S)
+            wait([worker.sentinel for worker in self._workers.values()], timeout=_RESTART_DELAY_S)
             for number, worker in tuple(self._workers.items()):
                 if not worker.is_alive() and not self._is_stopping:
-                    time.sleep(_RESTART_S)
+                    time.sleep(_RESTART_DELAY_S)
                     self._spawn(number)
-        until_s = time.monotonic() + _LAST_WORD_S
+        until_s = time.monotonic() + _DRAIN_TIMEOUT_S
         for worker in self._workers.values():
             worker.join(max(0.0, until_s - time.monotonic()))
             if worker.is_alive():
@@ -128,14 +128,14 @@ class _House:
         self._bound.close()
 
     def _spawn(self, number: int) -> None:
-        worker = self._spawning.Process(
-            target=_work, args=(self._settings, self._bound, number), name=f"devflow-{number}"
+        worker = self._context.Process(
+            target=_run_worker, args=(self._settings, self._bound, number), name=f"devflow-{number}"
         )
         worker.start()
         self._workers[number] = worker
 
 
-def _work(settings: Settings, bound: socket.socket, number: int) -> None:
+def _run_worker(settings: Settings, bound: socket.socket, number: int) -> None:
     """A worker's whole life."""
     log.configure(settings.log_level, settings.log_format)
-    run_loop(_serve_here(settings, lambda _announcement: None, bound, number))
+    run_loop(_serve_in_process(settings, lambda _announcement: None, bound, number))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 
 import pytest
+from devflow_core.testing import FakeClock
 from devflow_server.http import Exchange, Limits, Listener
 
 Start = Callable[..., Awaitable[tuple[Listener, int]]]
@@ -22,9 +23,13 @@ async def start() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            handler: Callable[[Exchange], Awaitable[None]] = echo, **limits: float
+            handler: Callable[[Exchange], Awaitable[None]] = echo,
+            *,
+            clock: FakeClock | None = None,
+            **limits: float,
         ) -> tuple[Listener, int]:
-            listener = Listener(handler, limits=Limits(**{"sweep_s": 0.05, **limits}))  # type: ignore[arg-type]
+            given = Limits(**{"sweep_interval_s": 0.02, **limits})  # type: ignore[arg-type]
+            listener = Listener(handler, limits=given, clock=clock or FakeClock())
             await stack.enter_async_context(listener)
             bound = socket.create_server(("127.0.0.1", 0))
             await listener.listen(bound)
@@ -35,23 +40,20 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 def send() -> Send:
-    async def send(port: int, *pieces: bytes, pause_s: float = 0.0) -> bytes:
-        """Everything that comes back until the server closes or is silent for 0.3 s."""
+    async def send(port: int, *pieces: bytes, until: bytes = b"<closed>") -> bytes:
+        """Everything that comes back until these are its last bytes, or the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         received = b""
         try:
             for piece in pieces:
                 writer.write(piece)
-                await asyncio.sleep(pause_s)
-            while True:
-                async with asyncio.timeout(0.3):
-                    more = await reader.read(65536)
-                if not more:
-                    return received + b"<closed>"
-                received += more
-        except (TimeoutError, ConnectionError):
+                await writer.drain()
+            while not received.endswith(until):
+                received += await reader.read(65536) or b"<closed>"
+        except ConnectionError:
             return received
         finally:
             writer.close()
+        return received
 
     return send

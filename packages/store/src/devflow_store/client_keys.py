@@ -17,14 +17,14 @@ import orjson
 from devflow_core.errors import ConfigurationError, Conflict, NotFound
 from devflow_core.ids import new_id
 
-from devflow_store.chain.records import Kind, from_us, to_us
+from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
-from devflow_store.chain.writer import Job
+from devflow_store.chain.writer import WriteJob
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
-CACHE_S = 1.0
+CACHE_TTL_S = 1.0
 """How long a key counts as it was last seen: a revocation holds everywhere after this time."""
-_MOST_CACHED = 10_000
+_MAX_CACHED = 10_000
 _PEPPER_BYTES = 32
 _COLUMNS = "id, name, prefix, scopes, created_us, expires_us, revoked_us"
 
@@ -53,12 +53,12 @@ class ClientKeys:
     """
 
     def __init__(
-        self, submit: Callable[[Job[Any]], Awaitable[Any]], pepper: Callable[[], bytes]
+        self, submit: Callable[[WriteJob[Any]], Awaitable[Any]], read_pepper: Callable[[], bytes]
     ) -> None:
         self._submit = submit
-        self._read_pepper = pepper
+        self._read_pepper = read_pepper
         self._pepper: bytes | None = None
-        self._seen: dict[bytes, tuple[float, ClientKey | None]] = {}
+        self._cache: dict[bytes, tuple[float, ClientKey | None]] = {}
 
     async def create(
         self, name: str, scopes: Mapping[str, Any], expires_at: datetime | None = None
@@ -75,7 +75,7 @@ class ClientKeys:
             StoreError: it could not be written.
         """
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
-        key_hash, key_id = self._hash(secret), new_id("key")
+        key_hash, key_id = self._hash_secret(secret), new_id("key")
         prefix = secret[: len(SECRET_PREFIX) + 4]
         scopes_text = orjson.dumps(dict(scopes)).decode()
 
@@ -90,13 +90,13 @@ class ClientKeys:
                 (key_id, name, prefix, scopes_text, tx.now_us, ends, None, key_hash),
             )
             change = {"client_key": key_id, "name": name, "created": True}
-            tx.append(Kind.CHANGE, key_id, orjson.dumps(change))
-            return _client_key((key_id, name, prefix, scopes_text, tx.now_us, ends, None))
+            tx.append(RowKind.CHANGE, key_id, orjson.dumps(change))
+            return _key_from_row((key_id, name, prefix, scopes_text, tx.now_us, ends, None))
 
         def known(tx: Transaction) -> ClientKey:
-            return _found(tx, key_id)
+            return _load_key(tx, key_id)
 
-        return await self._submit(Job(run, key_id, known)), secret
+        return await self._submit(WriteJob(run, key_id, known)), secret
 
     async def list(self) -> list[ClientKey]:
         """All keys, also revoked ones, oldest first."""
@@ -104,9 +104,9 @@ class ClientKeys:
         def run(tx: Transaction) -> list[ClientKey]:
             tx.flush()
             rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys ORDER BY created_us, id")  # noqa: S608 - constants
-            return [_client_key(row) for row in rows]
+            return [_key_from_row(row) for row in rows]
 
-        return await self._submit(Job(run))
+        return await self._submit(WriteJob(run))
 
     async def revoke(self, key_id: str) -> ClientKey:
         """End a key now; other processes follow within a second.
@@ -117,17 +117,17 @@ class ClientKeys:
 
         def run(tx: Transaction) -> ClientKey:
             tx.flush()
-            found = _found(tx, key_id)
+            found = _load_key(tx, key_id)
             if found.revoked_at is None:
                 tx.execute(
                     "UPDATE client_keys SET revoked_us = ? WHERE id = ?", (tx.now_us, key_id)
                 )
                 change = orjson.dumps({"client_key": key_id, "revoked": True})
-                tx.append(Kind.CHANGE, f"change/{tx.seq + 1}", change)
-            return _found(tx, key_id)
+                tx.append(RowKind.CHANGE, f"change/{tx.seq + 1}", change)
+            return _load_key(tx, key_id)
 
-        revoked = await self._submit(Job(run))
-        self._seen.clear()
+        revoked = await self._submit(WriteJob(run))
+        self._cache.clear()
         return revoked
 
     async def verify(self, secret: str) -> ClientKey | None:
@@ -136,26 +136,26 @@ class ClientKeys:
         The secret is looked up by its keyed hash, so no comparison with a stored secret takes
         place whose time could tell anything.
         """
-        key_hash = self._hash(secret)
-        seen = self._seen.get(key_hash)
+        key_hash = self._hash_secret(secret)
+        seen = self._cache.get(key_hash)
         if seen is None or seen[0] < time.monotonic():
-            found = await self._submit(Job(lambda tx: _by_hash(tx, key_hash)))
-            if len(self._seen) >= _MOST_CACHED:
-                self._seen.clear()  # somebody is guessing
-            seen = self._seen[key_hash] = (time.monotonic() + CACHE_S, found)
+            found = await self._submit(WriteJob(lambda tx: _find_by_hash(tx, key_hash)))
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()  # somebody is guessing
+            seen = self._cache[key_hash] = (time.monotonic() + CACHE_TTL_S, found)
         key = seen[1]
         if key is None or key.revoked_at is not None:
             return None
         has_ended = key.expires_at is not None and to_us(key.expires_at) <= time.time_ns() // 1000
         return None if has_ended else key
 
-    def _hash(self, secret: str) -> bytes:
+    def _hash_secret(self, secret: str) -> bytes:
         if self._pepper is None:
             self._pepper = self._read_pepper()
         return hmac.new(self._pepper, secret.encode(errors="replace"), sha256).digest()
 
 
-def pepper_file(path: Path) -> bytes:
+def load_pepper(path: Path) -> bytes:
     """The pepper in a file of the owner alone; made when it is missing.
 
     Raises:
@@ -194,20 +194,20 @@ def _make_pepper(path: Path) -> None:
         draft.unlink()
 
 
-def _by_hash(tx: Transaction, key_hash: bytes) -> ClientKey | None:
+def _find_by_hash(tx: Transaction, key_hash: bytes) -> ClientKey | None:
     tx.flush()
     rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys WHERE hash = ?", (key_hash,))  # noqa: S608 - constants
-    return _client_key(rows[0]) if rows else None
+    return _key_from_row(rows[0]) if rows else None
 
 
-def _found(tx: Transaction, key_id: str) -> ClientKey:
+def _load_key(tx: Transaction, key_id: str) -> ClientKey:
     rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys WHERE id = ?", (key_id,))  # noqa: S608 - constants
     if not rows:
         raise NotFound(f"There is no client key {key_id}.")
-    return _client_key(rows[0])
+    return _key_from_row(rows[0])
 
 
-def _client_key(row: tuple[Any, ...]) -> ClientKey:
+def _key_from_row(row: tuple[Any, ...]) -> ClientKey:
     key_id, name, prefix, scopes, created_us, expires_us, revoked_us = row
     return ClientKey(
         id=key_id,

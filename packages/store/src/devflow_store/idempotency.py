@@ -11,18 +11,18 @@ from devflow_core.errors import Conflict
 from devflow_core.ids import new_id
 
 from devflow_store.chain.transaction import Transaction
-from devflow_store.chain.writer import Job
+from devflow_store.chain.writer import WriteJob
 
-KEEP_S = 24 * 3600.0
+RETENTION_S = 24 * 3600.0
 """How long an answer may be asked for again."""
-POLL_S = 0.05
+MIN_POLL_S = 0.05
 """How often a waiter looks, at first; it doubles up to a second."""
-_MOST_POLL_S = 1.0
-_ROW = "fingerprint, token, state, lease_until_us, payload"
+_MAX_POLL_S = 1.0
+_COLUMNS = "fingerprint, token, state, lease_until_us, payload"
 
 
 @dataclass(frozen=True, slots=True)
-class New:
+class NewClaim:
     """Nobody has this key: carry the request out, then `finish` or `abandon`."""
 
     token: str
@@ -34,7 +34,7 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Completed:
     """It was answered."""
 
     payload: bytes
@@ -50,7 +50,7 @@ class UnknownOutcome:
     """Whoever was at it is gone: it may have been carried out, so it is not done again."""
 
 
-Claim = New | InFlight | Done | Mismatch | UnknownOutcome
+Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
 
 
 class Idempotency:
@@ -60,7 +60,7 @@ class Idempotency:
         submit: runs a job and waits until it is durable.
     """
 
-    def __init__(self, submit: Callable[[Job[Any]], Awaitable[Any]]) -> None:
+    def __init__(self, submit: Callable[[WriteJob[Any]], Awaitable[Any]]) -> None:
         self._submit = submit
 
     async def claim(self, scope: str, key: str, fingerprint: str, lease_s: float) -> Claim:
@@ -78,20 +78,27 @@ class Idempotency:
             tx.flush()
             tx.execute("DELETE FROM idempotency WHERE expires_us < ?", (tx.now_us,))
             rows = tx.execute(
-                f"SELECT {_ROW} FROM idempotency WHERE scope = ? AND key = ?",  # noqa: S608 - constants
+                f"SELECT {_COLUMNS} FROM idempotency WHERE scope = ? AND key = ?",  # noqa: S608 - constants
                 (scope, key),
             )
             if rows and rows[0][1] != token:
-                return _standing(rows[0], fingerprint, tx.now_us)
+                return _claim_from_row(rows[0], fingerprint, tx.now_us)
             lease_until_us = tx.now_us + round(lease_s * 1e6)
             tx.execute(
-                f"INSERT INTO idempotency (scope, key, {_ROW}, expires_us) "  # noqa: S608 - constants
+                f"INSERT INTO idempotency (scope, key, {_COLUMNS}, expires_us) "  # noqa: S608 - constants
                 "VALUES (?, ?, ?, ?, 'in flight', ?, NULL, ?) ON CONFLICT DO NOTHING",
-                (scope, key, fingerprint, token, lease_until_us, tx.now_us + round(KEEP_S * 1e6)),
+                (
+                    scope,
+                    key,
+                    fingerprint,
+                    token,
+                    lease_until_us,
+                    tx.now_us + round(RETENTION_S * 1e6),
+                ),
             )
-            return New(token)
+            return NewClaim(token)
 
-        return await self._submit(Job(run))
+        return await self._submit(WriteJob(run))
 
     async def extend(self, token: str, lease_s: float) -> None:
         """The request is still being carried out."""
@@ -111,7 +118,7 @@ class Idempotency:
         def run(tx: Transaction) -> None:
             tx.delete("idempotency", "token", token)
 
-        await self._submit(Job(run))
+        await self._submit(WriteJob(run))
 
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim:
         """What becomes of a request that is in flight.
@@ -120,15 +127,15 @@ class Idempotency:
             `Done` or `UnknownOutcome`; `InFlight` when the time is up; `Mismatch` when it was
             abandoned, so that the key has to be claimed again.
         """
-        pause_s = POLL_S
+        pause_s = MIN_POLL_S
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         while True:
-            found: Claim = await self._submit(Job(lambda tx: _look(tx, scope, key)))
+            found: Claim = await self._submit(WriteJob(lambda tx: _find_claim(tx, scope, key)))
             if not isinstance(found, InFlight) or loop.time() >= end_s:
                 return found
             await asyncio.sleep(min(pause_s, max(0.0, end_s - loop.time())))
-            pause_s = min(2 * pause_s, _MOST_POLL_S)
+            pause_s = min(2 * pause_s, _MAX_POLL_S)
 
     async def _update(
         self, token: str, change: str, values: tuple[Any, ...], *, with_now: bool = False
@@ -144,22 +151,22 @@ class Idempotency:
             if not rows:
                 raise Conflict("The claim on this idempotency key is gone.")
 
-        await self._submit(Job(run))
+        await self._submit(WriteJob(run))
 
 
-def _look(tx: Transaction, scope: str, key: str) -> Claim:
+def _find_claim(tx: Transaction, scope: str, key: str) -> Claim:
     tx.flush()
     rows = tx.execute(
-        f"SELECT {_ROW} FROM idempotency WHERE scope = ? AND key = ?",  # noqa: S608 - constants
+        f"SELECT {_COLUMNS} FROM idempotency WHERE scope = ? AND key = ?",  # noqa: S608 - constants
         (scope, key),
     )
-    return _standing(rows[0], rows[0][0], tx.now_us) if rows else Mismatch()
+    return _claim_from_row(rows[0], rows[0][0], tx.now_us) if rows else Mismatch()
 
 
-def _standing(row: tuple[Any, ...], fingerprint: str, now_us: int) -> Claim:
+def _claim_from_row(row: tuple[Any, ...], fingerprint: str, now_us: int) -> Claim:
     known, _token, state, lease_until_us, payload = row
     if known != fingerprint:
         return Mismatch()
     if state == "done":
-        return Done(bytes(payload))
+        return Completed(bytes(payload))
     return InFlight() if lease_until_us > now_us else UnknownOutcome()

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from devflow_store.chain.records import Kind
+from devflow_store.chain.records import RowKind
 from devflow_store.chain.transaction import Transaction
-from devflow_store.chain.writer import Job
+from devflow_store.chain.writer import WriteJob
 
 
 class Nodes:
@@ -19,7 +19,7 @@ class Nodes:
         submit: runs a job and waits until it is durable.
     """
 
-    def __init__(self, submit: Callable[[Job[Any]], Awaitable[Any]]) -> None:
+    def __init__(self, submit: Callable[[WriteJob[Any]], Awaitable[Any]]) -> None:
         self._submit = submit
 
     async def get(self, task_name: str) -> dict[str, Any] | None:
@@ -34,7 +34,7 @@ class Nodes:
             rows = tx.execute("SELECT task_name, config FROM nodes ORDER BY task_name")
             return {name: orjson.loads(config) for name, config in rows}
 
-        return await self._submit(Job(run))
+        return await self._submit(WriteJob(run))
 
     async def set(self, task_name: str, config: Mapping[str, Any] | None) -> None:
         """Set a configuration; None takes it away."""
@@ -46,6 +46,6 @@ class Nodes:
             if text is not None:
                 tx.execute("INSERT INTO nodes (task_name, config) VALUES (?, ?)", (task_name, text))
             change = orjson.dumps({"node": task_name, "config": text})
-            tx.append(Kind.CHANGE, f"change/{tx.seq + 1}", change)
+            tx.append(RowKind.CHANGE, f"change/{tx.seq + 1}", change)
 
-        await self._submit(Job(run))
+        await self._submit(WriteJob(run))

@@ -17,27 +17,27 @@ from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.summary import GroupBy, Summary
 from devflow_core.usage import Usage
 
-from devflow_store.budgets.alerts import AlertHook, Announcer, LogAlerts
+from devflow_store.budgets.alerts import AlertDispatcher, AlertHook, LogAlerts
 from devflow_store.budgets.budget import BudgetState
-from devflow_store.budgets.repository import Budgets, budget_states
-from devflow_store.budgets.reservations import Desk
-from devflow_store.chain.overflow import Spill
+from devflow_store.budgets.repository import BudgetRepository, read_budget_states
+from devflow_store.budgets.reservations import BudgetReservations
+from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
-from devflow_store.chain.writer import Job, T, Writer
-from devflow_store.client_keys import ClientKeys, pepper_file
+from devflow_store.chain.writer import LedgerWriter, T, WriteJob
+from devflow_store.client_keys import ClientKeys, load_pepper
 from devflow_store.database.engine import Engine, Session
-from devflow_store.engines.database_url import engine_for
+from devflow_store.engines.database_url import create_engine
 from devflow_store.entries import grouping, reading
-from devflow_store.entries.erasing import erase_job, rows_of
-from devflow_store.entries.exporting import ExportFormat, exported
-from devflow_store.entries.reading import Selection
+from devflow_store.entries.erasing import build_erase_job, find_rows
+from devflow_store.entries.exporting import ExportFormat, export_lines
+from devflow_store.entries.reading import EntryFilter
 from devflow_store.idempotency import Idempotency
 from devflow_store.integrity.verify import Verification, verify
-from devflow_store.leases import Owners
+from devflow_store.leases import ProcessLeases
 from devflow_store.nodes import Nodes
-from devflow_store.recorder import Bookkeeping
+from devflow_store.recorder import EntryRecorder
 
-_DAY_S = 24 * 3600.0
+_ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
 """How long a silent process counts as alive; three signs of life fit into it."""
 
@@ -65,27 +65,27 @@ class Store:
 
     def __init__(
         self,
-        place: str | Path | Engine,
+        database: str | Path | Engine,
         *,
         on_alert: tuple[AlertHook, ...] = (),
         lease_s: float = LEASE_S,
         data_dir: Path | None = None,
         retention: timedelta | None = None,
     ) -> None:
-        self._engine = engine_for(place)
+        self._engine = create_engine(database)
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
-        self._writer = Writer(self._engine)
+        self._writer = LedgerWriter(self._engine)
         self._lease_s = lease_s
         self._retention = retention
-        self._spill = Spill(self._data_dir)
-        owner, desk = new_id("own"), Desk()
-        self._books = Bookkeeping(desk, owner)
-        self._owners = Owners(owner, self._books, lease_s=lease_s)
-        self._announcer = Announcer((LogAlerts(), *on_alert))
-        self._life = AsyncExitStack()
-        self.budgets = Budgets(self._submit, desk)
-        self.keys = ClientKeys(self._submit, lambda: pepper_file(self._pepper_path))
+        self._overflow = OverflowFile(self._data_dir)
+        owner, desk = new_id("own"), BudgetReservations()
+        self._recorder = EntryRecorder(desk, owner)
+        self._leases = ProcessLeases(owner, self._recorder, lease_s=lease_s)
+        self._alert_dispatcher = AlertDispatcher((LogAlerts(), *on_alert))
+        self._exit_stack = AsyncExitStack()
+        self.budgets = BudgetRepository(self._submit, desk)
+        self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
         self.idempotency = Idempotency(self._submit)
         self.nodes = Nodes(self._submit)
 
@@ -93,20 +93,20 @@ class Store:
         async with AsyncExitStack() as stack:
             await self._writer.start()
             stack.push_async_callback(self._writer.stop)
-            self._spill.open()
-            stack.callback(self._spill.close)
-            await self._drain()
-            await self._tick()
-            stack.push_async_callback(self._leave)
+            self._overflow.open()
+            stack.callback(self._overflow.close)
+            await self._drain_overflow()
+            await self._renew_lease()
+            stack.push_async_callback(self._end_lease)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             for coroutine in (
-                self._announcer.run(),
-                self._keep_alive(),
-                self._forget_the_old(),
+                self._alert_dispatcher.run(),
+                self._renew_periodically(),
+                self._erase_expired(),
             ):
                 stack.callback(tasks.create_task(coroutine).cancel)
-            stack.push_async_callback(self._announcer.drain)
-            self._life = stack.pop_all()
+            stack.push_async_callback(self._alert_dispatcher.drain)
+            self._exit_stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -115,19 +115,19 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._life.aclose()
+        await self._exit_stack.aclose()
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
         """As `Book.begin`."""
-        await self._writer.submit(self._books.begin(start, ended))
+        await self._writer.submit(self._recorder.begin(start, ended))
 
     async def close(self, entry: LedgerEntry, /) -> None:
         """As `Book.close`."""
         try:
-            self._announcer.announce(await self._writer.submit(self._books.close(entry)))
+            self._alert_dispatcher.enqueue(await self._writer.submit(self._recorder.close(entry)))
         except StoreError:
             # it may or may not be written; drained later, its key tells
-            await asyncio.to_thread(self._spill.add, entry)
+            await asyncio.to_thread(self._overflow.add, entry)
 
     async def confirm(  # noqa: PLR0913 - what a provider tells of a call is one flat record
         self,
@@ -164,7 +164,9 @@ class Store:
             generation_id=generation_id,
             source=source,
         )
-        self._announcer.announce(await self._writer.submit(self._books.confirm(correction)))
+        self._alert_dispatcher.enqueue(
+            await self._writer.submit(self._recorder.confirm(correction))
+        )
 
     def entries(
         self,
@@ -184,21 +186,21 @@ class Store:
         Raises:
             StoreError, LedgerCorrupt: the ledger cannot be read.
         """
-        chosen = Selection(since=since, until=until, session_id=session_id, project=project)
-        with self._reader() as session:
-            yield from reading.entries(session, chosen)
+        chosen = EntryFilter(since=since, until=until, session_id=session_id, project=project)
+        with self._open_reader() as session:
+            yield from reading.read_entries(session, chosen)
 
     def entry(self, entry_id: str) -> LedgerEntry | None:
         """One entry; None when there is none of this id, or when it was erased."""
-        with self._reader() as session:
-            return reading.entry(session, entry_id)
+        with self._open_reader() as session:
+            return reading.read_entry(session, entry_id)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
         """Attempts whose cost is only estimated, oldest first, with the entries they belong to."""
-        with self._reader() as session:
-            return reading.unconfirmed(session, limit)
+        with self._open_reader() as session:
+            return reading.read_unconfirmed(session, limit)
 
-    def cells(
+    def aggregate(
         self,
         by: tuple[GroupBy, ...],
         /,
@@ -213,19 +215,19 @@ class Store:
             InvalidRequest: there is no such grouping.
             StoreError: the ledger cannot be read.
         """
-        with self._reader() as session:
-            return grouping.cells(session, by, (since, until), with_times=with_times)
+        with self._open_reader() as session:
+            return grouping.aggregate(session, by, (since, until), with_times=with_times)
 
     def groups(
         self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str, Summary]:
         """Sums for each value of `by`; as `cells` with one thing to group by."""
-        return {key: one for (key,), one in self.cells((by,), since=since, until=until).items()}
+        return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
         """Every budget with what is gone of it, in the window that `now` falls into."""
-        with self._reader() as session:
-            return list(budget_states(session, now or datetime.now(UTC)))
+        with self._open_reader() as session:
+            return list(read_budget_states(session, now or datetime.now(UTC)))
 
     def verify(self, anchor: str | None = None) -> Verification:
         """Recompute the whole chain and name the first row that was touched.
@@ -233,19 +235,19 @@ class Store:
         Args:
             anchor: a `head` noted earlier; the chain must still lead through it.
         """
-        with self._reader() as session:
+        with self._open_reader() as session:
             return verify(session, anchor=anchor)
 
     def export(
         self,
-        form: ExportFormat = "jsonl",
+        export_format: ExportFormat = "jsonl",
         *,
         since: datetime | None = None,
         until: datetime | None = None,
         session_id: str | None = None,
     ) -> Iterator[str]:
         """The lines of an export: `jsonl` holds everything, `csv` has a row for each attempt."""
-        return exported(self.entries(since, until, session_id), form)
+        return export_lines(self.entries(since, until, session_id), export_format)
 
     async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:
         """Delete labels and details of a session, or of everything older than a time.
@@ -266,8 +268,8 @@ class Store:
         """
         if (session_id is None) == (before is None):
             raise InvalidRequest("Say what to erase: a session, or a time before which.")
-        numbers = await asyncio.to_thread(self._rows_of, session_id, before)
-        job = erase_job(numbers, session_id=session_id, before=before)
+        numbers = await asyncio.to_thread(self._find_rows, session_id, before)
+        job = build_erase_job(numbers, session_id=session_id, before=before)
         erased = await self._writer.submit(job)
         await asyncio.to_thread(self._engine.compact)
         return erased
@@ -281,51 +283,51 @@ class Store:
         """
         await asyncio.to_thread(self._engine.backup, target)
 
-    def _rows_of(self, session_id: str | None, before: datetime | None) -> list[int]:
-        with self._reader() as session:
-            return rows_of(session, session_id=session_id, before=before)
+    def _find_rows(self, session_id: str | None, before: datetime | None) -> list[int]:
+        with self._open_reader() as session:
+            return find_rows(session, session_id=session_id, before=before)
 
-    async def _submit(self, job: Job[T]) -> T:
+    async def _submit(self, job: WriteJob[T]) -> T:
         return await self._writer.submit(job)
 
-    async def _tick(self, *, is_leaving: bool = False) -> None:
-        alerts = await self._writer.submit(self._owners.tick(is_leaving=is_leaving))
-        self._announcer.announce(alerts)
+    async def _renew_lease(self, *, is_leaving: bool = False) -> None:
+        alerts = await self._writer.submit(self._leases.renew(is_leaving=is_leaving))
+        self._alert_dispatcher.enqueue(alerts)
 
-    async def _drain(self) -> None:
+    async def _drain_overflow(self) -> None:
         """Write what waits in the emergency file."""
-        if not self._spill.count:
+        if not self._overflow.count:
             return
-        waiting = await asyncio.to_thread(self._spill.entries)
+        waiting = await asyncio.to_thread(self._overflow.read_entries)
         for entry in waiting:
-            self._announcer.announce(await self._writer.submit(self._books.close(entry)))
-        await asyncio.to_thread(self._spill.clear, len(waiting))
+            self._alert_dispatcher.enqueue(await self._writer.submit(self._recorder.close(entry)))
+        await asyncio.to_thread(self._overflow.clear, len(waiting))
 
-    async def _leave(self) -> None:
+    async def _end_lease(self) -> None:
         try:
-            await self._drain()
-            await self._tick(is_leaving=True)
+            await self._drain_overflow()
+            await self._renew_lease(is_leaving=True)
         except StoreError:
             return  # the lease runs out by itself
 
-    async def _keep_alive(self) -> None:
+    async def _renew_periodically(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
             try:
-                await self._tick()
-                await self._drain()
+                await self._renew_lease()
+                await self._drain_overflow()
             except StoreError:
                 continue  # requests that need the ledger are told; the next sign may get through
 
-    async def _forget_the_old(self) -> None:
+    async def _erase_expired(self) -> None:
         while self._retention is not None:
             with suppress(StoreError):  # tomorrow again
                 await self.erase(before=datetime.now(UTC) - self._retention)
-            await asyncio.sleep(_DAY_S)
+            await asyncio.sleep(_ERASE_INTERVAL_S)
 
     @contextmanager
-    def _reader(self) -> Generator[Session]:
-        session = self._engine.reader()
+    def _open_reader(self) -> Generator[Session]:
+        session = self._engine.open_reader()
         try:
             yield session
         finally:

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Literal
 
 from devflow_core.errors import (
-    AllowanceSpent,
     ConfigurationError,
+    DailyQuotaExceeded,
     KeyRefused,
     KeysExhausted,
     PaymentRequired,
@@ -25,20 +25,20 @@ from devflow_core.errors import (
     UpstreamError,
 )
 from devflow_core.events import Event
-from devflow_core.ports import Call, Events, Upstream, UpstreamKey
+from devflow_core.ports import Call, EventStream, Upstream, UpstreamKey
 
-_REFUSED_REST_S = 300.0
+_REFUSED_COOL_DOWN_S = 300.0
 """An unknown or disabled key does not come back by itself; a person has to act."""
-_SPENT_REST_S = 60.0
+_SPENT_COOL_DOWN_S = 60.0
 """A spent account or key may be filled up at any time, and asking again costs nothing."""
-_THROTTLED_REST_S = 1.0
+_THROTTLED_COOL_DOWN_S = 1.0
 """Where a key's 429 names no time."""
-_MOST_REST_S = 3600.0
-_PROBE_S = 30.0
+_MAX_COOL_DOWN_S = 3600.0
+_PROBE_TIMEOUT_S = 30.0
 """How long a key that comes back is tried by one call only."""
-_PATIENCE_S = 5.0
+_MAX_WAIT_S = 5.0
 """The longest that a call waits for a key."""
-_MOST_WAITERS = 100
+_MAX_WAITERS = 100
 
 
 def key_id(secret: str) -> str:
@@ -52,26 +52,26 @@ class KeyState:
 
     id: str
     source: Literal["pool", "single"]
-    rests_s: float
+    cool_down_s: float
     """0: it is in use."""
     reason: str | None
     """Why it rests: the code of the error."""
 
 
-class _Slot:
+class _KeySlot:
     """One key of the gateway and its rest."""
 
     def __init__(self, secret: str, source: Literal["pool", "single"]) -> None:
         self.key = UpstreamKey(secret=secret, id=key_id(secret), source="server")
         self.source: Literal["pool", "single"] = source
-        self.until_s = 0.0
+        self.available_at_s = 0.0
         self.reason: str | None = None
-        self.is_suspect = False
+        self.is_unproven = False
         """It has rested; the next call to use it finds out whether it is good again."""
-        self.is_probed = False
+        self.is_probing = False
 
 
-class KeyRing:
+class KeyPool:
     """The gateway's own keys, in rotation; the ones that were refused or spent rest.
 
     Args:
@@ -89,31 +89,31 @@ class KeyRing:
         single: str | None = None,
         *,
         shared_limits: frozenset[str] = frozenset(),
-        when_empty: str = "The gateway has no key. Set one, or send a key with the request.",
+        no_key_message: str = "The gateway has no key. Set one, or send a key with the request.",
         clock: Callable[[], float] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._when_empty = when_empty
+        self._no_key_message = no_key_message
         self._shared_limits = shared_limits
         self._clock = clock
         self._chance = chance
-        self._slots: list[_Slot] = []
-        self._turn = 0
+        self._slots: list[_KeySlot] = []
+        self._next_index = 0
         self._waiters = 0
         self._changed = asyncio.Event()
-        self.replace(pool, single)
+        self.set_keys(pool, single)
 
-    def replace(self, pool: Sequence[str], single: str | None = None) -> None:
+    def set_keys(self, pool: Sequence[str], single: str | None = None) -> None:
         """Other keys from now on, without a restart; those that stay keep their rests."""
         known = {slot.key.secret: slot for slot in self._slots}
         named: dict[str, Literal["pool", "single"]] = dict.fromkeys((k for k in pool if k), "pool")
         if single:
             named.setdefault(single, "single")
         self._slots = [
-            known[secret] if secret in known else _Slot(secret, source)
+            known[secret] if secret in known else _KeySlot(secret, source)
             for secret, source in named.items()
         ]
-        self._pool = [slot for slot in self._slots if slot.source == "pool"]
+        self._pool_slots = [slot for slot in self._slots if slot.source == "pool"]
 
     @property
     def keys(self) -> tuple[UpstreamKey, ...]:
@@ -127,8 +127,8 @@ class KeyRing:
             KeyState(
                 id=slot.key.id,
                 source=slot.source,
-                rests_s=max(0.0, slot.until_s - now_s),
-                reason=slot.reason if slot.until_s > now_s else None,
+                cool_down_s=max(0.0, slot.available_at_s - now_s),
+                reason=slot.reason if slot.available_at_s > now_s else None,
             )
             for slot in self._slots
         )
@@ -136,109 +136,113 @@ class KeyRing:
     def pick(self) -> UpstreamKey | None:
         """The next key in turn that does not rest; None when all rest."""
         now_s = self._now_s()
-        for offset in range(len(self._pool)):
-            slot = self._pool[(self._turn + offset) % len(self._pool)]
-            if self._take(slot, now_s):
-                self._turn = (self._turn + offset + 1) % len(self._pool)
+        for offset in range(len(self._pool_slots)):
+            slot = self._pool_slots[(self._next_index + offset) % len(self._pool_slots)]
+            if self._claim(slot, now_s):
+                self._next_index = (self._next_index + offset + 1) % len(self._pool_slots)
                 return slot.key
         for slot in self._slots:
-            if slot.source == "single" and self._take(slot, now_s):
+            if slot.source == "single" and self._claim(slot, now_s):
                 return slot.key
         return None
 
-    async def wait(self, patience_s: float) -> UpstreamKey | None:
+    async def wait_for_key(self, max_wait_s: float) -> UpstreamKey | None:
         """A key at once, or one that is back soon; None when that would take too long.
 
         At most 100 calls wait, and none longer than 5 s.
         """
         key = self.pick()
-        until_s = self._now_s() + min(patience_s, _PATIENCE_S)
-        if key is not None or not self._slots or self._waiters >= _MOST_WAITERS:
+        until_s = self._now_s() + min(max_wait_s, _MAX_WAIT_S)
+        if key is not None or not self._slots or self._waiters >= _MAX_WAITERS:
             return key
         self._waiters += 1
         try:
             while key is None:
-                soonest_s = min(0.0 if one.is_probed else one.until_s for one in self._slots)
+                soonest_s = min(
+                    0.0 if one.is_probing else one.available_at_s for one in self._slots
+                )
                 if max(soonest_s, self._now_s()) >= until_s:
                     return None
-                await self._change(min(until_s, soonest_s or until_s) - self._now_s())
+                await self._wait_for_change(min(until_s, soonest_s or until_s) - self._now_s())
                 key = self.pick()
         finally:
             self._waiters -= 1
         return key
 
-    def rest(self, key: UpstreamKey, seconds: float, reason: str) -> None:
+    def cool_down(self, key: UpstreamKey, seconds: float, reason: str) -> None:
         """Leave a key alone for so long, and a little longer."""
         until_s = self._now_s() + seconds * (1 + 0.25 * self._chance())
-        self._settle(key, until_s, reason)
+        self._set_state(key, until_s, reason)
 
-    def rest_s(self, error: UpstreamError) -> float | None:
+    def cool_down_s(self, error: UpstreamError) -> float | None:
         """How long a key rests after this error; None when the error says nothing of the key."""
-        return None if error.error_type in self._shared_limits else _rest_s(error)
+        return None if error.error_type in self._shared_limits else _cool_down_s(error)
 
-    def trust(self, key: UpstreamKey) -> None:
+    def mark_good(self, key: UpstreamKey) -> None:
         """A key has been accepted: whatever was held against it is over."""
-        self._settle(key, 0.0, None)
+        self._set_state(key, 0.0, None)
 
     def release(self, key: UpstreamKey) -> None:
         """A call ended without a word about its key: another one may find out."""
         for slot in self._slots:
-            if slot.is_probed and slot.key.id == key.id:
-                slot.until_s, slot.is_probed = self._now_s(), False
+            if slot.is_probing and slot.key.id == key.id:
+                slot.available_at_s, slot.is_probing = self._now_s(), False
                 self._notify()
 
-    def exhausted(self, cause: UpstreamError | None = None) -> UpstreamError | ConfigurationError:
+    def exhausted_error(
+        self, cause: UpstreamError | None = None
+    ) -> UpstreamError | ConfigurationError:
         """The error for a call that found no key."""
         if not self._slots:
-            return ConfigurationError(self._when_empty)
+            return ConfigurationError(self._no_key_message)
         said = ", ".join(f"{slot.key.id}: {slot.reason or 'being tried'}" for slot in self._slots)
         last = f" Last answer: {cause.message}" if cause else ""
         return KeysExhausted(
             f"Every key rests ({said}).{last} Add credits or another key.",
             status=cause.status if cause else None,
             error_type=cause.error_type if cause else None,
-            retry_after_s=max(0.0, min(one.until_s for one in self._slots) - self._now_s()),
+            retry_after_s=max(0.0, min(one.available_at_s for one in self._slots) - self._now_s()),
         )
 
-    def _take(self, slot: _Slot, now_s: float) -> bool:
-        if slot.until_s > now_s:
+    def _claim(self, slot: _KeySlot, now_s: float) -> bool:
+        if slot.available_at_s > now_s:
             return False
-        if slot.is_suspect:  # back from a rest: one call finds out, the others wait for it
-            slot.until_s, slot.is_probed = now_s + _PROBE_S, True
+        if slot.is_unproven:  # back from a rest: one call finds out, the others wait for it
+            slot.available_at_s, slot.is_probing = now_s + _PROBE_TIMEOUT_S, True
         return True
 
-    def _settle(self, key: UpstreamKey, until_s: float, reason: str | None) -> None:
+    def _set_state(self, key: UpstreamKey, until_s: float, reason: str | None) -> None:
         for slot in self._slots:
-            if slot.key.id == key.id and (slot.is_suspect or reason is not None):
-                slot.until_s, slot.reason = until_s, reason
-                slot.is_suspect, slot.is_probed = reason is not None, False
+            if slot.key.id == key.id and (slot.is_unproven or reason is not None):
+                slot.available_at_s, slot.reason = until_s, reason
+                slot.is_unproven, slot.is_probing = reason is not None, False
                 self._notify()
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _change(self, at_most_s: float) -> None:
+    async def _wait_for_change(self, max_wait_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
+            async with asyncio.timeout(max_wait_s):
                 await self._changed.wait()
 
     def _now_s(self) -> float:
         return self._clock() if self._clock else asyncio.get_running_loop().time()
 
 
-def _rest_s(error: UpstreamError) -> float | None:
+def _cool_down_s(error: UpstreamError) -> float | None:
     if isinstance(error, KeyRefused):
-        return _REFUSED_REST_S if error.status == 401 else _SPENT_REST_S
+        return _REFUSED_COOL_DOWN_S if error.status == 401 else _SPENT_COOL_DOWN_S
     if isinstance(error, PaymentRequired):
         # what is left does for a smaller request, so the key is of use still
-        return None if "can only afford" in error.message else _SPENT_REST_S
-    if isinstance(error, AllowanceSpent) or not isinstance(error, RateLimited):
+        return None if "can only afford" in error.message else _SPENT_COOL_DOWN_S
+    if isinstance(error, DailyQuotaExceeded) or not isinstance(error, RateLimited):
         return None  # the free allowance is the account's, and its paid models go on
-    return min(error.retry_after_s or _THROTTLED_REST_S, _MOST_REST_S)
+    return min(error.retry_after_s or _THROTTLED_COOL_DOWN_S, _MAX_COOL_DOWN_S)
 
 
-class Keyed:
+class KeyRotation:
     """An `Upstream` that gives each call a key, and another one when that is refused.
 
     Args:
@@ -246,54 +250,56 @@ class Keyed:
         ring: the gateway's own keys.
     """
 
-    def __init__(self, inner: Upstream, ring: KeyRing) -> None:
+    def __init__(self, inner: Upstream, pool: KeyPool) -> None:
         self._inner = inner
-        self._ring = ring
+        self._pool = pool
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`.
 
         Raises:
             KeysExhausted: every key rests.
             ConfigurationError: there is no key at all.
         """
-        return _WithKey(self._inner, call, self._ring)
+        return _KeyedCall(self._inner, call, self._pool)
 
 
-class _WithKey:
+class _KeyedCall:
     """One call, asked with one key after the other until one is taken."""
 
     __slots__ = ("_call", "_inner", "_ring", "_upstream")
 
-    def __init__(self, upstream: Upstream, call: Call, ring: KeyRing) -> None:
+    def __init__(self, upstream: Upstream, call: Call, pool: KeyPool) -> None:
         self._upstream = upstream
         self._call = call
-        self._ring = ring
-        self._inner: Events | None = None
+        self._ring = pool
+        self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         secret = self._call.request.user_key
         if secret:
-            return await self._ask(UpstreamKey(secret=secret, id=key_id(secret), source="user"))
+            return await self._open_with(
+                UpstreamKey(secret=secret, id=key_id(secret), source="user")
+            )
         refused: UpstreamError | None = None
         asked: set[str] = set()
         patience_s = self._call.journal.remaining_s()
         while True:
-            key = self._ring.pick() if refused else await self._ring.wait(patience_s)
+            key = self._ring.pick() if refused else await self._ring.wait_for_key(patience_s)
             if key is None or key.id in asked:
-                raise self._given_up(refused)
+                raise self._final_error(refused)
             asked.add(key.id)
             try:
-                events = await self._ask(key)
+                events = await self._open_with(key)
             except UpstreamError as error:
-                if not self._is_of_the_key(key, error):
+                if not self._settle_key(key, error):
                     raise
                 refused = error
             except BaseException:
                 self._ring.release(key)
                 raise
             else:
-                self._ring.trust(key)
+                self._ring.mark_good(key)
                 return events
 
     async def __aexit__(
@@ -305,30 +311,30 @@ class _WithKey:
         assert self._inner is not None  # noqa: S101 - it was entered
         return await self._inner.__aexit__(kind, error, trace)
 
-    async def _ask(self, key: UpstreamKey) -> AsyncIterator[Event]:
+    async def _open_with(self, key: UpstreamKey) -> AsyncIterator[Event]:
         inner = self._upstream.open(replace(self._call, key=key))
         events = await inner.__aenter__()
         self._inner = inner
         return events
 
-    def _is_of_the_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
+    def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
         """Whether another key may do; then this one rests, if it is of no use to anyone."""
-        seconds = self._ring.rest_s(error)
+        seconds = self._ring.cool_down_s(error)
         if seconds is not None:
-            self._ring.rest(key, seconds, error.code)
+            self._ring.cool_down(key, seconds, error.code)
         elif error.status is not None:
-            self._ring.trust(key)
+            self._ring.mark_good(key)
         else:
             self._ring.release(key)
         return seconds is not None or isinstance(error, PaymentRequired)
 
-    def _given_up(self, refused: UpstreamError | None) -> Exception:
+    def _final_error(self, refused: UpstreamError | None) -> Exception:
         """What to say when no key is left: that all rest, or what the last one ran into."""
         if isinstance(refused, RateLimited) or (
-            refused is not None and self._ring.rest_s(refused) is None
+            refused is not None and self._ring.cool_down_s(refused) is None
         ):
             return refused
-        error = self._ring.exhausted(refused)
+        error = self._ring.exhausted_error(refused)
         error.model = self._call.candidate.model
         error.__cause__ = refused
         return error

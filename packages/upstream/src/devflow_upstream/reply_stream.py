@@ -22,9 +22,9 @@ from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EventDecoder, Translator
 from devflow_core.wire.sse import SseFrame, SseReader
 
-from devflow_upstream.transport.transport import Exchange, HttpRequest, Transport
+from devflow_upstream.transport.transport import HttpRequest, Transport, UpstreamExchange
 
-_MOST_ERROR_BYTES = 256 * 1024
+_MAX_ERROR_BYTES = 256 * 1024
 _EXCERPT_CHARS = 200
 
 
@@ -39,7 +39,7 @@ class Deadlines:
     total_s: float = 600.0
 
 
-class OpenReply:
+class ReplyStream:
     """Asks once, and is the iterator of what comes back.
 
     Args:
@@ -68,8 +68,8 @@ class OpenReply:
         self._call = call
         self._translator = translator
         self._deadlines = deadlines
-        self._exchange: Exchange | None = None
-        self._decoder: EventDecoder = translator.decoder(call.candidate.model)
+        self._exchange: UpstreamExchange | None = None
+        self._decoder: EventDecoder = translator.make_decoder(call.candidate.model)
         self._reader = SseReader()
         self._events: deque[Event] = deque()
         self._error: DevFlowError | None = None
@@ -84,11 +84,11 @@ class OpenReply:
         first_at_s = min(self._total_at_s, now_s + self._deadlines.first_token_s)
         try:
             self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
-            await self._begin(self._exchange)
+            await self._read_first_event(self._exchange)
         except BaseException as error:
             if isinstance(error, DevFlowError):
-                self._complete(error)
-            late = self._too_late() if isinstance(error, TimeoutError) else None
+                self._annotate_error(error)
+            late = self._timeout_error() if isinstance(error, TimeoutError) else None
             await self.__aexit__(type(error), error, None)
             if late is not None:
                 raise late from error
@@ -103,7 +103,7 @@ class OpenReply:
     ) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            await exchange.close(is_whole=self._is_whole)
+            await exchange.close(is_complete=self._is_whole)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -115,23 +115,23 @@ class OpenReply:
                 raise self._error
             if self._is_whole or self._exchange is None:
                 raise StopAsyncIteration
-            await self._pull(self._exchange)
+            await self._read_events(self._exchange)
         return events.popleft()
 
-    async def _begin(self, exchange: Exchange) -> None:
+    async def _read_first_event(self, exchange: UpstreamExchange) -> None:
         """Read until the first event, or the error that stands in its place."""
         if exchange.status != 200:
-            raise await self._failure(exchange)
+            raise await self._read_error(exchange)
         content_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "text/event-stream":
             while not self._events:
-                await self._pull(exchange)
+                await self._read_events(exchange)
                 if self._error is not None and not self._events:
                     raise self._error
-            self._name(exchange)
+            self._set_generation_id(exchange)
         elif content_type == "application/json":
             body = await read_all(exchange)
-            self._take(self._translator.decode_response(body, self._call.candidate.model))
+            self._add_events(self._translator.decode_response(body, self._call.candidate.model))
         else:
             start = (await exchange.read())[: 4 * _EXCERPT_CHARS]
             raise ProtocolError(
@@ -141,26 +141,26 @@ class OpenReply:
             )
         self._phase = "next event"
 
-    async def _pull(self, exchange: Exchange) -> None:
+    async def _read_events(self, exchange: UpstreamExchange) -> None:
         """Turn what has come into events; an error waits behind the events before it."""
         try:
             data = await exchange.read()
             if data:
-                self._feed(self._reader.feed(data), exchange)
+                self._feed_frames(self._reader.feed(data), exchange)
             else:
-                self._feed(self._reader.close(), exchange)
-                self._take(self._decoder.close())
+                self._feed_frames(self._reader.close(), exchange)
+                self._add_events(self._decoder.close())
         except TimeoutError as error:
-            self._error = self._too_late()
+            self._error = self._timeout_error()
             self._error.__cause__ = error
         except DevFlowError as error:
-            self._complete(error)
+            self._annotate_error(error)
             self._error = error
 
-    def _feed(self, frames: list[SseFrame], exchange: Exchange) -> None:
+    def _feed_frames(self, frames: list[SseFrame], exchange: UpstreamExchange) -> None:
         """Take frames in, and move the deadline when there was progress among them."""
         is_progress = False
-        feed, take = self._decoder.feed, self._take
+        feed, take = self._decoder.feed, self._add_events
         for frame in frames:
             is_progress = is_progress or frame.data is not None
             take(feed(frame))
@@ -168,20 +168,20 @@ class OpenReply:
             now_s = asyncio.get_running_loop().time()
             exchange.deadline_s = min(self._total_at_s, now_s + self._deadlines.idle_s)
 
-    def _take(self, events: Iterable[Event]) -> None:
+    def _add_events(self, events: Iterable[Event]) -> None:
         for event in events:
             self._events.append(event)
             if isinstance(event, Finished):
                 self._is_whole = True
 
-    def _name(self, exchange: Exchange) -> None:
+    def _set_generation_id(self, exchange: UpstreamExchange) -> None:
         """Give the first event the id from the headers, when it has none of its own."""
         first = self._events[0]
         generation_id = exchange.headers.get("x-generation-id")
         if isinstance(first, Started) and first.generation_id is None and generation_id:
             self._events[0] = replace(first, generation_id=generation_id)
 
-    async def _failure(self, exchange: Exchange) -> DevFlowError:
+    async def _read_error(self, exchange: UpstreamExchange) -> DevFlowError:
         status, model = exchange.status, self._call.candidate.model
         if status < 400:
             return ProtocolError(
@@ -190,21 +190,21 @@ class OpenReply:
                 status=status,
                 model=model,
             )
-        body = await read_all(exchange, most_bytes=_MOST_ERROR_BYTES)
+        body = await read_all(exchange, max_bytes=_MAX_ERROR_BYTES)
         error = error_from_body(status, body, exchange.headers, model=model)
         limit = exchange.headers.get("x-ratelimit-limit", "")
         if isinstance(error, RateLimited) and limit.isascii() and limit.isdigit():
             error.limit_per_min = int(limit[:9])
         return error
 
-    def _complete(self, error: DevFlowError) -> None:
+    def _annotate_error(self, error: DevFlowError) -> None:
         """Add to an error what only the exchange knows."""
         error.model = error.model or self._call.candidate.model
         if isinstance(error, UpstreamError) and self._exchange is not None:
             header = self._exchange.headers.get("x-generation-id")
             error.generation_id = error.generation_id or header
 
-    def _too_late(self) -> UpstreamTimeout:
+    def _timeout_error(self) -> UpstreamTimeout:
         model = self._call.candidate.model
         if asyncio.get_running_loop().time() >= self._total_at_s:
             limit_s, phase = self._deadlines.total_s, "end of the reply within the time allowed"
@@ -217,11 +217,11 @@ class OpenReply:
             "model.",
             model=model,
         )
-        self._complete(error)
+        self._annotate_error(error)
         return error
 
 
-async def read_all(exchange: Exchange, *, most_bytes: int | None = None) -> bytes:
+async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) -> bytes:
     """The rest of a body, or its beginning when it is longer than wanted.
 
     Raises:
@@ -232,7 +232,7 @@ async def read_all(exchange: Exchange, *, most_bytes: int | None = None) -> byte
     while piece := await exchange.read():
         pieces.append(piece)
         size += len(piece)
-        if most_bytes is not None and size >= most_bytes:
+        if max_bytes is not None and size >= max_bytes:
             break
     return b"".join(pieces)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def put(path: Path, content: bytes | None) -> None:
+def atomic_write(path: Path, content: bytes | None) -> None:
     """Replace a file; None removes it.
 
     A link is followed to its target, so that a settings file kept elsewhere stays a link. The mode

@@ -21,11 +21,11 @@ def catalogue_ids(model: str) -> tuple[str, ...]:
     plain = _DATED.sub("", name)
     found = [f"anthropic/{plain}"]
     if new := _NEW_STYLE.fullmatch(plain):
-        found.insert(0, f"anthropic/claude-{new[1]}-{_number(new[2], new[3])}")
+        found.insert(0, f"anthropic/claude-{new[1]}-{_format_version(new[2], new[3])}")
     elif old := _OLD_STYLE.fullmatch(plain):
-        found.insert(0, f"anthropic/claude-{_number(old[1], old[2])}-{old[3]}")
+        found.insert(0, f"anthropic/claude-{_format_version(old[1], old[2])}-{old[3]}")
     return tuple(dict.fromkeys([*found, name]))
 
 
-def _number(major: str, minor: str | None) -> str:
+def _format_version(major: str, minor: str | None) -> str:
     return f"{major}.{minor}" if minor else major

@@ -11,18 +11,24 @@ from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
 from devflow_core.request import ChatRequest
 
-from devflow_claude_code.context.injector import inject
-from devflow_claude_code.context.masking import reveal
+from devflow_claude_code.context.injector import inject_context
+from devflow_claude_code.context.masking import escape_invisible
 from devflow_claude_code.context.session_context import (
     DEFAULT_BUDGET_TOKENS,
     SessionContext,
-    session_context,
+    build_context,
 )
 from devflow_claude_code.reading import paths
-from devflow_claude_code.reading.branch import active_branch, conversation
-from devflow_claude_code.reading.content import human_text, mapping
-from devflow_claude_code.reading.rows import Row
-from devflow_claude_code.reading.session_cost import PriceOf, Spend, SpentTurn, tally, turns
+from devflow_claude_code.reading.branch import active_branch, conversation_rows
+from devflow_claude_code.reading.content import get_object, human_text
+from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.session_cost import (
+    PriceOf,
+    RecordedTurn,
+    Spend,
+    fold_usage,
+    read_turns,
+)
 from devflow_claude_code.reading.transcript import Transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
@@ -54,7 +60,7 @@ class ClaudeCodeSession:
         paths.check_link(path, config_dir or paths.configuration_dir())
         transcript = Transcript(path)
         transcript.refresh()
-        _check(transcript)
+        _check_transcript(transcript)
         return cls(transcript)
 
     @classmethod
@@ -67,7 +73,7 @@ class ClaudeCodeSession:
         config_dir = config_dir or paths.configuration_dir()
         if "/" in id_or_path or id_or_path.endswith(".jsonl"):
             return cls.open(id_or_path, config_dir=config_dir)
-        return cls.open(paths.find_by_id(config_dir, id_or_path), config_dir=config_dir)
+        return cls.open(paths.find_transcript(config_dir, id_or_path), config_dir=config_dir)
 
     @staticmethod
     def latest(
@@ -79,7 +85,7 @@ class ClaudeCodeSession:
             SessionError: there is none that can be read.
         """
         config_dir = config_dir or paths.configuration_dir()
-        session = next(recent(project, config_dir=config_dir), None)
+        session = next(iterate_recent(project, config_dir=config_dir), None)
         if session is not None:
             return session
         where = Path(project).expanduser() if project is not None else None
@@ -106,29 +112,29 @@ class ClaudeCodeSession:
     @property
     def session_id(self) -> str:
         """The id `claude --resume` takes; of a file with another name the one in its rows."""
-        told = self.transcript.heads.get("sessionId", "")
+        told = self.transcript.metadata.get("sessionId", "")
         is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(told)
         return self.path.stem if is_named else told
 
     @property
     def project(self) -> str | None:
         """The folder that Claude Code worked in."""
-        return self.transcript.heads.get("cwd")
+        return self.transcript.metadata.get("cwd")
 
     @property
     def git_branch(self) -> str | None:
         """The git branch that was checked out last."""
-        return self.transcript.heads.get("gitBranch")
+        return self.transcript.metadata.get("gitBranch")
 
     @property
     def client_version(self) -> str | None:
         """The version of Claude Code that wrote the last row."""
-        return self.transcript.heads.get("version")
+        return self.transcript.metadata.get("version")
 
     @property
     def is_newer_than_known(self) -> bool:
         """Written by a Claude Code newer than those this reader was tested with."""
-        return _version(self.client_version or "") > _version(NEWEST_KNOWN_VERSION)
+        return _parse_version(self.client_version or "") > _parse_version(NEWEST_KNOWN_VERSION)
 
     @property
     def skipped_lines(self) -> int:
@@ -146,20 +152,20 @@ class ClaudeCodeSession:
         return max((row.timestamp for row in self.transcript.rows if row.timestamp), default=None)
 
     @cached_property
-    def branch(self) -> tuple[Row, ...]:
+    def branch(self) -> tuple[TranscriptRow, ...]:
         """The active branch since the last compaction, rows of every kind."""
-        return active_branch(self.transcript.rows, self._preserved())
+        return active_branch(self.transcript.rows, self._read_preserved())
 
     @cached_property
-    def conversation(self) -> tuple[Row, ...]:
+    def conversation(self) -> tuple[TranscriptRow, ...]:
         """The user and assistant rows of the active branch."""
-        return conversation(self.branch)
+        return conversation_rows(self.branch)
 
     @cached_property
-    def history(self) -> tuple[Row, ...]:
+    def history(self) -> tuple[TranscriptRow, ...]:
         """The active branch with everything before its compactions too."""
         rows = self.branch
-        preserved = self._preserved()
+        preserved = self._read_preserved()
         seen = {row.uuid for row in rows}
         while rows and rows[0].subtype == "compact_boundary" and rows[0].refers_to:
             before = active_branch(self.transcript.rows, preserved, leaf=rows[0].refers_to)
@@ -173,13 +179,13 @@ class ClaudeCodeSession:
     @cached_property
     def title(self) -> str | None:
         """The name in `/resume`: given by the user, by the model, or the first prompt."""
-        heads = self.transcript.heads
+        heads = self.transcript.metadata
         for name in ("customTitle", "aiTitle", "agentName", "summary"):
             if heads.get(name):
-                return reveal(heads[name])
+                return escape_invisible(heads[name])
         for row in self.history:
             if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
-                return reveal(text.split("\n")[0][:120])
+                return escape_invisible(text.split("\n")[0][:120])
         return None
 
     @cached_property
@@ -188,22 +194,24 @@ class ClaudeCodeSession:
 
         Without the warm-up calls of 2.0, which are no part of anyone's work.
         """
-        rows: list[Row] = list(self.transcript.rows)
-        for agent in self._agents():
+        rows: list[TranscriptRow] = list(self.transcript.rows)
+        for agent in self._iterate_agents():
             rows += [row._replace(is_sidechain=True) for row in agent.rows if row.tokens]
-        return tally(rows)
+        return fold_usage(rows)
 
     @property
-    def turns(self) -> tuple[SpentTurn, ...]:
+    def turns(self) -> tuple[RecordedTurn, ...]:
         """Every response with its time, for re-pricing; sub-agents are threads of their own."""
-        found = list(turns(self.transcript.rows))
-        for agent in self._agents():
+        found = list(read_turns(self.transcript.rows))
+        for agent in self._iterate_agents():
             name = agent.path.stem
-            found += [turn._replace(thread=f"{name} {turn.thread}") for turn in turns(agent.rows)]
-        return tuple(sorted(found, key=lambda turn: turn.at))
+            found += [
+                turn._replace(thread=f"{name} {turn.thread}") for turn in read_turns(agent.rows)
+            ]
+        return tuple(sorted(found, key=lambda turn: turn.started_at))
 
-    def _agents(self) -> Iterator[Transcript]:
-        for path in paths.agent_files(self.path, self.session_id):
+    def _iterate_agents(self) -> Iterator[Transcript]:
+        for path in paths.find_agent_transcripts(self.path, self.session_id):
             agent = Transcript(path)
             agent.refresh()
             if not _is_warm_up(agent):
@@ -223,15 +231,15 @@ class ClaudeCodeSession:
         budget = self.context_budget_tokens if budget_tokens is None else budget_tokens
         context = self._contexts.get(budget)
         if context is None:
-            context = session_context(self.transcript, self.history, self.session_id, budget)
+            context = build_context(self.transcript, self.history, self.session_id, budget)
             self._contexts[budget] = context
         return context
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
         """The request with this session's context in it, and attributed to the session."""
-        return inject(request, self.context(), self.attribution)
+        return inject_context(request, self.context(), self.attribution)
 
-    def listed(self, price_of: PriceOf) -> dict[str, Any]:
+    def summary_json(self, price_of: PriceOf) -> dict[str, Any]:
         """The session as a line of `devflow sessions list --json`."""
         spend = self.spend.as_json(price_of)
         return {
@@ -247,7 +255,7 @@ class ClaudeCodeSession:
             "unpriced_models": spend["unpriced_models"],
         }
 
-    def shown(self, price_of: PriceOf) -> dict[str, Any]:
+    def detail_json(self, price_of: PriceOf) -> dict[str, Any]:
         """The session as `devflow sessions show --json` prints it."""
         return {
             "session_id": self.session_id,
@@ -264,12 +272,12 @@ class ClaudeCodeSession:
             **self.spend.as_json(price_of),
         }
 
-    def _preserved(self) -> dict[str, tuple[str, Sequence[str]]]:
+    def _read_preserved(self) -> dict[str, tuple[str, Sequence[str]]]:
         preserved: dict[str, tuple[str, Sequence[str]]] = {}
         for row in self.transcript.rows:
             if row.subtype == "compact_boundary" and row.uuid:
                 body = self.transcript.load(row)
-                kept = mapping(mapping(body, "compactMetadata"), "preservedMessages")
+                kept = get_object(get_object(body, "compactMetadata"), "preservedMessages")
                 uuids = kept.get("uuids")
                 if isinstance(uuids, list):
                     names = [one for one in cast("list[object]", uuids) if isinstance(one, str)]
@@ -277,12 +285,14 @@ class ClaudeCodeSession:
         return preserved
 
 
-def _check(transcript: Transcript) -> None:
+def _check_transcript(transcript: Transcript) -> None:
     """That it is a transcript at all."""
     rows = [row for row in transcript.rows if row.type]
     if not rows:
         raise SessionError(f"{transcript.path}:1: the file is empty; there is no session in it.")
-    if "version" in transcript.heads or any(row.type != "?" and _is_ours(row) for row in rows):
+    if "version" in transcript.metadata or any(
+        row.type != "?" and _is_session_row(row) for row in rows
+    ):
         return
     raise SessionError(
         f"{transcript.path}:{rows[0].line}: this is no transcript of Claude Code"
@@ -290,7 +300,7 @@ def _check(transcript: Transcript) -> None:
     )
 
 
-def _is_ours(row: Row) -> bool:
+def _is_session_row(row: TranscriptRow) -> bool:
     return row.type in ("user", "assistant", "summary", "system", "queue-operation") and (
         row.uuid is not None or row.refers_to is not None
     )
@@ -299,14 +309,14 @@ def _is_ours(row: Row) -> bool:
 def _is_warm_up(agent: Transcript) -> bool:
     """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
     rows = [row for row in agent.rows if row.type]
-    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.raw(rows[0])
+    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.read_line(rows[0])
 
 
-def _version(text: str) -> tuple[int, ...]:
+def _parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("-")[0].split(".") if part.isdecimal())
 
 
-def recent(
+def iterate_recent(
     project: str | Path | None = None, *, config_dir: Path | None = None
 ) -> Iterator[ClaudeCodeSession]:
     """Sessions of a project or of all projects, each read when its turn comes, newest file first.
@@ -315,7 +325,7 @@ def recent(
     """
     config_dir = config_dir or paths.configuration_dir()
     where = Path(project).expanduser() if project is not None else None
-    files = [(path.stat().st_mtime, path) for path in paths.transcript_files(config_dir, where)]
+    files = [(path.stat().st_mtime, path) for path in paths.find_transcripts(config_dir, where)]
     for _, path in sorted(files, reverse=True):
         try:
             session = ClaudeCodeSession.open(path, config_dir=config_dir)
@@ -325,9 +335,9 @@ def recent(
             yield session
 
 
-def sessions(
+def list_sessions(
     project: str | Path | None = None, *, config_dir: Path | None = None
 ) -> list[ClaudeCodeSession]:
     """All sessions of a project or of all projects, the one with the latest row first."""
-    found = recent(project, config_dir=config_dir)
+    found = iterate_recent(project, config_dir=config_dir)
     return sorted(found, key=lambda one: one.last_at or "", reverse=True)

@@ -11,7 +11,7 @@ from devflow_core.journal import CHARS_PER_TOKEN
 _FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it at all. "
 
 
-class Script:
+class TranscriptScript:
     """Builds the rows of a session as Claude Code 2.1 writes them, one after the other."""
 
     def __init__(self) -> None:
@@ -63,12 +63,18 @@ class Script:
         )
 
     def call(
-        self, name: str, given: dict[str, Any], result: Any, *, is_error: bool = False, **row: Any
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        result: Any,
+        *,
+        is_error: bool = False,
+        **row: Any,
     ) -> dict[str, Any]:
         """A tool call and its result; `row` goes into the row of the result."""
         self._calls += 1
         name_of_call = f"toolu_{self._calls}"
-        self.say({"type": "tool_use", "id": name_of_call, "name": name, "input": given})
+        self.say({"type": "tool_use", "id": name_of_call, "name": name, "input": arguments})
         block = {
             "type": "tool_result",
             "tool_use_id": name_of_call,
@@ -78,7 +84,7 @@ class Script:
         return self.add("user", message={"role": "user", "content": [block]}, **row)
 
 
-def planted_session(seed: int, turns: int) -> tuple[Script, tuple[str, ...]]:
+def build_planted_session(seed: int, turns: int) -> tuple[TranscriptScript, tuple[str, ...]]:
     """A long session of work, and the 20 facts that stand in it where work leaves them.
 
     They are in prompts, decisions, findings, todo items, files written, failing commands and an
@@ -90,7 +96,7 @@ def planted_session(seed: int, turns: int) -> tuple[Script, tuple[str, ...]]:
     """
     chance = random.Random(seed)  # noqa: S311 - no secret is made of it
     facts = tuple(f"fact-{chance.getrandbits(40):010x}" for _ in range(20))
-    script = Script()
+    script = TranscriptScript()
     script.prompt(f"Make the importer faster; the ticket is {facts[0]}. {_FILLER}")
     places = sorted(chance.sample(range(2, turns - 1), 18))
     todos: list[str] = []
@@ -103,7 +109,7 @@ def planted_session(seed: int, turns: int) -> tuple[Script, tuple[str, ...]]:
     return script, facts
 
 
-def _read_and_search(script: Script, turn: int) -> None:
+def _read_and_search(script: TranscriptScript, turn: int) -> None:
     path = f"/home/dev/demo/m{turn % 23}.py"
     content = _FILLER * 12
     file = {"filePath": path, "content": content, "startLine": 1, "numLines": 1, "totalLines": 1}
@@ -111,7 +117,7 @@ def _read_and_search(script: Script, turn: int) -> None:
     script.call("Grep", {"pattern": f"x{turn}"}, _FILLER * 8)
 
 
-def _plant(script: Script, number: int, fact: str, todos: list[str]) -> None:
+def _plant(script: TranscriptScript, number: int, fact: str, todos: list[str]) -> None:
     match number % 6:
         case 0:
             script.say(f"Decision: I will use {fact} instead of the old cache. {_FILLER}")

@@ -32,14 +32,14 @@ class OpenRouterAccount:
         management_key: str | None = None,
     ) -> None:
         self._api = api
-        self._keys = {key_id(key): _upstream_key(key) for key in keys}
-        self._management_key = _upstream_key(management_key) if management_key else None
+        self._keys = {key_id(key): _make_key(key) for key in keys}
+        self._management_key = _make_key(management_key) if management_key else None
 
-    def owns(self, key_id: str | None, /) -> bool:
+    def has_key(self, key_id: str | None, /) -> bool:
         """Whether this is one of the keys; a row that names none is taken to be."""
         return key_id is None or key_id in self._keys
 
-    async def generation(
+    async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
         """What is booked for a call; None while it is not, which lasts for minutes after it.
@@ -57,7 +57,7 @@ class OpenRouterAccount:
         found = body.get("data")
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
-    async def day_usd(self, day: date, /) -> Decimal | None:
+    async def fetch_day_usd(self, day: date, /) -> Decimal | None:
         """The cost of a completed day (UTC) over these keys; None without a management key.
 
         Raises:
@@ -73,11 +73,11 @@ class OpenRouterAccount:
                 body = await self._api.get("/activity", asked, key=self._management_key)
             except (KeyRefused, Refused):
                 return None
-            for row in _rows(body):
-                total += _usd(row, "usage") + _usd(row, "byok_usage_inference")
+            for row in _parse_rows(body):
+                total += _parse_usd(row, "usage") + _parse_usd(row, "byok_usage_inference")
         return total
 
-    async def usage_usd(self, period: Literal["daily", "weekly", "monthly"], /) -> Decimal:
+    async def fetch_usage_usd(self, period: Literal["daily", "weekly", "monthly"], /) -> Decimal:
         """The cost of the running day, week or month (UTC) over these keys.
 
         Raises:
@@ -89,20 +89,20 @@ class OpenRouterAccount:
             if not isinstance(status, dict):
                 raise ProtocolError("OpenRouter's /key has no data. Try again later.")
             row = cast("dict[str, Any]", status)
-            total += _usd(row, f"usage_{period}") + _usd(row, f"byok_usage_{period}")
+            total += _parse_usd(row, f"usage_{period}") + _parse_usd(row, f"byok_usage_{period}")
         return total
 
 
-def _upstream_key(secret: str) -> UpstreamKey:
+def _make_key(secret: str) -> UpstreamKey:
     return UpstreamKey(secret=secret, id=key_id(secret), source="server")
 
 
-def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parse_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = body.get("data")
     return cast("list[dict[str, Any]]", rows) if isinstance(rows, list) else []
 
 
-def _usd(row: Mapping[str, Any], field: str) -> Decimal:
+def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
     """An amount as its shortest decimal text; 0 where the field is missing."""
     value = row.get(field) or 0
     if not isinstance(value, int | float | str):

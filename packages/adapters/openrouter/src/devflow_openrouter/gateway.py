@@ -24,26 +24,26 @@ from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price, to_pico
-from devflow_routing import Catalogue, RoutingPolicy, TaskClassifier, encode
+from devflow_routing import Catalogue, RoutingPolicy, TaskClassifier, encode_route
 from devflow_routing import Router as OpenRouterRouter
-from devflow_upstream.keys import Keyed, KeyRing
+from devflow_upstream.keys import KeyPool, KeyRotation
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_upstream.policies.fallback import FallbackChain
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.reply_stream import Deadlines
-from devflow_upstream.transport.http1_transport import LeanTransport
+from devflow_upstream.transport.http1_transport import Http1Transport
 from devflow_upstream.transport.transport import Transport
 
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
-from devflow_openrouter.client.api_client import ApiClient, App
-from devflow_openrouter.client.auth import key_ring_from
-from devflow_openrouter.models.catalogue import parse_catalogue, shipped_catalogue
-from devflow_openrouter.structured import check, repair, require_schema
+from devflow_openrouter.client.api_client import ApiClient, AppIdentity
+from devflow_openrouter.client.auth import build_key_pool
+from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
+from devflow_openrouter.structured import build_repair_request, parse_structured, validate_schema
 
-_MOST_CONNECT_S = 5.0
+_MAX_CONNECT_S = 5.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_REMEMBERED = 1_000
+_MAX_RECENT_ENTRIES = 1_000
 """Entries that feedback can be given on."""
 
 
@@ -70,11 +70,11 @@ class OpenRouterGateway:
         transport: Transport | None = None,
     ) -> None:
         self.settings = settings
-        self.keys = key_ring_from(settings)
-        self._limiter = limiter_for(settings)
-        self.router = router or router_for(settings)
+        self.keys = build_key_pool(settings)
+        self._limiter = build_limiter(settings)
+        self.router = router or build_router(settings)
         self.classifier = classifier or TaskClassifier()
-        self._transport = transport or transport_for(settings)
+        self._transport = transport or build_transport(settings)
         self.api = ApiClient(
             self._transport,
             deadlines=Deadlines(
@@ -82,15 +82,15 @@ class OpenRouterGateway:
                 idle_s=settings.idle_timeout_s,
                 total_s=settings.total_timeout_s,
             ),
-            app=App(url=settings.app_url, title=settings.app_title),
+            app=AppIdentity(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
-        self._recent = MemoryLedger(keep=_REMEMBERED)
+        self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
         views: list[Ledger] = [self._recent, *([ledger] if ledger else [])]
         if isinstance(self.router, OpenRouterRouter):
             views += [self.router.performance, self.router.sessions]
-        book = book or memory_book(settings)
-        self._reader = _reader_of(book, views)
+        book = book or build_memory_book(settings)
+        self._reader = _ledger_reader(book, views)
         self.pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
@@ -99,7 +99,7 @@ class OpenRouterGateway:
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
-            encode_decision=encode,
+            encode_decision=encode_route,
         )
 
     @classmethod
@@ -146,16 +146,16 @@ class OpenRouterGateway:
         wanted = request.response_format
         if wanted is None:
             return await self.pipeline.complete(request, session=session)
-        require_schema(wanted)
+        validate_schema(wanted)
         while True:
             completion = await self.pipeline.complete(request, session=session)
             try:
                 if not completion.tool_calls:
-                    check(wanted, completion.text, model=completion.model)
+                    parse_structured(wanted, completion.text, model=completion.model)
             except StructuredOutputInvalid as error:
                 if repairs <= 0:
                     raise
-                repairs, request = repairs - 1, repair(request, error)
+                repairs, request = repairs - 1, build_repair_request(request, error)
             else:
                 return completion
 
@@ -189,7 +189,7 @@ class OpenRouterGateway:
         for key in self.keys.keys:
             told = (await self.api.key_status(key)).get("data")
             if isinstance(told, Mapping):
-                self._limiter.learn_from_key(key.id, cast("JsonObject", told))
+                self._limiter.learn_from_key_status(key.id, cast("JsonObject", told))
 
     def feedback(self, entry_id: str, score: float) -> bool:
         """What the user thought of an answer; whether it changed anything.
@@ -237,7 +237,7 @@ class OpenRouterGateway:
             request = replace(request, criteria=criteria)
         task = self.classifier.classify(request)
         if isinstance(self.router, OpenRouterRouter):
-            return self.router.consider(request, task)
+            return self.router.explain(request, task)
         return self.router.route(request, task)
 
     def _price_of(self, model: str) -> Price | None:
@@ -249,7 +249,7 @@ class OpenRouterGateway:
             return None
 
 
-def _reader_of(book: Book, views: list[Ledger]) -> LedgerReader:
+def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
     """What reports are read from: the book, where it can add up; else what passes from now on."""
     if isinstance(book, LedgerReader):
         return book
@@ -261,21 +261,21 @@ def _reader_of(book: Book, views: list[Ledger]) -> LedgerReader:
     return EntriesReader(lambda: kept.entries)
 
 
-def transport_for(settings: Settings) -> Transport:
+def build_transport(settings: Settings) -> Transport:
     """The lean transport to the settings' base URL, or one through their proxy.
 
     Nothing on this machine is asked by way of a proxy.
     """
     if settings.proxy_url and urlsplit(settings.base_url).hostname not in _LOOPBACK:
         # httpx is slow to import, and only proxies need it
-        from devflow_upstream.transport.httpx_transport import through_proxy
+        from devflow_upstream.transport.httpx_transport import make_proxy_transport
 
-        return through_proxy(settings.base_url, settings.proxy_url)
-    connect_s = min(_MOST_CONNECT_S, settings.timeout_ms / 1000)
-    return LeanTransport(settings.base_url, connect_timeout_s=connect_s)
+        return make_proxy_transport(settings.base_url, settings.proxy_url)
+    connect_s = min(_MAX_CONNECT_S, settings.timeout_ms / 1000)
+    return Http1Transport(settings.base_url, connect_timeout_s=connect_s)
 
 
-def router_for(settings: Settings, catalogue: Catalogue | None = None) -> OpenRouterRouter:
+def build_router(settings: Settings, catalogue: Catalogue | None = None) -> OpenRouterRouter:
     """A router with the settings' names and weights.
 
     Args:
@@ -296,17 +296,17 @@ def router_for(settings: Settings, catalogue: Catalogue | None = None) -> OpenRo
         # where a budget applies, the book refuses it as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    known = catalogue or shipped_catalogue().with_overrides(settings.models)
+    known = catalogue or load_shipped_catalogue().with_overrides(settings.models)
     return OpenRouterRouter(known, policy=policy)
 
 
-def memory_book(settings: Settings) -> MemoryBook:
+def build_memory_book(settings: Settings) -> MemoryBook:
     """A book for the life of the process, with the settings' budget as its limit."""
     budget = settings.cost_budget_usd
     return MemoryBook(limit_pico=None if budget is None else to_pico(budget))
 
 
-def limiter_for(settings: Settings) -> RateLimiter:
+def build_limiter(settings: Settings) -> RateLimiter:
     """The limits that the settings name."""
     return RateLimiter(
         max_concurrency=settings.max_concurrency,
@@ -317,7 +317,7 @@ def limiter_for(settings: Settings) -> RateLimiter:
 
 
 def build_executor(
-    settings: Settings, client: Upstream, keys: KeyRing, limiter: RateLimiter | None = None
+    settings: Settings, client: Upstream, keys: KeyPool, limiter: RateLimiter | None = None
 ) -> FallbackChain:
     """The stack, from the outside in (docs/adr/0005-order-of-the-stack.md).
 
@@ -331,11 +331,12 @@ def build_executor(
     )
     budget = RetryBudget(settings.retry_budget)
     breaker = BreakerPolicy(
-        slow_after_s=settings.first_token_timeout_s / 2, probe_s=settings.first_token_timeout_s
+        slow_after_s=settings.first_token_timeout_s / 2,
+        probe_timeout_s=settings.first_token_timeout_s,
     )
-    keyed = Keyed(
+    keyed = KeyRotation(
         CircuitBreaking(
-            RateLimiting(Metered(client), limiter or limiter_for(settings)), policy=breaker
+            RateLimiting(Metered(client), limiter or build_limiter(settings)), policy=breaker
         ),
         keys,
     )

@@ -19,7 +19,7 @@ from devflow_core.request import ChatRequest, ResponseFormat
 from devflow_core.usage import usd_text
 
 from devflow_openrouter.gateway import OpenRouterGateway
-from devflow_openrouter.structured import check
+from devflow_openrouter.structured import parse_structured
 
 
 class StreamEvent(TypedDict):
@@ -58,9 +58,9 @@ async def invoke_llm_for_raw_json(
     request = replace(
         ChatRequest.from_text(prompt, model=model, system=system), response_format=wanted
     )
-    async with _open(gateway) as opened:
+    async with _open_gateway(gateway) as opened:
         completion = await opened.complete(request, repairs=1)
-    return check(wanted, completion.text, model=completion.model)
+    return parse_structured(wanted, completion.text, model=completion.model)
 
 
 async def get_llm_text_response(
@@ -71,7 +71,7 @@ async def get_llm_text_response(
     gateway: OpenRouterGateway | None = None,
 ) -> str:
     """The text of the reply; arguments and errors as above."""
-    async with _open(gateway) as opened:
+    async with _open_gateway(gateway) as opened:
         request = ChatRequest.from_text(prompt, model=model, system=system)
         return (await opened.complete(request)).text
 
@@ -90,7 +90,7 @@ def stream_llm_response(
     """
     request = ChatRequest.from_text(prompt, model=model, system=system)
     opened = gateway or OpenRouterGateway.from_env()
-    return LlmStream(_events(opened, request, is_own=gateway is None))
+    return LlmStream(_stream_events(opened, request, is_own=gateway is None))
 
 
 class LlmStream:
@@ -125,7 +125,7 @@ class LlmStream:
         await self.aclose()
 
 
-async def _events(
+async def _stream_events(
     gateway: OpenRouterGateway, request: ChatRequest, *, is_own: bool
 ) -> AsyncGenerator[StreamEvent]:
     texts: list[str] = []
@@ -137,7 +137,7 @@ async def _events(
                     yield {"event": "message_chunk", "data": event.text}
         yield {"event": "final_response", "data": "".join(texts)}
         if reply.entry is not None:
-            yield {"event": "usage", "data": _usage(reply.entry)}
+            yield {"event": "usage", "data": _usage_as_json(reply.entry)}
     except DevFlowError as error:
         yield {"event": "error", "data": {"code": error.code, "message": error.message}}
     finally:
@@ -145,7 +145,7 @@ async def _events(
             await gateway.__aexit__(None, None, None)
 
 
-def _usage(entry: LedgerEntry) -> dict[str, object]:
+def _usage_as_json(entry: LedgerEntry) -> dict[str, object]:
     usage = entry.usage
     return {
         "model": entry.model,
@@ -157,7 +157,7 @@ def _usage(entry: LedgerEntry) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _open(gateway: OpenRouterGateway | None) -> AsyncGenerator[OpenRouterGateway]:
+async def _open_gateway(gateway: OpenRouterGateway | None) -> AsyncGenerator[OpenRouterGateway]:
     """The caller's gateway as it is, or one for this call."""
     if gateway is not None:
         yield gateway

@@ -18,27 +18,27 @@ def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | Non
     in `overrides` (`utc_start`) are left out of the tiers, since only the call's own clock
     decides them; the reported cost then differs from an estimate and wins.
     """
-    prompt, completion = _usd(pricing.get("prompt")), _usd(pricing.get("completion"))
+    prompt, completion = _parse_usd(pricing.get("prompt")), _parse_usd(pricing.get("completion"))
     if prompt is None or completion is None:
         return None
-    reasoning = _usd(pricing.get("internal_reasoning"))
+    reasoning = _parse_usd(pricing.get("internal_reasoning"))
     overrides: list[Mapping[str, Any]] = pricing.get("overrides") or []
-    tiers = (_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
+    tiers = (_parse_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
     return Price(
         prompt=prompt,
         completion=completion,
-        cache_read=_usd(pricing.get("input_cache_read")),
-        cache_write=_usd(pricing.get("input_cache_write")),
-        cache_write_1h=_usd(pricing.get("input_cache_write_1h")),
+        cache_read=_parse_usd(pricing.get("input_cache_read")),
+        cache_write=_parse_usd(pricing.get("input_cache_write")),
+        cache_write_1h=_parse_usd(pricing.get("input_cache_write_1h")),
         # the same as other output follows it into the tiers
         reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
-        request=_usd(pricing.get("request")) or _ZERO,
+        request=_parse_usd(pricing.get("request")) or _ZERO,
         tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
         version=version,
     )
 
 
-def _usd(value: object) -> Decimal | None:
+def _parse_usd(value: object) -> Decimal | None:
     """A price string; None when it is missing, no number, or negative."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
@@ -49,12 +49,12 @@ def _usd(value: object) -> Decimal | None:
     return usd if usd.is_finite() and usd >= 0 else None
 
 
-def _tier(override: Mapping[str, Any]) -> PriceTier:
+def _parse_tier(override: Mapping[str, Any]) -> PriceTier:
     return PriceTier(
         min_prompt_tokens=int(override["min_prompt_tokens"]),
-        prompt=_usd(override.get("prompt")),
-        completion=_usd(override.get("completion")),
-        cache_read=_usd(override.get("input_cache_read")),
-        cache_write=_usd(override.get("input_cache_write")),
-        cache_write_1h=_usd(override.get("input_cache_write_1h")),
+        prompt=_parse_usd(override.get("prompt")),
+        completion=_parse_usd(override.get("completion")),
+        cache_read=_parse_usd(override.get("input_cache_read")),
+        cache_write=_parse_usd(override.get("input_cache_write")),
+        cache_write_1h=_parse_usd(override.get("input_cache_write_1h")),
     )

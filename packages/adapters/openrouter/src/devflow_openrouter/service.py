@@ -10,7 +10,7 @@ from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.pipeline import Completion
 from devflow_core.ports import UpstreamKey
 from devflow_core.settings import Settings
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 from devflow_upstream.keys import key_id
 from devflow_upstream.transport.httpx_transport import HttpxTransport
 
@@ -66,8 +66,8 @@ class OpenRouterService:
         )
         self.model_name = model_name
         self._key = UpstreamKey(secret=api_key, id=key_id(api_key), source="user")
-        self._system = default_system_prompt
-        self._format = default_response_format
+        self._system_prompt = default_system_prompt
+        self._response_format = default_response_format
         transport = HttpxTransport(base_url, http_client) if http_client else None
         self._gateway = OpenRouterGateway(settings, transport=transport)
 
@@ -96,11 +96,11 @@ class OpenRouterService:
             DevFlowError: as of the gateway.
         """
         body: dict[str, Any] = {"model": self.model_name, "messages": messages, **parameters}
-        if self._system and not any(one.get("role") == "system" for one in messages):
-            body["messages"] = [{"role": "system", "content": self._system}, *messages]
-        if self._format is not None:
-            body.setdefault("response_format", self._format)
-        request = translator("openai_chat").decode_request(body, {})
+        if self._system_prompt and not any(one.get("role") == "system" for one in messages):
+            body["messages"] = [{"role": "system", "content": self._system_prompt}, *messages]
+        if self._response_format is not None:
+            body.setdefault("response_format", self._response_format)
+        request = get_translator("openai_chat").decode_request(body, {})
         return await self._gateway.complete(request)
 
     async def generate_completion(self, prompt: str, **parameters: Any) -> str:

@@ -12,11 +12,13 @@ from devflow_core.request import ChatRequest, ResponseFormat
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-_MOST_VIOLATIONS = 10
-_MOST_CHARS = 200
+_MAX_VIOLATIONS = 10
+_MAX_MESSAGE_CHARS = 200
 
 
-def check(response_format: ResponseFormat, text: str, *, model: str | None = None) -> Any:
+def parse_structured(
+    response_format: ResponseFormat, text: str, *, model: str | None = None
+) -> Any:
     """The JSON value of a reply.
 
     Args:
@@ -28,31 +30,31 @@ def check(response_format: ResponseFormat, text: str, *, model: str | None = Non
         StructuredOutputInvalid: it is no JSON, no object, or not what the schema says.
         InvalidRequest: the schema itself is none.
     """
-    validator = _validator(response_format)
+    validator = _build_validator(response_format)
     try:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _invalid(text, (f"$: not JSON ({error.msg})",), model) from error
+        raise _invalid_error(text, (f"$: not JSON ({error.msg})",), model) from error
     if response_format.kind == "json_object" and not text.lstrip().startswith("{"):
-        raise _invalid(text, ("$: no object",), model)
+        raise _invalid_error(text, ("$: no object",), model)
     # external references are not resolved: a schema never makes us call anybody
     found: list[Any] = list(validator.iter_errors(value))  # type: ignore[reportUnknownMemberType]
     if found:
-        lines = (f"{one.json_path}: {one.message[:_MOST_CHARS]}" for one in found)
-        raise _invalid(text, tuple(lines)[:_MOST_VIOLATIONS], model)
+        lines = (f"{one.json_path}: {one.message[:_MAX_MESSAGE_CHARS]}" for one in found)
+        raise _invalid_error(text, tuple(lines)[:_MAX_VIOLATIONS], model)
     return value
 
 
-def require_schema(response_format: ResponseFormat) -> None:
+def validate_schema(response_format: ResponseFormat) -> None:
     """Refuse a schema that is none, before anything is paid for.
 
     Raises:
         InvalidRequest: with the place in the schema.
     """
-    _validator(response_format)
+    _build_validator(response_format)
 
 
-def repair(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
+def build_repair_request(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
     """The request with the failed reply and what is wrong with it, to be asked once more."""
     wrong = "\n".join(f"- {line}" for line in error.violations)
     ask = (
@@ -66,7 +68,7 @@ def repair(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
     return request.with_messages(request.messages + more)
 
 
-def _validator(response_format: ResponseFormat) -> Draft202012Validator:
+def _build_validator(response_format: ResponseFormat) -> Draft202012Validator:
     # a tenth of a second to import, for the few requests that bring a schema
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
@@ -76,12 +78,14 @@ def _validator(response_format: ResponseFormat) -> Draft202012Validator:
     except SchemaError as error:
         raise InvalidRequest(
             f"response_format holds no valid JSON schema: {error.json_path}: "
-            f"{error.message[:_MOST_CHARS]}."
+            f"{error.message[:_MAX_MESSAGE_CHARS]}."
         ) from error
     return Draft202012Validator(response_format.schema)
 
 
-def _invalid(text: str, violations: tuple[str, ...], model: str | None) -> StructuredOutputInvalid:
+def _invalid_error(
+    text: str, violations: tuple[str, ...], model: str | None
+) -> StructuredOutputInvalid:
     return StructuredOutputInvalid(
         f"{model or 'The model'} replied with something else than the JSON that was asked for: "
         f"{violations[0].partition(':')[0]} is the first of {len(violations)} places. "

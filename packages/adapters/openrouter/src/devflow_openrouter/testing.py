@@ -30,7 +30,7 @@ from devflow_openrouter.gateway import OpenRouterGateway
 CANARY = "sk-or-v1-canary0000000000000000000000000000000000000000000000000000canary"
 """The key that goes through every fault, and may be found in nothing that is written."""
 
-Step = bytes | float | Literal["close", "reset"]
+UpstreamStep = bytes | float | Literal["close", "reset"]
 """Bytes to send, seconds to wait, or how the connection ends."""
 
 SSE_HEAD = (
@@ -56,28 +56,28 @@ class ScriptedUpstream:
         self.port = 0
         self.requests: list[bytes] = []
         """Head and body of each, in order."""
-        self.connections = 0
+        self.accepted_connections = 0
         """Accepted so far."""
         self.open_connections = 0
-        self.asked = asyncio.Event()
+        self.request_received = asyncio.Event()
         """Set when the first request has come."""
-        self.hung_up = asyncio.Event()
+        self.client_disconnected = asyncio.Event()
         """Set when a client has left before its script was over."""
-        self._scripts: list[tuple[Step, ...]] = []
-        self._served: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._scripts: list[tuple[UpstreamStep, ...]] = []
+        self._open_writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def base_url(self) -> str:
         """What a client is pointed at."""
         return f"http://127.0.0.1:{self.port}/api/v1"
 
-    def script(self, *steps: Step) -> ScriptedUpstream:
+    def add_script(self, *steps: UpstreamStep) -> ScriptedUpstream:
         """Append the script for the next request."""
         self._scripts.append(steps)
         return self
 
     @asynccontextmanager
-    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedUpstream]:
+    async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedUpstream]:
         """Serve on a free loopback port until left."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
@@ -85,39 +85,39 @@ class ScriptedUpstream:
             yield self
         finally:
             server.close()
-            for writer in self._served.values():
+            for writer in self._open_writers.values():
                 writer.transport.abort()
-            if self._served:
-                await asyncio.wait(self._served, timeout=1)
+            if self._open_writers:
+                await asyncio.wait(self._open_writers, timeout=1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.accepted_connections += 1
         self.open_connections += 1
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - start_server makes one for each connection
-        self._served[task] = writer
+        self._open_writers[task] = writer
         try:
-            while await self._requested(reader):
-                if not await self._play(reader, writer):
+            while await self._read_request(reader):
+                if not await self._run_script(reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
-            self.hung_up.set()
+            self.client_disconnected.set()
         finally:
             self.open_connections -= 1
-            del self._served[task]
+            del self._open_writers[task]
             writer.close()
 
-    async def _requested(self, reader: asyncio.StreamReader) -> bool:
+    async def _read_request(self, reader: asyncio.StreamReader) -> bool:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             return False
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
-        self.asked.set()
+        self.request_received.set()
         return True
 
-    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _run_script(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Carry out one script; False when it ended the connection."""
         for step in self._scripts[min(len(self.requests), len(self._scripts)) - 1]:
             if isinstance(step, bytes):
@@ -141,7 +141,7 @@ class ScriptedUpstream:
             return
 
 
-def http(
+def http_reply(
     body: bytes,
     status: int = 200,
     content_type: str = "application/json",
@@ -153,12 +153,12 @@ def http(
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+def chunked_body(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     """Pieces as chunks of a chunked body."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
 
 
-def event(**fields: object) -> bytes:
+def sse_event(**fields: object) -> bytes:
     """One chunk of a chat completion as a server-sent event."""
     chunk = {
         "id": "gen-1780944465-body",
@@ -171,38 +171,38 @@ def event(**fields: object) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
-def text(content: str, finish_reason: str | None = None) -> bytes:
+def text_event(content: str, finish_reason: str | None = None) -> bytes:
     """A delta with text."""
     delta = {"role": "assistant", "content": content}
-    return event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
+    return sse_event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
 
 
-def ending(usage: Mapping[str, object] | None = None) -> bytes:
+def final_events(usage: Mapping[str, object] | None = None) -> bytes:
     """The usage chunk, with its choice that repeats the finish reason, and `[DONE]`."""
     choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
-    return event(choices=[choice], usage=usage or USAGE) + b"data: [DONE]\n\n"
+    return sse_event(choices=[choice], usage=usage or USAGE) + b"data: [DONE]\n\n"
 
 
-def reply(*texts: str) -> bytes:
+def streamed_reply(*texts: str) -> bytes:
     """A whole streamed reply."""
-    events = [text(one) for one in texts or ("Hel", "lo")]
-    return SSE_HEAD + chunked(*events, text("", "stop"), ending())
+    events = [text_event(one) for one in texts or ("Hel", "lo")]
+    return SSE_HEAD + chunked_body(*events, text_event("", "stop"), final_events())
 
 
-def failure(code: int | str, message: str = "no", **metadata: object) -> bytes:
+def error_body(code: int | str, message: str = "no", **metadata: object) -> bytes:
     """The body of an error as OpenRouter sends it."""
     return orjson.dumps({"error": {"code": code, "message": message, "metadata": metadata}})
 
 
-def refusal(
+def error_reply(
     status: int, message: str = "no", headers: Mapping[str, str] | None = None, **metadata: object
 ) -> bytes:
     """A whole reply that is an error."""
-    return http(failure(status, message, **metadata), status, headers=headers)
+    return http_reply(error_body(status, message, **metadata), status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RequestOutcome:
     """What came of one request."""
 
     completion: Completion | None
@@ -225,7 +225,7 @@ class Outcome:
         return [attempt.error_code for attempt in self.entry.attempts]
 
 
-class Asker:
+class GatewayHarness:
     """Asks through the whole stack, and checks what must hold after every request.
 
     Exactly one end for each attempt; nothing left reserved; what was spent is the sum of the
@@ -239,7 +239,7 @@ class Asker:
         self.upstream = upstream
         self.book = MemoryBook()
 
-    def gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
+    def build_gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
         """A gateway whose route is these models, with the canary as its key."""
         values = {"base_url": self.upstream.base_url, "api_key": CANARY, **settings}
         return OpenRouterGateway(
@@ -251,13 +251,13 @@ class Asker:
 
     async def __call__(
         self, *models: str, request: ChatRequest | None = None, **settings: Any
-    ) -> Outcome:
+    ) -> RequestOutcome:
         """Ask once through a gateway of its own, and check."""
         completion: Completion | None = None
         error: DevFlowError | None = None
         before = asyncio.all_tasks()
         with structlog.testing.capture_logs() as logs:
-            async with self.gateway(*models, **settings) as gateway:
+            async with self.build_gateway(*models, **settings) as gateway:
                 try:
                     completion = await gateway.complete(request or a_request())
                 except DevFlowError as caught:
@@ -265,10 +265,10 @@ class Asker:
         left = [task for task in asyncio.all_tasks() - before if "_serve" not in repr(task)]
         assert left == [], left  # noqa: S101 - this is a test's judgement
         entry = self.book.ledger.entries[-1]
-        self.check(entry, f"{logs!r}{_chain(error)}")
-        return Outcome(completion=completion, error=error, entry=entry)
+        self.check_invariants(entry, f"{logs!r}{_describe_causes(error)}")
+        return RequestOutcome(completion=completion, error=error, entry=entry)
 
-    def check(self, entry: LedgerEntry, written: str = "") -> None:
+    def check_invariants(self, entry: LedgerEntry, written: str = "") -> None:
         """Raise AssertionError where one of the rules does not hold."""
         ids = [attempt.attempt_id for attempt in entry.attempts]
         booked = sum((one.cost_usd for one in self.book.ledger.entries), start=0 * entry.cost_usd)
@@ -286,7 +286,7 @@ class Asker:
             raise AssertionError(f"{broken}: {entry!r}")
 
 
-def _chain(error: BaseException | None) -> str:
+def _describe_causes(error: BaseException | None) -> str:
     """Everything that a log or a debugger could show of an error and its causes."""
     lines: list[str] = []
     while error is not None:

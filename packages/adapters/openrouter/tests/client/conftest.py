@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from devflow_openrouter.testing import Asker, ScriptedUpstream
+from devflow_openrouter.testing import GatewayHarness, ScriptedUpstream
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with ScriptedUpstream().running() as scripted:
+    async with ScriptedUpstream().serve() as scripted:
         yield scripted
 
 
 @pytest.fixture
-async def ask(upstream: ScriptedUpstream) -> Asker:
-    return Asker(upstream)
+async def ask(upstream: ScriptedUpstream) -> GatewayHarness:
+    return GatewayHarness(upstream)

@@ -3,37 +3,38 @@
 import asyncio
 import socket
 import ssl
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devflow_core.errors import ConfigurationError, InvalidRequest, NotSent
-from devflow_core.events import Finished
+from devflow_core.events import Finished, TextDelta
 from devflow_core.request import ChatRequest
 from devflow_core.testing import a_request
 from devflow_openrouter.testing import (
     SSE_HEAD,
-    Asker,
+    GatewayHarness,
     ScriptedUpstream,
-    chunked,
-    ending,
-    event,
-    http,
-    reply,
-    text,
+    chunked_body,
+    final_events,
+    http_reply,
+    sse_event,
+    streamed_reply,
+    text_event,
 )
-from devflow_upstream import Caps, HttpRequest, LeanTransport
+from devflow_upstream import Http1Transport, HttpRequest, ReplyLimits
 
 SAMPLES = Path(__file__).parent / "samples"
 """A certificate for `localhost` that signs itself, made for these tests by `openssl req`."""
 GET = HttpRequest(method="GET", path="/models", headers={})
 
 
-def soon(seconds: float = 2.0) -> float:
-    return asyncio.get_running_loop().time() + seconds
+def soon() -> float:
+    """A deadline that is not meant to pass."""
+    return asyncio.get_running_loop().time() + 60.0
 
 
-async def test_a_refused_connection_is_not_sent_and_costs_nothing(ask: Asker) -> None:
+async def test_a_refused_connection_is_not_sent_and_costs_nothing(ask: GatewayHarness) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -42,16 +43,18 @@ async def test_a_refused_connection_is_not_sent_and_costs_nothing(ask: Asker) ->
     assert {one.cost_status for one in outcome.entry.attempts} == {"void"}
 
 
-async def test_a_name_that_cannot_be_resolved_is_asked_for_once(ask: Asker) -> None:
+async def test_a_name_that_cannot_be_resolved_is_asked_for_once(ask: GatewayHarness) -> None:
     outcome = await ask(base_url="http://no-such-host.invalid/api/v1")
     assert outcome.codes == ["upstream_unreachable"]
     assert "cannot be resolved" in str(outcome.error)
 
 
-async def test_a_self_signed_certificate_is_refused_before_a_byte_is_sent(ask: Asker) -> None:
+async def test_a_self_signed_certificate_is_refused_before_a_byte_is_sent(
+    ask: GatewayHarness,
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SAMPLES / "self_signed.pem", SAMPLES / "self_signed.key")
-    async with ScriptedUpstream().script(reply()).running(context) as upstream:
+    async with ScriptedUpstream().add_script(streamed_reply()).serve(context) as upstream:
         outcome = await ask(base_url=f"https://localhost:{upstream.port}/api/v1")
         assert outcome.codes == ["upstream_unreachable"]
         assert "not trusted" in str(outcome.error)
@@ -62,8 +65,8 @@ async def test_a_certificate_for_another_name_is_refused() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SAMPLES / "self_signed.pem", SAMPLES / "self_signed.key")
     trusting = ssl.create_default_context(cafile=SAMPLES / "self_signed.pem")
-    async with ScriptedUpstream().script(http(b"{}")).running(context) as upstream:
-        transport = LeanTransport(f"https://127.0.0.2:{upstream.port}", tls=trusting)
+    async with ScriptedUpstream().add_script(http_reply(b"{}")).serve(context) as upstream:
+        transport = Http1Transport(f"https://127.0.0.2:{upstream.port}", tls=trusting)
         # a loopback address that the certificate does not name, or that this system does not have
         with pytest.raises(NotSent):
             await transport.start(GET, deadline_s=soon())
@@ -74,14 +77,14 @@ async def test_a_trusted_certificate_carries_calls_and_keeps_the_connection() ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SAMPLES / "self_signed.pem", SAMPLES / "self_signed.key")
     trusting = ssl.create_default_context(cafile=SAMPLES / "self_signed.pem")
-    async with ScriptedUpstream().script(http(b"{}")).running(context) as upstream:
-        transport = LeanTransport(f"https://localhost:{upstream.port}", tls=trusting)
+    async with ScriptedUpstream().add_script(http_reply(b"{}")).serve(context) as upstream:
+        transport = Http1Transport(f"https://localhost:{upstream.port}", tls=trusting)
         for _ in range(3):
             exchange = await transport.start(GET, deadline_s=soon())
             assert await exchange.read() == b"{}"
             assert await exchange.read() == b""
-            await exchange.close(is_whole=True)
-        assert upstream.connections == 1
+            await exchange.close(is_complete=True)
+        assert upstream.accepted_connections == 1
         await transport.aclose()
         assert transport.open_connections == 0
 
@@ -89,8 +92,8 @@ async def test_a_trusted_certificate_carries_calls_and_keeps_the_connection() ->
 async def test_plain_http_on_a_tls_port_is_no_reason_to_speak_plainly(
     upstream: ScriptedUpstream,
 ) -> None:
-    upstream.script(reply())
-    transport = LeanTransport(f"https://127.0.0.1:{upstream.port}", connect_timeout_s=0.3)
+    upstream.add_script(streamed_reply())
+    transport = Http1Transport(f"https://127.0.0.1:{upstream.port}", connect_timeout_s=0.3)
     with pytest.raises(NotSent):
         await transport.start(GET, deadline_s=soon())
     assert upstream.requests == []
@@ -98,9 +101,9 @@ async def test_plain_http_on_a_tls_port_is_no_reason_to_speak_plainly(
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_fresh_connection_that_ends_without_a_reply_may_have_been_accepted(
-    ask: Asker, upstream: ScriptedUpstream, how: str
+    ask: GatewayHarness, upstream: ScriptedUpstream, how: str
 ) -> None:
-    upstream.script("close" if how == "close" else "reset")
+    upstream.add_script("close" if how == "close" else "reset")
     outcome = await ask()
     assert outcome.codes == ["upstream_disconnected"] * 2
     assert len(upstream.requests) == 2
@@ -108,10 +111,10 @@ async def test_a_fresh_connection_that_ends_without_a_reply_may_have_been_accept
 
 
 async def test_a_stale_connection_is_replaced_once_by_an_attempt_of_its_own(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply()).script("reset").script(reply("again"))
-    async with ask.gateway() as gateway:
+    upstream.add_script(streamed_reply()).add_script("reset").add_script(streamed_reply("again"))
+    async with ask.build_gateway() as gateway:
         await gateway.complete(a_request())
         second = await gateway.complete(a_request())
     assert second.text == "again"
@@ -123,10 +126,10 @@ async def test_a_stale_connection_is_replaced_once_by_an_attempt_of_its_own(
 
 
 async def test_what_was_resent_is_not_sent_a_third_time(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply()).script("reset")
-    async with ask.gateway() as gateway:
+    upstream.add_script(streamed_reply()).add_script("reset")
+    async with ask.build_gateway() as gateway:
         await gateway.complete(a_request())
         with pytest.raises(Exception, match="without a reply"):
             await gateway.complete(a_request())
@@ -136,52 +139,72 @@ async def test_what_was_resent_is_not_sent_a_third_time(
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param((5.0,), id="silence"),
+        pytest.param((60.0,), id="silence"),
         pytest.param(tuple(x for b in SSE_HEAD[:40] for x in (bytes([b]), 0.02)), id="dribbled"),
-        pytest.param((SSE_HEAD, 5.0), id="head_then_silence"),
+        pytest.param((SSE_HEAD, 60.0), id="head_then_silence"),
         pytest.param((SSE_HEAD, *[b"4\r\n: x\n\r\n", 0.05] * 40), id="comments_for_ever"),
     ],
 )
 async def test_the_first_event_has_a_deadline(
-    ask: Asker, upstream: ScriptedUpstream, steps: tuple[bytes | float, ...]
+    ask: GatewayHarness,
+    upstream: ScriptedUpstream,
+    loop_clock: Any,
+    steps: tuple[bytes | float, ...],
 ) -> None:
-    upstream.script(*steps)
-    began = time.monotonic()
-    outcome = await ask(first_token_timeout_s=0.3, max_retries=1)
+    upstream.add_script(*steps)
+    asking = asyncio.ensure_future(ask(first_token_timeout_s=0.3, max_retries=1))
+    await loop_clock.until(upstream.request_received.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
+    outcome = await asking
     assert outcome.codes == ["upstream_timeout"]
-    assert 0.3 <= time.monotonic() - began < 0.8
+    assert 0.29 < took_s < 0.8
     assert outcome.attempt.cost_status == "estimated"
 
 
-async def test_comments_do_not_count_as_progress(ask: Asker, upstream: ScriptedUpstream) -> None:
-    comments: list[bytes | float] = [chunked(b": still here\n\n", end=b""), 0.05]
-    upstream.script(SSE_HEAD + chunked(text("Hel"), end=b""), *comments * 40)
-    began = time.monotonic()
-    outcome = await ask(idle_timeout_s=0.3)
+async def test_comments_do_not_count_as_progress(
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
+    comments: list[bytes | float] = [chunked_body(b": still here\n\n", end=b""), 0.05]
+    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), end=b""), *comments * 40)
+    asking = asyncio.ensure_future(ask(idle_timeout_s=0.3))
+    await loop_clock.until(upstream.request_received.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
+    outcome = await asking
     assert outcome.codes == ["upstream_timeout"]
-    assert 0.3 <= time.monotonic() - began < 0.8
+    assert 0.29 < took_s < 0.8
     assert outcome.attempt.usage.output_tokens == 1
     assert outcome.attempt.cost_status == "estimated"
 
 
-async def test_events_that_come_slowly_are_progress(ask: Asker, upstream: ScriptedUpstream) -> None:
+async def test_events_that_come_slowly_are_progress(
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
     steps: list[bytes | float] = [SSE_HEAD]
     for word in "abcdefgh":
-        steps += [chunked(text(word), end=b""), 0.1]
-    upstream.script(*steps, chunked(text("", "stop"), ending()))
-    outcome = await ask(idle_timeout_s=0.3, first_token_timeout_s=0.3)
-    assert outcome.text == "abcdefgh"
+        steps += [chunked_body(text_event(word), end=b""), 0.1]
+    upstream.add_script(*steps, chunked_body(text_event("", "stop"), final_events()))
+    told = ""
+    async with (
+        ask.build_gateway(idle_timeout_s=0.3, first_token_timeout_s=0.3) as gateway,
+        gateway.stream(a_request()) as events,
+    ):
+        async for one in events:
+            if isinstance(one, TextDelta):
+                told += one.text
+                loop_clock.advance(0.1)  # until the next is sent
+    assert told == "abcdefgh"
 
 
 async def test_an_endless_reply_ends_at_the_total_deadline(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    steps: list[bytes | float] = [chunked(text("x"), end=b""), 0.02]
-    upstream.script(SSE_HEAD, *steps * 200)
-    began = time.monotonic()
-    outcome = await ask(total_timeout_s=0.4)
-    assert outcome.codes == ["upstream_timeout"]
-    assert 0.4 <= time.monotonic() - began < 0.9
+    steps: list[bytes | float] = [chunked_body(text_event("x"), end=b""), 2.0]
+    upstream.add_script(SSE_HEAD, *steps * 1_000)
+    asking = asyncio.ensure_future(ask(total_timeout_s=600.0))
+    await loop_clock.until(upstream.request_received.is_set)
+    took_s = await loop_clock.run_until(asking.done, step_s=2.0)
+    assert (await asking).codes == ["upstream_timeout"]
+    assert 500 < took_s < 700  # what has really passed counts too
 
 
 @pytest.mark.parametrize(
@@ -207,79 +230,84 @@ async def test_an_endless_reply_ends_at_the_total_deadline(
     ],
 )
 async def test_broken_http_is_a_protocol_error_and_ends_the_connection(
-    ask: Asker, upstream: ScriptedUpstream, bad: bytes
+    ask: GatewayHarness, upstream: ScriptedUpstream, bad: bytes
 ) -> None:
-    upstream.script(bad, 5.0)
+    upstream.add_script(bad, 60.0)
     outcome = await ask(max_retries=1)
     assert outcome.codes == ["upstream_protocol_error"]
-    await asyncio.wait_for(upstream.hung_up.wait(), 1)
+    await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
 
 
 async def test_bytes_after_a_reply_are_no_second_reply(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply("one") + reply("two"))
-    async with ask.gateway() as gateway:
+    upstream.add_script(streamed_reply("one") + streamed_reply("two"))
+    async with ask.build_gateway() as gateway:
         assert (await gateway.complete(a_request())).text == "one"
         assert (await gateway.complete(a_request())).text == "one"
-    assert upstream.connections == 2
+    assert upstream.accepted_connections == 2
 
 
 @pytest.mark.parametrize(
     "big",
     [
-        pytest.param(http(b"", headers={"X": "x" * 200_000}), id="header"),
-        pytest.param(http(b"", headers={f"X-{n}": "x" for n in range(5000)}), id="headers"),
+        pytest.param(http_reply(b"", headers={"X": "x" * 200_000}), id="header"),
+        pytest.param(http_reply(b"", headers={f"X-{n}": "x" for n in range(5000)}), id="headers"),
         pytest.param(b"HTTP/1.1 200 X\r\nContent-Length: 99999999999\r\n\r\n", id="length"),
         pytest.param(SSE_HEAD + b"7fffffff\r\n", id="chunk"),
-        pytest.param(SSE_HEAD + chunked(b"data: " + b"x" * (1 << 21), end=b""), id="line"),
+        pytest.param(SSE_HEAD + chunked_body(b"data: " + b"x" * (1 << 21), end=b""), id="line"),
     ],
 )
-async def test_what_is_too_large_is_cut(ask: Asker, upstream: ScriptedUpstream, big: bytes) -> None:
-    upstream.script(big, 5.0)
+async def test_what_is_too_large_is_cut(
+    ask: GatewayHarness, upstream: ScriptedUpstream, big: bytes
+) -> None:
+    upstream.add_script(big, 60.0)
     outcome = await ask()
     assert outcome.codes == ["upstream_reply_too_large"]
 
 
-async def test_a_slow_reader_holds_a_bounded_part_of_the_reply() -> None:
-    async with ScriptedUpstream().running() as upstream:
+async def test_a_slow_reader_holds_a_bounded_part_of_the_reply(eventually: Any) -> None:
+    async with ScriptedUpstream().serve() as upstream:
         size = 8 << 20
-        upstream.script(http(b"x" * size))
-        transport = LeanTransport(upstream.base_url, caps=Caps(body_bytes=2 * size))
-        exchange = await transport.start(GET, deadline_s=soon(5))
-        await asyncio.sleep(0.2)
+        upstream.add_script(http_reply(b"x" * size))
+        transport = Http1Transport(upstream.base_url, limits=ReplyLimits(max_body_bytes=2 * size))
+        exchange = await transport.start(GET, deadline_s=soon())
+        (connection,) = transport._connections
+        await eventually(lambda: connection._is_paused)
         first = await exchange.read()
         assert len(first) < 1 << 20
         rest = 0
         while piece := await exchange.read():
             rest += len(piece)
         assert len(first) + rest == size
-        await exchange.close(is_whole=True)
+        await exchange.close(is_complete=True)
         await transport.aclose()
 
 
 async def test_a_caller_who_leaves_hangs_up_at_once_and_is_booked(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(SSE_HEAD + chunked(text("Hel"), end=b""), 30.0)
-    async with ask.gateway() as gateway:
+    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), end=b""), 30.0)
+    async with ask.build_gateway() as gateway:
         async with gateway.stream(a_request()) as events:
             async for _ in events:
                 break
-        await asyncio.wait_for(upstream.hung_up.wait(), 1)
+        await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
     entry = ask.book.ledger.entries[-1]
-    ask.check(entry)
+    ask.check_invariants(entry)
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
 
 
 @pytest.mark.parametrize(("provider", "is_reserved"), [("Amazon Bedrock", True), ("Acme", True),
                                                        ("OpenAI", False)])  # fmt: skip
 async def test_a_cancelled_call_is_booked_as_its_provider_bills(
-    ask: Asker, upstream: ScriptedUpstream, provider: str, is_reserved: bool
+    ask: GatewayHarness, upstream: ScriptedUpstream, provider: str, is_reserved: bool
 ) -> None:
     delta = {"index": 0, "delta": {"content": "Hel"}, "finish_reason": None}
-    upstream.script(SSE_HEAD + chunked(event(provider=provider, choices=[delta]), end=b""), 30.0)
-    async with ask.gateway() as gateway, gateway.stream(a_request()) as events:
+    upstream.add_script(
+        SSE_HEAD + chunked_body(sse_event(provider=provider, choices=[delta]), end=b""), 30.0
+    )
+    async with ask.build_gateway() as gateway, gateway.stream(a_request()) as events:
         async for _ in events:
             break
     attempt = ask.book.ledger.entries[-1].attempts[0]
@@ -289,73 +317,82 @@ async def test_a_cancelled_call_is_booked_as_its_provider_bills(
 
 
 async def test_a_cancelled_task_hangs_up_before_the_head_has_come(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(30.0)
-    async with ask.gateway() as gateway:
+    upstream.add_script(30.0)
+    async with ask.build_gateway() as gateway:
         asking = asyncio.ensure_future(gateway.complete(a_request()))
-        await upstream.asked.wait()
+        await upstream.request_received.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await asyncio.wait_for(upstream.hung_up.wait(), 1)
+        await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
     entry = ask.book.ledger.entries[-1]
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
 
 
 async def test_the_end_of_the_framing_may_come_after_the_end_of_the_reply(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    late = chunked(text("Hello"), text("", "stop"), ending(), end=b"")
-    upstream.script(SSE_HEAD + late, 0.1, b"0\r\n\r\n")
-    async with ask.gateway() as gateway:
+    late = chunked_body(text_event("Hello"), text_event("", "stop"), final_events(), end=b"")
+    upstream.add_script(SSE_HEAD + late, 0.1, b"0\r\n\r\n")
+    async with ask.build_gateway() as gateway:
         for _ in range(2):
             assert (await gateway.complete(a_request())).text == "Hello"
-            await asyncio.sleep(0.2)
-    assert upstream.connections == 1
+            transport: Any = gateway._transport
+            assert transport._idle == []
+            await loop_clock.run_until(lambda: transport._idle, step_s=0.1)  # noqa: B023 - at once
+    assert upstream.accepted_connections == 1
 
 
 async def test_a_connection_whose_framing_never_ends_is_dropped(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), ending(), end=b""), 30.0)
-    async with ask.gateway() as gateway:
+    upstream.add_script(
+        SSE_HEAD
+        + chunked_body(text_event("Hello"), text_event("", "stop"), final_events(), end=b""),
+        30.0,
+    )
+    async with ask.build_gateway() as gateway:
         assert (await gateway.complete(a_request())).text == "Hello"
-        await asyncio.wait_for(upstream.hung_up.wait(), 1.5)
+        took_s = await loop_clock.run_until(upstream.client_disconnected.is_set, step_s=0.05)
+    assert 0.9 < took_s < 2
 
 
 async def test_an_idle_connection_is_closed_when_it_speaks_or_grows_old(
-    upstream: ScriptedUpstream,
+    upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
-    upstream.script(http(b"{}"), 0.05, b"surprise").script(http(b"{}"), 5.0)
-    transport = LeanTransport(upstream.base_url, keep_alive_s=0.15)
+    upstream.add_script(http_reply(b"{}"), 0.05, b"surprise").add_script(http_reply(b"{}"), 60.0)
+    transport = Http1Transport(upstream.base_url, keep_alive_s=15.0)
+    took_s: list[float] = []
     for _ in range(2):
         exchange = await transport.start(GET, deadline_s=soon())
         await exchange.read()
-        await exchange.close(is_whole=True)
+        await exchange.close(is_complete=True)
         assert transport.open_connections == 1
-        await asyncio.sleep(0.3)
-        assert transport.open_connections == 0
+        gone = loop_clock.run_until(lambda: transport.open_connections == 0, step_s=0.05)
+        took_s.append(await gone)
+    assert took_s[0] < 14 < took_s[1] < 20
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
 async def test_a_header_cannot_be_smuggled_in(upstream: ScriptedUpstream, value: str) -> None:
-    transport = LeanTransport(upstream.base_url)
+    transport = Http1Transport(upstream.base_url)
     request = HttpRequest(method="GET", path="/", headers={"X-Session-Id": value})
     with pytest.raises(InvalidRequest):
         await transport.start(request, deadline_s=soon())
-    assert upstream.connections == 0
+    assert upstream.accepted_connections == 0
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "http://", "openrouter.ai/api/v1"])
 def test_a_base_url_that_is_none_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base URL"):
-        LeanTransport(url)
+        Http1Transport(url)
 
 
-async def test_finished_is_the_last_event(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(reply())
-    async with ask.gateway() as gateway, gateway.stream(ChatRequest.from_text("x")) as events:
+async def test_finished_is_the_last_event(ask: GatewayHarness, upstream: ScriptedUpstream) -> None:
+    upstream.add_script(streamed_reply())
+    async with ask.build_gateway() as gateway, gateway.stream(ChatRequest.from_text("x")) as events:
         seen = [event async for event in events]
     assert isinstance(seen[-1], Finished)
     assert sum(isinstance(one, Finished) for one in seen) == 1

@@ -1,5 +1,6 @@
 """Structured output, the two small faces, and the other endpoints."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -30,19 +31,19 @@ from devflow_openrouter.inference import (
     stream_llm_response,
 )
 from devflow_openrouter.service import OpenRouterService
-from devflow_openrouter.structured import check
+from devflow_openrouter.structured import parse_structured
 from devflow_openrouter.testing import (
     CANARY,
     SSE_HEAD,
-    Asker,
+    GatewayHarness,
     ScriptedUpstream,
-    chunked,
-    http,
-    refusal,
-    reply,
-    text,
+    chunked_body,
+    error_reply,
+    http_reply,
+    streamed_reply,
+    text_event,
 )
-from devflow_upstream import HttpRequest, LeanTransport
+from devflow_upstream import Http1Transport, HttpRequest
 from devflow_upstream.keys import key_id
 from devflow_upstream.transport.httpx_transport import HttpxTransport
 
@@ -61,18 +62,18 @@ def body_of(upstream: ScriptedUpstream, number: int) -> dict[str, Any]:
 
 
 async def test_a_reply_that_fits_its_schema_is_asked_of_providers_that_obey(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply('{"age":', "3}"))
+    upstream.add_script(streamed_reply('{"age":', "3}"))
     outcome = await ask(request=a_request(response_format=WANTED))
     assert outcome.text == '{"age":3}'
     assert body_of(upstream, 0)["provider"] == {"require_parameters": True}
 
 
 async def test_a_reply_that_does_not_fit_holds_reply_and_violations(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply('{"age":"three","x":1}'))
+    upstream.add_script(streamed_reply('{"age":"three","x":1}'))
     outcome = await ask(request=a_request(response_format=WANTED))
     assert isinstance(outcome.error, StructuredOutputInvalid)
     assert outcome.error.reply == '{"age":"three","x":1}'
@@ -81,10 +82,10 @@ async def test_a_reply_that_does_not_fit_holds_reply_and_violations(
 
 
 async def test_a_repair_is_asked_for_once_where_it_is_allowed(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply("no JSON")).script(reply('{"age":3}'))
-    async with ask.gateway() as gateway:
+    upstream.add_script(streamed_reply("no JSON")).add_script(streamed_reply('{"age":3}'))
+    async with ask.build_gateway() as gateway:
         completion = await gateway.complete(a_request(response_format=WANTED), repairs=1)
     assert completion.text == '{"age":3}'
     roles = [message["role"] for message in body_of(upstream, 1)["messages"]]
@@ -93,10 +94,10 @@ async def test_a_repair_is_asked_for_once_where_it_is_allowed(
 
 
 async def test_a_schema_that_is_none_is_refused_before_anything_is_paid(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     broken = ResponseFormat(kind="json_schema", schema={"type": "nonsense"})
-    async with ask.gateway() as gateway:
+    async with ask.build_gateway() as gateway:
         with pytest.raises(InvalidRequest, match="schema"):
             await gateway.complete(a_request(response_format=broken))
     assert upstream.requests == []
@@ -105,14 +106,14 @@ async def test_a_schema_that_is_none_is_refused_before_anything_is_paid(
 @pytest.mark.parametrize("bad", ["[1]", "3", "", "{"])
 def test_a_json_object_is_an_object(bad: str) -> None:
     wanted = ResponseFormat(kind="json_object")
-    assert check(wanted, ' {"a": 1}') == {"a": 1}
+    assert parse_structured(wanted, ' {"a": 1}') == {"a": 1}
     with pytest.raises(StructuredOutputInvalid):
-        check(wanted, bad)
+        parse_structured(wanted, bad)
 
 
 async def test_the_service_completes_and_reports_its_health(upstream: ScriptedUpstream) -> None:
-    upstream.script(reply("one")).script(reply("two"))
-    upstream.script(http(b'{"data":{}}')).script(refusal(401))
+    upstream.add_script(streamed_reply("one")).add_script(streamed_reply("two"))
+    upstream.add_script(http_reply(b'{"data":{}}')).add_script(error_reply(401))
     async with OpenRouterService(
         CANARY,
         "anthropic/claude-haiku-4.5",
@@ -151,10 +152,14 @@ def test_a_service_that_cannot_work_is_not_built(wrong: dict[str, Any]) -> None:
         OpenRouterService(None)
 
 
-async def test_json_text_and_streams_by_function(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(reply('{"age":3}')).script(reply("no")).script(reply('{"a":1}'))
-    upstream.script(reply("Hel", "lo")).script(reply("Hel", "lo"))
-    async with ask.gateway() as gateway:
+async def test_json_text_and_streams_by_function(
+    ask: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
+    upstream.add_script(streamed_reply('{"age":3}')).add_script(streamed_reply("no")).add_script(
+        streamed_reply('{"a":1}')
+    )
+    upstream.add_script(streamed_reply("Hel", "lo")).add_script(streamed_reply("Hel", "lo"))
+    async with ask.build_gateway() as gateway:
         assert await invoke_llm_for_raw_json("x", schema=SCHEMA, gateway=gateway) == {"age": 3}
         assert await invoke_llm_for_raw_json("x", gateway=gateway) == {"a": 1}
         assert await get_llm_text_response("x", gateway=gateway) == "Hello"
@@ -170,10 +175,10 @@ async def test_json_text_and_streams_by_function(ask: Asker, upstream: ScriptedU
 
 
 async def test_a_stream_that_breaks_ends_with_its_error(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(SSE_HEAD + chunked(text("Hel")))
-    async with ask.gateway() as gateway, stream_llm_response("x", gateway=gateway) as stream:
+    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel")))
+    async with ask.build_gateway() as gateway, stream_llm_response("x", gateway=gateway) as stream:
         events = [one async for one in stream]
     assert [one["event"] for one in events] == ["message_chunk", "error"]
     assert events[-1]["data"]["code"] == "upstream_incomplete"
@@ -191,27 +196,27 @@ async def test_without_a_key_they_fail_when_they_are_built(
         await get_llm_text_response("x")
     monkeypatch.setenv("OPENROUTER_API_KEY", CANARY)
     monkeypatch.setenv("OPENROUTER_BASE_URL", upstream.base_url)
-    upstream.script(reply())
+    upstream.add_script(streamed_reply())
     named = "anthropic/claude-haiku-4.5"
     assert await get_llm_text_response("x", model=named) == "Hello"
     assert [one["event"] async for one in stream_llm_response("x", model=named)][-1] == "usage"
 
 
 async def test_reports_are_made_of_what_was_asked(upstream: ScriptedUpstream) -> None:
-    upstream.script(reply())
+    upstream.add_script(streamed_reply())
     settings = Settings.model_validate({"base_url": upstream.base_url, "api_key": CANARY})
     async with OpenRouterGateway(settings) as gateway:
         request = a_request(model="anthropic/claude-haiku-4.5")
         assert gateway.explain(request).chosen.model == "anthropic/claude-haiku-4.5"
         await gateway.complete(request)
-        document = (await gateway.report(by="model")).document()
+        document = (await gateway.report(by="model")).as_json()
     assert document["total"]["requests"] == 1
     assert document["total"]["cost_usd"] == "0.000064"
 
 
 async def test_every_endpoint_has_its_path(upstream: ScriptedUpstream) -> None:
-    upstream.script(http(b'{"data":[]}'))
-    api = ApiClient(LeanTransport(upstream.base_url))
+    upstream.add_script(http_reply(b'{"data":[]}'))
+    api = ApiClient(Http1Transport(upstream.base_url))
     await api.models()
     await api.model("acme/one:free")
     await api.endpoints("acme/one")
@@ -229,53 +234,61 @@ async def test_every_endpoint_has_its_path(upstream: ScriptedUpstream) -> None:
         "/generation?id=gen-1", "/embeddings", "/rerank", "/images", "/audio/transcriptions",
     ]  # fmt: skip
     assert b"Authorization" not in upstream.requests[0]
-    assert upstream.connections == 1
+    assert upstream.accepted_connections == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (http(b"<html>", content_type="text/html"), ProtocolError),
-        (http(b"[]"), ProtocolError),
-        (http(b"{}", 302), ProtocolError),
-        (refusal(404), ModelUnavailable),
-        (http(b'{"error":{"code":503,"message":"x"}}'), UpstreamError),
+        (http_reply(b"<html>", content_type="text/html"), ProtocolError),
+        (http_reply(b"[]"), ProtocolError),
+        (http_reply(b"{}", 302), ProtocolError),
+        (error_reply(404), ModelUnavailable),
+        (http_reply(b'{"error":{"code":503,"message":"x"}}'), UpstreamError),
     ],
 )
 async def test_an_endpoint_that_fails_raises_as_a_model_does(
     upstream: ScriptedUpstream, answer: bytes, kind: type[Exception]
 ) -> None:
-    upstream.script(answer)
+    upstream.add_script(answer)
     with pytest.raises(kind):
-        await ApiClient(LeanTransport(upstream.base_url)).providers()
+        await ApiClient(Http1Transport(upstream.base_url)).providers()
 
 
-async def test_an_endpoint_that_is_silent_is_given_up(upstream: ScriptedUpstream) -> None:
-    upstream.script(5.0)
+async def test_an_endpoint_that_is_silent_is_given_up(
+    upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
+    upstream.add_script(60.0)
+    api = ApiClient(Http1Transport(upstream.base_url), timeout_s=0.1)
+    asking = asyncio.ensure_future(api.providers())
+    await loop_clock.until(upstream.request_received.is_set)
+    loop_clock.advance(0.1)
     with pytest.raises(UpstreamTimeout):
-        await ApiClient(LeanTransport(upstream.base_url), timeout_s=0.1).providers()
+        await asking
 
 
 async def test_a_get_is_asked_again_where_its_connection_was_closed(
     upstream: ScriptedUpstream,
 ) -> None:
-    upstream.script(http(b"{}")).script("reset").script(http(b'{"data":1}'))
-    api = ApiClient(LeanTransport(upstream.base_url))
+    upstream.add_script(http_reply(b"{}")).add_script("reset").add_script(http_reply(b'{"data":1}'))
+    api = ApiClient(Http1Transport(upstream.base_url))
     await api.providers()
     assert await api.providers() == {"data": 1}
 
 
-async def test_limits_are_learned_from_the_keys(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(http(b'{"data":{"rate_limit":{"requests":50,"interval":"1m"}}}'))
-    async with ask.gateway() as gateway:
+async def test_limits_are_learned_from_the_keys(
+    ask: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
+    upstream.add_script(http_reply(b'{"data":{"rate_limit":{"requests":50,"interval":"1m"}}}'))
+    async with ask.build_gateway() as gateway:
         await gateway.learn_limits()
-        assert gateway._limiter.per_min(key_id(CANARY), is_free=False) == 50
+        assert gateway._limiter.limit_per_min(key_id(CANARY), is_free=False) == 50
 
 
 async def test_feedback_is_given_on_a_request_that_is_remembered(
     upstream: ScriptedUpstream,
 ) -> None:
-    upstream.script(reply())
+    upstream.add_script(streamed_reply())
     values = {"base_url": upstream.base_url, "api_key": CANARY}
     async with OpenRouterGateway(Settings.model_validate(values)) as gateway:
         done = await gateway.complete(a_request(model="anthropic/claude-haiku-4.5"))
@@ -287,15 +300,15 @@ async def test_feedback_is_given_on_a_request_that_is_remembered(
 
 
 async def test_a_key_is_obtained_by_oauth(upstream: ScriptedUpstream) -> None:
-    upstream.script(http(orjson.dumps({"key": CANARY}))).script(http(b"{}"))
-    api = ApiClient(LeanTransport(upstream.base_url))
+    upstream.add_script(http_reply(orjson.dumps({"key": CANARY}))).add_script(http_reply(b"{}"))
+    api = ApiClient(Http1Transport(upstream.base_url))
     asked = Authorization.begin("http://localhost:3000/cb")
     assert "code_challenge_method=S256" in asked.url
     assert asked.verifier not in f"{asked!r}{asked.url}"
-    assert await asked.exchange(api, "code-1") == CANARY
+    assert await asked.exchange_code(api, "code-1") == CANARY
     assert body_of(upstream, 0)["code_verifier"] == asked.verifier
     with pytest.raises(ProtocolError):
-        await Authorization.begin().exchange(api, "code-2")
+        await Authorization.begin().exchange_code(api, "code-2")
 
 
 @pytest.mark.parametrize(
@@ -317,12 +330,14 @@ def test_who_bills_what_nobody_reads(provider: str | None, bills: bool) -> None:
         (httpx.LocalProtocolError("x"), "invalid_request"),
     ],
 )
-async def test_failures_of_httpx_are_ours(ask: Asker, raised: Exception, kind: str) -> None:
+async def test_failures_of_httpx_are_ours(
+    ask: GatewayHarness, raised: Exception, kind: str
+) -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         raise raised
 
     transport = HttpxTransport("http://127.0.0.1:1", httpx.MockTransport(answer))
-    gateway = ask.gateway(max_retries=1)
+    gateway = ask.build_gateway(max_retries=1)
     gateway.api._transport = transport
     async with gateway:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - the code is what matters
@@ -338,11 +353,11 @@ async def test_a_reply_over_httpx_is_read_as_it_comes() -> None:
     request = HttpRequest(method="GET", path="/x", headers={})
     exchange = await transport.start(request, deadline_s=1e12)
     assert (exchange.status, await exchange.read(), await exchange.read()) == (200, b"x" * 100, b"")
-    await exchange.close(is_whole=True)
+    await exchange.close(is_complete=True)
     await transport.aclose()
 
 
-async def test_a_proxy_that_is_not_there_is_not_sent(ask: Asker) -> None:
+async def test_a_proxy_that_is_not_there_is_not_sent(ask: GatewayHarness) -> None:
     away = "http://openrouter.invalid/api/v1"
     outcome = await ask(base_url=away, proxy_url="http://127.0.0.1:9", max_retries=1)
     assert outcome.codes == ["upstream_unreachable"]
@@ -350,14 +365,16 @@ async def test_a_proxy_that_is_not_there_is_not_sent(ask: Asker) -> None:
 
 
 async def test_this_machine_is_not_asked_by_way_of_a_proxy(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply())
+    upstream.add_script(streamed_reply())
     assert (await ask(proxy_url="http://127.0.0.1:9")).text == "Hello"
 
 
-async def test_a_call_goes_through_its_proxy(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(reply())  # it plays the proxy
+async def test_a_call_goes_through_its_proxy(
+    ask: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
+    upstream.add_script(streamed_reply())  # it plays the proxy
     away = "http://openrouter.invalid/api/v1"
     outcome = await ask(base_url=away, proxy_url=f"http://127.0.0.1:{upstream.port}")
     assert outcome.text == "Hello"

@@ -7,16 +7,22 @@ import pytest
 from devflow_core.errors import ConfigurationError, KeysExhausted
 from devflow_core.settings import Settings
 from devflow_core.testing import FakeClock, a_request
-from devflow_openrouter.client.auth import key_ring_from
-from devflow_openrouter.testing import CANARY, Asker, ScriptedUpstream, refusal, reply
-from devflow_upstream import KeyRing
+from devflow_openrouter.client.auth import build_key_pool
+from devflow_openrouter.testing import (
+    CANARY,
+    GatewayHarness,
+    ScriptedUpstream,
+    error_reply,
+    streamed_reply,
+)
+from devflow_upstream import KeyPool
 from devflow_upstream.keys import key_id
 
 POOL = ["sk-or-v1-canary-a", "sk-or-v1-canary-b", "sk-or-v1-canary-c"]
 
 
-def ring(*pool: str, single: str | None = None, clock: FakeClock | None = None) -> KeyRing:
-    return KeyRing(pool, single, clock=clock or FakeClock(), chance=lambda: 0.0)
+def ring(*pool: str, single: str | None = None, clock: FakeClock | None = None) -> KeyPool:
+    return KeyPool(pool, single, clock=clock or FakeClock(), chance=lambda: 0.0)
 
 
 def bearers(upstream: ScriptedUpstream) -> list[str]:
@@ -24,7 +30,7 @@ def bearers(upstream: ScriptedUpstream) -> list[str]:
     return [head.split("Authorization: Bearer ")[1].split("\r\n")[0][-1] for head in heads]
 
 
-def picked(keys: KeyRing) -> str | None:
+def picked(keys: KeyPool) -> str | None:
     key = keys.pick()
     return key.secret if key else None
 
@@ -35,7 +41,7 @@ def test_the_pool_is_used_in_turn_and_the_single_key_after_it() -> None:
     for secret in POOL:
         key = keys.pick()
         assert key is not None
-        keys.rest(key, 60.0, "x")
+        keys.cool_down(key, 60.0, "x")
         assert secret in POOL
     assert [picked(keys) for _ in range(2)] == ["sk-single"] * 2
 
@@ -45,12 +51,12 @@ def test_a_key_that_comes_back_is_tried_by_one_call_only() -> None:
     keys = ring("sk-a", clock=clock)
     key = keys.pick()
     assert key is not None
-    keys.rest(key, 60.0, "upstream_payment_required")
+    keys.cool_down(key, 60.0, "upstream_payment_required")
     assert keys.pick() is None
     clock.advance(60.0)
     assert keys.pick() == key
     assert keys.pick() is None
-    keys.trust(key)
+    keys.mark_good(key)
     assert keys.pick() == keys.pick() == key
 
 
@@ -59,7 +65,7 @@ def test_a_probe_that_never_comes_back_gives_its_place_up() -> None:
     keys = ring("sk-a", clock=clock)
     key = keys.pick()
     assert key is not None
-    keys.rest(key, 60.0, "x")
+    keys.cool_down(key, 60.0, "x")
     clock.advance(60.0)
     assert keys.pick() is not None
     keys.release(key)
@@ -72,17 +78,17 @@ def test_keys_are_exchanged_without_a_restart_and_keep_their_rests() -> None:
     keys = ring("sk-a", "sk-b")
     key = keys.pick()
     assert key is not None
-    keys.rest(key, 60.0, "x")
-    keys.replace(["sk-a", "sk-c"], "sk-d")
+    keys.cool_down(key, 60.0, "x")
+    keys.set_keys(["sk-a", "sk-c"], "sk-d")
     assert [picked(keys) for _ in range(2)] == ["sk-c"] * 2
     assert [state.source for state in keys.status()] == ["pool", "pool", "single"]
-    assert [state.rests_s for state in keys.status()] == [60.0, 0.0, 0.0]
+    assert [state.cool_down_s for state in keys.status()] == [60.0, 0.0, 0.0]
     assert keys.status()[0].reason == "x"
 
 
 def test_nothing_that_may_be_shown_holds_a_key() -> None:
     settings = Settings.model_validate({"api_keys": POOL, "api_key": CANARY})
-    keys = key_ring_from(settings)
+    keys = build_key_pool(settings)
     shown = f"{settings!r}{settings}{vars(keys)!r}{keys._slots[0].key!r}{key_id(CANARY)}"
     assert "canary" not in shown
 
@@ -96,25 +102,29 @@ def test_nothing_that_may_be_shown_holds_a_key() -> None:
     ],
 )
 async def test_a_refused_key_rests_and_the_next_one_is_asked(
-    ask: Asker, upstream: ScriptedUpstream, status: int, message: str, metadata: dict[str, Any]
+    ask: GatewayHarness,
+    upstream: ScriptedUpstream,
+    status: int,
+    message: str,
+    metadata: dict[str, Any],
 ) -> None:
-    upstream.script(refusal(status, message, **metadata)).script(reply())
-    async with ask.gateway(api_keys=POOL[:2], api_key=None) as gateway:
+    upstream.add_script(error_reply(status, message, **metadata)).add_script(streamed_reply())
+    async with ask.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
         completion = await gateway.complete(a_request())
         await gateway.complete(a_request())
-        resting = [state.rests_s > 30 for state in gateway.keys.status()]
+        resting = [state.cool_down_s > 30 for state in gateway.keys.status()]
     assert completion.text == "Hello"
     assert bearers(upstream) == ["a", "b", "b"]
     assert resting == [True, False]
-    ask.check(completion.entry)
+    ask.check_invariants(completion.entry)
 
 
 @pytest.mark.parametrize("status", [401, 402])
 async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
-    ask: Asker, upstream: ScriptedUpstream, status: int
+    ask: GatewayHarness, upstream: ScriptedUpstream, status: int
 ) -> None:
-    upstream.script(refusal(status))
-    async with ask.gateway() as gateway:
+    upstream.add_script(error_reply(status))
+    async with ask.build_gateway() as gateway:
         with pytest.raises(KeysExhausted):
             await gateway.complete(a_request())
         with pytest.raises(KeysExhausted) as caught:
@@ -127,81 +137,89 @@ async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
 
 
 async def test_a_callers_own_key_is_the_only_one_it_is_paid_with(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(refusal(402, limit_source="openrouter_credits"))
+    upstream.add_script(error_reply(402, limit_source="openrouter_credits"))
     outcome = await ask(request=a_request(user_key="sk-or-v1-canary-u"), api_keys=POOL)
     assert outcome.codes == ["upstream_payment_required"]
     assert bearers(upstream) == ["u"]
 
 
 async def test_what_can_be_afforded_is_told_and_the_key_stays_in_use(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     message = "You requested up to 65536 tokens, but can only afford 3395."
-    upstream.script(refusal(402, message, limit_source="openrouter_credits")).script(reply())
-    async with ask.gateway() as gateway:
+    upstream.add_script(error_reply(402, message, limit_source="openrouter_credits")).add_script(
+        streamed_reply()
+    )
+    async with ask.build_gateway() as gateway:
         with pytest.raises(Exception, match="3395"):
             await gateway.complete(a_request())
         assert (await gateway.complete(a_request())).text == "Hello"
 
 
 async def test_a_throttled_key_gives_way_to_the_next_at_once(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(refusal(429, headers={"Retry-After": "30"})).script(reply())
+    upstream.add_script(error_reply(429, headers={"Retry-After": "30"})).add_script(
+        streamed_reply()
+    )
     outcome = await ask(api_keys=POOL[:2], api_key=None)
     assert outcome.codes == ["rate_limited", None]
     assert bearers(upstream) == ["a", "b"]
 
 
 async def test_a_busy_provider_is_no_reason_to_change_the_key(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(refusal(429, limit_source="upstream_provider_shared_pool")).script(reply())
-    async with ask.gateway(api_keys=POOL[:2], api_key=None) as gateway:
+    upstream.add_script(error_reply(429, limit_source="upstream_provider_shared_pool")).add_script(
+        streamed_reply()
+    )
+    async with ask.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
         await gateway.complete(a_request())
-        assert [state.rests_s for state in gateway.keys.status()] == [0.0, 0.0]
+        assert [state.cool_down_s for state in gateway.keys.status()] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
     "told", ["-5", "1e20", "inf", "nan", "soon", "٣", "Wed, 21 Oct 2015 07:28:00 GMT", "0"]
 )
 async def test_a_retry_after_that_is_none_waits_as_without(
-    ask: Asker, upstream: ScriptedUpstream, told: str
+    ask: GatewayHarness, upstream: ScriptedUpstream, told: str
 ) -> None:
     head = {"Retry-After": told.encode().decode("latin-1")}
-    upstream.script(refusal(503, headers=head)).script(reply())
-    async with asyncio.timeout(3):
+    upstream.add_script(error_reply(503, headers=head)).add_script(streamed_reply())
+    async with asyncio.timeout(60):
         outcome = await ask()
     assert outcome.text == "Hello"
 
 
 async def test_a_retry_after_that_would_pass_the_deadline_is_not_waited_for(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(refusal(503, headers={"Retry-After": "50"}))
-    async with asyncio.timeout(3):
-        outcome = await ask(total_timeout_s=5)
+    upstream.add_script(error_reply(503, headers={"Retry-After": "50"}))
+    async with asyncio.timeout(40):
+        outcome = await ask(total_timeout_s=45)
     assert outcome.codes == ["upstream_overloaded"]
     assert outcome.error is not None
     assert outcome.error.retry_after_s == 50.0
 
 
-async def test_a_short_rest_is_waited_for_by_a_few(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(refusal(429, headers={"Retry-After": "1"})).script(reply())
-    async with ask.gateway() as gateway:
+async def test_a_short_rest_is_waited_for_by_a_few(
+    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+) -> None:
+    upstream.add_script(error_reply(429, headers={"Retry-After": "1"})).add_script(streamed_reply())
+    async with ask.build_gateway() as gateway:
         first = asyncio.ensure_future(gateway.complete(a_request()))
-        await upstream.asked.wait()
-        await asyncio.sleep(0.05)
-        assert gateway.keys.status()[0].rests_s > 0
+        await loop_clock.until(lambda: gateway.keys.status()[0].cool_down_s > 0)
         others = [gateway.complete(a_request()) for _ in range(3)]
-        replies = await asyncio.gather(first, *others)
+        asking = asyncio.gather(first, *others)
+        assert await loop_clock.run_until(asking.done, step_s=0.1) > 0.9
+        replies = await asking
     assert [one.text for one in replies] == ["Hello"] * 4
     assert len(upstream.requests) == 5
 
 
-async def test_no_key_at_all_is_a_setting_that_is_missing(ask: Asker) -> None:
-    async with ask.gateway(api_key=None) as gateway:
+async def test_no_key_at_all_is_a_setting_that_is_missing(ask: GatewayHarness) -> None:
+    async with ask.build_gateway(api_key=None) as gateway:
         with pytest.raises(ConfigurationError, match="OPENROUTER_API_KEY"):
             await gateway.complete(a_request())

@@ -7,13 +7,13 @@ from devflow_core.ports import Call, UpstreamKey
 from devflow_core.request import Origin
 from devflow_core.testing import a_candidate, a_journal, a_request
 from devflow_openrouter.client.api_client import ApiClient
-from devflow_upstream.transport.transport import Exchange, HttpRequest
+from devflow_upstream.transport.transport import HttpRequest, UpstreamExchange
 
 
 class NoTransport:
     """Is never asked: a call is made ready and not entered."""
 
-    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
         raise AssertionError
 
     async def aclose(self) -> None:

@@ -5,23 +5,23 @@ from typing import Literal
 import pytest
 from devflow_openrouter.testing import (
     SSE_HEAD,
-    Asker,
+    GatewayHarness,
     ScriptedUpstream,
-    chunked,
-    ending,
-    event,
-    failure,
-    http,
-    refusal,
-    reply,
-    text,
+    chunked_body,
+    error_body,
+    error_reply,
+    final_events,
+    http_reply,
+    sse_event,
+    streamed_reply,
+    text_event,
 )
 
 
 async def test_a_reply_is_streamed_booked_and_the_connection_kept(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(reply("Hel", "lo"))
+    upstream.add_script(streamed_reply("Hel", "lo"))
     outcome = await ask()
     assert outcome.text == "Hello"
     assert str(outcome.entry.cost_usd) == "0.000064"
@@ -32,17 +32,22 @@ async def test_a_reply_is_streamed_booked_and_the_connection_kept(
 @pytest.mark.parametrize(
     "ends_with",
     [
-        pytest.param(chunked(text("Hel"), end=b""), id="short_chunked"),
-        pytest.param(chunked(text("Hel"), end=b"5\r\nab"), id="inside_a_chunk"),
-        pytest.param(chunked(text("Hel")), id="clean_end_without_finish"),
-        pytest.param(chunked(text("Hel"), b"data: [DONE]\n\n"), id="done_without_finish"),
+        pytest.param(chunked_body(text_event("Hel"), end=b""), id="short_chunked"),
+        pytest.param(chunked_body(text_event("Hel"), end=b"5\r\nab"), id="inside_a_chunk"),
+        pytest.param(chunked_body(text_event("Hel")), id="clean_end_without_finish"),
+        pytest.param(
+            chunked_body(text_event("Hel"), b"data: [DONE]\n\n"), id="done_without_finish"
+        ),
     ],
 )
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_cut_reply_is_never_complete(
-    ask: Asker, upstream: ScriptedUpstream, ends_with: bytes, how: Literal["close", "reset"]
+    ask: GatewayHarness,
+    upstream: ScriptedUpstream,
+    ends_with: bytes,
+    how: Literal["close", "reset"],
 ) -> None:
-    upstream.script(SSE_HEAD + ends_with, 0.02, how)
+    upstream.add_script(SSE_HEAD + ends_with, 0.02, how)
     outcome = await ask()
     assert outcome.text is None
     assert outcome.codes == ["upstream_incomplete"]
@@ -51,30 +56,32 @@ async def test_a_cut_reply_is_never_complete(
 
 
 async def test_a_body_until_close_is_complete_only_with_its_finish(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-    upstream.script(head + text("Hel"), "close")
-    upstream.script(head + text("Hel") + text("", "stop") + ending(), "close")
+    upstream.add_script(head + text_event("Hel"), "close")
+    upstream.add_script(head + text_event("Hel") + text_event("", "stop") + final_events(), "close")
     cut, whole = await ask(), await ask()
     assert cut.codes == ["upstream_incomplete"]
     assert whole.text == "Hel"
 
 
 async def test_done_may_be_missing_when_finish_and_usage_were_seen(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    last = ending().removesuffix(b"data: [DONE]\n\n")
-    upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), last))
+    last = final_events().removesuffix(b"data: [DONE]\n\n")
+    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hello"), text_event("", "stop"), last))
     outcome = await ask()
     assert outcome.text == "Hello"
     assert outcome.attempt.cost_status == "settled"
 
 
 async def test_no_usage_is_estimated_and_the_id_is_kept(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(SSE_HEAD + chunked(text("Hello"), text("", "stop"), b"data: [DONE]\n\n"))
+    upstream.add_script(
+        SSE_HEAD + chunked_body(text_event("Hello"), text_event("", "stop"), b"data: [DONE]\n\n")
+    )
     outcome = await ask()
     attempt = outcome.attempt
     assert outcome.text == "Hello"
@@ -83,46 +90,48 @@ async def test_no_usage_is_estimated_and_the_id_is_kept(
 
 
 async def test_an_error_as_the_first_event_is_asked_again(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    broken = event(
+    broken = sse_event(
         error={"code": 502, "message": "x", "metadata": {"error_type": "provider_unavailable"}},
         choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     )
-    upstream.script(SSE_HEAD + chunked(broken)).script(reply())
+    upstream.add_script(SSE_HEAD + chunked_body(broken)).add_script(streamed_reply())
     outcome = await ask()
     assert outcome.codes == ["upstream_unavailable", None]
     assert outcome.text == "Hello"
 
 
 async def test_an_error_inside_the_reply_ends_it_and_nobody_else_is_asked(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    broken = event(
+    broken = sse_event(
         error={"code": 429, "message": "x", "metadata": {"error_type": "rate_limit_exceeded"}},
         choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     )
-    upstream.script(SSE_HEAD + chunked(text("Hel"), broken))
+    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), broken))
     outcome = await ask("acme/one", "acme/two")
     assert outcome.codes == ["rate_limited"]
     assert len(upstream.requests) == 1
 
 
 async def test_padding_before_a_whole_json_reply_is_no_part_of_it(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     body = (
         b'\n         \n{"id":"gen-1","model":"acme/one","provider":"Acme","choices":[{"index":0,'
         b'"finish_reason":"stop","message":{"role":"assistant","content":"Hello"}}],'
         b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost":0.001}}'
     )
-    upstream.script(http(body))
+    upstream.add_script(http_reply(body))
     assert (await ask()).text == "Hello"
 
 
-async def test_a_failure_inside_a_200_is_a_failure(ask: Asker, upstream: ScriptedUpstream) -> None:
-    upstream.script(http(failure(503, "overloaded", error_type="provider_overloaded")))
-    upstream.script(reply())
+async def test_a_failure_inside_a_200_is_a_failure(
+    ask: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
+    upstream.add_script(http_reply(error_body(503, "overloaded", error_type="provider_overloaded")))
+    upstream.add_script(streamed_reply())
     outcome = await ask()
     assert outcome.codes == ["upstream_overloaded", None]
 
@@ -130,18 +139,18 @@ async def test_a_failure_inside_a_200_is_a_failure(ask: Asker, upstream: Scripte
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(http(b"{broken"), id="broken_json"),
-        pytest.param(http(b""), id="empty"),
-        pytest.param(http(b"<html>oops</html>", content_type="text/html"), id="html"),
-        pytest.param(http(b'{"id":"gen-1","choices":null}'), id="choices_null"),
-        pytest.param(http(b'{"id":"gen-1","choices":[]}'), id="no_choices"),
-        pytest.param(SSE_HEAD + chunked(b"data: {broken\n\n"), id="broken_event"),
+        pytest.param(http_reply(b"{broken"), id="broken_json"),
+        pytest.param(http_reply(b""), id="empty"),
+        pytest.param(http_reply(b"<html>oops</html>", content_type="text/html"), id="html"),
+        pytest.param(http_reply(b'{"id":"gen-1","choices":null}'), id="choices_null"),
+        pytest.param(http_reply(b'{"id":"gen-1","choices":[]}'), id="no_choices"),
+        pytest.param(SSE_HEAD + chunked_body(b"data: {broken\n\n"), id="broken_event"),
     ],
 )
 async def test_what_is_no_reply_is_asked_again_once(
-    ask: Asker, upstream: ScriptedUpstream, answer: bytes
+    ask: GatewayHarness, upstream: ScriptedUpstream, answer: bytes
 ) -> None:
-    upstream.script(answer)
+    upstream.add_script(answer)
     outcome = await ask()
     assert len(outcome.codes) == 2
     assert set(outcome.codes) <= {"upstream_protocol_error", "upstream_incomplete"}
@@ -159,9 +168,9 @@ async def test_what_is_no_reply_is_asked_again_once(
     ],
 )
 async def test_a_refusal_is_passed_on_and_asked_once(
-    ask: Asker, upstream: ScriptedUpstream, status: int, code: str
+    ask: GatewayHarness, upstream: ScriptedUpstream, status: int, code: str
 ) -> None:
-    upstream.script(refusal(status))
+    upstream.add_script(error_reply(status))
     outcome = await ask()
     assert outcome.codes == [code]
     assert outcome.attempt.cost_status == "void"
@@ -170,27 +179,29 @@ async def test_a_refusal_is_passed_on_and_asked_once(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
 async def test_a_passing_failure_is_asked_again(
-    ask: Asker, upstream: ScriptedUpstream, status: int
+    ask: GatewayHarness, upstream: ScriptedUpstream, status: int
 ) -> None:
-    upstream.script(refusal(status)).script(reply())
+    upstream.add_script(error_reply(status)).add_script(streamed_reply())
     outcome = await ask()
     assert outcome.codes[-1] is None
     assert len(outcome.codes) == 2
 
 
 async def test_a_failure_that_stays_is_asked_three_times(
-    ask: Asker, upstream: ScriptedUpstream
+    ask: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script(refusal(502))
+    upstream.add_script(error_reply(502))
     outcome = await ask()
     assert outcome.codes == ["upstream_unavailable"] * 3
     assert outcome.error is not None
     assert outcome.error.status_hint == 502
 
 
-async def test_a_redirect_is_never_followed(ask: Asker, upstream: ScriptedUpstream) -> None:
+async def test_a_redirect_is_never_followed(
+    ask: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
     location = {"Location": "http://169.254.169.254/latest/meta-data"}
-    upstream.script(http(b"", 307, headers=location))
+    upstream.add_script(http_reply(b"", 307, headers=location))
     outcome = await ask()
     assert set(outcome.codes) == {"upstream_protocol_error"}
     assert "redirects are not followed" in str(outcome.error)

@@ -7,14 +7,20 @@ import io
 import re
 from dataclasses import dataclass
 
-from devflow_analytics.formats.figures import COLUMNS, label, percent, period, usd
+from devflow_analytics.formats.figures import (
+    COLUMNS,
+    format_key,
+    format_percent,
+    format_period,
+    format_usd,
+)
 from devflow_analytics.report import Report
 
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
 """What spreadsheets take for the start of a formula, full-width forms included."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters, line separators and overrides of direction: never part of a label."""
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +36,16 @@ class Table:
 def to_table(report: Report) -> Table:
     """What a terminal shows; whoever renders it escapes its own markup."""
     return Table(
-        title=f"By {report.by}, {period(report)}",
-        columns=(report.by, *(column.head for column in COLUMNS)),
+        title=f"By {report.by}, {format_period(report)}",
+        columns=(report.by, *(column.heading for column in COLUMNS)),
         rows=tuple(
-            (plain(label(key)), *(column.cell(report, row) for column in COLUMNS))
+            (
+                replace_control_characters(format_key(key)),
+                *(column.format_cell(report, row) for column in COLUMNS),
+            )
             for key, row in report.rows.items()
         ),
-        total=("total", *(column.cell(report, report.total) for column in COLUMNS)),
+        total=("total", *(column.format_cell(report, report.total) for column in COLUMNS)),
     )
 
 
@@ -46,13 +55,13 @@ def to_csv(report: Report) -> str:
     A cell that a spreadsheet would run as a formula has an apostrophe before it; numbers are
     left as they are, also below zero. The total is left out: a sum over the column gives it.
     """
-    document = report.document()
+    document = report.as_json()
     columns = [key for key in document["total"] if key != "errors_by_code"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([report.by, *columns])
     for row in document["rows"]:
-        writer.writerow([_inert(row["key"]), *(row[column] for column in columns)])
+        writer.writerow([_escape_formula(row["key"]), *(row[column] for column in columns)])
     return out.getvalue()
 
 
@@ -62,20 +71,20 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"# Cost and usage by {report.by}",
         "",
-        f"{period(report)}. All times are UTC, all amounts are US dollars.",
+        f"{format_period(report)}. All times are UTC, all amounts are US dollars.",
         "",
-        _line(table.columns),
-        _line(("---", *("---:" for _ in table.columns[1:]))),
-        *(_line((_escaped(row[0]), *row[1:])) for row in table.rows),
-        _line(tuple(f"**{cell}**" for cell in table.total)),
+        _table_line(table.columns),
+        _table_line(("---", *("---:" for _ in table.columns[1:]))),
+        *(_table_line((_escape_markdown(row[0]), *row[1:])) for row in table.rows),
+        _table_line(tuple(f"**{cell}**" for cell in table.total)),
         "",
-        *_savings(report),
-        *_recommendations(report),
+        *_savings_lines(report),
+        *_recommendation_lines(report),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def savings_sentence(report: Report) -> str:
+def describe_savings(report: Report) -> str:
     """What was saved or lost against the baseline, and how that is counted."""
     saved = report.savings_of(report.total)
     if saved is None:
@@ -83,38 +92,44 @@ def savings_sentence(report: Report) -> str:
     verb = "saved" if saved.saved_usd >= 0 else "lost"
     share = abs(saved.saved_usd) / saved.baseline_cost_usd if saved.baseline_cost_usd else 0
     return (
-        f"{usd(abs(saved.saved_usd))} {verb} ({percent(float(share))}) against "
+        f"{format_usd(abs(saved.saved_usd))} {verb} ({format_percent(float(share))}) against "
         f"{saved.baseline_model}, where the same tokens with the same prompt cache would have "
-        f"cost {usd(saved.baseline_cost_usd)}."
+        f"cost {format_usd(saved.baseline_cost_usd)}."
     )
 
 
-def plain(text: str) -> str:
+def replace_control_characters(text: str) -> str:
     """A label without control characters, which could write to a terminal."""
     return _CONTROL.sub("\ufffd", text)
 
 
-def _inert(cell: str) -> str:
+def _escape_formula(cell: str) -> str:
     """A label that no spreadsheet runs."""
-    return f"'{plain(cell)}" if _FORMULA.match(cell) else plain(cell)
+    return (
+        f"'{replace_control_characters(cell)}"
+        if _FORMULA.match(cell)
+        else replace_control_characters(cell)
+    )
 
 
-def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", text)
+def _escape_markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
-def _line(cells: tuple[str, ...]) -> str:
+def _table_line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _savings(report: Report) -> list[str]:
-    return ["## Savings", "", _escaped(savings_sentence(report)), ""]
+def _savings_lines(report: Report) -> list[str]:
+    return ["## Savings", "", _escape_markdown(describe_savings(report)), ""]
 
 
-def _recommendations(report: Report) -> list[str]:
+def _recommendation_lines(report: Report) -> list[str]:
     if not report.recommendations:
         return []
     items = (
-        f"- **{usd(one.saves_usd)}** {_escaped(plain(one.text))}" for one in report.recommendations
+        f"- **{format_usd(one.saves_usd)}** "
+        f"{_escape_markdown(replace_control_characters(one.text))}"
+        for one in report.recommendations
     )
     return ["## Recommendations", "", "They overlap, so they do not add up.", "", *items]

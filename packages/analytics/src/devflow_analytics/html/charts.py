@@ -23,7 +23,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BarSegment:
     """One piece of a stacked bar."""
 
     value: float
@@ -32,7 +32,7 @@ class Part:
     text: str
 
 
-def columns(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
+def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
     """Columns over time, with a scale of a few round values.
 
     Args:
@@ -62,37 +62,37 @@ def columns(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
     )  # fmt: skip
 
 
-def bar(point: Point, most: float) -> Markup:
+def bar(point: Point, max_value: float) -> Markup:
     """One bar from the left, as wide as its share of `most`."""
-    share = _share(point.value, most)
-    return _row(_rect(0.0, share, "bar", f"{point.label}: {point.text}"))
+    share = _share(point.value, max_value)
+    return _svg_row(_rect(0.0, share, "bar", f"{point.label}: {point.text}"))
 
 
-def diverging(point: Point, most: float) -> Markup:
+def diverging_bar(point: Point, max_value: float) -> Markup:
     """One bar from the middle: to the right above zero, to the left below."""
-    share = _share(abs(point.value), most) / 2
+    share = _share(abs(point.value), max_value) / 2
     is_loss = point.value < 0
     start = 50.0 - share if is_loss else 50.0
     style = "loss" if is_loss else "gain"
     middle = element("line", x1="50%", x2="50%", y1="0", y2="100%", class_="axis")
-    return _row(_rect(start, share, style, f"{point.label}: {point.text}"), middle)
+    return _svg_row(_rect(start, share, style, f"{point.label}: {point.text}"), middle)
 
 
-def stacked(parts: Sequence[Part]) -> Markup:
+def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
     """One full bar of parts, each as wide as its share."""
-    whole = sum(part.value for part in parts)
+    whole = sum(part.value for part in segments)
     start, pieces = 0.0, list[Markup]()
-    for part in parts:
+    for part in segments:
         share = _share(part.value, whole)
         if share:
             pieces.append(_rect(start, share, part.style, part.text))
         start += share
-    return _row(*pieces)
+    return _svg_row(*pieces)
 
 
-def spread(points: Sequence[Point], most: float) -> Markup:
+def quantile_range(points: Sequence[Point], max_value: float) -> Markup:
     """A line from the first to the last value with a dot at each, on a logarithmic scale."""
-    at = [_log_share(point.value, most) for point in points]
+    at = [_log_share(point.value, max_value) for point in points]
     line = element(
         "line", x1=f"{min(at):.2f}%", x2=f"{max(at):.2f}%", y1="50%", y2="50%", class_="spread"
     )
@@ -101,10 +101,10 @@ def spread(points: Sequence[Point], most: float) -> Markup:
                 cx=f"{x:.2f}%", cy="50%", r="5", class_=f"dot{number}")
         for number, (point, x) in enumerate(zip(points, at, strict=True))
     )  # fmt: skip
-    return _row(line, *dots)
+    return _svg_row(line, *dots)
 
 
-def _row(*shapes: Markup) -> Markup:
+def _svg_row(*shapes: Markup) -> Markup:
     return element("svg", *shapes, width="100%", height="18", role="img", class_="row")
 
 
@@ -136,17 +136,17 @@ def _axis_label(text: str, x: float) -> Markup:
     return element("text", text, x=x, y=HEIGHT - 6, class_="tick", text_anchor="middle")
 
 
-def _share(value: float, most: float) -> float:
+def _share(value: float, max_value: float) -> float:
     """In percent."""
-    return 100 * value / most if most else 0.0
+    return 100 * value / max_value if max_value else 0.0
 
 
-def _log_share(value_s: float, most_s: float) -> float:
+def _log_share(value_s: float, max_s: float) -> float:
     """Where a duration stands between 10 ms and the longest, in percent of the width."""
     least_s = 0.01
-    if value_s <= least_s or most_s <= least_s:
+    if value_s <= least_s or max_s <= least_s:
         return 2.0
-    return 2.0 + 96.0 * math.log(value_s / least_s) / math.log(most_s / least_s)
+    return 2.0 + 96.0 * math.log(value_s / least_s) / math.log(max_s / least_s)
 
 
 def _round_up(value: float) -> float:

@@ -17,7 +17,7 @@ def element(name: str, *children: str, **attributes: str | float) -> Markup:
     A trailing underscore is dropped: `class_="x"` is `class="x"`.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_attribute_text(value))}"'
         for key, value in attributes.items()
     )
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
@@ -32,5 +32,5 @@ def join(*children: str) -> Markup:
     )
 
 
-def _text(value: str | float) -> str:
+def _attribute_text(value: str | float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -12,16 +12,23 @@ from devflow_core.summary import Histogram, Summary
 from devflow_core.usage import from_pico
 
 from devflow_analytics.formats import figures
-from devflow_analytics.formats.figures import count, label, percent, seconds, tokens, usd
-from devflow_analytics.formats.text import plain, savings_sentence, to_table
+from devflow_analytics.formats.figures import (
+    format_count,
+    format_key,
+    format_percent,
+    format_seconds,
+    format_tokens,
+    format_usd,
+)
+from devflow_analytics.formats.text import describe_savings, replace_control_characters, to_table
 from devflow_analytics.html import charts
-from devflow_analytics.html.charts import Part, Point
+from devflow_analytics.html.charts import BarSegment, Point
 from devflow_analytics.html.markup import Markup, element, join
-from devflow_analytics.report import Report, cache_hit_rate, moment_text
+from devflow_analytics.report import Report, cache_hit_rate, format_time
 
-MOST_BARS = 12
+MAX_BARS = 12
 """Of one plot; the table below has all rows."""
-MOST_DAYS = 92
+MAX_DAYS = 92
 """Of the plot over time: the last three months."""
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
@@ -29,10 +36,11 @@ _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 def to_html(report: Report) -> str:
     """The page as text, to be written as UTF-8. Make the report with `with_days=True` for it."""
     style = (resources.files("devflow_analytics.html") / "page.css").read_text(encoding="utf-8")
+    policy = _content_security_policy(style)
     head = element(
         "head",
         Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup('<meta name="color-scheme" content="light dark">'),
         Markup('<meta name="referrer" content="no-referrer">'),
@@ -43,7 +51,7 @@ def to_html(report: Report) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _policy(style: str) -> str:
+def _content_security_policy(style: str) -> str:
     """Only this very style sheet is allowed; nothing is loaded, run or sent."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -54,16 +62,16 @@ def _sections(report: Report) -> list[Markup]:
         element(
             "header",
             element("h1", "Cost and usage"),
-            element("p", figures.period(report), class_="muted"),
+            element("p", figures.format_period(report), class_="muted"),
         ),
         _tiles(report),
-        *_over_time(report),
+        *_daily_costs(report),
         *_recommendations(report),
-        element("div", _cost(report), _savings(report), class_="pair"),
-        element("div", _cache(report), _times(report), class_="pair"),
-        *_errors(report),
+        element("div", _cost_bars(report), _savings_bars(report), class_="pair"),
+        element("div", _cache_bars(report), _latency_bars(report), class_="pair"),
+        *_error_bars(report),
         _table(report),
-        _notes(report),
+        _footer(report),
     ]
 
 
@@ -73,19 +81,21 @@ def _tiles(report: Report) -> Markup:
     saved = report.savings_of(total)
     succeeded = 1 - total.failed / total.requests if total.requests else None
     tiles = [
-        ("cost", usd(from_pico(total.cost_pico)), _confirmed(total)),
-        ("saved", usd(saved.saved_usd), f"against {saved.baseline_model}") if saved else None,
-        ("requests", count(total.requests), f"{_rate(succeeded)} succeeded"),
+        ("cost", format_usd(from_pico(total.cost_pico)), _cost_note(total)),
+        ("saved", format_usd(saved.saved_usd), f"against {saved.baseline_model}")
+        if saved
+        else None,
+        ("requests", format_count(total.requests), f"{_format_rate(succeeded)} succeeded"),
         (
             "tokens",
-            tokens(total.usage.total_tokens),
-            f"{tokens(total.usage.completion_tokens)} out",
+            format_tokens(total.usage.total_tokens),
+            f"{format_tokens(total.usage.completion_tokens)} out",
         ),
-        ("prompt cache", _rate(rate), "of the input read from it"),
+        ("prompt cache", _format_rate(rate), "of the input read from it"),
         (
             "first token",
-            seconds(total.ttft.quantile_s(0.5)),
-            f"p95 {seconds(total.ttft.quantile_s(0.95))}",
+            format_seconds(total.ttft.quantile_s(0.5)),
+            f"p95 {format_seconds(total.ttft.quantile_s(0.95))}",
         ),
     ]
     return element("div", *(_tile(*one) for one in tiles if one), class_="tiles")
@@ -96,95 +106,107 @@ def _tile(name: str, figure: str, note: str) -> Markup:
         "div",
         element("div", name, class_="name"),
         element("div", figure, class_="figure"),
-        element("div", plain(note), class_="muted"),
+        element("div", replace_control_characters(note), class_="muted"),
         class_="tile",
     )
 
 
-def _confirmed(total: Summary) -> str:
+def _cost_note(total: Summary) -> str:
     if not total.estimated_pico:
         return "as the provider reported it"
-    return f"{usd(from_pico(total.estimated_pico))} of it estimated"
+    return f"{format_usd(from_pico(total.estimated_pico))} of it estimated"
 
 
-def _rate(share: float | None) -> str:
-    return figures.UNKNOWN if share is None else percent(share)
+def _format_rate(share: float | None) -> str:
+    return figures.UNKNOWN if share is None else format_percent(share)
 
 
 def _recommendations(report: Report) -> list[Markup]:
     if not report.recommendations:
         return []
     items = (
-        element("li", element("strong", usd(one.saves_usd)), " ", plain(one.text))
+        element(
+            "li",
+            element("strong", format_usd(one.saves_usd)),
+            " ",
+            replace_control_characters(one.text),
+        )
         for one in report.recommendations
     )
     note = "What would have saved money in this time. They overlap, so they do not add up."
     return [_card("Recommendations", note, element("ul", *items, class_="advice"))]
 
 
-def _over_time(report: Report) -> list[Markup]:
+def _daily_costs(report: Report) -> list[Markup]:
     if not report.days:
         return []
     points = [
-        Point(label=day[5:], value=row.cost_pico / 1e12, text=f"{usd(from_pico(row.cost_pico))}")
-        for day, row in _every_day(report.days).items()
+        Point(
+            label=day[5:],
+            value=row.cost_pico / 1e12,
+            text=f"{format_usd(from_pico(row.cost_pico))}",
+        )
+        for day, row in _fill_days(report.days).items()
     ]
-    return [_card("Cost by day", "Days in UTC.", charts.columns(points, tick="${:g}"))]
+    return [_card("Cost by day", "Days in UTC.", charts.column_chart(points, tick="${:g}"))]
 
 
-def _every_day(days: Mapping[str, Summary]) -> dict[str, Summary]:
+def _fill_days(days: Mapping[str, Summary]) -> dict[str, Summary]:
     """The days without a request too, so that the time axis is even."""
     last = date.fromisoformat(max(days))
-    first = max(date.fromisoformat(min(days)), last - timedelta(days=MOST_DAYS - 1))
+    first = max(date.fromisoformat(min(days)), last - timedelta(days=MAX_DAYS - 1))
     names = [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     return {name: days.get(name, Summary()) for name in names}
 
 
-def _cost(report: Report) -> Markup:
+def _cost_bars(report: Report) -> Markup:
     most = max((row.cost_pico for row in report.rows.values()), default=0)
-    return _bars(
+    return _bar_card(
         report.rows,
         f"Cost by {report.by}",
         "",
         lambda key, row: (
             charts.bar(
-                Point(label=key, value=row.cost_pico, text=usd(from_pico(row.cost_pico))), most
+                Point(label=key, value=row.cost_pico, text=format_usd(from_pico(row.cost_pico))),
+                most,
             ),
-            usd(from_pico(row.cost_pico)),
+            format_usd(from_pico(row.cost_pico)),
         ),
     )
 
 
-def _savings(report: Report) -> Markup:
+def _savings_bars(report: Report) -> Markup:
     saved = {
         key: one.saved_usd for key, row in report.rows.items() if (one := report.savings_of(row))
     }
     most = float(max((abs(one) for one in saved.values()), default=0))
-    return _bars(
+    return _bar_card(
         {key: row for key, row in report.rows.items() if key in saved},
         "Saved and lost",
-        savings_sentence(report),
+        describe_savings(report),
         lambda key, _: (
-            charts.diverging(Point(label=key, value=float(saved[key]), text=usd(saved[key])), most),
-            usd(saved[key]),
+            charts.diverging_bar(
+                Point(label=key, value=float(saved[key]), text=format_usd(saved[key])), most
+            ),
+            format_usd(saved[key]),
         ),
     )
 
 
-def _cache(report: Report) -> Markup:
+def _cache_bars(report: Report) -> Markup:
     rows = {key: row for key, row in report.rows.items() if row.usage.prompt_tokens}
     legend = _legend(
         ("read", "read from the cache"), ("write", "written to it"), ("fresh", "neither")
     )
-    return _bars(
+    return _bar_card(
         rows,
         "Where the input came from",
         legend,
-        lambda _, row: (charts.stacked(_input_parts(row)), _rate(cache_hit_rate(row))),
+        lambda _, row: (charts.stacked_bar(_input_parts(row)), _format_rate(cache_hit_rate(row))),
     )
 
 
-def _input_parts(row: Summary) -> list[Part]:
+def _input_parts(row: Summary) -> list[BarSegment]:
     usage = row.usage
     named = (
         ("read", "read from the cache", usage.cache_read_tokens),
@@ -192,56 +214,58 @@ def _input_parts(row: Summary) -> list[Part]:
         ("fresh", "neither", usage.input_tokens),
     )
     return [
-        Part(value=number, style=style, text=f"{name}: {tokens(number)} tokens")
+        BarSegment(value=number, style=style, text=f"{name}: {format_tokens(number)} tokens")
         for style, name, number in named
     ]
 
 
-def _times(report: Report) -> Markup:
+def _latency_bars(report: Report) -> Markup:
     rows = {key: row for key, row in report.rows.items() if row.total.count}
     most_s = max((row.total.quantile_s(0.99) or 0.0 for row in rows.values()), default=0.0)
     legend = _legend(*((f"dot{n}", name) for n, (_, name) in enumerate(_QUANTILES)))
-    return _bars(
+    return _bar_card(
         rows,
         "Time to the whole reply",
         legend,
         lambda _, row: (
-            charts.spread(_quantiles(row.total), most_s),
-            seconds(row.total.quantile_s(0.5)),
+            charts.quantile_range(_quantiles(row.total), most_s),
+            format_seconds(row.total.quantile_s(0.5)),
         ),
     )
 
 
 def _quantiles(times: Histogram) -> list[Point]:
     found = [(name, times.quantile_s(share) or 0.0) for share, name in _QUANTILES]
-    return [Point(label=name, value=at_s, text=seconds(at_s)) for name, at_s in found]
+    return [Point(label=name, value=at_s, text=format_seconds(at_s)) for name, at_s in found]
 
 
-def _errors(report: Report) -> list[Markup]:
-    errors = dict(sorted(report.total.errors.items(), key=lambda one: -one[1])[:MOST_BARS])
+def _error_bars(report: Report) -> list[Markup]:
+    errors = dict(sorted(report.total.errors.items(), key=lambda one: -one[1])[:MAX_BARS])
     if not errors:
         return []
     most = max(errors.values())
     rows = (
         _bar_row(
             code,
-            charts.bar(Point(label=code, value=number, text=count(number)), most),
-            f"{count(number)} ({percent(number / report.total.requests)})",
+            charts.bar(Point(label=code, value=number, text=format_count(number)), most),
+            f"{format_count(number)} ({format_percent(number / report.total.requests)})",
         )
         for code, number in errors.items()
     )
-    note = f"{count(report.total.failed)} of {count(report.total.requests)} requests."
+    note = f"{format_count(report.total.failed)} of {format_count(report.total.requests)} requests."
     return [_card("Failed and cancelled", note, element("table", *rows, class_="bars"))]
 
 
-def _bars(
+def _bar_card(
     rows: Mapping[str, Summary],
     title: str,
     note: str,
     draw: Callable[[str, Summary], tuple[Markup, str]],
 ) -> Markup:
-    shown = list(rows.items())[:MOST_BARS]
-    lines = (_bar_row(plain(label(key)), *draw(key, row)) for key, row in shown)
+    shown = list(rows.items())[:MAX_BARS]
+    lines = (
+        _bar_row(replace_control_characters(format_key(key)), *draw(key, row)) for key, row in shown
+    )
     more = len(rows) - len(shown)
     rest = [element("p", f"{more} more in the table below.", class_="muted")] if more else []
     return _card(title, note, element("table", *lines, class_="bars"), *rest)
@@ -304,12 +328,12 @@ def _table_row(cells: tuple[str, ...]) -> Markup:
     return element("tr", element("th", cells[0], scope="row"), *numbers)
 
 
-def _notes(report: Report) -> Markup:
+def _footer(report: Report) -> Markup:
     return element(
         "footer",
         element(
             "p",
-            f"Made {moment_text(report.made_at)}. Days and times are UTC, amounts are US dollars. "
+            f"Made {format_time(report.made_at)}. Days and times are UTC, amounts are US dollars. "
             "A request counts at the model that decided it; what earlier attempts cost is at "
             "their own model, and a loss there. Times are off by at most 5 %. This page holds "
             "names and numbers, no text of any prompt or reply.",

@@ -13,26 +13,26 @@ from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.usage import Usage
 
 from devflow_analytics.reconciliation.settlement import (
-    Closing,
+    BillingWindow,
+    OpenRow,
     Reconciliation,
-    Row,
-    Window,
-    close,
-    rows_in,
+    WindowSettlement,
+    select_rows,
+    settle_window,
 )
 
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 """Of one run, oldest first; the next run takes the next."""
-AT_ONCE = 8
+MAX_CONCURRENT_LOOKUPS = 8
 """Questions in flight: the provider's account endpoints are rate-limited as well."""
-FIRST_WAIT_S, MOST_WAIT_S = 1.0, 60.0
+INITIAL_WAIT_S, MAX_WAIT_S = 1.0, 60.0
 """Between two rounds of questions, doubled each time."""
-MOST_DAYS = 30
+MAX_DAYS = 30
 """The provider's totals by day go back as far (its description of 2026-08-22)."""
-Period = Literal["daily", "weekly", "monthly"]
+UsagePeriod = Literal["daily", "weekly", "monthly"]
 
 
-class Books(Protocol):
+class ReconciliationStore(Protocol):
     """Our side: a store."""
 
     def entries(self, since: datetime, until: datetime, /) -> Iterable[LedgerEntry]:
@@ -58,24 +58,24 @@ class Books(Protocol):
         ...
 
 
-class Account(Protocol):
+class ProviderAccount(Protocol):
     """The provider's side, for all keys of this gateway together."""
 
-    def owns(self, key_id: str | None, /) -> bool:
+    def has_key(self, key_id: str | None, /) -> bool:
         """Whether calls with this key are in the figures below."""
         ...
 
-    async def generation(
+    async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
         """What is booked for a call; None while it is not."""
         ...
 
-    async def day_usd(self, day: date, /) -> Decimal | None:
+    async def fetch_day_usd(self, day: date, /) -> Decimal | None:
         """What a completed day (UTC) has cost; None where that may not be asked."""
         ...
 
-    async def usage_usd(self, period: Period, /) -> Decimal:
+    async def fetch_usage_usd(self, period: UsagePeriod, /) -> Decimal:
         """What the keys have cost since the day, week (Monday) or month began, in UTC."""
         ...
 
@@ -95,14 +95,14 @@ class Reconciler:
 
     def __init__(
         self,
-        books: Books,
-        account: Account,
+        store: ReconciliationStore,
+        account: ProviderAccount,
         *,
         patience_s: float = 900.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._books = books
+        self._store = store
         self._account = account
         self._patience_s = patience_s
         self._now = now
@@ -121,19 +121,19 @@ class Reconciler:
             UpstreamError: the totals cannot be had.
         """
         self._notes = {}
-        confirmed = await self._look_up_patiently()
-        windows = await self._windows(max(0, min(days, MOST_DAYS)))
-        closings = [await self._close(window) for window in windows]
+        confirmed = await self._look_up_in_rounds()
+        windows = await self._fetch_windows(max(0, min(days, MAX_DAYS)))
+        closings = [await self._settle(window) for window in windows]
         return Reconciliation(
-            closings=tuple(closings),
+            settlements=tuple(closings),
             confirmed=tuple(confirmed),
-            pending=tuple(self._open_rows()),
+            pending=tuple(self._read_open_rows()),
             notes=tuple(self._notes),
         )
 
     # one by one
 
-    async def confirm_open(self) -> tuple[str, ...]:
+    async def confirm_pending(self) -> tuple[str, ...]:
         """Look up each unconfirmed row once that is younger than our patience, without waiting.
 
         Returns:
@@ -143,27 +143,31 @@ class Reconciler:
             StoreError: the ledger cannot be read or written.
         """
         now = self._now()
-        rows = await asyncio.to_thread(self._open_rows)
-        return tuple(await self._look_up_all([row for row in rows if self._may_be_found(row, now)]))
+        rows = await asyncio.to_thread(self._read_open_rows)
+        return tuple(
+            await self._look_up_all([row for row in rows if self._is_worth_looking_up(row, now)])
+        )
 
-    async def _look_up_patiently(self) -> list[str]:
+    async def _look_up_in_rounds(self) -> list[str]:
         """In rounds, until every row is found or so old that it will not be."""
         started = self._now()
         end = started + timedelta(seconds=self._patience_s)
-        confirmed, wait_s = await self._look_up_all(self._open_rows()), FIRST_WAIT_S
-        while left := [row for row in self._open_rows() if self._may_be_found(row, started)]:
+        confirmed, wait_s = await self._look_up_all(self._read_open_rows()), INITIAL_WAIT_S
+        while left := [
+            row for row in self._read_open_rows() if self._is_worth_looking_up(row, started)
+        ]:
             await self._sleep(min(wait_s, max(0.001, (end - self._now()).total_seconds())))
-            wait_s = min(wait_s * 2, MOST_WAIT_S)
+            wait_s = min(wait_s * 2, MAX_WAIT_S)
             confirmed += await self._look_up_all(left)
         return confirmed
 
-    def _may_be_found(self, row: Row, started: datetime) -> bool:
+    def _is_worth_looking_up(self, row: OpenRow, started: datetime) -> bool:
         """Rows that began after the run did are left for the next one."""
         age_s = (self._now() - row.attempt.started_at).total_seconds()
         return age_s < self._patience_s and row.attempt.started_at <= started
 
-    async def _look_up_all(self, rows: Sequence[Row]) -> list[str]:
-        free = asyncio.Semaphore(AT_ONCE)
+    async def _look_up_all(self, rows: Sequence[OpenRow]) -> list[str]:
+        free = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._look_up(row.attempt, free))
@@ -176,80 +180,86 @@ class Reconciler:
         """The attempt's id when it could be settled."""
         async with free:
             try:
-                booked = await self._account.generation(attempt.generation_id or "", attempt.key_id)
+                booked = await self._account.fetch_generation(
+                    attempt.generation_id or "", attempt.key_id
+                )
             except DevFlowError as error:
                 self._notes[error.message] = None
                 return None
-        cost = _booked_usd(booked) if booked else None
+        cost = _parse_cost(booked) if booked else None
         if booked is None or cost is None:
             return None
         usd, text = cost
         provider = booked.get("provider_name")
-        await self._books.confirm(
+        await self._store.confirm(
             attempt.attempt_id,
             usd,
             text,
-            usage=_booked_usage(booked) if attempt.usage.prompt_tokens == 0 else None,
+            usage=_parse_usage(booked) if attempt.usage.prompt_tokens == 0 else None,
             provider=provider if isinstance(provider, str) else None,
             source="generation",
         )
         return attempt.attempt_id
 
-    def _open_rows(self) -> list[Row]:
-        found = self._books.unconfirmed(MOST_ROWS)
-        return [Row(entry=entry, attempt=attempt) for entry, attempt in found]
+    def _read_open_rows(self) -> list[OpenRow]:
+        found = self._store.unconfirmed(MAX_ROWS)
+        return [OpenRow(entry=entry, attempt=attempt) for entry, attempt in found]
 
     # by totals
 
-    async def _windows(self, days: int) -> list[Window]:
+    async def _fetch_windows(self, days: int) -> list[BillingWindow]:
         today = self._now().date()
-        windows: list[Window] = []
+        windows: list[BillingWindow] = []
         for back in range(days, 0, -1):
             day = today - timedelta(days=back)
-            theirs_usd = await self._account.day_usd(day)
+            theirs_usd = await self._account.fetch_day_usd(day)
             if theirs_usd is None:
                 self._notes[
                     "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the running "
                     "month was closed against the keys' own totals."
                 ] = None
-                return [await self._running(today.replace(day=1), "monthly")]
-            windows.append(_day(day, theirs_usd))
-        return [*windows, await self._running(today, "daily")]
+                return [await self._fetch_running_window(today.replace(day=1), "monthly")]
+            windows.append(_day_window(day, theirs_usd))
+        return [*windows, await self._fetch_running_window(today, "daily")]
 
-    async def _running(self, first: date, period: Period) -> Window:
+    async def _fetch_running_window(self, first: date, period: UsagePeriod) -> BillingWindow:
         """The running day or month, from the keys' own totals."""
-        theirs_usd = await self._account.usage_usd(period)
+        theirs_usd = await self._account.fetch_usage_usd(period)
         name = f"{first:%Y-%m}" if period == "monthly" else str(first)
         until = self._now() + timedelta(seconds=1)
-        return Window(name=name, since=_midnight(first), until=until, theirs_usd=theirs_usd)
+        return BillingWindow(name=name, since=_midnight(first), until=until, theirs_usd=theirs_usd)
 
-    async def _close(self, window: Window) -> Closing:
-        entries = self._books.entries(window.since - timedelta(days=1), window.until)
-        rows = [row for row in rows_in(entries, window) if self._account.owns(row.attempt.key_id)]
+    async def _settle(self, window: BillingWindow) -> WindowSettlement:
+        entries = self._store.entries(window.since - timedelta(days=1), window.until)
+        rows = [
+            row for row in select_rows(entries, window) if self._account.has_key(row.attempt.key_id)
+        ]
         cutoff = self._now() - timedelta(seconds=self._patience_s)
-        closing = close(window, rows, is_final=all(_is_old(row, cutoff) for row in rows))
+        closing = settle_window(window, rows, is_final=all(_is_final(row, cutoff) for row in rows))
         for attempt_id, usd in closing.settled.items():
-            await self._books.confirm(attempt_id, usd, None, source=f"total of {window.name}")
+            await self._store.confirm(attempt_id, usd, None, source=f"total of {window.name}")
         return closing
 
 
-def _is_old(row: Row, cutoff: datetime) -> bool:
+def _is_final(row: OpenRow, cutoff: datetime) -> bool:
     return row.attempt.cost_status != "estimated" or row.attempt.started_at <= cutoff
 
 
-def _booked_usd(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
+def _parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
     """What `GET /generation` says a call cost, with its decimal text where that is the whole.
 
     `upstream_inference_cost` is there only for a key of the user's own, and on top.
     """
-    total = _decimal(booked.get("total_cost"))
+    total = _parse_decimal(booked.get("total_cost"))
     if total is None:
         return None
-    upstream = _decimal(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
+    upstream = (
+        _parse_decimal(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
+    )
     return (total + upstream, None) if upstream else (total, f"{total:f}")
 
 
-def _booked_usage(booked: Mapping[str, Any]) -> Usage | None:
+def _parse_usage(booked: Mapping[str, Any]) -> Usage | None:
     """The provider's own counts, for a reply that broke off before it told them."""
     prompt, cached, completion, reasoning = (
         count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
@@ -265,7 +275,7 @@ def _booked_usage(booked: Mapping[str, Any]) -> Usage | None:
     )
 
 
-def _decimal(value: object) -> Decimal | None:
+def _parse_decimal(value: object) -> Decimal | None:
     """A JSON number or decimal text that can be an amount; None otherwise."""
     if not isinstance(value, int | float | str | Decimal) or isinstance(value, bool):
         return None
@@ -280,8 +290,8 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _day(day: date, theirs_usd: Decimal) -> Window:
+def _day_window(day: date, theirs_usd: Decimal) -> BillingWindow:
     since = _midnight(day)
-    return Window(
+    return BillingWindow(
         name=str(day), since=since, until=since + timedelta(days=1), theirs_usd=theirs_usd
     )

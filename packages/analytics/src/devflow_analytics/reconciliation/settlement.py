@@ -13,7 +13,7 @@ from devflow_core.usage import from_pico, to_pico, usd_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class BillingWindow:
     """A time of which the provider says what it billed in all."""
 
     name: str
@@ -25,13 +25,13 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class OpenRow:
     """One attempt of ours."""
 
     entry: LedgerEntry
     attempt: Attempt
 
-    def document(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What names this row for a person and a program."""
         return {
             "attempt_id": self.attempt.attempt_id,
@@ -44,15 +44,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class WindowSettlement:
     """What a closed window says about the rows that were open in it."""
 
-    window: Window
+    window: BillingWindow
     ours_usd: Decimal
     """After the rows below are settled."""
     settled: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Attempt id → its share of what the provider billed beyond our settled rows."""
-    ghosts: tuple[Row, ...] = ()
+    ghosts: tuple[OpenRow, ...] = ()
     """Rows of ours that the provider has not billed; they cost nothing."""
 
     @property
@@ -61,17 +61,19 @@ class Closing:
         return self.ours_usd - self.window.theirs_usd
 
 
-def rows_in(entries: Iterable[LedgerEntry], window: Window) -> list[Row]:
+def select_rows(entries: Iterable[LedgerEntry], window: BillingWindow) -> list[OpenRow]:
     """The attempts that began in a window."""
     return [
-        Row(entry=entry, attempt=attempt)
+        OpenRow(entry=entry, attempt=attempt)
         for entry in entries
         for attempt in entry.attempts
         if window.since <= attempt.started_at < window.until
     ]
 
 
-def close(window: Window, rows: Sequence[Row], *, is_final: bool) -> Closing:
+def settle_window(
+    window: BillingWindow, rows: Sequence[OpenRow], *, is_final: bool
+) -> WindowSettlement:
     """Settle what a window's total tells of the rows that nobody could look up.
 
     What was billed beyond our settled rows must have gone to the open ones: each takes a share by
@@ -88,13 +90,13 @@ def close(window: Window, rows: Sequence[Row], *, is_final: bool) -> Closing:
     known_pico = sum(
         to_pico(row.attempt.cost_usd) for row in rows if row.attempt.cost_status != "estimated"
     )
-    most = [_most_pico(row.attempt) for row in opened]
+    most = [_max_pico(row.attempt) for row in opened]
     missing_pico = to_pico(window.theirs_usd) - known_pico
     if not is_final or not 0 <= missing_pico <= sum(most):
         open_pico = sum(to_pico(row.attempt.cost_usd) for row in opened)
-        return Closing(window=window, ours_usd=from_pico(known_pico + open_pico))
-    shares = _shares(missing_pico, most)
-    return Closing(
+        return WindowSettlement(window=window, ours_usd=from_pico(known_pico + open_pico))
+    shares = _split_in_proportion(missing_pico, most)
+    return WindowSettlement(
         window=window,
         ours_usd=from_pico(known_pico + missing_pico),
         settled={
@@ -105,15 +107,15 @@ def close(window: Window, rows: Sequence[Row], *, is_final: bool) -> Closing:
     )
 
 
-def _most_pico(attempt: Attempt) -> int:
+def _max_pico(attempt: Attempt) -> int:
     return to_pico(max(attempt.cost_usd, attempt.reserved_usd or Decimal(0)))
 
 
-def _shares(amount: int, most: Sequence[int]) -> list[int]:
+def _split_in_proportion(amount: int, weights: Sequence[int]) -> list[int]:
     """An amount up to their sum in parts in proportion to `most`; they add up exactly."""
-    whole = max(1, sum(most))
+    whole = max(1, sum(weights))
     taken, seen, shares = 0, 0, list[int]()
-    for one in most:
+    for one in weights:
         seen += one
         up_to_here = amount * seen // whole
         shares.append(up_to_here - taken)
@@ -125,10 +127,10 @@ def _shares(amount: int, most: Sequence[int]) -> list[int]:
 class Reconciliation:
     """What a look into the provider's books has found and mended."""
 
-    closings: tuple[Closing, ...]
+    settlements: tuple[WindowSettlement, ...]
     confirmed: tuple[str, ...]
     """Attempts that were looked up one by one and settled."""
-    pending: tuple[Row, ...]
+    pending: tuple[OpenRow, ...]
     """Rows that still have only an estimate."""
     notes: tuple[str, ...] = ()
     """What could not be asked, and why."""
@@ -136,36 +138,36 @@ class Reconciliation:
     @property
     def ours_usd(self) -> Decimal:
         """Our total of the closed windows."""
-        return sum((one.ours_usd for one in self.closings), Decimal(0))
+        return sum((one.ours_usd for one in self.settlements), Decimal(0))
 
     @property
     def theirs_usd(self) -> Decimal:
         """The provider's total of the same windows."""
-        return sum((one.window.theirs_usd for one in self.closings), Decimal(0))
+        return sum((one.window.theirs_usd for one in self.settlements), Decimal(0))
 
-    def document(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON; money as decimal text in USD."""
         return {
             "ours_usd": usd_text(self.ours_usd),
             "theirs_usd": usd_text(self.theirs_usd),
             "difference_usd": usd_text(self.ours_usd - self.theirs_usd),
-            "orphans": [_orphan(one) for one in self.closings if one.difference_usd < 0],
-            "ghosts": [*self._ghosts()],
+            "orphans": [_orphan_as_json(one) for one in self.settlements if one.difference_usd < 0],
+            "ghosts": [*self._ghosts_as_json()],
             "pending": len(self.pending),
             "confirmed": len(self.confirmed),
-            "settled_by_total": sum(len(one.settled) for one in self.closings),
-            "windows": [_window(one) for one in self.closings],
-            "pending_rows": [row.document() for row in self.pending],
+            "settled_by_total": sum(len(one.settled) for one in self.settlements),
+            "windows": [_window_as_json(one) for one in self.settlements],
+            "pending_rows": [row.as_json() for row in self.pending],
             "notes": list(self.notes),
         }
 
-    def _ghosts(self) -> Iterable[dict[str, Any]]:
-        for closing in self.closings:
+    def _ghosts_as_json(self) -> Iterable[dict[str, Any]]:
+        for closing in self.settlements:
             for row in closing.ghosts:
-                yield {"window": closing.window.name, **row.document()}
+                yield {"window": closing.window.name, **row.as_json()}
 
 
-def _orphan(closing: Closing) -> dict[str, Any]:
+def _orphan_as_json(closing: WindowSettlement) -> dict[str, Any]:
     """What was billed beyond every row of ours; the provider lists no single calls."""
     return {
         "window": closing.window.name,
@@ -174,7 +176,7 @@ def _orphan(closing: Closing) -> dict[str, Any]:
     }
 
 
-def _window(closing: Closing) -> dict[str, Any]:
+def _window_as_json(closing: WindowSettlement) -> dict[str, Any]:
     return {
         "window": closing.window.name,
         "ours_usd": usd_text(closing.ours_usd),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from devflow_core.ledger import Attempt, LedgerEntry
-from devflow_core.summary import GroupBy, key_of
+from devflow_core.summary import GroupBy, group_key
 from devflow_core.usage import from_pico, to_pico
 
-TRACKED: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
-MOST_KEYS = 1_000
+TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
+MAX_KEYS = 1_000
 """Of one dimension; what comes later is added up under `OTHER`, so that memory is bounded."""
 OTHER = "other"
 
@@ -25,7 +25,7 @@ class CostTracker:
     def __init__(self) -> None:
         self._total_pico = 0
         self._estimated_pico = 0
-        self._by: dict[GroupBy, dict[str, int]] = {one: {} for one in TRACKED}
+        self._totals_pico: dict[GroupBy, dict[str, int]] = {one: {} for one in TRACKED_DIMENSIONS}
 
     @property
     def total_usd(self) -> Decimal:
@@ -44,20 +44,20 @@ class CostTracker:
             if pico:
                 self._add(entry, attempt, pico)
 
-    def by(self, dimension: GroupBy) -> Mapping[str, Decimal]:
+    def totals_by(self, dimension: GroupBy) -> Mapping[str, Decimal]:
         """What was spent by each value of one of `TRACKED`; they add up to the total.
 
         Raises:
             KeyError: the dimension is not tracked; a `Reporter` knows them all.
         """
-        return {key: from_pico(pico) for key, pico in self._by[dimension].items()}
+        return {key: from_pico(pico) for key, pico in self._totals_pico[dimension].items()}
 
     def _add(self, entry: LedgerEntry, attempt: Attempt, pico: int) -> None:
         self._total_pico += pico
         if attempt.cost_status == "estimated":
             self._estimated_pico += pico
-        for dimension, sums in self._by.items():
-            key = key_of(dimension, entry, attempt)
-            if key not in sums and len(sums) >= MOST_KEYS:
+        for dimension, sums in self._totals_pico.items():
+            key = group_key(dimension, entry, attempt)
+            if key not in sums and len(sums) >= MAX_KEYS:
                 key = OTHER
             sums[key] = sums.get(key, 0) + pico

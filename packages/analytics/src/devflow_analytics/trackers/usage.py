@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from devflow_core.ledger import LedgerEntry
 from devflow_core.summary import Summary, Tally
 
-MOST_MODELS = 1_000
+MAX_MODELS = 1_000
 """What comes later is added up under `OTHER`: a caller may ask for any name."""
 OTHER = "other"
 
@@ -43,7 +43,7 @@ class UsageTracker:
     def _tally(self, model: str) -> Tally:
         tally = self._tallies.get(model)
         if tally is None:
-            if len(self._tallies) >= MOST_MODELS:
+            if len(self._tallies) >= MAX_MODELS:
                 model = OTHER
             tally = self._tallies.setdefault(model, Tally())
         return tally

@@ -38,26 +38,26 @@ async def ask(
     """Ask one question: the model is chosen, the reply shown, its cost booked."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import as_json as route_json
+    from devflow_routing import route_as_json as route_json
 
     from devflow_cli.lookup import find_session
     from devflow_cli.options import apply_options
-    from devflow_cli.views.reply import answer, document
+    from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
     settings.require_keys()
-    request = ChatRequest.from_text(_prompt(prompt), model=model)
+    request = ChatRequest.from_text(_read_prompt(prompt), model=model)
     request = apply_options(request, cost_priority, performance_priority, max_cost)
     context = find_session(settings, session) if session else None
     async with wiring.open_gateway(settings) as gateway:
-        reply = await answer(
+        reply = await ask_and_show(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)
         )
     if run.as_json:
-        run.emit(document(reply, route_json(reply.route)))
+        run.emit(completion_document(reply, route_json(reply.route)))
 
 
-def _prompt(prompt: str) -> str:
+def _read_prompt(prompt: str) -> str:
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text.strip():
         raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")

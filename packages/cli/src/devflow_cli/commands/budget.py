@@ -22,16 +22,16 @@ def list_budgets(run: Run) -> None:
     """Show every budget with what is spent, reserved and left."""
     from devflow_gateway import wiring
 
-    states = wiring.store(run.settings()).budget_states()
+    states = wiring.make_store(run.settings()).budget_states()
     if run.as_json:
-        run.emit({"budgets": [_document(state) for state in states]})
+        run.emit({"budgets": [_budget_document(state) for state in states]})
         return
     if not states:
         run.say("No budget is set. `devflow budget set --limit 50` sets a monthly one.")
         return
-    from devflow_cli.views.tables import budgets
+    from devflow_cli.views.tables import print_budgets
 
-    budgets(run, [_document(state) for state in states])
+    print_budgets(run, [_budget_document(state) for state in states])
 
 
 @command(budget, "set")
@@ -63,7 +63,7 @@ async def set_budget(
     if not limit_usd.is_finite() or limit_usd < 0:
         raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit")
     wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
-    async with wiring.store(settings) as store:
+    async with wiring.make_store(settings) as store:
         kept = await store.budgets.set(
             Budget(**wanted, limit_usd=limit_usd, timezone=time_zone or settings.budget_time_zone)
         )
@@ -81,7 +81,7 @@ async def remove_budget(
     """Remove a budget."""
     from devflow_gateway import wiring
 
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         await store.budgets.remove(budget_id)
     if run.as_json:
         run.emit({"removed": budget_id})
@@ -89,7 +89,7 @@ async def remove_budget(
         run.say("Removed.")
 
 
-def _document(state: BudgetState) -> dict[str, Any]:
+def _budget_document(state: BudgetState) -> dict[str, Any]:
     limit = state.budget
     return {
         "id": limit.id,

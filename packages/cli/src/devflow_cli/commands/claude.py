@@ -38,7 +38,7 @@ def claude(
 
     from devflow_core.errors import ConfigurationError
 
-    from devflow_cli.sandbox_process import running_standin
+    from devflow_cli.sandbox_process import run_sandbox
 
     settings = Run().settings()
     if shutil.which("claude") is None:
@@ -47,7 +47,7 @@ def claude(
         )
     with ExitStack() as stack:
         if sandbox:
-            settings = stack.enter_context(running_standin()).settings(settings)
+            settings = stack.enter_context(run_sandbox()).apply_to(settings)
         else:
             settings.require_keys()
         status = asyncio.run(_run_claude(settings, context.args, model))
@@ -59,14 +59,14 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     import asyncio
     import secrets
 
-    from devflow_claude_code import launch
-    from devflow_core.settings import process_environment
-    from devflow_server import running
+    from devflow_claude_code import plan_launch
+    from devflow_core.settings import copy_environment
+    from devflow_server import run_gateway
 
     key = "devflow_" + secrets.token_urlsafe(24)
-    async with running(settings.model_copy(update={"port": 0}), local_key=key) as server:
+    async with run_gateway(settings.model_copy(update={"port": 0}), local_key=key) as server:
         wanted = ("--model", model) if model else ()
-        ready = launch(server.url, key, (*wanted, *arguments), process_environment())
+        ready = plan_launch(server.url, key, (*wanted, *arguments), copy_environment())
         child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
         try:
             return await child.wait()
@@ -79,7 +79,7 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 @command(app)
 def hook(run: Run) -> None:
     """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout."""
-    from devflow_claude_code import hook as answer
+    from devflow_claude_code import run_hook as answer
 
     reply = answer(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
     sys.stdout.write(reply.stdout)
@@ -88,19 +88,19 @@ def hook(run: Run) -> None:
 @command(app)
 def statusline(run: Run) -> None:
     """Write the status line: model, cost by the ledger, context."""
-    from devflow_claude_code import status_line
+    from devflow_claude_code import render_status_line
     from devflow_gateway import wiring
 
     settings = run.settings()
-    price_of = wiring.price_list(wiring.catalogue(settings))
+    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
 
     def spent_usd(session_id: str) -> Decimal | None:
         if not wiring.has_ledger(settings):
             return None
-        costs = [one.cost_usd for one in wiring.store(settings).entries(session_id=session_id)]
+        costs = [one.cost_usd for one in wiring.make_store(settings).entries(session_id=session_id)]
         return sum(costs[1:], costs[0]) if costs else None
 
-    line = status_line(sys.stdin.buffer.read(), price_of=price_of, spent_usd=spent_usd)
+    line = render_status_line(sys.stdin.buffer.read(), price_of=price_of, spent_usd=spent_usd)
     sys.stdout.write(line + "\n")
 
 
@@ -110,12 +110,12 @@ async def mcp(run: Run) -> None:
     from devflow_claude_code import serve_mcp
     from devflow_gateway import wiring
 
-    from devflow_cli.mcp_tools import mcp_tools
+    from devflow_cli.mcp_tools import build_mcp_tools
 
     settings = run.settings()
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
-        await serve_mcp(mcp_tools(settings, gateway), sys.stdin.buffer, sys.stdout.buffer)
+        await serve_mcp(build_mcp_tools(settings, gateway), sys.stdin.buffer, sys.stdout.buffer)
 
 
 @command(app)
@@ -145,20 +145,20 @@ def integrate(
         change = plan_install(file)
     document = {"path": file, "diff": change.diff}
     if not change.is_needed:
-        _told(run, "Nothing to change.", {**document, "written": False})
+        _report_result(run, "Nothing to change.", {**document, "written": False})
         return DONE
     if not yes:
         run.remark(change.diff)
         if not typer.confirm(f"Write this to {file}?", err=True):
-            _told(run, "Nothing was written.", {**document, "written": False})
+            _report_result(run, "Nothing was written.", {**document, "written": False})
             return FAILED
     change.apply()
     undoing = "Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it."
-    _told(run, undoing, {**document, "written": True})
+    _report_result(run, undoing, {**document, "written": True})
     return DONE
 
 
-def _told(run: Run, text: str, document: dict[str, object]) -> None:
+def _report_result(run: Run, text: str, document: dict[str, object]) -> None:
     if run.as_json:
         run.emit(document)
     else:

@@ -32,36 +32,36 @@ async def demo(
     """
     from devflow_analytics import to_html
     from devflow_claude_code import ClaudeCodeSession
-    from devflow_core.settings import KEY_VARIABLES
+    from devflow_core.settings import API_KEY_VARIABLES
     from devflow_gateway import wiring
 
-    from devflow_cli.sandbox_process import running_standin
-    from devflow_cli.views.tables import report_table
+    from devflow_cli.sandbox_process import run_sandbox
+    from devflow_cli.views.tables import print_report
 
     settings = run.settings()
-    transcript = session or recorded_session()
-    with running_standin() as standin:
-        settings = standin.settings(settings).model_copy(
+    transcript = session or find_recorded_session()
+    with run_sandbox() as standin:
+        settings = standin.apply_to(settings).model_copy(
             update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
         )
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
-        shown = await _main_job(run, settings, ClaudeCodeSession.open(transcript), model)
-        shown["bill"] = _bill(standin.bill_url, shown["generation_id"])
-    _compare(run, shown)
+        shown = await _run_main_job(run, settings, ClaudeCodeSession.open(transcript), model)
+        shown["bill"] = _fetch_bill(standin.bill_url, shown["generation_id"])
+    _check_bill(run, shown)
     report = wiring.make_report(settings, with_days=True)
     html = settings.data_dir / "report.html"
     html.write_text(to_html(report), encoding="utf-8")
     if run.as_json:
-        run.emit({**shown, "report": report.document(), "html": str(html)})
+        run.emit({**shown, "report": report.as_json(), "html": str(html)})
         return
-    report_table(run, report)
+    print_report(run, report)
     run.say(f"Report   {html}")
     run.say(
-        f"\nWith {KEY_VARIABLES[1]} set, `uv run devflow handoff` does this with your own work."
+        f"\nWith {API_KEY_VARIABLES[1]} set, `uv run devflow handoff` does this with your own work."
     )
 
 
-def recorded_session() -> Path:
+def find_recorded_session() -> Path:
     """A session that real Claude Code wrote; see the note beside it.
 
     Raises:
@@ -79,23 +79,23 @@ def recorded_session() -> Path:
     )
 
 
-async def _main_job(
+async def _run_main_job(
     run: Run, settings: Settings, session: ClaudeCodeSession, model: str
 ) -> dict[str, Any]:
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import as_json as route_json
+    from devflow_routing import route_as_json as route_json
 
-    from devflow_cli.views.reply import answer, document
+    from devflow_cli.views.reply import ask_and_show, completion_document
 
     run.say(f"Session  {session.session_id}  ({session.path})")
     async with wiring.open_gateway(settings) as gateway:
         request = ChatRequest.from_text(PROMPT, model=model)
-        reply = await answer(run, gateway, request, session=session, note=run.say)
-    return {**document(reply, route_json(reply.route)), "session": str(session.path)}
+        reply = await ask_and_show(run, gateway, request, session=session, write_line=run.say)
+    return {**completion_document(reply, route_json(reply.route)), "session": str(session.path)}
 
 
-def _bill(url: str, generation_id: str) -> dict[str, Any]:
+def _fetch_bill(url: str, generation_id: str) -> dict[str, Any]:
     """What the stand-in's own book says of this call."""
     import urllib.request
 
@@ -106,7 +106,7 @@ def _bill(url: str, generation_id: str) -> dict[str, Any]:
     return next(one for one in calls if one["generation_id"] == generation_id)
 
 
-def _compare(run: Run, shown: dict[str, Any]) -> None:
+def _check_bill(run: Run, shown: dict[str, Any]) -> None:
     """Our book beside the stand-in's.
 
     Raises:

@@ -26,11 +26,11 @@ async def doctor(
 ) -> int:
     """Check this set-up; with --url, whether a gateway keeps what its clients rely on."""
     if url is None:
-        findings = _setup(run.settings())
+        findings = _check_setup(run.settings())
     else:
         from devflow_cli import conformance
 
-        found = await conformance.check(url, key=key, claude_code=claude_code)
+        found = await conformance.run_checks(url, key=key, claude_code=claude_code)
         findings = [
             {"name": one.name, "ok": one.ok, "detail": one.detail, "clause": one.clause}
             for one in found
@@ -43,13 +43,13 @@ async def doctor(
     return DONE if all(one["ok"] for one in findings) else FAILED
 
 
-def _setup(settings: Settings) -> list[dict[str, Any]]:
+def _check_setup(settings: Settings) -> list[dict[str, Any]]:
     import shutil
 
     from devflow_gateway import wiring
 
     keys = len(settings.server_keys())
-    checked = wiring.store(settings).verify() if wiring.has_ledger(settings) else None
+    checked = wiring.make_store(settings).verify() if wiring.has_ledger(settings) else None
     claude = shutil.which("claude")
     return [
         {

@@ -33,18 +33,20 @@ async def explain(
     """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import as_json as route_json
+    from devflow_routing import route_as_json as route_json
 
-    from devflow_cli.views.tables import explanation
+    from devflow_cli.views.tables import print_explanation
 
     settings = run.settings()
     if (prompt is None) == (request is None):
         raise typer.BadParameter("give a prompt, an entry id, or --request FILE")
     shown: dict[str, Any]
     if prompt is not None and prompt.startswith("req_"):
-        shown = _taken(settings, prompt)
+        shown = _replay_decision(settings, prompt)
     else:
-        asked = _from_file(request) if request else ChatRequest.from_text(prompt or "", model=model)
+        asked = (
+            _read_request(request) if request else ChatRequest.from_text(prompt or "", model=model)
+        )
         criteria = parse_criteria(cost_priority, performance_priority)
         if criteria is not None:
             asked = replace(asked, criteria=criteria)
@@ -53,10 +55,10 @@ async def explain(
     if run.as_json:
         run.emit(shown)
     else:
-        explanation(run, shown)
+        print_explanation(run, shown)
 
 
-def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
+def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     """The decision of a ledger entry, made again from its record.
 
     Raises:
@@ -64,18 +66,18 @@ def _taken(settings: Settings, entry_id: str) -> dict[str, Any]:
     """
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring
-    from devflow_routing import as_json as route_json
+    from devflow_routing import route_as_json as route_json
 
-    entry = wiring.store(settings).entry(entry_id)
+    entry = wiring.make_store(settings).entry(entry_id)
     if entry is None:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
     router = wiring.make_router(settings)
-    return route_json(router.replay(entry.decision, is_full=True))
+    return route_json(router.replay(entry.decision, include_all=True))
 
 
-def _from_file(path: Path) -> ChatRequest:
+def _read_request(path: Path) -> ChatRequest:
     """A request body; its dialect is told by its shape.
 
     Raises:
@@ -90,7 +92,7 @@ def _from_file(path: Path) -> ChatRequest:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from None
     body = wire.parse_body(content)
     if "input" in body:
-        return wire.translator("openai_responses").decode_request(body, {})
+        return wire.get_translator("openai_responses").decode_request(body, {})
     is_anthropic = "system" in body or any("input_schema" in one for one in body.get("tools") or ())
     name = "anthropic_messages" if is_anthropic else "openai_chat"
-    return wire.translator(name).decode_request(body, {})
+    return wire.get_translator(name).decode_request(body, {})

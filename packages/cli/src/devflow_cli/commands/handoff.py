@@ -32,34 +32,38 @@ async def handoff(
 
     The old transcript is never touched. With --write-back the reply comes home as a new session.
     """
-    from devflow_claude_code import Reply, hand_off
+    from devflow_claude_code import AssistantReply, hand_off
     from devflow_claude_code import write_back as write_session
     from devflow_claude_code.handoff.handoff import DEFAULT_PROMPT
     from devflow_core.messages import Message
     from devflow_gateway import wiring
-    from devflow_routing import as_json as route_json
+    from devflow_routing import route_as_json as route_json
 
-    from devflow_cli.lookup import find_session, handoff_target
-    from devflow_cli.views.reply import answer, document
+    from devflow_cli.lookup import find_handoff_target, find_session
+    from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
     settings.require_keys()
     found = find_session(settings, session)
     prepared = hand_off(
-        found, prompt or DEFAULT_PROMPT, target=handoff_target(to, wiring.catalogue(settings))
+        found,
+        prompt or DEFAULT_PROMPT,
+        target=find_handoff_target(to, wiring.load_catalogue(settings)),
     )
-    run.remark(prepared.report.sentence())
+    run.remark(prepared.report.describe())
     async with wiring.open_gateway(settings) as gateway:
-        reply = await answer(
+        reply = await ask_and_show(
             run, gateway, prepared.request, is_streamed=not (no_stream or run.as_json)
         )
-    shown = document(reply, route_json(reply.route))
+    shown = completion_document(reply, route_json(reply.route))
     shown["handoff"] = prepared.report.as_json()
     if write_back:
         answered = (Message(role="assistant", parts=reply.parts),)
         written = write_session(
             found,
-            Reply(prompt=prepared.prompt, messages=answered, model=reply.model, usage=reply.usage),
+            AssistantReply(
+                prompt=prepared.prompt, messages=answered, model=reply.model, usage=reply.usage
+            ),
             config_dir=settings.claude_dir,
         )
         shown["resume"] = written.as_json()

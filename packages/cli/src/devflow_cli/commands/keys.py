@@ -25,14 +25,14 @@ async def status(run: Run) -> None:
     """Show which key would be used, where it is from, and what is left on it; never the key."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import table
+    from devflow_cli.views.tables import print_table
 
     settings = run.settings()
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
         with run.progress.status("Asking the provider …"):
             both = zip(gateway.keys.keys, gateway.keys.status(), strict=True)
-            rows = [await _status(gateway, key, state) for key, state in both]
+            rows = [await _fetch_status(gateway, key, state) for key, state in both]
     if run.as_json:
         run.emit({"keys": rows})
         return
@@ -45,7 +45,7 @@ async def status(run: Run) -> None:
         "left_usd": ">Left",
         "note": "Note",
     }
-    table(run, columns, rows)
+    print_table(run, columns, rows)
 
 
 @command(keys)
@@ -71,7 +71,7 @@ async def create(
     if route:
         scopes["routes"] = route
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         made, secret = await store.keys.create(name, scopes, expires_at=expires_at)
     if run.as_json:
         run.emit({"id": made.id, "name": made.name, "key": secret})
@@ -85,9 +85,9 @@ async def list_keys(run: Run) -> None:
     """List the client keys; their hashes stay where they are."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import table
+    from devflow_cli.views.tables import print_table
 
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         found = await store.keys.list()
     rows = [
         {
@@ -104,14 +104,14 @@ async def list_keys(run: Run) -> None:
         run.emit({"keys": rows})
     else:
         columns = {"id": "Key", "name": "Name", "revoked": "Revoked", "scopes": "May use"}
-        table(
+        print_table(
             run,
             columns,
-            [{**row, "scopes": _scopes(one)} for row, one in zip(rows, found, strict=True)],
+            [{**row, "scopes": _format_scopes(one)} for row, one in zip(rows, found, strict=True)],
         )
 
 
-def _scopes(key: ClientKey) -> str:
+def _format_scopes(key: ClientKey) -> str:
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in key.scopes.items())
 
 
@@ -120,7 +120,7 @@ async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed
     """Revoke a client key; requests with it are refused within a second."""
     from devflow_gateway import wiring
 
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         is_revoked = await store.keys.revoke(key_id)
     if run.as_json:
         run.emit({"revoked": key_id if is_revoked else None})
@@ -129,7 +129,7 @@ async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed
     return None if is_revoked else FAILED
 
 
-async def _status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
+async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
     """What the provider says of one key; where it says nothing, why."""
     from devflow_core.errors import DevFlowError
 
@@ -142,13 +142,13 @@ async def _status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> d
     return {
         "id": key.id,
         "source": state.source,
-        "rests_s": state.rests_s,
-        "usage_usd": _money(told.get("usage")),
-        "limit_usd": _money(told.get("limit")),
-        "left_usd": _money(told.get("limit_remaining")),
+        "rests_s": state.cool_down_s,
+        "usage_usd": _format_money(told.get("usage")),
+        "limit_usd": _format_money(told.get("limit")),
+        "left_usd": _format_money(told.get("limit_remaining")),
         "note": note or ("free tier" if told.get("is_free_tier") else ""),
     }
 
 
-def _money(value: object) -> str | None:
+def _format_money(value: object) -> str | None:
     return None if value is None else str(value)

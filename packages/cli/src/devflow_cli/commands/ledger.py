@@ -22,7 +22,7 @@ def verify(run: Run) -> int:
     """Check the hash chain: every row is as it was written. Exit 1 names the first that is not."""
     from devflow_gateway import wiring
 
-    found = wiring.store(run.settings()).verify()
+    found = wiring.make_store(run.settings()).verify()
     if run.as_json:
         run.emit(dataclasses.asdict(found))
     elif found.ok:
@@ -47,13 +47,13 @@ async def reconcile(
     settings.require_keys()
     with run.progress.status("Asking the provider …"):
         result = await wiring.reconcile(settings, days=days, patience_s=patience_s)
-    document = result.document()
+    document = result.as_json()
     if run.as_json:
         run.emit(document)
     else:
-        from devflow_cli.views.tables import reconciliation
+        from devflow_cli.views.tables import print_reconciliation
 
-        reconciliation(run, document)
+        print_reconciliation(run, document)
     return DONE
 
 
@@ -69,13 +69,13 @@ def export(
     """Write every entry as JSON lines or CSV; texts of prompts are never in it."""
     from devflow_gateway import wiring
 
-    lines = wiring.store(run.settings()).export(
-        form="csv" if as_csv else "jsonl", session_id=session
+    lines = wiring.make_store(run.settings()).export(
+        export_format="csv" if as_csv else "jsonl", session_id=session
     )
     if run.as_json:
         if as_csv:
             raise typer.BadParameter("goes without --json", param_hint="--csv")
-        lines = _document(lines)
+        lines = _json_lines(lines)
     if output is None:
         sys.stdout.writelines(lines)
         return
@@ -84,7 +84,7 @@ def export(
     run.remark(f"Written to {output}.")
 
 
-def _document(lines: Iterator[str]) -> Iterator[str]:
+def _json_lines(lines: Iterator[str]) -> Iterator[str]:
     """The lines as one JSON document, still one entry a line and never all in memory."""
     yield '{"entries": [\n'
     for number, line in enumerate(lines):
@@ -99,7 +99,7 @@ async def backup(
     """Copy the ledger while it is in use, and check the copy."""
     from devflow_gateway import wiring
 
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         await store.backup(target)
     if run.as_json:
         run.emit({"path": target})
@@ -133,7 +133,7 @@ async def erase(
 
     if not yes:
         typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True, err=True)
-    async with wiring.store(run.settings()) as store:
+    async with wiring.make_store(run.settings()) as store:
         count = await store.erase(session_id=session)
     if run.as_json:
         run.emit({"erased": count})

@@ -31,17 +31,17 @@ def _group() -> None:
 def list_models(
     run: Run,
     search: Annotated[str | None, typer.Argument(help="Only ids that hold this.")] = None,
-    most: Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")] = 40,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")] = 40,
 ) -> None:
     """List models with prices, window, capabilities, and measured speed and success."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import table
+    from devflow_cli.views.tables import print_table
 
     settings = run.settings()
-    known = wiring.catalogue(settings)
-    measured = measurements(settings)
-    rows = [_row(one, measured) for one in known.models if not search or search in one.id]
+    known = wiring.load_catalogue(settings)
+    measured = load_measurements(settings)
+    rows = [_model_row(one, measured) for one in known.models if not search or search in one.id]
     if run.as_json:
         run.emit({"version": known.version, "models": rows})
         return
@@ -54,9 +54,11 @@ def list_models(
         "success_rate": ">Success",
         "capabilities": "Can",
     }
-    table(run, columns, [{**row, "capabilities": _words(row)} for row in rows[:most]])
-    if len(rows) > most:
-        run.say(f"… and {len(rows) - most} more (--limit, or give a part of the id).")
+    print_table(
+        run, columns, [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]]
+    )
+    if len(rows) > limit:
+        run.say(f"… and {len(rows) - limit} more (--limit, or give a part of the id).")
 
 
 @command(models)
@@ -67,11 +69,11 @@ def show(
     from devflow_gateway import wiring
 
     settings = run.settings()
-    row = _row(wiring.catalogue(settings).find(model), measurements(settings))
+    row = _model_row(wiring.load_catalogue(settings).find(model), load_measurements(settings))
     if run.as_json:
         run.emit(row)
         return
-    for name, value in {**row, "capabilities": _words(row)}.items():
+    for name, value in {**row, "capabilities": _format_capabilities(row)}.items():
         run.say(f"{name.replace('_', ' '):28} {'unknown' if value is None else value}")
 
 
@@ -81,7 +83,7 @@ async def refresh(run: Run) -> None:
     from devflow_gateway import wiring
 
     settings = run.settings()
-    before = wiring.catalogue(settings)
+    before = wiring.load_catalogue(settings)
     with run.progress.status("Fetching the list of models …"):
         now = await wiring.refresh_catalogue(settings)
     changes = [dataclasses.asdict(one) for one in now.changes_since(before)]
@@ -95,7 +97,7 @@ async def refresh(run: Run) -> None:
         )
 
 
-def measurements(settings: Settings) -> PerformanceTracker:
+def load_measurements(settings: Settings) -> PerformanceTracker:
     """What this user's own ledger says of each model's speed and success."""
     from datetime import UTC, datetime, timedelta
 
@@ -106,16 +108,16 @@ def measurements(settings: Settings) -> PerformanceTracker:
     tracker = PerformanceTracker()
     if wiring.has_ledger(settings):
         since = datetime.now(UTC) - timedelta(days=7)
-        replay(wiring.store(settings).entries(since=since), tracker)
+        replay(wiring.make_store(settings).entries(since=since), tracker)
     return tracker
 
 
-def _row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
-    found = measured.performance(model.id)
+def _model_row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
+    found = measured.snapshot(model.id)
     return {
         "id": model.id,
         "name": model.name,
-        **_prices(model.price),
+        **_price_columns(model.price),
         "context_length": model.context_length,
         "max_output_tokens": model.max_output_tokens,
         "capabilities": [one.name.lower() for one in model.capabilities if one.name],
@@ -127,7 +129,7 @@ def _row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, Any]:
     }
 
 
-def _prices(price: Price | None) -> dict[str, str | None]:
+def _price_columns(price: Price | None) -> dict[str, str | None]:
     """USD per million tokens, as people compare them; None is unknown."""
     from devflow_core.usage import usd_text
 
@@ -142,5 +144,5 @@ def _prices(price: Price | None) -> dict[str, str | None]:
     }
 
 
-def _words(row: dict[str, Any]) -> str:
+def _format_capabilities(row: dict[str, Any]) -> str:
     return " ".join(row["capabilities"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from devflow_cli.app import app
-from devflow_cli.options import By, parse_time
+from devflow_cli.options import GroupByOption, parse_time
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Format = Literal["table", "json", "csv", "md", "html"]
 @command(app)
 def report(
     run: Run,
-    by: Annotated[By, typer.Option(help="What the rows are.")] = "model",
+    by: Annotated[GroupByOption, typer.Option(help="What the rows are.")] = "model",
     since: Annotated[
         str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
     ] = None,
@@ -37,7 +37,7 @@ def report(
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import report_table
+    from devflow_cli.views.tables import print_report
 
     made = wiring.make_report(
         run.settings(baseline_model=baseline),
@@ -47,14 +47,14 @@ def report(
         with_days=form == "html",
     )
     if run.as_json or (form == "json" and output is None):
-        run.emit(made.document())
+        run.emit(made.as_json())
     elif form == "table" and output is None:
-        report_table(run, made)
+        print_report(run, made)
     else:
-        _write(run, _text(made, form), output)
+        _write(run, _render(made, form), output)
 
 
-def _text(made: Report, form: Format) -> str:
+def _render(made: Report, form: Format) -> str:
     from devflow_analytics import to_csv, to_html, to_markdown
 
     if form == "html":
@@ -64,7 +64,7 @@ def _text(made: Report, form: Format) -> str:
     if form == "json":
         import orjson
 
-        return orjson.dumps(made.document(), option=orjson.OPT_INDENT_2).decode() + "\n"
+        return orjson.dumps(made.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n"
     return to_markdown(made)
 
 

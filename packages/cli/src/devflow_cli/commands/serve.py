@@ -52,9 +52,9 @@ def serve(
         run.say(f"Description   {ready.url}/docs")
 
     if sandbox:
-        from devflow_cli.sandbox_process import running_standin
+        from devflow_cli.sandbox_process import run_sandbox
 
-        with running_standin() as standin:
-            devflow_server.serve(standin.settings(settings), announce=announce)
+        with run_sandbox() as standin:
+            devflow_server.serve(standin.apply_to(settings), announce=announce)
         return
     devflow_server.serve(settings, announce=announce)

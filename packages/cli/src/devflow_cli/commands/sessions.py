@@ -12,7 +12,7 @@ from devflow_cli.run import Run, command
 sessions = typer.Typer(help="Claude Code's sessions, as DevFlow reads them.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
 
-Session = Annotated[
+SessionArgument = Annotated[
     str, typer.Argument(help="An id, the start of one, a path to a transcript, or 'latest'.")
 ]
 
@@ -28,14 +28,14 @@ def list_sessions(
     project: Annotated[str | None, typer.Option(help="Only sessions of this folder.")] = None,
 ) -> None:
     """List the sessions found, newest first, with what they cost."""
-    from devflow_claude_code import sessions as found
+    from devflow_claude_code import list_sessions as found
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import table
+    from devflow_cli.views.tables import print_table
 
     settings = run.settings()
-    price_of = wiring.price_list(wiring.catalogue(settings))
-    rows = [one.listed(price_of) for one in found(project, config_dir=settings.claude_dir)]
+    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    rows = [one.summary_json(price_of) for one in found(project, config_dir=settings.claude_dir)]
     if run.as_json:
         run.emit({"sessions": rows})
         return
@@ -53,20 +53,20 @@ def list_sessions(
         "cost_usd": ">Cost USD",
         "title": "Title",
     }
-    table(run, columns, rows)
+    print_table(run, columns, rows)
 
 
 @command(sessions)
-def show(run: Run, session: Session = "latest") -> None:
+def show(run: Run, session: SessionArgument = "latest") -> None:
     """Show one session: its active branch, its usage per model, its cost."""
     from devflow_gateway import wiring
 
     from devflow_cli.lookup import find_session
-    from devflow_cli.views.tables import table
+    from devflow_cli.views.tables import print_table
 
     settings = run.settings()
-    price_of = wiring.price_list(wiring.catalogue(settings))
-    shown: dict[str, Any] = find_session(settings, session).shown(price_of)
+    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    shown: dict[str, Any] = find_session(settings, session).detail_json(price_of)
     if run.as_json:
         run.emit(shown)
         return
@@ -83,7 +83,7 @@ def show(run: Run, session: Session = "latest") -> None:
         "cache_write_1h_tokens": ">Written 1h",
         "output_tokens": ">Output",
     }
-    table(run, columns, rows)
+    print_table(run, columns, rows)
     if shown["cost_usd"] is not None:
         run.say(f"Cost     {shown['cost_usd']} USD at today's list prices, a lower bound")
     else:
@@ -93,7 +93,7 @@ def show(run: Run, session: Session = "latest") -> None:
 @command(sessions)
 def context(
     run: Run,
-    session: Session = "latest",
+    session: SessionArgument = "latest",
     budget_tokens: Annotated[
         int | None, typer.Option("--budget", min=0, help="How many tokens at the most.")
     ] = None,

@@ -23,11 +23,11 @@ def whatif(
     ] = None,
 ) -> None:
     """Price recorded work on other models, with the prompt cache simulated."""
-    from devflow_cli.lookup import whatif_document
-    from devflow_cli.views.tables import table
+    from devflow_cli.lookup import build_whatif_document
+    from devflow_cli.views.tables import print_table
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
-    shown = whatif_document(run.settings(), session, parse_time(since), names)
+    shown = build_whatif_document(run.settings(), session, parse_time(since), names)
     if run.as_json:
         run.emit(shown)
         return
@@ -37,6 +37,8 @@ def whatif(
         "difference_usd": ">Difference",
         "notes": "Notes",
     }
-    table(run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]])
+    print_table(
+        run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]]
+    )
     for unknown in shown["unknowns"]:
         run.say(f"Not known: {unknown}")

@@ -11,81 +11,86 @@ from typing import Any
 
 import orjson
 
-from devflow_cli.conformance.gateway_under_test import CLAUDE_HEADERS, SMALL, Patient, demand
+from devflow_cli.conformance.gateway_under_test import (
+    CLAUDE_HEADERS,
+    SMALL_REQUEST,
+    GatewayUnderTest,
+    require,
+)
 
-_ORDER = ("message_start", "content_block_start", "content_block_stop", "message_delta")
+_EVENT_ORDER = ("message_start", "content_block_start", "content_block_stop", "message_delta")
 
 
-async def path_with_query(patient: Patient) -> str:
+async def path_with_query(gateway: GatewayUnderTest) -> str:
     """`POST /v1/messages?beta=true` is matched by its path."""
-    reply = await patient.messages()
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    reply = await gateway.messages()
+    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
     return "answered"
 
 
-async def whole_reply(patient: Patient) -> str:
+async def whole_reply(gateway: GatewayUnderTest) -> str:
     """Without streaming it works too: Claude Code falls back to it after three cut streams."""
-    body = (await patient.messages()).json()
-    demand(body["type"] == "message" and body["content"], "the reply is no message")
-    demand(body["stop_reason"], "the reply has no stop_reason")
-    demand(body["usage"]["output_tokens"] > 0, "the reply has no usage")
+    body = (await gateway.messages()).json()
+    require(body["type"] == "message" and body["content"], "the reply is no message")
+    require(body["stop_reason"], "the reply has no stop_reason")
+    require(body["usage"]["output_tokens"] > 0, "the reply has no usage")
     return f"stop_reason {body['stop_reason']}"
 
 
-async def event_order(patient: Patient) -> str:
+async def event_order(gateway: GatewayUnderTest) -> str:
     """A stream is a legal sequence of events that ends in `message_stop`."""
-    names = [name for name, _ in await patient.events() if name != "ping"]
-    places = [names.index(one) if one in names else -1 for one in _ORDER]
-    demand(-1 not in places and places == sorted(places), f"the order is {names}")
-    demand(names[-1] == "message_stop", "the stream does not end in message_stop")
+    names = [name for name, _ in await gateway.events() if name != "ping"]
+    places = [names.index(one) if one in names else -1 for one in _EVENT_ORDER]
+    require(-1 not in places and places == sorted(places), f"the order is {names}")
+    require(names[-1] == "message_stop", "the stream does not end in message_stop")
     return f"{len(names)} events"
 
 
-async def early_usage(patient: Patient) -> str:
+async def early_usage(gateway: GatewayUnderTest) -> str:
     """`message_start` holds input tokens above zero: 2.1.50 records only these."""
-    name, data = (await patient.events())[0]
-    demand(name == "message_start", "the first event is not message_start")
+    name, data = (await gateway.events())[0]
+    require(name == "message_start", "the first event is not message_start")
     usage = orjson.loads(data)["message"]["usage"]
     total = usage["input_tokens"] + (usage.get("cache_read_input_tokens") or 0)
-    demand(total > 0, "message_start says 0 input tokens: the context display will be wrong")
+    require(total > 0, "message_start says 0 input tokens: the context display will be wrong")
     return f"{total} tokens"
 
 
-async def final_usage(patient: Patient) -> str:
+async def final_usage(gateway: GatewayUnderTest) -> str:
     """`message_delta` holds the real usage and the stop reason."""
-    deltas = [data for name, data in await patient.events() if name == "message_delta"]
+    deltas = [data for name, data in await gateway.events() if name == "message_delta"]
     last: dict[str, Any] = orjson.loads(deltas[-1])
-    demand(last["delta"]["stop_reason"], "there is no stop_reason")
-    demand(last["usage"]["output_tokens"] > 0, "there are no output tokens")
+    require(last["delta"]["stop_reason"], "there is no stop_reason")
+    require(last["usage"]["output_tokens"] > 0, "there are no output tokens")
     return f"{last['usage']['output_tokens']} output tokens"
 
 
-async def system_in_the_middle(patient: Patient) -> str:
+async def system_in_the_middle(gateway: GatewayUnderTest) -> str:
     """`role: system` inside `messages` is taken; 2.1.154 and later put the context there."""
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Say ok."},
         {"role": "system", "content": [{"type": "text", "text": "The directory is /work."}]},
         {"role": "system", "content": [], "output_config": {"effort": "low"}},
     ]
-    reply = await patient.messages(messages=messages)
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    reply = await gateway.messages(messages=messages)
+    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
     return "taken"
 
 
-async def fields_to_ignore(patient: Patient) -> str:
+async def fields_to_ignore(gateway: GatewayUnderTest) -> str:
     """What an upstream cannot take is accepted: the client does not recover from a refusal."""
-    reply = await patient.messages(
+    reply = await gateway.messages(
         thinking={"type": "adaptive", "display": "updates"},
         output_config={"effort": "medium"},
         context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
         system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
         max_tokens=2048,
     )
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
     return "accepted"
 
 
-async def deferred_tools(patient: Patient) -> str:
+async def deferred_tools(gateway: GatewayUnderTest) -> str:
     """Tools with `defer_loading` and results with `tool_reference` are taken."""
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     tools = [
@@ -96,66 +101,66 @@ async def deferred_tools(patient: Patient) -> str:
     call = {"type": "tool_use", "id": "toolu_1", "name": "ToolSearch", "input": {"query": "x"}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": found}
     messages = [
-        *SMALL["messages"],
+        *SMALL_REQUEST["messages"],
         {"role": "assistant", "content": [call]},
         {"role": "user", "content": [result]},
     ]
-    reply = await patient.messages(tools=tools, messages=messages)
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    reply = await gateway.messages(tools=tools, messages=messages)
+    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
     return "taken"
 
 
-async def unknown_betas(patient: Patient) -> str:
+async def unknown_betas(gateway: GatewayUnderTest) -> str:
     """Betas that nobody knows yet are no reason to refuse."""
     headers = {**CLAUDE_HEADERS, "anthropic-beta": "something-new-2027-01-01"}
-    reply = await patient.post("/v1/messages?beta=true", SMALL, headers)
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}")
+    reply = await gateway.post("/v1/messages?beta=true", SMALL_REQUEST, headers)
+    require(reply.status_code == 200, f"it is answered {reply.status_code}")
     return "accepted"
 
 
-async def count_tokens(patient: Patient) -> str:
+async def count_tokens(gateway: GatewayUnderTest) -> str:
     """`count_tokens` answers many at once; without it `/context` costs paid calls."""
     path = "/v1/messages/count_tokens?beta=true"
-    body = {"model": SMALL["model"], "messages": SMALL["messages"]}
-    replies = await asyncio.gather(*[patient.post(path, body, CLAUDE_HEADERS) for _ in range(20)])
+    body = {"model": SMALL_REQUEST["model"], "messages": SMALL_REQUEST["messages"]}
+    replies = await asyncio.gather(*[gateway.post(path, body, CLAUDE_HEADERS) for _ in range(20)])
     counts = {reply.json()["input_tokens"] for reply in replies}
-    demand(len(counts) == 1 and counts.pop() > 0, "the counts are zero or differ")
+    require(len(counts) == 1 and counts.pop() > 0, "the counts are zero or differ")
     return "20 at once"
 
 
-async def discovery(patient: Patient) -> str:
+async def discovery(gateway: GatewayUnderTest) -> str:
     """`GET /v1/models?limit=1000` lists ids that hold `claude` or `anthropic`, without redirect."""
-    reply = await patient.client.get("/v1/models?limit=1000", headers=CLAUDE_HEADERS)
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}")
+    reply = await gateway.client.get("/v1/models?limit=1000", headers=CLAUDE_HEADERS)
+    require(reply.status_code == 200, f"it is answered {reply.status_code}")
     ids = [str(one["id"]) for one in reply.json()["data"]]
     usable = [one for one in ids if "claude" in one or "anthropic" in one]
-    demand(usable, "no id holds `claude` or `anthropic`: Claude Code will drop all of them")
+    require(usable, "no id holds `claude` or `anthropic`: Claude Code will drop all of them")
     return f"{len(usable)} of {len(ids)} models"
 
 
-async def both_credentials(patient: Patient) -> str:
+async def both_credentials(gateway: GatewayUnderTest) -> str:
     """`Authorization` and `x-api-key` may both come (2.1.248 and later)."""
-    key = patient.client.headers.get("authorization", "Bearer none").removeprefix("Bearer ")
-    reply = await patient.post(
-        "/v1/messages?beta=true", SMALL, {**CLAUDE_HEADERS, "x-api-key": key}
+    key = gateway.client.headers.get("authorization", "Bearer none").removeprefix("Bearer ")
+    reply = await gateway.post(
+        "/v1/messages?beta=true", SMALL_REQUEST, {**CLAUDE_HEADERS, "x-api-key": key}
     )
-    demand(reply.status_code == 200, f"it is answered {reply.status_code}")
+    require(reply.status_code == 200, f"it is answered {reply.status_code}")
     return "taken"
 
 
-async def error_dialect(patient: Patient) -> str:
+async def error_dialect(gateway: GatewayUnderTest) -> str:
     """Errors are Anthropic's: `{"type": "error", "error": {"type", "message"}}`."""
-    reply = await patient.messages(messages="none")
+    reply = await gateway.messages(messages="none")
     body = reply.json()
-    demand(reply.status_code == 400, f"nonsense is answered {reply.status_code}")
-    demand(body["type"] == "error" and body["error"]["type"], "the error is in another dialect")
+    require(reply.status_code == 400, f"nonsense is answered {reply.status_code}")
+    require(body["type"] == "error" and body["error"]["type"], "the error is in another dialect")
     return str(body["error"]["type"])
 
 
-async def probe(patient: Patient) -> str:
+async def probe(gateway: GatewayUnderTest) -> str:
     """`HEAD /api/hello` may be rejected, but has to be answered."""
-    reply = await patient.client.head("/api/hello", headers=CLAUDE_HEADERS)
-    demand(reply.status_code < 500, f"it is answered {reply.status_code}")
+    reply = await gateway.client.head("/api/hello", headers=CLAUDE_HEADERS)
+    require(reply.status_code < 500, f"it is answered {reply.status_code}")
     return f"answered {reply.status_code}"
 
 

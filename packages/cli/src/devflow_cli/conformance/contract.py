@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from devflow_cli.conformance.gateway_under_test import SMALL, Patient, demand
+from devflow_cli.conformance.gateway_under_test import SMALL_REQUEST, GatewayUnderTest, require
 
 
-async def reachable(patient: Patient) -> str:
+async def reachable(gateway: GatewayUnderTest) -> str:
     """It answers over HTTP."""
-    reply = await patient.client.get("/v1/models")
-    demand(reply.status_code < 500, f"GET /v1/models is answered {reply.status_code}")
-    demand(reply.status_code not in (401, 403), "the client key is missing or wrong")
+    reply = await gateway.client.get("/v1/models")
+    require(reply.status_code < 500, f"GET /v1/models is answered {reply.status_code}")
+    require(reply.status_code not in (401, 403), "the client key is missing or wrong")
     return f"answered {reply.status_code}"
 
 
-async def models(patient: Patient) -> str:
+async def models(gateway: GatewayUnderTest) -> str:
     """GET /v1/models lists models in OpenAI's shape."""
-    found = (await patient.client.get("/v1/models")).json()["data"]
-    demand(found and all(one["id"] for one in found), "the list of models is empty")
+    found = (await gateway.client.get("/v1/models")).json()["data"]
+    require(found and all(one["id"] for one in found), "the list of models is empty")
     return f"{len(found)} models"
 
 
-async def chat(patient: Patient) -> str:
+async def chat(gateway: GatewayUnderTest) -> str:
     """POST /v1/chat/completions answers whole and streamed, with usage."""
-    body = {"model": SMALL["model"], "messages": SMALL["messages"], "max_tokens": 64}
-    whole = (await patient.post("/v1/chat/completions", body)).json()
-    demand(whole["choices"][0]["message"]["role"] == "assistant", "there is no answer")
-    demand(whole["usage"]["total_tokens"] > 0, "the usage is missing: costs cannot be told")
-    streamed = await patient.post("/v1/chat/completions", {**body, "stream": True})
-    demand(streamed.text.rstrip().endswith("data: [DONE]"), "a stream does not end in [DONE]")
+    body = {
+        "model": SMALL_REQUEST["model"],
+        "messages": SMALL_REQUEST["messages"],
+        "max_tokens": 64,
+    }
+    whole = (await gateway.post("/v1/chat/completions", body)).json()
+    require(whole["choices"][0]["message"]["role"] == "assistant", "there is no answer")
+    require(whole["usage"]["total_tokens"] > 0, "the usage is missing: costs cannot be told")
+    streamed = await gateway.post("/v1/chat/completions", {**body, "stream": True})
+    require(streamed.text.rstrip().endswith("data: [DONE]"), "a stream does not end in [DONE]")
     return f"{whole['usage']['total_tokens']} tokens"
 
 
-async def errors(patient: Patient) -> str:
+async def errors(gateway: GatewayUnderTest) -> str:
     """Errors are JSON in the dialect of the route, with a status that is not 200."""
-    reply = await patient.post("/v1/chat/completions", {"messages": "none"})
-    demand(400 <= reply.status_code < 500, f"nonsense is answered {reply.status_code}")
-    demand(reply.json()["error"]["message"], "the error has no message")
+    reply = await gateway.post("/v1/chat/completions", {"messages": "none"})
+    require(400 <= reply.status_code < 500, f"nonsense is answered {reply.status_code}")
+    require(reply.json()["error"]["message"], "the error has no message")
     return f"{reply.status_code} with a message"
 
 
-async def browsers(patient: Patient) -> str:
+async def browsers(gateway: GatewayUnderTest) -> str:
     """Pages of other sites are turned away: no CORS, foreign origins and hosts refused."""
     for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
-        reply = await patient.client.get("/v1/models", headers=headers)
-        demand(reply.status_code in (401, 403), f"{headers} is answered {reply.status_code}")
+        reply = await gateway.client.get("/v1/models", headers=headers)
+        require(reply.status_code in (401, 403), f"{headers} is answered {reply.status_code}")
         granted = [name for name in reply.headers if name.startswith("access-control")]
-        demand(not granted, "it grants permissions to pages of other sites")
+        require(not granted, "it grants permissions to pages of other sites")
     return "refused"
 
 

@@ -16,24 +16,24 @@ CLAUDE_HEADERS = {
     "x-app": "cli",
     "x-claude-code-session-id": "00000000-0000-4000-8000-000000000000",
 }
-SMALL: dict[str, Any] = {
+SMALL_REQUEST: dict[str, Any] = {
     "model": "claude-haiku-4-5",
     "max_tokens": 64,
     "messages": [{"role": "user", "content": "Say ok."}],
 }
 
 
-class Broken(Exception):
+class CheckFailed(Exception):
     """A promise that is not kept; the message says what it breaks."""
 
 
-def demand(is_kept: object, otherwise: str) -> None:
+def require(condition: object, message: str) -> None:
     """Find a promise broken unless it is kept."""
-    if not is_kept:
-        raise Broken(otherwise)
+    if not condition:
+        raise CheckFailed(message)
 
 
-class Patient:
+class GatewayUnderTest:
     """Asks the gateway."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -48,12 +48,12 @@ class Patient:
     async def messages(self, **changes: Any) -> httpx.Response:
         """A small request as Claude Code sends it; `changes` are fields of its body."""
         path = "/v1/messages?beta=true"
-        return await self.post(path, {**SMALL, **changes}, CLAUDE_HEADERS)
+        return await self.post(path, {**SMALL_REQUEST, **changes}, CLAUDE_HEADERS)
 
     async def events(self, **changes: Any) -> Sequence[tuple[str, str]]:
         """The events of a streamed reply: name and data."""
         reply = await self.messages(stream=True, **changes)
-        demand(reply.status_code == 200, f"a streamed request is answered {reply.status_code}")
+        require(reply.status_code == 200, f"a streamed request is answered {reply.status_code}")
         reader = SseReader()
         frames = [*reader.feed(reply.content), *reader.close()]
         return [(one.event or "", one.data.decode()) for one in frames if one.data is not None]

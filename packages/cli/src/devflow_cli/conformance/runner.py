@@ -9,10 +9,10 @@ import httpx
 
 from devflow_cli.conformance import contract
 from devflow_cli.conformance.claude_code import CHECKS as CLAUDE_CODE_CHECKS
-from devflow_cli.conformance.gateway_under_test import Broken, Patient
+from devflow_cli.conformance.gateway_under_test import CheckFailed, GatewayUnderTest
 
 _TIMEOUT_S = 60.0
-Check = Callable[[Patient], Awaitable[str]]
+Check = Callable[[GatewayUnderTest], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,9 @@ class Finding:
     """Which promise to clients was checked."""
 
 
-async def check(url: str, *, key: str | None = None, claude_code: bool = False) -> list[Finding]:
+async def run_checks(
+    url: str, *, key: str | None = None, claude_code: bool = False
+) -> list[Finding]:
     """Examine a gateway with small requests; a few are answered by a model and cost that much.
 
     Args:
@@ -43,15 +45,15 @@ async def check(url: str, *, key: str | None = None, claude_code: bool = False) 
     async with httpx.AsyncClient(
         base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S, trust_env=False
     ) as client:
-        return [await _examine(Patient(client), one) for one in chosen]
+        return [await _run_check(GatewayUnderTest(client), one) for one in chosen]
 
 
-async def _examine(patient: Patient, one: Check) -> Finding:
+async def _run_check(gateway: GatewayUnderTest, one: Check) -> Finding:
     name = one.__name__
     clause = (one.__doc__ or "").strip().partition("\n")[0]
     try:
-        detail = await one(patient)
-    except Broken as broken:
+        detail = await one(gateway)
+    except CheckFailed as broken:
         return Finding(name=name, ok=False, detail=str(broken), clause=clause)
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         said = f"{type(error).__name__}: {error}"[:200]

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 
-async def answer(
+async def ask_and_show(
     run: Run,
     gateway: AsyncGateway,
     request: ChatRequest,
     *,
     session: ContextInjector | None = None,
     is_streamed: bool = True,
-    note: Callable[[str], None] | None = None,
+    write_line: Callable[[str], None] | None = None,
 ) -> Completion:
     """Ask and show the reply, and around it what was chosen and what it cost.
 
@@ -38,34 +38,34 @@ async def answer(
         request: what is asked.
         session: whose context goes along.
         is_streamed: show the reply as it comes.
-        note: takes the lines around the reply; None writes them to standard error.
+        write_line: takes the lines around the reply; None writes them to standard error.
 
     Raises:
         DevFlowError: whatever the gateway raises; the ledger holds the entry by then.
     """
-    note = note or run.remark
+    write_line = write_line or run.remark
     collector = Collector()
     async with gateway.stream(request, session=session) as reply:
         if not run.as_json:
-            for line in (*before(reply.route, reply.request.context), ""):
-                note(line)
+            for line in (*describe_route(reply.route, reply.request.context), ""):
+                write_line(line)
         async for event in reply:
             collector.add(event)
             if is_streamed and isinstance(event, TextDelta):
                 run.say(event.text, end="")
-    response = collector.response()
+    response = collector.to_response()
     run.say("" if is_streamed else response.text)
     assert reply.entry is not None  # noqa: S101 - the stream has ended
     completion = Completion(
         response=response, route=reply.route, entry=reply.entry, context=reply.request.context
     )
     if not run.as_json:
-        for line in ("", *after(completion)):
-            note(line)
+        for line in ("", *describe_completion(completion)):
+            write_line(line)
     return completion
 
 
-def before(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
+def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
     """What was known before anyone was asked: context, task, model and reasons."""
     lines: list[str] = []
     if context:
@@ -82,7 +82,7 @@ def before(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
     return lines
 
 
-def after(completion: Completion) -> list[str]:
+def describe_completion(completion: Completion) -> list[str]:
     """What it took: tokens, cost, time, attempts."""
     usage, entry = completion.usage, completion.entry
     cached = f" ({usage.cache_read_tokens} from cache)" if usage.cache_read_tokens else ""
@@ -99,7 +99,7 @@ def after(completion: Completion) -> list[str]:
     return lines
 
 
-def document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
+def completion_document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
     """The JSON of `ask`, `handoff` and `demo`; `route` is the route's own document."""
     return {
         "entry_id": completion.entry.entry_id,
@@ -119,7 +119,7 @@ def document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
         "route": route,
         "context": {
             "tokens": sum(piece.tokens for piece in completion.context),
-            "pieces": [_piece(piece) for piece in completion.context],
+            "pieces": [_piece_document(piece) for piece in completion.context],
         },
     }
 
@@ -131,7 +131,7 @@ def usage_document(usage: Usage) -> dict[str, int]:
     return counts
 
 
-def _piece(piece: ContextPiece) -> dict[str, Any]:
+def _piece_document(piece: ContextPiece) -> dict[str, Any]:
     return {
         "kind": piece.kind,
         "text": piece.text,

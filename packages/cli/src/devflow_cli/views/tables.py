@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devflow_core.usage import usd_text
 
-from devflow_cli.run import clean
+from devflow_cli.run import strip_control_chars
 
 if TYPE_CHECKING:
     from devflow_analytics import Report
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 Row = Mapping[str, Any]
-LEAST_WIDTH = 16
+MIN_WIDTH = 16
 """The column that gives way keeps so much."""
-UNBOUND = 10_000
+UNBOUNDED_WIDTH = 10_000
 """A table is as wide as its cells; Rich would squeeze its smallest columns to nothing."""
-WIDE = 130
+WIDE_TERMINAL = 130
 """A terminal of so many columns shows every figure of a report; a narrower one those below."""
-ROOMY = 100
+MEDIUM_TERMINAL = 100
 """A terminal of so many columns shows every term of a candidate's score."""
-NARROW = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
+NARROW_COLUMNS = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
 
 
-def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+def print_table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
     """Print rows as a table.
 
     Args:
@@ -36,10 +36,14 @@ def table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         columns: heading by key of the row; a heading that begins with `>` is set right.
         rows: values are written as text; what would steer the terminal is taken out.
     """
-    _draw(run, list(columns.values()), [[cell(row.get(key)) for key in columns] for row in rows])
+    _print_cells(
+        run,
+        list(columns.values()),
+        [[format_cell(row.get(key)) for key in columns] for row in rows],
+    )
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """A value as a cell: nothing for None, thousands apart, short floats."""
     match value:
         case None:
@@ -55,10 +59,10 @@ def cell(value: object) -> str:
         case datetime():
             return f"{value:%m-%d %H:%M}"
         case _:
-            return clean(str(value)).replace("\n", " ")
+            return strip_control_chars(str(value)).replace("\n", " ")
 
 
-def _draw(
+def _print_cells(
     run: Run, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> None:
     """Print cells as a table; where the terminal is narrow, the last text column gives way."""
@@ -71,29 +75,29 @@ def _draw(
     texts = [at for at, heading in enumerate(headings) if not heading.startswith(">")]
     gives_way = texts[-1]
     taken = sum(widths) - widths[gives_way] + 3 * len(names)
-    widths[gives_way] = min(widths[gives_way], max(LEAST_WIDTH, run.console.width - taken))
+    widths[gives_way] = min(widths[gives_way], max(MIN_WIDTH, run.console.width - taken))
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
     for at, name in enumerate(names):
         justify = "left" if at in texts else "right"
         made.add_column(name, justify=justify, no_wrap=True, min_width=widths[at])
     for row in rows:
         made.add_row(
-            *(Text(_short(value, width)) for value, width in zip(row, widths, strict=True))
+            *(Text(_truncate(value, width)) for value, width in zip(row, widths, strict=True))
         )
     if total:
         made.add_section()
         made.add_row(*(Text(value, style="bold") for value in total))
     made.width = run.console.measure(
-        made, options=run.console.options.update(width=UNBOUND)
+        made, options=run.console.options.update(width=UNBOUNDED_WIDTH)
     ).maximum
     run.console.print(made)
 
 
-def _short(value: str, width: int) -> str:
+def _truncate(value: str, width: int) -> str:
     return value if len(value) <= width else value[: width - 1] + "…"
 
 
-def budgets(run: Run, documents: Sequence[Row]) -> None:
+def print_budgets(run: Run, documents: Sequence[Row]) -> None:
     """The table of `budget list`."""
     columns = {
         "id": "Budget, in USD",
@@ -103,10 +107,10 @@ def budgets(run: Run, documents: Sequence[Row]) -> None:
         "left_usd": ">Left",
         "window_end": "Begins anew",
     }
-    table(run, columns, documents)
+    print_table(run, columns, documents)
 
 
-def reconciliation(run: Run, document: Row) -> None:
+def print_reconciliation(run: Run, document: Row) -> None:
     """What `ledger reconcile` found, in sentences and two lists."""
     run.say(f"Ours        {document['ours_usd']} USD")
     run.say(f"Provider    {document['theirs_usd']} USD")
@@ -118,17 +122,17 @@ def reconciliation(run: Run, document: Row) -> None:
         rows: Sequence[Row] = document[key]
         if rows:
             run.say(f"\n{title}:")
-            table(run, {name: name.replace("_", " ") for name in rows[0]}, rows)
+            print_table(run, {name: name.replace("_", " ") for name in rows[0]}, rows)
 
 
-def explanation(run: Run, document: Row, *, most: int = 15) -> None:
+def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
     """A route for a person: the task, the candidates with their terms, and who was left out."""
     task = document["task"]
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
     candidates: Sequence[Row] = document["candidates"]
     able = [one for one in candidates if one["excluded"] is None]
-    rows = [_scored(one) for one in able]
+    rows = [_candidate_row(one) for one in able]
     columns = {
         "mark": "",
         "model": "Model",
@@ -138,20 +142,20 @@ def explanation(run: Run, document: Row, *, most: int = 15) -> None:
         "latency_s": ">Seconds",
         "reason": "Why",
     }
-    if run.console.width < ROOMY:
+    if run.console.width < MEDIUM_TERMINAL:
         del columns["quality"], columns["latency_s"]
-    table(run, columns, rows[:most])
-    if len(rows) > most:
-        run.say(f"… and {len(rows) - most} more that are able (--json shows all).")
+    print_table(run, columns, rows[:max_rows])
+    if len(rows) > max_rows:
+        run.say(f"… and {len(rows) - max_rows} more that are able (--json shows all).")
     out = [one for one in candidates if one["excluded"] is not None]
     if out:
         run.say(f"\nLeft out ({len(out)}):")
-        for reason, models in _by_reason(out):
+        for reason, models in _group_by_reason(out):
             shown = ", ".join(models[:4]) + (f" and {len(models) - 4} more" if models[4:] else "")
             run.say(f"  {reason}: {shown}")
 
 
-def _scored(candidate: Row) -> Row:
+def _candidate_row(candidate: Row) -> Row:
     """A candidate's row; a switch that costs a warm cache is said beside the cost."""
     terms: Row = candidate["terms"] or {}
     cost, switch = terms.get("cost_usd"), terms.get("switch_cost_usd")
@@ -166,7 +170,7 @@ def _scored(candidate: Row) -> Row:
     }
 
 
-def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
+def _group_by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
     """Models by the reason they were left out for, the commonest first."""
     groups: dict[str, list[str]] = {}
     for one in excluded:
@@ -174,18 +178,20 @@ def _by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
     return sorted(groups.items(), key=lambda group: -len(group[1]))
 
 
-def report_table(run: Run, report: Report) -> None:
+def print_report(run: Run, report: Report) -> None:
     """A report's rows with their total, savings and recommendations."""
     from devflow_analytics import to_table
 
     made = to_table(report)
-    is_wide = run.console.width >= WIDE
-    kept = [at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW]
+    is_wide = run.console.width >= WIDE_TERMINAL
+    kept = [
+        at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW_COLUMNS
+    ]
     headings = [f"{'>' * (at > 0)}{made.columns[at]}" for at in kept]
     rows = [[row[at] for at in kept] for row in made.rows]
     run.say(made.title)
-    _draw(run, headings, rows, [made.total[at] for at in kept])
-    document = report.document()
+    _print_cells(run, headings, rows, [made.total[at] for at in kept])
+    document = report.as_json()
     savings = document["savings"]
     if savings.get("saved_usd") is not None:
         run.say(

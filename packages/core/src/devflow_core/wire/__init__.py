@@ -4,7 +4,7 @@ from devflow_core.wire.body import parse_body
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder, Translator
 from devflow_core.wire.sse import SseFrame, SseReader
-from devflow_core.wire.translators import translator
+from devflow_core.wire.translators import get_translator
 
 __all__ = [
     "EncodedRequest",
@@ -14,6 +14,6 @@ __all__ = [
     "SseReader",
     "Translator",
     "error_from_body",
+    "get_translator",
     "parse_body",
-    "translator",
 ]

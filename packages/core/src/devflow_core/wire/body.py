@@ -59,7 +59,7 @@ def load_event(data: bytes) -> dict[str, Any]:
     try:
         parsed: Any = orjson.loads(data)
     except orjson.JSONDecodeError:
-        parsed = _load_mended(data)
+        parsed = _load_repaired(data)
     if not isinstance(parsed, dict):
         raise ProtocolError(
             f"The provider sent an event that is no JSON object: {excerpt(data)!r}."
@@ -91,7 +91,7 @@ def excerpt(raw: bytes | str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _load_mended(data: bytes) -> object:
+def _load_repaired(data: bytes) -> object:
     """What providers send although it is no JSON: bad UTF-8, halves of surrogate pairs, NaN."""
     try:
         lenient = json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False)

@@ -6,11 +6,11 @@ from typing import Literal
 
 from devflow_core.messages import CacheTtl, Media
 
-Kind = Literal["image", "file", "audio", "video"]
+MediaKind = Literal["image", "file", "audio", "video"]
 
 
 def media_from_url(
-    kind: Kind,
+    kind: MediaKind,
     url: str,
     *,
     name: str | None = None,
@@ -31,7 +31,7 @@ def media_from_url(
     return Media(kind=kind, url=url, name=name, detail=detail, cache_ttl=cache_ttl)
 
 
-_DEFAULT_TYPES: dict[Kind, str] = {
+_DEFAULT_TYPES: dict[MediaKind, str] = {
     "image": "image/png",
     "file": "application/octet-stream",
     "audio": "audio/wav",

@@ -15,10 +15,10 @@ from devflow_core.wire.body import dump, load_event
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
 
 
-class WholeDecoder(EventDecoder, Protocol):
+class ReplyDecoder(EventDecoder, Protocol):
     """A decoder that takes a reply in one piece too."""
 
-    def take_whole(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
+    def decode_response(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
         """The events of a reply that came whole."""
         ...
 
@@ -28,34 +28,34 @@ class Dialect:
     """A translator; its methods are described in `Translator`."""
 
     name: WireName
-    requests_in: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
-    requests_out: Callable[[ChatRequest, str, JsonObject | None], EncodedRequest]
-    replies_in: Callable[[str | None], WholeDecoder]
-    replies_out: Callable[[ChatRequest], EventEncoder]
-    wholes_out: Callable[[ChatResponse, ChatRequest, JsonObject | None], bytes]
-    errors_out: Callable[[DevFlowError, str], JsonObject]
+    request_decoder: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
+    request_encoder: Callable[[ChatRequest, str, JsonObject | None], EncodedRequest]
+    decoder_factory: Callable[[str | None], ReplyDecoder]
+    encoder_factory: Callable[[ChatRequest], EventEncoder]
+    response_encoder: Callable[[ChatResponse, ChatRequest, JsonObject | None], bytes]
+    error_encoder: Callable[[DevFlowError, str], JsonObject]
 
     def decode_request(self, body: JsonObject, headers: Mapping[str, str], /) -> ChatRequest:
         """A caller's request."""
-        return self.requests_in(body, headers)
+        return self.request_decoder(body, headers)
 
     def encode_request(
         self, request: ChatRequest, model: str, overrides: JsonObject | None = None, /
     ) -> EncodedRequest:
         """The body for an upstream."""
-        return self.requests_out(request, model, overrides)
+        return self.request_encoder(request, model, overrides)
 
-    def decoder(self, model: str | None = None, /) -> EventDecoder:
+    def make_decoder(self, model: str | None = None, /) -> EventDecoder:
         """A decoder for one streamed reply."""
-        return self.replies_in(model)
+        return self.decoder_factory(model)
 
     def decode_response(self, body: bytes, model: str | None = None, /) -> tuple[Event, ...]:
         """The events of a whole reply."""
-        return tuple(self.replies_in(model).take_whole(load_event(body), body))
+        return tuple(self.decoder_factory(model).decode_response(load_event(body), body))
 
-    def encoder(self, request: ChatRequest, /) -> EventEncoder:
+    def make_encoder(self, request: ChatRequest, /) -> EventEncoder:
         """An encoder for one streamed reply."""
-        return self.replies_out(request)
+        return self.encoder_factory(request)
 
     def encode_response(
         self,
@@ -65,8 +65,8 @@ class Dialect:
         /,
     ) -> bytes:
         """A whole reply."""
-        return self.wholes_out(response, request, annotations)
+        return self.response_encoder(response, request, annotations)
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
         """A failure before the reply."""
-        return dump(self.errors_out(error, request_id))
+        return dump(self.error_encoder(error, request_id))

@@ -14,8 +14,8 @@ from typing import Any, cast
 import orjson
 
 from devflow_core.errors import (
-    AllowanceSpent,
     ContextTooLong,
+    DailyQuotaExceeded,
     DevFlowError,
     KeyRefused,
     ModelUnavailable,
@@ -33,14 +33,14 @@ from devflow_core.log import redact
 from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.body import excerpt
-from devflow_core.wire.retry_after import retry_after_s
+from devflow_core.wire.retry_after import parse_retry_after
 
 _BY_LIMIT: dict[str, type[UpstreamError]] = {
     "openrouter_credits": PaymentRequired,
     "openrouter_key_limit": KeyRefused,
     # settles by itself when the requests in flight have ended, so it is a limit of rate
     "openrouter_in_flight_budget": RateLimited,
-    "openrouter_free_tier_daily": AllowanceSpent,
+    "openrouter_free_tier_daily": DailyQuotaExceeded,
     "openrouter_free_tier_per_minute": RateLimited,
     "upstream_provider_shared_pool": RateLimited,
     "openrouter_guardrail_budget": PaymentRequired,
@@ -96,7 +96,7 @@ _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+
 _MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
 
 _ADVICE: dict[type[UpstreamError], str] = {
-    AllowanceSpent: "It comes back at 00:00 UTC; a paid model answers now.",
+    DailyQuotaExceeded: "It comes back at 00:00 UTC; a paid model answers now.",
     KeyRefused: "Use another key, or raise this key's limit.",
     PaymentRequired: "Add credits, or ask for fewer output tokens.",
     ModelUnavailable: "Ask another model, or relax what the request demands.",
@@ -112,7 +112,7 @@ class _Failure:
 
     status: int
     message: str
-    words: tuple[str, ...]
+    codes: tuple[str, ...]
     """`error_type`, `type`, `code`: whatever names the kind, the most telling first."""
     limit_source: str | None
     availability: str | None
@@ -156,12 +156,12 @@ def error_from_object(
     model: str | None = None,
 ) -> DevFlowError:
     """The error for a decoded failure: a body, or an event in the middle of a stream."""
-    failure = _read(body, status, headers or {})
+    failure = _parse_failure(body, status, headers or {})
     detail = redact(excerpt(failure.message))
     if _is_too_long(failure):
-        return ContextTooLong(_too_long_message(failure.message, detail), model=model)
-    kind = _kind(failure)
-    named = failure.limit_source or failure.availability or next(iter(failure.words), None)
+        return ContextTooLong(_format_too_long(failure.message, detail), model=model)
+    kind = _error_class(failure)
+    named = failure.limit_source or failure.availability or next(iter(failure.codes), None)
     said_by = ", ".join(one for one in (failure.provider, named) if one)
     said = f"The provider answered {failure.status}" + (f" ({said_by})" if said_by else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
@@ -177,11 +177,13 @@ def error_from_object(
     )
 
 
-def _read(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
+def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
     raw_error = body.get("error")
-    error = loosely.obj(raw_error) or {"message": raw_error if isinstance(raw_error, str) else ""}
-    metadata = loosely.obj(error.get("metadata"))
-    availability = loosely.obj(error.get("availability"))
+    error = loosely.as_object(raw_error) or {
+        "message": raw_error if isinstance(raw_error, str) else ""
+    }
+    metadata = loosely.as_object(error.get("metadata"))
+    availability = loosely.as_object(error.get("availability"))
     words = (
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
         error.get("code"), error.get("type"),
@@ -189,22 +191,23 @@ def _read(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure
     asked_to_wait = availability.get("retry_after")
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
     return _Failure(
-        status=_status(error, status),
-        message=_message(error, metadata),
-        words=tuple(word for word in words if isinstance(word, str) and word),
-        limit_source=loosely.text(metadata.get("limit_source")),
-        availability=loosely.text(availability.get("code")),
-        provider=loosely.text(metadata.get("provider_name")) or loosely.text(body.get("provider")),
-        generation_id=next((one for one in map(loosely.text, ids) if one), None),
-        retry_after_s=retry_after_s(headers.get("retry-after"))
+        status=_read_status(error, status),
+        message=_read_message(error, metadata),
+        codes=tuple(word for word in words if isinstance(word, str) and word),
+        limit_source=loosely.as_text(metadata.get("limit_source")),
+        availability=loosely.as_text(availability.get("code")),
+        provider=loosely.as_text(metadata.get("provider_name"))
+        or loosely.as_text(body.get("provider")),
+        generation_id=next((one for one in map(loosely.as_text, ids) if one), None),
+        retry_after_s=parse_retry_after(headers.get("retry-after"))
         if headers.get("retry-after")
-        else retry_after_s(str(asked_to_wait))
+        else parse_retry_after(str(asked_to_wait))
         if isinstance(asked_to_wait, int)
         else None,
     )
 
 
-def _status(error: JsonObject, status: int) -> int:
+def _read_status(error: JsonObject, status: int) -> int:
     """The status of the failure: that of the HTTP reply unless it claims success."""
     if status >= 300:
         return status
@@ -215,20 +218,20 @@ def _status(error: JsonObject, status: int) -> int:
     return 502
 
 
-def _message(error: JsonObject, metadata: JsonObject) -> str:
-    message = loosely.text(error.get("message")) or ""
-    raw = loosely.text(metadata.get("raw"))
+def _read_message(error: JsonObject, metadata: JsonObject) -> str:
+    message = loosely.as_text(error.get("message")) or ""
+    raw = loosely.as_text(metadata.get("raw"))
     # the reason stands in `raw`, often as the JSON of the provider behind
     return raw if raw and message in {"", "Provider returned error"} else message
 
 
 def _is_too_long(failure: _Failure) -> bool:
-    if "context_length_exceeded" in failure.words:
+    if "context_length_exceeded" in failure.codes:
         return True
     return failure.status in {400, 413, 422} and bool(_TOO_LONG.search(failure.message))
 
 
-def _too_long_message(message: str, detail: str) -> str:
+def _format_too_long(message: str, detail: str) -> str:
     """In the wording that clients recognise as a prompt over the window."""
     requested, maximum = _REQUESTED.search(message), _MAXIMUM.search(message)
     if requested and maximum:
@@ -236,12 +239,12 @@ def _too_long_message(message: str, detail: str) -> str:
     return detail if "prompt is too long" in detail else f"prompt is too long: {detail}"
 
 
-def _kind(failure: _Failure) -> type[UpstreamError]:
+def _error_class(failure: _Failure) -> type[UpstreamError]:
     if failure.limit_source in _BY_LIMIT:
         return _BY_LIMIT[failure.limit_source]
     if failure.availability is not None:
         return _BY_AVAILABILITY.get(failure.availability, ModelUnavailable)
     if failure.status in {402, 403} and _KEY_LIMIT.search(failure.message):
         return KeyRefused
-    known = next((_BY_TYPE[word] for word in failure.words if word in _BY_TYPE), None)
+    known = next((_BY_TYPE[word] for word in failure.codes if word in _BY_TYPE), None)
     return known or error_for_status(failure.status)

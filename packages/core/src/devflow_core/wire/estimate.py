@@ -13,7 +13,7 @@ _PER_MESSAGE_TOKENS = 4
 
 def estimate_input_tokens(request: ChatRequest) -> int:
     """Input tokens of a request, at least 1; within a third for English text and code."""
-    characters = sum(_characters(part) for one in request.messages for part in one.parts)
+    characters = sum(_count_characters(part) for one in request.messages for part in one.parts)
     characters += sum(len(one.name) + len(one.description) for one in request.tools)
     characters += sum(len(str(one.native or one.schema)) for one in request.tools)
     return 1 + characters // _CHARACTERS_PER_TOKEN + _PER_MESSAGE_TOKENS * len(request.messages)
@@ -24,14 +24,14 @@ def estimate_tokens(text: str) -> int:
     return 1 + len(text) // _CHARACTERS_PER_TOKEN
 
 
-def _characters(part: Part) -> int:
+def _count_characters(part: Part) -> int:
     match part:
         case Text() | Reasoning():
             return len(part.text)
         case ToolCall():
             return len(part.name) + len(part.arguments)
         case ToolResult():
-            return sum(_characters(one) for one in part.parts)
+            return sum(_count_characters(one) for one in part.parts)
         case Media():
             return _MEDIA_TOKENS * _CHARACTERS_PER_TOKEN
         case _:

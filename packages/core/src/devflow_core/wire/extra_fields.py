@@ -8,45 +8,45 @@ from devflow_core.messages import JsonObject, WireName
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 
-_SHARED = frozenset(
+_SHARED_FIELDS = frozenset(
     {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
 )
 """Fields with one meaning in all three dialects (as of 2026-08)."""
 
-_SAID_OTHERWISE = frozenset(
+_MAPPED_FIELDS = frozenset(
     {"thinking", "output_config", "output_format", "stream_options", "tools", "text", "reasoning"}
 )
 """Fields whose meaning is in the hub's words too; kept in `extra` for their own wire only."""
 
 
-class Omitted:
+class Omissions:
     """Collects notes of what was left out, each once, in order."""
 
     def __init__(self) -> None:
-        self._notes: dict[str, None] = {}
+        self._omissions: dict[str, None] = {}
 
-    def add(self, note: str) -> None:
+    def add(self, omission: str) -> None:
         """Note that something was left out; names of fields and kinds, never their content."""
-        self._notes[note] = None
+        self._omissions[omission] = None
 
-    def notes(self) -> tuple[str, ...]:
+    def as_tuple(self) -> tuple[str, ...]:
         """All notes."""
-        return tuple(self._notes)
+        return tuple(self._omissions)
 
 
-def untouched_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
+def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
     """The body as it came, where it came by this wire and still says what the request says."""
     origin = request.origin
     return origin.body if origin is not None and origin.wire == wire else None
 
 
-def own_whole(response: ChatResponse, wire: WireName) -> JsonObject:
+def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
     """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
-    whole = response.whole
+    whole = response.raw_response
     return whole.body if whole is not None and whole.wire == wire else {}
 
 
-def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[str, Any]:
+def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:
     """The fields without a word of ours that may be sent by this wire.
 
     A request made in Python (without an origin) says what it wants sent; one that came by another
@@ -56,8 +56,8 @@ def carry_extra(request: ChatRequest, wire: WireName, omitted: Omitted) -> dict[
         return dict(request.extra)
     kept: dict[str, Any] = {}
     for key, value in request.extra.items():
-        if key in _SHARED:
+        if key in _SHARED_FIELDS:
             kept[key] = value
-        elif key not in _SAID_OTHERWISE:
+        elif key not in _MAPPED_FIELDS:
             omitted.add(key)
     return kept

@@ -7,22 +7,22 @@ from typing import Any, cast
 from devflow_core.messages import JsonObject
 
 
-def obj(value: object) -> JsonObject:
+def as_object(value: object) -> JsonObject:
     """An object; an empty one for anything else."""
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
-def objects(value: object) -> list[JsonObject]:
+def as_objects(value: object) -> list[JsonObject]:
     """The objects of an array; none for anything else."""
     items = cast("list[Any]", value) if isinstance(value, list) else []
     return [cast("JsonObject", item) for item in items if isinstance(item, dict)]
 
 
-def text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     """A string that is not empty."""
     return value if isinstance(value, str) and value else None
 
 
-def index(value: object) -> int:
+def as_int(value: object) -> int:
     """A whole number; 0 for anything else."""
     return value if isinstance(value, int) else 0

@@ -9,32 +9,32 @@ from devflow_core.errors import InvalidRequest
 from devflow_core.messages import CacheTtl, JsonObject
 
 _T = TypeVar("_T")
-_MOST_TOKENS = 10**9
+_MAX_TOKENS = 10**9
 
 
-def wrong(path: str, what: str) -> InvalidRequest:
+def invalid_value(path: str, what: str) -> InvalidRequest:
     """The error for a value that cannot be used, named by its path (`messages.3.content`)."""
     return InvalidRequest(f"{path}: {what}")
 
 
-def obj(value: object, path: str) -> JsonObject:
+def json_object(value: object, path: str) -> JsonObject:
     """A JSON object."""
     if not isinstance(value, dict):
-        raise wrong(path, "must be an object")
+        raise invalid_value(path, "must be an object")
     return cast("JsonObject", value)
 
 
 def array(value: object, path: str) -> list[Any]:
     """A JSON array."""
     if not isinstance(value, list):
-        raise wrong(path, "must be an array")
+        raise invalid_value(path, "must be an array")
     return cast("list[Any]", value)
 
 
 def text(value: object, path: str) -> str:
     """A string."""
     if not isinstance(value, str):
-        raise wrong(path, "must be a string")
+        raise invalid_value(path, "must be a string")
     return value
 
 
@@ -42,36 +42,36 @@ def name(value: object, path: str) -> str:
     """A string that is not empty and has no control characters."""
     found = text(value, path)
     if not found or not found.isprintable():
-        raise wrong(path, "must be a non-empty string without control characters")
+        raise invalid_value(path, "must be a non-empty string without control characters")
     return found
 
 
-def flag(value: object, path: str) -> bool:
+def boolean(value: object, path: str) -> bool:
     """A boolean."""
     if not isinstance(value, bool):
-        raise wrong(path, "must be true or false")
+        raise invalid_value(path, "must be true or false")
     return value
 
 
 def integer(value: object, path: str) -> int:
     """A whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise wrong(path, "must be a whole number")
+        raise invalid_value(path, "must be a whole number")
     return value
 
 
-def tokens(value: object, path: str) -> int:
+def token_count(value: object, path: str) -> int:
     """A number of tokens of at least 1."""
     found = integer(value, path)
-    if not 1 <= found <= _MOST_TOKENS:
-        raise wrong(path, f"must be between 1 and {_MOST_TOKENS}")
+    if not 1 <= found <= _MAX_TOKENS:
+        raise invalid_value(path, f"must be between 1 and {_MAX_TOKENS}")
     return found
 
 
 def number(value: object, path: str) -> float:
     """A number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong(path, "must be a number")
+        raise invalid_value(path, "must be a number")
     return value
 
 
@@ -87,7 +87,7 @@ def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path
     """The value of a key that must be there."""
     where = f"{path}.{key}" if path else key
     if body.get(key) is None:
-        raise wrong(where, "is required")
+        raise invalid_value(where, "is required")
     return read(body[key], where)
 
 
@@ -95,10 +95,13 @@ def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject
     """The objects of an array, each with its path; empty when the key is missing."""
     where = f"{path}.{key}" if path else key
     items = optional(body, key, array, path) or []
-    return [(obj(item, f"{where}.{index}"), f"{where}.{index}") for index, item in enumerate(items)]
+    return [
+        (json_object(item, f"{where}.{index}"), f"{where}.{index}")
+        for index, item in enumerate(items)
+    ]
 
 
-def cache_ttl(body: JsonObject) -> CacheTtl | None:
+def read_cache_ttl(body: JsonObject) -> CacheTtl | None:
     """The length of life of a cache marker: of `cache_control`, where there is one."""
     control = body.get("cache_control")
     if not isinstance(control, dict):
@@ -113,7 +116,7 @@ def cache_control(ttl: CacheTtl | None) -> JsonObject:
     return {"cache_control": {"type": "ephemeral", **({"ttl": ttl} if ttl == "1h" else {})}}
 
 
-def without(body: JsonObject, known: Iterable[str]) -> JsonObject:
+def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
     """The fields that have no word of ours."""
     rest = dict(body)
     for key in known:
@@ -121,6 +124,6 @@ def without(body: JsonObject, known: Iterable[str]) -> JsonObject:
     return rest
 
 
-def present(**fields: object) -> dict[str, Any]:
+def drop_none(**fields: object) -> dict[str, Any]:
     """The fields that are not None."""
     return {key: value for key, value in fields.items() if value is not None}

@@ -7,7 +7,7 @@ from devflow_core.messages import JsonObject, WireName
 from devflow_core.wire.body import dump
 
 
-class Passing:
+class Passthrough:
     """Decides at the first event whether a stream passes through, and does it.
 
     Args:
@@ -16,28 +16,28 @@ class Passing:
 
     def __init__(self, wire: WireName) -> None:
         self._wire: WireName = wire
-        self._is_passing: bool | None = None
+        self._is_active: bool | None = None
         self.annotations: JsonObject | None = None
 
-    def take(self, event: Event) -> bytes | None:
+    def forward(self, event: Event) -> bytes | None:
         """The frame to send, empty for an event without one; None when it must be translated."""
-        if self._is_passing is None:
-            self._is_passing = event.frame is not None and event.frame.wire == self._wire
-        if not self._is_passing:
+        if self._is_active is None:
+            self._is_active = event.frame is not None and event.frame.wire == self._wire
+        if not self._is_active:
             return None
         if event.frame is None:
             return b""
-        if self.annotations and self._holds_usage(event):
-            return _annotated(event.frame.data, self.annotations)
+        if self.annotations and self._has_usage(event):
+            return _annotate(event.frame.data, self.annotations)
         return event.frame.data
 
-    def _holds_usage(self, event: Event) -> bool:
+    def _has_usage(self, event: Event) -> bool:
         if isinstance(event, Opaque):
             return event.kind == "usage"
         return isinstance(event, Finished) and self._wire == "openai_responses"
 
 
-def _annotated(frame: bytes, annotations: JsonObject) -> bytes:
+def _annotate(frame: bytes, annotations: JsonObject) -> bytes:
     """The frame with one more field; every byte that was there stays as it was."""
     head, brace, tail = frame.rpartition(b"}")
     return head + b',"devflow":' + dump(annotations) + brace + tail

@@ -106,7 +106,7 @@ class Translator(Protocol):
         """
         ...
 
-    def decoder(self, model: str | None = None, /) -> EventDecoder:
+    def make_decoder(self, model: str | None = None, /) -> EventDecoder:
         """A decoder for one streamed reply; the model is named in its errors."""
         ...
 
@@ -118,7 +118,7 @@ class Translator(Protocol):
         """
         ...
 
-    def encoder(self, request: ChatRequest, /) -> EventEncoder:
+    def make_encoder(self, request: ChatRequest, /) -> EventEncoder:
         """An encoder for the reply to this request."""
         ...
 

@@ -19,11 +19,11 @@ from devflow_core.wire import json_lenient as loosely
 
 ANTHROPIC_FORMAT = "anthropic-claude-v1"
 RESPONSES_FORMAT = "openai-responses-v1"
-OMITTED_NOTE = "thinking of another vendor's model"
+FOREIGN_REASONING = "thinking of another vendor's model"
 
-_SEAL = "devflow1."
-_MODEL = "devflow_model"
-_OUR_FORMAT = "-by-devflow"
+_SEAL_PREFIX = "devflow1."
+_MODEL_KEY = "devflow_model"
+_OWN_FORMAT_SUFFIX = "-by-devflow"
 # the words of `reasoning_details[].format` that name a vendor (as described in 2026-08)
 _VENDORS = (
     ("anthropic", "anthropic"),
@@ -32,7 +32,7 @@ _VENDORS = (
     ("openai", "openai"),
     ("xai", "x-ai"),
 )
-_BARE_MODELS = (("claude", "anthropic"), ("gpt-", "openai"), ("gemini", "google"))
+_VENDOR_PREFIXES = (("claude", "anthropic"), ("gpt-", "openai"), ("gemini", "google"))
 
 
 def vendor_of_model(model: str) -> str | None:
@@ -40,25 +40,25 @@ def vendor_of_model(model: str) -> str | None:
     author, slash, _ = model.removeprefix("~").partition("/")
     if slash:
         return None if author == "openrouter" else author
-    return next((vendor for start, vendor in _BARE_MODELS if model.startswith(start)), None)
+    return next((vendor for start, vendor in _VENDOR_PREFIXES if model.startswith(start)), None)
 
 
-def vendor_mark(model: str | None, own_format: str) -> dict[str, Any]:
+def vendor_tag(model: str | None, own_format: str) -> dict[str, Any]:
     """What a block of thinking says of its vendor, in the dialect that `own_format` names."""
     vendor = None if model is None else vendor_of_model(model)
     if vendor is None or vendor in own_format:
         return {"format": own_format}
-    return {_MODEL: model}
+    return {_MODEL_KEY: model}
 
 
 def vendor_of(reasoning: Reasoning) -> str | None:
     """Whose thinking this is, as far as it says."""
     detail = reasoning.detail or {}
-    if isinstance(model := detail.get(_MODEL), str):
+    if isinstance(model := detail.get(_MODEL_KEY), str):
         return vendor_of_model(model)
     form = str(detail.get("format") or "")
-    if form.endswith(_OUR_FORMAT):
-        return form.removesuffix(_OUR_FORMAT)
+    if form.endswith(_OWN_FORMAT_SUFFIX):
+        return form.removesuffix(_OWN_FORMAT_SUFFIX)
     return next((vendor for word, vendor in _VENDORS if word in form), None)
 
 
@@ -72,9 +72,9 @@ def seal(reasoning: Reasoning, model: str | None) -> str:
     """What must come back unchanged, as one opaque word; the thinking's text is not in it."""
     detail = dict(reasoning.detail or {})
     if model is not None and vendor_of(reasoning) is None:
-        detail[_MODEL] = model
+        detail[_MODEL_KEY] = model
     sealed = {"d": detail, "s": reasoning.signature, "e": reasoning.encrypted}
-    return _SEAL + base64.urlsafe_b64encode(orjson.dumps(sealed)).decode()
+    return _SEAL_PREFIX + base64.urlsafe_b64encode(orjson.dumps(sealed)).decode()
 
 
 def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
@@ -90,19 +90,19 @@ def unseal(text: str, word: str) -> Reasoning | None:
     if not is_sealed(word):
         return None
     try:
-        raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL) :]))
+        raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL_PREFIX) :]))
     except (binascii.Error, ValueError):
         return None
-    sealed = loosely.obj(raw)
+    sealed = loosely.as_object(raw)
     return Reasoning(
         text=text,
-        signature=loosely.text(sealed.get("s")),
-        encrypted=loosely.text(sealed.get("e")),
-        detail=loosely.obj(sealed.get("d")) or None,
+        signature=loosely.as_text(sealed.get("s")),
+        encrypted=loosely.as_text(sealed.get("e")),
+        detail=loosely.as_object(sealed.get("d")) or None,
     )
 
 
-def original_word(word: str, model: str) -> str | None:
+def original_signature(word: str, model: str) -> str | None:
     """What a vendor wrote on the wire of Anthropic's messages, out of a sealed word of ours.
 
     None where the model is another vendor's, or where it stood on another wire.
@@ -115,9 +115,9 @@ def original_word(word: str, model: str) -> str | None:
 
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:
     """The block as an entry of `reasoning_details`."""
-    detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL}
+    detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL_KEY}
     if "format" not in detail and (vendor := vendor_of(reasoning)) is not None:
-        detail["format"] = f"{vendor}{_OUR_FORMAT}"
+        detail["format"] = f"{vendor}{_OWN_FORMAT_SUFFIX}"
     kind = detail.setdefault(
         "type", "reasoning.encrypted" if reasoning.encrypted else "reasoning.text"
     )
@@ -130,7 +130,7 @@ def detail_of(reasoning: Reasoning) -> dict[str, Any]:
     return detail
 
 
-def for_model(messages: Sequence[Message], model: str) -> tuple[tuple[Message, ...], bool]:
+def strip_foreign(messages: Sequence[Message], model: str) -> tuple[tuple[Message, ...], bool]:
     """The messages without thinking that this model must not see, and whether there was any.
 
     Messages that held nothing else disappear.
@@ -154,4 +154,4 @@ def for_model(messages: Sequence[Message], model: str) -> tuple[tuple[Message, .
 
 def is_sealed(word: str) -> bool:
     """Whether a word of thinking (signature, data, encrypted content) is one of ours."""
-    return word.startswith(_SEAL)
+    return word.startswith(_SEAL_PREFIX)

@@ -18,7 +18,7 @@ _IMF_DATE = re.compile(
 )
 
 
-def retry_after_s(text: str | None, now_s: float | None = None) -> float | None:
+def parse_retry_after(text: str | None, now_s: float | None = None) -> float | None:
     """A `Retry-After` header as seconds, 0..60; None when it is missing or no valid value.
 
     Args:

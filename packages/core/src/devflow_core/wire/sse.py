@@ -52,7 +52,7 @@ class SseReader:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._rest = bytearray()
+        self._pending = bytearray()
         self._scanned = 0
         self._has_cr = False
         self._is_first = True
@@ -63,7 +63,7 @@ class SseReader:
         Raises:
             ReplyTooLarge: an event is over the cap.
         """
-        rest = self._rest
+        rest = self._pending
         self._has_cr = self._has_cr or b"\r" in chunk
         if rest:
             rest += chunk
@@ -73,7 +73,7 @@ class SseReader:
             buffer = chunk
             scan_from = 0
         frames: list[SseFrame] = []
-        start = self._take(buffer, scan_from, frames)
+        start = self._split_frames(buffer, scan_from, frames)
         if buffer is rest:
             del rest[:start]
         elif start < len(chunk):
@@ -86,14 +86,16 @@ class SseReader:
 
     def close(self) -> list[SseFrame]:
         """The event that the end of the stream has left without its blank line, if any."""
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest = bytes(self._pending)
+        self._pending.clear()
         if not rest:
             return []
         frame = self._parse(rest, rest + b"\n\n")
         return [frame._replace(is_cut=True)] if frame.data is not None else []
 
-    def _take(self, buffer: bytes | bytearray, scan_from: int, frames: list[SseFrame]) -> int:
+    def _split_frames(
+        self, buffer: bytes | bytearray, scan_from: int, frames: list[SseFrame]
+    ) -> int:
         """Append the frames that are whole; where the rest begins."""
         start = 0
         if self._has_cr:

@@ -20,6 +20,6 @@ TRANSLATORS = MappingProxyType[WireName, Translator](
 """Every wire we speak, by name."""
 
 
-def translator(wire: WireName) -> Translator:
+def get_translator(wire: WireName) -> Translator:
     """The translator of a wire."""
     return TRANSLATORS[wire]

@@ -12,8 +12,8 @@ from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, Usage, usd_text
 from devflow_core.wire import json_lenient as loosely
 
-_MOST_TOKENS = 10**12
-_MOST_USD = Decimal(1_000_000)
+_MAX_TOKENS = 10**12
+_MAX_USD = Decimal(1_000_000)
 _COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
 
 
@@ -23,15 +23,17 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
     Cached and written tokens are inside the prompt's, reasoning inside the completion's. Gemini
     reports tokens as both read and written: what exceeds the prompt is not counted twice.
     """
-    prompt = _tokens(_first(usage, "prompt_tokens", "input_tokens"))
-    completion = _tokens(_first(usage, "completion_tokens", "output_tokens"))
+    prompt = _parse_count(_first_present(usage, "prompt_tokens", "input_tokens"))
+    completion = _parse_count(_first_present(usage, "completion_tokens", "output_tokens"))
     if prompt is None or completion is None:
         return None
-    into = loosely.obj(_first(usage, "prompt_tokens_details", "input_tokens_details"))
-    out = loosely.obj(_first(usage, "completion_tokens_details", "output_tokens_details"))
-    read = min(_tokens(into.get("cached_tokens")) or 0, prompt)
-    written = min(_tokens(into.get("cache_write_tokens")) or 0, prompt - read)
-    reasoning = min(_tokens(out.get("reasoning_tokens")) or 0, completion)
+    into = loosely.as_object(_first_present(usage, "prompt_tokens_details", "input_tokens_details"))
+    out = loosely.as_object(
+        _first_present(usage, "completion_tokens_details", "output_tokens_details")
+    )
+    read = min(_parse_count(into.get("cached_tokens")) or 0, prompt)
+    written = min(_parse_count(into.get("cache_write_tokens")) or 0, prompt - read)
+    reasoning = min(_parse_count(out.get("reasoning_tokens")) or 0, completion)
     return Usage(
         input_tokens=prompt - read - written,
         cache_read_tokens=read,
@@ -43,20 +45,23 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
 
 def usage_from_anthropic(usage: JsonObject) -> Usage | None:
     """Usage of Anthropic messages, whose input counts are disjoint already."""
-    fresh = _tokens(usage.get("input_tokens"))
-    completion = _tokens(usage.get("output_tokens"))
+    fresh = _parse_count(usage.get("input_tokens"))
+    completion = _parse_count(usage.get("output_tokens"))
     if fresh is None or completion is None:
         return None
-    written = _tokens(usage.get("cache_creation_input_tokens")) or 0
+    written = _parse_count(usage.get("cache_creation_input_tokens")) or 0
     written_1h = (
-        _tokens(loosely.obj(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+        _parse_count(
+            loosely.as_object(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")
+        )
+        or 0
     )
-    details = loosely.obj(usage.get("output_tokens_details"))
-    reasoning = _tokens(_first(details, "thinking_tokens", "reasoning_tokens")) or 0
+    details = loosely.as_object(usage.get("output_tokens_details"))
+    reasoning = _parse_count(_first_present(details, "thinking_tokens", "reasoning_tokens")) or 0
     reasoning = min(reasoning, completion)
     return Usage(
         input_tokens=fresh,
-        cache_read_tokens=_tokens(usage.get("cache_read_input_tokens")) or 0,
+        cache_read_tokens=_parse_count(usage.get("cache_read_input_tokens")) or 0,
         cache_write_tokens=written,
         output_tokens=completion - reasoning,
         reasoning_tokens=reasoning,
@@ -64,7 +69,7 @@ def usage_from_anthropic(usage: JsonObject) -> Usage | None:
     )
 
 
-def reported_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
+def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     """The cost in a usage object, with its digits as they stand in the raw bytes.
 
     Args:
@@ -77,20 +82,20 @@ def reported_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     cost = usage.get("cost")
     if isinstance(cost, bool) or not isinstance(cost, int | float | str):
         return None
-    text = _digits(cost, raw)
-    usd = _usd(text)
+    text = _find_digits(cost, raw)
+    usd = _parse_usd(text)
     if usd is None:
         return None
-    details = loosely.obj(usage.get("cost_details"))
+    details = loosely.as_object(usage.get("cost_details"))
     return ReportedCost(
         usd=usd,
         text=text,
         is_byok=usage.get("is_byok") is True,
-        upstream_usd=_usd(details.get("upstream_inference_cost")),
+        upstream_usd=_parse_usd(details.get("upstream_inference_cost")),
     )
 
 
-def openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+def to_openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
     """A usage object of chat completions, with the cost where it is known."""
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -105,7 +110,7 @@ def openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]
     }
 
 
-def openai_responses_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+def to_openai_responses_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
     """A usage object of Responses, with the cost where it is known."""
     return {
         "input_tokens": usage.prompt_tokens,
@@ -120,7 +125,7 @@ def openai_responses_usage(usage: Usage, cost: ReportedCost | None) -> dict[str,
     }
 
 
-def anthropic_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+def to_anthropic_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
     """A usage object of Anthropic messages, with the cost where it is known."""
     return {
         "input_tokens": usage.input_tokens,
@@ -140,35 +145,35 @@ def _cost_fields(cost: ReportedCost | None) -> dict[str, Any]:
     return {} if cost is None else {"cost": float(cost.usd), "is_byok": cost.is_byok}
 
 
-def _digits(cost: float | str, raw: bytes) -> str:
+def _find_digits(cost: float | str, raw: bytes) -> str:
     if isinstance(cost, str):
         return cost
     for match in _COST.finditer(raw):
         text = match[1].decode()
-        usd = _usd(text)
+        usd = _parse_usd(text)
         if usd is not None and float(usd) == cost:
             return text
     return usd_text(Decimal(repr(cost))) if math.isfinite(cost) else repr(cost)
 
 
-def _usd(value: object) -> Decimal | None:
+def _parse_usd(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         usd = Decimal(str(value))
     except ArithmeticError:
         return None
-    return usd if usd.is_finite() and 0 <= usd <= _MOST_USD else None
+    return usd if usd.is_finite() and 0 <= usd <= _MAX_USD else None
 
 
-def _tokens(value: object) -> int | None:
+def _parse_count(value: object) -> int | None:
     """A count; None for what is missing, negative, huge, broken or no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 <= value <= _MOST_TOKENS or value != int(value):
+    if not 0 <= value <= _MAX_TOKENS or value != int(value):
         return None
     return int(value)
 
 
-def _first(fields: Mapping[str, Any], *keys: str) -> object:
+def _first_present(fields: Mapping[str, Any], *keys: str) -> object:
     return next((fields[key] for key in keys if fields.get(key) is not None), None)

@@ -17,13 +17,13 @@ Indices = NDArray[np.int64]
 _Hashes = NDArray[np.uint64]
 _Bytes = NDArray[np.uint8]
 
-BITS = 14
-BUCKETS = 1 << BITS
+BUCKET_BITS = 14
+BUCKETS = 1 << BUCKET_BITS
 """Hashed words and pairs share so many weights."""
-MOST_BYTES = 6_144
+MAX_BYTES = 6_144
 """Longer texts are cut; 2,000 characters of any script fit."""
 
-_SIGNS = (
+_SYMBOL_CLASSES = (
     b"0123456789",
     b"?",
     b"!",
@@ -43,9 +43,9 @@ _SIGNS = (
     b"%&@",
     bytes(range(0x80, 0x100)),
 )
-SIGNS = 2 * len(_SIGNS) + 4
+DENSE_FEATURES = 2 * len(_SYMBOL_CLASSES) + 4
 """How many features besides the hashed ones."""
-WIDE_SHARE = 2 * len(_SIGNS) - 1
+NON_ASCII_SHARE = 2 * len(_SYMBOL_CLASSES) - 1
 """Where among the signs the share of bytes beyond ASCII stands, times ten."""
 
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
@@ -53,12 +53,12 @@ _MASK = (1 << 64) - 1
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _PAIR = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(32)
-_SHIFT = np.uint64(64 - BITS)
+_SHIFT = np.uint64(64 - BUCKET_BITS)
 
 
 def _powers(base: int) -> _Hashes:
     values = [1]
-    for _ in range(MOST_BYTES):
+    for _ in range(MAX_BYTES):
         values.append(values[-1] * base & _MASK)
     return np.array(values, dtype=np.uint64)
 
@@ -72,9 +72,9 @@ _IS_WORD: NDArray[np.bool_] = np.zeros(256, dtype=np.bool_)
 _IS_WORD[
     [*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *range(0x80, 256)]
 ] = True
-_GROUPS: Floats = np.zeros((256, len(_SIGNS)), dtype=np.float32)
-for _column, _signs in enumerate(_SIGNS):
-    _GROUPS[list(_signs), _column] = 1.0
+_BYTE_CLASSES: Floats = np.zeros((256, len(_SYMBOL_CLASSES)), dtype=np.float32)
+for _column, _signs in enumerate(_SYMBOL_CLASSES):
+    _BYTE_CLASSES[list(_signs), _column] = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class Features:
 
     words: Indices
     """Buckets of the words and pairs that occur, each once, in rising order."""
-    signs: Floats
+    dense: Floats
     """Lengths, and counts and shares of signs."""
     encoded: bytes
     starts: Indices
@@ -100,15 +100,15 @@ class Features:
         return self.encoded[self.starts[first] : self.ends[last]].decode("utf-8", "replace")
 
 
-def features_of(text: str) -> Features:
+def extract_features(text: str) -> Features:
     """The features of a text; its first 6,144 bytes of UTF-8."""
-    encoded = text.encode("utf-8", "replace")[:MOST_BYTES]
+    encoded = text.encode("utf-8", "replace")[:MAX_BYTES]
     raw = np.frombuffer(encoded, dtype=np.uint8)
-    starts, ends = _spans(raw)
-    buckets = _buckets(_word_hashes(raw, starts, ends))
+    starts, ends = _find_words(raw)
+    buckets = _hash_buckets(_hash_words(raw, starts, ends))
     return Features(
-        words=_distinct(buckets),
-        signs=_sign_features(raw, len(starts)),
+        words=_unique(buckets),
+        dense=_dense_features(raw, len(starts)),
         encoded=encoded,
         starts=starts,
         ends=ends,
@@ -118,11 +118,11 @@ def features_of(text: str) -> Features:
 
 def bucket_of(phrase: str) -> int:
     """The bucket of one word, or of a pair of neighbours."""
-    found = features_of(phrase)
+    found = extract_features(phrase)
     return int(found.buckets[-1])
 
 
-def _distinct(buckets: Indices) -> Indices:
+def _unique(buckets: Indices) -> Indices:
     """Each bucket once, in rising order."""
     ordered = np.sort(buckets)
     if len(ordered) == 0:
@@ -133,7 +133,7 @@ def _distinct(buckets: Indices) -> Indices:
     return ordered[is_new]
 
 
-def _spans(raw: _Bytes) -> tuple[Indices, Indices]:
+def _find_words(raw: _Bytes) -> tuple[Indices, Indices]:
     """Where words begin and end. A character of three bytes and more (CJK) is a word by itself."""
     inside = np.zeros(len(raw) + 2, dtype=np.bool_)
     inside[1:-1] = _IS_WORD[raw]
@@ -145,7 +145,7 @@ def _spans(raw: _Bytes) -> tuple[Indices, Indices]:
     return starts, stops + 1
 
 
-def _word_hashes(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
+def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
     """A 64-bit polynomial hash of every word, case folded."""
     sums = np.zeros(len(raw) + 1, dtype=np.uint64)
     folded = _LOWER[raw].astype(np.uint64)
@@ -153,7 +153,7 @@ def _word_hashes(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
     return (sums[ends] - sums[starts]) * _INVERSES[starts]
 
 
-def _buckets(words: _Hashes) -> Indices:
+def _hash_buckets(words: _Hashes) -> Indices:
     """The buckets of all words, then of all pairs of neighbours."""
     hashes = np.concatenate((words, words[:-1] * _PAIR + words[1:]))
     hashes ^= hashes >> _HALF
@@ -163,8 +163,8 @@ def _buckets(words: _Hashes) -> Indices:
     return (hashes >> _SHIFT).astype(np.int64)
 
 
-def _sign_features(raw: _Bytes, words: int) -> Floats:
-    counts = np.bincount(raw, minlength=256).astype(np.float32) @ _GROUPS
+def _dense_features(raw: _Bytes, words: int) -> Floats:
+    counts = np.bincount(raw, minlength=256).astype(np.float32) @ _BYTE_CLASSES
     length = float(len(raw))
     lengths = np.array(
         [np.log1p(length), np.log1p(words), length / (words + 1.0), min(length / 500.0, 4.0)],

@@ -28,20 +28,20 @@ class LinearModel:
     version: str
     weights: NDArray[np.int8]
     scale: Vector
-    rarity: Vector
+    squared_idf: Vector
     """Squared inverse document frequency of each bucket."""
-    sign_weights: Matrix
+    dense_weights: Matrix
     bias: Vector
 
-    def scores(self, features: Features, sums: Vector) -> Vector:
+    def score(self, features: Features, word_sums: Vector) -> Vector:
         """One score for each name.
 
         Args:
             features: of the text.
-            sums: of `weights` over the text's words; whole numbers, so exact in any order.
+            word_sums: of `weights` over the text's words; whole numbers, so exact in any order.
         """
-        norm = float(np.sqrt(self.rarity[features.words].sum())) or 1.0
-        scores = sums * (self.scale / norm) + features.signs @ self.sign_weights + self.bias
+        norm = float(np.sqrt(self.squared_idf[features.words].sum())) or 1.0
+        scores = word_sums * (self.scale / norm) + features.dense @ self.dense_weights + self.bias
         return scores.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:
@@ -53,13 +53,13 @@ class LinearModel:
                 version=np.array(self.version),
                 weights=self.weights,
                 scale=self.scale,
-                rarity=self.rarity.astype(np.float16),
-                sign_weights=self.sign_weights,
+                rarity=self.squared_idf.astype(np.float16),
+                dense_weights=self.dense_weights,
                 bias=self.bias,
             )
 
     @classmethod
-    def shipped(cls) -> LinearModel:
+    def load_shipped(cls) -> LinearModel:
         """The model that comes with the package."""
         packed = files("devflow_routing").joinpath("data/classifier.npz").read_bytes()
         with np.load(BytesIO(packed), allow_pickle=False) as held:
@@ -68,7 +68,7 @@ class LinearModel:
                 version=str(held["version"]),
                 weights=np.ascontiguousarray(held["weights"]),
                 scale=held["scale"],
-                rarity=held["rarity"].astype(np.float32),
-                sign_weights=held["sign_weights"],
+                squared_idf=held["rarity"].astype(np.float32),
+                dense_weights=held["sign_weights"],
                 bias=held["bias"],
             )

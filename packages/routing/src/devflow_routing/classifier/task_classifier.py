@@ -15,43 +15,43 @@ from numpy.typing import NDArray
 
 from devflow_routing.classifier.features import (
     BUCKETS,
-    WIDE_SHARE,
+    NON_ASCII_SHARE,
     Features,
     bucket_of,
-    features_of,
+    extract_features,
 )
 from devflow_routing.classifier.linear import LinearModel
-from devflow_routing.classifier.prompt_text import human_ask
+from devflow_routing.classifier.prompt_text import extract_human_prompt
 
-KINDS: tuple[TaskType, ...] = get_args(TaskType)
-SHARPNESS = 6.0
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+SCORE_WEIGHT = 6.0
 """What one unit of the learned score is worth in logits."""
-RULE_WORTH = 0.8
+RULE_WEIGHT = 0.8
 """What one word of the rules is worth in logits."""
-MOST_HITS = 3
-RULES_FIRST = 1000
+MAX_RULE_HITS = 3
+RULE_REASON_BOOST = 1000
 """Among the reasons a word of the rules stands before any learned one."""
-TOOLS_WORTH = 1.0
+TOOLS_WEIGHT = 1.0
 """Logits for coding when the request brings tools: harnesses of coders bring most of them."""
 
-_SMALL_MEAN, _SMALL_SPREAD = 0.52, 0.16
+_SMALL_MODEL_MEAN, _SMALL_MODEL_STD = 0.52, 0.16
 """Of the chance that a small model answers well, over the prompts it was learned from."""
-_LENGTH_MEAN, _LENGTH_SPREAD = 4.6, 1.6
+_LENGTH_MEAN, _LENGTH_STD = 4.6, 1.6
 """Of log(1 + characters) of people's asks."""
-_BANDS = (-0.45, 0.55)
+_COMPLEXITY_BANDS = (-0.45, 0.55)
 
-_FOREIGN_TRUST = 0.3
+_UNTRAINED_SCRIPT_WEIGHT = 0.3
 """How much the learned model counts on scripts that it has hardly been trained on, where the rules
 are silent; where they are not, they decide."""
-MOST_WIDE_SHARE = 1.0
+MAX_NON_ASCII_SHARE = 1.0
 """A tenth of the bytes beyond ASCII, as that sign is scaled."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class _Judgement:
-    kind: TaskType
+class _Classification:
+    task_type: TaskType
     complexity: Complexity
     confidence: float
     reasons: tuple[str, ...]
@@ -69,24 +69,24 @@ class TaskClassifier:
         remembered: how many judgements are kept, since an agent's loop asks the same many times.
     """
 
-    def __init__(self, model: LinearModel | None = None, *, remembered: int = 256) -> None:
-        self._model = model or LinearModel.shipped()
+    def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
+        self._model = model or LinearModel.load_shipped()
         # learned weights and rules side by side: one look-up serves both
         self._table: Floats = np.concatenate(
-            (self._model.weights, _rules()), axis=1, dtype=np.float32
+            (self._model.weights, _load_rules()), axis=1, dtype=np.float32
         )
         self.version = self._model.version
-        self._judge_once = lru_cache(maxsize=remembered)(self._judge)
+        self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
         """The task. Pure; some 80 µs for an ask of 2,000 characters, 2 µs for one seen before."""
-        text = human_ask(request)
-        found = self._judge_once(text, bool(request.tools))
+        text = extract_human_prompt(request)
+        found = self._classify_cached(text, bool(request.tools))
         criteria = request.criteria
         kind = criteria.task_type if criteria else None
         complexity = criteria.complexity if criteria else None
         return Task(
-            type=kind or found.kind,
+            type=kind or found.task_type,
             complexity=complexity or found.complexity,
             confidence=1.0 if kind else found.confidence,
             reasons=("given by the caller",) if kind else found.reasons,
@@ -94,65 +94,71 @@ class TaskClassifier:
             text=text,
         )
 
-    def _judge(self, text: str, has_tools: bool) -> _Judgement:
-        features = features_of(text)
+    def _classify(self, text: str, has_tools: bool) -> _Classification:
+        features = extract_features(text)
         rows = self._table.take(features.words, axis=0)
         sums = np.ones(len(rows), dtype=np.float32) @ rows
         learned = len(self._model.names)
-        scores = self._model.scores(features, sums[:learned])
-        known, hits = scores[: len(KINDS)], np.minimum(sums[learned:], MOST_HITS)
-        if features.signs[WIDE_SHARE] > MOST_WIDE_SHARE:
-            known, hits = known * (0.0 if hits.any() else _FOREIGN_TRUST), hits * 3
-        shares = np.exp(blend(known, hits, has_tools=has_tools))
+        scores = self._model.score(features, sums[:learned])
+        known, hits = scores[: len(TASK_TYPES)], np.minimum(sums[learned:], MAX_RULE_HITS)
+        if features.dense[NON_ASCII_SHARE] > MAX_NON_ASCII_SHARE:
+            known, hits = known * (0.0 if hits.any() else _UNTRAINED_SCRIPT_WEIGHT), hits * 3
+        shares = np.exp(combine_scores(known, hits, has_tools=has_tools))
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
-        best, small = order[0], float(scores[len(KINDS)])
-        speaks = rows[:, best] + rows[:, learned + best] * RULES_FIRST
-        return _Judgement(
-            kind=KINDS[best],
-            complexity=_complexity(small, len(text)),
+        best, small = order[0], float(scores[len(TASK_TYPES)])
+        speaks = rows[:, best] + rows[:, learned + best] * RULE_REASON_BOOST
+        return _Classification(
+            task_type=TASK_TYPES[best],
+            complexity=_rate_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
-            reasons=_reasons(features, speaks, best, small),
-            domains=tuple((KINDS[at], round(float(shares[at]), 4)) for at in order),
+            reasons=_explain(features, speaks, best, small),
+            domains=tuple((TASK_TYPES[at], round(float(shares[at]), 4)) for at in order),
         )
 
 
-def _reasons(features: Features, speaks: Floats, best: int, small: float) -> tuple[str, ...]:
+def _explain(features: Features, speaks: Floats, best: int, small: float) -> tuple[str, ...]:
     """The words that spoke most, and what makes it hard."""
     told: list[int] = np.argsort(-speaks, kind="stable")[:3].tolist()
     words = [features.word_of(int(features.words[at])) for at in told if speaks[at] > 0]
     shown = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
-    said = f"{KINDS[best]}: {shown}" if shown else "no telling words"
+    said = f"{TASK_TYPES[best]}: {shown}" if shown else "no telling words"
     return said, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
 
 
-def blend(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
+def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
     """The votes of the learned model and of the rules, in logits."""
-    worth = hits * RULE_WORTH
+    worth = hits * RULE_WEIGHT
     if has_tools:
-        worth[KINDS.index("coding")] += TOOLS_WORTH
-    return (worth + scores * SHARPNESS).astype(np.float32)
+        worth[TASK_TYPES.index("coding")] += TOOLS_WEIGHT
+    return (worth + scores * SCORE_WEIGHT).astype(np.float32)
 
 
-def _complexity(small_model: float, chars: int) -> Complexity:
+def _rate_complexity(small_model: float, chars: int) -> Complexity:
     """Bands of what makes a small model fail: what it has failed at, and length.
 
     Out of the domains it was learned from, the first tells next to nothing and the second little
     (Spearman 0.00 and 0.25 with recorded failures), so both count.
     """
-    hardness = (_SMALL_MEAN - small_model) / _SMALL_SPREAD
-    length = (float(np.log1p(chars)) - _LENGTH_MEAN) / _LENGTH_SPREAD
+    hardness = (_SMALL_MODEL_MEAN - small_model) / _SMALL_MODEL_STD
+    length = (float(np.log1p(chars)) - _LENGTH_MEAN) / _LENGTH_STD
     value = 0.6 * hardness + 0.4 * length
-    return "low" if value < _BANDS[0] else "medium" if value < _BANDS[1] else "high"
+    return (
+        "low"
+        if value < _COMPLEXITY_BANDS[0]
+        else "medium"
+        if value < _COMPLEXITY_BANDS[1]
+        else "high"
+    )
 
 
-def _rules() -> NDArray[np.int8]:
+def _load_rules() -> NDArray[np.int8]:
     """By bucket and kind, whether the rules name the word or the pair of words."""
     rules: dict[str, list[str]] = orjson.loads(
         files("devflow_routing").joinpath("data/rules.json").read_bytes()
     )
-    table = np.zeros((BUCKETS, len(KINDS)), dtype=np.int8)
+    table = np.zeros((BUCKETS, len(TASK_TYPES)), dtype=np.int8)
     for kind, phrases in rules.items():
         for phrase in phrases:
-            table[bucket_of(phrase), list(KINDS).index(kind)] = 1  # type: ignore[arg-type]
+            table[bucket_of(phrase), list(TASK_TYPES).index(kind)] = 1  # type: ignore[arg-type]
     return table

@@ -9,17 +9,17 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 from devflow_core.errors import BudgetExceeded, ContextTooLong, NoCandidate, UnknownModel
-from devflow_core.routing import Candidate, Route, Terms
-from devflow_core.scope import BEYOND_SCOPE, beyond_scope, is_within
+from devflow_core.routing import Candidate, Route, ScoreTerms
+from devflow_core.scope import OUT_OF_SCOPE, is_in_scope, out_of_scope_error
 
 from devflow_routing.cost_optimizer import (
     NEGLIGIBLE_USD,
-    Appraisal,
     CostOptimizer,
-    affordable,
+    ModelEstimates,
+    affordable_mask,
     worst_case_usd,
 )
-from devflow_routing.inputs import Inputs
+from devflow_routing.inputs import DecisionInputs
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,
@@ -28,19 +28,19 @@ from devflow_routing.model_selector import (
     Selection,
 )
 from devflow_routing.policy import MODES, RoutingPolicy
-from devflow_routing.quality import Quality
+from devflow_routing.quality import QualityTable
 
-_DEAREST_FALLBACK = 4.0
+_MAX_FALLBACK_COST_RATIO = 4.0
 """A fallback may cost so many times the chosen model; the next failure must not be a bill."""
-_WORST_ACCEPTABLE = 0.5
+_MIN_QUALITY_RATIO = 0.5
 """A model below this share of the best able one's expected quality is never chosen unasked."""
-_MOST_UNLIMITED = 32_000
+_MAX_DEFAULT_OUTPUT_TOKENS = 32_000
 """The longest reply that is reserved for where neither caller nor catalogue sets a limit."""
-_STAY = 0.01
+_MIN_SWITCH_GAIN = 0.01
 """Quality by which another model must be worth more before a session moves to it."""
 
 
-class Automatic:
+class AutoStrategy:
     """Chooses among all models of the catalogue.
 
     Args:
@@ -49,7 +49,9 @@ class Automatic:
         policy: what the user has set.
     """
 
-    def __init__(self, selector: ModelSelector, quality: Quality, policy: RoutingPolicy) -> None:
+    def __init__(
+        self, selector: ModelSelector, quality: QualityTable, policy: RoutingPolicy
+    ) -> None:
         self._selector = selector
         self._quality = quality
         self._policy = policy
@@ -60,7 +62,7 @@ class Automatic:
         )
 
     def route(
-        self, inputs: Inputs, target: str, snapshot: Mapping[str, str], *, is_full: bool
+        self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str], *, include_all: bool
     ) -> Route:
         """The chain for a mode (`auto…`) or a pattern of models.
 
@@ -72,18 +74,18 @@ class Automatic:
             BudgetExceeded: somebody could, but not for this money.
         """
         criteria = MODES.get(target) or inputs.criteria
-        selection = self._selection(inputs, target)
-        quality = self._quality.expected(inputs.task)
-        appraisal = self._optimizer.appraise(inputs, selection, quality, criteria)
-        selection = self._acceptable(selection, inputs, appraisal)
-        selection = self._affordable(selection, inputs, appraisal)
-        order = self._order(inputs, selection, appraisal)
-        chain = order if is_full else self._chain(order, appraisal)
+        selection = self._select(inputs, target)
+        quality = self._quality.estimate(inputs.task)
+        appraisal = self._optimizer.estimate(inputs, selection, quality, criteria)
+        selection = self._filter_by_quality(selection, inputs, appraisal)
+        selection = self._filter_by_cost(selection, inputs, appraisal)
+        order = self._rank(inputs, selection, appraisal)
+        chain = order if include_all else self._pick_chain(order, appraisal)
         limits = _output_limits(self._selector, selection, appraisal)
-        reasons = self._reasons(chain, inputs, appraisal)
+        reasons = self._explain_choices(chain, inputs, appraisal)
         return Route(
             candidates=tuple(
-                self._candidate(at, reason, int(limits[at]), selection, appraisal)
+                self._build_candidate(at, reason, int(limits[at]), selection, appraisal)
                 for at, reason in zip(chain, reasons, strict=True)
             ),
             task=inputs.task,
@@ -94,94 +96,102 @@ class Automatic:
             snapshot=snapshot,
         )
 
-    def _selection(self, inputs: Inputs, target: str) -> Selection:
+    def _select(self, inputs: DecisionInputs, target: str) -> Selection:
         """Who is able, and fits the pattern when one was asked for."""
-        selection = self._selector.select(inputs.needs, today=inputs.at.date())
+        selection = self._selector.select(inputs.needs, today=inputs.decided_at.date())
         if target not in MODES:
             models = self._selector.models
             fits = np.array([fnmatchcase(model.id, target) for model in models], dtype=np.bool_)
             if not fits.any():
                 raise UnknownModel(f"No model fits the pattern {target!r}.", model=target)
-            selection = selection.narrowed(f"does not fit {target!r}", fits)
-        scoped = self._within_scope(selection, inputs.allowed_models)
-        if scoped.able.any():
+            selection = selection.with_filter(f"does not fit {target!r}", fits)
+        scoped = self._filter_by_scope(selection, inputs.allowed_models)
+        if scoped.eligible.any():
             return scoped
-        too_long = self._too_long(inputs, scoped)
-        if too_long is None and inputs.allowed_models is not None and selection.able.any():
-            raise beyond_scope(inputs.allowed_models, inputs.requested)
-        raise too_long or NoCandidate(_nobody(scoped, target))
+        too_long = self._context_error(inputs, scoped)
+        if too_long is None and inputs.allowed_models is not None and selection.eligible.any():
+            raise out_of_scope_error(inputs.allowed_models, inputs.requested)
+        raise too_long or NoCandidate(_no_candidate_message(scoped, target))
 
-    def _within_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
+    def _filter_by_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
         """Without those that the client key may not use."""
         if scope is None:
             return selection
-        fits = np.array([is_within(scope, one.id) for one in self._selector.models], dtype=np.bool_)
-        return selection.narrowed(BEYOND_SCOPE, fits)
+        fits = np.array(
+            [is_in_scope(scope, one.id) for one in self._selector.models], dtype=np.bool_
+        )
+        return selection.with_filter(OUT_OF_SCOPE, fits)
 
-    def _too_long(self, inputs: Inputs, selection: Selection) -> ContextTooLong | None:
+    def _context_error(self, inputs: DecisionInputs, selection: Selection) -> ContextTooLong | None:
         """The error for a prompt that is over every window; None when something else is amiss."""
         short = replace(inputs.needs, input_tokens=1)
-        able = self._selector.select(short, today=inputs.at.date()).able
-        for _why, kept in selection.narrowings:
+        able = self._selector.select(short, today=inputs.decided_at.date()).eligible
+        for _why, kept in selection.filters:
             able = able & kept
         if not able.any():
             return None
         reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
         window = int(self._selector.windows[able].max())
-        tokens = int(selection.most_tokens[able].min()) + reserve
+        tokens = int(selection.upper_bound_tokens[able].min()) + reserve
         return ContextTooLong(
             # Claude Code knows by this wording that compaction helps
             f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "
             f"{reserve} for the reply included. Shorten the request or ask for a shorter reply."
         )
 
-    def _acceptable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:
+    def _filter_by_quality(
+        self, selection: Selection, inputs: DecisionInputs, estimates: ModelEstimates
+    ) -> Selection:
         """Without those of whom a good reply is not to be expected; whatever they cost.
 
         Models that the user prefers, and the one where the session is, are taken as they are.
         """
-        best = float(appraisal.quality[selection.able].max())
-        good_enough = appraisal.quality >= _WORST_ACCEPTABLE * best
+        best = float(estimates.quality[selection.eligible].max())
+        good_enough = estimates.quality >= _MIN_QUALITY_RATIO * best
         seat = inputs.session and self._selector.index.get(inputs.session.model)
         good_enough[[*self._preferred, *([] if seat is None else [seat])]] = True
-        return selection.narrowed("a good reply is too unlikely", good_enough)
+        return selection.with_filter("a good reply is too unlikely", good_enough)
 
-    def _affordable(self, selection: Selection, inputs: Inputs, appraisal: Appraisal) -> Selection:
+    def _filter_by_cost(
+        self, selection: Selection, inputs: DecisionInputs, estimates: ModelEstimates
+    ) -> Selection:
         """Without those whose worst case is over the request's ceiling, exactly."""
         ceiling = inputs.max_cost_usd
         if ceiling is None:
             return selection
-        output = _output_limits(self._selector, selection, appraisal)
-        fits = affordable(ceiling, selection, output, self._selector.models)
-        narrowed = selection.narrowed(f"may cost more than the limit of {ceiling:f} USD", fits)
-        if not narrowed.able.any():
+        output = _output_limits(self._selector, selection, estimates)
+        fits = affordable_mask(ceiling, selection, output, self._selector.models)
+        narrowed = selection.with_filter(f"may cost more than the limit of {ceiling:f} USD", fits)
+        if not narrowed.eligible.any():
             raise BudgetExceeded(
                 f"No able model is sure to stay under {ceiling:f} USD. Lower max_tokens, shorten "
                 "the request, or raise the limit."
             )
         return narrowed
 
-    def _order(self, inputs: Inputs, selection: Selection, appraisal: Appraisal) -> list[int]:
+    def _rank(
+        self, inputs: DecisionInputs, selection: Selection, estimates: ModelEstimates
+    ) -> list[int]:
         """All able models: the preferred, then by what they are worth; ties by the catalogue."""
-        worth = appraisal.utility
-        able = np.flatnonzero(selection.able)
+        worth = estimates.utility
+        able = np.flatnonzero(selection.eligible)
         order: list[int] = able[(-worth[able]).argsort(kind="stable")].tolist()
-        first = [at for at in self._preferred if selection.able[at]]
+        first = [at for at in self._preferred if selection.eligible[at]]
         seat = inputs.session and self._selector.index.get(inputs.session.model)
-        if not first and inputs.session and seat is not None and selection.able[seat]:
+        if not first and inputs.session and seat is not None and selection.eligible[seat]:
             gain = float(worth[order[0]] - worth[seat])
-            if inputs.session.is_in_tool_loop or gain < _STAY:
+            if inputs.session.is_in_tool_loop or gain < _MIN_SWITCH_GAIN:
                 first = [seat]
         return list(dict.fromkeys((*first, *order))) if first else order
 
-    def _chain(self, order: list[int], appraisal: Appraisal) -> list[int]:
+    def _pick_chain(self, order: list[int], estimates: ModelEstimates) -> list[int]:
         """The first of the order, then who comes next, from other makers before the same."""
-        limit = _DEAREST_FALLBACK * float(appraisal.cost_usd[order[0]]) + NEGLIGIBLE_USD
+        limit = _MAX_FALLBACK_COST_RATIO * float(estimates.cost_usd[order[0]]) + NEGLIGIBLE_USD
         chain, same, makers = order[:1], list[int](), {self._authors[order[0]]}
         for at in order[1:]:
             if len(chain) == self._policy.chain_length:
                 break
-            if appraisal.cost_usd[at] > limit:
+            if estimates.cost_usd[at] > limit:
                 continue
             if self._authors[at] in makers:
                 same.append(at)
@@ -190,34 +200,38 @@ class Automatic:
                 chain.append(at)
         return (chain + same)[: self._policy.chain_length]
 
-    def _candidate(
-        self, at: int, reason: str, limit: int, selection: Selection, appraisal: Appraisal
+    def _build_candidate(
+        self, index: int, reason: str, limit: int, selection: Selection, estimates: ModelEstimates
     ) -> Candidate:
-        model = self._selector.models[at]
+        model = self._selector.models[index]
         return Candidate(
             model=model.id,
             reason=reason,
-            score=float(appraisal.utility[at]),
-            terms=Terms(
-                quality=float(appraisal.quality[at]),
-                cost_usd=float(appraisal.cost_usd[at]),
-                latency_s=float(appraisal.latency_s[at]) if appraisal.is_measured[at] else None,
-                switch_cost_usd=float(appraisal.switch_usd[at]),
+            score=float(estimates.utility[index]),
+            terms=ScoreTerms(
+                quality=float(estimates.quality[index]),
+                cost_usd=float(estimates.cost_usd[index]),
+                latency_s=float(estimates.latency_s[index])
+                if estimates.is_measured[index]
+                else None,
+                switch_cost_usd=float(estimates.switch_cost_usd[index]),
             ),
             price=model.price,
             max_input_tokens=model.context_length,
             max_output_tokens=limit,
-            worst_case_usd=worst_case_usd(model, int(selection.most_tokens[at]), limit),
+            worst_case_usd=worst_case_usd(model, int(selection.upper_bound_tokens[index]), limit),
         )
 
-    def _reasons(self, chain: list[int], inputs: Inputs, appraisal: Appraisal) -> list[str]:
+    def _explain_choices(
+        self, chain: list[int], inputs: DecisionInputs, estimates: ModelEstimates
+    ) -> list[str]:
         """Why each stands where it stands."""
-        first = float(appraisal.utility[chain[0]])
+        first = float(estimates.utility[chain[0]])
         seat = inputs.session and self._selector.index.get(inputs.session.model)
         found: list[str] = []
         for place, at in enumerate(chain):
-            source = self._quality.source(at)
-            known = f"{appraisal.quality[at]:.0%} likely to be good ({source})"
+            source = self._quality.source_of(at)
+            known = f"{estimates.quality[at]:.0%} likely to be good ({source})"
             if at == seat:
                 lead = "the session is there"
             elif at in self._preferred:
@@ -225,21 +239,25 @@ class Automatic:
             elif place == 0:
                 lead = "the best use of the money"
             else:
-                lead = f"worth {abs(first - float(appraisal.utility[at])):.3f} less"
+                lead = f"worth {abs(first - float(estimates.utility[at])):.3f} less"
             found.append(f"{lead}: {known}")
         return found
 
 
-def _output_limits(selector: ModelSelector, selection: Selection, appraisal: Appraisal) -> Floats:
+def _output_limits(
+    selector: ModelSelector, selection: Selection, estimates: ModelEstimates
+) -> Floats:
     """The longest reply per model: what is asked for, what it can, what its window leaves."""
     asked = selection.needs.max_output_tokens
     if asked is not None:
         return np.full(len(selector.models), float(asked))
-    room = np.minimum(selector.most_output, selector.windows - selection.most_tokens)
-    return np.maximum(np.minimum(room, _MOST_UNLIMITED), np.minimum(appraisal.output_tokens, 1))
+    room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_bound_tokens)
+    return np.maximum(
+        np.minimum(room, _MAX_DEFAULT_OUTPUT_TOKENS), np.minimum(estimates.output_tokens, 1)
+    )
 
 
-def _nobody(selection: Selection, target: str) -> str:
+def _no_candidate_message(selection: Selection, target: str) -> str:
     """Why nobody is left, by the commonest reasons."""
     counts = Counter(one.reason for one in Exclusions(selection))
     common = "; ".join(f"{count}: {reason}" for reason, count in counts.most_common(3))

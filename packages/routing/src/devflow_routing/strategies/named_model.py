@@ -14,24 +14,24 @@ from devflow_core.errors import (
     UnknownPrice,
 )
 from devflow_core.routing import Candidate, Exclusion, Route
-from devflow_core.scope import beyond_scope, is_within
+from devflow_core.scope import is_in_scope, out_of_scope_error
 
-from devflow_routing.capabilities import Capability, describe
+from devflow_routing.capabilities import Capability, describe_capabilities
 from devflow_routing.cost_optimizer import worst_case_usd
-from devflow_routing.inputs import Inputs
+from devflow_routing.inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy
-from devflow_routing.tokens import family
+from devflow_routing.tokens import tokenizer_family
 
-_HARD = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
+_REQUIRED_CAPABILITIES = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
 """A request is refused for want of these; the rest is dropped silently or, with files, worked
 around (observed in 2026-08)."""
-_UNKNOWN_OUTPUT_TOKENS = 32_000
+_DEFAULT_OUTPUT_TOKENS = 32_000
 """Reserved for a reply where neither caller nor catalogue sets a limit."""
 
 
-class Named:
+class NamedModelStrategy:
     """Serves requests that name a model, or several with commas.
 
     Args:
@@ -44,7 +44,7 @@ class Named:
         self._policy = policy
         self._chains: dict[str, tuple[ModelConfig, ...]] = {}
 
-    def route(self, inputs: Inputs, target: str, snapshot: Mapping[str, str]) -> Route:
+    def route(self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str]) -> Route:
         """The chain of the named model.
 
         Raises:
@@ -53,13 +53,13 @@ class Named:
             BudgetExceeded: none can for this money.
         Forbidden: none is within the scope of the client key.
         """
-        chain = self._chain(target)
+        chain = self._resolve_chain(target)
         kept: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
         for at, model in enumerate(chain):
-            candidate = _candidate(model, inputs, is_first=at == 0)
-            error = self._refusal(model, candidate, inputs)
+            candidate = _build_candidate(model, inputs, is_first=at == 0)
+            error = self._check_candidate(model, candidate, inputs)
             if error is None:
                 kept.append(candidate)
             else:
@@ -77,7 +77,7 @@ class Named:
             snapshot=snapshot,
         )
 
-    def _chain(self, target: str) -> tuple[ModelConfig, ...]:
+    def _resolve_chain(self, target: str) -> tuple[ModelConfig, ...]:
         """The models of a name, with fallbacks; found once for every name that is known."""
         known = self._chains.get(target)
         if known is not None:
@@ -94,20 +94,21 @@ class Named:
             self._chains[target] = chain
         return chain
 
-    def _refusal(
-        self, model: ModelConfig, candidate: Candidate, inputs: Inputs
+    def _check_candidate(
+        self, model: ModelConfig, candidate: Candidate, inputs: DecisionInputs
     ) -> DevFlowError | None:
         """Why this model cannot be asked, as the error that says so; None when it can."""
         scope = inputs.allowed_models
-        if scope is not None and not is_within(scope, model.id):
-            return beyond_scope(scope, model.id)
-        missing = inputs.needs.capabilities & _HARD & ~model.capabilities
+        if scope is not None and not is_in_scope(scope, model.id):
+            return out_of_scope_error(scope, model.id)
+        missing = inputs.needs.capabilities & _REQUIRED_CAPABILITIES & ~model.capabilities
         if missing and model.name:
             return NoCandidate(
-                f"{model.id} lacks {describe(missing)}. Name another model, or use auto.",
+                f"{model.id} lacks {describe_capabilities(missing)}. "
+                "Name another model, or use auto.",
                 model=model.id,
             )
-        least = _least_tokens(model, inputs)
+        least = _min_tokens(model, inputs)
         if model.context_length is not None and least > model.context_length:
             return ContextTooLong(
                 # Claude Code knows by this wording that compaction helps
@@ -116,9 +117,9 @@ class Named:
                 "Name a model with a larger window, use auto, or shorten the request.",
                 model=model.id,
             )
-        return self._over_budget(candidate, inputs.max_cost_usd)
+        return self._check_budget(candidate, inputs.max_cost_usd)
 
-    def _over_budget(self, candidate: Candidate, ceiling: Decimal | None) -> DevFlowError | None:
+    def _check_budget(self, candidate: Candidate, ceiling: Decimal | None) -> DevFlowError | None:
         most = candidate.worst_case_usd
         if most is None:
             if ceiling is None and self._policy.allow_unknown_price:
@@ -137,13 +138,13 @@ class Named:
         return None
 
 
-def _candidate(model: ModelConfig, inputs: Inputs, *, is_first: bool) -> Candidate:
+def _build_candidate(model: ModelConfig, inputs: DecisionInputs, *, is_first: bool) -> Candidate:
     needs = inputs.needs
     tokens = needs.input_tokens
     if tokens is None:
-        tokens = needs.size.most_tokens(family(model.tokenizer))
+        tokens = needs.size.upper_bound_tokens(tokenizer_family(model.tokenizer))
     limits = [one for one in (needs.max_output_tokens, model.max_output_tokens) if one]
-    output = min(limits, default=_UNKNOWN_OUTPUT_TOKENS)
+    output = min(limits, default=_DEFAULT_OUTPUT_TOKENS)
     if model.context_length is not None:
         output = max(1, min(output, model.context_length - min(tokens, model.context_length - 1)))
     return Candidate(
@@ -156,9 +157,9 @@ def _candidate(model: ModelConfig, inputs: Inputs, *, is_first: bool) -> Candida
     )
 
 
-def _least_tokens(model: ModelConfig, inputs: Inputs) -> int:
+def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:
     needs = inputs.needs
     if needs.input_tokens is not None:
         return needs.input_tokens
-    kind = family(model.tokenizer)
-    return int(needs.size.tokens(kind) * (1 - kind.error))
+    kind = tokenizer_family(model.tokenizer)
+    return int(needs.size.estimate_tokens(kind) * (1 - kind.error))

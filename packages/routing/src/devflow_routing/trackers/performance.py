@@ -11,7 +11,7 @@ from devflow_core.ledger import Attempt, LedgerEntry
 HALF_LIFE_S = 6 * 3600.0
 """After so long an observation counts half."""
 _BUCKETS_PER_DOUBLING = 4
-_OUR_OWN = frozenset({"cancelled", "budget_exceeded", "unknown_price", "circuit_open"})
+_NEUTRAL_ERRORS = frozenset({"cancelled", "budget_exceeded", "unknown_price", "circuit_open"})
 """Ends of an attempt that say nothing about the model."""
 
 
@@ -31,7 +31,7 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
-class _Typical:
+class _TypicalFigures:
     """What age does not change, because all observations of a model fade alike."""
 
     ttft_p50_s: float | None
@@ -40,22 +40,22 @@ class _Typical:
 
 
 @dataclass(slots=True)
-class _Track:
-    at_s: float
+class _ModelStats:
+    updated_s: float
     successes: float = 0.0
     failures: float = 0.0
     speed_log_sum: float = 0.0
     speed_weight: float = 0.0
     ttft: dict[int, float] = field(default_factory=dict[int, float])
-    typical: _Typical | None = None
+    typical: _TypicalFigures | None = None
     """What follows from the above; every decision reads it, only an entry changes it."""
 
-    def fade_to(self, at_s: float) -> None:
+    def decay_to(self, at_s: float) -> None:
         """Let everything known fade up to this time."""
-        if at_s <= self.at_s:
+        if at_s <= self.updated_s:
             return
-        kept = 0.5 ** ((at_s - self.at_s) / HALF_LIFE_S)
-        self.at_s = at_s
+        kept = 0.5 ** ((at_s - self.updated_s) / HALF_LIFE_S)
+        self.updated_s = at_s
         self.successes *= kept
         self.failures *= kept
         self.speed_log_sum *= kept
@@ -67,7 +67,7 @@ class PerformanceTracker:
     """A view of the ledger: feed it entries, ask it about models."""
 
     def __init__(self) -> None:
-        self._tracks: dict[str, _Track] = {}
+        self._stats: dict[str, _ModelStats] = {}
         self._entries = 0
 
     @property
@@ -76,31 +76,35 @@ class PerformanceTracker:
         return str(self._entries)
 
     @property
-    def measured(self) -> tuple[str, ...]:
+    def models(self) -> tuple[str, ...]:
         """The models something is known of."""
-        return tuple(self._tracks)
+        return tuple(self._stats)
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""
         self._entries += 1
         for attempt in entry.attempts:
-            self._take(attempt)
+            self._record_attempt(attempt)
 
-    def performance(self, model: str, *, at: datetime | None = None) -> Performance | None:
+    def snapshot(self, model: str, *, as_of: datetime | None = None) -> Performance | None:
         """What the model has done lately; None when nothing is known.
 
         Args:
             model: the id it is asked for with.
-            at: seen from when: older observations have faded by then.
+            as_of: seen from when: older observations have faded by then.
         """
-        track = self._tracks.get(model)
+        track = self._stats.get(model)
         if track is None:
             return None
-        kept = 1.0 if at is None else 0.5 ** (max(0.0, at.timestamp() - track.at_s) / HALF_LIFE_S)
+        kept = (
+            1.0
+            if as_of is None
+            else 0.5 ** (max(0.0, as_of.timestamp() - track.updated_s) / HALF_LIFE_S)
+        )
         good, bad = track.successes * kept, track.failures * kept
         typical = track.typical
         if typical is None:
-            typical = track.typical = _typical(track)
+            typical = track.typical = _summarize(track)
         return Performance(
             model=model,
             weight=good + bad,
@@ -110,16 +114,16 @@ class PerformanceTracker:
             output_tokens_per_s=typical.output_tokens_per_s,
         )
 
-    def _take(self, attempt: Attempt) -> None:
-        if attempt.outcome == "cancelled" or attempt.error_code in _OUR_OWN:
+    def _record_attempt(self, attempt: Attempt) -> None:
+        if attempt.outcome == "cancelled" or attempt.error_code in _NEUTRAL_ERRORS:
             return
         at_s = attempt.started_at.timestamp()
-        track = self._tracks.get(attempt.model)
+        track = self._stats.get(attempt.model)
         if track is None:
-            track = self._tracks[attempt.model] = _Track(at_s=at_s)
+            track = self._stats[attempt.model] = _ModelStats(updated_s=at_s)
         track.typical = None
-        track.fade_to(at_s)
-        weight = 0.5 ** ((track.at_s - at_s) / HALF_LIFE_S)
+        track.decay_to(at_s)
+        weight = 0.5 ** ((track.updated_s - at_s) / HALF_LIFE_S)
         if attempt.outcome == "failed":
             track.failures += weight
             return
@@ -134,11 +138,11 @@ class PerformanceTracker:
                 track.speed_weight += weight
 
 
-def _typical(track: _Track) -> _Typical:
+def _summarize(track: _ModelStats) -> _TypicalFigures:
     speed = None
     if track.speed_weight > 1e-9:
         speed = math.exp(track.speed_log_sum / track.speed_weight)
-    return _Typical(_quantile(track.ttft, 0.5), _quantile(track.ttft, 0.95), speed)
+    return _TypicalFigures(_quantile(track.ttft, 0.5), _quantile(track.ttft, 0.95), speed)
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:

@@ -8,49 +8,51 @@ from datetime import datetime
 
 from devflow_core.ledger import LedgerEntry
 
-WARM_S = 300.0
+CACHE_TTL_S = 300.0
 """How long a prompt cache is kept without use: five minutes at Anthropic, OpenAI and Google."""
-_MOST_SESSIONS = 10_000
+_MAX_SESSIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class SessionAffinity:
     """The model that answered a session last, and what it still remembers."""
 
     model: str
-    at: datetime
-    tokens: int
+    last_used_at: datetime
+    cached_tokens: int
     """Of prompt and reply, which the model's cache can hold."""
 
-    def warm_tokens(self, at: datetime) -> int:
+    def warm_tokens(self, now: datetime) -> int:
         """How many tokens are still warm at this time."""
-        return self.tokens if (at - self.at).total_seconds() <= WARM_S else 0
+        return self.cached_tokens if (now - self.last_used_at).total_seconds() <= CACHE_TTL_S else 0
 
 
 class SessionTracker:
     """A view of the ledger: the last model of every session, the oldest sessions forgotten."""
 
     def __init__(self) -> None:
-        self._seats: OrderedDict[tuple[str, str | None], Seat] = OrderedDict()
+        self._affinities: OrderedDict[tuple[str, str | None], SessionAffinity] = OrderedDict()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""
-        session, final = entry.attribution.session_id, entry.final
+        session, final = entry.attribution.session_id, entry.final_attempt
         if session is None or final is None or entry.outcome != "succeeded" or entry.is_cache_hit:
             return
         key = (session, entry.attribution.agent)
-        self._seats[key] = Seat(
-            model=final.model, at=final.started_at, tokens=final.usage.total_tokens
+        self._affinities[key] = SessionAffinity(
+            model=final.model, last_used_at=final.started_at, cached_tokens=final.usage.total_tokens
         )
-        self._seats.move_to_end(key)
-        if len(self._seats) > _MOST_SESSIONS:
-            self._seats.popitem(last=False)
+        self._affinities.move_to_end(key)
+        if len(self._affinities) > _MAX_SESSIONS:
+            self._affinities.popitem(last=False)
 
-    def seat(self, session_id: str | None, agent: str | None = None) -> Seat | None:
+    def find_affinity(
+        self, session_id: str | None, agent: str | None = None
+    ) -> SessionAffinity | None:
         """Where the session is; a sub-agent that has not spoken yet inherits from the main one."""
         if session_id is None:
             return None
         for key in ((session_id, agent), (session_id, "main"), (session_id, None)):
-            if key in self._seats:
-                return self._seats[key]
+            if key in self._affinities:
+                return self._affinities[key]
         return None

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.features import BUCKETS, SIGNS, Features, features_of
+from devflow_routing.classifier.features import BUCKETS, DENSE_FEATURES, Features, extract_features
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TextSpace:
+class TextVectorizer:
     """Texts as vectors: words by rarity on the unit sphere, signs standardised.
 
     `word_weights` is the inverse document frequency by bucket; `sign_mean` and `sign_scale`
@@ -28,39 +28,39 @@ class TextSpace:
     """
 
     word_weights: Vector
-    sign_mean: Vector
-    sign_scale: Vector
+    dense_mean: Vector
+    dense_scale: Vector
 
     @classmethod
-    def of(cls, features: Sequence[Features]) -> TextSpace:
+    def fit(cls, features: Sequence[Features]) -> TextVectorizer:
         """The space in which these texts, the training set, are told apart."""
         counts = np.zeros(BUCKETS, dtype=np.float32)
         for one in features:
             counts[one.words] += 1
         rarity = np.log((len(features) + 1) / (counts + 1)) + 1
-        signs = np.array([one.signs for one in features], dtype=np.float32)
+        signs = np.array([one.dense for one in features], dtype=np.float32)
         return cls(
             word_weights=np.where(counts > 0, rarity, 0).astype(np.float32),
-            sign_mean=signs.mean(axis=0),
-            sign_scale=((signs.std(axis=0) + 1e-3) * np.sqrt(SIGNS)).astype(np.float32),
+            dense_mean=signs.mean(axis=0),
+            dense_scale=((signs.std(axis=0) + 1e-3) * np.sqrt(DENSE_FEATURES)).astype(np.float32),
         )
 
-    def vectors(self, features: Sequence[Features]) -> Matrix:
+    def transform(self, features: Sequence[Features]) -> Matrix:
         """One row a text: words in `BUCKETS` columns, then the signs."""
-        rows = np.zeros((len(features), BUCKETS + SIGNS), dtype=np.float32)
+        rows = np.zeros((len(features), BUCKETS + DENSE_FEATURES), dtype=np.float32)
         for row, one in zip(rows, features, strict=True):
             weights = self.word_weights[one.words]
             row[one.words] = weights / max(float(np.linalg.norm(weights)), 1e-9)
-            row[BUCKETS:] = (one.signs - self.sign_mean) / self.sign_scale
+            row[BUCKETS:] = (one.dense - self.dense_mean) / self.dense_scale
         return rows
 
 
-def featurise(texts: Iterable[str]) -> list[Features]:
+def extract_all_features(texts: Iterable[str]) -> list[Features]:
     """The features of many texts."""
-    return [features_of(text) for text in texts]
+    return [extract_features(text) for text in texts]
 
 
-class Ridge:
+class RidgeRegression:
     """A fit of several targets at once, with its honest predictions of its own examples.
 
     Args:
@@ -77,25 +77,25 @@ class Ridge:
             kernel + np.float32(penalty) * np.eye(count, dtype=np.float32)
         )
         self._targets = targets
-        self.dual: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
+        self.dual_coef: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
 
     def predict(self, kernel: Matrix) -> Matrix:
         """Targets of other texts, from their inner products with the training vectors."""
-        return kernel @ self.dual + self.mean
+        return kernel @ self.dual_coef + self.mean
 
     def variance(self, kernel: Matrix, norms: Vector) -> Vector:
         """How far other texts lie from the training set; `norms` are their own inner products."""
         return norms - np.einsum("ij,ij->i", kernel @ self._inverse, kernel)
 
-    def without_self(self) -> tuple[Matrix, Vector]:
+    def leave_one_out(self) -> tuple[Matrix, Vector]:
         """Predictions and variances of the training texts, each left out."""
         diagonal = np.diag(self._inverse)
-        left = self._targets - self.dual / diagonal[:, None]
+        left = self._targets - self.dual_coef / diagonal[:, None]
         return left.astype(np.float32), (1 / diagonal - self.penalty).astype(np.float32)
 
-    def without_group(self, members: NDArray[np.int64]) -> tuple[Matrix, Vector]:
+    def leave_group_out(self, members: NDArray[np.int64]) -> tuple[Matrix, Vector]:
         """Predictions and variances of some training texts, all of them left out together."""
         block = np.linalg.inv(self._inverse[np.ix_(members, members)])
-        left = block @ self.dual[members]
+        left = block @ self.dual_coef[members]
         variance = (np.diag(block) - self.penalty).astype(np.float32)
         return (self._targets[members] - left).astype(np.float32), variance

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from devflow_sandbox.api_error import (
-    Refusal,
+    ApiError,
     free_limit,
     key_limit,
-    management_only,
+    management_key_required,
     missing_key,
     unknown_key,
 )
@@ -21,17 +21,17 @@ DAY_S = 86_400
 FREE_PER_MINUTE = 20
 FREE_PER_DAY = 50
 FREE_PER_DAY_AFTER_PURCHASE = 1000
-PURCHASE_FOR_MORE_USD = Decimal(10)
+MIN_PURCHASE_USD = Decimal(10)
 """Free calls: 20 a minute; 50 a day, 1000 once ten credits were bought (documentation 2026-08)."""
 
 
-def secret_key(*parts: object) -> str:
+def make_secret_key(*parts: object) -> str:
     """A key in OpenRouter's form, the same for the same parts."""
     return f"sk-or-v1-{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 
 
 @dataclass(slots=True, kw_only=True)
-class Spend:
+class KeySpend:
     """Amounts by UTC day, from which day, week and month are added up."""
 
     total: Decimal = Decimal(0)
@@ -42,7 +42,7 @@ class Spend:
         self.total += usd
         self.by_day[int(now_s // DAY_S)] += usd
 
-    def since(self, period: str | None, now_s: float) -> Decimal:
+    def spent_in_period(self, period: str | None, now_s: float) -> Decimal:
         """What was spent in this day, week (from Monday) or month; all of it for None."""
         if period is None:
             return self.total
@@ -72,8 +72,8 @@ class Key:
     expires_s: float | None = None
     updated_s: float | None = None
     last_used_s: float | None = None
-    usage: Spend = field(default_factory=Spend)
-    byok_usage: Spend = field(default_factory=Spend)
+    usage: KeySpend = field(default_factory=KeySpend)
+    byok_usage: KeySpend = field(default_factory=KeySpend)
 
     @property
     def hash(self) -> str:
@@ -89,9 +89,9 @@ class Key:
         """What its own limit leaves; None without a limit. Below zero is zero."""
         if self.limit_usd is None:
             return None
-        spent = self.usage.since(self.limit_reset, now_s)
+        spent = self.usage.spent_in_period(self.limit_reset, now_s)
         if self.include_byok_in_limit:
-            spent += self.byok_usage.since(self.limit_reset, now_s)
+            spent += self.byok_usage.spent_in_period(self.limit_reset, now_s)
         return max(Decimal(0), self.limit_usd - spent)
 
 
@@ -121,10 +121,10 @@ class Account:
     @property
     def free_per_day(self) -> int:
         """How many `:free` calls a day."""
-        bought = self.credits_usd >= PURCHASE_FOR_MORE_USD
+        bought = self.credits_usd >= MIN_PURCHASE_USD
         return FREE_PER_DAY_AFTER_PURCHASE if bought else FREE_PER_DAY
 
-    def count_free(self, now_s: float) -> None:
+    def count_free_call(self, now_s: float) -> None:
         """Count a `:free` call; calls that are turned away count too.
 
         Raises:
@@ -144,7 +144,7 @@ class Accounts:
     """Everybody this sandbox knows."""
 
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
-    accept_any_key: Account | None = None
+    account_for_unknown_keys: Account | None = None
     """The account on which keys that nobody has are opened; None: they are turned away."""
 
     def add(self, key: Key) -> Key:
@@ -152,7 +152,7 @@ class Accounts:
         self.keys[key.secret] = key
         return key
 
-    def by_hash(self, key_hash: str) -> Key:
+    def get_by_hash(self, key_hash: str) -> Key:
         """A key by its hash.
 
         Raises:
@@ -161,52 +161,52 @@ class Accounts:
         for key in self.keys.values():
             if key.hash == key_hash:
                 return key
-        raise Refusal(404, "API key not found")
+        raise ApiError(404, "API key not found")
 
-    def authorise(self, headers: dict[str, str], now_s: float) -> Key:
+    def authenticate(self, headers: dict[str, str], now_s: float) -> Key:
         """The key of a request.
 
         Raises:
             Refusal: 401; 403 when its own limit is used up.
         """
-        key = self._known(headers, now_s)
+        key = self._find_key(headers, now_s)
         if key.disabled or (key.expires_s is not None and now_s >= key.expires_s):
             raise unknown_key()
         key.last_used_s = now_s
         return key
 
-    def spender(self, headers: dict[str, str], now_s: float) -> Key:
+    def authorise_spending(self, headers: dict[str, str], now_s: float) -> Key:
         """The key of a request that costs money.
 
         Raises:
             Refusal: 401; 403 for a management key and when the key's own limit is used up.
         """
-        key = self.authorise(headers, now_s)
+        key = self.authenticate(headers, now_s)
         if key.is_management:
-            raise Refusal(403, "Management keys cannot be used for inference")
+            raise ApiError(403, "Management keys cannot be used for inference")
         if key.limit_usd is not None and key.remaining_usd(now_s) == 0:
             raise key_limit(key.limit_reset or "total")
         return key
 
-    def manager(self, headers: dict[str, str], now_s: float) -> Key:
+    def authorise_management(self, headers: dict[str, str], now_s: float) -> Key:
         """The key of a request that manages.
 
         Raises:
             Refusal: 401, 403.
         """
-        key = self.authorise(headers, now_s)
+        key = self.authenticate(headers, now_s)
         if not key.is_management:
-            raise management_only()
+            raise management_key_required()
         return key
 
-    def _known(self, headers: dict[str, str], now_s: float) -> Key:
+    def _find_key(self, headers: dict[str, str], now_s: float) -> Key:
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise missing_key()
         key = self.keys.get(secret)
-        if key is None and self.accept_any_key is not None:
-            account = self.accept_any_key
+        if key is None and self.account_for_unknown_keys is not None:
+            account = self.account_for_unknown_keys
             key = self.add(Key(secret=secret, account=account, name="any", created_s=now_s))
         if key is None:
             raise unknown_key()

@@ -7,7 +7,13 @@ from decimal import Decimal
 from typing import Literal
 
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.catalogue.billing import NO_CHARGE, NO_TOKENS, Charge, Tokens, decimal_text
+from devflow_sandbox.catalogue.billing import (
+    NO_CHARGE,
+    NO_TOKENS,
+    BilledTokens,
+    Charge,
+    decimal_text,
+)
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
@@ -17,21 +23,21 @@ Outcome = Literal["running", "completed", "cancelled", "cut", "failed", "refused
 
 
 @dataclass(slots=True, kw_only=True)
-class Billed:
+class BilledCall:
     """One call as it stands in the books."""
 
     number: int
-    at_s: float
+    started_s: float
     path: str
     model: str | None
     """As it was asked for."""
     generation_id: str | None = None
-    served: str | None = None
+    served_model: str | None = None
     """The catalogue row that was billed."""
     provider: str | None = None
     status: int = 200
     outcome: Outcome = "running"
-    tokens: Tokens = NO_TOKENS
+    tokens: BilledTokens = NO_TOKENS
     charge: Charge = NO_CHARGE
     key: Key | None = None
     generation: Generation | None = None
@@ -53,12 +59,12 @@ class Billed:
         """What the provider charges the user's own key, beside `cost_usd`."""
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
-    def row(self) -> JsonObject:
+    def to_row(self) -> JsonObject:
         """One row of the bill."""
         return {
             "number": self.number,
             "generation_id": self.generation_id,
-            "model": self.served or self.model,
+            "model": self.served_model or self.model,
             "requested": self.model,
             "provider": self.provider,
             "path": self.path,
@@ -77,32 +83,32 @@ class Billed:
 
 
 @dataclass(slots=True)
-class Book:
+class BillingBook:
     """All calls since the start, in the order in which they came."""
 
-    calls: list[Billed] = field(default_factory=list[Billed])
-    _by_id: dict[str, Billed] = field(default_factory=dict[str, Billed])
+    calls: list[BilledCall] = field(default_factory=list[BilledCall])
+    _by_id: dict[str, BilledCall] = field(default_factory=dict[str, BilledCall])
 
-    def open(self, at_s: float, path: str, model: str | None) -> Billed:
+    def open_call(self, at_s: float, path: str, model: str | None) -> BilledCall:
         """A new row."""
-        call = Billed(number=len(self.calls) + 1, at_s=at_s, path=path, model=model)
+        call = BilledCall(number=len(self.calls) + 1, started_s=at_s, path=path, model=model)
         self.calls.append(call)
         return call
 
-    def name(self, call: Billed, generation_id: str) -> None:
+    def assign_id(self, call: BilledCall, generation_id: str) -> None:
         """From now on the call can be looked up by this id."""
         call.generation_id = generation_id
         self._by_id[generation_id] = call
 
-    def find(self, generation_id: str) -> Billed | None:
+    def find(self, generation_id: str) -> BilledCall | None:
         """A call by its generation id."""
         return self._by_id.get(generation_id)
 
-    def bill(self, *, since: int = 0) -> JsonObject:
+    def make_bill(self, *, since: int = 0) -> JsonObject:
         """`GET /sandbox/bill`: the calls after number `since`, and the total of all."""
         total = sum((call.cost_usd for call in self.calls), Decimal(0))
         return {
-            "calls": [call.row() for call in self.calls[since:]],
+            "calls": [call.to_row() for call in self.calls[since:]],
             "total_usd": decimal_text(total),
             "running": sum(1 for call in self.calls if call.outcome == "running"),
         }

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from devflow_sandbox.parsed_request import Block
 
-LEAST_TOKENS = 1024
+MIN_TOKENS = 1024
 """Shorter prompts are not cached (OpenAI and most Claude models)."""
 TTL_S = {"5m": 300.0, "1h": 3600.0}
 IMPLICIT_TTL_S = 300.0
-_STEP = 128
+_READ_STEP_TOKENS = 128
 """Implicit caches read in steps of so many tokens (OpenAI)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class CacheUsage:
     """How a prompt divides."""
 
     cached: int = 0
@@ -29,29 +29,31 @@ class Hit:
 class PromptCache:
     """Prefixes by hash with the time they are kept until. One per sandbox, split by `scope`."""
 
-    _until: dict[bytes, float] = field(default_factory=dict[bytes, float])
+    _expires_s: dict[bytes, float] = field(default_factory=dict[bytes, float])
 
-    def use(self, scope: str, blocks: Sequence[Block], now_s: float, *, is_explicit: bool) -> Hit:
+    def use(
+        self, scope: str, blocks: Sequence[Block], now_s: float, *, is_explicit: bool
+    ) -> CacheUsage:
         """Read what is there, write what the prompt marks, and keep what was read for longer.
 
         Explicit caches (Claude) hold what `cache_control` marks and charge for writing; implicit
         ones (all others) hold every prompt and charge nothing for it.
         """
-        if sum(block.tokens for block in blocks) < LEAST_TOKENS:
-            return Hit()
+        if sum(block.tokens for block in blocks) < MIN_TOKENS:
+            return CacheUsage()
         if is_explicit:
-            return self._explicit(scope, blocks, now_s)
-        return self._implicit(scope, blocks, now_s)
+            return self._use_explicit(scope, blocks, now_s)
+        return self._use_implicit(scope, blocks, now_s)
 
-    def _explicit(self, scope: str, blocks: Sequence[Block], now_s: float) -> Hit:
+    def _use_explicit(self, scope: str, blocks: Sequence[Block], now_s: float) -> CacheUsage:
         marks = [
             (digest, tokens, block.ttl)
-            for digest, tokens, block in _prefixes(scope, blocks)
-            if block.ttl is not None and tokens >= LEAST_TOKENS
+            for digest, tokens, block in _hash_prefixes(scope, blocks)
+            if block.ttl is not None and tokens >= MIN_TOKENS
         ]
         cached = 0
         for digest, tokens, _ in marks:
-            if self._until.get(digest, 0.0) > now_s:
+            if self._expires_s.get(digest, 0.0) > now_s:
                 cached = tokens
         written = written_1h = 0
         before = cached
@@ -60,23 +62,23 @@ class PromptCache:
                 written += tokens - before
                 written_1h += tokens - before if ttl == "1h" else 0
                 before = tokens
-            self._keep(digest, now_s + TTL_S[ttl or "5m"])
-        return Hit(cached=cached, written=written, written_1h=written_1h)
+            self._extend(digest, now_s + TTL_S[ttl or "5m"])
+        return CacheUsage(cached=cached, written=written, written_1h=written_1h)
 
-    def _implicit(self, scope: str, blocks: Sequence[Block], now_s: float) -> Hit:
+    def _use_implicit(self, scope: str, blocks: Sequence[Block], now_s: float) -> CacheUsage:
         cached = 0
-        for digest, tokens, _ in _prefixes(scope, blocks):
-            if self._until.get(digest, 0.0) > now_s:
+        for digest, tokens, _ in _hash_prefixes(scope, blocks):
+            if self._expires_s.get(digest, 0.0) > now_s:
                 cached = tokens
-            self._keep(digest, now_s + IMPLICIT_TTL_S)
-        cached = cached // _STEP * _STEP
-        return Hit(cached=cached if cached >= LEAST_TOKENS else 0)
+            self._extend(digest, now_s + IMPLICIT_TTL_S)
+        cached = cached // _READ_STEP_TOKENS * _READ_STEP_TOKENS
+        return CacheUsage(cached=cached if cached >= MIN_TOKENS else 0)
 
-    def _keep(self, digest: bytes, until_s: float) -> None:
-        self._until[digest] = max(until_s, self._until.get(digest, 0.0))
+    def _extend(self, digest: bytes, until_s: float) -> None:
+        self._expires_s[digest] = max(until_s, self._expires_s.get(digest, 0.0))
 
 
-def _prefixes(scope: str, blocks: Sequence[Block]) -> list[tuple[bytes, int, Block]]:
+def _hash_prefixes(scope: str, blocks: Sequence[Block]) -> list[tuple[bytes, int, Block]]:
     """For each block the hash and the tokens of the prompt up to and with it."""
     running = hashlib.blake2b(scope.encode(), digest_size=16)
     tokens = 0

@@ -24,13 +24,13 @@ def decimal_text(usd: Decimal) -> str:
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
-def on_wire(usd: Decimal) -> orjson.Fragment:
+def to_json_number(usd: Decimal) -> orjson.Fragment:
     """The exact amount as a JSON number; a client that keeps the text loses nothing."""
     return orjson.Fragment(decimal_text(usd).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class BilledTokens:
     """Counts as OpenRouter reports them, one inside the other."""
 
     prompt: int = 0
@@ -43,7 +43,7 @@ class Tokens:
     """All output, reasoning included."""
     reasoning: int = 0
 
-    def cut(self, share: float) -> Tokens:
+    def truncate(self, share: float) -> BilledTokens:
         """The same prompt with that share of the completion, rounded up."""
         done = -int(-self.completion * share // 1) if share < 1 else self.completion
         return replace(self, completion=done, reasoning=min(self.reasoning, done))
@@ -73,7 +73,7 @@ class Charge:
         return self.prompt + self.completion + self.fees
 
 
-NO_TOKENS = Tokens()
+NO_TOKENS = BilledTokens()
 NO_CHARGE = Charge()
 
 
@@ -103,27 +103,27 @@ class Prices:
         return self.prompt == 0 and self.completion == 0
 
     @classmethod
-    def read(cls, pricing: Mapping[str, Any]) -> Prices:
+    def from_pricing(cls, pricing: Mapping[str, Any]) -> Prices:
         """From the catalogue."""
         return cls(
-            **_replaced(pricing),
+            **_read_overrides(pricing),
             request=Decimal(pricing.get("request") or 0),
             web_search=Decimal(pricing.get("web_search") or WEB_SEARCH_USD),
             image_output=Decimal(pricing.get("image_output") or 0),
             overrides=tuple(pricing.get("overrides") or ()),
         )
 
-    def at(self, prompt_tokens: int, now_s: float) -> Prices:
+    def resolve_overrides(self, prompt_tokens: int, now_s: float) -> Prices:
         """The prices for a prompt of this length at this time (`pricing.overrides`)."""
         prices = self
         for override in self.overrides:
             if _applies(override, prompt_tokens, now_s):
-                prices = replace(prices, **_replaced(override))
+                prices = replace(prices, **_read_overrides(override))
         return prices
 
     def charge(
         self,
-        tokens: Tokens,
+        tokens: BilledTokens,
         now_s: float = 0.0,
         *,
         fees: Decimal = _ZERO,
@@ -134,7 +134,7 @@ class Prices:
         The rule that reproduces the recorded costs; where cached and written tokens overlap (seen
         at Gemini), the rest is not below zero.
         """
-        at = self.at(tokens.prompt, now_s) if self.overrides else self
+        at = self.resolve_overrides(tokens.prompt, now_s) if self.overrides else self
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
         read = at.prompt if at.cache_read is None else at.cache_read
         write = at.prompt if at.cache_write is None else at.cache_write
@@ -159,7 +159,7 @@ _OVERRIDABLE = {
 }
 
 
-def _replaced(override: Mapping[str, Any]) -> dict[str, Decimal]:
+def _read_overrides(override: Mapping[str, Any]) -> dict[str, Decimal]:
     return {
         ours: Decimal(override[theirs])
         for theirs, ours in _OVERRIDABLE.items()

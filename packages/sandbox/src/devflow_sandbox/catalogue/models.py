@@ -14,7 +14,7 @@ import orjson
 
 from devflow_sandbox.api_error import unknown_model
 from devflow_sandbox.catalogue.billing import Prices
-from devflow_sandbox.catalogue.providers import Provider, serving
+from devflow_sandbox.catalogue.providers import Provider, providers_for_author
 from devflow_sandbox.message import JsonObject
 
 _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
@@ -22,7 +22,7 @@ _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", 
 
 _DASHED_VERSION = re.compile(r"(?<=-)(\d)-(\d)(?=$|-)")
 
-_AUTO = (
+_AUTO_MODELS = (
     "anthropic/claude-sonnet-5",
     "openai/gpt-5.6-sol",
     "google/gemini-3.7-flash",
@@ -50,7 +50,7 @@ class Model:
     @cached_property
     def prices(self) -> Prices:
         """What its tokens cost."""
-        return Prices.read(self.row["pricing"])
+        return Prices.from_pricing(self.row["pricing"])
 
     @cached_property
     def parameters(self) -> frozenset[str]:
@@ -81,20 +81,20 @@ class Model:
     @cached_property
     def providers(self) -> tuple[Provider, ...]:
         """Who serves it, the usual one first."""
-        return serving(self.author)
+        return providers_for_author(self.author)
 
     @cached_property
     def label(self) -> str:
         """What a reply gives as `model`: for Claude its canonical slug (82 of 90 recordings)."""
         return self.row["canonical_slug"] if self.author == "anthropic" else self.id
 
-    def outputs(self, modality: str) -> bool:
+    def can_output(self, modality: str) -> bool:
         """True when it can produce text, image, audio, embeddings, rerank or transcription."""
         return modality in self.row["architecture"]["output_modalities"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class ResolvedModel:
     """A model as a request named it."""
 
     model: Model
@@ -105,7 +105,7 @@ class Named:
 
 
 @dataclass
-class Catalogue:
+class SandboxCatalogue:
     """All models of one sandbox."""
 
     models: list[Model]
@@ -119,10 +119,10 @@ class Catalogue:
             self._by_id[model.id] = model
 
     @classmethod
-    def load(cls, extra: Iterable[JsonObject] = ()) -> Catalogue:
+    def load(cls, extra: Iterable[JsonObject] = ()) -> SandboxCatalogue:
         """The packaged catalogue; rows of `extra` come before and win over rows of their id."""
         seen: dict[str, Model] = {}
-        for model in (*(Model(_completed(row)) for row in extra), *_standard()):
+        for model in (*(Model(_complete_row(row)) for row in extra), *_load_standard_models()):
             seen.setdefault(model.id, model)
         return cls(list(seen.values()))
 
@@ -130,7 +130,7 @@ class Catalogue:
         """A row by id or canonical slug."""
         return self._by_id.get(name)
 
-    def resolve(self, name: str, *, pick: int = 0) -> Named:
+    def resolve(self, name: str, *, pick: int = 0) -> ResolvedModel:
         """What `name` stands for; `pick` chooses where a router does.
 
         Raises:
@@ -143,9 +143,9 @@ class Catalogue:
         if alias:
             model = self._by_id[alias["slug"]]
         if model.is_router:
-            chosen = self._routed(model, pick)
-            return Named(model=chosen, requested=name, suffixes=suffixes, router=model.id)
-        return Named(model=model, requested=name, suffixes=suffixes)
+            chosen = self._choose_model(model, pick)
+            return ResolvedModel(model=chosen, requested=name, suffixes=suffixes, router=model.id)
+        return ResolvedModel(model=model, requested=name, suffixes=suffixes)
 
     def find(self, name: str) -> tuple[Model | None, frozenset[str]]:
         """The row and the suffixes of a name; no alias or router is followed."""
@@ -160,29 +160,29 @@ class Catalogue:
                 return self._by_id[candidate], suffixes
         return None, suffixes
 
-    def _routed(self, router: Model, pick: int) -> Model:
+    def _choose_model(self, router: Model, pick: int) -> Model:
         if router.id == "openrouter/free":
             choice = [one for one in self.models if one.id.endswith(":free")]
         else:
-            choice = [self._by_id[one] for one in _AUTO if one in self._by_id]
+            choice = [self._by_id[one] for one in _AUTO_MODELS if one in self._by_id]
         return choice[pick % len(choice)]
 
 
 @cache
-def _standard() -> tuple[Model, ...]:
+def _load_standard_models() -> tuple[Model, ...]:
     """The rows that every sandbox starts with; they are never changed."""
-    rows = (*_packaged("models.json.gz"), *_packaged("others.json"))
-    return tuple(Model(_completed(row)) for row in rows)
+    rows = (*_load_packaged("models.json.gz"), *_load_packaged("others.json"))
+    return tuple(Model(_complete_row(row)) for row in rows)
 
 
-def _packaged(name: str) -> list[JsonObject]:
+def _load_packaged(name: str) -> list[JsonObject]:
     packed = resources.files("devflow_sandbox").joinpath("data", name).read_bytes()
     if name.endswith(".gz"):
         packed = gzip.decompress(packed)
     return cast("list[JsonObject]", orjson.loads(packed))
 
 
-def _completed(row: JsonObject) -> JsonObject:
+def _complete_row(row: JsonObject) -> JsonObject:
     """A row with the fields that the packaged snapshot left out."""
     slug = row["canonical_slug"]
     return {

@@ -28,7 +28,7 @@ class Provider:
     length: str = "length"
     reasoning_format: str = "unknown"
 
-    def native(self, finish: str) -> str:
+    def native_finish_reason(self, finish: str) -> str:
         """`native_finish_reason` for a finish reason of OpenRouter's."""
         return {"stop": self.stop, "tool_calls": self.tool_calls, "length": self.length}.get(
             finish, finish
@@ -49,7 +49,7 @@ _GOOGLE = {
 }
 
 # Who stops billing: "Stream cancellation" in OpenRouter's documentation (2026-08).
-_STOPPING = frozenset(
+_STOP_BILLING_ON_CANCEL = frozenset(
     (
         *("OpenAI", "Azure", "Anthropic", "Fireworks", "DeepInfra", "Together", "Cohere", "xAI"),
         *("Hyperbolic", "Infermatic", "Avian", "Cloudflare", "Liquid", "Friendli", "Chutes"),
@@ -88,23 +88,23 @@ _SERVED_BY: dict[str, tuple[str, ...]] = {
     "rekaai": ("Reka",),
     "arcee-ai": ("Arcee AI",),
 }
-_OTHERS = ("DeepInfra", "Together")
+_DEFAULT_PROVIDERS = ("DeepInfra", "Together")
 
 
 @cache
-def listed() -> tuple[JsonObject, ...]:
+def list_providers() -> tuple[JsonObject, ...]:
     """`GET /providers` of 2026-05-22, as data."""
     packed = resources.files("devflow_sandbox").joinpath("data/providers.json.gz").read_bytes()
     return tuple(cast("list[JsonObject]", orjson.loads(gzip.decompress(packed))))
 
 
 @cache
-def _slugs() -> dict[str, str]:
-    return {row["name"]: row["slug"] for row in listed()}
+def _load_slugs() -> dict[str, str]:
+    return {row["name"]: row["slug"] for row in list_providers()}
 
 
 @cache
-def provider(name: str, author: str = "") -> Provider:
+def get_provider(name: str, author: str = "") -> Provider:
     """A provider by name; how it words things depends on whose model it serves."""
     traits: dict[str, str] = {}
     if author == "anthropic":
@@ -119,13 +119,13 @@ def provider(name: str, author: str = "") -> Provider:
         traits = {"stop": "completed", "reasoning_format": "xai-responses-v1"}
     return Provider(
         name=name,
-        slug=_slugs().get(name, name.lower().replace(" ", "-")),
-        stops_on_cancel=name in _STOPPING,
+        slug=_load_slugs().get(name, name.lower().replace(" ", "-")),
+        stops_on_cancel=name in _STOP_BILLING_ON_CANCEL,
         **traits,
     )
 
 
 @cache
-def serving(author: str) -> tuple[Provider, ...]:
+def providers_for_author(author: str) -> tuple[Provider, ...]:
     """The providers of an author's models, the usual one first."""
-    return tuple(provider(name, author) for name in _SERVED_BY.get(author, _OTHERS))
+    return tuple(get_provider(name, author) for name in _SERVED_BY.get(author, _DEFAULT_PROVIDERS))

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import cast
 
-from devflow_sandbox.api_error import invalid
+from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.parsed_request import Reader, Tool
+from devflow_sandbox.parsed_request import BodyReader, ToolDefinition
 
 
-def server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
+def read_server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
     """The tools that OpenRouter itself runs."""
     kinds = (str(one.get("type", "")) for one in declared)
     return tuple(kind for kind in kinds if kind.startswith("openrouter:"))
 
 
-def plugins(reader: Reader) -> frozenset[str]:
+def read_plugins(reader: BodyReader) -> frozenset[str]:
     """The ids of the plugins that are switched on."""
     listed = reader.objects("plugins")
     return frozenset(str(one.get("id")) for one in listed if one.get("enabled", True))
 
 
-def tool_choice(choice: object, tools: tuple[Tool, ...]) -> str:
+def read_tool_choice(choice: object, tools: tuple[ToolDefinition, ...]) -> str:
     """`tool_choice` in any of its forms."""
     if choice is None or isinstance(choice, str):
         return {"any": "required"}.get(choice or "auto", choice or "auto")
     if not isinstance(choice, dict):
-        raise invalid("Invalid input: tool_choice: expected string or object")
+        raise invalid_request("Invalid input: tool_choice: expected string or object")
     chosen = cast(JsonObject, choice)
-    reader = Reader(chosen, "tool_choice.")
-    function = Reader(reader.object("function"), "tool_choice.function.")
+    reader = BodyReader(chosen, "tool_choice.")
+    function = BodyReader(reader.object("function"), "tool_choice.function.")
     name = reader.text("name") or function.text("name")
     if name is None:
         return {"any": "required", "none": "none"}.get(str(chosen.get("type")), "auto")
     if name not in {tool.name for tool in tools}:
-        raise invalid(f"Tool choice '{name}' not found in 'tools' parameter")
+        raise invalid_request(f"Tool choice '{name}' not found in 'tools' parameter")
     return f"={name}"

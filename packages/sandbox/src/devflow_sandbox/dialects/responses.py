@@ -7,33 +7,33 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.api_error import invalid
-from devflow_sandbox.dialects.fields import plugins, server_tools, tool_choice
+from devflow_sandbox.api_error import invalid_request
+from devflow_sandbox.dialects.fields import read_plugins, read_server_tools, read_tool_choice
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import (
-    Ask,
     Block,
-    Reader,
-    Reasoning,
-    Tool,
+    BodyReader,
+    ParsedRequest,
+    ReasoningRequest,
+    ToolDefinition,
     content_blocks,
     tool_blocks,
 )
 from devflow_sandbox.replies.generation import Generation
-from devflow_sandbox.replies.reply import fragments, pieces
+from devflow_sandbox.replies.reply import split_arguments, split_text
 
 _ROLES = ("system", "developer", "user", "assistant")
 
 
-def read(body: JsonObject) -> Ask:
+def parse_request(body: JsonObject) -> ParsedRequest:
     """A request body.
 
     Raises:
         Refusal: 400, naming the field.
     """
-    reader = Reader(body)
+    reader = BodyReader(body)
     if reader.flag("store") or reader.text("previous_response_id") is not None:
-        raise invalid(
+        raise invalid_request(
             "Stateful responses are not supported: send the whole conversation, without 'store' "
             "and 'previous_response_id'"
         )
@@ -41,44 +41,44 @@ def read(body: JsonObject) -> Ask:
     model = reader.text("model")
     models = tuple(dict.fromkeys((*((model,) if model else ()), *reader.texts("models"))))
     if not models:
-        raise invalid("No models provided")
+        raise invalid_request("No models provided")
     declared = reader.objects("tools")
     tools = tuple(
-        Tool(name=str(one["name"]), schema=one.get("parameters") or {})
+        ToolDefinition(name=str(one["name"]), schema=one.get("parameters") or {})
         for one in declared
         if one.get("type") == "function" and "name" in one
     )
-    form = Reader(reader.object("text"), "text.").object("format")
-    return Ask(
+    form = BodyReader(reader.object("text"), "text.").object("format")
+    return ParsedRequest(
         dialect="responses",
         body=body,
         models=models,
-        blocks=(*tool_blocks(declared), *_input(reader)),
+        blocks=(*tool_blocks(declared), *_parse_input(reader)),
         stream=reader.flag("stream"),
         tools=tools,
-        server_tools=server_tools(declared),
-        tool_choice=tool_choice(body.get("tool_choice"), tools),
+        server_tools=read_server_tools(declared),
+        tool_choice=read_tool_choice(body.get("tool_choice"), tools),
         schema=form.get("schema") if form.get("type") == "json_schema" else None,
         wants_json=form.get("type") == "json_object",
         max_tokens=reader.count("max_output_tokens"),
-        reasoning=_reasoning(reader),
+        reasoning=_parse_reasoning(reader),
         provider=reader.object("provider"),
         session_id=reader.text("session_id"),
         user=reader.text("user"),
-        plugins=plugins(reader),
+        plugins=read_plugins(reader),
         implicit_cache=reader.object("prompt_cache_options").get("mode") != "explicit",
     )
 
 
-def _reasoning(reader: Reader) -> Reasoning | None:
+def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
     given = reader.object("reasoning")
     if not given:
         return None
-    effort = Reader(given, "reasoning.").text("effort")
-    return Reasoning(is_on=effort != "none", effort=effort)
+    effort = BodyReader(given, "reasoning.").text("effort")
+    return ReasoningRequest(is_enabled=effort != "none", effort=effort)
 
 
-def _input(reader: Reader) -> Iterator[Block]:
+def _parse_input(reader: BodyReader) -> Iterator[Block]:
     instructions = reader.text("instructions")
     if instructions:
         yield Block("system", instructions)
@@ -88,12 +88,12 @@ def _input(reader: Reader) -> Iterator[Block]:
         return
     items = reader.objects("input")
     if not items:
-        raise invalid("Invalid input: input: expected string or array")
+        raise invalid_request("Invalid input: input: expected string or array")
     for item in items:
-        yield from _item(item)
+        yield from _parse_item(item)
 
 
-def _item(item: JsonObject) -> Iterator[Block]:
+def _parse_item(item: JsonObject) -> Iterator[Block]:
     kind = item.get("type", "message")
     if kind == "function_call_output":
         yield Block("tool", orjson.dumps(item).decode())
@@ -104,11 +104,11 @@ def _item(item: JsonObject) -> Iterator[Block]:
         parts = cast("list[object]", content) if isinstance(content, list) else content
         yield from content_blocks(item["role"], parts, item)
     else:
-        raise invalid(f"Invalid input: input: an item of type '{kind}' is not known")
+        raise invalid_request(f"Invalid input: input: an item of type '{kind}' is not known")
 
 
-def _usage(done: Generation) -> JsonObject:
-    tokens = done.tokens
+def _encode_usage(generation: Generation) -> JsonObject:
+    tokens = generation.tokens
     details: JsonObject = {"cached_tokens": tokens.cached}
     if tokens.written:
         details["cache_write_tokens"] = tokens.written
@@ -118,18 +118,18 @@ def _usage(done: Generation) -> JsonObject:
         "output_tokens": tokens.completion,
         "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
         "total_tokens": tokens.prompt + tokens.completion,
-        **done.costs("input", "output"),
+        **generation.cost_fields("input", "output"),
     }
 
 
-def _response(done: Generation, **fields: object) -> JsonObject:
-    body = done.ask.body
+def _encode_response_object(generation: Generation, **fields: object) -> JsonObject:
+    body = generation.request.body
     return {
         "object": "response",
-        "id": done.id,
-        "created_at": done.created,
+        "id": generation.id,
+        "created_at": generation.created,
         "completed_at": None,
-        "model": done.named.model.label,
+        "model": generation.resolved.model.label,
         "status": "in_progress",
         "output": [],
         "error": None,
@@ -141,7 +141,7 @@ def _response(done: Generation, **fields: object) -> JsonObject:
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "previous_response_id": None,
         "prompt_cache_key": body.get("prompt_cache_key"),
-        "reasoning": _told_reasoning(done),
+        "reasoning": _reasoning_settings(generation),
         "safety_identifier": None,
         "service_tier": "default",
         "store": False,
@@ -159,24 +159,24 @@ def _response(done: Generation, **fields: object) -> JsonObject:
     }
 
 
-def _told_reasoning(done: Generation) -> JsonObject | None:
+def _reasoning_settings(generation: Generation) -> JsonObject | None:
     """The settings in force; models of OpenAI tell theirs also when none were asked for."""
-    asked: JsonObject | None = done.ask.body.get("reasoning")
-    listed: JsonObject | None = done.named.model.row.get("reasoning")
-    if done.named.model.author != "openai" or listed is None:
+    asked: JsonObject | None = generation.request.body.get("reasoning")
+    listed: JsonObject | None = generation.resolved.model.row.get("reasoning")
+    if generation.resolved.model.author != "openai" or listed is None:
         return asked
     effort = listed.get("default_effort") or "medium"
     default = {"effort": effort, "summary": "detailed", "context": "all_turns", "mode": "standard"}
     return default | (asked or {})
 
 
-def _outputs(done: Generation) -> list[JsonObject]:
-    reply, mark = done.reply, done.id[-11:].lower()
+def _encode_outputs(generation: Generation) -> list[JsonObject]:
+    reply, mark = generation.reply, generation.id[-11:].lower()
     items: list[JsonObject] = []
     if reply.reasoning is not None:
         text = [{"type": "reasoning_text", "text": reply.reasoning}]
         thought = {"type": "reasoning", "id": f"rs_tmp_{mark}", "summary": [], "content": text}
-        if "reasoning.encrypted_content" in Reader(done.ask.body).texts("include"):
+        if "reasoning.encrypted_content" in BodyReader(generation.request.body).texts("include"):
             thought["encrypted_content"] = reply.signature
         items.append(thought)
     if reply.text or reply.refusal or not reply.calls:
@@ -194,36 +194,36 @@ def _outputs(done: Generation) -> list[JsonObject]:
     return items
 
 
-def _ended(done: Generation) -> JsonObject:
+def _final_fields(generation: Generation) -> JsonObject:
     """The fields in which a finished response differs; a limit of tokens is no error here."""
-    cut = done.reply.finish == "length"
-    more = {} if done.metadata is None else {"openrouter_metadata": done.metadata}
+    cut = generation.reply.finish_reason == "length"
+    more = {} if generation.metadata is None else {"openrouter_metadata": generation.metadata}
     return {
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "completed_at": done.created + 1,
-        "output": _outputs(done),
-        "usage": _usage(done),
+        "completed_at": generation.created + 1,
+        "output": _encode_outputs(generation),
+        "usage": _encode_usage(generation),
         **more,
     }
 
 
-def whole(done: Generation) -> bytes:
+def encode_response(generation: Generation) -> bytes:
     """A reply that is not streamed."""
-    return orjson.dumps(_response(done, **_ended(done)))
+    return orjson.dumps(_encode_response_object(generation, **_final_fields(generation)))
 
 
-class _Events:
+class _EventWriter:
     """Numbers the events of one stream."""
 
     def __init__(self) -> None:
-        self.out: list[bytes] = []
+        self.events: list[bytes] = []
 
     def add(self, kind: str, **fields: object) -> None:
-        event = {"type": f"response.{kind}", **fields, "sequence_number": len(self.out)}
-        self.out.append(b"data: %b\n\n" % orjson.dumps(event))
+        event = {"type": f"response.{kind}", **fields, "sequence_number": len(self.events)}
+        self.events.append(b"data: %b\n\n" % orjson.dumps(event))
 
-    def deltas(self, kind: str, item_id: str, index: int, words: tuple[bytes, ...]) -> None:
+    def add_deltas(self, kind: str, item_id: str, index: int, words: tuple[bytes, ...]) -> None:
         """The many small ones."""
         head = b'data: {"type":"response.%b","output_index":%d,"item_id":%b,"content_index":0' % (
             kind.encode(),
@@ -232,26 +232,26 @@ class _Events:
         )
         if kind == "output_text.delta":
             head += b',"logprobs":[]'
-        start = len(self.out)
-        self.out += [
+        start = len(self.events)
+        self.events += [
             b'%b,"delta":%b,"sequence_number":%d}\n\n' % (head, word, start + number)
             for number, word in enumerate(words)
         ]
 
 
-def stream(done: Generation) -> list[bytes]:
+def encode_stream(generation: Generation) -> list[bytes]:
     """A reply as events without names, as recorded, and without the closing `[DONE]`."""
-    events = _Events()
-    events.add("created", response=_response(done))
-    events.add("in_progress", response=_response(done))
-    for index, item in enumerate(_outputs(done)):
-        _STREAMED[item["type"]](events, index, item)
-    ended = _response(done, **_ended(done))
+    events = _EventWriter()
+    events.add("created", response=_encode_response_object(generation))
+    events.add("in_progress", response=_encode_response_object(generation))
+    for index, item in enumerate(_encode_outputs(generation)):
+        _STREAMERS[item["type"]](events, index, item)
+    ended = _encode_response_object(generation, **_final_fields(generation))
     events.add("incomplete" if ended["status"] == "incomplete" else "completed", response=ended)
-    return events.out
+    return events.events
 
 
-def _stream_parts(events: _Events, index: int, item: JsonObject) -> None:
+def _stream_parts(events: _EventWriter, index: int, item: JsonObject) -> None:
     (part,) = item["content"]
     kind = part["type"]
     field = "refusal" if kind == "refusal" else "text"
@@ -261,25 +261,25 @@ def _stream_parts(events: _Events, index: int, item: JsonObject) -> None:
         opened |= {"status": "in_progress", "content": []}
     events.add("output_item.added", output_index=index, item=opened)
     events.add("content_part.added", **place, part={**part, field: ""})
-    events.deltas(f"{kind}.delta", item["id"], index, pieces(part[field]))
+    events.add_deltas(f"{kind}.delta", item["id"], index, split_text(part[field]))
     more: JsonObject = {"logprobs": []} if kind == "output_text" else {}
     events.add(f"{kind}.done", **place, **{field: part[field]}, **more)
     events.add("content_part.done", **place, part=part)
     events.add("output_item.done", output_index=index, item=item)
 
 
-def _stream_call(events: _Events, index: int, item: JsonObject) -> None:
+def _stream_call(events: _EventWriter, index: int, item: JsonObject) -> None:
     opened = {**item, "arguments": "", "status": "in_progress"}
     place = {"item_id": item["id"], "output_index": index}
     events.add("output_item.added", output_index=index, item=opened)
-    for part in fragments(item["arguments"]):
+    for part in split_arguments(item["arguments"]):
         events.add("function_call_arguments.delta", **place, delta=part)
     whole_call = {"name": item["name"], "arguments": item["arguments"]}
     events.add("function_call_arguments.done", **place, **whole_call)
     events.add("output_item.done", output_index=index, item=item)
 
 
-_STREAMED = {
+_STREAMERS = {
     "reasoning": _stream_parts,
     "message": _stream_parts,
     "function_call": _stream_call,

@@ -4,83 +4,85 @@ from __future__ import annotations
 
 from devflow_core.errors import ConfigurationError
 
-from devflow_sandbox.api_error import invalid
+from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.faults import form
-from devflow_sandbox.faults.rules import Rules
-from devflow_sandbox.message import Answer, Request, json_answer
-from devflow_sandbox.parsed_request import Reader, parse
-from devflow_sandbox.replies.json_lines import Source, load
-from devflow_sandbox.replies.script import TURNS, Director
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.faults.rules import FaultRules
+from devflow_sandbox.message import Answer, SandboxRequest, json_answer
+from devflow_sandbox.parsed_request import BodyReader, parse_body
+from devflow_sandbox.replies.json_lines import ScriptSource, parse_script
+from devflow_sandbox.replies.script import REPLY_SCRIPT, ScriptRunner
+from devflow_sandbox.sandbox_state import SandboxState
 
 
-def bill(world: World, request: Request) -> Answer:
+def get_bill(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/bill`: what each call truly cost; `?since=N` leaves out the first N."""
-    since = request.parameters().get("since", "0")
+    since = request.query_parameters().get("since", "0")
     if not (since.isascii() and since.isdigit()):
-        raise invalid("Invalid query parameter since: expected a whole number")
-    return json_answer(world.book.bill(since=int(since)))
+        raise invalid_request("Invalid query parameter since: expected a whole number")
+    return json_answer(state.billing.make_bill(since=int(since)))
 
 
-def load_faults(world: World, source: Source) -> None:
+def load_faults(state: SandboxState, source: ScriptSource) -> None:
     """Replace the fault script; the counters begin anew.
 
     Raises:
         ConfigurationError: names the line.
     """
-    world.faults = Rules(load(source, form.SCRIPT, "fault script"), world.setup.seed)
+    state.faults = FaultRules(
+        parse_script(source, form.FAULT_SCRIPT, "fault script"), state.setup.seed
+    )
 
 
-def load_script(world: World, source: Source) -> None:
+def load_script(state: SandboxState, source: ScriptSource) -> None:
     """Replace the script of turns; it begins at its first turn.
 
     Raises:
         ConfigurationError: names the line.
     """
-    world.director = Director(load(source, TURNS, "script of turns"))
+    state.reply_script = ScriptRunner(parse_script(source, REPLY_SCRIPT, "script of turns"))
 
 
-def faults(world: World, request: Request) -> Answer:
+def get_faults(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/faults`: the script in force."""
-    return json_answer(world.faults.script.model_dump(mode="json", exclude_unset=True))
+    return json_answer(state.faults.script.model_dump(mode="json", exclude_unset=True))
 
 
-def set_faults(world: World, request: Request) -> Answer:
+def set_faults(state: SandboxState, request: SandboxRequest) -> Answer:
     """`PUT /sandbox/faults`."""
     try:
-        load_faults(world, request.body or {})
+        load_faults(state, request.body or {})
     except ConfigurationError as error:
-        raise invalid(error.message) from error
-    return json_answer({"faults": len(world.faults.script.faults)})
+        raise invalid_request(error.message) from error
+    return json_answer({"faults": len(state.faults.script.faults)})
 
 
-def faults_schema(world: World, request: Request) -> Answer:
+def get_faults_schema(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/faults/schema`: the form of a fault script as a JSON schema."""
-    return json_answer(form.schema())
+    return json_answer(form.json_schema())
 
 
-def script(world: World, request: Request) -> Answer:
+def get_script(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/script`: the script in force and how many turns are left."""
-    body = world.director.script.model_dump(mode="json", exclude_unset=True)
-    return json_answer({**body, "remaining": world.director.remaining})
+    body = state.reply_script.script.model_dump(mode="json", exclude_unset=True)
+    return json_answer({**body, "remaining": state.reply_script.remaining})
 
 
-def set_script(world: World, request: Request) -> Answer:
+def set_script(state: SandboxState, request: SandboxRequest) -> Answer:
     """`PUT /sandbox/script`."""
     try:
-        load_script(world, request.body or {})
+        load_script(state, request.body or {})
     except ConfigurationError as error:
-        raise invalid(error.message) from error
-    return json_answer({"turns": world.director.remaining})
+        raise invalid_request(error.message) from error
+    return json_answer({"turns": state.reply_script.remaining})
 
 
-def clock(world: World, request: Request) -> Answer:
+def get_clock(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/clock`."""
-    return json_answer({"now_s": world.now_s(), "ahead_s": world.ahead_s})
+    return json_answer({"now_s": state.now_s(), "ahead_s": state.clock_offset_s})
 
 
-def set_clock(world: World, request: Request) -> Answer:
+def set_clock(state: SandboxState, request: SandboxRequest) -> Answer:
     """`PUT /sandbox/clock` with `{"advance_s": 300}`: caches expire, limits renew."""
-    seconds = Reader(parse(request.body)).number("advance_s", 0, 10**9)
-    world.ahead_s += seconds or 0.0
-    return clock(world, request)
+    seconds = BodyReader(parse_body(request.body)).number("advance_s", 0, 10**9)
+    state.clock_offset_s += seconds or 0.0
+    return get_clock(state, request)

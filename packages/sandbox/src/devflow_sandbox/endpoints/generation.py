@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from devflow_sandbox.api_error import Refusal, invalid
-from devflow_sandbox.books.billing_book import Billed
-from devflow_sandbox.catalogue.billing import on_wire
-from devflow_sandbox.endpoints.account import timestamp
-from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.api_error import ApiError, invalid_request
+from devflow_sandbox.books.billing_book import BilledCall
+from devflow_sandbox.catalogue.billing import to_json_number
+from devflow_sandbox.endpoints.account import format_timestamp
+from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_answer
+from devflow_sandbox.sandbox_state import SandboxState
 
 _API_TYPES = {
     "embeddings": "embeddings",
@@ -18,46 +18,57 @@ _API_TYPES = {
 }
 
 
-def generation(world: World, request: Request) -> Answer:
+def get_generation(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /generation`: unknown while the call runs and for a while after, as there."""
-    asking = world.accounts.authorise(request.headers, world.now_s())
-    wanted = request.parameters().get("id")
+    asking = state.accounts.authenticate(request.headers, state.now_s())
+    wanted = request.query_parameters().get("id")
     if not wanted:
-        raise invalid("Invalid query parameter id: expected string, received undefined")
-    call = world.book.find(wanted)
+        raise invalid_request("Invalid query parameter id: expected string, received undefined")
+    call = state.billing.find(wanted)
     is_known = (
         call is not None
         and call.key is not None
         and call.key.account is asking.account
         and call.ended_s is not None
-        and world.now_s() >= call.ended_s + world.setup.generation_delay_s
+        and state.now_s() >= call.ended_s + state.setup.generation_delay_s
     )
     if call is None or not is_known:
-        raise Refusal(404, f"Generation {wanted} not found")
-    return json_answer({"data": {**_cost(call), **_tokens(call), **_course(call), **_origin(call)}})
+        raise ApiError(404, f"Generation {wanted} not found")
+    return json_answer(
+        {
+            "data": {
+                **_cost_fields(call),
+                **_token_fields(call),
+                **_timing_fields(call),
+                **_origin_fields(call),
+            }
+        }
+    )
 
 
-def _cost(call: Billed) -> JsonObject:
+def _cost_fields(call: BilledCall) -> JsonObject:
     is_byok = call.charge.byok_fee is not None
     return {
         "id": call.generation_id,
-        "total_cost": on_wire(call.cost_usd),
-        "usage": on_wire(call.cost_usd),
-        "upstream_inference_cost": on_wire(call.charge.inference) if is_byok else None,
-        "cache_discount": _discount(call),
+        "total_cost": to_json_number(call.cost_usd),
+        "usage": to_json_number(call.cost_usd),
+        "upstream_inference_cost": to_json_number(call.charge.inference) if is_byok else None,
+        "cache_discount": _cache_discount(call),
         "is_byok": is_byok,
     }
 
 
-def _discount(call: Billed) -> object:
+def _cache_discount(call: BilledCall) -> object:
     """What the prompt cache saved; writing costs, so it may be below zero."""
     done = call.generation
     if done is None or not (call.tokens.cached or call.tokens.written):
         return None
-    return on_wire(call.tokens.prompt * done.named.model.prices.prompt - call.charge.prompt)
+    return to_json_number(
+        call.tokens.prompt * done.resolved.model.prices.prompt - call.charge.prompt
+    )
 
 
-def _tokens(call: Billed) -> JsonObject:
+def _token_fields(call: BilledCall) -> JsonObject:
     tokens, done = call.tokens, call.generation
     return {
         "tokens_prompt": tokens.prompt,
@@ -76,21 +87,21 @@ def _tokens(call: Billed) -> JsonObject:
     }
 
 
-def _course(call: Billed) -> JsonObject:
+def _timing_fields(call: BilledCall) -> JsonObject:
     done = call.generation
-    took_ms = round(((call.ended_s or call.at_s) - call.at_s) * 1000)
+    took_ms = round(((call.ended_s or call.started_s) - call.started_s) * 1000)
     return {
-        "model": done.named.model.label if done else call.served,
+        "model": done.resolved.model.label if done else call.served_model,
         "provider_name": call.provider,
-        "router": done.named.router if done else None,
-        "finish_reason": done.reply.finish if done else None,
+        "router": done.resolved.router if done else None,
+        "finish_reason": done.reply.finish_reason if done else None,
         "native_finish_reason": done.native_finish if done else None,
         "latency": took_ms,
         "generation_time": took_ms,
         "moderation_latency": None,
         "streamed": call.streamed,
         "cancelled": call.outcome == "cancelled",
-        "created_at": timestamp(call.at_s),
+        "created_at": format_timestamp(call.started_s),
         "api_type": _API_TYPES.get(call.path.rsplit("/", 1)[-1], "completions"),
         "service_tier": None,
         "provider_responses": None,
@@ -98,15 +109,15 @@ def _course(call: Billed) -> JsonObject:
     }
 
 
-def _origin(call: Billed) -> JsonObject:
+def _origin_fields(call: BilledCall) -> JsonObject:
     done = call.generation
     return {
         "origin": call.referer or "",
         "app_id": None,
         "http_referer": call.referer,
         "user_agent": call.user_agent,
-        "external_user": done.ask.user if done else None,
-        "session_id": done.ask.session_id if done else None,
+        "external_user": done.request.user if done else None,
+        "session_id": done.request.session_id if done else None,
         "upstream_id": None,
         "request_id": call.generation_id,
         "preset_id": None,

@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from typing import Any, cast
 
-from devflow_sandbox.api_error import Refusal, invalid, no_credits, no_endpoints
+from devflow_sandbox.api_error import ApiError, invalid_request, no_credits, no_endpoints
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.books.billing_book import Billed
-from devflow_sandbox.catalogue.billing import Charge, Tokens
+from devflow_sandbox.books.billing_book import BilledCall
+from devflow_sandbox.catalogue.billing import BilledTokens, Charge
 from devflow_sandbox.catalogue.models import Model
-from devflow_sandbox.message import Answer, JsonObject, Request
-from devflow_sandbox.parsed_request import Reader, parse
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.message import Answer, JsonObject, SandboxRequest
+from devflow_sandbox.parsed_request import BodyReader, parse_body
+from devflow_sandbox.sandbox_state import SandboxState
 
 _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
-class Job:
+class EndpointJob:
     """One call that is not a conversation: who asks, which model, and its place in the books."""
 
-    world: World
-    request: Request
-    call: Billed
+    state: SandboxState
+    request: SandboxRequest
+    call: BilledCall
     key: Key
     model: Model
-    body: Reader
+    body: BodyReader
 
-    def book(self, kind: str, tokens: Tokens) -> tuple[str, Charge]:
+    def charge_tokens(self, kind: str, tokens: BilledTokens) -> tuple[str, Charge]:
         """Charge the tokens; the generation id and what it cost."""
-        now_s = self.world.now_s()
+        now_s = self.state.now_s()
         charge = self.model.prices.charge(tokens, now_s)
-        generation_id = self.world.new_id(f"gen-{kind}")
-        self.world.book.name(self.call, generation_id)
-        self.call.served, self.call.provider = self.model.id, self.model.providers[0].name
+        generation_id = self.state.new_id(f"gen-{kind}")
+        self.state.billing.assign_id(self.call, generation_id)
+        self.call.served_model, self.call.provider = self.model.id, self.model.providers[0].name
         self.call.tokens, self.call.charge = tokens, charge
         self.call.outcome, self.call.ended_s = "completed", now_s
         self.key.account.used_usd += charge.total
@@ -44,36 +44,41 @@ class Job:
         return generation_id, charge
 
 
-def run(world: World, request: Request, modality: str, work: Callable[[Job], Answer]) -> Answer:
+def run_job(
+    state: SandboxState,
+    request: SandboxRequest,
+    modality: str,
+    work: Callable[[EndpointJob], Answer],
+) -> Answer:
     """Open the books, check key, model and balance, and do the work.
 
     Raises:
         Refusal: whatever is wrong.
     """
-    call = world.book.open(world.now_s(), request.path, None)
+    call = state.billing.open_call(state.now_s(), request.path, None)
     try:
-        call.key = key = world.accounts.spender(request.headers, world.now_s())
-        body = Reader(_fields(request))
+        call.key = key = state.accounts.authorise_spending(request.headers, state.now_s())
+        body = BodyReader(_parse_fields(request))
         call.model = body.text("model")
-        model = world.catalogue.resolve(call.model or "").model
-        if not model.outputs(modality):
+        model = state.catalogue.resolve(call.model or "").model
+        if not model.can_output(modality):
             raise no_endpoints(model.id, f"that support output modality: {modality}")
         if key.account.balance_usd <= 0:
             raise no_credits()
-        return work(Job(world, request, call, key, model, body))
-    except Refusal as refusal:
-        call.outcome, call.status, call.ended_s = "refused", refusal.status, world.now_s()
+        return work(EndpointJob(state, request, call, key, model, body))
+    except ApiError as refusal:
+        call.outcome, call.status, call.ended_s = "refused", refusal.status, state.now_s()
         raise
 
 
-def _fields(request: Request) -> JsonObject:
+def _parse_fields(request: SandboxRequest) -> JsonObject:
     """The body as JSON, or the fields of a form."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        return parse(request.body)
+        return parse_body(request.body)
     form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
     if not form.is_multipart():
-        raise invalid("Invalid form data in request body")
+        raise invalid_request("Invalid form data in request body")
     fields: JsonObject = {}
     for part in cast("list[Any]", form.get_payload()):
         name = part.get_param("name", header="content-disposition")
@@ -82,6 +87,6 @@ def _fields(request: Request) -> JsonObject:
     return fields
 
 
-def text_tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About four characters a token."""
     return max(1, (len(text) + 3) // _CHARACTERS_PER_TOKEN)

@@ -10,24 +10,24 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from devflow_sandbox.api_error import Refusal, invalid
+from devflow_sandbox.api_error import ApiError, invalid_request
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.endpoints.account import spending, timestamp
-from devflow_sandbox.message import CORS, Answer, JsonObject, Request, json_answer
-from devflow_sandbox.parsed_request import Reader, parse
-from devflow_sandbox.sandbox_state import Grant, World
+from devflow_sandbox.endpoints.account import format_timestamp, usage_fields
+from devflow_sandbox.message import CORS, Answer, JsonObject, SandboxRequest, json_answer
+from devflow_sandbox.parsed_request import BodyReader, parse_body
+from devflow_sandbox.sandbox_state import Grant, SandboxState
 
 CODE_LIFE_S = 600.0
 """An authorisation code can be used once, within ten minutes."""
-_PAGE = 100
+_PAGE_SIZE = 100
 _PERIODS = (None, "daily", "weekly", "monthly")
 
 
 @dataclass(frozen=True, slots=True)
-class _Changes:
+class _KeyUpdate:
     """The fields of a key that a body may set."""
 
-    body: Reader
+    body: BodyReader
 
     def apply(self, key: Key) -> None:
         given = self.body.body
@@ -41,177 +41,179 @@ class _Changes:
             limit = self.body.number("limit", 0, 10**9)
             key.limit_usd = None if limit is None else Decimal(str(given["limit"]))
         if "limit_reset" in given:
-            key.limit_reset = _period(self.body)
+            key.limit_reset = _parse_period(self.body)
         if "expires_at" in given:
-            key.expires_s = _moment(self.body)
+            key.expires_s = _parse_expiry(self.body)
 
 
-def _period(body: Reader) -> str | None:
+def _parse_period(body: BodyReader) -> str | None:
     period = body.text("limit_reset")
     if period not in _PERIODS:
-        raise invalid("Invalid input: limit_reset: expected 'daily', 'weekly' or 'monthly'")
+        raise invalid_request("Invalid input: limit_reset: expected 'daily', 'weekly' or 'monthly'")
     return period
 
 
-def _moment(body: Reader) -> float | None:
+def _parse_expiry(body: BodyReader) -> float | None:
     text = body.text("expires_at")
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise invalid("Invalid input: expires_at: expected an ISO 8601 timestamp") from error
+        raise invalid_request(
+            "Invalid input: expires_at: expected an ISO 8601 timestamp"
+        ) from error
     if at.tzinfo is None or at.utcoffset() != UTC.utcoffset(None):
-        raise invalid("Invalid input: expires_at: expected UTC")
+        raise invalid_request("Invalid input: expires_at: expected UTC")
     return at.timestamp()
 
 
-def _shown(key: Key, now_s: float) -> JsonObject:
-    return spending(key, now_s) | {
+def _format_key(key: Key, now_s: float) -> JsonObject:
+    return usage_fields(key, now_s) | {
         "hash": key.hash,
         "name": key.name,
         "label": key.label,
         "disabled": key.disabled,
-        "created_at": timestamp(key.created_s),
-        "updated_at": timestamp(key.updated_s),
-        "last_used_at": timestamp(key.last_used_s),
+        "created_at": format_timestamp(key.created_s),
+        "updated_at": format_timestamp(key.updated_s),
+        "last_used_at": format_timestamp(key.last_used_s),
         "external_user": None,
     }
 
 
-def _own(world: World, request: Request) -> Key:
+def _find_own_key(state: SandboxState, request: SandboxRequest) -> Key:
     """The key in the path, if it is of the asking account."""
-    manager = world.accounts.manager(request.headers, world.now_s())
-    key = world.accounts.by_hash(request.path.rsplit("/", 1)[-1])
+    manager = state.accounts.authorise_management(request.headers, state.now_s())
+    key = state.accounts.get_by_hash(request.path.rsplit("/", 1)[-1])
     if key.account is not manager.account or key.is_management:
-        raise Refusal(404, "API key not found")
+        raise ApiError(404, "API key not found")
     return key
 
 
-def listed(world: World, request: Request) -> Answer:
+def list_keys(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /keys`."""
-    now_s = world.now_s()
-    manager = world.accounts.manager(request.headers, now_s)
-    asked = request.parameters()
+    now_s = state.now_s()
+    manager = state.accounts.authorise_management(request.headers, now_s)
+    asked = request.query_parameters()
     with_disabled = asked.get("include_disabled", "").lower() == "true"
     offset = asked.get("offset", "0")
     if not (offset.isascii() and offset.isdigit()):
-        raise invalid("Invalid query parameter offset: expected a whole number")
+        raise invalid_request("Invalid query parameter offset: expected a whole number")
     keys = [
         one
-        for one in world.accounts.keys.values()
+        for one in state.accounts.keys.values()
         if one.account is manager.account
         and not one.is_management
         and (with_disabled or not one.disabled)
     ]
-    page = keys[int(offset) : int(offset) + _PAGE]
-    return json_answer({"data": [_shown(one, now_s) for one in page]})
+    page = keys[int(offset) : int(offset) + _PAGE_SIZE]
+    return json_answer({"data": [_format_key(one, now_s) for one in page]})
 
 
-def created(world: World, request: Request) -> Answer:
+def create_key(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /keys`: the only time that the key itself is shown."""
-    manager = world.accounts.manager(request.headers, world.now_s())
-    body = Reader(parse(request.body))
+    manager = state.accounts.authorise_management(request.headers, state.now_s())
+    body = BodyReader(parse_body(request.body))
     name = body.text("name")
     if not name:
-        raise invalid("Invalid input: name: expected string, received undefined")
-    key = world.add_key(name, account=manager.account)
+        raise invalid_request("Invalid input: name: expected string, received undefined")
+    key = state.add_key(name, account=manager.account)
     try:
-        _Changes(body).apply(key)
-    except Refusal:
-        del world.accounts.keys[key.secret]
+        _KeyUpdate(body).apply(key)
+    except ApiError:
+        del state.accounts.keys[key.secret]
         raise
-    return json_answer({"data": _shown(key, world.now_s()), "key": key.secret}, 201)
+    return json_answer({"data": _format_key(key, state.now_s()), "key": key.secret}, 201)
 
 
-def shown(world: World, request: Request) -> Answer:
+def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /keys/{hash}`."""
-    return json_answer({"data": _shown(_own(world, request), world.now_s())})
+    return json_answer({"data": _format_key(_find_own_key(state, request), state.now_s())})
 
 
-def changed(world: World, request: Request) -> Answer:
+def update_key(state: SandboxState, request: SandboxRequest) -> Answer:
     """`PATCH /keys/{hash}`."""
-    key = _own(world, request)
-    _Changes(Reader(parse(request.body))).apply(key)
-    key.updated_s = world.now_s()
-    return json_answer({"data": _shown(key, world.now_s())})
+    key = _find_own_key(state, request)
+    _KeyUpdate(BodyReader(parse_body(request.body))).apply(key)
+    key.updated_s = state.now_s()
+    return json_answer({"data": _format_key(key, state.now_s())})
 
 
-def deleted(world: World, request: Request) -> Answer:
+def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
     """`DELETE /keys/{hash}`."""
-    key = _own(world, request)
-    del world.accounts.keys[key.secret]
+    key = _find_own_key(state, request)
+    del state.accounts.keys[key.secret]
     return json_answer({"deleted": True})
 
 
-def page(world: World, request: Request) -> Answer:
+def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /auth`: where a browser is sent to; the button authorises."""
-    asked = request.parameters()
-    _checked_grant(asked)
+    asked = request.query_parameters()
+    _parse_challenge(asked)
     fields = "".join(
         f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
         for name, value in asked.items()
     )
     target = html.escape(asked.get("callback_url", "this page"))
-    return _page(
+    return _render_page(
         f"<p>A program at <b>{target}</b> asks for a key on the sandbox account.</p>"
         f'<form method="post" action="/auth">{fields}<button>Authorize</button></form>'
     )
 
 
-def authorised(world: World, request: Request) -> Answer:
+def grant_code(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /auth`, the button: back to the program with a code, or the code on a page."""
     form = {
         name: values[-1] for name, values in parse_qs(request.body.decode(errors="replace")).items()
     }
-    challenge, method = _checked_grant(form)
-    code = f"auth_code_{world.new_id().rsplit('-', 1)[-1]}"
-    world.grants[code] = Grant(challenge=challenge, method=method, at_s=world.now_s())
+    challenge, method = _parse_challenge(form)
+    code = f"auth_code_{state.new_id().rsplit('-', 1)[-1]}"
+    state.grants[code] = Grant(challenge=challenge, method=method, at_s=state.now_s())
     callback = form.get("callback_url")
     if callback is None:
-        return _page(f"<p>Your code:</p><pre>{code}</pre>")
+        return _render_page(f"<p>Your code:</p><pre>{code}</pre>")
     parts = urlsplit(callback)
     query = "&".join(part for part in (parts.query, urlencode({"code": code})) if part)
     location = urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
     return Answer(status=302, headers=[("Location", location)], steps=[], framing="length")
 
 
-def _checked_grant(asked: dict[str, str]) -> tuple[str | None, str]:
+def _parse_challenge(asked: dict[str, str]) -> tuple[str | None, str]:
     challenge = asked.get("code_challenge")
     method = asked.get("code_challenge_method", "plain")
     if method not in ("S256", "plain"):
-        raise invalid("Invalid code_challenge_method")
+        raise invalid_request("Invalid code_challenge_method")
     if "callback_url" not in asked and challenge is None:
-        raise invalid("code_challenge is required without callback_url")
+        raise invalid_request("code_challenge is required without callback_url")
     if not asked.get("callback_url", "http://").startswith(("http://", "https://")):
-        raise invalid("Invalid callback_url")
+        raise invalid_request("Invalid callback_url")
     return challenge, method
 
 
-def _page(inner: str) -> Answer:
+def _render_page(inner: str) -> Answer:
     text = f"<!doctype html><title>DevFlow sandbox</title><h1>DevFlow sandbox</h1>{inner}"
     headers = [("Content-Type", "text/html; charset=utf-8"), *CORS]
     return Answer(status=200, headers=headers, steps=[text.encode()], framing="length")
 
 
-def exchanged(world: World, request: Request) -> Answer:
+def exchange_code(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /auth/keys`: a code and its verifier for a key."""
-    body = Reader(parse(request.body))
+    body = BodyReader(parse_body(request.body))
     method = body.text("code_challenge_method")
     if method not in (None, "S256", "plain"):
-        raise invalid("Invalid code_challenge_method")
-    grant = world.grants.pop(body.text("code") or "", None)
-    if grant is None or world.now_s() - grant.at_s > CODE_LIFE_S:
-        raise Refusal(403, "Invalid or expired code")
+        raise invalid_request("Invalid code_challenge_method")
+    grant = state.grants.pop(body.text("code") or "", None)
+    if grant is None or state.now_s() - grant.at_s > CODE_LIFE_S:
+        raise ApiError(403, "Invalid or expired code")
     if method is not None and method != grant.method:
-        raise invalid("code_challenge_method does not match the authorization request")
-    if not _verifies(grant, body.text("code_verifier") or ""):
-        raise Refusal(403, "Invalid code or code_verifier")
-    key = world.add_key("oauth")
+        raise invalid_request("code_challenge_method does not match the authorization request")
+    if not _is_verified(grant, body.text("code_verifier") or ""):
+        raise ApiError(403, "Invalid code or code_verifier")
+    key = state.add_key("oauth")
     return json_answer({"key": key.secret, "user_id": key.account.user_id})
 
 
-def _verifies(grant: Grant, verifier: str) -> bool:
+def _is_verified(grant: Grant, verifier: str) -> bool:
     if grant.challenge is None:
         return True
     if grant.method == "plain":

@@ -8,37 +8,37 @@ import struct
 import zlib
 from decimal import Decimal
 
-from devflow_sandbox.api_error import invalid
-from devflow_sandbox.catalogue.billing import Charge, Tokens, on_wire
-from devflow_sandbox.endpoints.job import Job, run, text_tokens
-from devflow_sandbox.message import CORS, Answer, JsonObject, Request, json_answer
-from devflow_sandbox.parsed_request import Reader
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.api_error import invalid_request
+from devflow_sandbox.catalogue.billing import BilledTokens, Charge, to_json_number
+from devflow_sandbox.endpoints.job import EndpointJob, estimate_tokens, run_job
+from devflow_sandbox.message import CORS, Answer, JsonObject, SandboxRequest, json_answer
+from devflow_sandbox.parsed_request import BodyReader
+from devflow_sandbox.sandbox_state import SandboxState
 
-_MOST_IMAGES = 10
+_MAX_IMAGES = 10
 IMAGE_OUTPUT_TOKENS = 1290
 """What an image of 1024 x 1024 counts at Gemini."""
 
 
-def transcriptions(world: World, request: Request) -> Answer:
+def create_transcription(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /audio/transcriptions`, as JSON or as a form."""
-    return run(world, request, "transcription", _transcribe)
+    return run_job(state, request, "transcription", _transcribe)
 
 
-def _transcribe(job: Job) -> Answer:
+def _transcribe(job: EndpointJob) -> Answer:
     sound = job.body.body.get("file")
     if sound is None:
-        encoded = Reader(job.body.object("input_audio"), "input_audio.").text("data")
+        encoded = BodyReader(job.body.object("input_audio"), "input_audio.").text("data")
         try:
             sound = base64.b64decode(encoded or "", validate=True)
         except ValueError as error:
-            raise invalid("Invalid input: input_audio.data: expected base64") from error
+            raise invalid_request("Invalid input: input_audio.data: expected base64") from error
     if not isinstance(sound, bytes) or not sound:
-        raise invalid("Invalid input: either file or input_audio is required")
+        raise invalid_request("Invalid input: either file or input_audio is required")
     seconds = round(len(sound) / 48_000, 2)
     text = f"A recording of {seconds:g} seconds, heard by the sandbox."
-    tokens = Tokens(prompt=max(1, round(seconds * 10)), completion=text_tokens(text))
-    generation_id, charge = job.book("stt", tokens)
+    tokens = BilledTokens(prompt=max(1, round(seconds * 10)), completion=estimate_tokens(text))
+    generation_id, charge = job.charge_tokens("stt", tokens)
     body: JsonObject = {"text": text}
     if job.body.text("response_format") == "verbose_json":
         segment = {"id": 0, "start": 0.0, "end": seconds, "text": text}
@@ -49,24 +49,24 @@ def _transcribe(job: Job) -> Answer:
         "total_tokens": tokens.prompt + tokens.completion,
         "input_tokens": tokens.prompt,
         "output_tokens": tokens.completion,
-        "cost": on_wire(charge.total),
+        "cost": to_json_number(charge.total),
     }
     return json_answer(body, headers=[("X-Generation-Id", generation_id)])
 
 
-def speech(world: World, request: Request) -> Answer:
+def create_speech(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /audio/speech`: silence, as PCM or as MP3; its cost is only at `/generation`."""
-    return run(world, request, "speech", _speak)
+    return run_job(state, request, "speech", _speak)
 
 
-def _speak(job: Job) -> Answer:
+def _speak(job: EndpointJob) -> Answer:
     text = job.body.text("input")
     form = job.body.text("response_format") or "pcm"
     if not text:
-        raise invalid("Invalid input: input: expected string, received null")
+        raise invalid_request("Invalid input: input: expected string, received null")
     if form not in ("mp3", "pcm"):
-        raise invalid("Invalid input: response_format: expected 'mp3' or 'pcm'")
-    generation_id, _ = job.book("tts", Tokens(prompt=len(text)))
+        raise invalid_request("Invalid input: response_format: expected 'mp3' or 'pcm'")
+    generation_id, _ = job.charge_tokens("tts", BilledTokens(prompt=len(text)))
     frames = 1 + len(text) // 8
     # one silent frame of MPEG-1 layer III at 128 kbit/s and 44.1 kHz is 417 bytes
     silence = (b"\xff\xfb\x90\x00" + bytes(413)) * frames if form == "mp3" else bytes(960 * frames)
@@ -75,31 +75,31 @@ def _speak(job: Job) -> Answer:
     return Answer(status=200, headers=headers, steps=[silence], framing="length")
 
 
-def images(world: World, request: Request) -> Answer:
+def create_images(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /images`: pictures of one colour, real PNG files."""
-    return run(world, request, "image", _draw)
+    return run_job(state, request, "image", _draw)
 
 
-def _draw(job: Job) -> Answer:
+def _draw(job: EndpointJob) -> Answer:
     prompt = job.body.text("prompt")
     if not prompt:
-        raise invalid("Invalid input: prompt: expected string, received null")
+        raise invalid_request("Invalid input: prompt: expected string, received null")
     count = job.body.count("n") or 1
-    if count > _MOST_IMAGES:
-        raise invalid(f"Invalid input: n: expected at most {_MOST_IMAGES}")
+    if count > _MAX_IMAGES:
+        raise invalid_request(f"Invalid input: n: expected at most {_MAX_IMAGES}")
     output = IMAGE_OUTPUT_TOKENS * count
-    tokens = Tokens(prompt=text_tokens(prompt), completion=output)
+    tokens = BilledTokens(prompt=estimate_tokens(prompt), completion=output)
     price = job.model.prices.image_output
     if price:  # image tokens have a price of their own; the model's own text is not billed here
-        tokens = Tokens(prompt=tokens.prompt)
-    generation_id, charge = job.book("img", tokens)
+        tokens = BilledTokens(prompt=tokens.prompt)
+    generation_id, charge = job.charge_tokens("img", tokens)
     extra = price * output if price else Decimal(0)
     job.call.charge = Charge(prompt=charge.prompt, completion=charge.completion + extra)
     job.key.account.used_usd += extra
-    job.key.usage.add(extra, job.world.now_s())
+    job.key.usage.add(extra, job.state.now_s())
     seeds = (f"{job.body.body.get('seed')}|{prompt}|{index}" for index in range(count))
     data = [
-        {"b64_json": base64.b64encode(_png(seed)).decode(), "media_type": "image/png"}
+        {"b64_json": base64.b64encode(_make_png(seed)).decode(), "media_type": "image/png"}
         for seed in seeds
     ]
     usage = {
@@ -107,13 +107,13 @@ def _draw(job: Job) -> Answer:
         "completion_tokens": output,
         "total_tokens": tokens.prompt + output,
         "completion_tokens_details": {"reasoning_tokens": 0, "image_tokens": output},
-        "cost": on_wire(job.call.charge.total),
+        "cost": to_json_number(job.call.charge.total),
     }
     headers = [("X-Generation-Id", generation_id), ("X-Provider-Name", job.call.provider or "")]
     return json_answer({"created": 0, "data": data, "usage": usage}, headers=headers)
 
 
-def _png(seed: str, side: int = 16) -> bytes:
+def _make_png(seed: str, side: int = 16) -> bytes:
     """A square of one colour."""
     colour = hashlib.sha256(seed.encode(errors="replace")).digest()[:3]
     rows = zlib.compress((b"\x00" + colour * side) * side)

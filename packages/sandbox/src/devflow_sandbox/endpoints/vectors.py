@@ -9,62 +9,62 @@ import math
 import re
 from typing import cast
 
-from devflow_sandbox.api_error import invalid
-from devflow_sandbox.catalogue.billing import Tokens, on_wire
-from devflow_sandbox.endpoints.job import Job, run, text_tokens
-from devflow_sandbox.message import Answer, JsonObject, Request, json_answer
-from devflow_sandbox.sandbox_state import World
+from devflow_sandbox.api_error import invalid_request
+from devflow_sandbox.catalogue.billing import BilledTokens, to_json_number
+from devflow_sandbox.endpoints.job import EndpointJob, estimate_tokens, run_job
+from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_answer
+from devflow_sandbox.sandbox_state import SandboxState
 
-_MOST_DIMENSIONS = 8192
+_MAX_DIMENSIONS = 8192
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 
 
-def embeddings(world: World, request: Request) -> Answer:
+def create_embeddings(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /embeddings`."""
-    return run(world, request, "embeddings", _embed)
+    return run_job(state, request, "embeddings", _embed)
 
 
-def _embed(job: Job) -> Answer:
-    texts = _inputs(job.body.body.get("input"))
+def _embed(job: EndpointJob) -> Answer:
+    texts = _parse_inputs(job.body.body.get("input"))
     dimensions = job.body.count("dimensions") or _DIMENSIONS.get(job.model.id, 1536)
-    if dimensions > _MOST_DIMENSIONS:
-        raise invalid(f"Invalid input: dimensions: expected at most {_MOST_DIMENSIONS}")
+    if dimensions > _MAX_DIMENSIONS:
+        raise invalid_request(f"Invalid input: dimensions: expected at most {_MAX_DIMENSIONS}")
     form = job.body.text("encoding_format") or "float"
     if form not in ("float", "base64"):
-        raise invalid("Invalid input: encoding_format: expected 'float' or 'base64'")
-    prompt = sum(text_tokens(text) for text in texts)
-    generation_id, charge = job.book("emb", Tokens(prompt=prompt))
+        raise invalid_request("Invalid input: encoding_format: expected 'float' or 'base64'")
+    prompt = sum(estimate_tokens(text) for text in texts)
+    generation_id, charge = job.charge_tokens("emb", BilledTokens(prompt=prompt))
     rows: list[JsonObject] = []
     for index, text in enumerate(texts):
-        values: object = _vector(text, dimensions)
+        values: object = _embed_text(text, dimensions)
         if form == "base64":
-            values = base64.b64encode(array.array("f", _vector(text, dimensions))).decode()
+            values = base64.b64encode(array.array("f", _embed_text(text, dimensions))).decode()
         rows.append({"object": "embedding", "embedding": values, "index": index})
     costs: JsonObject = {
-        "upstream_inference_cost": on_wire(charge.inference),
-        "upstream_inference_prompt_cost": on_wire(charge.prompt),
-        "upstream_inference_completions_cost": on_wire(charge.completion),
+        "upstream_inference_cost": to_json_number(charge.inference),
+        "upstream_inference_prompt_cost": to_json_number(charge.prompt),
+        "upstream_inference_completions_cost": to_json_number(charge.completion),
     }
     usage: JsonObject = {"prompt_tokens": prompt, "total_tokens": prompt}
-    usage |= {"cost": on_wire(charge.total), "is_byok": False, "cost_details": costs}
+    usage |= {"cost": to_json_number(charge.total), "is_byok": False, "cost_details": costs}
     # the model's bare name, and no X-Generation-Id: as recorded
     body = {"object": "list", "data": rows, "model": job.model.id.split("/")[-1], "usage": usage}
     return json_answer(body | {"provider": job.call.provider, "id": generation_id})
 
 
-def _inputs(given: object) -> list[str]:
+def _parse_inputs(given: object) -> list[str]:
     """A text, texts, tokens, or lists of tokens, each as one text."""
     if isinstance(given, str):
         given = [given]
     if not isinstance(given, list) or not given:
-        raise invalid("Invalid input: input: expected string or array")
+        raise invalid_request("Invalid input: input: expected string or array")
     several = cast("list[object]", given)
     if all(isinstance(one, int) for one in several):
         return [repr(several)]
     return [one if isinstance(one, str) else repr(one) for one in several]
 
 
-def _vector(text: str, dimensions: int) -> list[float]:
+def _embed_text(text: str, dimensions: int) -> list[float]:
     """A unit vector: every word sets eight places, so that texts with common words are near."""
     values = [0.0] * dimensions
     for word in re.findall(r"\w+|[^\w\s]", text.lower())[:2000] or [text]:
@@ -76,30 +76,30 @@ def _vector(text: str, dimensions: int) -> list[float]:
     return [round(value / length, 9) for value in values]
 
 
-def rerank(world: World, request: Request) -> Answer:
+def rerank(state: SandboxState, request: SandboxRequest) -> Answer:
     """`POST /rerank`."""
-    return run(world, request, "rerank", _rerank)
+    return run_job(state, request, "rerank", _rerank)
 
 
-def _document(given: object) -> str:
+def _parse_document(given: object) -> str:
     if isinstance(given, str):
         return given
     if not isinstance(given, dict):
-        raise invalid("Invalid input: documents: expected strings or objects")
+        raise invalid_request("Invalid input: documents: expected strings or objects")
     return str(cast(JsonObject, given).get("text", ""))
 
 
-def _rerank(job: Job) -> Answer:
+def _rerank(job: EndpointJob) -> Answer:
     query = job.body.text("query")
     documents = job.body.body.get("documents")
     if not query or not isinstance(documents, list) or not documents:
-        raise invalid("Invalid input: query and documents are required")
-    texts = [_document(one) for one in cast("list[object]", documents)]
-    prompt = text_tokens(query) + sum(text_tokens(text) for text in texts)
-    generation_id, charge = job.book("rerank", Tokens(prompt=prompt))
-    wanted = _vector(query, 512)
+        raise invalid_request("Invalid input: query and documents are required")
+    texts = [_parse_document(one) for one in cast("list[object]", documents)]
+    prompt = estimate_tokens(query) + sum(estimate_tokens(text) for text in texts)
+    generation_id, charge = job.charge_tokens("rerank", BilledTokens(prompt=prompt))
+    wanted = _embed_text(query, 512)
     scores = [
-        (sum(map(float.__mul__, wanted, _vector(text, 512))), index)
+        (sum(map(float.__mul__, wanted, _embed_text(text, 512))), index)
         for index, text in enumerate(texts)
     ]
     scores.sort(key=lambda one: (-one[0], one[1]))
@@ -112,5 +112,5 @@ def _rerank(job: Job) -> Answer:
         for score, index in scores[: job.body.count("top_n") or len(scores)]
     ]
     body = {"model": job.model.id.split("/")[-1], "results": results}
-    usage = {"total_tokens": prompt, "cost": on_wire(charge.total)}
+    usage = {"total_tokens": prompt, "cost": to_json_number(charge.total)}
     return json_answer(body | {"usage": usage, "provider": job.call.provider, "id": generation_id})

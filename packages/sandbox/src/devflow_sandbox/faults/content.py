@@ -6,16 +6,24 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_sandbox.faults.errors import error_body, error_event
-from devflow_sandbox.faults.form import BadUsage, Body, ErrorEvent, Omit, ToolIndex
-from devflow_sandbox.faults.steps import edited, split
+from devflow_sandbox.faults.errors import encode_error_body, encode_error_event
+from devflow_sandbox.faults.form import (
+    BadUsageFault,
+    BodyFault,
+    ErrorEventFault,
+    OmitFault,
+    ToolIndexFault,
+)
+from devflow_sandbox.faults.steps import edit_events, split_at
 from devflow_sandbox.message import DONE, Answer, JsonObject, Step
 from devflow_sandbox.replies.generation import Generation
 
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502</body></html>"
 
 
-def omit(fault: Omit, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def omit(
+    fault: OmitFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """Without some of its parts."""
     for part in fault.parts:
         if part == "done":
@@ -26,7 +34,7 @@ def omit(fault: Omit, answer: Answer, steps: list[Step], done: Generation | None
         elif part == "generation_id":
             answer.headers = [one for one in answer.headers if one[0] != "X-Generation-Id"]
         else:
-            steps = edited(steps, _WITHOUT[part])
+            steps = edit_events(steps, _REMOVERS[part])
     return steps
 
 
@@ -34,22 +42,22 @@ def _is_end(step: Step) -> bool:
     return isinstance(step, bytes) and step.startswith(b"event: message_stop")
 
 
-def _holders(body: JsonObject) -> list[JsonObject]:
+def _find_usage_holders(body: JsonObject) -> list[JsonObject]:
     """Where `usage` can be: at the top, in a Responses `response`, in a Messages `message`."""
     inner = [body.get(name) for name in ("response", "message")]
     return [body, *(cast(JsonObject, one) for one in inner if isinstance(one, dict))]
 
 
-def _without_usage(body: JsonObject) -> JsonObject | None:
+def _remove_usage(body: JsonObject) -> JsonObject | None:
     if "usage" in body and body.get("object") == "chat.completion.chunk":
         return None
-    for holder in _holders(body):
+    for holder in _find_usage_holders(body):
         holder.pop("usage", None)
     return body
 
 
-def _without_cost(body: JsonObject) -> JsonObject:
-    for holder in _holders(body):
+def _remove_cost(body: JsonObject) -> JsonObject:
+    for holder in _find_usage_holders(body):
         usage = holder.get("usage")
         if isinstance(usage, dict):
             for name in ("cost", "cost_details", "is_byok"):
@@ -57,7 +65,7 @@ def _without_cost(body: JsonObject) -> JsonObject:
     return body
 
 
-def _without_finish(body: JsonObject) -> JsonObject | None:
+def _remove_finish(body: JsonObject) -> JsonObject | None:
     if body.get("type") in ("message_delta", "response.completed"):
         return None
     for choice in cast("list[JsonObject]", body.get("choices") or []):
@@ -65,26 +73,28 @@ def _without_finish(body: JsonObject) -> JsonObject | None:
     return body
 
 
-_WITHOUT = {"usage": _without_usage, "cost": _without_cost, "finish": _without_finish}
+_REMOVERS = {"usage": _remove_usage, "cost": _remove_cost, "finish": _remove_finish}
 
 
-def bad_usage(
-    fault: BadUsage, answer: Answer, steps: list[Step], done: Generation | None
+def corrupt_usage(
+    fault: BadUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """With other numbers in `usage`, as raw text."""
 
     def lie(body: JsonObject) -> JsonObject:
-        for holder in _holders(body):
+        for holder in _find_usage_holders(body):
             usage = holder.get("usage")
             if isinstance(usage, dict):
                 raw = {name: orjson.Fragment(text) for name, text in fault.values.items()}
                 cast(JsonObject, usage).update(raw)
         return body
 
-    return edited(steps, lie)
+    return edit_events(steps, lie)
 
 
-def body(fault: Body, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def replace_body(
+    fault: BodyFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """Another body altogether, or one without choices."""
     if fault.preset in ("choices_null", "choices_empty"):
         choices: Any = None if fault.preset == "choices_null" else []
@@ -92,7 +102,7 @@ def body(fault: Body, answer: Answer, steps: list[Step], done: Generation | None
         def emptied(one: JsonObject) -> JsonObject:
             return one | {"choices": choices}
 
-        return edited(steps, emptied)
+        return edit_events(steps, emptied)
     content_type = fault.content_type
     text = fault.text.encode()
     if fault.preset == "malformed":
@@ -104,21 +114,21 @@ def body(fault: Body, answer: Answer, steps: list[Step], done: Generation | None
     return [text] if text else []
 
 
-def error_inside(
-    fault: ErrorEvent, answer: Answer, steps: list[Step], done: Generation | None
+def inject_error(
+    fault: ErrorEventFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """An error after the 200."""
-    if done is None:
+    if generation is None:
         return steps
-    if not done.ask.stream:
-        return [*steps[:-1], error_body(fault, done)]
-    before, _ = split(steps, fault.at)
+    if not generation.request.stream:
+        return [*steps[:-1], encode_error_body(fault, generation)]
+    before, _ = split_at(steps, fault.at)
     end = [DONE] if fault.done else []
-    return [*before, error_event(fault, done), *end]
+    return [*before, encode_error_event(fault, generation), *end]
 
 
-def tool_index(
-    fault: ToolIndex, answer: Answer, steps: list[Step], done: Generation | None
+def corrupt_tool_index(
+    fault: ToolIndexFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """Tool calls whose index or id changes on the way."""
     seen = 0
@@ -134,11 +144,11 @@ def tool_index(
                     call["index"] = call["index"] * 3 + 2
         return one
 
-    steps = edited(steps, lie)
-    return _apart(steps) if fault.form == "split" else steps
+    steps = edit_events(steps, lie)
+    return _split_per_character(steps) if fault.form == "split" else steps
 
 
-def _apart(steps: list[Step]) -> list[Step]:
+def _split_per_character(steps: list[Step]) -> list[Step]:
     """Every character of the arguments in an event of its own."""
     out: list[Step] = []
     for step in steps:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import orjson
 
 from devflow_sandbox import api_error as refusal
-from devflow_sandbox.api_error import Refusal
+from devflow_sandbox.api_error import ApiError
 from devflow_sandbox.books.accounts import FREE_PER_DAY, FREE_PER_MINUTE
-from devflow_sandbox.faults.form import ErrorEvent, Preset, Status
+from devflow_sandbox.faults.form import ErrorEventFault, ErrorPreset, StatusFault
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
@@ -30,89 +30,89 @@ _MESSAGES = {
 }
 
 
-def refused(fault: Status, *, model: str, provider: str, now_s: float) -> Refusal:
+def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -> ApiError:
     """The error of a `status` fault."""
     if fault.preset is not None:
-        error = _preset(fault.preset, model, provider, now_s)
+        error = _make_preset_error(fault.preset, model, provider, now_s)
     else:
         message = fault.message or _MESSAGES.get(fault.status, "Provider returned error")
         metadata: JsonObject = {"provider_name": provider} if provider else {}
         given = dict(fault.metadata) if fault.metadata is not None else metadata
         if fault.error_type is not None:
             given["error_type"] = fault.error_type
-        error = Refusal(fault.status, message, error_type=fault.error_type, metadata=given or None)
+        error = ApiError(fault.status, message, error_type=fault.error_type, metadata=given or None)
     error.headers |= fault.headers
     if fault.retry_after is not None:
         error.headers["Retry-After"] = fault.retry_after
     return error
 
 
-def _preset(name: Preset, model: str, provider: str, now_s: float) -> Refusal:
+def _make_preset_error(name: ErrorPreset, model: str, provider: str, now_s: float) -> ApiError:
     day_ms = (int(now_s // 86_400) + 1) * 86_400_000
     minute_ms = (int(now_s // 60) + 1) * 60_000
     made = {
         "no_credits": refusal.no_credits,
         "not_affordable": lambda: refusal.not_affordable(65_536, 3395),
-        "in_flight": refusal.in_flight,
+        "in_flight": refusal.in_flight_limit,
         "key_limit": refusal.key_limit,
         "rate_limited": lambda: refusal.rate_limited_upstream(model, provider),
         "free_daily": lambda: refusal.free_limit(FREE_PER_DAY, day_ms, daily=True),
         "free_per_minute": lambda: refusal.free_limit(FREE_PER_MINUTE, minute_ms, daily=False),
-        "moderated": lambda: refusal.moderated(provider, model, "…"),
+        "moderated": lambda: refusal.flagged_input(provider, model, "…"),
         "no_tool_endpoints": lambda: refusal.no_endpoints(model, "that support tool use"),
         "context_too_long": lambda: refusal.context_too_long(200_000, 2_500_021, 0),
     }
     return made[name]()
 
 
-def error_body(fault: ErrorEvent, done: Generation) -> bytes:
+def encode_error_body(fault: ErrorEventFault, generation: Generation) -> bytes:
     """A 200 whose body is an error (captured 2026-09-28)."""
-    if done.ask.dialect == "messages":
-        return orjson.dumps(_anthropic(fault, done))
-    return orjson.dumps({"id": done.id, "error": _error(fault)})
+    if generation.request.dialect == "messages":
+        return orjson.dumps(_anthropic_body(fault, generation))
+    return orjson.dumps({"id": generation.id, "error": _error_object(fault)})
 
 
-def error_event(fault: ErrorEvent, done: Generation) -> bytes:
+def encode_error_event(fault: ErrorEventFault, generation: Generation) -> bytes:
     """An error in the middle of a stream."""
-    if done.ask.dialect == "messages":
-        return b"event: error\ndata: %b\n\n" % orjson.dumps(_anthropic(fault, done))
-    if done.ask.dialect == "responses":
-        return b"data: %b\n\n" % orjson.dumps(_failed_response(fault, done))
+    if generation.request.dialect == "messages":
+        return b"event: error\ndata: %b\n\n" % orjson.dumps(_anthropic_body(fault, generation))
+    if generation.request.dialect == "responses":
+        return b"data: %b\n\n" % orjson.dumps(_failed_response(fault, generation))
     if fault.form == "bare":
-        return b"data: %b\n\n" % orjson.dumps({"error": _error(fault), "user_id": "user_x"})
+        return b"data: %b\n\n" % orjson.dumps({"error": _error_object(fault), "user_id": "user_x"})
     ends = None if fault.form == "no_finish" else "error"
     choice = {"index": 0, "delta": {"content": ""}, "finish_reason": ends}
     chunk = {
-        "id": done.id,
+        "id": generation.id,
         "object": "chat.completion.chunk",
-        "created": done.created,
-        "model": done.named.model.label,
-        "provider": done.provider.name,
-        "error": _error(fault),
+        "created": generation.created,
+        "model": generation.resolved.model.label,
+        "provider": generation.provider.name,
+        "error": _error_object(fault),
         "choices": [choice],
     }
     return b"data: %b\n\n" % orjson.dumps(chunk)
 
 
-def _error(fault: ErrorEvent) -> JsonObject:
+def _error_object(fault: ErrorEventFault) -> JsonObject:
     code: int | str = "server_error" if fault.form == "string_code" else fault.code
     metadata = {"error_type": fault.error_type}
     return {"code": code, "message": fault.message, "metadata": metadata}
 
 
-def _anthropic(fault: ErrorEvent, done: Generation) -> JsonObject:
-    error = Refusal(fault.code, fault.message, error_type=fault.error_type)
-    return error.body("messages", request_id=done.id)
+def _anthropic_body(fault: ErrorEventFault, generation: Generation) -> JsonObject:
+    error = ApiError(fault.code, fault.message, error_type=fault.error_type)
+    return error.to_body("messages", request_id=generation.id)
 
 
-def _failed_response(fault: ErrorEvent, done: Generation) -> JsonObject:
-    error = Refusal(fault.code, fault.message, error_type=fault.error_type)
-    inner = error.body("responses")["error"]
+def _failed_response(fault: ErrorEventFault, generation: Generation) -> JsonObject:
+    error = ApiError(fault.code, fault.message, error_type=fault.error_type)
+    inner = error.to_body("responses")["error"]
     response: JsonObject = {
-        "id": done.id,
+        "id": generation.id,
         "object": "response",
-        "created_at": done.created,
-        "model": done.named.model.label,
+        "created_at": generation.created,
+        "model": generation.resolved.model.label,
         "status": "failed",
         "error": inner,
         "error_type": fault.error_type,

@@ -11,13 +11,13 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=2**40)]
 
 
-class _Form(BaseModel):
+class _FaultScriptForm(BaseModel):
     """No field is guessed: one that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class When(_Form):
+class FaultCondition(_FaultScriptForm):
     """Which requests are struck. What is left out does not matter; all that is given must hold."""
 
     path: str | None = None
@@ -42,7 +42,7 @@ class When(_Form):
     """By a draw that depends on the seed and on the number of the request alone."""
 
 
-class At(_Form):
+class BodyPosition(_FaultScriptForm):
     """A place in the body: after so many bytes, after so many events, or after that share."""
 
     byte: Annotated[int, Field(ge=0)] | None = None
@@ -50,15 +50,15 @@ class At(_Form):
     share: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> At:
+    def _require_one(self) -> BodyPosition:
         if sum(one is not None for one in (self.byte, self.event, self.share)) != 1:
             raise ValueError("give one of byte, event, share")
         return self
 
 
-HALF = At(share=0.5)
+HALF = BodyPosition(share=0.5)
 
-Preset = Literal[
+ErrorPreset = Literal[
     "no_credits",
     "not_affordable",
     "in_flight",
@@ -72,12 +72,12 @@ Preset = Literal[
 ]
 
 
-class Status(_Form):
+class StatusFault(_FaultScriptForm):
     """An error instead of a reply (U12 to U15). Providers and models that are left are tried."""
 
     kind: Literal["status"]
     status: Annotated[int, Field(ge=200, le=599)] = 500
-    preset: Preset | None = None
+    preset: ErrorPreset | None = None
     """One of OpenRouter's own errors word for word; the status is then its."""
     message: str | None = None
     error_type: str | None = None
@@ -87,7 +87,7 @@ class Status(_Form):
     headers: dict[str, str] = {}
 
 
-class Redirect(_Form):
+class RedirectFault(_FaultScriptForm):
     """Send the client elsewhere (U19)."""
 
     kind: Literal["redirect"]
@@ -95,28 +95,28 @@ class Redirect(_Form):
     status: Literal[301, 302, 303, 307, 308] = 307
 
 
-class Refuse(_Form):
+class RefuseFault(_FaultScriptForm):
     """Stop listening (U01): this request is reset and new connections are refused for a while."""
 
     kind: Literal["refuse"]
     for_s: Seconds = 1.0
 
 
-class Stale(_Form):
+class StaleFault(_FaultScriptForm):
     """Answer, then reset the connection when it is used again (U02)."""
 
     kind: Literal["stale"]
 
 
-class Drop(_Form):
+class DropFault(_FaultScriptForm):
     """End the connection: before the head (`at` null, U02) or in the body (U05)."""
 
     kind: Literal["drop"]
-    at: At | None = None
+    at: BodyPosition | None = None
     how: Literal["reset", "close"] = "reset"
 
 
-class Slow(_Form):
+class SlowFault(_FaultScriptForm):
     """Slow but alive (U03, U04)."""
 
     kind: Literal["slow"]
@@ -130,39 +130,39 @@ class Slow(_Form):
     """Before every event."""
 
 
-class Stall(_Form):
+class StallFault(_FaultScriptForm):
     """Silence in the middle, or nothing but comments (U04)."""
 
     kind: Literal["stall"]
-    at: At = HALF
+    at: BodyPosition = HALF
     for_s: Seconds | None = None
     """None: for ever."""
     comment_every_s: Seconds | None = None
     """None: no comments either."""
 
 
-class Truncate(_Form):
+class TruncateFault(_FaultScriptForm):
     """A body that ends too soon and says so nowhere (U05, U06)."""
 
     kind: Literal["truncate"]
-    at: At = HALF
+    at: BodyPosition = HALF
     framing: Literal["chunked", "close", "length", "gzip"] = "chunked"
     """How the end is told: by the last chunk, by the end of the connection, not at all because
     `Content-Length` promises more, or inside a gzip stream."""
 
 
-class Omit(_Form):
+class OmitFault(_FaultScriptForm):
     """Leave out a part of the reply (U07, U09)."""
 
     kind: Literal["omit"]
     parts: list[Literal["done", "last_newline", "usage", "cost", "finish", "generation_id"]]
 
 
-class ErrorEvent(_Form):
+class ErrorEventFault(_FaultScriptForm):
     """An error inside a 200: as an event of a stream, or as the body (U08)."""
 
     kind: Literal["error_event"]
-    at: At = HALF
+    at: BodyPosition = HALF
     code: int = 502
     message: str = "Provider returned error"
     error_type: str = "provider_unavailable"
@@ -171,14 +171,14 @@ class ErrorEvent(_Form):
     """Send `[DONE]` after it."""
 
 
-class BadUsage(_Form):
+class BadUsageFault(_FaultScriptForm):
     """Other numbers in `usage`, as JSON text: `NaN`, `-5`, `1e308` (U11)."""
 
     kind: Literal["usage"]
     values: dict[str, str]
 
 
-class Body(_Form):
+class BodyFault(_FaultScriptForm):
     """Another body (U10)."""
 
     kind: Literal["body"]
@@ -188,7 +188,7 @@ class Body(_Form):
     status: Annotated[int, Field(ge=200, le=599)] = 200
 
 
-class Flood(_Form):
+class FloodFault(_FaultScriptForm):
     """Too much of it (U16)."""
 
     kind: Literal["flood"]
@@ -197,7 +197,7 @@ class Flood(_Form):
     """Bytes; for `headers` their number."""
 
 
-class Framing(_Form):
+class FramingFault(_FaultScriptForm):
     """The same events, cut and dressed in other ways (U17)."""
 
     kind: Literal["framing"]
@@ -218,14 +218,14 @@ class Framing(_Form):
     ]
 
 
-class ToolIndex(_Form):
+class ToolIndexFault(_FaultScriptForm):
     """Tool calls with indexes that lie (U18)."""
 
     kind: Literal["tool_index"]
     form: Literal["duplicate", "gap", "split"]
 
 
-class Raw(_Form):
+class RawFault(_FaultScriptForm):
     """Bytes instead of HTTP, or HTTP that must not be understood (U20)."""
 
     kind: Literal["raw"]
@@ -236,62 +236,62 @@ class Raw(_Form):
     """Sent as it is, in latin-1."""
 
 
-class Endless(_Form):
+class EndlessFault(_FaultScriptForm):
     """A stream without an end (U21)."""
 
     kind: Literal["endless"]
     gap_s: Seconds = 0.0
 
 
-class Billing(_Form):
+class BillingFault(_FaultScriptForm):
     """Nothing but another rule for what a cancelled call costs (U22)."""
 
     kind: Literal["billing"]
 
 
-Then = Annotated[
-    Status
-    | Redirect
-    | Refuse
-    | Stale
-    | Drop
-    | Slow
-    | Stall
-    | Truncate
-    | Omit
-    | ErrorEvent
-    | BadUsage
-    | Body
-    | Flood
-    | Framing
-    | ToolIndex
-    | Raw
-    | Endless
-    | Billing,
+FaultAction = Annotated[
+    StatusFault
+    | RedirectFault
+    | RefuseFault
+    | StaleFault
+    | DropFault
+    | SlowFault
+    | StallFault
+    | TruncateFault
+    | OmitFault
+    | ErrorEventFault
+    | BadUsageFault
+    | BodyFault
+    | FloodFault
+    | FramingFault
+    | ToolIndexFault
+    | RawFault
+    | EndlessFault
+    | BillingFault,
     Field(discriminator="kind"),
 ]
 
 
-class Fault(_Form):
+class Fault(_FaultScriptForm):
     """One rule."""
 
     id: str | None = None
     """A name for the bill's column `fault`; without one its number in the script."""
-    when: When = When()
-    then: Then
+    when: FaultCondition = FaultCondition()
+    then: FaultAction
     billed: Literal["provider", "full", "none"] = "provider"
     """What a reply costs that did not end well: as its provider does it, all of it, or nothing."""
 
 
-class Script(_Form):
+class FaultScript(_FaultScriptForm):
     """A fault script. The first rule that is due strikes; the others see the request too."""
 
     faults: list[Fault] = []
 
 
-SCRIPT: TypeAdapter[Script] = TypeAdapter(Script)
+FAULT_SCRIPT: TypeAdapter[FaultScript] = TypeAdapter(FaultScript)
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """The form as a JSON schema, for editors and for `GET /sandbox/faults/schema`."""
-    return SCRIPT.json_schema()
+    return FAULT_SCRIPT.json_schema()

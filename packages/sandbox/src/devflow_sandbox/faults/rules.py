@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.faults.form import Fault, Script, When
-from devflow_sandbox.message import Request
+from devflow_sandbox.faults.form import Fault, FaultCondition, FaultScript
+from devflow_sandbox.message import SandboxRequest
 
 _API = "/api/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class RequestTarget:
     """What a request is about, as far as it is known where the question is asked."""
 
-    request: Request
+    request: SandboxRequest
     key: Key | None = None
     stream: bool | None = None
     models: tuple[str, ...] = ()
@@ -26,34 +26,34 @@ class Aim:
 
 
 @dataclass(slots=True)
-class Rules:
+class FaultRules:
     """A fault script at work: its rules with how often each was met and has struck."""
 
-    script: Script = field(default_factory=Script)
+    script: FaultScript = field(default_factory=FaultScript)
     seed: int = 0
-    _seen: dict[int, int] = field(default_factory=dict[int, int])
-    _struck: dict[int, int] = field(default_factory=dict[int, int])
+    _match_counts: dict[int, int] = field(default_factory=dict[int, int])
+    _applied_counts: dict[int, int] = field(default_factory=dict[int, int])
 
-    def arm(self) -> Armed:
+    def make_matcher(self) -> FaultMatcher:
         """The rules for one request."""
-        return Armed(self)
+        return FaultMatcher(self)
 
-    def name(self, index: int) -> str:
+    def rule_name(self, index: int) -> str:
         """How the bill calls a rule."""
         return self.script.faults[index].id or f"fault {index + 1}"
 
-    def is_due(self, index: int) -> bool:
+    def count_and_decide(self, index: int) -> bool:
         """Count a request that fits the rule, and say whether it is struck."""
         when = self.script.faults[index].when
-        number = self._seen[index] = self._seen.get(index, 0) + 1
-        struck = self._struck.get(index, 0)
+        number = self._match_counts[index] = self._match_counts.get(index, 0) + 1
+        struck = self._applied_counts.get(index, 0)
         is_due = (
-            _is_turn(when, number)
+            _is_scheduled(when, number)
             and (when.times is None or struck < when.times)
             and self._draw(index, number) < when.probability
         )
         if is_due:
-            self._struck[index] = struck + 1
+            self._applied_counts[index] = struck + 1
         return is_due
 
     def _draw(self, index: int, number: int) -> float:
@@ -62,26 +62,26 @@ class Rules:
 
 
 @dataclass(slots=True)
-class Armed:
+class FaultMatcher:
     """The rules for one request: each is counted once, however many providers are tried."""
 
-    rules: Rules
+    rules: FaultRules
     _decided: dict[int, bool] = field(default_factory=dict[int, bool])
 
-    def strike(self, aim: Aim) -> tuple[Fault, str] | None:
+    def match(self, target: RequestTarget) -> tuple[Fault, str] | None:
         """The first rule that strikes, with its name."""
         found: tuple[Fault, str] | None = None
         for index, fault in enumerate(self.rules.script.faults):
-            if not _fits(fault.when, aim):
+            if not _matches_request(fault.when, target):
                 continue
             if index not in self._decided:
-                self._decided[index] = self.rules.is_due(index)
+                self._decided[index] = self.rules.count_and_decide(index)
             if self._decided[index] and found is None:
-                found = fault, self.rules.name(index)
+                found = fault, self.rules.rule_name(index)
         return found
 
 
-def _is_turn(when: When, number: int) -> bool:
+def _is_scheduled(when: FaultCondition, number: int) -> bool:
     if when.nth is not None:
         return number in (when.nth if isinstance(when.nth, list) else [when.nth])
     if when.first is not None and number < when.first:
@@ -89,19 +89,19 @@ def _is_turn(when: When, number: int) -> bool:
     return when.every is None or (number - (when.first or 0)) % when.every == 0
 
 
-def _fits(when: When, aim: Aim) -> bool:
-    request, key = aim.request, aim.key
+def _matches_request(when: FaultCondition, target: RequestTarget) -> bool:
+    request, key = target.request, target.key
     path = request.path.removeprefix(_API)
     keys = () if key is None else (key.name, key.hash, key.secret)
     return (
         (when.path is None or fnmatchcase(path, when.path))
         and (when.method is None or request.method == when.method.upper())
         and (when.key is None or when.key in keys)
-        and (when.stream is None or when.stream == aim.stream)
-        and _matches(when.model, aim.models)
-        and _matches(when.provider, aim.providers)
+        and (when.stream is None or when.stream == target.stream)
+        and _matches_any(when.model, target.models)
+        and _matches_any(when.provider, target.providers)
     )
 
 
-def _matches(pattern: str | None, names: tuple[str, ...]) -> bool:
+def _matches_any(pattern: str | None, names: tuple[str, ...]) -> bool:
     return pattern is None or any(fnmatchcase(name, pattern) for name in names)

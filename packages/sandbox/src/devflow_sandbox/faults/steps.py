@@ -7,7 +7,7 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.faults.form import At
+from devflow_sandbox.faults.form import BodyPosition
 from devflow_sandbox.message import DONE, JsonObject, Step
 
 
@@ -16,19 +16,19 @@ def is_event(step: Step) -> bool:
     return isinstance(step, bytes) and step.startswith((b"data:", b"event:")) and step != DONE
 
 
-def size(steps: Sequence[Step]) -> int:
+def byte_count(steps: Sequence[Step]) -> int:
     """All bytes."""
     return sum(len(step) for step in steps if isinstance(step, bytes))
 
 
-def split(steps: list[Step], at: At) -> tuple[list[Step], list[Step]]:
+def split_at(steps: list[Step], at: BodyPosition) -> tuple[list[Step], list[Step]]:
     """What comes before a place and what comes after it."""
     events = sum(map(is_event, steps))
     if at.byte is not None:
         return _split_bytes(steps, at.byte)
     if not events:
         share = at.share if at.share is not None else float((at.event or 0) > 0)
-        return _split_bytes(steps, round(size(steps) * share))
+        return _split_bytes(steps, round(byte_count(steps) * share))
     wanted = at.event if at.event is not None else round(events * (at.share or 0.0))
     return _split_events(steps, wanted)
 
@@ -61,10 +61,10 @@ def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
     events = sum(map(is_event, steps))
     if events:
         return min(1.0, sum(map(is_event, before)) / events)
-    return min(1.0, size(before) / max(1, size(steps)))
+    return min(1.0, byte_count(before) / max(1, byte_count(steps)))
 
 
-def edited(steps: list[Step], change: Callable[[JsonObject], JsonObject | None]) -> list[Step]:
+def edit_events(steps: list[Step], change: Callable[[JsonObject], JsonObject | None]) -> list[Step]:
     """The steps with the JSON of every event, or of the whole body, changed; None leaves it out."""
     out: list[Step] = []
     for step in steps:

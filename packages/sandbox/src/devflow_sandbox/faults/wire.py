@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 
 from devflow_sandbox import message as wire
 from devflow_sandbox.faults.form import (
-    Drop,
-    Endless,
-    Flood,
-    Framing,
-    Raw,
-    Redirect,
-    Refuse,
-    Slow,
-    Stale,
-    Stall,
-    Truncate,
+    DropFault,
+    EndlessFault,
+    FloodFault,
+    FramingFault,
+    RawFault,
+    RedirectFault,
+    RefuseFault,
+    SlowFault,
+    StaleFault,
+    StallFault,
+    TruncateFault,
 )
-from devflow_sandbox.faults.steps import is_event, size, split
+from devflow_sandbox.faults.steps import byte_count, is_event, split_at
 from devflow_sandbox.message import COMMENT, DONE, Answer, Pause, Step
 from devflow_sandbox.replies.generation import Generation
 
@@ -39,17 +39,21 @@ _RAW = {
 }
 
 
-def drop(fault: Drop, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def drop(
+    fault: DropFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """End the connection."""
-    how = wire.Drop(fault.how)
+    how = wire.DropConnection(fault.how)
     if fault.at is None:
         answer.framing = "raw"
         return [how]
-    before, _ = split(steps, fault.at)
+    before, _ = split_at(steps, fault.at)
     return [*before, how]
 
 
-def slow(fault: Slow, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def slow_down(
+    fault: SlowFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """Let the client wait."""
     answer.head_delay_s += fault.head_s
     answer.dribble_s = fault.dribble_s
@@ -62,14 +66,14 @@ def slow(fault: Slow, answer: Answer, steps: list[Step], done: Generation | None
 
 
 def stall(
-    fault: Stall, answer: Answer, steps: list[Step], done: Generation | None
+    fault: StallFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
     """Stop in the middle."""
-    before, after = split(steps, fault.at)
-    return _stalled(fault, before, after)
+    before, after = split_at(steps, fault.at)
+    return _stall_steps(fault, before, after)
 
 
-def _stalled(fault: Stall, before: list[Step], after: list[Step]) -> Iterator[Step]:
+def _stall_steps(fault: StallFault, before: list[Step], after: list[Step]) -> Iterator[Step]:
     yield from before
     left_s = fault.for_s
     while left_s is None or left_s > 0:
@@ -82,28 +86,28 @@ def _stalled(fault: Stall, before: list[Step], after: list[Step]) -> Iterator[St
 
 
 def truncate(
-    fault: Truncate, answer: Answer, steps: list[Step], done: Generation | None
+    fault: TruncateFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """End too soon without saying so."""
-    before, _ = split(steps, fault.at)
+    before, _ = split_at(steps, fault.at)
     if fault.framing == "chunked":
         return before
     if fault.framing == "gzip":
         packed = gzip.compress(b"".join(step for step in steps if isinstance(step, bytes)))
-        share = size(before) / max(1, size(steps))
+        share = byte_count(before) / max(1, byte_count(steps))
         answer.headers.append(("Content-Encoding", "gzip"))
         answer.framing = "close"
         return [packed[: max(12, int(len(packed) * share))]]
     if fault.framing == "length":
-        answer.headers.append(("Content-Length", str(size(steps))))
+        answer.headers.append(("Content-Length", str(byte_count(steps))))
         answer.framing = "length"
-        return [*before, wire.Drop.CLOSE]
+        return [*before, wire.DropConnection.CLOSE]
     answer.framing = "close"
     return before
 
 
 def flood(
-    fault: Flood, answer: Answer, steps: list[Step], done: Generation | None
+    fault: FloodFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
     """Far too much."""
     if fault.what == "header":
@@ -114,19 +118,19 @@ def flood(
         return steps
     if fault.what == "gzip":
         answer.headers.append(("Content-Encoding", "gzip"))
-        return _bomb(fault.size)
+        return _flood_gzip(fault.size)
     answer.framing = "chunked"
-    return _line(fault.size) if fault.what == "line" else _body(fault.size, steps)
+    return _flood_line(fault.size) if fault.what == "line" else _flood_body(fault.size, steps)
 
 
-def _line(wanted: int) -> Iterator[Step]:
+def _flood_line(wanted: int) -> Iterator[Step]:
     yield b'data: {"choices":[{"index":0,"delta":{"content":"'
     for start in range(0, wanted, _BLOCK_BYTES):
         yield b"x" * min(_BLOCK_BYTES, wanted - start)
     yield b'"}}]}\n\n'
 
 
-def _body(wanted: int, steps: list[Step]) -> Iterator[Step]:
+def _flood_body(wanted: int, steps: list[Step]) -> Iterator[Step]:
     """The reply's own events over and over; a whole body in front of so much white space."""
     again = [step for step in steps if isinstance(step, bytes) and is_event(step)][:1]
     block = again[0] * max(1, _BLOCK_BYTES // len(again[0])) if again else b" " * _BLOCK_BYTES
@@ -137,7 +141,7 @@ def _body(wanted: int, steps: list[Step]) -> Iterator[Step]:
     yield from steps
 
 
-def _bomb(wanted: int) -> Iterator[Step]:
+def _flood_gzip(wanted: int) -> Iterator[Step]:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     for _ in range(0, wanted, _BLOCK_BYTES):
         packed = packer.compress(b" " * _BLOCK_BYTES)
@@ -146,8 +150,8 @@ def _bomb(wanted: int) -> Iterator[Step]:
     yield packer.flush()
 
 
-def endless(
-    fault: Endless, answer: Answer, steps: list[Step], done: Generation | None
+def repeat_forever(
+    fault: EndlessFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterator[Step]:
     """The same events for ever."""
     middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
@@ -160,7 +164,7 @@ def endless(
 
 
 def redirect(
-    fault: Redirect, answer: Answer, steps: list[Step], done: Generation | None
+    fault: RedirectFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """Somewhere else."""
     answer.status, answer.framing = fault.status, "length"
@@ -168,31 +172,37 @@ def redirect(
     return []
 
 
-def raw(fault: Raw, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def send_raw(
+    fault: RawFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """No HTTP."""
     answer.framing = "raw"
     text = _RAW[fault.preset] if fault.preset is not None else fault.text.encode("latin-1")
-    return [text, wire.Drop.CLOSE]
+    return [text, wire.DropConnection.CLOSE]
 
 
-def refuse(fault: Refuse, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def refuse(
+    fault: RefuseFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """Nobody is at home for a while."""
     answer.framing, answer.refuse_s = "raw", fault.for_s
-    return [wire.Drop.RESET]
+    return [wire.DropConnection.RESET]
 
 
-def stale(fault: Stale, answer: Answer, steps: list[Step], done: Generation | None) -> list[Step]:
+def make_stale(
+    fault: StaleFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
     """The connection is dead when it is used again."""
     answer.close_after = True
     return steps
 
 
-def framing(
-    fault: Framing, answer: Answer, steps: list[Step], done: Generation | None
+def reframe(
+    fault: FramingFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """The same stream in other clothes."""
     whole = b"".join(step for step in steps if isinstance(step, bytes))
-    dressed = _DRESSES[fault.form](whole) if fault.form in _DRESSES else whole
+    dressed = _REFRAMERS[fault.form](whole) if fault.form in _REFRAMERS else whole
     if fault.form == "bytewise":
         return [whole[at : at + 1] for at in range(len(whole))]
     if fault.form == "split_crlf":
@@ -204,8 +214,8 @@ def framing(
     return [dressed]
 
 
-_Dress = Callable[[bytes], bytes]
-_DRESSES: dict[str, _Dress] = {
+_Reframer = Callable[[bytes], bytes]
+_REFRAMERS: dict[str, _Reframer] = {
     "crlf": lambda whole: whole.replace(b"\n", b"\r\n"),
     "cr_only": lambda whole: whole.replace(b"\n", b"\r"),
     "bom": lambda whole: b"\xef\xbb\xbf" + whole,

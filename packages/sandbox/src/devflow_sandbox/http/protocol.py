@@ -12,24 +12,27 @@ from typing import cast
 
 import httptools
 
-from devflow_sandbox.api_error import Refusal
-from devflow_sandbox.message import Answer, Drop, Pause, Request, Step
+from devflow_sandbox.api_error import ApiError
+from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxRequest, Step
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
-Answerer = Callable[[Request], Answer]
+RequestHandler = Callable[[SandboxRequest], Answer]
 
 
-class Connection(asyncio.Protocol):
+class SandboxConnection(asyncio.Protocol):
     """One client's connection."""
 
     def __init__(
-        self, answerer: Answerer, open_ones: set[Connection], refuse: Callable[[float], None]
+        self,
+        handler: RequestHandler,
+        connections: set[SandboxConnection],
+        refuse: Callable[[float], None],
     ) -> None:
-        self._answerer = answerer
-        self._open = open_ones
+        self._handler = handler
+        self._connections = connections
         self._refuse_for = refuse
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -37,47 +40,47 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
-        self._waiting: deque[tuple[Request, bool]] = deque()
-        self._playing: Player | None = None
-        self._stale = False
+        self._waiting: deque[tuple[SandboxRequest, bool]] = deque()
+        self._writer: AnswerWriter | None = None
+        self._is_stale = False
 
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember it, so that closing the server closes it."""
         self._transport = cast(asyncio.Transport, transport)
-        self._open.add(self)
+        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: whatever was being said is over."""
-        self._open.discard(self)
+        self._connections.discard(self)
         self._transport = None
-        if self._playing is not None:
-            self._playing.abandon()
-            self._playing = None
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
         """More of a request."""
-        if self._stale and self._transport is not None:
+        if self._is_stale and self._transport is not None:
             self._transport.abort()
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(Refusal(400, "Upgrades are not supported"))
+            self._refuse(ApiError(400, "Upgrades are not supported"))
         except httptools.HttpParserError:
-            self._refuse(Refusal(400, "Malformed HTTP request"))
+            self._refuse(ApiError(400, "Malformed HTTP request"))
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
-        if self._playing is not None:
-            self._playing.pause()
+        if self._writer is not None:
+            self._writer.pause()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        if self._playing is not None:
-            self._playing.resume()
+        if self._writer is not None:
+            self._writer.resume()
 
     def close(self) -> None:
         """End the connection now."""
@@ -113,7 +116,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         path, _, query = self._url.decode("latin-1").partition("?")
-        request = Request(
+        request = SandboxRequest(
             method=self._parser.get_method().decode("latin-1"),
             path=path,
             query=query,
@@ -121,58 +124,58 @@ class Connection(asyncio.Protocol):
             body=b"".join(self._body),
         )
         self._waiting.append((request, self._parser.should_keep_alive()))
-        self._next()
+        self._answer_next()
 
     # answering
 
-    def _next(self) -> None:
-        while self._waiting and self._playing is None and self._transport is not None:
+    def _answer_next(self) -> None:
+        while self._waiting and self._writer is None and self._transport is not None:
             request, keep_alive = self._waiting.popleft()
             answer = self._answer(request)
-            self._play(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
+            self._write_answer(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: SandboxRequest) -> Answer:
         if self._size > MAX_BODY_BYTES:
             limit = MAX_BODY_BYTES // 1024 // 1024
-            return Refusal(413, f"Request body is over {limit} MB").answer()
-        return self._answerer(request)
+            return ApiError(413, f"Request body is over {limit} MB").to_answer()
+        return self._handler(request)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._play(refusal.answer(), keep_alive=False, is_head=False)
+    def _refuse(self, refusal: ApiError) -> None:
+        self._write_answer(refusal.to_answer(), keep_alive=False, is_head=False)
 
-    def _play(self, answer: Answer, *, keep_alive: bool, is_head: bool) -> None:
+    def _write_answer(self, answer: Answer, *, keep_alive: bool, is_head: bool) -> None:
         transport = self._transport
         if transport is None:
             return
-        self._stale = answer.close_after
+        self._is_stale = answer.close_after
         if answer.refuse_s:
             self._refuse_for(answer.refuse_s)
         steps = cast("list[bytes]", answer.steps)
-        if not answer.paced and not is_head:
+        if not answer.is_paced and not is_head:
             if answer.settle is not None:
                 answer.settle(1.0)
-            transport.write(_at_once(answer, steps, keep_alive=keep_alive))
+            transport.write(_encode_answer(answer, steps, keep_alive=keep_alive))
             if not keep_alive or answer.framing == "close":
                 transport.close()
             return
-        self._playing = Player(self, transport, answer, keep_alive=keep_alive, is_head=is_head)
-        self._playing.resume()
+        self._writer = AnswerWriter(self, transport, answer, keep_alive=keep_alive, is_head=is_head)
+        self._writer.resume()
 
-    def played(self, *, keep_alive: bool) -> None:
+    def finish_answer(self, *, keep_alive: bool) -> None:
         """The answer is out."""
-        self._playing = None
+        self._writer = None
         if keep_alive:
-            self._next()
+            self._answer_next()
         elif self._transport is not None:
             self._transport.close()
 
 
-class Player:
+class AnswerWriter:
     """Plays one answer's steps, waiting where it says so and where the client is slow."""
 
     def __init__(
         self,
-        connection: Connection,
+        connection: SandboxConnection,
         transport: asyncio.Transport,
         answer: Answer,
         *,
@@ -184,10 +187,10 @@ class Player:
         self._answer = answer
         self._keep_alive = keep_alive and answer.framing not in ("close", "raw")
         self._sent = 0
-        self._steps = _scheduled(answer, keep_alive=self._keep_alive, is_head=is_head)
+        self._steps = _schedule_steps(answer, keep_alive=self._keep_alive, is_head=is_head)
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = True
-        self._ahead: Step | None = None
+        self._next_step: Step | None = None
 
     def pause(self) -> None:
         """Wait for the client."""
@@ -205,7 +208,7 @@ class Player:
             self._timer.cancel()
             self._timer = None
         self._is_paused = True
-        self._settle(min(self._sent / max(1, self._answer.total), 0.999))
+        self._settle(min(self._sent / max(1, self._answer.step_count), 0.999))
 
     def _settle(self, share: float) -> None:
         settle, self._answer.settle = self._answer.settle, None
@@ -215,27 +218,27 @@ class Player:
     def _advance(self) -> None:
         self._timer = None
         while not self._is_paused:
-            step = self._ahead if self._ahead is not None else next(self._steps, None)
-            self._ahead = next(self._steps, None) if step is not None else None
+            step = self._next_step if self._next_step is not None else next(self._steps, None)
+            self._next_step = next(self._steps, None) if step is not None else None
             if step is None:
                 self._settle(1.0)
-                self._connection.played(keep_alive=self._keep_alive)
+                self._connection.finish_answer(keep_alive=self._keep_alive)
                 return
-            if self._ahead is None:
+            if self._next_step is None:
                 self._settle(1.0)
             if isinstance(step, Pause):
-                self._timer = asyncio.get_running_loop().call_later(step.s, self._advance)
+                self._timer = asyncio.get_running_loop().call_later(step.seconds, self._advance)
                 return
-            if isinstance(step, Drop):
+            if isinstance(step, DropConnection):
                 self._drop(step)
                 return
             self._transport.write(step)
             self._sent += 1
 
-    def _drop(self, how: Drop) -> None:
+    def _drop(self, how: DropConnection) -> None:
         self._settle(1.0)
         self._is_paused = True
-        if how is Drop.RESET:
+        if how is DropConnection.RESET:
             raw = self._transport.get_extra_info("socket")
             if raw is not None:
                 lingering = struct.pack("ii", 1, 0)
@@ -245,7 +248,7 @@ class Player:
             self._transport.close()
 
 
-def head(answer: Answer, *, keep_alive: bool) -> bytes:
+def encode_head(answer: Answer, *, keep_alive: bool) -> bytes:
     """Status line and headers."""
     reason = _REASONS.get(answer.status, "Unknown")
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
@@ -257,17 +260,17 @@ def head(answer: Answer, *, keep_alive: bool) -> bytes:
     return "\r\n".join((*lines, "\r\n")).encode("latin-1", errors="replace")
 
 
-def _at_once(answer: Answer, steps: list[bytes], *, keep_alive: bool) -> bytes:
+def _encode_answer(answer: Answer, steps: list[bytes], *, keep_alive: bool) -> bytes:
     if answer.framing == "chunked":
         parts = [b"%x\r\n%b\r\n" % (len(step), step) for step in steps]
-        return head(answer, keep_alive=keep_alive) + b"".join(parts) + b"0\r\n\r\n"
+        return encode_head(answer, keep_alive=keep_alive) + b"".join(parts) + b"0\r\n\r\n"
     body = b"".join(steps)
     if answer.framing == "length":
         answer.headers.append(("Content-Length", str(len(body))))
-    return head(answer, keep_alive=keep_alive) + body
+    return encode_head(answer, keep_alive=keep_alive) + body
 
 
-def _scheduled(answer: Answer, *, keep_alive: bool, is_head: bool) -> Iterator[Step]:
+def _schedule_steps(answer: Answer, *, keep_alive: bool, is_head: bool) -> Iterator[Step]:
     """The answer as bytes of the connection."""
     if answer.head_delay_s:
         yield Pause(answer.head_delay_s)
@@ -275,11 +278,11 @@ def _scheduled(answer: Answer, *, keep_alive: bool, is_head: bool) -> Iterator[S
     if answer.framing == "raw":
         yield from steps
         return
-    if answer.framing == "length" and answer.header("content-length") is None:
+    if answer.framing == "length" and answer.get_header("content-length") is None:
         steps = list(steps)
         size = sum(len(step) for step in steps if isinstance(step, bytes))
         answer.headers.append(("Content-Length", str(size)))
-    yield from _head_steps(head(answer, keep_alive=keep_alive), answer.dribble_s)
+    yield from _dribble_head(encode_head(answer, keep_alive=keep_alive), answer.dribble_s)
     if is_head:
         return
     if answer.framing != "chunked":
@@ -287,12 +290,12 @@ def _scheduled(answer: Answer, *, keep_alive: bool, is_head: bool) -> Iterator[S
         return
     for step in steps:
         yield b"%x\r\n%b\r\n" % (len(step), step) if isinstance(step, bytes) and step else step
-        if isinstance(step, Drop):
+        if isinstance(step, DropConnection):
             return
     yield b"0\r\n\r\n"
 
 
-def _head_steps(text: bytes, dribble_s: float | None) -> Iterator[Step]:
+def _dribble_head(text: bytes, dribble_s: float | None) -> Iterator[Step]:
     if dribble_s is None:
         yield text
         return

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
-from devflow_sandbox.message import Answer, Drop, Pause, Request
+from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxRequest
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
@@ -17,14 +17,14 @@ class SandboxTransport(httpx.AsyncBaseTransport):
     below HTTP are raised as what httpx makes of them.
     """
 
-    def __init__(self, answerer: Callable[[Request], Answer]) -> None:
-        self._answerer = answerer
+    def __init__(self, handler: Callable[[SandboxRequest], Answer]) -> None:
+        self._handler = handler
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request."""
         body = await request.aread()
-        answer = self._answerer(
-            Request(
+        answer = self._handler(
+            SandboxRequest(
                 method=request.method,
                 path=request.url.path,
                 query=request.url.query.decode("ascii"),
@@ -36,24 +36,24 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         if answer.framing == "raw":
             if answer.settle is not None:
                 answer.settle(1.0)
-            raise _raised(answer)
+            raise _to_transport_error(answer)
         if answer.dribble_s is not None:
             await asyncio.sleep(answer.dribble_s * 200)
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Steps(answer), request=request
+            answer.status, headers=answer.headers, stream=_AnswerStream(answer), request=request
         )
 
 
-def _raised(answer: Answer) -> httpx.TransportError:
+def _to_transport_error(answer: Answer) -> httpx.TransportError:
     """What httpx makes of an answer that is no HTTP."""
     if answer.refuse_s:
         return httpx.ConnectError("the sandbox was told to refuse connections")
-    if isinstance(next(iter(answer.steps), None), Drop):
+    if isinstance(next(iter(answer.steps), None), DropConnection):
         return httpx.ReadError("the sandbox was told to drop the connection")
     return httpx.RemoteProtocolError("the sandbox was told to send no HTTP")
 
 
-class _Steps(httpx.AsyncByteStream):
+class _AnswerStream(httpx.AsyncByteStream):
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._sent = 0
@@ -63,12 +63,12 @@ class _Steps(httpx.AsyncByteStream):
         step = next(steps, None)
         while step is not None:
             ahead = next(steps, None)
-            if ahead is None or isinstance(step, Drop):
+            if ahead is None or isinstance(step, DropConnection):
                 self._settle(1.0)
-            if isinstance(step, Drop):
+            if isinstance(step, DropConnection):
                 raise httpx.ReadError("the sandbox was told to drop the connection")
             if isinstance(step, Pause):
-                await asyncio.sleep(step.s)
+                await asyncio.sleep(step.seconds)
             elif step:
                 self._sent += 1
                 yield step
@@ -77,7 +77,7 @@ class _Steps(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """The client has read enough."""
-        self._settle(min(self._sent / max(1, self._answer.total), 0.999))
+        self._settle(min(self._sent / max(1, self._answer.step_count), 0.999))
 
     def _settle(self, share: float) -> None:
         settle, self._answer.settle = self._answer.settle, None

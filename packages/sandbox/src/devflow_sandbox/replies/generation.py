@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from devflow_sandbox.catalogue.billing import Charge, Tokens, on_wire
-from devflow_sandbox.catalogue.models import Named
+from devflow_sandbox.catalogue.billing import BilledTokens, Charge, to_json_number
+from devflow_sandbox.catalogue.models import ResolvedModel
 from devflow_sandbox.catalogue.providers import Provider
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.parsed_request import Ask
-from devflow_sandbox.replies.reply import Reply
+from devflow_sandbox.parsed_request import ParsedRequest
+from devflow_sandbox.replies.reply import GeneratedReply
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,11 +19,11 @@ class Generation:
 
     id: str
     created: int
-    named: Named
+    resolved: ResolvedModel
     provider: Provider
-    ask: Ask
-    reply: Reply
-    tokens: Tokens
+    request: ParsedRequest
+    reply: GeneratedReply
+    tokens: BilledTokens
     charge: Charge
     fees: Decimal = Decimal(0)
     """Of `charge`, searches and the like."""
@@ -36,21 +36,21 @@ class Generation:
     @property
     def native_finish(self) -> str:
         """`native_finish_reason`."""
-        return self.provider.native(self.reply.finish)
+        return self.provider.native_finish_reason(self.reply.finish_reason)
 
     @property
     def service_tier(self) -> str | None:
         """What the reply gives as `service_tier`: only OpenAI names one (recordings of 2026)."""
-        return "default" if self.named.model.author == "openai" else None
+        return "default" if self.resolved.model.author == "openai" else None
 
-    def costs(self, prompt: str, completion: str) -> JsonObject:
+    def cost_fields(self, prompt: str, completion: str) -> JsonObject:
         """`cost`, `is_byok` and `cost_details`, whose field names differ by dialect."""
         return {
-            "cost": on_wire(self.charge.total),
+            "cost": to_json_number(self.charge.total),
             "is_byok": self.charge.byok_fee is not None,
             "cost_details": {
-                "upstream_inference_cost": on_wire(self.charge.inference),
-                f"upstream_inference_{prompt}_cost": on_wire(self.charge.prompt),
-                f"upstream_inference_{completion}_cost": on_wire(self.charge.completion),
+                "upstream_inference_cost": to_json_number(self.charge.inference),
+                f"upstream_inference_{prompt}_cost": to_json_number(self.charge.prompt),
+                f"upstream_inference_{completion}_cost": to_json_number(self.charge.completion),
             },
         }

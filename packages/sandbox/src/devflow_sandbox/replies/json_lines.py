@@ -11,21 +11,21 @@ from devflow_core.errors import ConfigurationError
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
-Source = dict[str, Any] | str | bytes | Path
+ScriptSource = dict[str, Any] | str | bytes | Path
 """A script as an object, as JSON text, or as a file."""
 
 _DECODER = json.JSONDecoder()
 _SPACE = " \t\r\n"
 
 
-def load(source: Source, form: TypeAdapter[T], kind: str) -> T:
+def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
     """A script in this form.
 
     Raises:
         ConfigurationError: it cannot be read, is no JSON or not of this form; the message names
             file, line and field.
     """
-    name, text = _text(source, kind)
+    name, text = _read_source(source, kind)
     try:
         value = source if isinstance(source, dict) else json.loads(text)
     except json.JSONDecodeError as error:
@@ -34,11 +34,11 @@ def load(source: Source, form: TypeAdapter[T], kind: str) -> T:
         return form.validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
-        told = [_told(name, text, value, one["loc"], one["msg"]) for one in wrong]
+        told = [_format_problem(name, text, value, one["loc"], one["msg"]) for one in wrong]
         raise ConfigurationError("\n".join(dict.fromkeys(told))) from error
 
 
-def _text(source: Source, kind: str) -> tuple[str, str]:
+def _read_source(source: ScriptSource, kind: str) -> tuple[str, str]:
     """What to call the script, and its text; an object has no lines."""
     if isinstance(source, dict):
         return kind, ""
@@ -50,15 +50,17 @@ def _text(source: Source, kind: str) -> tuple[str, str]:
     return kind, source if isinstance(source, str) else source.decode("utf-8", errors="replace")
 
 
-def _told(name: str, text: str, value: object, loc: Sequence[int | str], problem: str) -> str:
+def _format_problem(
+    name: str, text: str, value: object, loc: Sequence[int | str], problem: str
+) -> str:
     field = ".".join(str(part) for part in loc)
     if not text:
         return f"{name}: {field}: {problem}"
-    line = text.count("\n", 0, _offset(text, _existing(value, loc))) + 1
+    line = text.count("\n", 0, _find_offset(text, _existing_path(value, loc))) + 1
     return f"{name}, line {line}: {field}: {problem}"
 
 
-def _existing(value: Any, loc: Sequence[int | str]) -> list[int | str]:
+def _existing_path(value: Any, loc: Sequence[int | str]) -> list[int | str]:
     """The part of a location that is in the script; names of union members are not."""
     path: list[int | str] = []
     for part in loc:
@@ -72,34 +74,36 @@ def _existing(value: Any, loc: Sequence[int | str]) -> list[int | str]:
     return path
 
 
-def _offset(text: str, path: Sequence[int | str]) -> int:
+def _find_offset(text: str, path: Sequence[int | str]) -> int:
     """Where the value at `path` begins in a valid JSON text."""
-    at = _skip(text, 0)
+    at = _skip_space(text, 0)
     for part in path:
-        at = _member(text, at, part) if isinstance(part, str) else _element(text, at, part)
+        at = (
+            _find_member(text, at, part) if isinstance(part, str) else _find_element(text, at, part)
+        )
     return at
 
 
-def _skip(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     while text[at] in _SPACE:
         at += 1
     return at
 
 
-def _member(text: str, at: int, wanted: str) -> int:
-    at = _skip(text, at + 1)
+def _find_member(text: str, at: int, wanted: str) -> int:
+    at = _skip_space(text, at + 1)
     while True:
         name, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, _skip(text, at) + 1)
+        at = _skip_space(text, _skip_space(text, at) + 1)
         if name == wanted:
             return at
         _, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, _skip(text, at) + 1)
+        at = _skip_space(text, _skip_space(text, at) + 1)
 
 
-def _element(text: str, at: int, wanted: int) -> int:
-    at = _skip(text, at + 1)
+def _find_element(text: str, at: int, wanted: int) -> int:
+    at = _skip_space(text, at + 1)
     for _ in range(wanted):
         _, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, _skip(text, at) + 1)
+        at = _skip_space(text, _skip_space(text, at) + 1)
     return at

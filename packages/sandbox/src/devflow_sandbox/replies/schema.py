@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from devflow_sandbox.api_error import invalid
+from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.message import JsonObject
 
 _FORMATS = {
@@ -18,70 +18,70 @@ _FORMATS = {
     "ipv4": "127.0.0.1",
     "hostname": "localhost",
 }
-_DEPTH = 24
+_MAX_DEPTH = 24
 """A schema that refers to itself is cut here; its optional parts end before."""
-_MOST_ITEMS, _MOST_CHARACTERS = 100, 100_000
+_MAX_ITEMS, _MAX_CHARACTERS = 100, 100_000
 """A schema that asks for more gets no more."""
-_NO_SCHEMA = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+_SCHEMA_ERRORS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What comes of reading something else as a schema; validating each one first would cost more."""
 
 
-def fitting(schema: JsonObject, words: str) -> Any:
+def generate_value(schema: JsonObject, words: str) -> Any:
     """A value that fits `schema`; strings without further rules are made of `words`.
 
     Raises:
         Refusal: 400, it is no schema.
     """
     try:
-        return _Fitting(schema, words).value(schema, 0)
-    except _NO_SCHEMA as error:
-        raise invalid("Invalid schema: it is not a valid JSON schema") from error
+        return _ValueGenerator(schema, words).generate(schema, 0)
+    except _SCHEMA_ERRORS as error:
+        raise invalid_request("Invalid schema: it is not a valid JSON schema") from error
 
 
-class _Fitting:
+class _ValueGenerator:
     def __init__(self, root: JsonObject, words: str) -> None:
         self._root = root
         self._words = " ".join(words.split())[:60] or "example"
 
-    def value(self, schema: object, depth: int) -> Any:
-        if not isinstance(schema, dict) or depth > _DEPTH:
+    def generate(self, schema: object, depth: int) -> Any:
+        if not isinstance(schema, dict) or depth > _MAX_DEPTH:
             return None
-        node = self._resolved(cast(JsonObject, schema))
+        node = self._resolve(cast(JsonObject, schema))
         if "const" in node:
             return node["const"]
         if node.get("enum"):
             return node["enum"][0]
         for name in ("anyOf", "oneOf"):
             if node.get(name):
-                return self.value(self._simplest(node[name], depth), depth + 1)
-        return self._typed(node, depth)
+                return self.generate(self._choose_simplest(node[name], depth), depth + 1)
+        return self._generate_typed(node, depth)
 
-    def _resolved(self, node: JsonObject) -> JsonObject:
+    def _resolve(self, node: JsonObject) -> JsonObject:
         """With `$ref` followed and `allOf` merged."""
-        for _ in range(_DEPTH):
+        for _ in range(_MAX_DEPTH):
             if "$ref" not in node:
                 break
             rest = {key: value for key, value in node.items() if key != "$ref"}
-            node = {**self._pointed(str(node["$ref"])), **rest}
+            node = {**self._resolve_pointer(str(node["$ref"])), **rest}
         for part in cast("list[JsonObject]", node.get("allOf") or []):
-            other = self._resolved(part)
+            other = self._resolve(part)
             properties = {**node.get("properties", {}), **other.get("properties", {})}
             required = [*node.get("required", []), *other.get("required", [])]
             node = {**other, **node, "properties": properties, "required": required}
         return node
 
-    def _pointed(self, pointer: str) -> JsonObject:
+    def _resolve_pointer(self, pointer: str) -> JsonObject:
         at: Any = self._root
         for part in pointer.removeprefix("#").strip("/").split("/"):
             name = part.replace("~1", "/").replace("~0", "~")
             at = cast(JsonObject, at).get(name, {}) if isinstance(at, dict) else {}
         return cast(JsonObject, at)
 
-    def _simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
+    def _choose_simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
         """Deep down an alternative without parts of its own, else the first."""
-        if depth > _DEPTH // 4:
+        if depth > _MAX_DEPTH // 4:
             for choice in choices:
-                if self._kind(self._resolved(choice)) not in {"object", "array"}:
+                if self._kind(self._resolve(choice)) not in {"object", "array"}:
                     return choice
         return choices[0]
 
@@ -95,39 +95,39 @@ class _Fitting:
             kind = "object" if "properties" in node else "array" if "items" in node else "string"
         return str(kind)
 
-    def _typed(self, node: JsonObject, depth: int) -> Any:
+    def _generate_typed(self, node: JsonObject, depth: int) -> Any:
         match self._kind(node):
             case "object":
-                return self._object(node, depth)
+                return self._generate_object(node, depth)
             case "array":
-                count = max(int(node.get("minItems", 0)), 0 if depth > _DEPTH // 2 else 1)
-                count = min(count, _MOST_ITEMS)
+                count = max(int(node.get("minItems", 0)), 0 if depth > _MAX_DEPTH // 2 else 1)
+                count = min(count, _MAX_ITEMS)
                 count = min(count, int(node.get("maxItems", count)))
-                return [self.value(node.get("items", {}), depth + 1) for _ in range(count)]
+                return [self.generate(node.get("items", {}), depth + 1) for _ in range(count)]
             case "integer" | "number" as kind:
-                return _number(node, kind)
+                return _generate_number(node, kind)
             case "boolean":
                 return True
             case "null":
                 return None
             case _:
-                return self._text(node)
+                return self._generate_text(node)
 
-    def _object(self, node: JsonObject, depth: int) -> JsonObject:
+    def _generate_object(self, node: JsonObject, depth: int) -> JsonObject:
         properties: JsonObject = node.get("properties") or {}
         names = node.get("required") or ()
-        if depth <= _DEPTH // 4:
+        if depth <= _MAX_DEPTH // 4:
             names = properties
-        return {name: self.value(properties.get(name, {}), depth + 1) for name in names}
+        return {name: self.generate(properties.get(name, {}), depth + 1) for name in names}
 
-    def _text(self, node: JsonObject) -> str:
+    def _generate_text(self, node: JsonObject) -> str:
         text = _FORMATS.get(str(node.get("format")), self._words)
-        least, most = min(int(node.get("minLength", 0)), _MOST_CHARACTERS), node.get("maxLength")
+        least, most = min(int(node.get("minLength", 0)), _MAX_CHARACTERS), node.get("maxLength")
         text = text if len(text) >= least else text.ljust(least, ".")
         return text if most is None else text[: int(most)]
 
 
-def _number(node: JsonObject, kind: str) -> int | float:
+def _generate_number(node: JsonObject, kind: str) -> int | float:
     low = node.get("minimum", node.get("exclusiveMinimum"))
     high = node.get("maximum", node.get("exclusiveMaximum"))
     value: int | float = 1

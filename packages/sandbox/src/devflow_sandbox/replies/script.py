@@ -11,15 +11,15 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from devflow_sandbox.catalogue.providers import Provider
-from devflow_sandbox.parsed_request import Ask
-from devflow_sandbox.replies.reply import Call, Reply
+from devflow_sandbox.parsed_request import ParsedRequest
+from devflow_sandbox.replies.reply import EmittedToolCall, GeneratedReply
 
 
-class _Form(BaseModel):
+class _ReplyScriptForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TurnWhen(_Form):
+class TurnCondition(_ReplyScriptForm):
     """Which request a turn answers. All that is given must hold."""
 
     dialect: Literal["chat", "messages", "responses"] | None = None
@@ -34,7 +34,7 @@ class TurnWhen(_Form):
     """The prompt ends with the result of a tool."""
 
 
-class ToolCall(_Form):
+class ScriptedToolCall(_ReplyScriptForm):
     """A call of a tool that the client has offered."""
 
     name: str
@@ -42,39 +42,39 @@ class ToolCall(_Form):
     """An object, or text that is sent as it is, also when it is no JSON."""
 
 
-class TurnReply(_Form):
+class ScriptedReply(_ReplyScriptForm):
     """What is said. With tool calls the finish reason is `tool_calls` unless another is given."""
 
     text: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] = []
+    tool_calls: list[ScriptedToolCall] = []
     refusal: str | None = None
     finish_reason: Literal["stop", "tool_calls", "length", "content_filter", "error"] | None = None
 
 
-class Turn(_Form):
+class ScriptedTurn(_ReplyScriptForm):
     """One reply."""
 
-    when: TurnWhen = TurnWhen()
-    reply: TurnReply
+    when: TurnCondition = TurnCondition()
+    reply: ScriptedReply
     repeat: bool = False
     """May be given again; otherwise it is used once."""
 
 
-class TurnScript(_Form):
+class ReplyScript(_ReplyScriptForm):
     """Turns in order: the first unused one that fits answers; without one a reply is made up."""
 
-    turns: list[Turn] = []
+    turns: list[ScriptedTurn] = []
 
 
-TURNS: TypeAdapter[TurnScript] = TypeAdapter(TurnScript)
+REPLY_SCRIPT: TypeAdapter[ReplyScript] = TypeAdapter(ReplyScript)
 
 
 @dataclass(slots=True)
-class Director:
+class ScriptRunner:
     """A script at work."""
 
-    script: TurnScript = field(default_factory=TurnScript)
+    script: ReplyScript = field(default_factory=ReplyScript)
     _used: set[int] = field(default_factory=set[int])
 
     @property
@@ -82,32 +82,34 @@ class Director:
         """How many turns are unused."""
         return len(self.script.turns) - len(self._used)
 
-    def reply(self, ask: Ask, provider: Provider) -> Reply | None:
+    def next_reply(self, request: ParsedRequest, provider: Provider) -> GeneratedReply | None:
         """The scripted reply to this request, or None."""
         for index, turn in enumerate(self.script.turns):
-            if index not in self._used and _fits(turn.when, ask):
+            if index not in self._used and _matches_request(turn.when, request):
                 if not turn.repeat:
                     self._used.add(index)
-                return _spoken(turn.reply, index, ask, provider)
+                return _build_reply(turn.reply, index, request, provider)
         return None
 
 
-def _fits(when: TurnWhen, ask: Ask) -> bool:
-    is_after_tool = ask.last is not None and ask.last.role == "tool"
+def _matches_request(when: TurnCondition, request: ParsedRequest) -> bool:
+    is_after_tool = request.last_block is not None and request.last_block.role == "tool"
     return (
-        (when.dialect is None or when.dialect == ask.dialect)
-        and (when.model is None or any(fnmatchcase(one, when.model) for one in ask.models))
-        and (when.has_tools is None or when.has_tools == bool(ask.tools))
-        and (when.tool is None or any(tool.name == when.tool for tool in ask.tools))
+        (when.dialect is None or when.dialect == request.dialect)
+        and (when.model is None or any(fnmatchcase(one, when.model) for one in request.models))
+        and (when.has_tools is None or when.has_tools == bool(request.tools))
+        and (when.tool is None or any(tool.name == when.tool for tool in request.tools))
         and (when.after_tool is None or when.after_tool == is_after_tool)
-        and (when.contains is None or any(when.contains in one.text for one in ask.blocks))
+        and (when.contains is None or any(when.contains in one.text for one in request.blocks))
     )
 
 
-def _spoken(said: TurnReply, index: int, ask: Ask, provider: Provider) -> Reply:
-    digest = hashlib.sha256(repr((index, ask.turn, said)).encode()).hexdigest()
+def _build_reply(
+    said: ScriptedReply, index: int, request: ParsedRequest, provider: Provider
+) -> GeneratedReply:
+    digest = hashlib.sha256(repr((index, request.turn, said)).encode()).hexdigest()
     calls = tuple(
-        Call(
+        EmittedToolCall(
             id=f"{provider.tool_prefix}01{digest[place : place + 22]}",
             name=call.name,
             arguments=(
@@ -118,11 +120,11 @@ def _spoken(said: TurnReply, index: int, ask: Ask, provider: Provider) -> Reply:
         )
         for place, call in enumerate(said.tool_calls)
     )
-    return Reply(
+    return GeneratedReply(
         text=said.text,
         reasoning=said.reasoning,
         signature=digest * 3 if said.reasoning is not None else "",
         calls=calls,
         refusal=said.refusal,
-        finish=said.finish_reason or ("tool_calls" if calls else "stop"),
+        finish_reason=said.finish_reason or ("tool_calls" if calls else "stop"),
     )

@@ -10,24 +10,26 @@ from devflow_core.errors import DevFlowError, Overloaded
 from devflow_core.events import Finished, Opaque, Started
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
-from devflow_core.wire import EventEncoder, Translator, translator
+from devflow_core.wire import EventEncoder, Translator, get_translator
 
-from devflow_server.error_responses import ids_of
-from devflow_server.replies.idempotency import Kept, Once, replay
-from devflow_server.replies.keep_alive import LiveStream, Pulse
-from devflow_server.replies.reply import Answer, Facts
-from devflow_server.requests.reader import Intake
-from devflow_server.requests.session_contexts import Contexts
-from devflow_server.routes import Visit
+from devflow_server.error_responses import id_headers
+from devflow_server.replies.idempotency import IdempotencyHandler, StoredResponse, send_stored
+from devflow_server.replies.keep_alive import KeepAlive, LiveStream
+from devflow_server.replies.reply import HttpReply, ReplyMetadata
+from devflow_server.requests.reader import RequestReader
+from devflow_server.requests.session_contexts import SessionContexts
+from devflow_server.routes import RequestContext
 
-_STREAM = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
-_JSON = ("content-type", "application/json")
+_STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
+_JSON_HEADER = ("content-type", "application/json")
 
 
-class Desk(Protocol):
+class ReplySource(Protocol):
     """Where answers come from."""
 
-    def open(self, visit: Visit, request: ChatRequest, /) -> AbstractAsyncContextManager[Answer]:
+    def open(
+        self, context: RequestContext, request: ChatRequest, /
+    ) -> AbstractAsyncContextManager[HttpReply]:
         """The answer to a request, entered at its first event.
 
         Raises:
@@ -48,90 +50,118 @@ class ChatHandler:
     """
 
     def __init__(
-        self, intake: Intake, contexts: Contexts, desk: Desk, once: Once, pulse: Pulse
+        self,
+        reader: RequestReader,
+        session_contexts: SessionContexts,
+        reply_source: ReplySource,
+        idempotency: IdempotencyHandler,
+        keep_alive: KeepAlive,
     ) -> None:
-        self._intake = intake
-        self._contexts = contexts
-        self._desk = desk
-        self._once = once
-        self._pulse = pulse
+        self._reader = reader
+        self._session_contexts = session_contexts
+        self._reply_source = reply_source
+        self._idempotency = idempotency
+        self._keep_alive = keep_alive
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = await self._contexts.add(visit, self._intake.read(visit))
-        visit.notes["requested"] = request.model
-        assert visit.route.wire is not None  # noqa: S101 - checked by the intake
-        dialect = translator(visit.route.wire)
+        request = await self._session_contexts.add_context(context, self._reader.read(context))
+        context.log_fields["requested"] = request.model
+        assert context.route.wire is not None  # noqa: S101 - checked by the intake
+        dialect = get_translator(context.route.wire)
         if request.is_stream:
-            await self._stream(visit, request, dialect)
+            await self._send_stream(context, request, dialect)
         else:
-            await self._whole(visit, request, dialect)
+            await self._send_complete(context, request, dialect)
 
-    async def _whole(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
+    async def _send_complete(
+        self, context: RequestContext, request: ChatRequest, dialect: Translator
+    ) -> None:
         collector = Collector()
-        found = await self._find(visit, request)
-        if isinstance(found, Kept):
-            replay(visit, found, [_JSON])
+        found = await self._open_reply(context, request)
+        if isinstance(found, StoredResponse):
+            send_stored(context, found, [_JSON_HEADER])
             return
         async with found as answer:
             async for event in answer:
                 collector.add(event)
-            facts = answer.ended()
-        body = dialect.encode_response(collector.response(), request, facts.annotations())
-        visit.exchange.respond(
-            200, body, [_JSON, *ids_of(visit.request_id), *visit.headers, *facts.headers()]
+            facts = answer.final_metadata()
+        body = dialect.encode_response(collector.to_response(), request, facts.annotations())
+        context.exchange.respond(
+            200,
+            body,
+            [
+                _JSON_HEADER,
+                *id_headers(context.request_id),
+                *context.reply_headers,
+                *facts.headers(),
+            ],
         )
-        _note(visit, facts)
+        _log_metadata(context, facts)
 
-    async def _stream(self, visit: Visit, request: ChatRequest, dialect: Translator) -> None:
-        exchange = visit.exchange
+    async def _send_stream(
+        self, context: RequestContext, request: ChatRequest, dialect: Translator
+    ) -> None:
+        exchange = context.exchange
         stream = LiveStream(
-            exchange, dialect.name, [*_STREAM, *ids_of(visit.request_id), *visit.headers]
+            exchange,
+            dialect.name,
+            [*_STREAM_HEADERS, *id_headers(context.request_id), *context.reply_headers],
         )
-        encoder = dialect.encoder(request)
-        self._pulse.streams.add(stream)
+        encoder = dialect.make_encoder(request)
+        self._keep_alive.streams.add(stream)
         try:
-            found = await self._find(visit, request)
-            if isinstance(found, Kept):
-                replay(visit, found, list(_STREAM if found.status == 200 else (_JSON,)))
+            found = await self._open_reply(context, request)
+            if isinstance(found, StoredResponse):
+                send_stored(
+                    context,
+                    found,
+                    list(_STREAM_HEADERS if found.status == 200 else (_JSON_HEADER,)),
+                )
                 return
             async with found as answer:
-                await self._send(visit, stream, answer, encoder)
+                await self._send_events(context, stream, answer, encoder)
             exchange.finish()
         except DevFlowError as error:
             if not exchange.is_started:
                 raise
-            visit.notes["error"] = error.code
-            _end_with(visit, encoder, error)
+            context.log_fields["error"] = error.code
+            _end_with_error(context, encoder, error)
         except asyncio.CancelledError:
             if exchange.is_draining and exchange.is_started:
-                _end_with(visit, encoder, Overloaded("The gateway is going down. Ask again."))
+                _end_with_error(
+                    context, encoder, Overloaded("The gateway is going down. Ask again.")
+                )
             raise
         finally:
-            self._pulse.streams.discard(stream)
+            self._keep_alive.streams.discard(stream)
 
-    async def _find(
-        self, visit: Visit, request: ChatRequest
-    ) -> Kept | AbstractAsyncContextManager[Answer]:
+    async def _open_reply(
+        self, context: RequestContext, request: ChatRequest
+    ) -> StoredResponse | AbstractAsyncContextManager[HttpReply]:
         """The answer to come, or the reply that this idempotency key was given before."""
-        key = visit.exchange.request.headers.get("idempotency-key")
+        key = context.exchange.request.headers.get("idempotency-key")
         if key is None:
-            return self._desk.open(visit, request)
-        found = await self._once.claim(visit, key)
-        return found if isinstance(found, Kept) else self._once.open(visit, request, found)
+            return self._reply_source.open(context, request)
+        found = await self._idempotency.claim(context, key)
+        return (
+            found
+            if isinstance(found, StoredResponse)
+            else self._idempotency.open(context, request, found)
+        )
 
-    async def _send(
-        self, visit: Visit, stream: LiveStream, answer: Answer, encoder: EventEncoder
+    async def _send_events(
+        self, context: RequestContext, stream: LiveStream, reply: HttpReply, encoder: EventEncoder
     ) -> None:
-        write = visit.exchange.write
+        write = context.exchange.write
         held: Opaque | None = None
-        async for event in answer:
+        async for event in reply:
             if isinstance(event, Started):
-                stream.begin(answer.begun(event).headers())
+                stream.start(reply.start_metadata(event).headers())
             elif isinstance(event, Finished):
-                facts = answer.ended()
+                facts = reply.final_metadata()
                 encoder.annotate(facts.annotations())
-                _note(visit, facts)
+                _log_metadata(context, facts)
             elif isinstance(event, Opaque) and event.kind == "usage":
                 held = event  # until the cost is known, which is with the next event
                 continue
@@ -141,13 +171,16 @@ class ChatHandler:
             await write(encoder.encode(event))
 
 
-def _end_with(visit: Visit, encoder: EventEncoder, error: DevFlowError) -> None:
+def _end_with_error(context: RequestContext, encoder: EventEncoder, error: DevFlowError) -> None:
     """An error event after the reply has begun, and its end: the connection stays usable."""
-    visit.exchange.write_now(encoder.encode_error(error, visit.request_id))
-    visit.exchange.finish()
+    context.exchange.write_now(encoder.encode_error(error, context.request_id))
+    context.exchange.finish()
 
 
-def _note(visit: Visit, facts: Facts) -> None:
-    visit.notes.update(
-        model=facts.model, attempts=facts.attempts, cost_usd=str(facts.cost_usd), cache=facts.cache
+def _log_metadata(context: RequestContext, metadata: ReplyMetadata) -> None:
+    context.log_fields.update(
+        model=metadata.model,
+        attempts=metadata.attempts,
+        cost_usd=str(metadata.cost_usd),
+        cache=metadata.cache,
     )

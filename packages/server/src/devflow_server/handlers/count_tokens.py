@@ -7,13 +7,13 @@ from collections.abc import Callable
 import orjson
 from devflow_core.errors import UnknownModel
 from devflow_routing import Catalogue, TextSize
-from devflow_routing.tokens import Family, family
+from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
-from devflow_server.error_responses import ids_of
-from devflow_server.requests.reader import Intake
-from devflow_server.routes import Visit
+from devflow_server.error_responses import id_headers
+from devflow_server.requests.reader import RequestReader
+from devflow_server.routes import RequestContext
 
-_UNKNOWN = "Claude"
+_DEFAULT_TOKENIZER = "Claude"
 """The tokenizer that is assumed for names the catalogue has not: they are Claude Code's own."""
 
 
@@ -25,24 +25,24 @@ class TokenCounter:
         catalogue: the present one, for the model's tokenizer.
     """
 
-    def __init__(self, intake: Intake, catalogue: Callable[[], Catalogue]) -> None:
-        self._intake = intake
+    def __init__(self, reader: RequestReader, catalogue: Callable[[], Catalogue]) -> None:
+        self._reader = reader
         self._catalogue = catalogue
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = self._intake.read(visit)
-        tokenizer = self._family(request.model)
-        tokens = TextSize.of_request(request).tokens(tokenizer)
+        request = self._reader.read(context)
+        tokenizer = self._find_family(request.model)
+        tokens = TextSize.from_request(request).estimate_tokens(tokenizer)
         body = {
             "input_tokens": tokens,
             "devflow": {"is_estimate": True, "relative_error": tokenizer.error},
         }
-        headers = [("content-type", "application/json"), *ids_of(visit.request_id)]
-        visit.exchange.respond(200, orjson.dumps(body), headers)
+        headers = [("content-type", "application/json"), *id_headers(context.request_id)]
+        context.exchange.respond(200, orjson.dumps(body), headers)
 
-    def _family(self, model: str) -> Family:
+    def _find_family(self, model: str) -> TokenizerFamily:
         try:
-            return family(self._catalogue().find(model).tokenizer)
+            return tokenizer_family(self._catalogue().find(model).tokenizer)
         except UnknownModel:
-            return family(_UNKNOWN)
+            return tokenizer_family(_DEFAULT_TOKENIZER)

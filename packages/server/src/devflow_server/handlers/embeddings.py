@@ -12,21 +12,21 @@ from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.events import Event, Finished, Opaque, Started
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
-from devflow_core.ports import Call, Events, UpstreamKey
+from devflow_core.ports import Call, EventStream, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.usage import Price, ReportedCost, Usage
 from devflow_core.wire import parse_body
 
-from devflow_server.error_responses import ids_of
-from devflow_server.replies.reply import facts_of
+from devflow_server.error_responses import id_headers
+from devflow_server.replies.reply import metadata_from_entry
 from devflow_server.requests.attribution import attribution_of
-from devflow_server.requests.reader import upstream_key
-from devflow_server.routes import Visit
+from devflow_server.requests.reader import read_upstream_key
+from devflow_server.routes import RequestContext
 
-_KIND = "embeddings"
+_EVENT_KIND = "embeddings"
 _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
-_FEWEST_CHARS_PER_TOKEN = 2
+_MIN_CHARS_PER_TOKEN = 2
 """For the worst case that is reserved; texts of code and of other scripts come near it."""
 
 
@@ -38,7 +38,7 @@ class EmbeddingsClassifier:
         return _TASK
 
 
-class NamedModel:
+class NamedModelRouter:
     """A router that offers exactly the model that was named.
 
     Args:
@@ -51,7 +51,7 @@ class NamedModel:
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         """As `Router.route`."""
         price = self._price_of(request.model)
-        tokens = sum(len(one.text) for one in request.messages) // _FEWEST_CHARS_PER_TOKEN + 1
+        tokens = sum(len(one.text) for one in request.messages) // _MIN_CHARS_PER_TOKEN + 1
         worst = None if price is None else price.worst_case_usd(tokens, 0)
         named = Candidate(
             model=request.model, reason="asked for by name", price=price, worst_case_usd=worst
@@ -73,7 +73,7 @@ class EmbeddingsUpstream:
     def __init__(self, api: EmbeddingsApi) -> None:
         self._api = api
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`."""
         return self._open(call)
 
@@ -83,17 +83,17 @@ class EmbeddingsUpstream:
             raise InvalidRequest("There is no key for this call.")
         body = {**call.request.extra, "model": call.candidate.model}
         reply = await self._api.embeddings(body, call.key)
-        yield _events(reply)
+        yield _reply_events(reply)
 
 
-async def _events(reply: JsonObject) -> AsyncIterator[Event]:
+async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
     usage = reply.get("usage")
     told: Mapping[str, Any] = {}
     if isinstance(usage, Mapping):
         told = cast("Mapping[str, Any]", usage)
     yield Started(generation_id=reply.get("id"), model=reply.get("model"))
-    yield Opaque(kind=_KIND, body=reply)
-    yield Finished(finish_reason="stop", usage=_usage(told), cost=_cost(told))
+    yield Opaque(kind=_EVENT_KIND, body=reply)
+    yield Finished(finish_reason="stop", usage=_parse_usage(told), cost=_parse_cost(told))
 
 
 class EmbeddingsHandler:
@@ -106,31 +106,31 @@ class EmbeddingsHandler:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = _read(visit)
-        visit.notes["requested"] = request.model
+        request = _read_request(context)
+        context.log_fields["requested"] = request.model
         reply: JsonObject | None = None
-        async with self._pipeline.stream(request, entry_id=visit.request_id) as answer:
+        async with self._pipeline.stream(request, entry_id=context.request_id) as answer:
             async for event in answer:
-                if isinstance(event, Opaque) and event.kind == _KIND:
+                if isinstance(event, Opaque) and event.kind == _EVENT_KIND:
                     reply = event.body
         entry = answer.entry
         if reply is None or entry is None:
             raise ProtocolError("The provider sent no embeddings.")
-        facts = facts_of(entry, "off")
-        headers = [("content-type", "application/json"), *ids_of(visit.request_id)]
-        visit.exchange.respond(200, orjson.dumps(reply), [*headers, *facts.headers()])
+        facts = metadata_from_entry(entry, "off")
+        headers = [("content-type", "application/json"), *id_headers(context.request_id)]
+        context.exchange.respond(200, orjson.dumps(reply), [*headers, *facts.headers()])
 
 
-def _read(visit: Visit) -> ChatRequest:
+def _read_request(context: RequestContext) -> ChatRequest:
     """The request; its body goes on as it is.
 
     Raises:
         InvalidRequest: there is no model or no input.
     """
-    headers = visit.exchange.request.headers
-    body = parse_body(visit.exchange.request.body)
+    headers = context.exchange.request.headers
+    body = parse_body(context.exchange.request.body)
     model, given = body.get("model"), body.get("input")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("model: send the id of a model for embeddings.")
@@ -142,21 +142,21 @@ def _read(visit: Visit) -> ChatRequest:
         messages=(Message(role="user", parts=(Text(text=text),)),),
         extra=body,
         is_stream=False,
-        allowed_models=visit.caller.models,
-        attribution=attribution_of(headers, body, client_key=visit.caller.name, node=None),
-        user_key=upstream_key(headers) or visit.caller.upstream_key,
+        allowed_models=context.caller.models,
+        attribution=attribution_of(headers, body, client_key=context.caller.name, node=None),
+        user_key=read_upstream_key(headers) or context.caller.upstream_key,
     )
 
 
-def _usage(told: Mapping[str, Any]) -> Usage | None:
-    tokens = told.get("prompt_tokens")
+def _parse_usage(reported: Mapping[str, Any]) -> Usage | None:
+    tokens = reported.get("prompt_tokens")
     if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
         return None
     return Usage(input_tokens=tokens)
 
 
-def _cost(told: Mapping[str, Any]) -> ReportedCost | None:
-    usd = told.get("cost")
+def _parse_cost(reported: Mapping[str, Any]) -> ReportedCost | None:
+    usd = reported.get("cost")
     if not isinstance(usd, int | float) or isinstance(usd, bool) or not 0 <= usd < 1e6:
         return None
     text = repr(usd)

@@ -8,7 +8,7 @@ from typing import Any
 from devflow_core.usage import Price, usd_text
 from devflow_routing import Catalogue, ModelConfig
 
-AUTOMATIC = {
+AUTO_MODELS = {
     "auto": "The model that fits the request, by the gateway's weights",
     "auto:cheap": "The cheapest model that is able",
     "auto:fast": "The fastest model that is able",
@@ -16,16 +16,16 @@ AUTOMATIC = {
 }
 
 
-def listed(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
+def list_models(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
     """Every name that can be asked for: ours first, then the catalogue's."""
     automatic = [
         {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": text}
-        for name, text in AUTOMATIC.items()
+        for name, text in AUTO_MODELS.items()
     ]
-    return [*automatic, *(_entry(model) for model in catalogue.models if model.writes_text)]
+    return [*automatic, *(_model_entry(model) for model in catalogue.models if model.writes_text)]
 
 
-def _entry(model: ModelConfig) -> dict[str, Any]:
+def _model_entry(model: ModelConfig) -> dict[str, Any]:
     return {
         "id": model.id,
         "object": "model",

@@ -8,48 +8,48 @@ from typing import Any
 
 import orjson
 
-from devflow_server.error_responses import ids_of
-from devflow_server.routes import Access, Route, Visit
+from devflow_server.error_responses import id_headers
+from devflow_server.routes import Access, HttpRoute, RequestContext
 
 _JSON = "application/json"
-_TEXT = {"type": "string", "minLength": 1}
-_MESSAGES = {
+_TEXT_SCHEMA = {"type": "string", "minLength": 1}
+_MESSAGES_SCHEMA = {
     "type": "array",
     "items": {
         "type": "object",
         "required": ["role", "content"],
         "properties": {
             "role": {"enum": ["user", "assistant"]},
-            "content": _TEXT,
+            "content": _TEXT_SCHEMA,
         },
     },
     "minItems": 1,
 }
-_COMMON = {"model": {"type": "string", "example": "auto"}, "stream": {"type": "boolean"}}
-_BODIES: dict[str, dict[str, Any]] = {
+_COMMON_PROPERTIES = {"model": {"type": "string", "example": "auto"}, "stream": {"type": "boolean"}}
+_BODY_SCHEMAS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "required": ["model", "messages"],
-        "properties": {**_COMMON, "messages": _MESSAGES},
+        "properties": {**_COMMON_PROPERTIES, "messages": _MESSAGES_SCHEMA},
     },
     "/v1/messages": {
         "required": ["model", "messages", "max_tokens"],
         "properties": {
-            **_COMMON,
-            "messages": _MESSAGES,
+            **_COMMON_PROPERTIES,
+            "messages": _MESSAGES_SCHEMA,
             "max_tokens": {"type": "integer", "minimum": 1, "maximum": 100_000},
         },
     },
     "/v1/messages/count_tokens": {
         "required": ["model", "messages"],
-        "properties": {"model": _COMMON["model"], "messages": _MESSAGES},
+        "properties": {"model": _COMMON_PROPERTIES["model"], "messages": _MESSAGES_SCHEMA},
     },
     "/v1/responses": {
         "required": ["model", "input"],
-        "properties": {**_COMMON, "input": _TEXT},
+        "properties": {**_COMMON_PROPERTIES, "input": _TEXT_SCHEMA},
     },
     "/v1/embeddings": {
         "required": ["model", "input"],
-        "properties": {"model": _TEXT, "input": _TEXT},
+        "properties": {"model": _TEXT_SCHEMA, "input": _TEXT_SCHEMA},
     },
     "/system/nodes/{task_name}": {
         "additionalProperties": False,
@@ -70,7 +70,7 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 }
 
 
-class Description:
+class OpenApiHandler:
     """`/openapi.json` and `/docs`; neither needs anything from elsewhere.
 
     Args:
@@ -78,26 +78,26 @@ class Description:
         version: of this program.
     """
 
-    def __init__(self, routes: Callable[[], Sequence[Route]], version: str) -> None:
+    def __init__(self, routes: Callable[[], Sequence[HttpRoute]], version: str) -> None:
         self._routes = routes
         self._version = version
 
-    async def openapi(self, visit: Visit) -> None:
+    async def serve_json(self, context: RequestContext) -> None:
         """The description as JSON."""
-        headers = [("content-type", _JSON), *ids_of(visit.request_id)]
-        visit.exchange.respond(200, orjson.dumps(self.document()), headers)
+        headers = [("content-type", _JSON), *id_headers(context.request_id)]
+        context.exchange.respond(200, orjson.dumps(self.build_document()), headers)
 
-    async def page(self, visit: Visit) -> None:
+    async def serve_docs(self, context: RequestContext) -> None:
         """The description to read: plain HTML, no script, nothing loaded."""
         headers = [
             ("content-type", "text/html; charset=utf-8"),
-            ("content-security-policy", _POLICY),
+            ("content-security-policy", _CONTENT_SECURITY_POLICY),
             ("x-content-type-options", "nosniff"),
-            *ids_of(visit.request_id),
+            *id_headers(context.request_id),
         ]
-        visit.exchange.respond(200, self._html().encode(), headers)
+        context.exchange.respond(200, self._render_html().encode(), headers)
 
-    def document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """The description."""
         paths: dict[str, dict[str, Any]] = {}
         for route in self._routes():
@@ -114,7 +114,7 @@ class Description:
             },
         }
 
-    def _html(self) -> str:
+    def _render_html(self) -> str:
         rows = "".join(
             f"<tr><td><code>{route.method}</code></td><td><code>{html.escape(route.path)}</code>"
             f"</td><td>{html.escape(route.summary)}</td><td>{route.access.value}</td></tr>"
@@ -124,7 +124,7 @@ class Description:
         return _PAGE.format(rows=rows, version=html.escape(self._version))
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: HttpRoute) -> dict[str, Any]:
     """One route. Which statuses it answers is what it is tested for."""
     assert route.access is not None  # noqa: S101 - the table has checked it
     answers = {"200": "It was done.", "400": "The request is wrong.", "404": "There is none."}
@@ -146,26 +146,28 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": f"{route.method.lower()} {route.path}",
         "security": _SECURITY[route.access],
-        "responses": {status: _answer(route, text) for status, text in answers.items()},
+        "responses": {status: _response(route, text) for status, text in answers.items()},
     }
     if "{" in route.path:
         name = route.path.partition("{")[2].rstrip("}")
         schema = {"type": "string", "minLength": 1}
         operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": schema}]
-    body = _BODIES.get(route.path.removeprefix("/api"))
+    body = _BODY_SCHEMAS.get(route.path.removeprefix("/api"))
     if body is not None:
         content = {_JSON: {"schema": {"type": "object", **body}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
-def _answer(route: Route, text: str) -> dict[str, Any]:
+def _response(route: HttpRoute, text: str) -> dict[str, Any]:
     kinds = {"/docs": ["text/html"], "/metrics": ["text/plain"]}.get(route.path, [])
     stream = ["text/event-stream"] if route.group == "chat" else []
     return {"description": text, "content": {kind: {} for kind in (_JSON, *kinds, *stream)}}
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+)
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>DevFlow gateway</title>
 <style>

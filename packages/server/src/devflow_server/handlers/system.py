@@ -10,56 +10,56 @@ import orjson
 from devflow_core.errors import InvalidRequest, NotFound, QueueFull, StoreError
 from devflow_core.wire import parse_body
 
-from devflow_server.error_responses import ids_of
-from devflow_server.handlers.model_list import AUTOMATIC
+from devflow_server.error_responses import id_headers
+from devflow_server.handlers.model_list import AUTO_MODELS
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.operations.metrics import Metrics
 from devflow_server.requests.attribution import is_claude_code
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import DISCOVERY_PREFIX
-from devflow_server.routes import Visit
+from devflow_server.routes import RequestContext
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
 """Every model that can be asked for, as OpenAI's shape has it, with ours beside it."""
 
 
-def reply_json(visit: Visit, document: object, status: int = 200) -> None:
+def respond_json(context: RequestContext, document: object, status: int = 200) -> None:
     """A JSON reply."""
-    headers = [("content-type", "application/json"), *ids_of(visit.request_id)]
-    visit.exchange.respond(status, orjson.dumps(document), headers)
+    headers = [("content-type", "application/json"), *id_headers(context.request_id)]
+    context.exchange.respond(status, orjson.dumps(document), headers)
 
 
-class ModelPages:
+class ModelsHandler:
     """`/v1/models`: OpenAI's list; the same entries are what Claude Code's discovery reads."""
 
     def __init__(self, models: ModelList) -> None:
         self._models = models
 
-    async def all(self, visit: Visit) -> None:
+    async def list_models(self, context: RequestContext) -> None:
         """Every model; `limit` cuts the list, as discovery asks with 1,000."""
-        headers = visit.exchange.request.headers
-        entries = [entry for entry in self._models() if _may_ask(visit, str(entry["id"]))]
-        limit = _limit(visit.exchange.request.query)
+        headers = context.exchange.request.headers
+        entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
+        limit = _parse_limit(context.exchange.request.query)
         shown = entries[:limit]
         if "anthropic-version" in headers or is_claude_code(headers):
             shown = [_anthropic_entry(entry) for entry in shown]
-        reply_json(visit, {"object": "list", "data": shown, "has_more": len(entries) > limit})
+        respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
 
-    async def one(self, visit: Visit) -> None:
+    async def get_model(self, context: RequestContext) -> None:
         """One model.
 
         Raises:
             NotFound: the catalogue has none of this id.
         """
-        wanted = visit.parameter.removeprefix(DISCOVERY_PREFIX)
+        wanted = context.path_parameter.removeprefix(DISCOVERY_PREFIX)
         for entry in self._models():
-            if entry["id"] == wanted and _may_ask(visit, wanted):
-                reply_json(visit, entry)
+            if entry["id"] == wanted and _may_use(context, wanted):
+                respond_json(context, entry)
                 return
         raise NotFound("There is no model of this id; GET /v1/models lists them.")
 
 
-class StatusPage:
+class StatusHandler:
     """The status of the upstream: which key would pay, and how old the list of models is.
 
     Args:
@@ -78,13 +78,13 @@ class StatusPage:
         self._age_s = age_s
         self._size = size
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, context: RequestContext) -> None:
         """The state as this caller would find it."""
         has_server = self._has_server_key()
-        sent = visit.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
-        has_user = bool(sent or visit.caller.upstream_key)
-        reply_json(
-            visit,
+        sent = context.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
+        has_user = bool(sent or context.caller.upstream_key)
+        respond_json(
+            context,
             {
                 "key_source": "user" if has_user else "server" if has_server else "none",
                 "has_server_key": has_server,
@@ -95,25 +95,25 @@ class StatusPage:
         )
 
 
-class NodePages:
+class NodesHandler:
     """`/system/nodes`: which model each named task uses."""
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
 
-    async def all(self, visit: Visit) -> None:
+    async def list_nodes(self, context: RequestContext) -> None:
         """Every node."""
         await self._nodes.refresh()
-        reply_json(visit, {"nodes": [node.as_json() for node in self._nodes.nodes]})
+        respond_json(context, {"nodes": [node.as_json() for node in self._nodes.nodes]})
 
-    async def patch(self, visit: Visit) -> None:
+    async def patch_node(self, context: RequestContext) -> None:
         """Change one; the change holds for all workers and survives."""
-        changes = parse_body(visit.exchange.request.body)
-        node = await self._nodes.patch(visit.parameter, changes)
-        reply_json(visit, node.as_json())
+        changes = parse_body(context.exchange.request.body)
+        node = await self._nodes.patch(context.path_parameter, changes)
+        respond_json(context, node.as_json())
 
 
-class HealthPages:
+class HealthHandler:
     """Liveness, readiness and metrics.
 
     Args:
@@ -125,36 +125,36 @@ class HealthPages:
         self._metrics = metrics
         self._problem = problem
 
-    async def live(self, visit: Visit) -> None:
+    async def check_live(self, context: RequestContext) -> None:
         """The process answers."""
-        reply_json(visit, {"status": "ok"})
+        respond_json(context, {"status": "ok"})
 
-    async def ready(self, visit: Visit) -> None:
+    async def check_ready(self, context: RequestContext) -> None:
         """It can take requests.
 
         Raises:
             QueueFull: it takes no more.
             StoreError: the ledger does not work, so no paid request could start.
         """
-        if visit.exchange.is_draining:
+        if context.exchange.is_draining:
             raise QueueFull("This gateway is going down and takes no more requests.")
         problem = self._problem()
         if problem is not None:
             raise StoreError(f"Not ready: {problem}")
-        reply_json(visit, {"status": "ready"})
+        respond_json(context, {"status": "ready"})
 
-    async def metrics(self, visit: Visit) -> None:
+    async def serve_metrics(self, context: RequestContext) -> None:
         """Prometheus' text format."""
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
-        visit.exchange.respond(200, self._metrics.render(), [kind])
+        context.exchange.respond(200, self._metrics.render(), [kind])
 
 
-def _may_ask(visit: Visit, model: str) -> bool:
+def _may_use(context: RequestContext, model: str) -> bool:
     """Whether a caller may ask for it; the automatic choice keeps to the key's scope by itself."""
-    return model in AUTOMATIC or visit.caller.may_use(model)
+    return model in AUTO_MODELS or context.caller.may_use(model)
 
 
-def _limit(query: str) -> int:
+def _parse_limit(query: str) -> int:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name == "limit":

@@ -9,13 +9,13 @@ from typing import Protocol, cast
 
 import orjson
 
-from devflow_server.http.exchange import Exchange, PeerGone
+from devflow_server.http.exchange import ClientDisconnected, Exchange
 from devflow_server.http.limits import Limits
-from devflow_server.http.message import Refused, Request, head
-from devflow_server.http.request_parser import RequestReader
+from devflow_server.http.message import Request, RequestRejected, encode_head
+from devflow_server.http.request_parser import RequestParser
 
 _FLUSH_BYTES = 64 * 1024
-_JSON = ("content-type", "application/json")
+_JSON_HEADER = ("content-type", "application/json")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -28,31 +28,31 @@ class ConnectionHost(Protocol):
     now_s: float
     """The monotonic clock as of the last sweep."""
     is_draining: bool
-    note_refused: Callable[[int], None]
+    count_rejected: Callable[[int], None]
 
     @property
     def is_overloaded(self) -> bool:
         """Whether more requests are being answered than there are places."""
         ...
 
-    def admit(self, connection: Connection, /) -> bool:
+    def register(self, connection: ServerConnection, /) -> bool:
         """Take a connection in, if there is a place."""
         ...
 
-    def forget(self, connection: Connection, /) -> None:
+    def unregister(self, connection: ServerConnection, /) -> None:
         """A connection has ended."""
         ...
 
-    def enter(self) -> None:
+    def begin_request(self) -> None:
         """A handler begins."""
         ...
 
-    def leave(self) -> None:
+    def end_request(self) -> None:
         """A handler has ended."""
         ...
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """Made by the listener for each accepted socket.
 
     Requests are answered in order, one at a time. Its deadlines are looked at by the listener's
@@ -65,10 +65,10 @@ class Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self._host = host
         self._limits = host.limits
-        self._waiting: deque[Request] = deque()
+        self._pipelined: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None
-        self._deadline_s = host.now_s + self._limits.head_s
+        self._writable: asyncio.Event | None = None
+        self._deadline_s = host.now_s + self._limits.head_timeout_s
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._buffered_bytes = 0
@@ -94,44 +94,44 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         peer = self._transport.get_extra_info("peername")
         address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) else ""
-        self._reader = RequestReader(self._limits, address)
-        if not self._host.admit(self):
-            self._refuse(Refused(503, "This gateway has too many connections."))
+        self._parser = RequestParser(self._limits, address)
+        if not self._host.register(self):
+            self._reject(RequestRejected(503, "This gateway has too many connections."))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of it have come."""
         if self._is_closing:
             return
-        before = self._reader.phase
+        before = self._parser.phase
         try:
-            self._waiting.extend(self._reader.feed(data))
-        except Refused as refused:
-            self._refuse(refused)
+            self._pipelined.extend(self._parser.feed(data))
+        except RequestRejected as refused:
+            self._reject(refused)
             return
-        if self._reader.wants_continue:
-            self._reader.wants_continue = False
+        if self._parser.wants_continue:
+            self._parser.wants_continue = False
             self.send(_CONTINUE)
-        if self._reader.phase != before:
+        if self._parser.phase != before:
             self._set_deadline()
-        if len(self._waiting) > self._limits.max_pipelined:
+        if len(self._pipelined) > self._limits.max_pipelined:
             self._transport.pause_reading()
-        if self._task is None and self._waiting:
-            self._answer_next()
+        if self._task is None and self._pipelined:
+            self._handle_next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone: nobody reads what its handler still does."""
         self._is_closing = self._is_lost = True
-        self._waiting.clear()
-        if self._room is not None:
-            self._room.set()
+        self._pipelined.clear()
+        if self._writable is not None:
+            self._writable.set()
         if self._task is not None:
             self._task.cancel("the client has gone")
-        self._host.forget(self)
+        self._host.unregister(self)
 
     def pause_writing(self) -> None:
         """It reads slower than the handler writes."""
         self.is_full = True
-        self._room = asyncio.Event()
+        self._writable = asyncio.Event()
         self._buffered_bytes = self._transport.get_write_buffer_size()
         self._stalled_since_s = self._host.now_s
 
@@ -139,8 +139,8 @@ class Connection(asyncio.Protocol):
         """It has caught up."""
         self.is_full = False
         self._stalled_since_s = None
-        if self._room is not None:
-            self._room.set()
+        if self._writable is not None:
+            self._writable.set()
 
     # for the exchange
 
@@ -156,16 +156,16 @@ class Connection(asyncio.Protocol):
         if self._outgoing_bytes > _FLUSH_BYTES:
             self._flush()
 
-    async def drained(self) -> None:
+    async def wait_until_drained(self) -> None:
         """Wait until the peer has taken what is buffered.
 
         Raises:
             PeerGone: it has gone instead.
         """
-        if self._room is not None:
-            await self._room.wait()
+        if self._writable is not None:
+            await self._writable.wait()
         if self._is_lost:
-            raise PeerGone
+            raise ClientDisconnected
 
     # for the listener
 
@@ -175,14 +175,14 @@ class Connection(asyncio.Protocol):
             self._check_progress(now_s, self._stalled_since_s)
         if self._task is not None or now_s < self._deadline_s:
             return
-        if self._reader.phase == "idle":
+        if self._parser.phase == "idle":
             self._close()
         else:
-            self._refuse(Refused(408, "The request took too long to arrive."))
+            self._reject(RequestRejected(408, "The request took too long to arrive."))
 
     def drain(self) -> None:
         """The server is going down: an idle connection is closed, a busy one after its reply."""
-        if self._task is None and self._reader.phase == "idle":
+        if self._task is None and self._parser.phase == "idle":
             self._close()
 
     def cancel(self) -> None:
@@ -210,58 +210,62 @@ class Connection(asyncio.Protocol):
         if buffered < self._buffered_bytes:
             self._buffered_bytes = buffered
             self._stalled_since_s = now_s
-        elif now_s - since_s >= self._limits.stalled_s:
+        elif now_s - since_s >= self._limits.stall_timeout_s:
             self.abort()
 
     def _set_deadline(self) -> None:
         limits = self._limits
-        allowed_s = {"idle": limits.idle_s, "head": limits.head_s, "body": limits.body_s}
-        self._deadline_s = self._host.now_s + allowed_s[self._reader.phase]
+        allowed_s = {
+            "idle": limits.idle_timeout_s,
+            "head": limits.head_timeout_s,
+            "body": limits.body_timeout_s,
+        }
+        self._deadline_s = self._host.now_s + allowed_s[self._parser.phase]
 
-    def _answer_next(self) -> None:
-        request = self._waiting.popleft()
-        if len(self._waiting) == self._limits.max_pipelined:
+    def _handle_next(self) -> None:
+        request = self._pipelined.popleft()
+        if len(self._pipelined) == self._limits.max_pipelined:
             self._transport.resume_reading()
         exchange = Exchange(self, request)
         self.exchange = exchange
-        self._task = self._host.loop.create_task(self._answer(exchange))
+        self._task = self._host.loop.create_task(self._handle(exchange))
 
-    async def _answer(self, exchange: Exchange) -> None:
-        self._host.enter()
+    async def _handle(self, exchange: Exchange) -> None:
+        self._host.begin_request()
         try:
             if self._host.is_overloaded:
-                exchange.respond(503, _OVERLOADED, [_JSON, ("retry-after", "1")])
+                exchange.respond(503, _OVERLOADED_BODY, [_JSON_HEADER, ("retry-after", "1")])
             else:
                 await self._host.handler(exchange)
-        except PeerGone:
+        except ClientDisconnected:
             self.abort()
         finally:
-            self._host.leave()
+            self._host.end_request()
             self._task = self.exchange = None
-            self._after(exchange)
+            self._finish_request(exchange)
 
-    def _after(self, exchange: Exchange) -> None:
+    def _finish_request(self, exchange: Exchange) -> None:
         if not exchange.is_finished:
             self.abort()  # a reply that is not whole must not look as if it were
         elif exchange.request.is_last or self.is_draining:
             self._close()
-        elif self._waiting and not self._is_closing:
-            self._answer_next()
+        elif self._pipelined and not self._is_closing:
+            self._handle_next()
         else:
             self._set_deadline()
 
-    def _refuse(self, refused: Refused) -> None:
+    def _reject(self, rejection: RequestRejected) -> None:
         """Answer what is no request, and close. A handler at work is left to its own end."""
-        self._waiting.clear()
+        self._pipelined.clear()
         if self._task is not None:
             self._is_closing = True
             if self.exchange is not None:
                 self.exchange.request.is_last = True
             return
-        body = _error(refused.message)
+        body = _error_body(rejection.message)
         framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-        self.send(head(refused.status, [_JSON], framing) + body)
-        self._host.note_refused(refused.status)
+        self.send(encode_head(rejection.status, [_JSON_HEADER], framing) + body)
+        self._host.count_rejected(rejection.status)
         self._close()
 
     def _close(self) -> None:
@@ -270,9 +274,9 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def _error(message: str) -> bytes:
+def _error_body(message: str) -> bytes:
     """An error for whoever reached no route, in the shape that most clients read."""
     return orjson.dumps({"error": {"message": message, "type": "invalid_request_error"}})
 
 
-_OVERLOADED = _error("This gateway is answering as many requests as it can. Ask again.")
+_OVERLOADED_BODY = _error_body("This gateway is answering as many requests as it can. Ask again.")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from devflow_server.http.message import Header, Request, head
+from devflow_server.http.message import Header, Request, encode_head
 
 _CLOSE = b"connection: close\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
-class PeerGone(Exception):
+class ClientDisconnected(Exception):
     """The client has gone, or has taken nothing for too long; there is nobody to answer."""
 
 
@@ -35,7 +35,7 @@ class ReplyWriter(Protocol):
         """Take bytes; they leave in order, without waiting."""
         ...
 
-    async def drained(self) -> None:
+    async def wait_until_drained(self) -> None:
         """Wait until the peer has taken what is buffered.
 
         Raises:
@@ -74,23 +74,23 @@ class Exchange:
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         """A whole reply in one write. To HEAD only its head is sent."""
-        self._begin(status)
+        self._begin_reply(status)
         framing = b"content-length: %d\r\n" % len(body)
-        if self._is_last():
+        if self._mark_last():
             framing += _CLOSE
         sent = b"" if self.request.method == "HEAD" else body
         self.sent_bytes = len(sent)
-        self._writer.send(head(status, headers, framing) + sent)
+        self._writer.send(encode_head(status, headers, framing) + sent)
         self.is_finished = True
 
     def start(self, status: int, headers: Sequence[Header] = ()) -> None:
         """The head of a streamed reply; HTTP/1.0 gets it closed by the end of the connection."""
-        self._begin(status)
+        self._begin_reply(status)
         self._is_chunked = not self.request.is_http_1_0
         framing = _CHUNKED if self._is_chunked else b""
-        if self._is_last():
+        if self._mark_last():
             framing += _CLOSE
-        self._writer.send(head(status, headers, framing))
+        self._writer.send(encode_head(status, headers, framing))
 
     def write_now(self, piece: bytes) -> None:
         """Send a piece without waiting; what a slow reader leaves is buffered."""
@@ -108,7 +108,7 @@ class Exchange:
         """
         self.write_now(piece)
         if self._writer.is_full:
-            await self._writer.drained()
+            await self._writer.wait_until_drained()
 
     def finish(self) -> None:
         """The streamed reply is whole."""
@@ -116,12 +116,12 @@ class Exchange:
             self._writer.send(b"0\r\n\r\n")
         self.is_finished = True
 
-    def _begin(self, status: int) -> None:
+    def _begin_reply(self, status: int) -> None:
         if self.status is not None:
             raise RuntimeError("a reply has already begun")
         self.status = status
 
-    def _is_last(self) -> bool:
+    def _mark_last(self) -> bool:
         """Whether the connection is closed after this reply; decided when its head is made."""
         is_last = self.request.is_last or self._writer.is_draining
         self.request.is_last = is_last

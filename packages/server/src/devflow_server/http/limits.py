@@ -16,13 +16,13 @@ class Limits:
     """The path with its query; beyond it 414."""
     max_body_bytes: int = 32 * 1024 * 1024
     """Beyond it 413, as soon as it is announced or seen."""
-    head_s: float = 8.0
+    head_timeout_s: float = 8.0
     """From the first byte of a request (or from connecting) to the end of its headers."""
-    body_s: float = 28.0
+    body_timeout_s: float = 28.0
     """From the end of the headers to the end of the body."""
-    idle_s: float = 75.0
+    idle_timeout_s: float = 75.0
     """How long a connection may wait for its next request."""
-    stalled_s: float = 60.0
+    stall_timeout_s: float = 60.0
     """How long a reader may take nothing of what is buffered for it."""
     write_buffer_bytes: int = 256 * 1024
     """Of a reply, per connection; a full buffer makes the handler wait."""
@@ -32,5 +32,5 @@ class Limits:
     """Per process: two descriptors each, below the usual hard limit of 20,000."""
     max_in_flight: int = 9_000
     """Requests being answered per process; beyond it 503 at once."""
-    sweep_s: float = 0.5
+    sweep_interval_s: float = 0.5
     """How often deadlines are looked at; they pass at most this much late."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import socket
 
-from devflow_server.http.connection import Connection
+from devflow_server.http.connection import ServerConnection
 from devflow_server.http.exchange import Exchange
 from devflow_server.http.limits import Limits
 
@@ -23,6 +23,7 @@ class Listener:
         limits: what one peer may take.
         on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
         on_refused: called with the status of each request that reached no handler.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -31,24 +32,26 @@ class Listener:
         *,
         limits: Limits | None = None,
         on_sweep: Callable[[float], None] = lambda _now_s: None,
-        on_refused: Callable[[int], None] = lambda _status: None,
+        on_rejected: Callable[[int], None] = lambda _status: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler = handler
         self.limits = limits or Limits()
-        self.now_s = time.monotonic()
+        self._clock = clock
+        self.now_s = clock()
         """As of the last sweep; exact enough for deadlines of seconds."""
         self.is_draining = False
         self.in_flight = 0
-        self.connections: set[Connection] = set()
-        self.note_refused = on_refused
+        self.connections: set[ServerConnection] = set()
+        self.count_rejected = on_rejected
         self._on_sweep = on_sweep
         self._servers: list[asyncio.Server] = []
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __aenter__(self) -> Listener:
         self.loop = asyncio.get_running_loop()
-        self._sweeper = self.loop.create_task(self._sweep_for_ever())
+        self._sweeper = self.loop.create_task(self._sweep_forever())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -62,14 +65,16 @@ class Listener:
 
     async def listen(self, bound: socket) -> None:
         """Begin to accept on a bound socket; it is closed with the listener."""
-        server = await self.loop.create_server(lambda: Connection(self), sock=bound, backlog=2048)
+        server = await self.loop.create_server(
+            lambda: ServerConnection(self), sock=bound, backlog=2048
+        )
         self._servers.append(server)
 
-    async def drain(self, patience_s: float) -> int:
+    async def drain(self, timeout_s: float) -> int:
         """Accept nothing more, let running requests end, cut what is left.
 
         Args:
-            patience_s: how long running requests may take.
+            timeout_s: how long running requests may take.
 
         Returns:
             How many requests had to be cut.
@@ -80,14 +85,14 @@ class Listener:
         for connection in tuple(self.connections):
             connection.drain()
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._quiet.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         cut = self.in_flight
         for connection in tuple(self.connections):
             connection.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(5.0):  # cancelled handlers still write their entries
-                await self._quiet.wait()
+                await self._idle.wait()
         return cut
 
     @property
@@ -97,32 +102,32 @@ class Listener:
 
     # for connections
 
-    def admit(self, connection: Connection) -> bool:
+    def register(self, connection: ServerConnection) -> bool:
         """Take a connection in, if there is a place."""
         is_full = len(self.connections) >= self.limits.max_connections
         if not is_full:
             self.connections.add(connection)
         return not is_full
 
-    def forget(self, connection: Connection) -> None:
+    def unregister(self, connection: ServerConnection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
 
-    def enter(self) -> None:
+    def begin_request(self) -> None:
         """A handler begins."""
         self.in_flight += 1
-        self._quiet.clear()
+        self._idle.clear()
 
-    def leave(self) -> None:
+    def end_request(self) -> None:
         """A handler has ended."""
         self.in_flight -= 1
         if not self.in_flight:
-            self._quiet.set()
+            self._idle.set()
 
-    async def _sweep_for_ever(self) -> None:
+    async def _sweep_forever(self) -> None:
         while True:
-            await asyncio.sleep(self.limits.sweep_s)
-            self.now_s = now_s = time.monotonic()
+            await asyncio.sleep(self.limits.sweep_interval_s)
+            self.now_s = now_s = self._clock()
             for connection in tuple(self.connections):
                 connection.sweep(now_s)
             self._on_sweep(now_s)

@@ -13,7 +13,7 @@ UPSTREAM_KEY_HEADER = "x-openrouter-key"
 """The caller's own key of the provider, for this request only."""
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """A request that does not get as far as a handler; the connection is closed after the reply.
 
     Args:
@@ -70,7 +70,7 @@ class DateLine:
 _date_line = DateLine()
 
 
-def head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
+def encode_head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
     """Status line and headers with the closing blank line.
 
     Args:
@@ -83,7 +83,7 @@ def head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
     """
     lines: list[str] = []
     for name, value in headers:
-        if not is_clean(value):
+        if not is_header_safe(value):
             raise ValueError(f"the reply header {name} is not printable ASCII")
         lines.append(f"{name}: {value}\r\n")
     return b"".join(
@@ -91,6 +91,6 @@ def head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
     )
 
 
-def is_clean(value: str) -> bool:
+def is_header_safe(value: str) -> bool:
     """Whether a text can stand in a header."""
     return value.isascii() and value.isprintable()

@@ -8,9 +8,9 @@ from typing import Literal
 import httptools
 
 from devflow_server.http.limits import Limits
-from devflow_server.http.message import UPSTREAM_KEY_HEADER, Refused, Request
+from devflow_server.http.message import UPSTREAM_KEY_HEADER, Request, RequestRejected
 
-_ONCE = frozenset(
+_SINGLETON_HEADERS = frozenset(
     {
         "authorization",
         "content-length",
@@ -32,7 +32,7 @@ _CHUNK_OVERHEAD_BYTES = 64 * 1024
 Phase = Literal["idle", "head", "body"]
 
 
-class RequestReader:
+class RequestParser:
     """Feed it what arrives; whole requests come out. After a `Refused` it takes no more.
 
     llhttp (strict since 9.2) refuses on its own: both Content-Length and Transfer-Encoding, two
@@ -52,11 +52,11 @@ class RequestReader:
         self._limits = limits
         self._peer = peer
         self._parser = httptools.HttpRequestParser(self)
-        self._refusal: Refused | None = None
-        self._done: list[Request] = []
-        self._is_over = False
+        self._rejection: RequestRejected | None = None
+        self._completed: list[Request] = []
+        self._is_closed = False
         self._is_new_head = False
-        self._begin()
+        self._reset()
 
     def feed(self, received: bytes) -> list[Request]:
         """The requests that these bytes complete, in order.
@@ -65,20 +65,20 @@ class RequestReader:
             Refused: the bytes are no acceptable request. Requests completed before it are lost on
                 purpose: what stands before a framing attack is part of it.
         """
-        if self._is_over:
+        if self._is_closed:
             return []
-        self._done = []
+        self._completed = []
         self._is_new_head = False
         try:
             self._parser.feed_data(received)
         except httptools.HttpParserUpgrade:
-            self._is_over = True  # we do not upgrade: the request is answered as any other
+            self._is_closed = True  # we do not upgrade: the request is answered as any other
         except httptools.HttpParserError as error:
-            self._give_up(error)
-        self._count_unfinished(len(received))
-        return self._done
+            self._handle_error(error)
+        self._count_incomplete(len(received))
+        return self._completed
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._header_count = 0
@@ -87,32 +87,32 @@ class RequestReader:
         self._body_bytes = 0
         self._wire_bytes = 0
 
-    def _give_up(self, error: httptools.HttpParserError) -> None:
-        self._is_over = True
-        if self._refusal is not None:
-            raise self._refusal
-        if self._done and self._done[-1].is_last:
+    def _handle_error(self, error: httptools.HttpParserError) -> None:
+        self._is_closed = True
+        if self._rejection is not None:
+            raise self._rejection
+        if self._completed and self._completed[-1].is_last:
             return  # bytes after a request that said it is the last
-        raise Refused(400, "The request is not valid HTTP/1.1.") from error
+        raise RequestRejected(400, "The request is not valid HTTP/1.1.") from error
 
-    def _count_unfinished(self, received_bytes: int) -> None:
+    def _count_incomplete(self, received_bytes: int) -> None:
         if self.phase == "head" and not self._is_new_head:
             self._head_bytes += received_bytes
             if self._head_bytes > self._limits.max_head_bytes:
-                raise self._refuse(431, "The request's headers are too large.")
+                raise self._reject(431, "The request's headers are too large.")
         elif self.phase == "body":
             self._wire_bytes += received_bytes
             if self._wire_bytes > self._limits.max_body_bytes + _CHUNK_OVERHEAD_BYTES:
-                raise self._too_large()
+                raise self._reject_too_large()
 
-    def _refuse(self, status: int, message: str) -> Refused:
-        self._is_over = True
-        self._refusal = Refused(status, message)
-        return self._refusal
+    def _reject(self, status: int, message: str) -> RequestRejected:
+        self._is_closed = True
+        self._rejection = RequestRejected(status, message)
+        return self._rejection
 
-    def _too_large(self) -> Refused:
+    def _reject_too_large(self) -> RequestRejected:
         most = self._limits.max_body_bytes
-        return self._refuse(413, f"The request body is over this gateway's {most} bytes.")
+        return self._reject(413, f"The request body is over this gateway's {most} bytes.")
 
     # what llhttp calls
 
@@ -120,13 +120,13 @@ class RequestReader:
         """A request begins."""
         self.phase = "head"
         self._is_new_head = True
-        self._begin()
+        self._reset()
 
     def on_url(self, piece: bytes) -> None:
         """A piece of its target."""
         self._target += piece
         if len(self._target) > self._limits.max_target_bytes:
-            raise self._refuse(414, "The request's target is too long.")
+            raise self._reject(414, "The request's target is too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header, or a trailer."""
@@ -136,14 +136,14 @@ class RequestReader:
             self._header_count > self._limits.max_headers
             or self._head_bytes > self._limits.max_head_bytes
         ):
-            raise self._refuse(431, "The request has too many or too large headers.")
+            raise self._reject(431, "The request has too many or too large headers.")
         if self.phase == "body":
-            raise self._refuse(400, "Trailers are not accepted.")
+            raise self._reject(400, "Trailers are not accepted.")
         key = name.decode("ascii").lower()
         text = value.decode("latin-1")
         if key in self._headers:
-            if key in _ONCE:
-                raise self._refuse(400, f"The header {key} is there twice.")
+            if key in _SINGLETON_HEADERS:
+                raise self._reject(400, f"The header {key} is there twice.")
             text = f"{self._headers[key]}, {text}"
         self._headers[key] = text
 
@@ -153,32 +153,32 @@ class RequestReader:
         self._check_head()
         length = self._headers.get("content-length")
         if length is not None and int(length) > self._limits.max_body_bytes:
-            raise self._too_large()
+            raise self._reject_too_large()
         expect = self._headers.get("expect")
         if expect is not None and expect.lower() != "100-continue":
-            raise self._refuse(417, "Only 100-continue can be expected here.")
+            raise self._reject(417, "Only 100-continue can be expected here.")
         self.wants_continue = expect is not None
 
     def _check_head(self) -> None:
         headers = self._headers
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise self._refuse(505, "This server speaks HTTP/1.1.")
+            raise self._reject(505, "This server speaks HTTP/1.1.")
         if "host" not in headers and version == "1.1":
-            raise self._refuse(400, "The request names no Host.")
+            raise self._reject(400, "The request names no Host.")
         if not self._target.startswith(b"/"):
-            raise self._refuse(400, "The request's target has to be a path.")
+            raise self._reject(400, "The request's target has to be a path.")
         coding = headers.get("transfer-encoding")
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
-            raise self._refuse(400, "The only transfer coding here is chunked, in HTTP/1.1.")
+            raise self._reject(400, "The only transfer coding here is chunked, in HTTP/1.1.")
         if "upgrade" in headers and ("content-length" in headers or coding is not None):
-            raise self._refuse(400, "A request with a body cannot upgrade.")
+            raise self._reject(400, "A request with a body cannot upgrade.")
 
     def on_body(self, piece: bytes) -> None:
         """A piece of its body, without chunk framing."""
         self._body_bytes += len(piece)
         if self._body_bytes > self._limits.max_body_bytes:
-            raise self._too_large()
+            raise self._reject_too_large()
         self._body.append(piece)
 
     def on_message_complete(self) -> None:
@@ -188,7 +188,7 @@ class RequestReader:
         path, _, query = self._target.decode("ascii").partition("?")
         parser = self._parser
         is_1_0 = parser.get_http_version() == "1.0"
-        self._done.append(
+        self._completed.append(
             Request(
                 method=parser.get_method().decode("ascii"),
                 path=path,

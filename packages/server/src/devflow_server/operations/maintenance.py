@@ -9,7 +9,7 @@ from devflow_analytics import Reconciler
 from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
 
-CONFIRM_EVERY_S = 60.0
+CONFIRM_INTERVAL_S = 60.0
 """The provider knows a call's cost seconds to minutes after it; 15 minutes is our own limit."""
 
 
@@ -21,12 +21,12 @@ async def learn_limits(gateway: AsyncGateway) -> None:
         _log().info("limits_unknown", error=error.message)
 
 
-async def confirm_costs(reconciler: Reconciler, *, every_s: float = CONFIRM_EVERY_S) -> None:
+async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_INTERVAL_S) -> None:
     """Look estimated costs up at the provider, again and again, until cancelled."""
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
         try:
-            settled = await reconciler.confirm_open()
+            settled = await reconciler.confirm_pending()
         except DevFlowError as error:
             _log().warning("costs_unconfirmed", error=error.message)
             continue

@@ -5,9 +5,9 @@ from __future__ import annotations
 from devflow_core.ledger import LedgerEntry
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-MOST_MODELS = 200
+MAX_MODELS = 200
 """Distinct values of the label `model`; more are counted as `other`."""
-_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
@@ -32,10 +32,10 @@ class Metrics:
             "devflow_http_request_seconds",
             "From a whole request to the end of its reply",
             ["route"],
-            buckets=_SECONDS,
+            buckets=_DURATION_BUCKETS,
             registry=registry,
         )
-        self._refused = Counter(
+        self._rejected = Counter(
             "devflow_http_refused",
             "What was no acceptable HTTP request",
             ["status"],
@@ -59,24 +59,24 @@ class Metrics:
         ).labels(str(worker))
         self._models: set[str] = set()
 
-    def note(self, route: str, status: int, total_s: float) -> None:
+    def observe_request(self, route: str, status: int, total_s: float) -> None:
         """A request has been answered; `route` is the path as declared, never as sent."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
 
-    def watch(self, *, in_flight: int, connections: int) -> None:
+    def set_load(self, *, in_flight: int, connections: int) -> None:
         """How much is going on now; told at every sweep."""
         self._in_flight.set(in_flight)
         self._connections.set(connections)
 
-    def note_refused(self, status: int) -> None:
+    def count_rejected(self, status: int) -> None:
         """A request has reached no handler."""
-        self._refused.labels(str(status)).inc()
+        self._rejected.labels(str(status)).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""
         for attempt in entry.attempts:
-            model = self._bounded(attempt.model)
+            model = self._model_label(attempt.model)
             self._attempts.labels(model, attempt.outcome).inc()
             self._cost.labels(model).inc(float(attempt.cost_usd))
             usage = attempt.usage
@@ -87,9 +87,9 @@ class Metrics:
         """In Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _bounded(self, model: str) -> str:
+    def _model_label(self, model: str) -> str:
         if model not in self._models:
-            if len(self._models) >= MOST_MODELS:
+            if len(self._models) >= MAX_MODELS:
                 return "other"
             self._models.add(model)
         return model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from devflow_core.errors import ConfigurationError
 
-from devflow_server.routes import Visit
+from devflow_server.routes import RequestContext
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -21,7 +21,7 @@ _NS_PER_S = 1_000_000_000
 class Tracing(Protocol):
     """What is told of each request, once it is answered."""
 
-    def note(self, visit: Visit, status: int, total_s: float) -> None:
+    def record(self, context: RequestContext, status: int, total_s: float) -> None:
         """A request has been answered."""
         ...
 
@@ -29,11 +29,11 @@ class Tracing(Protocol):
 class NoTracing:
     """Tells nobody."""
 
-    def note(self, visit: Visit, status: int, total_s: float) -> None:
+    def record(self, context: RequestContext, status: int, total_s: float) -> None:
         """As `Tracing.note`."""
 
 
-class Spans:
+class OpenTelemetryTracing:
     """One span a request, child of the client's span where it sent a `traceparent`.
 
     Attributes are the names of the semantic conventions for HTTP and for generative AI, and hold
@@ -51,15 +51,15 @@ class Spans:
         self._kind = SpanKind.SERVER
         self._parent = TraceContextTextMapPropagator()
 
-    def note(self, visit: Visit, status: int, total_s: float) -> None:
+    def record(self, context: RequestContext, status: int, total_s: float) -> None:
         """As `Tracing.note`."""
-        request, notes = visit.exchange.request, visit.notes
+        request, notes = context.exchange.request, context.log_fields
         end_ns = time_ns()
         attributes: dict[str, str | int] = {
             "http.request.method": request.method,
-            "http.route": visit.route.path,
+            "http.route": context.route.path,
             "http.response.status_code": status,
-            "devflow.request_id": visit.request_id,
+            "devflow.request_id": context.request_id,
         }
         told = {
             "gen_ai.request.model": notes.get("requested"),
@@ -71,7 +71,7 @@ class Spans:
         }
         attributes.update({name: str(value) for name, value in told.items() if value is not None})
         span = self._tracer.start_span(
-            f"{request.method} {visit.route.path}",
+            f"{request.method} {context.route.path}",
             context=self._parent.extract(dict(request.headers)),
             kind=self._kind,
             attributes=attributes,
@@ -81,7 +81,7 @@ class Spans:
 
 
 @asynccontextmanager
-async def tracing_to(endpoint: str | None) -> AsyncGenerator[Tracing]:
+async def open_tracing(endpoint: str | None) -> AsyncGenerator[Tracing]:
     """Traces to an OTLP endpoint over HTTP (`http://host:4318/v1/traces`); None traces nothing.
 
     Raises:
@@ -103,6 +103,6 @@ async def tracing_to(endpoint: str | None) -> AsyncGenerator[Tracing]:
     provider = TracerProvider(resource=Resource.create({"service.name": "devflow"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     try:
-        yield Spans(provider.get_tracer("devflow_server"))
+        yield OpenTelemetryTracing(provider.get_tracer("devflow_server"))
     finally:
         await asyncio.to_thread(provider.shutdown)  # sends what is left

@@ -9,11 +9,11 @@ from devflow_core.messages import WireName
 from devflow_server.http import Exchange
 from devflow_server.http.message import Header
 
-PULSE_S = 4.0
+PING_INTERVAL_S = 4.0
 """The longest silence on a stream of ours. OpenAI's SDKs give up after 5 s where the caller has set
 a bare `timeout=5`, Claude Code after 300 s; upstreams send comments every few seconds."""
 
-_PING = {"anthropic_messages": b'event: ping\ndata: {"type": "ping"}\n\n'}
+_PINGS = {"anthropic_messages": b'event: ping\ndata: {"type": "ping"}\n\n'}
 _COMMENT = b": devflow is waiting for the provider\n\n"
 
 
@@ -22,29 +22,29 @@ class LiveStream:
 
     def __init__(self, exchange: Exchange, wire: WireName, headers: Sequence[Header]) -> None:
         self._exchange = exchange
-        self._ping = _PING.get(wire, _COMMENT)
+        self._ping = _PINGS.get(wire, _COMMENT)
         self._headers = headers
 
-    def begin(self, headers: Sequence[Header] = ()) -> None:
+    def start(self, headers: Sequence[Header] = ()) -> None:
         """Send the head, unless a pulse has done it; `headers` are known only now."""
         if not self._exchange.is_started:
             self._exchange.start(200, [*self._headers, *headers])
 
-    def beat(self, now_s: float) -> None:
+    def ping_if_silent(self, now_s: float) -> None:
         """Send a sign of life if nothing was sent for too long."""
-        if now_s - self._exchange.last_write_s < PULSE_S or self._exchange.is_finished:
+        if now_s - self._exchange.last_write_s < PING_INTERVAL_S or self._exchange.is_finished:
             return
-        self.begin()
+        self.start()
         self._exchange.write_now(self._ping)
 
 
-class Pulse:
+class KeepAlive:
     """All streams that are waiting; the listener's sweep calls `beat`."""
 
     def __init__(self) -> None:
         self.streams: set[LiveStream] = set()
 
-    def beat(self, now_s: float) -> None:
+    def send_pings(self, now_s: float) -> None:
         """One look at every stream."""
         for stream in tuple(self.streams):
-            stream.beat(now_s)
+            stream.ping_if_silent(now_s)

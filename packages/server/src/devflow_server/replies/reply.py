@@ -14,18 +14,18 @@ from devflow_core.messages import JsonObject
 from devflow_core.pipeline import Reply
 from devflow_core.usage import usd_text
 
-from devflow_server.http.message import Header, is_clean
+from devflow_server.http.message import Header, is_header_safe
 
-_UNFIT = re.compile(r"[^ -+\--~]")
+_UNSAFE_CHARS = re.compile(r"[^ -+\--~]")
 """What is not printable ASCII, and the comma, which separates."""
-_MOST_NOTE_CHARS = 64
-_MOST_OMITTED_CHARS = 1_000
+_MAX_FIELD_CHARS = 64
+_MAX_OMITTED_CHARS = 1_000
 
 CacheState = Literal["off", "miss", "hit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ReplyMetadata:
     """What is known of a reply: the headers' `X-DevFlow-…`, and the `devflow` of a usage event."""
 
     request_id: str
@@ -46,9 +46,9 @@ class Facts:
             ("x-devflow-attempts", str(self.attempts)),
             ("x-devflow-cache", self.cache),
             ("x-devflow-cost-usd", "" if self.cost_usd is None else usd_text(self.cost_usd)),
-            ("x-devflow-omitted", _listed(self.omitted)),
+            ("x-devflow-omitted", _format_omitted(self.omitted)),
         ]
-        return [(name, value) for name, value in found if value and is_clean(value)]
+        return [(name, value) for name, value in found if value and is_header_safe(value)]
 
     def annotations(self) -> JsonObject:
         """For the event or body that holds the usage."""
@@ -62,37 +62,37 @@ class Facts:
         }
 
 
-def _listed(notes: tuple[str, ...]) -> str:
+def _format_omitted(names: tuple[str, ...]) -> str:
     """Notes as a header's value: names of fields may be the caller's own, so they are cleaned."""
     shown: list[str] = []
-    room = _MOST_OMITTED_CHARS
-    for note in notes:
-        text = _UNFIT.sub("?", note)[:_MOST_NOTE_CHARS]
+    room = _MAX_OMITTED_CHARS
+    for note in names:
+        text = _UNSAFE_CHARS.sub("?", note)[:_MAX_FIELD_CHARS]
         room -= len(text) + 2
         if room < 0:
-            shown.append(f"{len(notes) - len(shown)} more")
+            shown.append(f"{len(names) - len(shown)} more")
             break
         shown.append(text)
     return ", ".join(shown)
 
 
-class Answer(Protocol):
+class HttpReply(Protocol):
     """A reply that has begun."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Its events; iterated once."""
         ...
 
-    def begun(self, started: Started) -> Facts:
+    def start_metadata(self, started: Started) -> ReplyMetadata:
         """What is known at its first event."""
         ...
 
-    def ended(self) -> Facts:
+    def final_metadata(self) -> ReplyMetadata:
         """What is known once `Finished` has come."""
         ...
 
 
-class LiveAnswer:
+class LiveReply:
     """A reply straight from the pipeline."""
 
     def __init__(self, reply: Reply, cache: CacheState = "off") -> None:
@@ -102,12 +102,12 @@ class LiveAnswer:
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._reply.__aiter__()
 
-    def begun(self, started: Started) -> Facts:
+    def start_metadata(self, started: Started) -> ReplyMetadata:
         """As `Answer.begun`."""
         reply = self._reply
         failed = len(reply.journal.ended)
         model = reply.route.chosen.model if not failed else started.model
-        return Facts(
+        return ReplyMetadata(
             request_id=reply.entry_id,
             model=model or reply.route.chosen.model,
             provider=started.provider,
@@ -116,18 +116,18 @@ class LiveAnswer:
             omitted=reply.journal.omitted,
         )
 
-    def ended(self) -> Facts:
+    def final_metadata(self) -> ReplyMetadata:
         """As `Answer.ended`."""
         entry = self._reply.entry
         if entry is None:
             raise RuntimeError("the reply has not ended")
-        return replace(facts_of(entry, self._cache), omitted=self._reply.journal.omitted)
+        return replace(metadata_from_entry(entry, self._cache), omitted=self._reply.journal.omitted)
 
 
-def facts_of(entry: LedgerEntry, cache: CacheState) -> Facts:
+def metadata_from_entry(entry: LedgerEntry, cache: CacheState) -> ReplyMetadata:
     """What the ledger holds of a reply."""
-    final = entry.final
-    return Facts(
+    final = entry.final_attempt
+    return ReplyMetadata(
         request_id=entry.entry_id,
         model=entry.model,
         provider=final.provider if final else None,

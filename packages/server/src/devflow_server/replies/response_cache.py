@@ -13,23 +13,23 @@ import orjson
 from devflow_core.events import Event, Finished
 from devflow_core.request import ChatRequest
 
-from devflow_server.replies.reply import Facts
+from devflow_server.replies.reply import ReplyMetadata
 
-_NOT_PART_OF_THE_QUESTION = frozenset({"stream", "stream_options"})
-_WHOLE = frozenset({"stop", "tool_calls", "length"})
+_IGNORED_FIELDS = frozenset({"stream", "stream_options"})
+_CACHEABLE_FINISH_REASONS = frozenset({"stop", "tool_calls", "length"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CachedResponse:
     """A whole reply that may be repeated."""
 
     events: tuple[Event, ...]
-    facts: Facts
-    until_s: float
+    metadata: ReplyMetadata
+    expires_s: float
     size_bytes: int
 
 
-class Memo:
+class ResponseCache:
     """Replies in the memory of this process; each worker has its own.
 
     Args:
@@ -42,60 +42,60 @@ class Memo:
         self,
         *,
         ttl_s: float,
-        most_bytes: int = 64 * 1024 * 1024,
+        max_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ttl_s = ttl_s
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._clock = clock
-        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+        self._entries: OrderedDict[bytes, CachedResponse] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: bytes) -> Kept | None:
+    def get(self, key: bytes) -> CachedResponse | None:
         """The reply for a key, unless it is too old."""
-        kept = self._kept.get(key)
+        kept = self._entries.get(key)
         if kept is None:
             return None
-        if self._clock() >= kept.until_s:
+        if self._clock() >= kept.expires_s:
             self._drop(key)
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         return kept
 
-    def put(self, key: bytes, events: tuple[Event, ...], facts: Facts) -> None:
+    def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
         """Keep a whole reply; one that is no plain success is not kept."""
         last = events[-1] if events else None
-        if not isinstance(last, Finished) or last.finish_reason not in _WHOLE:
+        if not isinstance(last, Finished) or last.finish_reason not in _CACHEABLE_FINISH_REASONS:
             return
         size = sum(_size_of(event) for event in events)
-        if size > self._most_bytes // 8:
+        if size > self._max_bytes // 8:
             return
         self._drop(key)
-        self._kept[key] = Kept(
-            events=events, facts=facts, until_s=self._clock() + self._ttl_s, size_bytes=size
+        self._entries[key] = CachedResponse(
+            events=events, metadata=metadata, expires_s=self._clock() + self._ttl_s, size_bytes=size
         )
         self._bytes += size
-        while self._bytes > self._most_bytes:
-            self._drop(next(iter(self._kept)))
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, key: bytes) -> None:
-        kept = self._kept.pop(key, None)
+        kept = self._entries.pop(key, None)
         if kept is not None:
             self._bytes -= kept.size_bytes
 
 
-def may_repeat(request: ChatRequest, headers: Mapping[str, str]) -> bool:
+def may_cache(request: ChatRequest, headers: Mapping[str, str]) -> bool:
     """Whether an exact repetition may get the same reply: at temperature 0, or where asked for."""
     if "x-devflow-no-cache" in headers or request.origin is None:
         return False
     return request.temperature == 0 or headers.get("x-devflow-cache", "").lower() == "on"
 
 
-def key_of(request: ChatRequest, caller: str) -> bytes:
+def cache_key(request: ChatRequest, caller: str) -> bytes:
     """The key of a request: all of it, whoever pays, and whose it is; never shared by callers."""
     origin = request.origin
     body: Mapping[str, Any] = (origin.body if origin else None) or {}
-    question = {name: body[name] for name in body if name not in _NOT_PART_OF_THE_QUESTION}
+    question = {name: body[name] for name in body if name not in _IGNORED_FIELDS}
     whole = [
         caller,
         request.user_key,

@@ -14,23 +14,23 @@ from devflow_core.events import Event, Started
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
 
-from devflow_server.replies.reply import Facts, LiveAnswer
+from devflow_server.replies.reply import LiveReply, ReplyMetadata
 
 
-class Flight:
+class SharedCall:
     """A call under way in a task of its own, so that no reader's leaving breaks it for others.
 
     Args:
         is_kept: whether it goes on when its last reader has gone, since its outcome is promised.
     """
 
-    def __init__(self, *, is_kept: bool) -> None:
+    def __init__(self, *, is_detached: bool) -> None:
         self.events: list[Event] = []
         self.error: BaseException | None = None
-        self.is_over = False
-        self.answer: LiveAnswer | None = None
+        self.is_finished = False
+        self.reply: LiveReply | None = None
         self.task: asyncio.Task[None] | None = None
-        self._is_kept = is_kept
+        self._is_detached = is_detached
         self._readers = 0
         self._changed: asyncio.Future[None] | None = None
 
@@ -42,13 +42,13 @@ class Flight:
     def add(self, event: Event) -> None:
         """The next event has come."""
         self.events.append(event)
-        self._wake()
+        self._notify()
 
-    def end(self, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
         """It is over, whole or not."""
         self.error = error
-        self.is_over = True
-        self._wake()
+        self.is_finished = True
+        self._notify()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncIterator[Event]]:
@@ -59,40 +59,40 @@ class Flight:
         """
         self._readers += 1
         try:
-            while not self.events and not self.is_over:
-                await self._change()
+            while not self.events and not self.is_finished:
+                await self._wait_for_change()
             if not self.events and self.error is not None:
                 raise self.error
-            yield self._from_the_first()
+            yield self._iterate_events()
         finally:
             self._readers -= 1
-            if not self._readers and not self._is_kept and self.task is not None:
+            if not self._readers and not self._is_detached and self.task is not None:
                 self.task.cancel()
 
-    async def _from_the_first(self) -> AsyncIterator[Event]:
+    async def _iterate_events(self) -> AsyncIterator[Event]:
         seen = 0
         while True:
             while seen < len(self.events):
                 yield self.events[seen]
                 seen += 1
-            if self.is_over:
+            if self.is_finished:
                 break
-            await self._change()
+            await self._wait_for_change()
         if self.error is not None:
             raise self.error
 
-    async def _change(self) -> None:
+    async def _wait_for_change(self) -> None:
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._changed)
 
-    def _wake(self) -> None:
+    def _notify(self) -> None:
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None
 
 
-class FlightAnswer:
+class SharedReply:
     """A flight as an answer.
 
     Args:
@@ -101,34 +101,34 @@ class FlightAnswer:
         is_own: whether this reader's request is the one that is asked and paid for.
     """
 
-    def __init__(self, flight: Flight, events: AsyncIterator[Event], *, is_own: bool) -> None:
-        self._flight = flight
+    def __init__(self, call: SharedCall, events: AsyncIterator[Event], *, is_own: bool) -> None:
+        self._call = call
         self._events = events
         self._is_own = is_own
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
 
-    def begun(self, started: Started) -> Facts:
+    def start_metadata(self, started: Started) -> ReplyMetadata:
         """As `Answer.begun`."""
-        return self._as_mine(self._live().begun(started))
+        return self._adjust_metadata(self._live_reply().start_metadata(started))
 
-    def ended(self) -> Facts:
+    def final_metadata(self) -> ReplyMetadata:
         """As `Answer.ended`."""
-        return self._as_mine(self._live().ended())
+        return self._adjust_metadata(self._live_reply().final_metadata())
 
-    def _as_mine(self, facts: Facts) -> Facts:
+    def _adjust_metadata(self, metadata: ReplyMetadata) -> ReplyMetadata:
         if self._is_own:
-            return facts
-        return replace(facts, attempts=0, cache="hit", cost_usd=Decimal(0))
+            return metadata
+        return replace(metadata, attempts=0, cache="hit", cost_usd=Decimal(0))
 
-    def _live(self) -> LiveAnswer:
-        if self._flight.answer is None:
+    def _live_reply(self) -> LiveReply:
+        if self._call.reply is None:
             raise RuntimeError("the flight has no events")
-        return self._flight.answer
+        return self._call.reply
 
 
-class Flights:
+class SharedCalls:
     """Starts flights and owns their tasks; left, it cancels what is still under way.
 
     Args:
@@ -148,38 +148,38 @@ class Flights:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(
-        self, request: ChatRequest, entry_id: str, *, is_kept: bool = False, on_end: OnEnd
-    ) -> Flight:
+        self, request: ChatRequest, entry_id: str, *, is_detached: bool = False, on_end: OnEnd
+    ) -> SharedCall:
         """A flight for a request; `on_end` is awaited when it is over, unless it is cancelled."""
-        flight = Flight(is_kept=is_kept)
-        task = asyncio.get_running_loop().create_task(self._fly(flight, request, entry_id, on_end))
+        flight = SharedCall(is_detached=is_detached)
+        task = asyncio.get_running_loop().create_task(self._run(flight, request, entry_id, on_end))
         flight.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._landed(flight))
+        task.add_done_callback(self._make_done_callback(flight))
         return flight
 
-    def _landed(self, flight: Flight) -> Callable[[asyncio.Task[None]], None]:
+    def _make_done_callback(self, call: SharedCall) -> Callable[[asyncio.Task[None]], None]:
         def landed(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             fault = None if task.cancelled() else task.exception()
-            if not flight.is_over:
-                flight.end(fault or PossiblyAccepted("The call was given up. Ask again."))
+            if not call.is_finished:
+                call.finish(fault or PossiblyAccepted("The call was given up. Ask again."))
 
         return landed
 
-    async def _fly(
-        self, flight: Flight, request: ChatRequest, entry_id: str, on_end: OnEnd
+    async def _run(
+        self, call: SharedCall, request: ChatRequest, entry_id: str, on_end: OnEnd
     ) -> None:
         try:
             async with self._pipeline.stream(request, entry_id=entry_id) as reply:
-                flight.answer = LiveAnswer(reply, "miss")
+                call.reply = LiveReply(reply, "miss")
                 async for event in reply:
-                    flight.add(event)
+                    call.add(event)
         except DevFlowError as error:
-            flight.end(error)
+            call.finish(error)
         else:
-            flight.end(None)
-        await on_end(flight)
+            call.finish(None)
+        await on_end(call)
 
 
-OnEnd = Callable[[Flight], Awaitable[None]]
+OnEnd = Callable[[SharedCall], Awaitable[None]]

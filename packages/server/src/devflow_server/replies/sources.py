@@ -13,13 +13,18 @@ from devflow_core.ledger import Book, Ledger, LedgerEntry
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
 
-from devflow_server.replies.reply import Answer, Facts, LiveAnswer
-from devflow_server.replies.response_cache import Kept, Memo, key_of, may_repeat
-from devflow_server.replies.shared_calls import Flight, FlightAnswer, Flights
-from devflow_server.routes import Visit
+from devflow_server.replies.reply import HttpReply, LiveReply, ReplyMetadata
+from devflow_server.replies.response_cache import (
+    CachedResponse,
+    ResponseCache,
+    cache_key,
+    may_cache,
+)
+from devflow_server.replies.shared_calls import SharedCall, SharedCalls, SharedReply
+from devflow_server.routes import RequestContext
 
 
-class PipelineDesk:
+class PipelineReplies:
     """Asks the pipeline; exact repetitions share a call under way or get the reply kept.
 
     Args:
@@ -34,61 +39,67 @@ class PipelineDesk:
         self,
         pipeline: Pipeline,
         *,
-        flights: Flights,
-        memo: Memo | None,
+        calls: SharedCalls,
+        cache: ResponseCache | None,
         book: Book,
         ledger: Ledger,
     ) -> None:
         self._pipeline = pipeline
-        self._flights = flights
-        self._memo = memo
+        self._calls = calls
+        self._cache = cache
         self._book = book
         self._ledger = ledger
-        self._under_way: dict[bytes, Flight] = {}
+        self._active_calls: dict[bytes, SharedCall] = {}
 
-    def open(self, visit: Visit, request: ChatRequest, /) -> AbstractAsyncContextManager[Answer]:
+    def open(
+        self, context: RequestContext, request: ChatRequest, /
+    ) -> AbstractAsyncContextManager[HttpReply]:
         """As `Desk.open`."""
-        if self._memo is None or not may_repeat(request, visit.exchange.request.headers):
-            return self._asked(visit, request)
-        return self._shared(visit, request, self._memo)
+        if self._cache is None or not may_cache(request, context.exchange.request.headers):
+            return self._open_direct(context, request)
+        return self._open_shared(context, request, self._cache)
 
     @asynccontextmanager
-    async def _asked(self, visit: Visit, request: ChatRequest) -> AsyncGenerator[Answer]:
-        async with self._pipeline.stream(request, entry_id=visit.request_id) as reply:
-            yield LiveAnswer(reply)
+    async def _open_direct(
+        self, context: RequestContext, request: ChatRequest
+    ) -> AsyncGenerator[HttpReply]:
+        async with self._pipeline.stream(request, entry_id=context.request_id) as reply:
+            yield LiveReply(reply)
 
     @asynccontextmanager
-    async def _shared(
-        self, visit: Visit, request: ChatRequest, memo: Memo
-    ) -> AsyncGenerator[Answer]:
-        key = key_of(request, visit.caller.name)
-        kept = memo.get(key)
+    async def _open_shared(
+        self, context: RequestContext, request: ChatRequest, cache: ResponseCache
+    ) -> AsyncGenerator[HttpReply]:
+        key = cache_key(request, context.caller.name)
+        kept = cache.get(key)
         if kept is not None:
-            await self._book_repetition(visit, request)
-            yield Repetition(kept, visit.request_id)
+            await self._record_cache_hit(context, request)
+            yield CachedReply(kept, context.request_id)
             return
-        flight = self._under_way.get(key)
-        is_own = flight is None or flight.is_over or flight.is_abandoned
+        flight = self._active_calls.get(key)
+        is_own = flight is None or flight.is_finished or flight.is_abandoned
         if flight is None or is_own:
-            flight = self._flights.start(request, visit.request_id, on_end=self._keep(key, memo))
-            self._under_way[key] = flight
+            flight = self._calls.start(
+                request, context.request_id, on_end=self._make_on_end(key, cache)
+            )
+            self._active_calls[key] = flight
         async with flight.read() as events:
             if not is_own:
-                await self._book_repetition(visit, request)
-            yield FlightAnswer(flight, events, is_own=is_own)
+                await self._record_cache_hit(context, request)
+            yield SharedReply(flight, events, is_own=is_own)
 
-    def _keep(self, key: bytes, memo: Memo):
-        async def keep(flight: Flight) -> None:
-            self._under_way.pop(key, None)
-            if flight.error is None and flight.answer is not None:
-                memo.put(key, tuple(flight.events), flight.answer.ended())
+    def _make_on_end(self, key: bytes, cache: ResponseCache):
+        async def keep(flight: SharedCall) -> None:
+            self._active_calls.pop(key, None)
+            if flight.error is None and flight.reply is not None:
+                cache.put(key, tuple(flight.events), flight.reply.final_metadata())
 
         return keep
 
-    async def _book_repetition(self, visit: Visit, request: ChatRequest) -> None:
+    async def _record_cache_hit(self, context: RequestContext, request: ChatRequest) -> None:
         """The entry of a request that cost nothing; durable before it is answered."""
         entry = LedgerEntry(
-            entry_id=visit.request_id,
+            entry_id=context.request_id,
             started_at=datetime.now(UTC),
             requested_model=request.model,
             outcome="succeeded",
@@ -102,23 +113,23 @@ class PipelineDesk:
         self._ledger.record(entry)
 
 
-class Repetition:
+class CachedReply:
     """A reply that was kept, as an answer to another request."""
 
-    def __init__(self, kept: Kept, request_id: str) -> None:
-        self._kept = kept
-        self._facts = replace(
-            kept.facts, request_id=request_id, attempts=0, cache="hit", cost_usd=Decimal(0)
+    def __init__(self, cached: CachedResponse, request_id: str) -> None:
+        self._cached = cached
+        self._metadata = replace(
+            cached.metadata, request_id=request_id, attempts=0, cache="hit", cost_usd=Decimal(0)
         )
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        for event in self._kept.events:
+        for event in self._cached.events:
             yield event
 
-    def begun(self, started: Started) -> Facts:
+    def start_metadata(self, started: Started) -> ReplyMetadata:
         """As `Answer.begun`; `started` tells nothing that is not kept."""
-        return self._facts
+        return self._metadata
 
-    def ended(self) -> Facts:
+    def final_metadata(self) -> ReplyMetadata:
         """As `Answer.ended`."""
-        return self._facts
+        return self._metadata

@@ -11,19 +11,19 @@ from devflow_core.attribution import Attribution
 from devflow_core.messages import JsonObject
 
 _SESSION_HEADERS = ("x-devflow-session", "x-claude-code-session-id", "x-session-id")
-_OLD_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{36})$")
+_LEGACY_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{36})$")
 """`user_<hash>_account__session_<uuid>`, as Claude Code up to 2.1.50 sends it."""
-_LABEL = re.compile(r"[\w.:/@+~-]{1,128}")
+_LABEL_PATTERN = re.compile(r"[\w.:/@+~-]{1,128}")
 
 
 def attribution_of(
     headers: Mapping[str, str], body: JsonObject, *, client_key: str, node: str | None
 ) -> Attribution:
     """The labels of a request; whatever is no plain label is left out."""
-    agent = _label(headers.get("x-claude-code-agent-id"))
+    agent = _clean_label(headers.get("x-claude-code-agent-id"))
     return Attribution(
         session_id=_session_of(headers, body),
-        project=_label(headers.get("x-devflow-project")),
+        project=_clean_label(headers.get("x-devflow-project")),
         agent=agent or ("main" if is_claude_code(headers) else None),
         client_key=client_key,
         node=node,
@@ -41,7 +41,7 @@ def node_of(headers: Mapping[str, str], model: str) -> str | None:
     Claude Code gives its side calls (titles, topics, summaries) to a haiku model, and marks the
     requests of sub-agents with their id (2.1.197 and later).
     """
-    named = _label(headers.get("x-devflow-node"))
+    named = _clean_label(headers.get("x-devflow-node"))
     if named is not None or not is_claude_code(headers):
         return named
     if headers.get("x-claude-code-agent-id"):
@@ -51,16 +51,16 @@ def node_of(headers: Mapping[str, str], model: str) -> str | None:
 
 def _session_of(headers: Mapping[str, str], body: JsonObject) -> str | None:
     for name in _SESSION_HEADERS:
-        label = _label(headers.get(name))
+        label = _clean_label(headers.get(name))
         if label is not None:
             return label
     metadata = body.get("metadata")
     if isinstance(metadata, dict):
-        return _session_in(cast("dict[str, Any]", metadata).get("user_id"))
+        return _session_from_user_id(cast("dict[str, Any]", metadata).get("user_id"))
     return None
 
 
-def _session_in(user_id: object) -> str | None:
+def _session_from_user_id(user_id: object) -> str | None:
     """The session in `metadata.user_id`: a JSON object since 2.1.197, a suffix before."""
     if not isinstance(user_id, str):
         return None
@@ -71,10 +71,10 @@ def _session_in(user_id: object) -> str | None:
             return None
         if not isinstance(told, dict):
             return None
-        return _label(cast("dict[str, Any]", told).get("session_id"))
-    found = _OLD_USER_ID.search(user_id)
+        return _clean_label(cast("dict[str, Any]", told).get("session_id"))
+    found = _LEGACY_USER_ID.search(user_id)
     return found.group(1) if found else None
 
 
-def _label(value: object) -> str | None:
-    return value if isinstance(value, str) and _LABEL.fullmatch(value) else None
+def _clean_label(value: object) -> str | None:
+    return value if isinstance(value, str) and _LABEL_PATTERN.fullmatch(value) else None

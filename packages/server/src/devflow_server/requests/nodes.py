@@ -10,12 +10,12 @@ from devflow_core.errors import InvalidRequest, NotFound
 from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria
 
-BUILT_IN = {
+BUILT_IN_NODES = {
     "main": "Claude Code's main conversation",
     "small": "Claude Code's side calls: titles, topics, summaries",
     "subagent": "Claude Code's sub-agents",
 }
-_NUMBERS = ("cost_priority", "performance_priority")
+_WEIGHTS = ("cost_priority", "performance_priority")
 
 
 class NodeStore(Protocol):
@@ -62,10 +62,12 @@ class NodeTable:
 
     def __init__(self, store: NodeStore, configured: Mapping[str, Mapping[str, Any]]) -> None:
         self._store = store
-        first = {name: Node(task_name=name, description=text) for name, text in BUILT_IN.items()}
+        first = {
+            name: Node(task_name=name, description=text) for name, text in BUILT_IN_NODES.items()
+        }
         for name, config in configured.items():
-            first[name] = changed(first.get(name, Node(task_name=name)), config)
-        self._first = first
+            first[name] = apply_changes(first.get(name, Node(task_name=name)), config)
+        self._defaults = first
         self._nodes = dict(first)
 
     @property
@@ -79,9 +81,9 @@ class NodeTable:
         Raises:
             StoreError: it cannot be read; what is known stays.
         """
-        nodes = dict(self._first)
+        nodes = dict(self._defaults)
         for name, config in (await self._store.all()).items():
-            nodes[name] = changed(nodes.get(name, Node(task_name=name)), config)
+            nodes[name] = apply_changes(nodes.get(name, Node(task_name=name)), config)
         self._nodes = nodes
 
     async def patch(self, name: str, config: Mapping[str, Any]) -> Node:
@@ -96,8 +98,8 @@ class NodeTable:
         node = self._nodes.get(name)
         if node is None:
             raise NotFound(f"There is no node {name!r}; there are {', '.join(self._nodes)}.")
-        node = changed(node, config)
-        kept = {"model": node.model, **{one: getattr(node, one) for one in _NUMBERS}}
+        node = apply_changes(node, config)
+        kept = {"model": node.model, **{one: getattr(node, one) for one in _WEIGHTS}}
         await self._store.set(name, kept)
         self._nodes[name] = node
         return node
@@ -112,11 +114,11 @@ class NodeTable:
         if node.cost_priority is None and node.performance_priority is None:
             return request
         criteria = request.criteria or SelectionCriteria()
-        weights = {one: getattr(node, one) for one in _NUMBERS if getattr(node, one) is not None}
+        weights = {one: getattr(node, one) for one in _WEIGHTS if getattr(node, one) is not None}
         return replace(request, criteria=replace(criteria, **weights))
 
 
-def changed(node: Node, config: Mapping[str, Any]) -> Node:
+def apply_changes(node: Node, config: Mapping[str, Any]) -> Node:
     """A node with some fields changed.
 
     Raises:
@@ -126,7 +128,7 @@ def changed(node: Node, config: Mapping[str, Any]) -> Node:
         if field == "model":
             if value is not None and (not isinstance(value, str) or not value):
                 raise InvalidRequest("model: send a model id, or null for the client's own.")
-        elif field in _NUMBERS:
+        elif field in _WEIGHTS:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (is_number and 0 <= value <= 1):
                 raise InvalidRequest(f"{field}: send a number from 0 to 1, or null.")

@@ -9,22 +9,22 @@ from decimal import Decimal, InvalidOperation
 
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest, Origin
-from devflow_core.wire import parse_body, translator
+from devflow_core.wire import get_translator, parse_body
 
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.requests.attribution import attribution_of, node_of
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.routes import Visit
+from devflow_server.routes import RequestContext
 
 DISCOVERY_PREFIX = "claude-via-devflow/"
 """Claude Code lists only models whose id holds `claude` or `anthropic`; others get this prefix."""
 
-_MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_UPSTREAM_KEY = re.compile(r"[\x21-\x7e]{8,512}")
+_MODEL_PATTERN = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
+_TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_UPSTREAM_KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,512}")
 
 
-class Intake:
+class RequestReader:
     """Reads the requests of the dialects.
 
     Args:
@@ -34,52 +34,52 @@ class Intake:
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
 
-    def read(self, visit: Visit) -> ChatRequest:
+    def read(self, context: RequestContext) -> ChatRequest:
         """The request.
 
         Raises:
             InvalidRequest: the body or a header of ours is wrong.
         """
-        headers = visit.exchange.request.headers
-        body = parse_body(visit.exchange.request.body)
-        wire = visit.route.wire
+        headers = context.exchange.request.headers
+        body = parse_body(context.exchange.request.body)
+        wire = context.route.wire
         assert wire is not None  # noqa: S101 - a route of chat has its dialect
-        request = translator(wire).decode_request(body, headers)
+        request = get_translator(wire).decode_request(body, headers)
         node = node_of(headers, request.model)
         request = replace(
             request,
-            model=_plain(request.model),
-            attribution=attribution_of(headers, body, client_key=visit.caller.name, node=node),
-            user_key=upstream_key(headers) or visit.caller.upstream_key,
-            max_cost_usd=_max_cost(headers),
-            allowed_models=visit.caller.models,
-            origin=_traced(request.origin, headers),
+            model=_normalize_model(request.model),
+            attribution=attribution_of(headers, body, client_key=context.caller.name, node=node),
+            user_key=read_upstream_key(headers) or context.caller.upstream_key,
+            max_cost_usd=_read_max_cost(headers),
+            allowed_models=context.caller.models,
+            origin=_with_trace_context(request.origin, headers),
         )
         if node is not None:
             request = self._nodes.apply(node, request)
         return request
 
 
-def _plain(model: str) -> str:
+def _normalize_model(model: str) -> str:
     """The model's own name, without what a client has put around it."""
-    if not _MODEL.fullmatch(model):
+    if not _MODEL_PATTERN.fullmatch(model):
         raise InvalidRequest("model: this is no model id.")
     return model.removeprefix(DISCOVERY_PREFIX).removesuffix("[1m]")
 
 
-def upstream_key(headers: Mapping[str, str]) -> str | None:
+def read_upstream_key(headers: Mapping[str, str]) -> str | None:
     """The caller's own provider key for this request.
 
     Raises:
         InvalidRequest: what stands there is no key.
     """
     key = headers.get(UPSTREAM_KEY_HEADER)
-    if key is not None and not _UPSTREAM_KEY.fullmatch(key):
+    if key is not None and not _UPSTREAM_KEY_PATTERN.fullmatch(key):
         raise InvalidRequest(f"{UPSTREAM_KEY_HEADER}: this is no key of the provider.")
     return key
 
 
-def _max_cost(headers: Mapping[str, str]) -> Decimal | None:
+def _read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
     text = headers.get("x-devflow-max-cost-usd")
     if text is None:
         return None
@@ -92,9 +92,9 @@ def _max_cost(headers: Mapping[str, str]) -> Decimal | None:
     return usd
 
 
-def _traced(origin: Origin | None, headers: Mapping[str, str]) -> Origin | None:
+def _with_trace_context(origin: Origin | None, headers: Mapping[str, str]) -> Origin | None:
     """The W3C trace context goes on to the upstream, where it is well-formed."""
     parent = headers.get("traceparent")
-    if origin is None or parent is None or not _TRACEPARENT.fullmatch(parent):
+    if origin is None or parent is None or not _TRACEPARENT_PATTERN.fullmatch(parent):
         return origin
     return replace(origin, headers=(*origin.headers, ("traceparent", parent)))

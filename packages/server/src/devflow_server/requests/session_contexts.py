@@ -11,40 +11,40 @@ from devflow_core.errors import Forbidden, SessionError
 from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest
 
-from devflow_server.routes import Visit
+from devflow_server.routes import RequestContext
 
 _SESSION_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{7,63}")
-Find = Callable[[str], ContextInjector]
+FindSession = Callable[[str], ContextInjector]
 
 
-class Contexts:
+class SessionContexts:
     """Finds sessions by id, below the Claude configuration folder only; a path is no id.
 
     Args:
         find: the session of an id; reads files, so it is called in a thread. Raises SessionError.
     """
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, find: FindSession) -> None:
         self._find = find
 
-    async def add(self, visit: Visit, request: ChatRequest) -> ChatRequest:
+    async def add_context(self, context: RequestContext, request: ChatRequest) -> ChatRequest:
         """The request with the context of the session it names; unchanged where it names none.
 
         Raises:
             Forbidden: the caller is not the user of this machine, whose sessions these are.
             SessionError: there is no such session, or it cannot be read.
         """
-        session_id = visit.exchange.request.headers.get("x-devflow-session")
+        session_id = context.exchange.request.headers.get("x-devflow-session")
         if session_id is None:
             return request
         if not _SESSION_ID.fullmatch(session_id):
             raise SessionError("X-DevFlow-Session: send the id of a session.")
-        if not visit.caller.is_operator:
+        if not context.caller.is_operator:
             raise Forbidden("Only a key with the scope `operate` may use sessions of this machine.")
         injector = await asyncio.to_thread(self._find, session_id)
         given = request.attribution
         request = await injector.inject(request)
         tokens = sum(piece.tokens for piece in request.context)
-        visit.headers.append(("x-devflow-context-tokens", str(tokens)))
+        context.reply_headers.append(("x-devflow-context-tokens", str(tokens)))
         attribution = replace(request.attribution, client_key=given.client_key, node=given.node)
         return replace(request, attribution=attribution)

@@ -23,7 +23,7 @@ AlertHook = Callable[[BudgetAlert], Awaitable[None]]
 SIGNATURE_HEADER = "X-DevFlow-Signature"
 """`t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
 TIMEOUT_S = 10.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _log = structlog.get_logger("devflow.budget")
 
 
@@ -73,7 +73,7 @@ class WebhookAlerts:
             raise ConfigurationError(
                 "A budget webhook needs a secret: set DEVFLOW_BUDGET_ALERT_WEBHOOK_SECRET."
             )
-        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
         if not parts.hostname or (parts.scheme != "https" and not is_local):
             raise ConfigurationError(
                 "The budget webhook has to be an https URL (http only to this machine)."
@@ -95,7 +95,7 @@ class WebhookAlerts:
         connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
         headers = {
             "Content-Type": "application/json",
-            SIGNATURE_HEADER: signature(self._secret, body, int(time.time())),
+            SIGNATURE_HEADER: sign(self._secret, body, int(time.time())),
         }
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
@@ -144,13 +144,13 @@ class CommandAlerts:
             raise OSError(f"ended with status {process.returncode}")
 
 
-def signature(secret: bytes, body: bytes, at_s: int) -> str:
+def sign(secret: bytes, body: bytes, timestamp_s: int) -> str:
     """The value of the signature header."""
-    mac = hmac.new(secret, f"{at_s}.".encode() + body, sha256).hexdigest()
-    return f"t={at_s},v1={mac}"
+    mac = hmac.new(secret, f"{timestamp_s}.".encode() + body, sha256).hexdigest()
+    return f"t={timestamp_s},v1={mac}"
 
 
-class Announcer:
+class AlertDispatcher:
     """Hands alerts to the hooks, one after the other, apart from the requests they come from.
 
     Args:
@@ -161,7 +161,7 @@ class Announcer:
         self._hooks = hooks
         self._queue: asyncio.Queue[BudgetAlert] = asyncio.Queue()
 
-    def announce(self, alerts: tuple[BudgetAlert, ...]) -> None:
+    def enqueue(self, alerts: tuple[BudgetAlert, ...]) -> None:
         """Queue alerts."""
         for alert in alerts:
             self._queue.put_nowait(alert)
@@ -172,7 +172,7 @@ class Announcer:
             alert = await self._queue.get()
             try:
                 for hook in self._hooks:
-                    await _told(hook, alert)
+                    await _run_hook(hook, alert)
             finally:
                 self._queue.task_done()
 
@@ -185,7 +185,7 @@ class Announcer:
             _log.error("budget alerts not delivered before the end", count=self._queue.qsize())
 
 
-async def _told(hook: AlertHook, alert: BudgetAlert) -> None:
+async def _run_hook(hook: AlertHook, alert: BudgetAlert) -> None:
     """Run a hook apart, so that neither its failure nor its slowness is ours."""
     task = asyncio.ensure_future(hook(alert))
     try:

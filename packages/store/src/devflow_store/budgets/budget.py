@@ -14,9 +14,9 @@ from devflow_core.errors import InvalidRequest
 Scope = Literal["global", "key", "session", "project", "model", "task"]
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
 
-EACH = "*"
+WILDCARD = "*"
 """As a budget's value: every key (session, project…) has this limit for itself."""
-_EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+_LIFETIME_BOUNDS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +99,18 @@ class BudgetAlert:
     window_start: datetime
 
 
-def subject_of(budget: Budget, who: Attribution, model: str, task_type: str) -> str | None:
+def subject_of(budget: Budget, attribution: Attribution, model: str, task_type: str) -> str | None:
     """Whose money of this budget a call would spend; None when it does not apply."""
     if budget.scope == "global":
         return ""
     label = {
-        "key": who.client_key,
-        "session": who.session_id,
-        "project": who.project,
+        "key": attribution.client_key,
+        "session": attribution.session_id,
+        "project": attribution.project,
         "model": model,
         "task": task_type,
     }[budget.scope]
-    return label if label and budget.value in (EACH, label) else None
+    return label if label and budget.value in (WILDCARD, label) else None
 
 
 def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:
@@ -119,7 +119,7 @@ def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime
     A day is from midnight to midnight of the zone, so 23 or 25 hours when clocks change.
     """
     if window in ("lifetime", "request"):
-        return _EVER
+        return _LIFETIME_BOUNDS
     zone = ZoneInfo(timezone)
     local = at.astimezone(zone)
     if window == "hour":

@@ -9,15 +9,15 @@ import orjson
 from devflow_core.errors import NotFound
 from devflow_core.usage import from_pico
 
-from devflow_store.budgets.budget import EACH, Budget, BudgetState, window_bounds
-from devflow_store.budgets.reservations import BUDGET, Desk
-from devflow_store.chain.records import Kind, from_us, to_us
+from devflow_store.budgets.budget import WILDCARD, Budget, BudgetState, window_bounds
+from devflow_store.budgets.reservations import BUDGET_ADAPTER, BudgetReservations
+from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
-from devflow_store.chain.writer import Job
-from devflow_store.database.engine import Value
+from devflow_store.chain.writer import WriteJob
+from devflow_store.database.engine import SqlValue
 from devflow_store.entries.reading import Source
 
-_COLUMN = {
+_SCOPE_COLUMNS = {
     "key": "l.client_key",
     "session": "l.session",
     "project": "l.project",
@@ -26,7 +26,7 @@ _COLUMN = {
 }
 
 
-class Budgets:
+class BudgetRepository:
     """The budgets of the ledger; a change holds for every process from its next call on.
 
     Args:
@@ -34,16 +34,18 @@ class Budgets:
         desk: what has to forget what it knew.
     """
 
-    def __init__(self, submit: Callable[[Job[None]], Awaitable[None]], desk: Desk) -> None:
+    def __init__(
+        self, submit: Callable[[WriteJob[None]], Awaitable[None]], reservations: BudgetReservations
+    ) -> None:
         self._submit = submit
-        self._desk = desk
+        self._reservations = reservations
 
     async def set(self, budget: Budget) -> Budget:
         """Add a budget, or change the one with its id.
 
         What was spent in the present window before counts from the start.
         """
-        body = BUDGET.dump_json(budget).decode()
+        body = BUDGET_ADAPTER.dump_json(budget).decode()
 
         def run(tx: Transaction) -> None:
             tx.flush()
@@ -56,9 +58,9 @@ class Budgets:
             )
             _log_change(tx, {"budget": budget.id, "set": body})
             _open_accounts(tx, budget)
-            self._desk.forget()
+            self._reservations.invalidate()
 
-        await self._submit(Job(run))
+        await self._submit(WriteJob(run))
         return budget
 
     async def remove(self, budget_id: str) -> None:
@@ -75,15 +77,15 @@ class Budgets:
             for table, column in (("budgets", "id"), ("accounts", "budget"), ("holds", "budget")):
                 tx.delete(table, column, budget_id)
             _log_change(tx, {"budget": budget_id, "removed": True})
-            self._desk.forget()
+            self._reservations.invalidate()
 
-        await self._submit(Job(run))
+        await self._submit(WriteJob(run))
 
 
-def budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
+def read_budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
     """Every budget with what is gone of it in its present window, one for each subject."""
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
-        budget = BUDGET.validate_json(body)
+        budget = BUDGET_ADAPTER.validate_json(body)
         start, end = window_bounds(budget.window, now, budget.timezone)
         rows = source.execute(
             "SELECT subject, spent_pico, reserved_pico FROM accounts "
@@ -92,7 +94,7 @@ def budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
         )
         unused = (
             []
-            if budget.value == EACH or budget.window == "request"
+            if budget.value == WILDCARD or budget.window == "request"
             else [(budget.value or "", 0, 0)]
         )
         for subject, spent_pico, reserved_pico in rows or unused or [("", 0, 0)]:
@@ -107,7 +109,7 @@ def budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
 
 
 def _log_change(tx: Transaction, change: dict[str, object]) -> None:
-    tx.append(Kind.CHANGE, f"change/{tx.seq + 1}", orjson.dumps(change))
+    tx.append(RowKind.CHANGE, f"change/{tx.seq + 1}", orjson.dumps(change))
 
 
 def _open_accounts(tx: Transaction, budget: Budget) -> None:
@@ -115,10 +117,10 @@ def _open_accounts(tx: Transaction, budget: Budget) -> None:
     if budget.window == "request":
         return
     start, end = window_bounds(budget.window, from_us(tx.now_us), budget.timezone)
-    column = _COLUMN.get(budget.scope, "''")
-    values: list[Value] = [to_us(start), to_us(end)]
+    column = _SCOPE_COLUMNS.get(budget.scope, "''")
+    values: list[SqlValue] = [to_us(start), to_us(end)]
     condition = f"{column} <> ''" if budget.scope != "global" else "1 = 1"
-    if budget.value not in (None, EACH):
+    if budget.value not in (None, WILDCARD):
         condition = f"{column} = ?"
         values.append(budget.value)
     # names of columns are constants of this module

@@ -21,16 +21,18 @@ from devflow_store.budgets.budget import (
 from devflow_store.chain.records import from_us, to_us
 from devflow_store.chain.transaction import Transaction
 
-BUDGET = TypeAdapter(Budget)
-_UPDATE = ", ".join(
+BUDGET_ADAPTER = TypeAdapter(Budget)
+_UPDATE_CLAUSE = ", ".join(
     f"{column} = excluded.{column}"
     for column in ("spent_pico", "reserved_pico", "unpriced", "alerted")
 )
-_ACCOUNTS = f"accounts|ON CONFLICT (budget, subject, start_us) DO UPDATE SET {_UPDATE}"
+_ACCOUNTS_UPSERT = (
+    f"accounts|ON CONFLICT (budget, subject, start_us) DO UPDATE SET {_UPDATE_CLAUSE}"
+)
 _ACCOUNT_COLUMNS = (
     "budget", "subject", "start_us", "spent_pico", "reserved_pico", "unpriced", "alerted"
 )  # fmt: skip
-_HOLDS = (
+_HOLDS_UPSERT = (
     "holds|ON CONFLICT (entry_id, attempt_id, budget) "
     "DO UPDATE SET pico = excluded.pico, unpriced = excluded.unpriced"
 )
@@ -38,10 +40,10 @@ _HOLD_COLUMNS = (
     "entry_id", "attempt_id", "budget", "subject", "start_us", "pico", "unpriced"
 )  # fmt: skip
 
-_MOST_ACCOUNTS = 10_000
+_MAX_ACCOUNTS = 10_000
 """Kept in memory; when a day brings more sessions than this, they are read again."""
 
-_Key = tuple[str, str, int]
+_AccountKey = tuple[str, str, int]
 """Budget, subject, start of the window in microseconds."""
 
 
@@ -57,12 +59,12 @@ class _Account:
 @dataclass(slots=True)
 class _Hold:
     attempt_id: str
-    key: _Key
+    key: _AccountKey
     pico: int
     unpriced: int
 
 
-class Desk:
+class BudgetReservations:
     """Knows the budgets and what is left of them.
 
     What it has read stays valid as long as nobody else has written: every change of money or of a
@@ -70,12 +72,12 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self._hash: bytes | None = None
+        self._head_hash: bytes | None = None
         self._tx: Transaction | None = None
         self._budgets: tuple[Budget, ...] = ()
         self._windows: dict[str, tuple[int, int]] = {}
-        self._accounts: dict[_Key, _Account] = {}
-        self._dirty: set[_Key] = set()
+        self._accounts: dict[_AccountKey, _Account] = {}
+        self._dirty: set[_AccountKey] = set()
         self._holds: dict[str, list[_Hold]] = {}
 
     def reserve(self, tx: Transaction, start: AttemptStart) -> None:
@@ -89,15 +91,15 @@ class Desk:
             return
         asked = None if start.reserved_usd is None else to_pico(start.reserved_usd)
         accounts = [
-            (key, self._account(tx, budget, key))
+            (key, self._load_account(tx, budget, key))
             for budget in self._budgets
             if (key := self._start_key(budget, start)) is not None
         ]
         for _key, account in accounts:
-            _admit(account, asked, start.model)
+            _check_available(account, asked, start.model)
         if start.number == 1:
             self._holds[start.entry_id] = []
-        holds = self._holds_of(tx, start.entry_id)
+        holds = self._load_holds(tx, start.entry_id)
         for key, account in accounts:
             account.reserved_pico += asked or 0
             account.unpriced += asked is None
@@ -106,16 +108,16 @@ class Desk:
             holds.append(hold)
             self._write_hold(tx, start.entry_id, hold)
 
-    def shrink(self, tx: Transaction, entry_id: str, ended: tuple[Attempt, ...]) -> None:
+    def release_unused(self, tx: Transaction, entry_id: str, ended: tuple[Attempt, ...]) -> None:
         """Attempts are over while their request goes on: hold only what they have cost."""
         self.sync(tx)
         if not self._budgets:
             return
         cost_pico = {attempt.attempt_id: to_pico(attempt.cost_usd) for attempt in ended}
-        for hold in self._holds_of(tx, entry_id):
+        for hold in self._load_holds(tx, entry_id):
             if hold.attempt_id not in cost_pico:
                 continue
-            account = self._held(tx, hold)
+            account = self._account_of_hold(tx, hold)
             if account is not None:
                 account.reserved_pico += cost_pico[hold.attempt_id] - hold.pico
                 account.unpriced -= hold.unpriced
@@ -128,57 +130,61 @@ class Desk:
         self.sync(tx)
         if not self._budgets:
             return ()
-        touched: set[_Key] = set()
+        touched: set[_AccountKey] = set()
         for attempt in entry.attempts:
-            touched |= self.book(tx, entry, attempt, to_pico(attempt.cost_usd))
-        for hold in self._holds_of(tx, entry.entry_id):
-            if account := self._held(tx, hold):
+            touched |= self.charge(tx, entry, attempt, to_pico(attempt.cost_usd))
+        for hold in self._load_holds(tx, entry.entry_id):
+            if account := self._account_of_hold(tx, hold):
                 account.reserved_pico -= hold.pico
                 account.unpriced -= hold.unpriced
                 self._dirty.add(hold.key)
         self._holds.pop(entry.entry_id, None)
         tx.delete("holds", "entry_id", entry.entry_id)
-        alerts = self.alerts(touched)
+        alerts = self.collect_alerts(touched)
         self._drop_request_accounts(tx, entry.entry_id)
         return alerts
 
-    def book(self, tx: Transaction, entry: LedgerEntry, attempt: Attempt, pico: int) -> set[_Key]:
+    def charge(
+        self, tx: Transaction, entry: LedgerEntry, attempt: Attempt, pico: int
+    ) -> set[_AccountKey]:
         """Add an amount, also a negative one, to what an attempt's budgets have spent."""
         self.sync(tx)
-        touched: set[_Key] = set()
+        touched: set[_AccountKey] = set()
         for budget in self._budgets if pico else ():
-            key = self._key(budget, entry, attempt)
+            key = self._attempt_key(budget, entry, attempt)
             if key is not None:
-                self._account(tx, budget, key).spent_pico += pico
+                self._load_account(tx, budget, key).spent_pico += pico
                 touched.add(key)
         self._dirty |= touched
         return touched
 
-    def alerts(self, touched: set[_Key]) -> tuple[BudgetAlert, ...]:
+    def collect_alerts(self, keys: set[_AccountKey]) -> tuple[BudgetAlert, ...]:
         """The alerts of accounts that have passed another threshold; each is given once."""
         return tuple(
-            alert for key in sorted(touched) if (alert := _alert(key, self._accounts[key]))
+            alert
+            for key in sorted(keys)
+            if (alert := _advance_alert_level(key, self._accounts[key]))
         )
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read everything anew: the budgets themselves have changed."""
-        self._hash = None
+        self._head_hash = None
         self._tx = None
 
     def sync(self, tx: Transaction) -> None:
         """Join a transaction; drop what is known when somebody else has written meanwhile."""
         if self._tx is tx:
             return
-        if self._hash != tx.first_hash or len(self._accounts) > _MOST_ACCOUNTS:
+        if self._head_hash != tx.base_hash or len(self._accounts) > _MAX_ACCOUNTS:
             self._reload(tx)
         self._tx = tx
-        self._hash = None  # until this group is written, what is known may be rolled back
+        self._head_hash = None  # until this group is written, what is known may be rolled back
         tx.before_flush.append(self._write_back)
 
     def _reload(self, tx: Transaction) -> None:
         rows = tx.execute("SELECT body FROM budgets ORDER BY id")
         try:
-            self._budgets = tuple(BUDGET.validate_json(body) for (body,) in rows)
+            self._budgets = tuple(BUDGET_ADAPTER.validate_json(body) for (body,) in rows)
         except ValidationError as error:
             raise StoreError(
                 "A budget in the ledger cannot be read; it was written by another version."
@@ -198,21 +204,23 @@ class Desk:
                 account.unpriced,
                 account.alerted,
             )
-            tx.insert(_ACCOUNTS, _ACCOUNT_COLUMNS, (*key, *numbers))
+            tx.insert(_ACCOUNTS_UPSERT, _ACCOUNT_COLUMNS, (*key, *numbers))
         self._dirty.clear()
-        self._hash = tx.hash
+        self._head_hash = tx.hash
 
-    def _start_key(self, budget: Budget, start: AttemptStart) -> _Key | None:
+    def _start_key(self, budget: Budget, start: AttemptStart) -> _AccountKey | None:
         subject = subject_of(budget, start.attribution, start.model, start.task_type)
         return self._window_key(budget, subject, start.entry_id, to_us(start.started_at))
 
-    def _key(self, budget: Budget, entry: LedgerEntry, attempt: Attempt) -> _Key | None:
+    def _attempt_key(
+        self, budget: Budget, entry: LedgerEntry, attempt: Attempt
+    ) -> _AccountKey | None:
         subject = subject_of(budget, entry.attribution, attempt.model, entry.task_type)
         return self._window_key(budget, subject, entry.entry_id, to_us(attempt.started_at))
 
     def _window_key(
         self, budget: Budget, subject: str | None, entry_id: str, at_us: int
-    ) -> _Key | None:
+    ) -> _AccountKey | None:
         if subject is None:
             return None
         if budget.window == "request":
@@ -223,7 +231,7 @@ class Desk:
             start_us, end_us = self._windows[budget.id] = to_us(start), to_us(end)
         return (budget.id, subject, start_us)
 
-    def _account(self, tx: Transaction, budget: Budget, key: _Key) -> _Account:
+    def _load_account(self, tx: Transaction, budget: Budget, key: _AccountKey) -> _Account:
         account = self._accounts.get(key)
         if account is None:
             rows = tx.execute(
@@ -234,14 +242,14 @@ class Desk:
             account = self._accounts[key] = _Account(budget, *(rows[0] if rows else ()))
         return account
 
-    def _held(self, tx: Transaction, hold: _Hold) -> _Account | None:
+    def _account_of_hold(self, tx: Transaction, hold: _Hold) -> _Account | None:
         """The account of a hold; None when its budget was removed meanwhile."""
         for budget in self._budgets:
             if budget.id == hold.key[0]:
-                return self._account(tx, budget, hold.key)
+                return self._load_account(tx, budget, hold.key)
         return None
 
-    def _holds_of(self, tx: Transaction, entry_id: str) -> list[_Hold]:
+    def _load_holds(self, tx: Transaction, entry_id: str) -> list[_Hold]:
         holds = self._holds.get(entry_id)
         if holds is None:
             rows = tx.execute(
@@ -255,7 +263,7 @@ class Desk:
 
     def _write_hold(self, tx: Transaction, entry_id: str, hold: _Hold) -> None:
         row = (entry_id, hold.attempt_id, *hold.key, hold.pico, hold.unpriced)
-        tx.insert(_HOLDS, _HOLD_COLUMNS, row)
+        tx.insert(_HOLDS_UPSERT, _HOLD_COLUMNS, row)
 
     def _drop_request_accounts(self, tx: Transaction, entry_id: str) -> None:
         for budget in self._request_budgets():
@@ -268,7 +276,7 @@ class Desk:
         return (budget for budget in self._budgets if budget.window == "request")
 
 
-def _admit(account: _Account, asked_pico: int | None, model: str) -> None:
+def _check_available(account: _Account, asked_pico: int | None, model: str) -> None:
     budget = account.budget
     if asked_pico is None and not budget.allow_unknown_price:
         raise UnknownPrice(
@@ -294,7 +302,7 @@ def _admit(account: _Account, asked_pico: int | None, model: str) -> None:
         )
 
 
-def _alert(key: _Key, account: _Account) -> BudgetAlert | None:
+def _advance_alert_level(key: _AccountKey, account: _Account) -> BudgetAlert | None:
     budget, spent_usd = account.budget, from_pico(account.spent_pico)
     level = alert_level(budget, spent_usd)
     if level <= account.alerted:

@@ -10,7 +10,7 @@ GENESIS = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ChainRow:
     """A row of the chain without its hash."""
 
     seq: int
@@ -25,12 +25,12 @@ class Row:
     """SHA-256 of the body; it stays when the body is deleted."""
 
 
-def digest(body: bytes) -> bytes:
+def hash_body(body: bytes) -> bytes:
     """SHA-256 of a body."""
     return sha256(body).digest()
 
 
-def link(previous: bytes, row: Row) -> bytes:
+def hash_row(previous: bytes, row: ChainRow) -> bytes:
     """The hash of a row that follows the row with hash `previous`."""
     fields = f"{row.seq}|{row.kind}|{row.ref}|{row.at_us}|{row.key}"
     return sha256(previous + row.digest + fields.encode()).digest()

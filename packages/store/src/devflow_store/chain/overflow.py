@@ -12,17 +12,17 @@ from zlib import crc32
 from devflow_core.errors import StoreError
 from devflow_core.ledger import LedgerEntry
 
-from devflow_store.chain.records import decode_entry, encode
+from devflow_store.chain.records import decode_entry, encode_record
 
 SIZE_BYTES = 8 * 1024 * 1024
 """Allocated at the start, so that a full disk cannot take it away."""
-MOST_ENTRIES = 10_000
-_MOST_FILES = 64
-_HEADER = struct.Struct("<II")
+MAX_ENTRIES = 10_000
+_MAX_FILES = 64
+_RECORD_HEADER = struct.Struct("<II")
 """Length and CRC-32 of a record; a length of 0 ends the file."""
 
 
-class Spill:
+class OverflowFile:
     """A bounded file of this process's own, locked while it lives; others take over the dead's.
 
     Args:
@@ -51,7 +51,7 @@ class Spill:
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._handle = self._take()
+            self._handle = self._acquire_file()
             _allocate(self._handle)
         except OSError as error:
             raise StoreError(
@@ -59,8 +59,8 @@ class Spill:
                 f"{error.strerror}."
             ) from error
         self._end = 0
-        for record in self._records():
-            self._end += _HEADER.size + len(record)
+        for record in self._read_records():
+            self._end += _RECORD_HEADER.size + len(record)
             self._count += 1
 
     def add(self, entry: LedgerEntry) -> None:
@@ -69,29 +69,31 @@ class Spill:
         Raises:
             StoreError: the file is full or fails, too: the entry is lost, and its caller is told.
         """
-        record = encode(entry)
+        record = encode_record(entry)
         with self._lock:
             self._append(record)
 
-    def entries(self) -> list[LedgerEntry]:
+    def read_entries(self) -> list[LedgerEntry]:
         """What waits, in the order it came."""
         with self._lock:
-            return [decode_entry(record) for record in self._records()]
+            return [decode_entry(record) for record in self._read_records()]
 
     def clear(self, count: int) -> None:
         """The first `count` entries are in the database; when more have come, all stay."""
         with self._lock:
             if self._handle is None or self._count != count:
                 return
-            os.pwrite(self._handle, bytes(_HEADER.size), 0)
+            os.pwrite(self._handle, bytes(_RECORD_HEADER.size), 0)
             os.fdatasync(self._handle)
             self._end = self._count = 0
 
     def _append(self, record: bytes) -> None:
-        framed = _HEADER.pack(len(record), crc32(record)) + record + bytes(_HEADER.size)
+        framed = (
+            _RECORD_HEADER.pack(len(record), crc32(record)) + record + bytes(_RECORD_HEADER.size)
+        )
         if (
             self._handle is None
-            or self._count >= MOST_ENTRIES
+            or self._count >= MAX_ENTRIES
             or self._end + len(framed) > SIZE_BYTES
         ):
             raise StoreError("The ledger cannot be written, and its emergency file is full.")
@@ -102,7 +104,7 @@ class Spill:
             raise StoreError(
                 f"Neither the ledger nor its emergency file can be written: {error.strerror}."
             ) from error
-        self._end += len(framed) - _HEADER.size
+        self._end += len(framed) - _RECORD_HEADER.size
         self._count += 1
 
     def close(self) -> None:
@@ -111,8 +113,8 @@ class Spill:
             os.close(self._handle)
             self._handle = None
 
-    def _take(self) -> int:
-        for number in range(_MOST_FILES):
+    def _acquire_file(self) -> int:
+        for number in range(_MAX_FILES):
             path = self._folder / f"ledger.emergency-{number}"
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
@@ -121,17 +123,17 @@ class Spill:
                 os.close(handle)
                 continue
             return handle
-        raise OSError(0, "", f"{_MOST_FILES} processes use it already")
+        raise OSError(0, "", f"{_MAX_FILES} processes use it already")
 
-    def _records(self) -> list[bytes]:
+    def _read_records(self) -> list[bytes]:
         if self._handle is None:
             return []
         content = os.pread(self._handle, SIZE_BYTES, 0)
         records: list[bytes] = []
         at = 0
-        while at + _HEADER.size <= len(content):
-            length, check = _HEADER.unpack_from(content, at)
-            at += _HEADER.size
+        while at + _RECORD_HEADER.size <= len(content):
+            length, check = _RECORD_HEADER.unpack_from(content, at)
+            at += _RECORD_HEADER.size
             record = content[at : at + length]
             # a torn last record was never acknowledged
             if length == 0 or crc32(record) != check:

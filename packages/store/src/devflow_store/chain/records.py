@@ -17,7 +17,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Kind(IntEnum):
+class RowKind(IntEnum):
     """What a row of the chain says."""
 
     START = 1
@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class StartRecord:
     """The body of a `START`: the attempt, and the ends of those before it."""
 
     start: AttemptStart
@@ -58,12 +58,12 @@ class Correction:
     """Where the figure is from: `generation`, `activity`, or a person."""
 
 
-_ENTRY = TypeAdapter(LedgerEntry)
-_BEGUN = TypeAdapter(Begun)
-_CORRECTION = TypeAdapter(Correction)
+_ENTRY_ADAPTER = TypeAdapter(LedgerEntry)
+_START_ADAPTER = TypeAdapter(StartRecord)
+_CORRECTION_ADAPTER = TypeAdapter(Correction)
 
 
-def encode(value: LedgerEntry | Begun | Correction) -> bytes:
+def encode_record(value: LedgerEntry | StartRecord | Correction) -> bytes:
     """The value as JSON; decimals are text, digit for digit, and times keep their microseconds.
 
     Raises:
@@ -83,17 +83,17 @@ def decode_entry(body: bytes) -> LedgerEntry:
     Raises:
         pydantic.ValidationError: when the bytes are no entry.
     """
-    return _ENTRY.validate_json(body)
+    return _ENTRY_ADAPTER.validate_json(body)
 
 
-def decode_begun(body: bytes) -> Begun:
+def decode_start(body: bytes) -> StartRecord:
     """The start that was encoded; raises as `decode_entry`."""
-    return _BEGUN.validate_json(body)
+    return _START_ADAPTER.validate_json(body)
 
 
 def decode_correction(body: bytes) -> Correction:
     """The correction that was encoded; raises as `decode_entry`."""
-    return _CORRECTION.validate_json(body)
+    return _CORRECTION_ADAPTER.validate_json(body)
 
 
 def to_us(at: datetime) -> int:

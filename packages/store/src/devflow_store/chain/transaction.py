@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from devflow_store.chain.hashing import GENESIS, Row, digest, link
-from devflow_store.chain.records import Kind
-from devflow_store.database.engine import Rows, Session, Value
+from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
+from devflow_store.chain.records import RowKind
+from devflow_store.database.engine import Rows, Session, SqlValue
 
-_CHUNKS = (64, 16, 4, 1)
+_CHUNK_SIZES = (64, 16, 4, 1)
 """Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
 T = TypeVar("T")
-_CHAIN = ("seq", "kind", "key", "ref", "at_us", "body", "hash")
+_CHAIN_COLUMNS = ("seq", "kind", "key", "ref", "at_us", "body", "hash")
 
 
 class Transaction:
@@ -26,37 +26,43 @@ class Transaction:
 
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
-        self.seq, self.hash = head(session)
-        self.first_hash = self.hash
+        self.seq, self.hash = read_head(session)
+        self.base_hash = self.hash
         self.before_flush: list[Callable[[], None]] = []
         """Called once, when the group is complete, to add what was gathered in memory."""
         self._session = session
-        self._doomed: dict[tuple[str, str], list[Value]] = {}
-        self._pending: dict[tuple[str, tuple[str, ...]], list[tuple[Value, ...]]] = {}
+        self._pending_deletes: dict[tuple[str, str], list[SqlValue]] = {}
+        self._pending_inserts: dict[tuple[str, tuple[str, ...]], list[tuple[SqlValue, ...]]] = {}
 
     def append(
-        self, kind: Kind, key: str, body: bytes, *, at_us: int | None = None, ref: int | None = None
+        self,
+        kind: RowKind,
+        key: str,
+        body: bytes,
+        *,
+        at_us: int | None = None,
+        ref: int | None = None,
     ) -> int:
         """Add a row to the chain and return its number."""
         self.seq += 1
-        row = Row(self.seq, kind, key, ref, at_us or self.now_us, digest(body))
-        self.hash = link(self.hash, row)
-        self.insert("chain", _CHAIN, (row.seq, kind, key, ref, row.at_us, body, self.hash))
+        row = ChainRow(self.seq, kind, key, ref, at_us or self.now_us, hash_body(body))
+        self.hash = hash_row(self.hash, row)
+        self.insert("chain", _CHAIN_COLUMNS, (row.seq, kind, key, ref, row.at_us, body, self.hash))
         return row.seq
 
-    def insert(self, table: str, columns: tuple[str, ...], row: tuple[Value, ...]) -> None:
+    def insert(self, table: str, columns: tuple[str, ...], row: tuple[SqlValue, ...]) -> None:
         """Buffer a row for a table; `table` may end in an `ON CONFLICT` clause after `|`."""
-        self._pending.setdefault((table, columns), []).append(row)
+        self._pending_inserts.setdefault((table, columns), []).append(row)
 
-    def delete(self, table: str, column: str, value: Value) -> None:
+    def delete(self, table: str, column: str, value: SqlValue) -> None:
         """Buffer a deletion; it takes place after all buffered rows are in."""
-        self._doomed.setdefault((table, column), []).append(value)
+        self._pending_deletes.setdefault((table, column), []).append(value)
 
-    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """Run a statement now. What is buffered is not in the database yet."""
         return self._session.execute(sql, values)
 
-    def seq_of(self, key: str) -> int | None:
+    def find_seq(self, key: str) -> int | None:
         """The row with this key, if an earlier transaction wrote one."""
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
@@ -69,18 +75,18 @@ class Transaction:
 
     def flush(self) -> None:
         """Send what is buffered, so that queries see it."""
-        for (table, columns), rows in self._pending.items():
+        for (table, columns), rows in self._pending_inserts.items():
             for chunk in _chunks(rows):
                 values = [value for row in chunk for value in row]
                 self._session.execute(_insert_sql(table, columns, len(chunk)), values)
-        self._pending.clear()
-        for (table, column), doomed in self._doomed.items():
+        self._pending_inserts.clear()
+        for (table, column), doomed in self._pending_deletes.items():
             for some in _chunks(doomed):
                 self._session.execute(_delete_sql(table, column, len(some)), some)
-        self._doomed.clear()
+        self._pending_deletes.clear()
 
 
-def head(session: Session) -> tuple[int, bytes]:
+def read_head(session: Session) -> tuple[int, bytes]:
     """The number and the hash of the last row."""
     rows = session.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
     return rows[0] if rows else (0, GENESIS)
@@ -89,7 +95,7 @@ def head(session: Session) -> tuple[int, bytes]:
 def _chunks(rows: list[T]) -> Iterator[list[T]]:
     at = 0
     while at < len(rows):
-        size = next(size for size in _CHUNKS if size <= len(rows) - at)
+        size = next(size for size in _CHUNK_SIZES if size <= len(rows) - at)
         yield rows[at : at + size]
         at += size
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from devflow_core.errors import DevFlowError, StoreError
 
 from devflow_store.chain.transaction import Transaction
-from devflow_store.database.engine import Engine, Session, Unavailable
+from devflow_store.database.engine import DatabaseUnavailable, Engine, Session
 
 MAX_GROUP = 256
 """Jobs in one transaction; more would hold other processes up."""
@@ -23,12 +23,12 @@ MAX_QUEUE = 10_000
 T = TypeVar("T")
 
 
-def _nothing(_tx: Transaction) -> Any:
+def _return_none(_tx: Transaction) -> Any:
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Generic[T]):
+class WriteJob(Generic[T]):
     """Something to write.
 
     `run` decides before it writes: when it raises a refusal (`BudgetExceeded`…), it has written
@@ -38,14 +38,14 @@ class Job(Generic[T]):
 
     run: Callable[[Transaction], T]
     key: str | None = None
-    known: Callable[[Transaction], T] = _nothing
+    recover: Callable[[Transaction], T] = _return_none
 
 
-_Waiting = tuple[Job[Any], "asyncio.Future[Any]"]
+_QueuedJob = tuple[WriteJob[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, DevFlowError | None]
 
 
-class Writer:
+class LedgerWriter:
     """Owns the writing connection and its thread.
 
     Every caller's future is resolved after the commit that holds its job, all futures of one
@@ -59,10 +59,10 @@ class Writer:
     def __init__(self, engine: Engine, *, now_us: Callable[[], int] | None = None) -> None:
         self._engine = engine
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[_QueuedJob | None] = SimpleQueue()
         self._session: Session | None = None
         self._thread: Thread | None = None
-        self._ended = True
+        self._is_closed = True
 
     async def start(self) -> None:
         """Open or create the database and start the thread.
@@ -71,8 +71,8 @@ class Writer:
             LedgerCorrupt, StoreError: as `Engine.prepare`.
         """
         await asyncio.to_thread(self._engine.prepare)
-        self._ended = False
-        self._thread = Thread(target=self._work, name="devflow-ledger", daemon=True)
+        self._is_closed = False
+        self._thread = Thread(target=self._run, name="devflow-ledger", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -82,13 +82,13 @@ class Writer:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
-    def submit(self, job: Job[T]) -> asyncio.Future[T]:
+    def submit(self, job: WriteJob[T]) -> asyncio.Future[T]:
         """Queue a job; the future is done when it is durable.
 
         Raises:
             StoreError: the writer has ended, or too many jobs wait.
         """
-        if self._ended:
+        if self._is_closed:
             raise StoreError("The ledger is closed.")
         if self._queue.qsize() >= MAX_QUEUE:
             raise StoreError(f"{MAX_QUEUE} writes wait for the disk already. Try again later.")
@@ -96,24 +96,24 @@ class Writer:
         self._queue.put((job, future))
         return future
 
-    def _work(self) -> None:
-        group: list[_Waiting] = []
+    def _run(self) -> None:
+        group: list[_QueuedJob] = []
         try:
             while True:
-                group, is_last = self._take()
-                deliver(self._write(group))
+                group, is_last = self._next_group()
+                deliver_outcomes(self._write_group(group))
                 group = []
                 if is_last:
                     return
         finally:
-            self._ended = True
-            self._close()
+            self._is_closed = True
+            self._close_session()
             self._engine.close()
-            self._refuse(group)
+            self._fail_pending(group)
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
+    def _next_group(self) -> tuple[list[_QueuedJob], bool]:
         """At least one job, and all that have gathered meanwhile; True after the last."""
-        group: list[_Waiting] = []
+        group: list[_QueuedJob] = []
         item = self._queue.get()
         while item is not None:
             group.append(item)
@@ -125,30 +125,30 @@ class Writer:
                 return group, False
         return group, True
 
-    def _refuse(self, group: list[_Waiting]) -> None:
+    def _fail_pending(self, group: list[_QueuedJob]) -> None:
         """Nobody waits for ever: whatever ended the thread, waiting callers are told."""
         error = StoreError("The ledger was closed before this was written.")
         waiting, is_last = list(group), False
         while not is_last and not self._queue.empty():
-            more, is_last = self._take()
+            more, is_last = self._next_group()
             waiting += more
-        deliver([(future, None, error) for _job, future in waiting])
+        deliver_outcomes([(future, None, error) for _job, future in waiting])
 
-    def _write(self, group: list[_Waiting]) -> list[_Outcome]:
+    def _write_group(self, group: list[_QueuedJob]) -> list[_Outcome]:
         if not group:
             return []
         try:
-            return self._together(group)
+            return self._commit_group(group)
         except StoreError:
             # unknown: any of them may be durable, so each is looked up before it is tried again
-            self._close()
-            return self._one_by_one(group)
+            self._close_session()
+            return self._commit_each(group)
         except Exception:  # noqa: BLE001 - one faulty job must not end the ledger for all others
-            self._close()
-            return self._one_by_one(group)
+            self._close_session()
+            return self._commit_each(group)
 
-    def _together(self, group: list[_Waiting]) -> list[_Outcome]:
-        session = self._open()
+    def _commit_group(self, group: list[_QueuedJob]) -> list[_Outcome]:
+        session = self._open_session()
         session.begin()
         tx = Transaction(session, self._now_us())
         outcomes: list[_Outcome] = []
@@ -161,64 +161,64 @@ class Writer:
                 outcomes.append((future, None, refusal))
         tx.finish()
         session.commit()
-        self._engine.noted(f"{tx.seq}:{tx.hash.hex()}")
+        self._engine.on_commit(f"{tx.seq}:{tx.hash.hex()}")
         return outcomes
 
-    def _one_by_one(self, group: list[_Waiting]) -> list[_Outcome]:
+    def _commit_each(self, group: list[_QueuedJob]) -> list[_Outcome]:
         outcomes: list[_Outcome] = []
         down: StoreError | None = None
         for job, future in group:
             if down is None:
-                outcome, down = self._alone(job, future)
+                outcome, down = self._commit_single(job, future)
                 outcomes.append(outcome)
             else:
                 outcomes.append((future, None, down))
         return outcomes
 
-    def _alone(
-        self, job: Job[Any], future: asyncio.Future[Any]
+    def _commit_single(
+        self, job: WriteJob[Any], future: asyncio.Future[Any]
     ) -> tuple[_Outcome, StoreError | None]:
         """The outcome of one job, and the reason why it is useless to try the next."""
         try:
-            session = self._open()
+            session = self._open_session()
             session.begin()
             tx = Transaction(session, self._now_us())
-            if job.key is not None and tx.seq_of(job.key) is not None:
-                value = job.known(tx)
+            if job.key is not None and tx.find_seq(job.key) is not None:
+                value = job.recover(tx)
             else:
                 value = job.run(tx)
             tx.finish()
             session.commit()
-            self._engine.noted(f"{tx.seq}:{tx.hash.hex()}")
+            self._engine.on_commit(f"{tx.seq}:{tx.hash.hex()}")
         except StoreError as error:
-            self._close()
-            return (future, None, error), error if isinstance(error, Unavailable) else None
+            self._close_session()
+            return (future, None, error), error if isinstance(error, DatabaseUnavailable) else None
         except DevFlowError as refusal:
-            self._session_or_none_rollback()
+            self._rollback()
             return (future, None, refusal), None
         except Exception as fault:  # noqa: BLE001 - it is told to its own caller
-            self._close()
+            self._close_session()
             error = StoreError(f"The ledger could not carry this out: {type(fault).__name__}.")
             error.__cause__ = fault
             return (future, None, error), None
         return (future, value, None), None
 
-    def _session_or_none_rollback(self) -> None:
+    def _rollback(self) -> None:
         if self._session is not None:
             self._session.rollback()
 
-    def _open(self) -> Session:
+    def _open_session(self) -> Session:
         if self._session is None:
-            self._session = self._engine.writer()
+            self._session = self._engine.open_writer()
         return self._session
 
-    def _close(self) -> None:
+    def _close_session(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
 
 
-def deliver(outcomes: list[_Outcome]) -> None:
+def deliver_outcomes(outcomes: list[_Outcome]) -> None:
     """Hand the results over, with one wake-up for each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:

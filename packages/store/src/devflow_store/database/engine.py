@@ -8,22 +8,22 @@ from typing import Any, Protocol
 
 from devflow_core.errors import StoreError
 
-Value = int | float | str | bytes | None
+SqlValue = int | float | str | bytes | None
 Rows = list[tuple[Any, ...]]
 
 
-class KeyTaken(StoreError):
+class DuplicateKey(StoreError):
     """A unique key is there already: the row was written before."""
 
 
-class Unavailable(StoreError):
+class DatabaseUnavailable(StoreError):
     """The database cannot be reached or written at all; trying the next job is useless."""
 
 
 class Session(Protocol):
     """One open connection, used by one thread at a time. Placeholders are `?`."""
 
-    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """Run one statement and return all its rows.
 
         Raises:
@@ -34,7 +34,7 @@ class Session(Protocol):
         """
         ...
 
-    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+    def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
         """The rows of a query, fetched as they are read."""
         ...
 
@@ -72,15 +72,15 @@ class Engine(Protocol):
         """
         ...
 
-    def writer(self) -> Session:
+    def open_writer(self) -> Session:
         """A connection for the one writing thread."""
         ...
 
-    def reader(self) -> Session:
+    def open_reader(self) -> Session:
         """A connection that cannot write."""
         ...
 
-    def noted(self, head: str) -> None:
+    def on_commit(self, head: str) -> None:
         """Called after every commit with `number:hash` of the last row; microseconds."""
         ...
 

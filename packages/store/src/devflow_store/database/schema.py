@@ -8,10 +8,10 @@ from devflow_core.errors import StoreError
 
 from devflow_store.database.engine import Session
 
-VERSION = 2
+SCHEMA_VERSION = 2
 """The schema that this version of the code reads and writes."""
 
-_TYPES = {
+_TYPE_NAMES = {
     "sqlite": {
         "BYTES": "BLOB",
         "INT": "INTEGER",
@@ -28,26 +28,26 @@ def migrate(session: Session, dialect: str) -> None:
     Raises:
         StoreError: the tables are newer than this code, or cannot be changed.
     """
-    if current(session, dialect) == VERSION:
+    if read_version(session, dialect) == SCHEMA_VERSION:
         return
     session.begin()
     try:
-        found = current(session, dialect)
-        if found > VERSION:
+        found = read_version(session, dialect)
+        if found > SCHEMA_VERSION:
             raise StoreError(
                 f"The ledger was written by a newer DevFlow (schema {found}, this one knows "
-                f"{VERSION}). Upgrade DevFlow; nothing was changed."
+                f"{SCHEMA_VERSION}). Upgrade DevFlow; nothing was changed."
             )
-        for number in range(found + 1, VERSION + 1):
-            for statement in statements(number, dialect):
+        for number in range(found + 1, SCHEMA_VERSION + 1):
+            for statement in load_statements(number, dialect):
                 session.execute(statement)
-        session.execute("UPDATE store_schema SET version = ?", (VERSION,))
+        session.execute("UPDATE store_schema SET version = ?", (SCHEMA_VERSION,))
         session.commit()
     finally:
         session.rollback()
 
 
-def current(session: Session, dialect: str) -> int:
+def read_version(session: Session, dialect: str) -> int:
     """The version of the tables that are there; 0 when there are none."""
     catalogue = {
         "sqlite": "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'store_schema'",
@@ -60,12 +60,12 @@ def current(session: Session, dialect: str) -> int:
     return int(session.execute("SELECT version FROM store_schema")[0][0])
 
 
-def statements(number: int, dialect: str) -> list[str]:
+def load_statements(number: int, dialect: str) -> list[str]:
     """The statements of one migration, in the words of the database."""
     folder = resources.files("devflow_store.database") / "migrations"
     text = (folder / f"{number:04}.sql").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     script = "\n".join(lines)
-    for word, meaning in _TYPES[dialect].items():
+    for word, meaning in _TYPE_NAMES[dialect].items():
         script = script.replace(f"${word}", meaning)
     return [statement for part in script.split(";") if (statement := part.strip())]

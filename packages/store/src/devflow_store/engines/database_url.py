@@ -11,30 +11,30 @@ from devflow_store.database.engine import Engine
 from devflow_store.engines.sqlite import SqliteEngine
 
 
-def engine_for(place: str | Path | Engine) -> Engine:
+def create_engine(database: str | Path | Engine) -> Engine:
     """The engine for a path, a `sqlite:///path` or `postgresql://` URL; an engine is itself.
 
     Raises:
         ConfigurationError: a URL of another kind, or the driver of PostgreSQL is not installed.
     """
-    if isinstance(place, Path):
-        return SqliteEngine(place)
-    if not isinstance(place, str):
-        return place
-    scheme, is_url, _rest = place.partition("://")
+    if isinstance(database, Path):
+        return SqliteEngine(database)
+    if not isinstance(database, str):
+        return database
+    scheme, is_url, _rest = database.partition("://")
     if not is_url:
-        return SqliteEngine(Path(place))
+        return SqliteEngine(Path(database))
     if scheme == "sqlite":
-        path = unquote(urlsplit(place).path)
+        path = unquote(urlsplit(database).path)
         return SqliteEngine(Path(path.removeprefix("/") if path.startswith("//") else path))
     if scheme in ("postgresql", "postgres"):
-        return _postgres(place)
+        return _create_postgres(database)
     raise ConfigurationError(
         f"A ledger cannot be kept at a {scheme}:// URL; use sqlite:///path or postgresql://…"
     )
 
 
-def _postgres(url: str) -> Engine:
+def _create_postgres(url: str) -> Engine:
     try:
         from devflow_store.engines.postgres import PostgresEngine
     except ModuleNotFoundError as error:

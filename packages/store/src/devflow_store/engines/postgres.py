@@ -17,13 +17,13 @@ from psycopg.errors import (
     SerializationFailure,
 )
 
-from devflow_store.database.engine import KeyTaken, Rows, Unavailable, Value
+from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
 from devflow_store.database.schema import migrate
 
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 10_000
 """How long a group waits for the groups of other processes."""
-_LOCK = 0x6465_7666_6C6F_77
+_ADVISORY_LOCK_ID = 0x6465_7666_6C6F_77
 """The advisory lock of the ledger ("devflow"): who holds it may extend the chain."""
 
 
@@ -43,26 +43,26 @@ class PostgresEngine:
 
     def prepare(self) -> None:
         """As `Engine.prepare`."""
-        session = self.writer()
+        session = self.open_writer()
         try:
             migrate(session, self.dialect)
         finally:
             session.close()
 
-    def writer(self) -> PostgresSession:
+    def open_writer(self) -> PostgresSession:
         """As `Engine.writer`; commits are durable at the server when they return."""
-        session = self._open()
+        session = self._connect()
         session.execute("SET synchronous_commit = on")
         session.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         return session
 
-    def reader(self) -> PostgresSession:
+    def open_reader(self) -> PostgresSession:
         """As `Engine.reader`."""
-        session = self._open()
+        session = self._connect()
         session.execute("SET default_transaction_read_only = on")
         return session
 
-    def noted(self, head: str) -> None:
+    def on_commit(self, head: str) -> None:
         """As `Engine.noted`; the server keeps its own log, so nothing is noted."""
 
     def backup(self, target: Path) -> None:
@@ -75,13 +75,13 @@ class PostgresEngine:
     def close(self) -> None:
         """As `Engine.close`; nothing is held."""
 
-    def _open(self) -> PostgresSession:
+    def _connect(self) -> PostgresSession:
         try:
             connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
             )
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise _translate_error(error) from error
         return PostgresSession(connection)
 
 
@@ -91,30 +91,30 @@ class PostgresSession:
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
 
-    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """As `Session.execute`."""
         try:
-            cursor = self._connection.execute(_placeholders(sql), values or None)
+            cursor = self._connection.execute(_translate_placeholders(sql), values or None)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise _translate_error(error) from error
         except UnicodeEncodeError as error:
             raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
-    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+    def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
         """As `Session.stream`, through a cursor at the server."""
         try:
             with self._connection.transaction(), self._connection.cursor("stream") as cursor:
                 cursor.itersize = 5_000
-                cursor.execute(_placeholders(sql), values or None)
+                cursor.execute(_translate_placeholders(sql), values or None)
                 yield from cursor
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise _translate_error(error) from error
 
     def begin(self) -> None:
         """As `Session.begin`."""
         self.execute("BEGIN")
-        self.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        self.execute(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK_ID})")
 
     def commit(self) -> None:
         """As `Session.commit`."""
@@ -134,19 +134,19 @@ class PostgresSession:
 
 
 @lru_cache(maxsize=512)
-def _placeholders(sql: str) -> LiteralString:
+def _translate_placeholders(sql: str) -> LiteralString:
     # SQL is made of constants of this package, none of which holds `?` or `%` in a literal
     return cast("LiteralString", sql.replace("?", "%s"))
 
 
-def _translated(error: psycopg.Error) -> StoreError:
+def _translate_error(error: psycopg.Error) -> StoreError:
     """PostgreSQL's error as ours; its text may hold values, so only its kind is told."""
     kind = type(error).__name__
     if isinstance(error, IntegrityError):
-        return KeyTaken(f"A row of the ledger is there already ({kind}).")
+        return DuplicateKey(f"A row of the ledger is there already ({kind}).")
     busy = (LockNotAvailable, DeadlockDetected, SerializationFailure, QueryCanceled)
     if isinstance(error, busy):
         return StoreError(f"The ledger's database is busy ({kind}). Try again.")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return Unavailable(f"The ledger's PostgreSQL server cannot be used ({kind}).")
+        return DatabaseUnavailable(f"The ledger's PostgreSQL server cannot be used ({kind}).")
     return StoreError(f"The ledger's database refused a statement ({kind}).")

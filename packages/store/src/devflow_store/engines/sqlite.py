@@ -11,21 +11,21 @@ from typing import Any, Protocol
 import apsw
 from devflow_core.errors import StoreError
 
-from devflow_store.database.engine import KeyTaken, Rows, Unavailable, Value
-from devflow_store.database.schema import VERSION, current, migrate
+from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
+from devflow_store.database.schema import SCHEMA_VERSION, migrate, read_version
 from devflow_store.integrity.backup import (
-    Head,
-    check,
-    damaged,
-    must_be_new,
-    proven,
-    put_in_place,
+    HeadFile,
+    check_integrity,
+    corruption_error,
+    move_into_place,
+    require_absent,
     set_aside,
+    verify_copy,
 )
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process; a group takes milliseconds."""
-_STEPS = 20_000
+_PROGRESS_STEPS = 20_000
 """Of SQLite's virtual machine, between two looks at the clock."""
 CHECKPOINT_PAGES = 4_000
 """The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
@@ -51,7 +51,7 @@ def restore(backup: Path, path: Path) -> Path | None:
     draft.unlink(missing_ok=True)
     SqliteEngine(backup).backup(draft)
     aside = set_aside(path)
-    put_in_place(draft, path)
+    move_into_place(draft, path)
     return aside
 
 
@@ -60,7 +60,7 @@ class _Cursor(Protocol):
     def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
 
 
-_Run = Callable[[str, Sequence[Value]], _Cursor]
+_Execute = Callable[[str, Sequence[SqlValue]], _Cursor]
 
 
 class SqliteEngine:
@@ -80,52 +80,52 @@ class SqliteEngine:
     def __init__(self, path: Path, *, vfs: str | None = None, synchronous: str = "FULL") -> None:
         self.path = path
         self.folder = path.parent
-        self._head = Head(path)
+        self._head_file = HeadFile(path)
         self._vfs = vfs
         self._synchronous = synchronous
 
     def prepare(self) -> None:
         """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
         if self._vfs is None:
-            _create_private(self.path)
-        session = self.writer()
+            _create_private_file(self.path)
+        session = self.open_writer()
         try:
-            version = current(session, self.dialect)
+            version = read_version(session, self.dialect)
             if version:
-                check(session, self.path, session.quick_check)
-            if 0 < version < VERSION:
+                check_integrity(session, self.path, session.quick_check)
+            if 0 < version < SCHEMA_VERSION:
                 self.backup(self.path.with_name(f"{self.path.name}.v{version}-{time.time_ns()}"))
             migrate(session, self.dialect)
         finally:
             session.close()
 
-    def noted(self, head: str) -> None:
+    def on_commit(self, head: str) -> None:
         """As `Engine.noted`."""
-        self._head.note(head)
+        self._head_file.write(head)
 
     def close(self) -> None:
         """As `Engine.close`."""
-        self._head.close()
+        self._head_file.close()
 
     def backup(self, target: Path) -> None:
         """As `Engine.backup`: SQLite's online copy, verified before it gets its name."""
-        must_be_new(target)
+        require_absent(target)
         draft = target.with_name(f"{target.name}.part")
-        _create_private(draft)
+        _create_private_file(draft)
         copy = SqliteEngine(draft, synchronous=self._synchronous)
         try:
             self._copy_to(copy)
-            session = copy.reader()
+            session = copy.open_reader()
             try:
-                proven(session, draft)
+                verify_copy(session, draft)
             finally:
                 session.close()
-            put_in_place(draft, target)
+            move_into_place(draft, target)
         finally:
             draft.unlink(missing_ok=True)
 
     def _copy_to(self, copy: SqliteEngine) -> None:
-        source, into = self.reader(), copy.plain()
+        source, into = self.open_reader(), copy.open_without_wal()
         try:
             source.copy_to(into)
             into.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
@@ -133,32 +133,32 @@ class SqliteEngine:
             into.close()
             source.close()
 
-    def plain(self) -> SqliteSession:
+    def open_without_wal(self) -> SqliteSession:
         """A connection that writes without a log beside the file."""
-        return self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        return self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
 
     def compact(self) -> None:
         """As `Engine.compact`: the log is folded back and emptied."""
-        session = self.writer()
+        session = self.open_writer()
         try:
             session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             session.close()
 
-    def writer(self) -> SqliteSession:
+    def open_writer(self) -> SqliteSession:
         """As `Engine.writer`."""
-        session = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        session = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         session.execute("PRAGMA journal_mode = WAL")
         session.execute(f"PRAGMA synchronous = {self._synchronous}")
         session.execute("PRAGMA secure_delete = ON")
         session.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return session
 
-    def reader(self) -> SqliteSession:
+    def open_reader(self) -> SqliteSession:
         """As `Engine.reader`."""
-        return self._open(apsw.SQLITE_OPEN_READONLY)
+        return self._connect(apsw.SQLITE_OPEN_READONLY)
 
-    def _open(self, flags: int) -> SqliteSession:
+    def _connect(self, flags: int) -> SqliteSession:
         try:
             connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -166,7 +166,7 @@ class SqliteEngine:
             for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
                 session.execute(f"PRAGMA {pragma}")
         except apsw.Error as error:
-            raise translated(error, self.path) from error
+            raise translate_error(error, self.path) from error
         return session
 
 
@@ -176,24 +176,24 @@ class SqliteSession:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
-        self._run = _runner(self._cursor)
+        self._execute = _execute_of(self._cursor)
         self._path = path
 
-    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """As `Session.execute`."""
         try:
-            return self._run(sql, values).fetchall()
+            return self._execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translated(error, self._path) from error
+            raise translate_error(error, self._path) from error
         except UnicodeEncodeError as error:
             raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
-    def stream(self, sql: str, values: Sequence[Value] = (), /) -> Iterable[tuple[Any, ...]]:
+    def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
         """As `Session.stream`."""
         try:
-            yield from _runner(self._connection.cursor())(sql, values)
+            yield from _execute_of(self._connection.cursor())(sql, values)
         except apsw.Error as error:
-            raise translated(error, self._path) from error
+            raise translate_error(error, self._path) from error
 
     def begin(self) -> None:
         """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
@@ -205,13 +205,13 @@ class SqliteSession:
 
     def quick_check(self, end_s: float) -> str:
         """SQLite's own check until a time on the monotonic clock: `ok`, or what is wrong."""
-        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
+        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
         try:
-            return str(self._run("PRAGMA quick_check(1)", ()).fetchall()[0][0])
+            return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
         except apsw.InterruptError:
             return "ok"
         except apsw.Error as error:
-            raise translated(error, self._path) from error
+            raise translate_error(error, self._path) from error
         finally:
             self._connection.set_progress_handler(None)
 
@@ -226,12 +226,12 @@ class SqliteSession:
                 while not work.done:
                     work.step(-1)
         except apsw.Error as error:
-            raise translated(error, other._path) from error
+            raise translate_error(error, other._path) from error
 
     def rollback(self) -> None:
         """As `Session.rollback`."""
         if self._connection.in_transaction:
-            self._quietly("ROLLBACK")
+            self._execute_quietly("ROLLBACK")
 
     def close(self) -> None:
         """As `Session.close`."""
@@ -242,36 +242,38 @@ class SqliteSession:
         except apsw.Error:
             return  # its last sync failed; what was acknowledged had been synced before
 
-    def _quietly(self, sql: str) -> None:
+    def _execute_quietly(self, sql: str) -> None:
         try:
-            self._run(sql, ())
+            self._execute(sql, ())
         except apsw.Error:
             return  # SQLite has rolled back by itself
 
 
-def translated(error: apsw.Error, path: Path) -> StoreError:
+def translate_error(error: apsw.Error, path: Path) -> StoreError:
     """SQLite's error as ours, with the file and what to do."""
     match error:
         case apsw.ConstraintError():
-            return KeyTaken(f"A row of {path} is there already: {error}.")
+            return DuplicateKey(f"A row of {path} is there already: {error}.")
         case apsw.CorruptError() | apsw.NotADBError():
-            return damaged(path, str(error))
+            return corruption_error(path, str(error))
         case apsw.FullError():
-            return Unavailable(f"No space is left for {path}. Free some; nothing else is needed.")
+            return DatabaseUnavailable(
+                f"No space is left for {path}. Free some; nothing else is needed."
+            )
         case apsw.BusyError() | apsw.LockedError():
-            return Unavailable(f"{path} is held by another process. Try again.")
+            return DatabaseUnavailable(f"{path} is held by another process. Try again.")
         case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
-            return Unavailable(f"{path} cannot be used: {error}.")
+            return DatabaseUnavailable(f"{path} cannot be used: {error}.")
         case _:
             return StoreError(f"{path}: {error}.")
 
 
-def _runner(cursor: apsw.Cursor) -> _Run:
+def _execute_of(cursor: apsw.Cursor) -> _Execute:
     # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
     return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _create_private(path: Path) -> None:
+def _create_private_file(path: Path) -> None:
     if path.exists():
         return
     try:

@@ -6,14 +6,14 @@ from functools import lru_cache
 from hashlib import sha256
 
 from devflow_core.ledger import Attempt, LedgerEntry
-from devflow_core.summary import bucket
+from devflow_core.summary import bucket_of
 from devflow_core.usage import Usage, to_pico
 
 from devflow_store.chain.records import to_us
 from devflow_store.chain.transaction import Transaction
-from devflow_store.database.engine import Value
+from devflow_store.database.engine import SqlValue
 
-STATUS = {"settled": 0, "estimated": 1, "void": 2}
+COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2}
 LABELS = (
     "model",
     "provider",
@@ -26,9 +26,9 @@ LABELS = (
     "node",
     "error",
 )
-PERSONAL = ("session", "project", "branch", "agent", "client_key", "node")
+PERSONAL_LABELS = ("session", "project", "branch", "agent", "client_key", "node")
 """Labels that an erasure takes away."""
-_LABEL_TABLE = "labels|ON CONFLICT (id) DO NOTHING"
+_LABELS_UPSERT = "labels|ON CONFLICT (id) DO NOTHING"
 _LABEL_COLUMNS = ("id", *LABELS)
 CALL_COLUMNS = (
     "labels",
@@ -48,23 +48,23 @@ CALL_COLUMNS = (
     "ttft_bucket",
     "total_bucket",
 )
-_NONE = Usage()
+_NO_USAGE = Usage()
 
 
 def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
     """Add the rows of an entry that stands in row `seq` of the chain."""
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
-        tx.insert(_LABEL_TABLE, _LABEL_COLUMNS, (label_id(labels), *labels))
-        tx.insert("calls", CALL_COLUMNS, (label_id(labels), seq, *_numbers(entry, attempt)))
+        tx.insert(_LABELS_UPSERT, _LABEL_COLUMNS, (label_id(labels), *labels))
+        tx.insert("calls", CALL_COLUMNS, (label_id(labels), seq, *_number_columns(entry, attempt)))
 
 
-def call_rows(seq: int, entry: LedgerEntry) -> list[tuple[Value, ...]]:
+def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
     """What the table has to hold of an entry: its columns, then the labels in words."""
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[SqlValue, ...]] = []
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
-        rows.append((label_id(labels), seq, *_numbers(entry, attempt), *labels))
+        rows.append((label_id(labels), seq, *_number_columns(entry, attempt), *labels))
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
@@ -81,11 +81,11 @@ def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry)
 
 def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
     """The labels of one attempt, in the order of `LABELS`; PostgreSQL's text holds no NUL."""
-    labels = _labels(entry, attempt)
+    labels = _raw_labels(entry, attempt)
     return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
 
 
-def _labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
+def _raw_labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
     who = entry.attribution
     return (
         attempt.model if attempt else entry.requested_model,
@@ -97,7 +97,7 @@ def _labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
         who.agent or "",
         who.client_key or "",
         who.node or "",
-        _error(entry, attempt),
+        _error_label(entry, attempt),
     )
 
 
@@ -107,29 +107,29 @@ def label_id(labels: tuple[str, ...]) -> int:
     return int.from_bytes(sha256("\x1f".join(labels).encode()).digest()[:8]) >> 1
 
 
-def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
+def _error_label(entry: LedgerEntry, attempt: Attempt | None) -> str:
     """Why the request failed; only the attempt that decided carries it."""
-    if entry.outcome == "succeeded" or attempt is not entry.final:
+    if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
         return ""
     return entry.error_code or entry.outcome
 
 
-def _numbers(entry: LedgerEntry, attempt: Attempt | None) -> tuple[Value, ...]:
-    is_final = attempt is entry.final
-    usage = attempt.usage if attempt else _NONE
+def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlValue, ...]:
+    is_final = attempt is entry.final_attempt
+    usage = attempt.usage if attempt else _NO_USAGE
     return (
         attempt.number if attempt else 0,
         to_us(attempt.started_at if attempt else entry.started_at),
         int(is_final),
         int(is_final and entry.is_cache_hit),
         to_pico(attempt.cost_usd) if attempt else 0,
-        STATUS[attempt.cost_status if attempt else "void"],
+        COST_STATUS_CODES[attempt.cost_status if attempt else "void"],
         usage.input_tokens,
         usage.cache_read_tokens,
         usage.cache_write_tokens,
         usage.cache_write_1h_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,
-        bucket(entry.ttft_s) if is_final and entry.ttft_s is not None else None,
-        bucket(entry.total_s) if is_final else None,
+        bucket_of(entry.ttft_s) if is_final and entry.ttft_s is not None else None,
+        bucket_of(entry.total_s) if is_final else None,
     )

@@ -9,20 +9,20 @@ import orjson
 from devflow_core.attribution import Attribution
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from devflow_store.chain.hashing import digest
-from devflow_store.chain.records import Kind, to_us
+from devflow_store.chain.hashing import hash_body
+from devflow_store.chain.records import RowKind, to_us
 from devflow_store.chain.transaction import Transaction
-from devflow_store.chain.writer import Job
+from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
-from devflow_store.entries.call_rows import LABELS, PERSONAL, label_id
+from devflow_store.entries.call_rows import LABELS, PERSONAL_LABELS, label_id
 
 
-class _Labelled(BaseModel):
+class _LabelledBody(BaseModel):
     """The label we look for, wherever a body has it."""
 
     model_config = ConfigDict(extra="ignore")
     attribution: Attribution | None = None
-    start: _Labelled | None = None
+    start: _LabelledBody | None = None
 
     @property
     def session_id(self) -> str | None:
@@ -30,12 +30,12 @@ class _Labelled(BaseModel):
         return who.session_id if who else None
 
 
-_BODY = TypeAdapter(_Labelled)
-_LABELS = ", ".join(LABELS)
-_LABEL_TABLE = "labels|ON CONFLICT (id) DO NOTHING"
+_BODY_ADAPTER = TypeAdapter(_LabelledBody)
+_LABEL_COLUMNS = ", ".join(LABELS)
+_LABELS_UPSERT = "labels|ON CONFLICT (id) DO NOTHING"
 
 
-def rows_of(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
+def find_rows(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
     """The numbers of all rows that speak of a session, or that are older than a time.
 
     Reads the chain from end to end, since a label may stand in the body of any row.
@@ -44,16 +44,18 @@ def rows_of(session: Session, *, session_id: str | None, before: datetime | None
     rows = session.stream(
         "SELECT seq, ref, body FROM chain WHERE kind <= ? AND body IS NOT NULL AND at_us < ? "
         "ORDER BY seq",
-        (Kind.REPLACEMENT, until_us),
+        (RowKind.REPLACEMENT, until_us),
     )
     found: set[int] = set()
     for seq, ref, body in rows:
         if session_id is None or ref in found or _session_of(body) == session_id:
             found.add(seq)
-    return sorted(found - _still_open(session))
+    return sorted(found - _open_seqs(session))
 
 
-def erase_job(numbers: list[int], *, session_id: str | None, before: datetime | None) -> Job[int]:
+def build_erase_job(
+    numbers: list[int], *, session_id: str | None, before: datetime | None
+) -> WriteJob[int]:
     """Take the bodies of these rows away, and the labels of their calls.
 
     The job's result is how many rows were erased.
@@ -61,39 +63,41 @@ def erase_job(numbers: list[int], *, session_id: str | None, before: datetime | 
 
     def run(tx: Transaction) -> int:
         tx.flush()
-        erased = [seq for seq in numbers if _erase(tx, seq)]
+        erased = [seq for seq in numbers if _erase_body(tx, seq)]
         if not erased:
             return 0
         if session_id is not None:
             tx.execute("DELETE FROM accounts WHERE subject = ?", (session_id,))
-        _strip_labels(tx, session_id, to_us(before) if before else 2**62)
-        body = orjson.dumps({"rows": list(_ranges(erased))})
-        tx.append(Kind.ERASURE, f"erasure/{tx.seq + 1}", body)
+        _anonymise_labels(tx, session_id, to_us(before) if before else 2**62)
+        body = orjson.dumps({"rows": list(_to_ranges(erased))})
+        tx.append(RowKind.ERASURE, f"erasure/{tx.seq + 1}", body)
         return len(erased)
 
-    return Job(run)
+    return WriteJob(run)
 
 
-def _erase(tx: Transaction, seq: int) -> bool:
+def _erase_body(tx: Transaction, seq: int) -> bool:
     rows = tx.execute("SELECT body FROM chain WHERE seq = ? AND body IS NOT NULL", (seq,))
     if not rows:
         return False
-    tx.execute("UPDATE chain SET body = NULL, digest = ? WHERE seq = ?", (digest(rows[0][0]), seq))
+    tx.execute(
+        "UPDATE chain SET body = NULL, digest = ? WHERE seq = ?", (hash_body(rows[0][0]), seq)
+    )
     return True
 
 
-def _strip_labels(tx: Transaction, session_id: str | None, until_us: int) -> None:
+def _anonymise_labels(tx: Transaction, session_id: str | None, until_us: int) -> None:
     condition, values = ("session = ?", (session_id,)) if session_id is not None else ("1 = 1", ())
-    rows = tx.execute(f"SELECT id, {_LABELS} FROM labels WHERE {condition}", values)  # noqa: S608 - constants
+    rows = tx.execute(f"SELECT id, {_LABEL_COLUMNS} FROM labels WHERE {condition}", values)  # noqa: S608 - constants
     for old, *labels in rows:
         bare = tuple(
-            "" if name in PERSONAL else str(label)
+            "" if name in PERSONAL_LABELS else str(label)
             for name, label in zip(LABELS, labels, strict=True)
         )
         new = label_id(bare)
         if new == old:
             continue
-        tx.insert(_LABEL_TABLE, ("id", *LABELS), (new, *bare))
+        tx.insert(_LABELS_UPSERT, ("id", *LABELS), (new, *bare))
         tx.execute(
             "UPDATE calls SET labels = ? WHERE labels = ? AND at_us < ?", (new, old, until_us)
         )
@@ -102,15 +106,15 @@ def _strip_labels(tx: Transaction, session_id: str | None, until_us: int) -> Non
 
 
 def _session_of(body: bytes) -> str | None:
-    return _BODY.validate_json(body).session_id
+    return _BODY_ADAPTER.validate_json(body).session_id
 
 
-def _still_open(session: Session) -> set[int]:
+def _open_seqs(session: Session) -> set[int]:
     """Attempts in flight are needed until their request is closed."""
     return {seq for (seq,) in session.execute("SELECT seq FROM open_attempts")}
 
 
-def _ranges(numbers: list[int]) -> Iterator[tuple[int, int]]:
+def _to_ranges(numbers: list[int]) -> Iterator[tuple[int, int]]:
     first = last = numbers[0]
     for number in numbers[1:]:
         if number != last + 1:

@@ -10,10 +10,10 @@ from typing import Literal
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.usage import usd_text
 
-from devflow_store.chain.records import encode
+from devflow_store.chain.records import encode_record
 
 ExportFormat = Literal["jsonl", "csv"]
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters that make a spreadsheet take text for a formula, full-width ones included."""
 COLUMNS = (
     "entry_id", "started_at", "outcome", "error_code", "task_type", "session_id", "project",
@@ -23,18 +23,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def exported(entries: Iterable[LedgerEntry], form: ExportFormat) -> Iterator[str]:
+def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) -> Iterator[str]:
     """The lines of an export, each with its line end."""
-    if form == "jsonl":
-        yield from (encode(entry).decode() + "\n" for entry in entries)
+    if export_format == "jsonl":
+        yield from (encode_record(entry).decode() + "\n" for entry in entries)
         return
-    yield _line(COLUMNS)
+    yield _csv_line(COLUMNS)
     for entry in entries:
         for attempt in entry.attempts or (None,):
-            yield _line(tuple(_safe(cell) for cell in _cells(entry, attempt)))
+            yield _csv_line(tuple(_escape_formula(cell) for cell in _csv_row(entry, attempt)))
 
 
-def _cells(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
+def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
     who = entry.attribution
     request = (
         entry.entry_id,
@@ -71,13 +71,13 @@ def _cells(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
     )
 
 
-def _safe(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(_DANGEROUS):
+def _escape_formula(cell: object) -> object:
+    if isinstance(cell, str) and cell.startswith(_FORMULA_PREFIXES):
         return f"'{cell}"
     return cell
 
 
-def _line(cells: tuple[object, ...]) -> str:
+def _csv_line(cells: tuple[object, ...]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()

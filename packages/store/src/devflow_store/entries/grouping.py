@@ -12,11 +12,11 @@ from devflow_core.summary import GroupBy, Histogram, Summary
 from devflow_core.usage import Usage
 
 from devflow_store.chain.records import to_us
-from devflow_store.database.engine import Value
+from devflow_store.database.engine import SqlValue
 from devflow_store.entries.reading import Source
 
 _DAY_US = 86_400_000_000
-_KEYS = {
+_GROUP_COLUMNS = {
     "model": "l.model",
     "provider": "l.provider",
     "task": "l.task",
@@ -38,7 +38,7 @@ _TOKENS = (
     "output_tokens",
     "reasoning_tokens",
 )
-_RETRIED = ("cost_pico", *_TOKENS)
+_RETRY_COLUMNS = ("cost_pico", *_TOKENS)
 _SUMS = {
     "requests": "is_final",
     "hits": "is_cache_hit",
@@ -47,17 +47,19 @@ _SUMS = {
     "cost_pico": "cost_pico",
     **{name: name for name in _TOKENS},
     # grouping by is_final instead would have the database sort every call
-    **{f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRIED},
+    **{
+        f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRY_COLUMNS
+    },
 }
 """What is added up, and how it is read from a call."""
 
-Cell = tuple[str, ...]
+GroupKey = tuple[str, ...]
 Period = tuple[datetime | None, datetime | None]
 
 
-def cells(
+def aggregate(
     source: Source, by: Sequence[GroupBy], period: Period, *, with_times: bool = True
-) -> dict[Cell, Summary]:
+) -> dict[GroupKey, Summary]:
     """A summary for each combination of `by`; "" stands for what is not known.
 
     Args:
@@ -69,19 +71,19 @@ def cells(
     Raises:
         InvalidRequest: there is no such grouping.
     """
-    unknown = [name for name in by if name not in _KEYS]
+    unknown = [name for name in by if name not in _GROUP_COLUMNS]
     if unknown or not by:
-        raise InvalidRequest(f"{unknown} is no grouping; use some of {', '.join(_KEYS)}.")
+        raise InvalidRequest(f"{unknown} is no grouping; use some of {', '.join(_GROUP_COLUMNS)}.")
     where, values = _where(period)
-    found: dict[Cell, Summary] = {}
+    found: dict[GroupKey, Summary] = {}
     for row in source.execute(_sums_sql(by, where), values):
-        key = _cell(by, row)
-        found[key] = found.get(key, Summary()) + _summary(row[len(by) :])
+        key = _group_key(by, row)
+        found[key] = found.get(key, Summary()) + _summary_from_row(row[len(by) :])
     for name in ("ttft", "total") if with_times else ():
-        counts: dict[Cell, dict[int, int]] = {}
+        counts: dict[GroupKey, dict[int, int]] = {}
         for row in source.execute(_times_sql(by, name, where), values):
             number, count = row[len(by) :]
-            counts.setdefault(_cell(by, row), {})[int(number)] = int(count)
+            counts.setdefault(_group_key(by, row), {})[int(number)] = int(count)
         for key, ours in counts.items():
             found[key] = replace(found[key], **{name: Histogram(counts=ours)})
     return found
@@ -90,35 +92,36 @@ def cells(
 def _sums_sql(by: Sequence[str], where: str) -> str:
     inner = ", ".join(f"SUM({read}) AS {name}" for name, read in _SUMS.items())
     outer = ", ".join(f"SUM(s.{name})" for name in _SUMS)
-    keys = _keys(by)
+    keys = _key_columns(by)
     return (
         f"SELECT {keys}, l.error, {outer} "  # noqa: S608 - constants
-        f"FROM (SELECT labels, {_day(by)} AS day, {inner} "
-        f"FROM calls WHERE {where} GROUP BY {_inner(by)}) s JOIN labels l ON l.id = s.labels "
-        f"GROUP BY {keys}, l.error"
+        f"FROM (SELECT labels, {_day_column(by)} AS day, {inner} "
+        f"FROM calls WHERE {where} GROUP BY {_inner_columns(by)}) s "
+        f"JOIN labels l ON l.id = s.labels GROUP BY {keys}, l.error"
     )
 
 
 def _times_sql(by: Sequence[str], name: str, where: str) -> str:
-    keys = _keys(by)
+    keys = _key_columns(by)
     return (
         f"SELECT {keys}, s.bucket, SUM(s.calls) "  # noqa: S608 - constants
-        f"FROM (SELECT labels, {_day(by)} AS day, {name}_bucket AS bucket, COUNT(*) AS calls "
-        f"FROM calls WHERE {where} AND {name}_bucket IS NOT NULL GROUP BY {_inner(by)}, 3) s "
+        f"FROM (SELECT labels, {_day_column(by)} AS day, {name}_bucket AS bucket, "
+        f"COUNT(*) AS calls FROM calls WHERE {where} AND {name}_bucket IS NOT NULL "
+        f"GROUP BY {_inner_columns(by)}, 3) s "
         f"JOIN labels l ON l.id = s.labels GROUP BY {keys}, s.bucket"
     )
 
 
-def _keys(by: Sequence[str]) -> str:
-    return ", ".join(_KEYS[name] for name in by)
+def _key_columns(by: Sequence[str]) -> str:
+    return ", ".join(_GROUP_COLUMNS[name] for name in by)
 
 
-def _inner(by: Sequence[str]) -> str:
+def _inner_columns(by: Sequence[str]) -> str:
     """The groups that are made first: the table lies in the order of its labels."""
     return "labels, 2" if "day" in by else "labels"
 
 
-def _summary(row: tuple[Any, ...]) -> Summary:
+def _summary_from_row(row: tuple[Any, ...]) -> Summary:
     """One row of the sums; PostgreSQL gives its sums as decimals."""
     error, *numbers = row
     sums = dict(zip(_SUMS, (int(one) for one in numbers), strict=True))
@@ -136,23 +139,23 @@ def _summary(row: tuple[Any, ...]) -> Summary:
     )
 
 
-def _day(by: Sequence[str]) -> str:
+def _day_column(by: Sequence[str]) -> str:
     return f"at_us / {_DAY_US}" if "day" in by else "0"
 
 
-def _cell(by: Sequence[str], row: tuple[Any, ...]) -> Cell:
+def _group_key(by: Sequence[str], row: tuple[Any, ...]) -> GroupKey:
     return tuple(
-        _date(value) if name == "day" else str(value)
+        _iso_date(value) if name == "day" else str(value)
         for name, value in zip(by, row[: len(by)], strict=True)
     )
 
 
-def _date(days: int) -> str:
+def _iso_date(days: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=int(days))).isoformat()
 
 
-def _where(period: Period) -> tuple[str, list[Value]]:
-    parts, values = ["1 = 1"], list[Value]()
+def _where(period: Period) -> tuple[str, list[SqlValue]]:
+    parts, values = ["1 = 1"], list[SqlValue]()
     for condition, at in zip(("at_us >= ?", "at_us < ?"), period, strict=True):
         if at is not None:
             parts.append(condition)

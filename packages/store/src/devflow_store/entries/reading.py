@@ -9,23 +9,23 @@ from typing import Protocol
 
 from devflow_core.ledger import Attempt, LedgerEntry
 
-from devflow_store.chain.records import Correction, Kind, decode_correction, decode_entry, to_us
-from devflow_store.database.engine import Rows, Value
+from devflow_store.chain.records import Correction, RowKind, decode_correction, decode_entry, to_us
+from devflow_store.database.engine import Rows, SqlValue
 
-PAGE = 1_000
+PAGE_ROWS = 1_000
 """Rows per query: a reader holds no transaction while its caller thinks."""
 
 
 class Source(Protocol):
     """Where rows are read: a connection, or a transaction under way."""
 
-    def execute(self, sql: str, values: Sequence[Value] = (), /) -> Rows:
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """As `Session.execute`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class EntryFilter:
     """Which entries: all that match every field that is set."""
 
     since: datetime | None = None
@@ -36,53 +36,55 @@ class Selection:
     project: str | None = None
 
 
-def entries(session: Source, selection: Selection) -> Iterator[LedgerEntry]:
+def read_entries(session: Source, selection: EntryFilter) -> Iterator[LedgerEntry]:
     """Matching entries in the order they were written; erased ones are left out."""
-    return (one for _seq, one in numbered(session, selection))
+    return (one for _seq, one in read_numbered(session, selection))
 
 
-def numbered(session: Source, selection: Selection) -> Iterator[tuple[int, LedgerEntry]]:
+def read_numbered(session: Source, selection: EntryFilter) -> Iterator[tuple[int, LedgerEntry]]:
     """Matching entries with the numbers of their rows, in this order."""
     last = 0
     while True:
         page = session.execute(
             "SELECT seq, body FROM chain WHERE seq > ? AND kind = ? AND at_us >= ? AND at_us < ? "
             "AND body IS NOT NULL ORDER BY seq LIMIT ?",
-            (last, Kind.ENTRY, *_range(selection), PAGE),
+            (last, RowKind.ENTRY, *_time_range(selection), PAGE_ROWS),
         )
         if not page:
             return
-        for seq, one in _current(session, page).items():
+        for seq, one in _load_current(session, page).items():
             if _matches(one, selection):
                 yield seq, one
         last = page[-1][0]
 
 
-def entry(session: Source, entry_id: str) -> LedgerEntry | None:
+def read_entry(session: Source, entry_id: str) -> LedgerEntry | None:
     """One entry; None when there is none of this id, or when it was erased."""
-    found = located(session, entry_id)
+    found = find_entry(session, entry_id)
     return found[1] if found else None
 
 
-def located(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
+def find_entry(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
     """One entry and the number of its row."""
     rows = session.execute(
         "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
-        (entry_id, Kind.ENTRY),
+        (entry_id, RowKind.ENTRY),
     )
-    return next(iter(_current(session, rows).items())) if rows else None
+    return next(iter(_load_current(session, rows).items())) if rows else None
 
 
-def corrected(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
+def apply_correction(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
     """The entry with one attempt settled at its confirmed cost."""
     attempts = tuple(
-        _settled(attempt, correction) if attempt.attempt_id == correction.attempt_id else attempt
+        _settle_attempt(attempt, correction)
+        if attempt.attempt_id == correction.attempt_id
+        else attempt
         for attempt in entry.attempts
     )
     return replace(entry, attempts=attempts)
 
 
-def _settled(attempt: Attempt, correction: Correction) -> Attempt:
+def _settle_attempt(attempt: Attempt, correction: Correction) -> Attempt:
     return replace(
         attempt,
         cost_status="settled",
@@ -94,7 +96,7 @@ def _settled(attempt: Attempt, correction: Correction) -> Attempt:
     )
 
 
-def _current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
+def _load_current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
     """The entries of `(seq, body)` rows as they stand today, by the number of their rows."""
     found = {seq: decode_entry(body) for seq, body in page}
     later = session.execute(
@@ -105,14 +107,14 @@ def _current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
     for ref, kind, body in later:
         if ref not in found:
             continue
-        if kind == Kind.REPLACEMENT:
+        if kind == RowKind.REPLACEMENT:
             found[ref] = decode_entry(body)
         else:
-            found[ref] = corrected(found[ref], decode_correction(body))
+            found[ref] = apply_correction(found[ref], decode_correction(body))
     return found
 
 
-def _matches(entry: LedgerEntry, selection: Selection) -> bool:
+def _matches(entry: LedgerEntry, selection: EntryFilter) -> bool:
     who = entry.attribution
     return selection.session_id in (None, who.session_id) and selection.project in (
         None,
@@ -120,13 +122,13 @@ def _matches(entry: LedgerEntry, selection: Selection) -> bool:
     )
 
 
-def _range(selection: Selection) -> tuple[Value, Value]:
+def _time_range(selection: EntryFilter) -> tuple[SqlValue, SqlValue]:
     since = to_us(selection.since) if selection.since else -(2**62)
     until = to_us(selection.until) if selection.until else 2**62
     return since, until
 
 
-def unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
+def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
     """Attempts whose cost is only estimated, oldest first, with their entries."""
     rows = source.execute(
         "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
@@ -135,7 +137,7 @@ def unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]
     )
     found: list[tuple[LedgerEntry, Attempt]] = []
     for entry_id, number in rows:
-        one = entry(source, entry_id)
+        one = read_entry(source, entry_id)
         attempts = one.attempts if one else ()
         found += [(one, attempt) for attempt in attempts if one and attempt.number == number]
     return found

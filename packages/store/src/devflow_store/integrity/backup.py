@@ -10,15 +10,15 @@ from pathlib import Path
 from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
 
 from devflow_store.database.engine import Session
-from devflow_store.integrity.verify import Verification, verify, verify_end
+from devflow_store.integrity.verify import Verification, verify, verify_tail
 
-CHECK_S = 4.0
+CHECK_TIMEOUT_S = 4.0
 """How long a start may look for damage; a larger file is checked as far as that goes."""
-_BESIDE = ("-wal", "-shm", ".head")
+_SIDECAR_SUFFIXES = ("-wal", "-shm", ".head")
 """Files that belong to a database file: its log, its index, the head that was noted last."""
 
 
-class Head:
+class HeadFile:
     """The number and hash of the last row, noted beside the file after every commit.
 
     It is not synced, so it is never ahead of the file; a file that is behind it has lost rows
@@ -32,7 +32,7 @@ class Head:
         self._path = path.with_name(f"{path.name}.head")
         self._handle: int | None = None
 
-    def note(self, head: str) -> None:
+    def write(self, head: str) -> None:
         """Remember the head."""
         try:
             if self._handle is None:
@@ -41,7 +41,7 @@ class Head:
         except OSError:
             return  # a full disk: an older head still says something
 
-    def noted(self) -> str | None:
+    def read(self) -> str | None:
         """The head that was noted last; None when none was, or when it was cut."""
         try:
             text = self._path.read_text().strip()
@@ -57,20 +57,20 @@ class Head:
             self._handle = None
 
 
-def check(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
+def check_integrity(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
     """Look for damage: the database's own check, the end of the chain, rows that have gone.
 
     Raises:
         LedgerCorrupt: the file is damaged; it is left as it is.
     """
-    reason = quick_check(time.monotonic() + CHECK_S)
+    reason = quick_check(time.monotonic() + CHECK_TIMEOUT_S)
     if reason == "ok":
-        reason = verify_end(session, Head(path).noted()) or "ok"
+        reason = verify_tail(session, HeadFile(path).read()) or "ok"
     if reason != "ok":
-        raise damaged(path, reason)
+        raise corruption_error(path, reason)
 
 
-def damaged(path: Path, reason: str) -> LedgerCorrupt:
+def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
     """The error that names the way back."""
     return LedgerCorrupt(
         f"{path} is damaged ({reason}). It is kept as it is; put the last good backup in its "
@@ -78,7 +78,7 @@ def damaged(path: Path, reason: str) -> LedgerCorrupt:
     )
 
 
-def proven(session: Session, path: Path) -> Verification:
+def verify_copy(session: Session, path: Path) -> Verification:
     """The verification of a copy.
 
     Raises:
@@ -86,11 +86,11 @@ def proven(session: Session, path: Path) -> Verification:
     """
     found = verify(session)
     if not found.ok:
-        raise damaged(path, found.reason or "not whole")
+        raise corruption_error(path, found.reason or "not whole")
     return found
 
 
-def put_in_place(draft: Path, target: Path) -> None:
+def move_into_place(draft: Path, target: Path) -> None:
     """Rename a finished, synced file; the folder is synced as well."""
     for path in (draft, target.parent):
         handle = os.open(path, os.O_RDONLY)
@@ -112,7 +112,7 @@ def set_aside(path: Path) -> Path | None:
         return None
     aside = path.with_name(f"{path.name}.set-aside-{time.time_ns() // 1_000_000}")
     try:
-        for ending in ("", *_BESIDE):
+        for ending in ("", *_SIDECAR_SUFFIXES):
             one = path.with_name(path.name + ending)
             if one.exists():
                 one.rename(aside.with_name(aside.name + ending))
@@ -121,7 +121,7 @@ def set_aside(path: Path) -> Path | None:
     return aside
 
 
-def must_be_new(target: Path) -> None:
+def require_absent(target: Path) -> None:
     """A backup never overwrites anything.
 
     Raises:

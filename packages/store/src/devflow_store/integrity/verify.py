@@ -12,16 +12,16 @@ from typing import Any
 import orjson
 from devflow_core.errors import LedgerCorrupt
 
-from devflow_store.chain.hashing import GENESIS, Row, digest, link
-from devflow_store.chain.records import Kind
+from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
+from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Session
 from devflow_store.entries import reading
-from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, call_rows
-from devflow_store.entries.reading import Selection
+from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_rows
+from devflow_store.entries.reading import EntryFilter
 
 _COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
-_END = 256
+_TAIL_ROWS = 256
 """Rows at the end of the chain that every start looks at."""
 
 
@@ -49,92 +49,92 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
         session: a reading connection.
         anchor: a `head` noted earlier: the chain must still lead through it.
     """
-    walk = _Walk(anchor)
+    walk = _ChainWalk(anchor)
     try:
         for values in session.stream(f"SELECT {_COLUMNS} FROM chain ORDER BY seq"):  # noqa: S608 - constants
-            if reason := walk.fault(values):
-                return walk.result(reason)
-        if fault := walk.fault_at_the_end():
-            return walk.result(*fault)
-        if fault := _wrong_call(session):
-            return walk.result(*fault)
+            if reason := walk.check_row(values):
+                return walk.to_verification(reason)
+        if fault := walk.check_complete():
+            return walk.to_verification(*fault)
+        if fault := _find_wrong_call(session):
+            return walk.to_verification(*fault)
     except LedgerCorrupt as error:
-        return walk.result(str(error))
-    return walk.result(None)
+        return walk.to_verification(str(error))
+    return walk.to_verification(None)
 
 
-def verify_end(session: Session, anchor: str | None) -> str | None:
+def verify_tail(session: Session, anchor: str | None) -> str | None:
     """What is wrong with the last rows, or with their number; None when nothing is."""
     rows = session.execute(
-        f"SELECT {_COLUMNS} FROM chain ORDER BY seq DESC LIMIT {_END}"  # noqa: S608 - constants
+        f"SELECT {_COLUMNS} FROM chain ORDER BY seq DESC LIMIT {_TAIL_ROWS}"  # noqa: S608 - constants
     )
-    walk = _Walk(anchor)
-    if len(rows) == _END:
+    walk = _ChainWalk(anchor)
+    if len(rows) == _TAIL_ROWS:
         walk.start_after(rows.pop())
     for values in reversed(rows):
-        if reason := walk.fault(values):
+        if reason := walk.check_row(values):
             return reason
-    return walk.missing_end()
+    return walk.check_length()
 
 
-class _Walk:
+class _ChainWalk:
     def __init__(self, anchor: str | None) -> None:
         number, _, self._anchor_hash = (anchor or "0:").partition(":")
         self._anchor_seq = int(number)
         self._seq = 0
         self._hash = GENESIS
         self._entries = 0
-        self._bare: list[int] = []
-        self._erased: list[tuple[int, int]] = []
+        self._bodiless_rows: list[int] = []
+        self._erased_ranges: list[tuple[int, int]] = []
 
     def start_after(self, values: tuple[Any, ...]) -> None:
         """Trust one row and begin behind it."""
         self._seq, self._hash = values[0], values[-1]
 
-    def fault(self, values: tuple[Any, ...]) -> str | None:
+    def check_row(self, values: tuple[Any, ...]) -> str | None:
         """What is wrong with the next row; None takes it in."""
         seq, kind, key, ref, at_us, body, erased_digest, stored = values
         if seq != self._seq + 1:
             return f"row {self._seq + 1} is missing"
-        content = erased_digest if body is None else digest(body)
+        content = erased_digest if body is None else hash_body(body)
         if content is None:
             return f"row {seq} ({key}) has lost its content"
-        link_hash = link(self._hash, Row(seq, kind, key, ref, at_us, content))
+        link_hash = hash_row(self._hash, ChainRow(seq, kind, key, ref, at_us, content))
         if link_hash != stored:
             return f"row {seq} ({key}) is not what was written"
         if seq == self._anchor_seq and stored.hex() != self._anchor_hash:
             return f"row {seq} ({key}) is not the one that was noted as the head"
-        self._take(values)
+        self._advance(values)
         return None
 
-    def _take(self, values: tuple[Any, ...]) -> None:
+    def _advance(self, values: tuple[Any, ...]) -> None:
         self._seq, kind, _key, _ref, _at_us, body, _digest, self._hash = values
-        self._entries += kind == Kind.ENTRY
+        self._entries += kind == RowKind.ENTRY
         if body is None:
-            self._bare.append(self._seq)
-        elif kind == Kind.ERASURE:
-            self._erased += orjson.loads(body)["rows"]
+            self._bodiless_rows.append(self._seq)
+        elif kind == RowKind.ERASURE:
+            self._erased_ranges += orjson.loads(body)["rows"]
 
-    def missing_end(self) -> str | None:
+    def check_length(self) -> str | None:
         """Whether rows are missing at the end."""
         if self._seq < self._anchor_seq:
             return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
         return None
 
-    def fault_at_the_end(self) -> tuple[str, int] | None:
+    def check_complete(self) -> tuple[str, int] | None:
         """What only the whole chain can show, and the row it concerns."""
-        if reason := self.missing_end():
+        if reason := self.check_length():
             return reason, self._seq + 1
-        erased = iter(sorted(self._erased))
+        erased = iter(sorted(self._erased_ranges))
         first, last = next(erased, (0, -1))
-        for seq in self._bare:
+        for seq in self._bodiless_rows:
             while seq > last and first >= 0:
                 first, last = next(erased, (-1, -1))
             if not first <= seq <= last:
                 return f"row {seq} has lost its content, and no erasure says why", seq
         return None
 
-    def result(self, reason: str | None, first_bad: int | None = None) -> Verification:
+    def to_verification(self, reason: str | None, first_bad: int | None = None) -> Verification:
         found = Verification(
             ok=reason is None,
             entries=self._entries,
@@ -145,20 +145,20 @@ class _Walk:
         return found if reason is None else replace(found, first_bad=first_bad or self._seq + 1)
 
 
-def _wrong_call(session: Session) -> tuple[str, int] | None:
+def _find_wrong_call(session: Session) -> tuple[str, int] | None:
     """The first entry that the table for reports shows otherwise than the chain."""
-    with closing(_calls(session)) as in_table:
+    with closing(_read_calls(session)) as in_table:
         seq, rows = next(in_table, _NO_CALLS)
-        for number, entry in reading.numbered(session, Selection()):
+        for number, entry in reading.read_numbered(session, EntryFilter()):
             while seq < number:
                 seq, rows = next(in_table, _NO_CALLS)  # of an erased entry
-            if rows != call_rows(number, entry):
+            if rows != build_call_rows(number, entry):
                 return f"the table for reports shows {entry.entry_id} otherwise", number
             seq, rows = next(in_table, _NO_CALLS)
     return None
 
 
-def _calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
+def _read_calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
     """The rows of the table for each entry, by the number of its row."""
     columns = ", ".join([f"c.{name}" for name in CALL_COLUMNS] + [f"l.{name}" for name in LABELS])
     rows = session.stream(

@@ -26,9 +26,9 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.events import Event
-from devflow_core.ports import Call, Events, Upstream
+from devflow_core.ports import Call, EventStream, Upstream
 
-_COUNTED = (
+_PROVIDER_FAILURES = (
     NotSent, PossiblyAccepted, ProviderUnavailable, Overloaded, UpstreamTimeout, ProtocolError,
     Incomplete,
 )  # fmt: skip
@@ -38,7 +38,7 @@ CircuitKey = tuple[str, str, str]
 """Id of the key, provider where the request pins one, model."""
 
 
-class State(Enum):
+class CircuitState(Enum):
     """Of a circuit."""
 
     CLOSED = "closed"
@@ -51,18 +51,18 @@ class BreakerPolicy:
     """When a circuit opens and how it closes again."""
 
     window_s: int = 10
-    least_calls: int = 20
+    min_calls: int = 20
     """In the window, before a share means anything."""
-    failing_share: float = 0.5
+    failure_share: float = 0.5
     slow_share: float = 0.8
     slow_after_s: float = 30.0
     """A first event later than this is slow."""
-    rest_s: float = 5.0
-    most_rest_s: float = 60.0
+    open_s: float = 5.0
+    max_open_s: float = 60.0
     """Each opening that follows a failed probe doubles the rest, up to here."""
     jitter: float = 0.25
     closing_successes: int = 3
-    probe_s: float = 60.0
+    probe_timeout_s: float = 60.0
     """A probe that has not come back by then has lost its place."""
 
 
@@ -75,7 +75,7 @@ class Circuit:
     """
 
     def __init__(self, policy: BreakerPolicy, chance: Callable[[], float] = random.random) -> None:
-        self.state = State.CLOSED
+        self.state = CircuitState.CLOSED
         self._policy = policy
         self._chance = chance
         self._seconds: OrderedDict[int, list[int]] = OrderedDict()  # second → calls, failed, slow
@@ -87,21 +87,21 @@ class Circuit:
 
     def admit(self, now_s: float) -> int | None:
         """A permit for one more call, or None. From a half-open circuit it is the one probe's."""
-        if self.state is State.OPEN and now_s >= self._open_until_s:
-            self.state, self._successes, self._probe_until_s = State.HALF_OPEN, 0, None
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.OPEN and now_s >= self._open_until_s:
+            self.state, self._successes, self._probe_until_s = CircuitState.HALF_OPEN, 0, None
+        if self.state is CircuitState.CLOSED:
             return self._permit
-        if self.state is State.OPEN:
+        if self.state is CircuitState.OPEN:
             return None
         if self._probe_until_s is not None and now_s < self._probe_until_s:
             return None
-        self._probe_until_s = now_s + self._policy.probe_s
+        self._probe_until_s = now_s + self._policy.probe_timeout_s
         self._permit += 1
         return self._permit
 
     def wait_s(self, now_s: float) -> float:
         """How long until another call may be admitted, as far as is known."""
-        until_s = self._open_until_s if self.state is State.OPEN else self._probe_until_s
+        until_s = self._open_until_s if self.state is CircuitState.OPEN else self._probe_until_s
         return max(0.0, (until_s or now_s) - now_s)
 
     def record(self, permit: int, now_s: float, *, is_failure: bool, is_slow: bool = False) -> None:
@@ -111,28 +111,28 @@ class Circuit:
         """
         if permit != self._permit:
             return
-        if self.state is State.HALF_OPEN:
-            self._probed(now_s, is_failure=is_failure)
-        elif self.state is State.CLOSED:
-            self._count(now_s, is_failure=is_failure, is_slow=is_slow)
+        if self.state is CircuitState.HALF_OPEN:
+            self._record_probe(now_s, is_failure=is_failure)
+        elif self.state is CircuitState.CLOSED:
+            self._record_call(now_s, is_failure=is_failure, is_slow=is_slow)
 
-    def withdraw(self, permit: int) -> None:
+    def discard(self, permit: int) -> None:
         """The call with this permit ended in a way that says nothing about the provider."""
         if permit == self._permit:
             self._probe_until_s = None
 
-    def _probed(self, now_s: float, *, is_failure: bool) -> None:
+    def _record_probe(self, now_s: float, *, is_failure: bool) -> None:
         self._probe_until_s = None
         if is_failure:
             self._trip(now_s)
             return
         self._successes += 1
         if self._successes >= self._policy.closing_successes:
-            self.state, self._openings = State.CLOSED, 0
+            self.state, self._openings = CircuitState.CLOSED, 0
             self._permit += 1
             self._seconds.clear()
 
-    def _count(self, now_s: float, *, is_failure: bool, is_slow: bool) -> None:
+    def _record_call(self, now_s: float, *, is_failure: bool, is_slow: bool) -> None:
         second = int(now_s)
         counts = self._seconds.setdefault(second, [0, 0, 0])
         counts[0] += 1
@@ -144,18 +144,18 @@ class Circuit:
             calls, failed, slow = (
                 sum(column) for column in zip(*self._seconds.values(), strict=True)
             )
-            if calls >= self._policy.least_calls and (
-                failed >= self._policy.failing_share * calls
+            if calls >= self._policy.min_calls and (
+                failed >= self._policy.failure_share * calls
                 or slow >= self._policy.slow_share * calls
             ):
                 self._trip(now_s)
 
     def _trip(self, now_s: float) -> None:
         policy = self._policy
-        rest_s = min(policy.rest_s * 2**self._openings, policy.most_rest_s)
+        rest_s = min(policy.open_s * 2**self._openings, policy.max_open_s)
         rest_s *= 1 + policy.jitter * (2 * self._chance() - 1)
         self._openings = min(self._openings + 1, 16)
-        self.state, self._open_until_s = State.OPEN, now_s + rest_s
+        self.state, self._open_until_s = CircuitState.OPEN, now_s + rest_s
         self._permit += 1
         self._seconds.clear()
 
@@ -176,37 +176,37 @@ class CircuitBreaking:
         *,
         policy: BreakerPolicy | None = None,
         clock: Callable[[], float] | None = None,
-        keep: int = 4096,
+        max_circuits: int = 4096,
     ) -> None:
         self._inner = inner
         self._policy = policy or BreakerPolicy()
         self._clock = clock
-        self._keep = keep
+        self._max_circuits = max_circuits
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`.
 
         Raises:
             CircuitOpen: nobody was asked.
         """
         clock = self._clock or asyncio.get_running_loop().time
-        return _Guarded(self._inner, call, self.circuit(call), self._policy, clock)
+        return _GuardedCall(self._inner, call, self.circuit_for(call), self._policy, clock)
 
-    def circuit(self, call: Call) -> Circuit:
+    def circuit_for(self, call: Call) -> Circuit:
         """The circuit that a call goes through."""
-        key = (call.key.id if call.key else "", _pinned(call), call.candidate.model)
+        key = (call.key.id if call.key else "", _pinned_provider(call), call.candidate.model)
         circuit = self._circuits.get(key)
         if circuit is None:
             circuit = self._circuits[key] = Circuit(self._policy)
-            if len(self._circuits) > self._keep:
+            if len(self._circuits) > self._max_circuits:
                 self._circuits.popitem(last=False)
         else:
             self._circuits.move_to_end(key)
         return circuit
 
 
-class _Guarded:
+class _GuardedCall:
     """One call through a circuit."""
 
     __slots__ = ("_call", "_circuit", "_clock", "_inner", "_permit", "_policy", "_upstream")
@@ -224,7 +224,7 @@ class _Guarded:
         self._circuit = circuit
         self._policy = policy
         self._clock = clock
-        self._inner: Events | None = None
+        self._inner: EventStream | None = None
         self._permit = 0
 
     async def __aenter__(self) -> AsyncIterator[Event]:
@@ -241,11 +241,11 @@ class _Guarded:
         inner = self._upstream.open(self._call)
         try:
             events = await inner.__aenter__()
-        except _COUNTED:
+        except _PROVIDER_FAILURES:
             self._circuit.record(self._permit, self._clock(), is_failure=True)
             raise
         except BaseException:
-            self._circuit.withdraw(permit)
+            self._circuit.discard(permit)
             raise
         now_s = self._clock()
         is_slow = now_s - sent_s > self._policy.slow_after_s
@@ -259,13 +259,13 @@ class _Guarded:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        if isinstance(error, _COUNTED):
+        if isinstance(error, _PROVIDER_FAILURES):
             self._circuit.record(self._permit, self._clock(), is_failure=True)
         assert self._inner is not None  # noqa: S101 - it was entered
         return await self._inner.__aexit__(kind, error, trace)
 
 
-def _pinned(call: Call) -> str:
+def _pinned_provider(call: Call) -> str:
     """The only provider that may answer, where the candidate pins one."""
     only = (call.candidate.provider or {}).get("only")
     return ",".join(cast("list[str]", only)) if isinstance(only, list) else ""

@@ -12,19 +12,19 @@ from devflow_core.errors import (
     Disposition,
 )
 from devflow_core.events import Event
-from devflow_core.ports import AttemptLog, Call, Events, Upstream
+from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
 from devflow_core.usage import usd_text
 
-from devflow_upstream.policies.fallback_order import after
-from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, failed_attempts
+from devflow_upstream.policies.fallback_order import order_fallbacks
+from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, count_failed_attempts
 
-Fits = Callable[[ChatRequest, Candidate], DevFlowError | None]
+CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
 """Why a candidate cannot take a request after all; None when it can."""
 
 
-def within_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
+def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
     """The request's own ceiling on its cost, which holds for every candidate of the route."""
     most, worst = request.max_cost_usd, candidate.worst_case_usd
     if most is None or worst is None or worst <= most:
@@ -56,23 +56,23 @@ class FallbackChain:
         *,
         policy: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
-        fits: Fits = within_ceiling,
+        check: CandidateCheck = check_cost_ceiling,
     ) -> None:
         self.upstream = upstream
         self.policy = policy or RetryPolicy()
         self.budget = budget or RetryBudget()
-        self.fits = fits
+        self.check = check
 
-    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> Events:
+    def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
         """As `Executor.open`. The only candidate's own error is raised as it is.
 
         Raises:
             AllCandidatesFailed: several were tried; it holds all errors.
         """
-        return _Walk(self, request, route, journal)
+        return _RouteWalk(self, request, route, journal)
 
 
-class _Walk:
+class _RouteWalk:
     """One request on its way through its candidates."""
 
     __slots__ = ("_chain", "_errors", "_inner", "_journal", "_request", "_route")
@@ -84,25 +84,25 @@ class _Walk:
         self._request = request
         self._route = route
         self._journal = journal
-        self._inner: Events | None = None
+        self._inner: EventStream | None = None
         self._errors: list[DevFlowError] = []
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         remaining = self._route.candidates
-        while remaining and self._may_go_on():
+        while remaining and self._take_attempt():
             candidate, remaining = remaining[0], remaining[1:]
-            unfit = self._chain.fits(self._request, candidate)
+            unfit = self._chain.check(self._request, candidate)
             try:
                 if unfit is not None:
                     raise unfit
-                return await self._ask(candidate, is_last=not remaining)
+                return await self._open_candidate(candidate, is_last=not remaining)
             except DevFlowError as error:
                 if error.disposition is Disposition.FAIL:
                     raise
                 error.model = error.model or candidate.model
                 self._errors.append(error)
-                remaining = after(error, candidate, remaining)
-        raise self._verdict()
+                remaining = order_fallbacks(error, candidate, remaining)
+        raise self._final_error()
 
     async def __aexit__(
         self,
@@ -113,7 +113,7 @@ class _Walk:
         assert self._inner is not None  # noqa: S101 - it was entered
         return await self._inner.__aexit__(kind, error, trace)
 
-    async def _ask(self, candidate: Candidate, *, is_last: bool) -> AsyncIterator[Event]:
+    async def _open_candidate(self, candidate: Candidate, *, is_last: bool) -> AsyncIterator[Event]:
         call = Call(
             request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
         )
@@ -122,7 +122,7 @@ class _Walk:
         self._inner = inner
         return events
 
-    def _may_go_on(self) -> bool:
+    def _take_attempt(self) -> bool:
         """Whether the errors so far leave an attempt and the budget for one more candidate."""
         last = self._errors[-1] if self._errors else None
         if last is None:
@@ -131,10 +131,10 @@ class _Walk:
             return False
         if last.disposition is not Disposition.RETRY:
             return True
-        attempts = failed_attempts(self._journal)
+        attempts = count_failed_attempts(self._journal)
         return attempts < self._chain.policy.max_attempts and self._chain.budget.spend()
 
-    def _verdict(self) -> DevFlowError:
+    def _final_error(self) -> DevFlowError:
         """One error for all: the only one, the budget's where it was nothing else, or the sum."""
         errors = self._errors
         if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):

@@ -22,7 +22,7 @@ from devflow_core.routing import Candidate
 _Remedy = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
 
 
-def after(
+def order_fallbacks(
     error: DevFlowError, failed: Candidate, remaining: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
     """The candidates that are worth asking after this error, in order.
@@ -43,12 +43,12 @@ def after(
     return tuple(remedy(failed, remaining) if remedy else remaining)
 
 
-def _larger(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+def _with_larger_window(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
     window = failed.max_input_tokens or 0
     return [one for one in remaining if (one.max_input_tokens or window + 1) > window]
 
 
-def _cheaper(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+def _with_lower_cost(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
     most = failed.worst_case_usd
     if most is None:
         return [one for one in remaining if one.worst_case_usd is not None]
@@ -57,21 +57,21 @@ def _cheaper(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidat
     ]
 
 
-def _elsewhere(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+def _other_authors_first(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
     maker = failed.model.partition("/")[0]
     return sorted(remaining, key=lambda one: one.model.partition("/")[0] == maker)
 
 
-def _better(_failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
+def _best_quality_first(_failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
     return sorted(remaining, key=lambda one: -one.terms.quality if one.terms else 0.0)
 
 
 _REMEDIES: tuple[tuple[Any, _Remedy], ...] = (
-    (ContextTooLong, _larger),
-    (BudgetExceeded, _cheaper),
+    (ContextTooLong, _with_larger_window),
+    (BudgetExceeded, _with_lower_cost),
     (
         (RateLimited, Overloaded, ProviderUnavailable, UpstreamTimeout, CircuitOpen),
-        _elsewhere,
+        _other_authors_first,
     ),
-    (StructuredOutputInvalid, _better),
+    (StructuredOutputInvalid, _best_quality_first),
 )

@@ -10,7 +10,7 @@ from typing import cast
 from aiolimiter import AsyncLimiter
 from devflow_core.errors import QueueFull, RateLimited
 from devflow_core.events import Event
-from devflow_core.ports import Call, Events, Upstream
+from devflow_core.ports import Call, EventStream, Upstream
 
 FREE_REQUESTS_PER_MIN = 20
 """Of models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
@@ -37,12 +37,12 @@ class RateLimiter:
         requests_per_min: int | None = None,
         min_gap_s: float = 0.0,
     ) -> None:
-        self._places = asyncio.Semaphore(max_concurrency)
+        self._slots = asyncio.Semaphore(max_concurrency)
         self._max_queue = max_queue
         self._requests_per_min = requests_per_min
         self._min_gap_s = min_gap_s
         self._waiting = 0
-        self._rates: dict[tuple[str, bool], _Rate | None] = {}
+        self._rates: dict[tuple[str, bool], _KeyRate | None] = {}
         self._next_start_s: dict[str, float] = {}
 
     @property
@@ -61,11 +61,11 @@ class RateLimiter:
         Raises:
             QueueFull: too many wait already, or the wait would pass the deadline.
         """
-        rate = self._rate(key_id, is_free=is_free)
-        if not self._places.locked() and self._may_start(key_id, rate):
+        rate = self._rate_for(key_id, is_free=is_free)
+        if not self._slots.locked() and self._try_start(key_id, rate):
             if rate is not None:
                 await rate.bucket.acquire()
-            await self._places.acquire()
+            await self._slots.acquire()
             return
         if self._waiting >= self._max_queue:
             raise QueueFull(
@@ -75,7 +75,7 @@ class RateLimiter:
         self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline_s):
-                await self._queue(key_id, rate)
+                await self._wait_in_queue(key_id, rate)
         except TimeoutError:
             raise QueueFull(
                 "The deadline passed before the upstream had room. Allow more time, or send less.",
@@ -86,41 +86,41 @@ class RateLimiter:
 
     def release(self) -> None:
         """Give the place back."""
-        self._places.release()
+        self._slots.release()
 
-    def per_min(self, key_id: str, *, is_free: bool) -> int | None:
+    def limit_per_min(self, key_id: str, *, is_free: bool) -> int | None:
         """The limit in force for a key; None where none is known."""
-        rate = self._rate(key_id, is_free=is_free)
+        rate = self._rate_for(key_id, is_free=is_free)
         return rate.per_min if rate else None
 
-    def learn(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
+    def learn_limit(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
         """The provider has told a limit; one that is set lower by hand stays."""
         if self._requests_per_min is not None and not is_free:
             requests_per_min = min(requests_per_min, self._requests_per_min)
         known = self._rates.get((key_id, is_free))
         if requests_per_min > 0 and (known is None or known.per_min != requests_per_min):
-            self._rates[key_id, is_free] = _Rate(requests_per_min)
+            self._rates[key_id, is_free] = _KeyRate(requests_per_min)
 
-    def learn_from_key(self, key_id: str, status: Mapping[str, object]) -> None:
+    def learn_from_key_status(self, key_id: str, status: Mapping[str, object]) -> None:
         """Take over what `GET /key` tells: `rate_limit`, where it still carries a number."""
         rate = status.get("rate_limit")
         if not isinstance(rate, Mapping):
             return
         rate = cast("Mapping[str, object]", rate)  # decoded JSON
         requests, interval = rate.get("requests"), rate.get("interval")
-        seconds = _interval_s(interval) if isinstance(interval, str) else None
+        seconds = _parse_interval_s(interval) if isinstance(interval, str) else None
         if isinstance(requests, int) and requests > 0 and seconds:
             per_min = max(1, int(requests * _MINUTE_S / seconds))
-            self.learn(key_id, is_free=False, requests_per_min=per_min)
+            self.learn_limit(key_id, is_free=False, requests_per_min=per_min)
 
-    async def _queue(self, key_id: str, rate: _Rate | None) -> None:
+    async def _wait_in_queue(self, key_id: str, rate: _KeyRate | None) -> None:
         # the place comes last: who waits for a slow key must not hold what others could use
         if rate is not None:
             await rate.bucket.acquire()
-        await self._gap(key_id)
-        await self._places.acquire()
+        await self._wait_for_gap(key_id)
+        await self._slots.acquire()
 
-    async def _gap(self, key_id: str) -> None:
+    async def _wait_for_gap(self, key_id: str) -> None:
         """Keep the least time between two starts; each waiter has its own turn."""
         if not self._min_gap_s:
             return
@@ -130,7 +130,7 @@ class RateLimiter:
         if start_s > now_s:
             await asyncio.sleep(start_s - now_s)
 
-    def _may_start(self, key_id: str, rate: _Rate | None) -> bool:
+    def _try_start(self, key_id: str, rate: _KeyRate | None) -> bool:
         """Whether a call may go out without any wait; takes its turn when there is a gap."""
         if rate is not None and not rate.bucket.has_capacity():
             return False
@@ -142,15 +142,15 @@ class RateLimiter:
         self._next_start_s[key_id] = now_s + self._min_gap_s
         return True
 
-    def _rate(self, key_id: str, *, is_free: bool) -> _Rate | None:
+    def _rate_for(self, key_id: str, *, is_free: bool) -> _KeyRate | None:
         key = (key_id, is_free)
         if key not in self._rates:
             per_min = FREE_REQUESTS_PER_MIN if is_free else self._requests_per_min
-            self._rates[key] = _Rate(per_min) if per_min else None
+            self._rates[key] = _KeyRate(per_min) if per_min else None
         return self._rates[key]
 
 
-class _Rate:
+class _KeyRate:
     """A leaky bucket that keeps every window of a minute within `per_min` starts.
 
     A bucket as large as the limit would let twice the limit through in the first minute; so a
@@ -176,16 +176,16 @@ class RateLimiting:
         self._inner = inner
         self._limiter = limiter
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`.
 
         Raises:
             QueueFull: nobody was asked.
         """
-        return _Admitted(self._inner, call, self._limiter)
+        return _LimitedCall(self._inner, call, self._limiter)
 
 
-class _Admitted:
+class _LimitedCall:
     """One call with a place of its own."""
 
     __slots__ = ("_call", "_inner", "_limiter", "_upstream")
@@ -194,7 +194,7 @@ class _Admitted:
         self._upstream = upstream
         self._call = call
         self._limiter = limiter
-        self._inner: Events | None = None
+        self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         call = self._call
@@ -209,7 +209,7 @@ class _Admitted:
             self._limiter.release()
             if isinstance(error, RateLimited) and error.limit_per_min is not None:
                 per_min = error.limit_per_min
-                self._limiter.learn(key_id, is_free=is_free, requests_per_min=per_min)
+                self._limiter.learn_limit(key_id, is_free=is_free, requests_per_min=per_min)
             raise
 
     async def __aexit__(
@@ -225,7 +225,7 @@ class _Admitted:
             self._limiter.release()
 
 
-def _interval_s(text: str) -> float | None:
+def _parse_interval_s(text: str) -> float | None:
     """`10s`, `1m`, `1h` in seconds."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = text[:-1], text[-1:]

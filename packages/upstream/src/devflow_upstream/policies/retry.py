@@ -25,14 +25,14 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.events import Event
-from devflow_core.ports import AttemptLog, Call, Events, Upstream
+from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from devflow_upstream.transport.transport import HOST_UNUSABLE
 
-_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
+_RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
 """What may have been accepted, and billed, is asked for a second time but not a third."""
-_SLOW = (RateLimited, Overloaded, UpstreamTimeout)
+_SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
 """What takes a second or more to pass; another candidate can take over at once."""
 
 
@@ -47,13 +47,13 @@ class RetryBudget:
     def __init__(self, kind: Literal["adaptive", "strict"] = "adaptive") -> None:
         self._is_strict = kind == "strict"
         self._cost = 10.0 if self._is_strict else 14.0
-        self._most = 100.0 if self._is_strict else 500.0
-        self.tokens = self._most
+        self._max_tokens = 100.0 if self._is_strict else 500.0
+        self.tokens = self._max_tokens
 
-    def note_call(self) -> None:
+    def record_call(self) -> None:
         """A first attempt is made."""
         if self._is_strict:
-            self.tokens = min(self._most, self.tokens + 1.0)
+            self.tokens = min(self._max_tokens, self.tokens + 1.0)
 
     def spend(self) -> bool:
         """Take the price of one further attempt; False when there is not enough left."""
@@ -62,10 +62,10 @@ class RetryBudget:
         self.tokens -= self._cost
         return True
 
-    def note_success(self, *, is_first: bool) -> None:
+    def record_success(self, *, is_first: bool) -> None:
         """An attempt has begun to answer."""
         if not self._is_strict:
-            self.tokens = min(self._most, self.tokens + (1.0 if is_first else self._cost))
+            self.tokens = min(self._max_tokens, self.tokens + (1.0 if is_first else self._cost))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class RetryPolicy:
     """Of one request in all, fallbacks included."""
     base_s: float = 0.05
     throttled_base_s: float = 1.0
-    most_wait_s: float = 20.0
+    max_wait_s: float = 20.0
     chance: Callable[[], float] = field(default=random.random, repr=False)
     """Uniform in [0, 1)."""
 
@@ -87,10 +87,10 @@ class RetryPolicy:
         """
         is_slow = isinstance(error, RateLimited | Overloaded)
         base_s = self.throttled_base_s if is_slow else self.base_s
-        most_s = min(self.most_wait_s, base_s * 2.0 ** min(failures - 1, 16))
+        most_s = min(self.max_wait_s, base_s * 2.0 ** min(failures - 1, 16))
         return max(error.retry_after_s or 0.0, most_s * self.chance())
 
-    def allows(self, error: BaseException, journal: AttemptLog, *, is_last: bool) -> bool:
+    def may_retry(self, error: BaseException, journal: AttemptLog, *, is_last: bool) -> bool:
         """Whether the same candidate is asked again after this error.
 
         Args:
@@ -100,21 +100,23 @@ class RetryPolicy:
         """
         if not isinstance(error, DevFlowError) or error.disposition is not Disposition.RETRY:
             return False
-        failures = failed_attempts(journal)
+        failures = count_failed_attempts(journal)
         if failures >= self.max_attempts or getattr(error, "error_type", None) == HOST_UNUSABLE:
             return False
-        if isinstance(error, _ONCE) and _repeats(journal) > 1:
+        if isinstance(error, _RETRY_ONCE) and _count_repeats(journal) > 1:
             return False
         # one attempt is kept for the candidate that comes next
-        return is_last or (failures < self.max_attempts - 1 and not isinstance(error, _SLOW))
+        return is_last or (
+            failures < self.max_attempts - 1 and not isinstance(error, _SLOW_FAILURES)
+        )
 
 
-def failed_attempts(journal: AttemptLog) -> int:
+def count_failed_attempts(journal: AttemptLog) -> int:
     """Attempts that failed in passing; refusals and spent keys are not counted."""
-    return sum(1 for attempt in journal.ended if attempt.error_code in _RETRIED_CODES)
+    return sum(1 for attempt in journal.ended if attempt.error_code in _RETRYABLE_CODES)
 
 
-def _repeats(journal: AttemptLog) -> int:
+def _count_repeats(journal: AttemptLog) -> int:
     """How often the last failure came in a row from the same model."""
     last = journal.ended[-1] if journal.ended else None
     count = 0
@@ -125,12 +127,12 @@ def _repeats(journal: AttemptLog) -> int:
     return count
 
 
-def _codes(kind: type[DevFlowError]) -> set[str]:
+def _retryable_codes(kind: type[DevFlowError]) -> set[str]:
     own = {kind.code} if kind.disposition is Disposition.RETRY else set[str]()
-    return own.union(*(_codes(child) for child in kind.__subclasses__()))
+    return own.union(*(_retryable_codes(child) for child in kind.__subclasses__()))
 
 
-_RETRIED_CODES = frozenset(_codes(DevFlowError))
+_RETRYABLE_CODES = frozenset(_retryable_codes(DevFlowError))
 
 
 class Retrying:
@@ -156,12 +158,12 @@ class Retrying:
         self.budget = budget or RetryBudget()
         self.sleep = sleep
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`; raises the error of the last attempt."""
-        return _Retried(self, call)
+        return _RetriedCall(self, call)
 
 
-class _Retried:
+class _RetriedCall:
     """One call, with the attempts it takes."""
 
     __slots__ = ("_call", "_inner", "_retrying")
@@ -169,20 +171,20 @@ class _Retried:
     def __init__(self, retrying: Retrying, call: Call) -> None:
         self._retrying = retrying
         self._call = call
-        self._inner: Events | None = None
+        self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         is_first = not self._call.journal.ended
         budget = self._retrying.budget
         if is_first:
-            budget.note_call()
+            budget.record_call()
         try:
             events = await self._attempt()
         except DevFlowError as error:
-            if not self._is_worth_it(error):
+            if not self._may_retry(error):
                 raise
-            return await self._again(error)
-        budget.note_success(is_first=is_first)
+            return await self._retry(error)
+        budget.record_success(is_first=is_first)
         return events
 
     async def __aexit__(
@@ -200,7 +202,7 @@ class _Retried:
         self._inner = inner
         return events
 
-    async def _again(self, first: DevFlowError) -> AsyncIterator[Event]:
+    async def _retry(self, first: DevFlowError) -> AsyncIterator[Event]:
         """Hand the loop to tenacity, with the failure that has happened as its first attempt."""
         failures = [first]
 
@@ -208,32 +210,32 @@ class _Retried:
             if failures:
                 raise failures.pop()
             events = await self._attempt()
-            self._retrying.budget.note_success(is_first=False)
+            self._retrying.budget.record_success(is_first=False)
             return events
 
         tenacious = AsyncRetrying(
             sleep=self._retrying.sleep,
             wait=self._wait,
-            stop=self._stop,
-            retry=retry_if_exception(self._is_worth_it),
+            stop=self._stop_or_spend,
+            retry=retry_if_exception(self._may_retry),
             reraise=True,
         )
         return await tenacious(attempt)
 
     def _wait(self, state: RetryCallState) -> float:
-        return self._retrying.policy.wait_s(_error(state), state.attempt_number)
+        return self._retrying.policy.wait_s(_last_error(state), state.attempt_number)
 
-    def _stop(self, state: RetryCallState) -> bool:
+    def _stop_or_spend(self, state: RetryCallState) -> bool:
         """Whether to give up: the wait would pass the deadline, or the budget is spent."""
-        least_s = max(_error(state).retry_after_s or 0.0, state.upcoming_sleep)
+        least_s = max(_last_error(state).retry_after_s or 0.0, state.upcoming_sleep)
         return least_s >= self._call.journal.remaining_s() or not self._retrying.budget.spend()
 
-    def _is_worth_it(self, error: BaseException) -> bool:
+    def _may_retry(self, error: BaseException) -> bool:
         call = self._call
-        return self._retrying.policy.allows(error, call.journal, is_last=call.is_last)
+        return self._retrying.policy.may_retry(error, call.journal, is_last=call.is_last)
 
 
-def _error(state: RetryCallState) -> DevFlowError:
+def _last_error(state: RetryCallState) -> DevFlowError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, DevFlowError)  # noqa: S101 - nothing else is asked again
     return error

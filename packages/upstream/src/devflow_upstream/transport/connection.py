@@ -8,14 +8,14 @@ from typing import cast
 
 from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
 
-from devflow_upstream.transport.http1 import Caps, ReplyReader
+from devflow_upstream.transport.http1 import ReplyLimits, ReplyReader
 
-_MOST_BUFFERED_BYTES = 256 * 1024
-_DRAIN_S = 1.0
+_MAX_BUFFERED_BYTES = 256 * 1024
+_DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may take after the reply itself was whole."""
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """An `asyncio` protocol that is also the `Exchange` it carries at the moment.
 
     One timer serves the connection for life: it looks at `deadline_s` when it fires and sets
@@ -31,19 +31,19 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         *,
-        caps: Caps,
+        limits: ReplyLimits,
         keep_alive_s: float,
-        on_idle: Callable[[Connection], None],
-        on_lost: Callable[[Connection], None],
+        on_idle: Callable[[UpstreamConnection], None],
+        on_closed: Callable[[UpstreamConnection], None],
     ) -> None:
         self._deadline_s = 0.0
         self.is_open = False
-        self._caps = caps
+        self._limits = limits
         self._keep_alive_s = keep_alive_s
         self._on_idle = on_idle
-        self._on_lost = on_lost
+        self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
-        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reader: ReplyReader | None = None
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
 
     # what the transport calls
 
-    async def exchange(self, message: bytes, deadline_s: float) -> None:
+    async def send(self, message: bytes, deadline_s: float) -> None:
         """Send a request and wait for the head of its reply.
 
         Raises:
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             TimeoutError: the deadline has passed.
         """
         assert self._transport is not None  # noqa: S101 - it is made by create_connection
-        self._reader = ReplyReader(self._caps)
+        self._reader = ReplyReader(self._limits)
         self.deadline_s = deadline_s
         self._transport.write(message)
         try:
@@ -81,9 +81,9 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def lost(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
-        await asyncio.shield(self._lost)
+        await asyncio.shield(self._closed)
 
     # the exchange
 
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
     def deadline_s(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         if self.is_open and (self._timer is None or deadline_s < self._timer.when()):
-            self._arm()
+            self._set_timer()
 
     @property
     def status(self) -> int:
@@ -122,17 +122,17 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def close(self, *, is_whole: bool) -> None:
+    async def close(self, *, is_complete: bool) -> None:
         """As `Exchange.close`."""
         reader = self._reader
         if reader is None:
             return
         self._pieces.clear()
         if reader.is_done:
-            self._rest()
-        elif is_whole and self.is_open and self._error is None:
+            self._release()
+        elif is_complete and self.is_open and self._error is None:
             self._is_draining = True
-            self.deadline_s = self._loop.time() + _DRAIN_S
+            self.deadline_s = self._loop.time() + _DRAIN_TIMEOUT_S
         else:
             self.abort()
 
@@ -156,9 +156,9 @@ class Connection(asyncio.Protocol):
             self._fail(error)
             return
         if self._is_draining:
-            self._drained(reader)
+            self._finish_drain(reader)
         else:
-            self._take(pieces)
+            self._buffer_pieces(pieces)
         self._wake()
 
     def eof_received(self) -> bool:
@@ -171,28 +171,28 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._error is None and self._reader is not None:
-            self._error = self._ended(self._reader, exc)
-        if not self._lost.done():
-            self._lost.set_result(None)
-        self._on_lost(self)
+            self._error = self._end_error(self._reader, exc)
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self._on_closed(self)
         self._wake()
 
     # inside
 
-    def _take(self, pieces: list[bytes]) -> None:
+    def _buffer_pieces(self, pieces: list[bytes]) -> None:
         self._pieces += pieces
         for piece in pieces:
             self._buffered_bytes += len(piece)
-        if self._buffered_bytes > _MOST_BUFFERED_BYTES and not self._is_paused:
+        if self._buffered_bytes > _MAX_BUFFERED_BYTES and not self._is_paused:
             assert self._transport is not None  # noqa: S101 - bytes came from it
             self._is_paused = True
             self._transport.pause_reading()
 
-    def _drained(self, reader: ReplyReader) -> None:
+    def _finish_drain(self, reader: ReplyReader) -> None:
         if reader.is_done:
-            self._rest()
+            self._release()
 
-    def _rest(self) -> None:
+    def _release(self) -> None:
         """Keep the connection for another exchange, or end it."""
         reader, self._reader = self._reader, None
         self._is_draining = False
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         self.deadline_s = self._loop.time() + self._keep_alive_s
         self._on_idle(self)
 
-    def _ended(self, reader: ReplyReader, cause: Exception | None) -> Exception | None:
+    def _end_error(self, reader: ReplyReader, cause: Exception | None) -> Exception | None:
         """The connection is gone: the error of the reply it carried, if that was not whole."""
         if not reader.has_begun:
             error = PossiblyAccepted("The provider closed the connection without a reply.")
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
             error = Incomplete("The connection to the provider broke inside the reply.")
         else:
             try:
-                reader.end()
+                reader.finish()
             except DevFlowError as caught:
                 return caught
             return None
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         self.abort()
         self._wake()
 
-    def _arm(self) -> None:
+    def _set_timer(self) -> None:
         """Have the timer fire at the deadline; one that fires too early sets itself again."""
         if self._timer is not None:
             self._timer.cancel()
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
     def _on_timer(self) -> None:
         self._timer = None
         if self._loop.time() < self._deadline_s:
-            self._arm()
+            self._set_timer()
         elif self._reader is None or self._is_draining:
             self.abort()
         else:

@@ -18,18 +18,18 @@ _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _PLAIN_CHUNK = re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,7}")
-_MOST_INTERIM = 8
-_MOST_CHUNK_LINE_BYTES = 1024
+_MAX_INTERIM_REPLIES = 8
+_MAX_CHUNK_LINE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caps:
+class ReplyLimits:
     """How much of a reply is taken at the most."""
 
-    head_bytes: int = 64 * 1024
+    max_head_bytes: int = 64 * 1024
     """Of the status line with all headers, and of trailers."""
-    headers: int = 128
-    body_bytes: int = 64 * 1024 * 1024
+    max_headers: int = 128
+    max_body_bytes: int = 64 * 1024 * 1024
 
 
 class _State(Enum):
@@ -50,23 +50,23 @@ class ReplyReader:
         caps: the most that is taken.
     """
 
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, limits: ReplyLimits) -> None:
         self.status = 0
         """0 until the head has come."""
         self.headers: dict[str, str] = {}
         self.is_reusable = False
         """Whether the connection may carry another exchange; only of use when `is_done`."""
-        self._caps = caps
+        self._limits = limits
         self._state = _State.HEAD
-        self._rest = b""
-        self._left = 0
+        self._buffer = b""
+        self._remaining_bytes = 0
         self._body_bytes = 0
-        self._interim = 0
+        self._interim_replies = 0
 
     @property
     def has_begun(self) -> bool:
         """A byte of the reply has come."""
-        return bool(self._rest or self.status or self._interim)
+        return bool(self._buffer or self.status or self._interim_replies)
 
     @property
     def is_done(self) -> bool:
@@ -80,23 +80,23 @@ class ReplyReader:
             ProtocolError: the bytes are no HTTP/1.1 reply.
             ReplyTooLarge: head or body are over their cap.
         """
-        buffer = self._rest + data if self._rest else data
+        buffer = self._buffer + data if self._buffer else data
         pieces: list[bytes] = []
         at = 0
         while self._state is not _State.DONE:
             if self._state is _State.CHUNK_SIZE:
-                at = self._whole_chunks(buffer, at, pieces)
+                at = self._read_plain_chunks(buffer, at, pieces)
             used = self._step(buffer, at, pieces)
             if used < 0:
                 break
             at = used
-        self._rest = buffer[at:]
-        if self._state is _State.DONE and self._rest:
+        self._buffer = buffer[at:]
+        if self._state is _State.DONE and self._buffer:
             self.is_reusable = False  # bytes that nobody asked for
-            self._rest = b""
+            self._buffer = b""
         return pieces
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The connection has ended.
 
         Raises:
@@ -110,48 +110,48 @@ class ReplyReader:
         elif self._state is not _State.DONE:
             raise Incomplete("The provider closed the connection inside the body of its reply.")
 
-    def _step(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+    def _step(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
         """Read one element from `at` on; where it ends, or -1 when more bytes are needed."""
         match self._state:
             case _State.CHUNK_SIZE:
-                return self._chunk_size(buffer, at)
+                return self._read_chunk_size(buffer, offset)
             case _State.CHUNK_BODY | _State.LENGTH:
-                return self._counted(buffer, at, pieces)
+                return self._read_sized(buffer, offset, pieces)
             case _State.CHUNK_END:
-                return self._chunk_end(buffer, at)
+                return self._read_chunk_end(buffer, offset)
             case _State.HEAD:
-                return self._head(buffer, at)
+                return self._read_head(buffer, offset)
             case _State.UNTIL_CLOSE:
-                return self._until_close(buffer, at, pieces)
+                return self._read_until_close(buffer, offset, pieces)
             case _:
-                return self._trailers(buffer, at)
+                return self._read_trailers(buffer, offset)
 
-    def _head(self, buffer: bytes, at: int) -> int:
-        end = buffer.find(b"\r\n\r\n", at)
-        if (len(buffer) if end < 0 else end) - at > self._caps.head_bytes:
-            raise ReplyTooLarge(f"The reply's head is over {self._caps.head_bytes} bytes.")
+    def _read_head(self, buffer: bytes, offset: int) -> int:
+        end = buffer.find(b"\r\n\r\n", offset)
+        if (len(buffer) if end < 0 else end) - offset > self._limits.max_head_bytes:
+            raise ReplyTooLarge(f"The reply's head is over {self._limits.max_head_bytes} bytes.")
         if end < 0:
-            if not b"HTTP/1.".startswith(buffer[at : at + 7]):
+            if not b"HTTP/1.".startswith(buffer[offset : offset + 7]):
                 raise ProtocolError("The reply does not begin like HTTP/1.1.")
             return -1
-        status_line, *lines = buffer[at:end].split(b"\r\n")
+        status_line, *lines = buffer[offset:end].split(b"\r\n")
         match = _STATUS.fullmatch(status_line)
         if match is None:
             raise ProtocolError("The reply has no valid HTTP/1.1 status line.")
         status = int(match[2])
-        headers = self._parsed(lines)
+        headers = self._parse_headers(lines)
         if status < 200:
-            self._interim += 1
-            if status == 101 or self._interim > _MOST_INTERIM:
+            self._interim_replies += 1
+            if status == 101 or self._interim_replies > _MAX_INTERIM_REPLIES:
                 raise ProtocolError(f"Status {status} was not asked for.")
             return end + 4
         self.status, self.headers = status, headers
-        self._frame(is_persistent=match[1] == b"1")
+        self._choose_framing(is_persistent=match[1] == b"1")
         return end + 4
 
-    def _parsed(self, lines: list[bytes]) -> dict[str, str]:
-        if len(lines) > self._caps.headers:
-            raise ReplyTooLarge(f"The reply has more than {self._caps.headers} headers.")
+    def _parse_headers(self, lines: list[bytes]) -> dict[str, str]:
+        if len(lines) > self._limits.max_headers:
+            raise ReplyTooLarge(f"The reply has more than {self._limits.max_headers} headers.")
         headers: dict[str, str] = {}
         for line in lines:
             match = _HEADER.fullmatch(line)
@@ -162,7 +162,7 @@ class ReplyReader:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return headers
 
-    def _frame(self, *, is_persistent: bool) -> None:
+    def _choose_framing(self, *, is_persistent: bool) -> None:
         """Decide how the body is delimited."""
         headers = self.headers
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
@@ -181,83 +181,83 @@ class ReplyReader:
         elif _LENGTH.fullmatch(length) is None:
             raise ProtocolError("The reply's content-length is no number.")
         else:
-            self._left = int(length)
-            self._count(self._left)
-            self._state = _State.LENGTH if self._left else _State.DONE
+            self._remaining_bytes = int(length)
+            self._count_body_bytes(self._remaining_bytes)
+            self._state = _State.LENGTH if self._remaining_bytes else _State.DONE
 
-    def _counted(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+    def _read_sized(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
         """Bytes of a body or of a chunk of which `_left` are still to come."""
-        end = min(len(buffer), at + self._left)
-        if end == at:
+        end = min(len(buffer), offset + self._remaining_bytes)
+        if end == offset:
             return -1
-        pieces.append(buffer[at:end])
-        self._left -= end - at
-        if not self._left:
+        pieces.append(buffer[offset:end])
+        self._remaining_bytes -= end - offset
+        if not self._remaining_bytes:
             self._state = _State.DONE if self._state is _State.LENGTH else _State.CHUNK_END
         return end
 
-    def _until_close(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
-        if at == len(buffer):
+    def _read_until_close(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
+        if offset == len(buffer):
             return -1
-        self._count(len(buffer) - at)
-        pieces.append(buffer[at:])
+        self._count_body_bytes(len(buffer) - offset)
+        pieces.append(buffer[offset:])
         return len(buffer)
 
-    def _whole_chunks(self, buffer: bytes, at: int, pieces: list[bytes]) -> int:
+    def _read_plain_chunks(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
         """Read plain chunks that are there with all their framing; where the first other begins.
 
         Nearly every chunk is one; what is cut, empty, extended or wrong is left to the steps.
         """
-        while (end := buffer.find(b"\r\n", at, at + 10)) > 0:
-            match = _PLAIN_CHUNK.fullmatch(buffer, at, end)
+        while (end := buffer.find(b"\r\n", offset, offset + 10)) > 0:
+            match = _PLAIN_CHUNK.fullmatch(buffer, offset, end)
             if match is None:
                 break
             begin, size = end + 2, int(match[0], 16)
             if buffer[begin + size : begin + size + 2] != b"\r\n":
                 break
-            self._count(size)
+            self._count_body_bytes(size)
             pieces.append(buffer[begin : begin + size])
-            at = begin + size + 2
-        return at
+            offset = begin + size + 2
+        return offset
 
-    def _chunk_size(self, buffer: bytes, at: int) -> int:
-        end = buffer.find(b"\r\n", at)
-        if (len(buffer) if end < 0 else end) - at > _MOST_CHUNK_LINE_BYTES:
+    def _read_chunk_size(self, buffer: bytes, offset: int) -> int:
+        end = buffer.find(b"\r\n", offset)
+        if (len(buffer) if end < 0 else end) - offset > _MAX_CHUNK_LINE_BYTES:
             raise ProtocolError("A chunk's size line is too long.")
         if end < 0:
             return -1
-        match = _CHUNK.fullmatch(buffer, at, end)
+        match = _CHUNK.fullmatch(buffer, offset, end)
         if match is None:
             raise ProtocolError("A chunk's size is no number.")
-        self._left = int(match[1], 16)
-        self._count(self._left)
-        self._state = _State.CHUNK_BODY if self._left else _State.TRAILERS
+        self._remaining_bytes = int(match[1], 16)
+        self._count_body_bytes(self._remaining_bytes)
+        self._state = _State.CHUNK_BODY if self._remaining_bytes else _State.TRAILERS
         return end + 2
 
-    def _chunk_end(self, buffer: bytes, at: int) -> int:
-        closing = buffer[at : at + 2]
+    def _read_chunk_end(self, buffer: bytes, offset: int) -> int:
+        closing = buffer[offset : offset + 2]
         if not b"\r\n".startswith(closing):
             raise ProtocolError("A chunk is longer than it says.")
         if len(closing) < 2:
             return -1
         self._state = _State.CHUNK_SIZE
-        return at + 2
+        return offset + 2
 
-    def _trailers(self, buffer: bytes, at: int) -> int:
+    def _read_trailers(self, buffer: bytes, offset: int) -> int:
         """Lines after the last chunk: checked like headers, then dropped."""
-        end = buffer.find(b"\r\n", at)
-        if (len(buffer) if end < 0 else end) - at > self._caps.head_bytes:
+        end = buffer.find(b"\r\n", offset)
+        if (len(buffer) if end < 0 else end) - offset > self._limits.max_head_bytes:
             raise ReplyTooLarge("The reply's trailers are too long.")
         if end < 0:
             return -1
-        if end == at:
+        if end == offset:
             self._state = _State.DONE
-        elif _HEADER.fullmatch(buffer, at, end) is None:
+        elif _HEADER.fullmatch(buffer, offset, end) is None:
             raise ProtocolError("The reply has a malformed trailer.")
-        self._count(end - at)
+        self._count_body_bytes(end - offset)
         return end + 2
 
-    def _count(self, size: int) -> None:
+    def _count_body_bytes(self, size: int) -> None:
         self._body_bytes += size
-        if self._body_bytes > self._caps.body_bytes:
-            raise ReplyTooLarge(f"The reply is over {self._caps.body_bytes} bytes.")
+        if self._body_bytes > self._limits.max_body_bytes:
+            raise ReplyTooLarge(f"The reply is over {self._limits.max_body_bytes} bytes.")

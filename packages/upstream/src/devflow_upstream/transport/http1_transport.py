@@ -19,16 +19,16 @@ from devflow_core.errors import (
     PossiblyAccepted,
 )
 
-from devflow_upstream.transport.connection import Connection
-from devflow_upstream.transport.http1 import Caps
-from devflow_upstream.transport.transport import HOST_UNUSABLE, Exchange, HttpRequest
+from devflow_upstream.transport.connection import UpstreamConnection
+from devflow_upstream.transport.http1 import ReplyLimits
+from devflow_upstream.transport.transport import HOST_UNUSABLE, HttpRequest, UpstreamExchange
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HAPPY_EYEBALLS_S = 0.25
 """RFC 8305, section 5."""
 
 
-def trusting_context() -> ssl.SSLContext:
+def make_tls_context() -> ssl.SSLContext:
     """TLS that trusts the system's authorities, and certifi's where the system has none."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:
@@ -36,7 +36,7 @@ def trusting_context() -> ssl.SSLContext:
     return context
 
 
-class LeanTransport:
+class Http1Transport:
     """A `Transport` with a pool of connections to one base URL; the newest idle one goes first.
 
     Nothing is sent twice here, not even where a reused connection turns out to be closed: the
@@ -56,7 +56,7 @@ class LeanTransport:
         *,
         connect_timeout_s: float = 5.0,
         keep_alive_s: float = 55.0,
-        caps: Caps | None = None,
+        limits: ReplyLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         url = urlsplit(base_url)
@@ -64,26 +64,26 @@ class LeanTransport:
             raise ConfigurationError(f"The base URL {base_url!r} is no http or https URL.")
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = (tls or trusting_context()) if url.scheme == "https" else None
+        self._tls = (tls or make_tls_context()) if url.scheme == "https" else None
         self._base_path = url.path.rstrip("/")
         self._host_line = f"Host: {url.netloc.rpartition('@')[2]}\r\n"
         self._connect_timeout_s = connect_timeout_s
         self._keep_alive_s = keep_alive_s
-        self._caps = caps or Caps()
-        self._idle: list[Connection] = []
-        self._all: set[Connection] = set()
+        self._limits = limits or ReplyLimits()
+        self._idle: list[UpstreamConnection] = []
+        self._connections: set[UpstreamConnection] = set()
 
     @property
     def open_connections(self) -> int:
         """How many sockets are open, idle ones included."""
-        return len(self._all)
+        return len(self._connections)
 
-    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
         """As `Transport.start`."""
-        message = self._message(request)
-        connection = self._reusable() or await self._connect(deadline_s)
+        message = self._encode_request(request)
+        connection = self._take_idle() or await self._connect(deadline_s)
         try:
-            await connection.exchange(message, deadline_s)
+            await connection.send(message, deadline_s)
         except PossiblyAccepted:
             # where one was closed the others are too; whoever asks again gets a new connection
             for stale in self._idle:
@@ -94,13 +94,13 @@ class LeanTransport:
 
     async def aclose(self) -> None:
         """As `Transport.aclose`."""
-        connections = list(self._all)
+        connections = list(self._connections)
         for connection in connections:
             connection.abort()
         for connection in connections:
-            await connection.lost()
+            await connection.wait_closed()
 
-    def _message(self, request: HttpRequest) -> bytes:
+    def _encode_request(self, request: HttpRequest) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
         if lines.count("\r\n") != len(request.headers) or _UNSAFE.search(lines.replace("\r\n", "")):
             raise InvalidRequest("A header's value holds a control character; remove it.")
@@ -115,14 +115,14 @@ class LeanTransport:
                 "A header's value holds a character outside Latin-1; encode or remove it."
             ) from None
 
-    def _reusable(self) -> Connection | None:
+    def _take_idle(self) -> UpstreamConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
         return None
 
-    async def _connect(self, deadline_s: float) -> Connection:
+    async def _connect(self, deadline_s: float) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         until_s = min(deadline_s, loop.time() + self._connect_timeout_s)
         try:
@@ -134,14 +134,14 @@ class LeanTransport:
                 f"{self._connect_timeout_s:g} s. Check the network."
             ) from error
         except OSError as error:
-            raise self._unreachable(error) from error
+            raise self._connect_error(error) from error
         if not connection.is_open:
             raise NotSent(f"{self._host}:{self._port} closed the connection at once.")
-        self._all.add(connection)
+        self._connections.add(connection)
         return connection
 
-    async def _dial(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        make, host, port, tls = self._connection, self._host, self._port, self._tls
+    async def _dial(self, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+        make, host, port, tls = self._make_connection, self._host, self._port, self._tls
         if isinstance(loop, asyncio.BaseEventLoop):
             _, connection = await loop.create_connection(
                 make, host, port, ssl=tls, happy_eyeballs_delay=_HAPPY_EYEBALLS_S
@@ -150,20 +150,20 @@ class LeanTransport:
             _, connection = await loop.create_connection(make, host, port, ssl=tls)
         return connection
 
-    def _connection(self) -> Connection:
-        return Connection(
-            caps=self._caps,
+    def _make_connection(self) -> UpstreamConnection:
+        return UpstreamConnection(
+            limits=self._limits,
             keep_alive_s=self._keep_alive_s,
             on_idle=self._idle.append,
-            on_lost=self._forget,
+            on_closed=self._forget,
         )
 
-    def _forget(self, connection: Connection) -> None:
-        self._all.discard(connection)
+    def _forget(self, connection: UpstreamConnection) -> None:
+        self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def _unreachable(self, error: OSError) -> NotSent:
+    def _connect_error(self, error: OSError) -> NotSent:
         target = f"{self._host}:{self._port}"
         if isinstance(error, ssl.SSLCertVerificationError):
             return NotSent(

@@ -20,12 +20,12 @@ from devflow_core.errors import (
     ReplyTooLarge,
 )
 
-from devflow_upstream.transport.http1 import Caps
-from devflow_upstream.transport.transport import Exchange, HttpRequest
+from devflow_upstream.transport.http1 import ReplyLimits
+from devflow_upstream.transport.transport import HttpRequest, UpstreamExchange
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_DRAIN_S = 1.0
-_NO_REPLY = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
+_NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_DRAIN_TIMEOUT_S = 1.0
+_NO_REPLY_ERRORS = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
 
 class HttpxTransport:
@@ -42,29 +42,29 @@ class HttpxTransport:
     def __init__(
         self,
         base_url: str,
-        carrier: httpx.AsyncBaseTransport | httpx.AsyncClient,
+        inner: httpx.AsyncBaseTransport | httpx.AsyncClient,
         *,
         connect_timeout_s: float = 5.0,
-        caps: Caps | None = None,
+        limits: ReplyLimits | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._caps = caps or Caps()
+        self._limits = limits or ReplyLimits()
         self._extensions = {"timeout": {"connect": connect_timeout_s}}
-        self._owned = carrier if isinstance(carrier, httpx.AsyncBaseTransport) else None
-        self._send = _sender(carrier)
+        self._owned = inner if isinstance(inner, httpx.AsyncBaseTransport) else None
+        self._send = _make_sender(inner)
 
-    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
         """As `Transport.start`."""
         async with asyncio.timeout_at(deadline_s):
-            response = await self._sent(request)
-        return _HttpxExchange(response, deadline_s, self._caps)
+            response = await self._send_request(request)
+        return _HttpxExchange(response, deadline_s, self._limits)
 
     async def aclose(self) -> None:
         """As `Transport.aclose`."""
         if self._owned is not None:
             await self._owned.aclose()
 
-    async def _sent(self, request: HttpRequest) -> httpx.Response:
+    async def _send_request(self, request: HttpRequest) -> httpx.Response:
         outgoing = httpx.Request(
             request.method,
             self._base_url + request.path,
@@ -74,9 +74,9 @@ class HttpxTransport:
         )
         try:
             return await self._send(outgoing)
-        except _NOT_SENT as error:
+        except _NOT_SENT_ERRORS as error:
             raise NotSent(f"The upstream cannot be reached: {error}.") from error
-        except _NO_REPLY as error:
+        except _NO_REPLY_ERRORS as error:
             raise PossiblyAccepted("The connection broke before a reply came.") from error
         except httpx.LocalProtocolError as error:
             raise InvalidRequest(
@@ -88,7 +88,7 @@ class HttpxTransport:
             raise ProtocolError(f"The reply is no HTTP: {type(error).__name__}.") from error
 
 
-def through_proxy(base_url: str, proxy_url: str) -> HttpxTransport:
+def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
     """Calls over an HTTP proxy; TLS to the upstream is end to end, inside the tunnel."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     return HttpxTransport(base_url, httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits))
@@ -97,12 +97,12 @@ def through_proxy(base_url: str, proxy_url: str) -> HttpxTransport:
 class _HttpxExchange:
     """A response of httpx as an `Exchange`."""
 
-    def __init__(self, response: httpx.Response, deadline_s: float, caps: Caps) -> None:
+    def __init__(self, response: httpx.Response, deadline_s: float, limits: ReplyLimits) -> None:
         self.deadline_s = deadline_s
         self._response = response
-        self._most_bytes = caps.body_bytes
+        self._max_bytes = limits.max_body_bytes
         self._seen_bytes = 0
-        self._pieces = _pieces(response)
+        self._pieces = _iterate_body(response)
 
     @property
     def status(self) -> int:
@@ -121,21 +121,21 @@ class _HttpxExchange:
             except httpx.HTTPError as error:
                 raise Incomplete("The connection broke inside the reply.") from error
         self._seen_bytes += len(piece)
-        if self._seen_bytes > self._most_bytes:
-            raise ReplyTooLarge(f"The reply is over {self._most_bytes} bytes.")
+        if self._seen_bytes > self._max_bytes:
+            raise ReplyTooLarge(f"The reply is over {self._max_bytes} bytes.")
         return piece
 
-    async def close(self, *, is_whole: bool) -> None:
-        if is_whole:  # httpx keeps a connection whose reply was read to its very end
+    async def close(self, *, is_complete: bool) -> None:
+        if is_complete:  # httpx keeps a connection whose reply was read to its very end
             with contextlib.suppress(TimeoutError, httpx.HTTPError):
-                async with asyncio.timeout(_DRAIN_S):
+                async with asyncio.timeout(_DRAIN_TIMEOUT_S):
                     async for _ in self._pieces:
                         pass
         await self._pieces.aclose()
         await self._response.aclose()
 
 
-async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
+async def _iterate_body(response: httpx.Response) -> AsyncGenerator[bytes]:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProtocolError("The reply is compressed, although that was not asked for.")
     if response.is_stream_consumed:
@@ -146,13 +146,13 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
             yield piece
 
 
-def _sender(
-    carrier: httpx.AsyncBaseTransport | httpx.AsyncClient,
+def _make_sender(
+    inner: httpx.AsyncBaseTransport | httpx.AsyncClient,
 ) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
-    if isinstance(carrier, httpx.AsyncBaseTransport):
-        return carrier.handle_async_request
+    if isinstance(inner, httpx.AsyncBaseTransport):
+        return inner.handle_async_request
 
     async def send(request: httpx.Request) -> httpx.Response:
-        return await carrier.send(request, stream=True, follow_redirects=False)
+        return await inner.send(request, stream=True, follow_redirects=False)
 
     return send

@@ -22,7 +22,7 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
 
 
-class Exchange(Protocol):
+class UpstreamExchange(Protocol):
     """A reply whose head has come. Whoever started it closes it, and asks it nothing after that.
 
     `deadline_s` is when a read that still waits fails, on the event loop's clock. Moving it on
@@ -58,7 +58,7 @@ class Exchange(Protocol):
         """
         ...
 
-    async def close(self, *, is_whole: bool) -> None:
+    async def close(self, *, is_complete: bool) -> None:
         """End it: at once, unless `is_whole` says that only the framing's end may be missing."""
         ...
 
@@ -66,7 +66,7 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """Something that sends a request to one base URL and hands out the reply."""
 
-    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> Exchange:
+    async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
         """Send the request and wait for the head of the reply. Redirects are not followed.
 
         Args:

@@ -12,17 +12,17 @@ from devflow_claude_code.context.files import FileStates
 from devflow_claude_code.context.todos import TodoList
 from devflow_claude_code.reading.content import (
     as_json,
-    calls,
-    flat,
+    flatten_text,
+    get_object,
+    get_string,
     human_text,
-    mapping,
-    results,
-    string,
     text_of,
+    tool_calls,
+    tool_results,
 )
-from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.reading.rows import Json, TranscriptRow
 
-_DECIDES = re.compile(
+_DECISION_WORDS = re.compile(
     r"(?i)\b(?:decision|decid|chose|choos|instead of|rather than|because|therefore|root cause"
     r"|must not|must|never|always|agreed|trade-?off|constraint"
     r"|(?:i|we)(?:'ll| will) (?:use|keep|reuse|not|go)"
@@ -31,85 +31,87 @@ _DECIDES = re.compile(
 _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
 """Their state is told by the todo list."""
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
-_ASKING_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
+_QUESTION_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
-_MOST_RUNS = 300
+_MAX_RUNS = 300
 """Of commands and other tools the last so many are looked at."""
 
 
 @dataclass(slots=True)
-class _Run:
+class _ToolRun:
     """A tool that was run; its output is read when it is wanted."""
 
     line: int
     call: str
     call_id: str
-    answer: Row
+    result_row: TranscriptRow
     is_error: bool
     tool: str
 
 
-def facts_of(rows: Iterable[Row], load: Callable[[Row], Json]) -> list[Fact]:
+def extract_facts(
+    rows: Iterable[TranscriptRow], load: Callable[[TranscriptRow], Json]
+) -> list[Fact]:
     """All facts of a session, from the rows of its history in order."""
-    reading = _Reading(load)
+    reading = _Extraction(load)
     for row in rows:
-        reading.take(row)
+        reading.add_row(row)
     return reading.facts()
 
 
-class _Reading:
+class _Extraction:
     """One pass over the rows.
 
     Results are large, and most are overtaken by later ones: they are only noted, and decoded at
     the end where they still count.
     """
 
-    def __init__(self, load: Callable[[Row], Json]) -> None:
+    def __init__(self, load: Callable[[TranscriptRow], Json]) -> None:
         self.load = load
         self.prompts: list[tuple[int, str]] = []
-        self.said: list[tuple[int, str]] = []
+        self.replies: list[tuple[int, str]] = []
         self.summary: tuple[int, str] | None = None
         self.calls: dict[str, tuple[int, str, Json]] = {}
-        self.runs: dict[str, _Run] = {}
+        self.runs: dict[str, _ToolRun] = {}
         self.todos = TodoList()
         self.files = FileStates()
 
-    def take(self, row: Row) -> None:
-        for call_id, is_error in row.answers:
-            self._take_answer(row, call_id, is_error)
-        if row.answers and not row.has_text:
+    def add_row(self, row: TranscriptRow) -> None:
+        for call_id, is_error in row.tool_results:
+            self._add_result(row, call_id, is_error)
+        if row.tool_results and not row.has_text:
             return
         body = self.load(row)
         if row.type == "assistant":
-            self._take_reply(row, body)
+            self._add_reply(row, body)
         elif text := human_text(row, body):
             self.prompts.append((row.line, text))
         elif row.is_summary:
             self.summary = (row.line, text_of(body))
         elif row.type == "attachment":
-            self.todos.take_reminder(row.line, row.subtype, body)
-            self.files.take_attachment(row, body)
+            self.todos.record_reminder(row.line, row.subtype, body)
+            self.files.record_attachment(row, body)
 
-    def _take_reply(self, row: Row, body: Json) -> None:
+    def _add_reply(self, row: TranscriptRow, body: Json) -> None:
         if row.has_text and (text := text_of(body)):
-            self.said.append((row.line, text))
-        for call in calls(body) if row.calls else ():
-            asked = mapping(call, "input")
-            self.calls[string(call, "id")] = (row.line, string(call, "name"), asked)
+            self.replies.append((row.line, text))
+        for call in tool_calls(body) if row.tool_calls else ():
+            asked = get_object(call, "input")
+            self.calls[get_string(call, "id")] = (row.line, get_string(call, "name"), asked)
 
-    def _take_answer(self, row: Row, call_id: str, is_error: bool) -> None:
+    def _add_result(self, row: TranscriptRow, call_id: str, is_error: bool) -> None:
         call = self.calls.pop(call_id, None)
         if call is None:
             return
         line, tool, asked = call
         if tool in _TODO_TOOLS and not is_error:
-            self.todos.take_call(row.line, tool, asked, lambda: self.load(row))
+            self.todos.record_call(row.line, tool, asked, lambda: self.load(row))
         elif tool in _FILE_TOOLS and not is_error:
-            self.files.take_call(line, tool, asked, row)
+            self.files.record_call(line, tool, asked, row)
         else:
             asks = _call_text(tool, asked)
             self.runs.pop(asks, None)
-            self.runs[asks] = _Run(line, asks, call_id, row, is_error, tool)
+            self.runs[asks] = _ToolRun(line, asks, call_id, row, is_error, tool)
 
     def facts(self) -> list[Fact]:
         exchange = self._exchange()
@@ -119,12 +121,12 @@ class _Reading:
                 Fact(kind="summary", text=self.summary[1], line=self.summary[0], weight=70)
             )
         told = {fact.line for fact in exchange}
-        for line, text in self.said:
+        for line, text in self.replies:
             if line not in told:
-                decides = _DECIDES.search(text) is not None
+                decides = _DECISION_WORDS.search(text) is not None
                 kind, weight = ("decision", 75) if decides else ("note", 50)
                 facts.append(Fact(kind=kind, text=text, line=line, weight=weight))
-        facts += (self._run_fact(run) for run in list(self.runs.values())[-_MOST_RUNS:])
+        facts += (self._fact_of_run(run) for run in list(self.runs.values())[-_MAX_RUNS:])
         facts += self.files.facts(self.load)
         return facts
 
@@ -136,7 +138,7 @@ class _Reading:
                 text=text,
                 line=line,
                 weight=100 if index == 0 else 90,
-                is_whole=index == 0,
+                is_protected=index == 0,
             )
             for index, (line, text) in enumerate(self.prompts)
             if index == 0 or index != last
@@ -150,12 +152,18 @@ class _Reading:
         facts: list[Fact] = []
         if len(self.prompts) > 1:  # the only prompt is the goal already
             text = f"User: {asked}"
-            facts.append(Fact(kind="exchange", text=text, line=line, weight=98, is_whole=True))
-        after = [(at, text) for at, text in self.said if at > line]
+            facts.append(Fact(kind="exchange", text=text, line=line, weight=98, is_protected=True))
+        after = [(at, text) for at, text in self.replies if at > line]
         if after:
             at, text = after[-1]
             facts.append(
-                Fact(kind="exchange", text=f"Assistant: {text}", line=at, weight=97, is_whole=True)
+                Fact(
+                    kind="exchange",
+                    text=f"Assistant: {text}",
+                    line=at,
+                    weight=97,
+                    is_protected=True,
+                )
             )
         return facts
 
@@ -164,7 +172,7 @@ class _Reading:
         asked = [
             Fact(kind="question", text=_call_text(tool, words), line=line, weight=85)
             for line, tool, words in self.calls.values()
-            if tool in _ASKING_TOOLS
+            if tool in _QUESTION_TOOLS
         ]
         interrupted = [
             Fact(
@@ -174,12 +182,12 @@ class _Reading:
                 weight=80,
             )
             for line, tool, words in self.calls.values()
-            if tool not in _ASKING_TOOLS
+            if tool not in _QUESTION_TOOLS
         ]
         since = self.prompts[-1][0] if self.prompts else 0
         open_ones = [
             Fact(kind="question", text=sentence, line=line, weight=85)
-            for line, text in self.said
+            for line, text in self.replies
             if line > since
             for sentence in re.findall(r"[^.!?\n]{3,400}\?(?=\s|$)", text)
         ]
@@ -192,11 +200,11 @@ class _Reading:
             ]
         )
 
-    def _run_fact(self, run: _Run) -> Fact:
+    def _fact_of_run(self, run: _ToolRun) -> Fact:
         outputs = [
-            flat(result.get("content")).strip()
-            for result in results(self.load(run.answer))
-            if string(result, "tool_use_id") == run.call_id
+            flatten_text(result.get("content")).strip()
+            for result in tool_results(self.load(run.result_row))
+            if get_string(result, "tool_use_id") == run.call_id
         ]
         output = "\n".join(outputs)
         if run.is_error:
@@ -207,21 +215,25 @@ class _Reading:
         return Fact(kind="command", text=f"{run.call}\n{output}", line=run.line, weight=weight)
 
 
-def _call_text(tool: str, asked: Json) -> str:
+def _call_text(tool: str, arguments: Json) -> str:
     if tool == "Bash":
-        return f"$ {string(asked, 'command')}"
+        return f"$ {get_string(arguments, 'command')}"
     if tool in _AGENT_TOOLS:
-        return f"{tool}: {string(asked, 'description')}: {string(asked, 'prompt')}"
+        return f"{tool}: {get_string(arguments, 'description')}: {get_string(arguments, 'prompt')}"
     if tool == "ExitPlanMode":
-        return f"Plan waiting for approval:\n{string(asked, 'plan')}"
+        return f"Plan waiting for approval:\n{get_string(arguments, 'plan')}"
     if tool == "AskUserQuestion":
-        return "\n".join(_question(one) for one in cast("list[Any]", asked.get("questions") or []))
-    return f"{tool} {as_json(asked)}"
+        return "\n".join(
+            _question_text(one) for one in cast("list[Any]", arguments.get("questions") or [])
+        )
+    return f"{tool} {as_json(arguments)}"
 
 
-def _question(one: object) -> str:
-    options = mapping({"o": one}, "o").get("options")
-    labels = [string(option, "label") for option in cast("list[Any]", options or [])]
+def _question_text(question: object) -> str:
+    options = get_object({"o": question}, "o").get("options")
+    labels = [get_string(option, "label") for option in cast("list[Any]", options or [])]
     return (
-        f"{string(one, 'question')} ({' / '.join(labels)})" if labels else string(one, "question")
+        f"{get_string(question, 'question')} ({' / '.join(labels)})"
+        if labels
+        else get_string(question, "question")
     )

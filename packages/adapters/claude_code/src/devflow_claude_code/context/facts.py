@@ -16,5 +16,5 @@ class Fact:
     """Where it stands in the transcript, from 1."""
     weight: int
     """More is more important; equal ones are taken from the end of the session."""
-    is_whole: bool = False
+    is_protected: bool = False
     """Never shortened while there is room for it."""

@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from devflow_claude_code.context.facts import Fact
-from devflow_claude_code.reading.content import mapping, string
-from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.reading.content import get_object, get_string
+from devflow_claude_code.reading.rows import Json, TranscriptRow
 
-_MOST_SNIPPETS = 5
+_MAX_SNIPPETS = 5
 
 
-class _Change(NamedTuple):
+class _FileChange(NamedTuple):
     tool: str
-    asked: Json
-    answer: Row
+    arguments: Json
+    result_row: TranscriptRow
 
 
 @dataclass(slots=True)
 class _File:
     line: int = 0
-    changes: list[_Change] = field(default_factory=list[_Change])
+    changes: list[_FileChange] = field(default_factory=list[_FileChange])
     """The last few: each tells the whole file, unless it was too large."""
-    read: Row | None = None
+    read: TranscriptRow | None = None
 
 
 class FileStates:
@@ -33,34 +33,39 @@ class FileStates:
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
 
-    def take_call(self, line: int, tool: str, asked: Json, answer: Row) -> None:
+    def record_call(self, line: int, tool: str, arguments: Json, result_row: TranscriptRow) -> None:
         """A call that succeeded, and the row of its result."""
-        path = string(asked, "file_path") or string(asked, "notebook_path")
+        path = get_string(arguments, "file_path") or get_string(arguments, "notebook_path")
         if not path:
             return
-        file = self._at(path, line)
+        file = self._touch(path, line)
         if tool == "Read":
-            file.read = answer
+            file.read = result_row
         else:
-            file.changes = [*file.changes[1 - _MOST_SNIPPETS :], _Change(tool, asked, answer)]
+            file.changes = [
+                *file.changes[1 - _MAX_SNIPPETS :],
+                _FileChange(tool, arguments, result_row),
+            ]
 
-    def take_attachment(self, row: Row, body: Json) -> None:
+    def record_attachment(self, row: TranscriptRow, body: Json) -> None:
         """A file that the user has put into a prompt."""
-        if row.subtype == "file" and (path := string(mapping(body, "attachment"), "filename")):
-            self._at(path, row.line).read = row
+        if row.subtype == "file" and (
+            path := get_string(get_object(body, "attachment"), "filename")
+        ):
+            self._touch(path, row.line).read = row
 
-    def facts(self, load: Callable[[Row], Json]) -> list[Fact]:
+    def facts(self, load: Callable[[TranscriptRow], Json]) -> list[Fact]:
         """One fact per file, the changed ones weigh more."""
-        return [_fact(path, file, load) for path, file in self._files.items()]
+        return [_build_fact(path, file, load) for path, file in self._files.items()]
 
-    def _at(self, path: str, line: int) -> _File:
+    def _touch(self, path: str, line: int) -> _File:
         file = self._files.pop(path, None) or _File()
         file.line = line
         self._files[path] = file
         return file
 
 
-def _fact(path: str, file: _File, load: Callable[[Row], Json]) -> Fact:
+def _build_fact(path: str, file: _File, load: Callable[[TranscriptRow], Json]) -> Fact:
     content, is_whole = _last_content(file, load)
     word = "changed" if file.changes else "read"
     seen = "" if is_whole or not content else ", seen in part"
@@ -72,49 +77,49 @@ def _fact(path: str, file: _File, load: Callable[[Row], Json]) -> Fact:
     )
 
 
-def _last_content(file: _File, load: Callable[[Row], Json]) -> tuple[str, bool]:
+def _last_content(file: _File, load: Callable[[TranscriptRow], Json]) -> tuple[str, bool]:
     """What was seen last, and whether that is the whole file."""
-    read = _as_read(load(file.read)) if file.read is not None else ("", False)
+    read = _read_content(load(file.read)) if file.read is not None else ("", False)
     if not file.changes:
         return read
     last = file.changes[-1]
-    if file.read is not None and read[1] and file.read.line > last.answer.line:
+    if file.read is not None and read[1] and file.read.line > last.result_row.line:
         return read
-    after = _after(last, mapping(load(last.answer), "toolUseResult"))
+    after = _apply_change(last, get_object(load(last.result_row), "toolUseResult"))
     return (after, True) if after is not None else (_snippets(file.changes), False)
 
 
-def _as_read(body: Json) -> tuple[str, bool]:
-    attached = mapping(mapping(body, "attachment"), "content")
-    file = mapping(attached or mapping(body, "toolUseResult"), "file")
+def _read_content(body: Json) -> tuple[str, bool]:
+    attached = get_object(get_object(body, "attachment"), "content")
+    file = get_object(attached or get_object(body, "toolUseResult"), "file")
     is_whole = file.get("startLine", 1) == 1 and file.get("numLines") == file.get("totalLines")
-    return string(file, "content"), is_whole
+    return get_string(file, "content"), is_whole
 
 
-def _after(change: _Change, outcome: Json) -> str | None:
+def _apply_change(change: _FileChange, outcome: Json) -> str | None:
     """The file after a change; None where only the changed piece is known."""
     if change.tool == "Write":
-        return string(change.asked, "content")
-    before = string(outcome, "originalFile")
+        return get_string(change.arguments, "content")
+    before = get_string(outcome, "originalFile")
     if not before:
         return None
     for edit in _edits(change):
-        old, new = string(edit, "old_string"), string(edit, "new_string")
+        old, new = get_string(edit, "old_string"), get_string(edit, "new_string")
         count = -1 if edit.get("replace_all") is True else 1
         before = before.replace(old, new, count) if old else new
     return before
 
 
-def _snippets(changes: list[_Change]) -> str:
+def _snippets(changes: list[_FileChange]) -> str:
     return "\n".join(
-        f"… {string(edit, 'new_string') or string(edit, 'new_source')} …"
+        f"… {get_string(edit, 'new_string') or get_string(edit, 'new_source')} …"
         for change in changes
         for edit in _edits(change)
     )
 
 
-def _edits(change: _Change) -> list[Json]:
-    edits = change.asked.get("edits")
+def _edits(change: _FileChange) -> list[Json]:
+    edits = change.arguments.get("edits")
     if not isinstance(edits, list):
-        return [change.asked]
+        return [change.arguments]
     return [one for one in cast("list[Any]", edits) if isinstance(one, dict)]

@@ -18,27 +18,29 @@ _NOTICE = (
 )
 
 
-def inject(request: ChatRequest, context: SessionContext, attribution: Attribution) -> ChatRequest:
+def inject_context(
+    request: ChatRequest, context: SessionContext, attribution: Attribution
+) -> ChatRequest:
     """The request with the context as a text part of its own, and its labels.
 
     The part stands in the last user message, behind its tool results and behind the last part
     that marks a prompt cache, so that every cached prefix stays as it was.
     """
-    labelled = _labelled(request.attribution, attribution)
+    labelled = _merge_attribution(request.attribution, attribution)
     if not context.pieces:
         return request.with_context((), labelled)
-    block = Text(text=render(context))
-    messages = _placed(request.messages, block)
+    block = Text(text=render_context(context))
+    messages = _insert_block(request.messages, block)
     return request.with_messages(messages).with_context(context.pieces, labelled)
 
 
-def render(context: SessionContext) -> str:
+def render_context(context: SessionContext) -> str:
     """The context as text: the same bytes for the same session and budget.
 
     The delimiter is made from the hash of what it encloses, so the content cannot hold it.
     """
     body = "\n\n".join(_heading(piece) + piece.text for piece in context.pieces)
-    name = f"session-context-{_mark(body)}"
+    name = f"session-context-{_delimiter_id(body)}"
     notice = _NOTICE.format(session=context.session_id)
     return f"{notice}\n<{name}>\n{body}\n</{name}>"
 
@@ -47,27 +49,27 @@ def _heading(piece: ContextPiece) -> str:
     return f"[{piece.kind}, line {piece.source_line}]\n"
 
 
-def _mark(body: str) -> str:
+def _delimiter_id(body: str) -> str:
     mark = sha256(body.encode("utf-8", "replace")).hexdigest()[:16]
     while mark in body:
         mark = sha256(mark.encode()).hexdigest()[:16]
     return mark
 
 
-def _placed(messages: tuple[Message, ...], block: Text) -> tuple[Message, ...]:
-    marked = _last_marked(messages)
+def _insert_block(messages: tuple[Message, ...], block: Text) -> tuple[Message, ...]:
+    marked = _last_cache_breakpoint(messages)
     user = max((i for i, one in enumerate(messages) if one.role == "user"), default=-1)
     if user < 0 or user < marked[0]:
         return (*messages, Message(role="user", parts=(block,)))
     parts = messages[user].parts
-    at = _after_results(parts)
+    at = _index_after_results(parts)
     if user == marked[0]:
         at = max(at, marked[1] + 1)
     there = replace(messages[user], parts=(*parts[:at], block, *parts[at:]))
     return (*messages[:user], there, *messages[user + 1 :])
 
 
-def _last_marked(messages: tuple[Message, ...]) -> tuple[int, int]:
+def _last_cache_breakpoint(messages: tuple[Message, ...]) -> tuple[int, int]:
     """Message and part of the last cache breakpoint, (-1, -1) without one."""
     marks = [
         (i, j)
@@ -78,11 +80,11 @@ def _last_marked(messages: tuple[Message, ...]) -> tuple[int, int]:
     return max(marks, default=(-1, -1))
 
 
-def _after_results(parts: tuple[Part, ...]) -> int:
+def _index_after_results(parts: tuple[Part, ...]) -> int:
     return max((i + 1 for i, part in enumerate(parts) if isinstance(part, ToolResult)), default=0)
 
 
-def _labelled(given: Attribution, session: Attribution) -> Attribution:
+def _merge_attribution(given: Attribution, session: Attribution) -> Attribution:
     """What the caller has said wins; the session fills in the rest."""
     return replace(
         given,

@@ -28,7 +28,7 @@ _SECRETS = {
     r"(?=[^\s\"'\\]{0,80}[0-9])(?=[^\s\"'\\]{0,80}[A-Za-z])[^\s\"'\\<>${}(),;]{8,}",
 }
 _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _SECRETS.items())
-_DECEIVING = re.compile(
+_INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -38,49 +38,50 @@ class Masker:
     """Masks secrets in one text after the other and counts what it found."""
 
     def __init__(self) -> None:
-        self.found: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         """Kind of secret → how many."""
 
-    def clean(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """The text without secrets; `[masked API key]` stands for one."""
         for kind, pattern in _PATTERNS:
-            text, count = pattern.subn(lambda match, kind=kind: _mask(match, kind), text)
+            text, count = pattern.subn(lambda match, kind=kind: _mask_match(match, kind), text)
             if count:
-                self.found[kind] += count
+                self.counts[kind] += count
         return text
 
-    def clean_json(self, value: object) -> str:
+    def mask_json(self, value: object) -> str:
         """A value as JSON text without secrets; it stays well-formed."""
         text = orjson.dumps(value, default=str).decode()
         if "PRIVATE KEY-----" in text:  # the only pattern that reaches over the end of a string
-            text = orjson.dumps(self._cleaned(value), default=str).decode()
-        return self.clean(text)
+            text = orjson.dumps(self._mask_value(value), default=str).decode()
+        return self.mask(text)
 
-    def _cleaned(self, value: object) -> object:
+    def _mask_value(self, value: object) -> object:
         if isinstance(value, str):
-            return self.clean(value)
+            return self.mask(value)
         if isinstance(value, list):
-            return [self._cleaned(one) for one in cast("list[object]", value)]
+            return [self._mask_value(one) for one in cast("list[object]", value)]
         if isinstance(value, dict):
             return {
-                name: self._cleaned(one) for name, one in cast("dict[str, object]", value).items()
+                name: self._mask_value(one)
+                for name, one in cast("dict[str, object]", value).items()
             }
         return value
 
-    def lines(self) -> tuple[str, ...]:
+    def summary_lines(self) -> tuple[str, ...]:
         """What was masked, for people: `2 × API key masked`."""
-        return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.found.items()))
+        return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.counts.items()))
 
 
-def reveal(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """Control, zero-width, bidirectional and tag characters written out as escapes.
 
     They can hide instructions from the person who looks at a prompt, or move the cursor of a
     terminal. Joiners (U+200C, U+200D) stay: emoji and several scripts need them.
     """
-    return _DECEIVING.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
-def _mask(match: re.Match[str], kind: str) -> str:
+def _mask_match(match: re.Match[str], kind: str) -> str:
     kept = match.groupdict().get("name") or ""
     return f"{kept}[masked {kind}]"

@@ -11,25 +11,25 @@ from devflow_core.errors import SessionError
 from devflow_core.journal import CHARS_PER_TOKEN
 from devflow_core.request import ContextPiece
 
-from devflow_claude_code.context.extraction import facts_of
+from devflow_claude_code.context.extraction import extract_facts
 from devflow_claude_code.context.facts import Fact
-from devflow_claude_code.context.masking import Masker, reveal
-from devflow_claude_code.reading.rows import Row
-from devflow_claude_code.reading.transcript import Transcript, uncollected
+from devflow_claude_code.context.masking import Masker, escape_invisible
+from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.transcript import Transcript, gc_paused
 
 DEFAULT_BUDGET_TOKENS = 8_000
-_SHORT_CHARS = 480
+_SHORTENED_CHARS = 480
 """To this length facts are cut before others are left out."""
-_NOTE_CHARS = 48
+_ELLIPSIS_CHARS = 48
 """Room for the note of how much is left out."""
-_LONGEST_KEY_CHARS = 512
-_LABEL_CHARS = 40
+_MAX_SECRET_CHARS = 512
+_HEADING_CHARS = 40
 """What the heading of a piece costs."""
-_ORDER = (
+_KIND_ORDER = (
     "goal", "summary", "decision", "note", "command", "file", "failure", "todo", "question",
     "exchange",
 )  # fmt: skip
-_OF_INTEREST = frozenset({"user", "assistant", "attachment"})
+_ROW_TYPES = frozenset({"user", "assistant", "attachment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,55 +79,57 @@ def estimate_tokens(text: str) -> int:
     return ceil(len(text.encode("utf-8", "replace")) / CHARS_PER_TOKEN)
 
 
-def _width(facts: Sequence[Fact]) -> float:
+def _bytes_per_char(facts: Sequence[Fact]) -> float:
     """Bytes per character: 1 for English and code, 3 for Chinese."""
     samples = [fact.text[:1000] for fact in facts]
     characters = sum(len(one) for one in samples)
     return sum(len(one.encode("utf-8", "replace")) for one in samples) / max(characters, 1) or 1
 
 
-def session_context(
-    transcript: Transcript, history: Sequence[Row], session_id: str, budget_tokens: int
+def build_context(
+    transcript: Transcript, history: Sequence[TranscriptRow], session_id: str, budget_tokens: int
 ) -> SessionContext:
     """Extract, clean and fit.
 
     Raises:
         SessionError: there is no conversation in the transcript.
     """
-    wanted = [row for row in history if row.type in _OF_INTEREST and not row.is_api_error]
+    wanted = [row for row in history if row.type in _ROW_TYPES and not row.is_api_error]
     if not any(row.type != "attachment" for row in wanted):
         raise SessionError(f"{transcript.path}:1: there is no conversation in this transcript.")
-    with uncollected(), transcript.opened() as load:
-        facts = facts_of([row for row in wanted if _has_content(row)], load)
+    with gc_paused(), transcript.open_loader() as load:
+        facts = extract_facts([row for row in wanted if _has_content(row)], load)
     ranked = sorted(facts, key=lambda fact: (-fact.weight, -fact.line))
     masker = Masker()
     pieces: list[ContextPiece] = []
     room_tokens = budget_tokens
-    chosen = _fit(ranked, int(budget_tokens * CHARS_PER_TOKEN / _width(facts)))
+    chosen = _fit_facts(ranked, int(budget_tokens * CHARS_PER_TOKEN / _bytes_per_char(facts)))
     for fact, limit_chars in chosen:
-        text = _shown(fact.text, limit_chars, masker)
-        tokens = estimate_tokens(text) + ceil(_LABEL_CHARS / CHARS_PER_TOKEN)
+        text = _shorten(fact.text, limit_chars, masker)
+        tokens = estimate_tokens(text) + ceil(_HEADING_CHARS / CHARS_PER_TOKEN)
         if tokens <= room_tokens:  # characters that are written out may need more than was planned
             room_tokens -= tokens
-            pieces.append(_piece(transcript, fact, text, tokens))
+            pieces.append(_build_piece(transcript, fact, text, tokens))
     return SessionContext(
         session_id=session_id,
-        pieces=tuple(sorted(pieces, key=lambda one: (_ORDER.index(one.kind), one.source_line))),
+        pieces=tuple(
+            sorted(pieces, key=lambda one: (_KIND_ORDER.index(one.kind), one.source_line))
+        ),
         budget_tokens=budget_tokens,
         left_out=len(facts) - len(pieces),
         shortened=sum(limit_chars < len(fact.text) for fact, limit_chars in chosen),
-        masked=masker.lines(),
+        masked=masker.summary_lines(),
     )
 
 
-def _has_content(row: Row) -> bool:
+def _has_content(row: TranscriptRow) -> bool:
     """Thinking and the client's own attachments hold nothing that is extracted."""
     if row.type == "attachment":
         return row.subtype in ("queued_command", "file", "task_reminder", "todo_reminder")
-    return row.has_text or bool(row.calls) or bool(row.answers)
+    return row.has_text or bool(row.tool_calls) or bool(row.tool_results)
 
 
-def _fit(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
+def _fit_facts(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
     """Which facts, and how many characters of each.
 
     First as many as possible, shortened, the heavier ones first; then what room is left makes
@@ -137,9 +139,9 @@ def _fit(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
     largest = room_chars // 3
     for fact in ranked:
         length = len(fact.text)
-        wanted = min(length, largest if fact.is_whole else _SHORT_CHARS)
-        if wanted + _LABEL_CHARS <= room_chars:
-            room_chars -= wanted + _LABEL_CHARS
+        wanted = min(length, largest if fact.is_protected else _SHORTENED_CHARS)
+        if wanted + _HEADING_CHARS <= room_chars:
+            room_chars -= wanted + _HEADING_CHARS
             chosen.append((fact, wanted))
     for index, (fact, given) in enumerate(chosen):
         more = min(len(fact.text) - given, room_chars)
@@ -148,22 +150,26 @@ def _fit(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
     return chosen
 
 
-def _shown(text: str, limit_chars: int, masker: Masker) -> str:
+def _shorten(text: str, limit_chars: int, masker: Masker) -> str:
     """The text, or its beginning and end; cleaned before it is cut, lest half a key be missed."""
     missing = len(text) - limit_chars
     if missing <= 0:
-        return reveal(masker.clean(text))
-    is_short = missing <= 2 * _LONGEST_KEY_CHARS or limit_chars < 2 * _NOTE_CHARS
+        return escape_invisible(masker.mask(text))
+    is_short = missing <= 2 * _MAX_SECRET_CHARS or limit_chars < 2 * _ELLIPSIS_CHARS
     if is_short or "PRIVATE KEY-----" in text:
-        return reveal(masker.clean(text))[:limit_chars]
-    keep = limit_chars - _NOTE_CHARS
+        return escape_invisible(masker.mask(text))[:limit_chars]
+    keep = limit_chars - _ELLIPSIS_CHARS
     head, tail = keep * 3 // 5, keep - keep * 3 // 5
-    start = reveal(masker.clean(text[: head + _LONGEST_KEY_CHARS]))[:-_LONGEST_KEY_CHARS][:head]
-    end = reveal(masker.clean(text[-tail - _LONGEST_KEY_CHARS :]))[_LONGEST_KEY_CHARS:][-tail:]
-    return f"{start}\n[… {missing + _NOTE_CHARS} characters left out …]\n{end}"
+    start = escape_invisible(masker.mask(text[: head + _MAX_SECRET_CHARS]))[:-_MAX_SECRET_CHARS][
+        :head
+    ]
+    end = escape_invisible(masker.mask(text[-tail - _MAX_SECRET_CHARS :]))[_MAX_SECRET_CHARS:][
+        -tail:
+    ]
+    return f"{start}\n[… {missing + _ELLIPSIS_CHARS} characters left out …]\n{end}"
 
 
-def _piece(transcript: Transcript, fact: Fact, text: str, tokens: int) -> ContextPiece:
+def _build_piece(transcript: Transcript, fact: Fact, text: str, tokens: int) -> ContextPiece:
     return ContextPiece(
         kind=fact.kind,
         text=text,

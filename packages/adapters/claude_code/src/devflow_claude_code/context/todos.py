@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from devflow_claude_code.context.facts import Fact
-from devflow_claude_code.reading.content import mapping, string
+from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json
 
 _MARKS = {"completed": "[x]", "in_progress": "[>]", "pending": "[ ]", "deleted": "[-]"}
@@ -25,34 +25,36 @@ class TodoList:
 
     def __init__(self) -> None:
         self._known: dict[str, _Todo] = {}
-        self._told: list[Any] | None = None
+        self._unread_list: list[Any] | None = None
         """A whole list that is not looked into before somebody asks: most are overtaken."""
         self._line = 0
 
-    def take_call(self, line: int, tool: str, asked: Json, outcome: Callable[[], Json]) -> None:
+    def record_call(
+        self, line: int, tool: str, arguments: Json, outcome: Callable[[], Json]
+    ) -> None:
         """A call that succeeded; `outcome` reads the row of its result."""
         if tool == "TodoWrite":
-            self._replace(line, asked.get("todos"))
+            self._replace_all(line, arguments.get("todos"))
         elif tool == "TaskCreate":
-            task = mapping(mapping(outcome(), "toolUseResult"), "task")
-            todos = self._todos()
-            todos[string(task, "id") or str(len(todos) + 1)] = _Todo(
-                string(asked, "subject") or string(task, "subject"),
+            task = get_object(get_object(outcome(), "toolUseResult"), "task")
+            todos = self._current()
+            todos[get_string(task, "id") or str(len(todos) + 1)] = _Todo(
+                get_string(arguments, "subject") or get_string(task, "subject"),
                 "pending",
-                string(asked, "description"),
+                get_string(arguments, "description"),
             )
             self._line = line
         elif tool == "TaskUpdate":
-            self._update(line, asked)
+            self._update(line, arguments)
 
-    def take_reminder(self, line: int, subtype: str, body: Json) -> None:
+    def record_reminder(self, line: int, subtype: str, body: Json) -> None:
         """The full list, as Claude Code reminds the model of it."""
         if subtype in ("task_reminder", "todo_reminder"):
-            self._replace(line, mapping(body, "attachment").get("content"))
+            self._replace_all(line, get_object(body, "attachment").get("content"))
 
     def facts(self) -> list[Fact]:
         """The list as one fact, or none."""
-        todos = self._todos()
+        todos = self._current()
         if not todos:
             return []
         text = "\n".join(
@@ -60,32 +62,32 @@ class TodoList:
             + (f": {one.description}" if one.description and one.status != "completed" else "")
             for one in todos.values()
         )
-        return [Fact(kind="todo", text=text, line=self._line, weight=95, is_whole=True)]
+        return [Fact(kind="todo", text=text, line=self._line, weight=95, is_protected=True)]
 
-    def _replace(self, line: int, todos: object) -> None:
+    def _replace_all(self, line: int, todos: object) -> None:
         if not isinstance(todos, list):
             return
-        self._told = cast("list[Any]", todos)
+        self._unread_list = cast("list[Any]", todos)
         self._line = line
 
-    def _todos(self) -> dict[str, _Todo]:
-        if self._told is not None:
+    def _current(self) -> dict[str, _Todo]:
+        if self._unread_list is not None:
             self._known = {
-                string(one, "id") or str(index): _Todo(
-                    string(one, "content") or string(one, "subject"),
-                    string(one, "status"),
-                    string(one, "description"),
+                get_string(one, "id") or str(index): _Todo(
+                    get_string(one, "content") or get_string(one, "subject"),
+                    get_string(one, "status"),
+                    get_string(one, "description"),
                 )
-                for index, one in enumerate(self._told)
+                for index, one in enumerate(self._unread_list)
             }
-            self._told = None
+            self._unread_list = None
         return self._known
 
-    def _update(self, line: int, asked: Json) -> None:
-        todo = self._todos().get(string(asked, "taskId"))
+    def _update(self, line: int, arguments: Json) -> None:
+        todo = self._current().get(get_string(arguments, "taskId"))
         if todo is None:
             return
-        todo.status = string(asked, "status") or todo.status
-        todo.subject = string(asked, "subject") or todo.subject
-        todo.description = string(asked, "description") or todo.description
+        todo.status = get_string(arguments, "status") or todo.status
+        todo.subject = get_string(arguments, "subject") or todo.subject
+        todo.description = get_string(arguments, "description") or todo.description
         self._line = line

@@ -12,12 +12,12 @@ from devflow_core.journal import CHARS_PER_TOKEN
 from devflow_core.messages import Media, Message, Part, Text, ToolCall, ToolResult
 from devflow_core.request import ChatRequest, Tool, ToolChoice
 
-from devflow_claude_code.context.injector import inject
+from devflow_claude_code.context.injector import inject_context
 from devflow_claude_code.context.session_context import SessionContext
-from devflow_claude_code.handoff.history import History
+from devflow_claude_code.handoff.history import HistoryBuilder
 from devflow_claude_code.session import ClaudeCodeSession
 
-Mode = Literal["full", "brief"]
+HandoffMode = Literal["full", "brief"]
 
 DEFAULT_PROMPT = "Continue the work where this session stopped."
 DEFAULT_WINDOW_TOKENS = 128_000
@@ -26,19 +26,19 @@ _IMAGE_TOKENS = 1_600
 """What a large image costs with Claude; others are near it."""
 _BRIEF_SHARE = 0.5
 """Of the room in the window, at most so much is filled by a brief."""
-_LARGEST_BRIEF_TOKENS = 32_000
+_MAX_BRIEF_TOKENS = 32_000
 _PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
-_TOOL = "A tool of the recorded session. It cannot be called here."
+_TOOL_DESCRIPTION = "A tool of the recorded session. It cannot be called here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class HandoffTarget:
     """What is known of the model that takes over."""
 
     model: str = "auto"
     window_tokens: int | None = None
     """Input and output together; None: not known."""
-    answer_tokens: int = 8_000
+    reply_tokens: int = 8_000
     """Kept free for the answer."""
     takes_images: bool = True
 
@@ -47,7 +47,7 @@ class Target:
 class HandoffReport:
     """What was handed over, and what was not."""
 
-    mode: Mode
+    mode: HandoffMode
     messages: int
     tokens: int
     """Estimated, the prompt included."""
@@ -66,7 +66,7 @@ class HandoffReport:
             "masked": list(self.masked),
         }
 
-    def sentence(self) -> str:
+    def describe(self) -> str:
         """The report for people, in one or two sentences."""
         what = (
             f"The full history ({self.messages} messages, about {self.tokens} tokens) was sent."
@@ -94,8 +94,8 @@ def hand_off(
     session: ClaudeCodeSession,
     prompt: str = DEFAULT_PROMPT,
     *,
-    target: Target | None = None,
-    mode: Mode | None = None,
+    target: HandoffTarget | None = None,
+    mode: HandoffMode | None = None,
 ) -> Handoff:
     """The request for another model, and what it holds.
 
@@ -109,14 +109,14 @@ def hand_off(
         SessionError: there is no conversation in the session.
         ContextTooLong: `full` was asked for and does not fit.
     """
-    target = target or Target()
+    target = target or HandoffTarget()
     window = target.window_tokens or DEFAULT_WINDOW_TOKENS
-    room = max(window - target.answer_tokens, window // 4)
-    context = session.context(min(int(room * _BRIEF_SHARE), _LARGEST_BRIEF_TOKENS))
-    history = History(takes_images=target.takes_images)
-    history.take(session.transcript.load_all(session.branch))
+    room = max(window - target.reply_tokens, window // 4)
+    context = session.context(min(int(room * _BRIEF_SHARE), _MAX_BRIEF_TOKENS))
+    history = HistoryBuilder(takes_images=target.takes_images)
+    history.add_rows(session.transcript.load_all(session.branch))
     asked = Message(role="user", parts=(Text(text=prompt),))
-    messages = _joined((_introduction(session), *history.messages()), asked)
+    messages = _append_prompt((_system_message(session), *history.build_messages()), asked)
     tokens = estimate_tokens(messages)
     if mode == "full" and tokens > room:
         raise ContextTooLong(
@@ -125,27 +125,27 @@ def hand_off(
             model=target.model,
         )
     if mode != "brief" and tokens <= room:
-        request = _full(session, target.model, messages, history.tool_names())
-        report = _report("full", request, window, history)
+        request = _full_request(session, target.model, messages, history.tool_names())
+        report = _build_report("full", request, window, history)
     else:
-        request = ChatRequest(model=target.model, messages=(_introduction(session), asked))
-        request = inject(request, context, session.attribution)
+        request = ChatRequest(model=target.model, messages=(_system_message(session), asked))
+        request = inject_context(request, context, session.attribution)
         report = replace(
-            _report("brief", request, window, history),
-            left_out=_left_out_of_brief(context, len(messages)),
+            _build_report("brief", request, window, history),
+            left_out=_brief_omissions(context, len(messages)),
             masked=context.masked,
         )
     return Handoff(request=request, report=report, prompt=prompt, context=context)
 
 
-def _full(
+def _full_request(
     session: ClaudeCodeSession, model: str, messages: tuple[Message, ...], tools: tuple[str, ...]
 ) -> ChatRequest:
     """Providers want the tools declared that a conversation mentions; calling them is off."""
     return ChatRequest(
         model=model,
         messages=messages,
-        tools=tuple(Tool(name=one, description=_TOOL) for one in tools),
+        tools=tuple(Tool(name=one, description=_TOOL_DESCRIPTION) for one in tools),
         tool_choice=ToolChoice(mode="none") if tools else None,
         attribution=session.attribution,
     )
@@ -154,14 +154,14 @@ def _full(
 def estimate_tokens(messages: tuple[Message, ...]) -> int:
     """Tokens of a conversation: bytes by the core's rule, images at a flat rate."""
     parts = [part for message in messages for part in message.parts]
-    images = sum(_images(part) for part in parts)
-    text_bytes = sum(_bytes(part) for part in parts) + 16 * len(messages)
+    images = sum(_count_images(part) for part in parts)
+    text_bytes = sum(_count_bytes(part) for part in parts) + 16 * len(messages)
     return ceil(text_bytes / CHARS_PER_TOKEN) + images * _IMAGE_TOKENS
 
 
-def _introduction(session: ClaudeCodeSession) -> Message:
+def _system_message(session: ClaudeCodeSession) -> Message:
     """The only words in the system's name: nothing of a transcript but a plain path and branch."""
-    where = _named(" in the folder ", session.project) + _named(
+    where = _plain_phrase(" in the folder ", session.project) + _plain_phrase(
         " on the branch ", session.git_branch
     )
     text = (
@@ -172,30 +172,32 @@ def _introduction(session: ClaudeCodeSession) -> Message:
     return Message(role="system", parts=(Text(text=text),))
 
 
-def _named(before: str, name: str | None) -> str:
-    return before + name if name and _PLAIN_NAME.fullmatch(name) else ""
+def _plain_phrase(lead: str, name: str | None) -> str:
+    return lead + name if name and _PLAIN_NAME.fullmatch(name) else ""
 
 
-def _joined(messages: tuple[Message, ...], asked: Message) -> tuple[Message, ...]:
+def _append_prompt(messages: tuple[Message, ...], prompt: Message) -> tuple[Message, ...]:
     """The prompt goes into the last user message, where there is one: turns have to alternate."""
     last = messages[-1]
     if last.role != "user":
-        return (*messages, asked)
-    return (*messages[:-1], replace(last, parts=(*last.parts, *asked.parts)))
+        return (*messages, prompt)
+    return (*messages[:-1], replace(last, parts=(*last.parts, *prompt.parts)))
 
 
-def _report(mode: Mode, request: ChatRequest, window: int, history: History) -> HandoffReport:
+def _build_report(
+    mode: HandoffMode, request: ChatRequest, window: int, history: HistoryBuilder
+) -> HandoffReport:
     return HandoffReport(
         mode=mode,
         messages=len(request.messages),
         tokens=estimate_tokens(request.messages),
         window_tokens=window,
         left_out=tuple(f"{count} × {what}" for what, count in sorted(history.left_out.items())),
-        masked=history.masker.lines(),
+        masked=history.masker.summary_lines(),
     )
 
 
-def _left_out_of_brief(context: SessionContext, messages: int) -> tuple[str, ...]:
+def _brief_omissions(context: SessionContext, messages: int) -> tuple[str, ...]:
     lines = [f"the wording of {messages} messages, of which the brief is an extract"]
     if context.left_out:
         lines.append(f"{context.left_out} facts of less weight")
@@ -204,21 +206,21 @@ def _left_out_of_brief(context: SessionContext, messages: int) -> tuple[str, ...
     return tuple(lines)
 
 
-def _bytes(part: Part) -> int:
+def _count_bytes(part: Part) -> int:
     match part:
         case Text():
             return len(part.text.encode("utf-8", "replace"))
         case ToolCall():
             return len(part.arguments.encode("utf-8", "replace")) + len(part.name) + 16
         case ToolResult():
-            return sum(_bytes(one) for one in part.parts) + 16
+            return sum(_count_bytes(one) for one in part.parts) + 16
         case Media():
             return len(part.url or "")
         case _:
             return 0
 
 
-def _images(part: Part) -> int:
+def _count_images(part: Part) -> int:
     if isinstance(part, ToolResult):
         return sum(isinstance(one, Media) for one in part.parts)
     return isinstance(part, Media)

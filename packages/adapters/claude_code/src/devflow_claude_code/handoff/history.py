@@ -11,11 +11,17 @@ from typing import cast
 from devflow_core.messages import Media, Message, Part, Role, Text, ToolCall, ToolResult
 
 from devflow_claude_code.context.masking import Masker
-from devflow_claude_code.reading.content import blocks, flat, human_text, mapping, string
-from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.reading.content import (
+    blocks,
+    flatten_text,
+    get_object,
+    get_string,
+    human_text,
+)
+from devflow_claude_code.reading.rows import Json, TranscriptRow
 
 _INTERRUPTED = "[no result: the call was interrupted]"
-_BAD_ID = re.compile(r"[^A-Za-z0-9_-]")
+_UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(slots=True)
@@ -25,7 +31,7 @@ class _Turn:
     message_id: str | None = None
 
 
-class History:
+class HistoryBuilder:
     """Builds messages from rows; `left_out` counts what a foreign model cannot be given.
 
     Args:
@@ -37,26 +43,26 @@ class History:
         self.masker = Masker()
         self._takes_images = takes_images
         self._turns: list[_Turn] = []
-        self._open: dict[str, str] = {}
+        self._open_calls: dict[str, str] = {}
         self._answered: set[str] = set()
 
-    def take(self, rows: Iterable[tuple[Row, Json]]) -> None:
+    def add_rows(self, rows: Iterable[tuple[TranscriptRow, Json]]) -> None:
         """The rows of a branch, in order."""
         for row, body in rows:
             if row.is_api_error:
                 self.left_out["error message of the client"] += 1
             elif row.type == "assistant":
-                self._take_reply(row, body)
+                self._add_reply(row, body)
             elif row.type == "user":
-                self._take_user(body)
+                self._add_user_row(body)
             elif text := human_text(row, body):
-                self._add("user", [Text(text=self.masker.clean(text))])
+                self._add_parts("user", [Text(text=self.masker.mask(text))])
 
-    def messages(self) -> tuple[Message, ...]:
+    def build_messages(self) -> tuple[Message, ...]:
         """User and assistant in turns, every call answered in the message after it."""
         self._answer_open_calls()
         return tuple(
-            Message(role=turn.role, parts=tuple(_results_first(turn.parts)))
+            Message(role=turn.role, parts=tuple(_sort_results_first(turn.parts)))
             for turn in self._turns
             if turn.parts
         )
@@ -68,75 +74,77 @@ class History:
         }
         return tuple(sorted(names))
 
-    def _take_reply(self, row: Row, body: Json) -> None:
+    def _add_reply(self, row: TranscriptRow, body: Json) -> None:
         if not self._is_same_reply(row):
             self._answer_open_calls()
-        parts = [part for block in blocks(body) if (part := self._reply_part(block)) is not None]
-        self._add("assistant", parts, row.message_id)
+        parts = [
+            part for block in blocks(body) if (part := self._convert_reply_block(block)) is not None
+        ]
+        self._add_parts("assistant", parts, row.message_id)
 
-    def _is_same_reply(self, row: Row) -> bool:
+    def _is_same_reply(self, row: TranscriptRow) -> bool:
         """Whether the row is another block of the reply that was last added to."""
         turn = self._turns[-1] if self._turns else None
         return turn is not None and turn.role == "assistant" and turn.message_id == row.message_id
 
-    def _reply_part(self, block: Json) -> Part | None:
-        kind = string(block, "type")
+    def _convert_reply_block(self, block: Json) -> Part | None:
+        kind = get_string(block, "type")
         if kind == "text":
-            text = self.masker.clean(string(block, "text"))
+            text = self.masker.mask(get_string(block, "text"))
             return Text(text=text) if text.strip() else None
         if kind == "tool_use":
-            call_id = _safe(string(block, "id"))
-            if not call_id or call_id in self._open or call_id in self._answered:
+            call_id = _sanitize_name(get_string(block, "id"))
+            if not call_id or call_id in self._open_calls or call_id in self._answered:
                 self.left_out["repeated tool call"] += 1
                 return None
-            name = _safe(string(block, "name")) or "unnamed"
-            self._open[call_id] = name
-            arguments = self.masker.clean_json(mapping(block, "input"))
+            name = _sanitize_name(get_string(block, "name")) or "unnamed"
+            self._open_calls[call_id] = name
+            arguments = self.masker.mask_json(get_object(block, "input"))
             return ToolCall(id=call_id, name=name, arguments=arguments)
         if kind in ("thinking", "redacted_thinking"):
             self.left_out["thinking block (only the model that signed it takes it)"] += 1
             return None
-        return Text(text=self.masker.clean_json(block))
+        return Text(text=self.masker.mask_json(block))
 
-    def _take_user(self, body: Json) -> None:
+    def _add_user_row(self, body: Json) -> None:
         parts: list[Part] = []
         for block in blocks(body):
-            kind = string(block, "type")
+            kind = get_string(block, "type")
             if kind == "tool_result":
-                parts.append(self._result(block))
+                parts.append(self._convert_result(block))
             elif kind in ("image", "document"):
-                parts.append(self._media(block, kind))
-            elif text := flat([block]).strip():
-                parts.append(Text(text=self.masker.clean(text)))
+                parts.append(self._convert_media(block, kind))
+            elif text := flatten_text([block]).strip():
+                parts.append(Text(text=self.masker.mask(text)))
         if not any(isinstance(part, ToolResult) for part in parts):
             self._answer_open_calls()
-        self._add("user", parts)
+        self._add_parts("user", parts)
 
-    def _result(self, block: Json) -> Part:
-        call_id = _safe(string(block, "tool_use_id"))
+    def _convert_result(self, block: Json) -> Part:
+        call_id = _sanitize_name(get_string(block, "tool_use_id"))
         content = block.get("content")
         is_list = isinstance(content, list)
-        inner = cast("list[object]", content) if is_list else [flat(content)]
-        parts = tuple(self._result_part(one) for one in inner)
-        if call_id not in self._open:
+        inner = cast("list[object]", content) if is_list else [flatten_text(content)]
+        parts = tuple(self._convert_result_block(one) for one in inner)
+        if call_id not in self._open_calls:
             self.left_out["tool result without its call (kept as text)"] += 1
-            return Text(text=self.masker.clean(flat(inner)))
-        del self._open[call_id]
+            return Text(text=self.masker.mask(flatten_text(inner)))
+        del self._open_calls[call_id]
         self._answered.add(call_id)
         return ToolResult(call_id=call_id, parts=parts, is_error=block.get("is_error") is True)
 
-    def _result_part(self, block: object) -> Text | Media:
-        kind = string(block, "type")
+    def _convert_result_block(self, block: object) -> Text | Media:
+        kind = get_string(block, "type")
         if kind in ("image", "document"):
-            return self._media(block, kind)
-        return Text(text=self.masker.clean(flat([block])))
+            return self._convert_media(block, kind)
+        return Text(text=self.masker.mask(flatten_text([block])))
 
-    def _media(self, block: object, kind: str) -> Text | Media:
-        source = mapping(block, "source")
-        media_type = string(source, "media_type") or None
-        encoded, url = string(source, "data"), string(source, "url")
-        if string(source, "type") == "text":
-            return Text(text=self.masker.clean(encoded))
+    def _convert_media(self, block: object, kind: str) -> Text | Media:
+        source = get_object(block, "source")
+        media_type = get_string(source, "media_type") or None
+        encoded, url = get_string(source, "data"), get_string(source, "url")
+        if get_string(source, "type") == "text":
+            return Text(text=self.masker.mask(encoded))
         if not self._takes_images or not (encoded or url):
             self.left_out[f"{kind} (the model does not take it)"] += 1
             return Text(text=f"[{kind} left out: {media_type or 'unknown type'}]")
@@ -145,23 +153,23 @@ class History:
             media_type=media_type,
             base64=encoded or None,
             url=None if encoded else url,
-            name=string(block, "title") or ("document.pdf" if kind == "document" else None),
+            name=get_string(block, "title") or ("document.pdf" if kind == "document" else None),
         )
 
     def _answer_open_calls(self) -> None:
         """An interrupted call gets a result that says so; every provider wants one."""
-        if not self._open:
+        if not self._open_calls:
             return
         parts: list[Part] = [
             ToolResult(call_id=call_id, parts=(Text(text=_INTERRUPTED),), is_error=True)
-            for call_id in self._open
+            for call_id in self._open_calls
         ]
         self.left_out["interrupted tool call (answered as such)"] += len(parts)
-        self._answered.update(self._open)
-        self._open.clear()
-        self._add("user", parts)
+        self._answered.update(self._open_calls)
+        self._open_calls.clear()
+        self._add_parts("user", parts)
 
-    def _add(self, role: Role, parts: list[Part], message_id: str | None = None) -> None:
+    def _add_parts(self, role: Role, parts: list[Part], message_id: str | None = None) -> None:
         if not parts:
             return
         turn = self._turns[-1] if self._turns else None
@@ -172,11 +180,11 @@ class History:
         turn.parts += parts
 
 
-def _results_first(parts: list[Part]) -> list[Part]:
+def _sort_results_first(parts: list[Part]) -> list[Part]:
     """Anthropic's API wants the results of a turn before everything else in it."""
     return sorted(parts, key=lambda part: not isinstance(part, ToolResult))
 
 
-def _safe(name: str) -> str:
+def _sanitize_name(name: str) -> str:
     """As providers ask of names and ids of calls."""
-    return _BAD_ID.sub("_", name)[:64]
+    return _UNSAFE_CHARS.sub("_", name)[:64]

@@ -13,7 +13,7 @@ from devflow_core.usage import Usage
 from devflow_claude_code.reading.rows import Json
 
 
-def without_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
+def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The messages without thinking, and calls that nobody executed told as text.
 
     Claude Code would send thinking back to a model that did not sign it, and answer an open call
@@ -26,7 +26,7 @@ def without_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
         if isinstance(part, ToolResult)
     }
     kept = [
-        replace(message, parts=tuple(_closed(message.parts, answered)))
+        replace(message, parts=tuple(_close_parts(message.parts, answered)))
         for message in messages
         if message.role != "system"
     ]
@@ -35,7 +35,7 @@ def without_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 def content_blocks(message: Message) -> list[Json]:
     """The blocks of one message."""
-    return [block for part in message.parts if (block := _block(part)) is not None]
+    return [block for part in message.parts if (block := _encode_part(part)) is not None]
 
 
 def usage_json(usage: Usage) -> Json:
@@ -54,7 +54,7 @@ def usage_json(usage: Usage) -> Json:
     }
 
 
-def _closed(parts: Sequence[Part], answered: set[str]) -> list[Part]:
+def _close_parts(parts: Sequence[Part], answered: set[str]) -> list[Part]:
     kept: list[Part] = []
     for part in parts:
         if isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text.strip()):
@@ -67,7 +67,7 @@ def _closed(parts: Sequence[Part], answered: set[str]) -> list[Part]:
     return kept
 
 
-def _block(part: Part) -> Json | None:
+def _encode_part(part: Part) -> Json | None:
     match part:
         case Text():
             return {"type": "text", "text": part.text}
@@ -76,13 +76,15 @@ def _block(part: Part) -> Json | None:
                 "type": "tool_use",
                 "id": part.id,
                 "name": part.name,
-                "input": _arguments(part.arguments),
+                "input": _parse_arguments(part.arguments),
             }
         case ToolResult():
             return {
                 "type": "tool_result",
                 "tool_use_id": part.call_id,
-                "content": [block for one in part.parts if (block := _block(one)) is not None],
+                "content": [
+                    block for one in part.parts if (block := _encode_part(one)) is not None
+                ],
                 "is_error": part.is_error,
             }
         case Media(kind="image", base64=str(encoded)):
@@ -94,7 +96,7 @@ def _block(part: Part) -> Json | None:
             return None
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def _parse_arguments(text: str) -> dict[str, Any]:
     """What the model wrote; kept under a name of its own where it is no JSON object."""
     try:
         body = orjson.loads(text or "{}")

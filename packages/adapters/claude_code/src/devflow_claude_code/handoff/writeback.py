@@ -20,24 +20,24 @@ from devflow_core.errors import SessionError
 from devflow_core.messages import Message
 from devflow_core.usage import Usage
 
-from devflow_claude_code.atomic_write import put
+from devflow_claude_code.atomic_write import atomic_write
 from devflow_claude_code.handoff.reply_blocks import (
     content_blocks,
+    drop_open_calls,
     usage_json,
-    without_open_calls,
 )
 from devflow_claude_code.reading import paths
-from devflow_claude_code.reading.content import mapping
-from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.reading.content import get_object
+from devflow_claude_code.reading.rows import Json, TranscriptRow
 from devflow_claude_code.session import ClaudeCodeSession
 
 _OLDEST_VERSION = "1.0.0"
-_STEP = timedelta(milliseconds=1)
-_KEPT = frozenset({"user", "assistant", "system", "attachment"})
+_TIMESTAMP_STEP = timedelta(milliseconds=1)
+_KEPT_TYPES = frozenset({"user", "assistant", "system", "attachment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class AssistantReply:
     """What came back for a prompt."""
 
     prompt: str
@@ -48,7 +48,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenBack:
+class WrittenSession:
     """The new session."""
 
     session_id: str
@@ -62,7 +62,7 @@ class WrittenBack:
         return f"claude --resume {self.session_id}"
 
     @property
-    def line(self) -> str:
+    def shell_command(self) -> str:
         """The command with the change of folder before it, to be pasted."""
         return f"cd {shlex.quote(self.cwd)} && {self.command}"
 
@@ -78,11 +78,11 @@ class WrittenBack:
 
 def write_back(
     session: ClaudeCodeSession,
-    reply: Reply,
+    reply: AssistantReply,
     *,
     config_dir: Path | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> WrittenBack:
+) -> WrittenSession:
     """Write a new session: the active branch of the old one, the prompt and the reply.
 
     It stands beside the old one, or, if that lies elsewhere, in the folder of its project below
@@ -97,18 +97,18 @@ def write_back(
     if session.project is None:
         raise SessionError(f"{session.path}: names no folder, so it has no place to go back to.")
     session_id = str(uuid.uuid4())
-    rows = _Rows(session, session.project, session_id, now())
-    lines = [*rows.copied(), *rows.appended(reply), *rows.titles(reply.model)]
-    folder = _folder(session.path, session.project, config_dir or paths.configuration_dir())
+    rows = _RowBuilder(session, session.project, session_id, now())
+    lines = [*rows.copy_branch(), *rows.append_reply(reply), *rows.add_title(reply.model)]
+    folder = _target_folder(session.path, session.project, config_dir or paths.configuration_dir())
     path = folder / f"{session_id}.jsonl"
     try:
-        put(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        atomic_write(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
     except OSError as error:
         raise SessionError(f"{path}: cannot be written: {error.strerror}.") from error
-    return WrittenBack(session_id=session_id, path=path, cwd=session.project)
+    return WrittenSession(session_id=session_id, path=path, cwd=session.project)
 
 
-class _Rows:
+class _RowBuilder:
     """Builds the lines of the new file, each the child of the one before."""
 
     def __init__(
@@ -118,15 +118,15 @@ class _Rows:
         self._project = project
         self._id = session_id
         self._parent: str | None = None
-        self._now = max(now, _time(session.last_at) + _STEP)
+        self._now = max(now, _parse_time(session.last_at) + _TIMESTAMP_STEP)
 
-    def copied(self) -> Iterator[Json]:
+    def copy_branch(self) -> Iterator[Json]:
         """The active branch: one chain, so that clients that walk it lose no parallel call."""
         wanted = [row for row in self._session.branch if _is_kept(row)]
-        stamp = _time(wanted[0].timestamp if wanted else None)
+        stamp = _parse_time(wanted[0].timestamp if wanted else None)
         for row, body in self._session.transcript.load_all(wanted):
-            stamp = max(stamp + _STEP, _time(row.timestamp))
-            body["timestamp"] = _text(stamp)
+            stamp = max(stamp + _TIMESTAMP_STEP, _parse_time(row.timestamp))
+            body["timestamp"] = _format_time(stamp)
             body["sessionId"] = self._id
             body["parentUuid"] = self._parent
             body.pop("session_id", None)
@@ -134,18 +134,18 @@ class _Rows:
                 _drop_preserved(body)
             self._parent = row.uuid
             yield body
-        self._now = max(self._now, stamp + _STEP)
+        self._now = max(self._now, stamp + _TIMESTAMP_STEP)
 
-    def appended(self, reply: Reply) -> Iterator[Json]:
+    def append_reply(self, reply: AssistantReply) -> Iterator[Json]:
         """The prompt and the reply."""
-        yield self._row("user", {"role": "user", "content": reply.prompt})
-        messages = without_open_calls(reply.messages)
+        yield self._build_row("user", {"role": "user", "content": reply.prompt})
+        messages = drop_open_calls(reply.messages)
         if not messages or messages[-1].role != "assistant":
             raise SessionError("The reply is empty; there is nothing to write back.")
         for message in messages:
             blocks = content_blocks(message)
             if message.role == "user":
-                yield self._row("user", {"role": "user", "content": blocks})
+                yield self._build_row("user", {"role": "user", "content": blocks})
                 continue
             calls = any(block["type"] == "tool_use" for block in blocks)
             answer: Json = {
@@ -158,14 +158,14 @@ class _Rows:
                 "stop_sequence": None,
                 "usage": usage_json(reply.usage if message is messages[-1] else Usage()),
             }
-            yield self._row("assistant", answer)
+            yield self._build_row("assistant", answer)
 
-    def titles(self, model: str) -> Iterator[Json]:
+    def add_title(self, model: str) -> Iterator[Json]:
         """How `/resume` names it."""
         title = f"{self._session.title or 'session'} (continued by {model})"
         yield {"type": "custom-title", "customTitle": title, "sessionId": self._id}
 
-    def _row(self, kind: str, message: Json) -> Json:
+    def _build_row(self, kind: str, message: Json) -> Json:
         row: Json = {
             "parentUuid": self._parent,
             "isSidechain": False,
@@ -177,40 +177,40 @@ class _Rows:
             "type": kind,
             "message": message,
             "uuid": str(uuid.uuid4()),
-            "timestamp": _text(self._now),
+            "timestamp": _format_time(self._now),
         }
         self._parent = row["uuid"]
-        self._now += _STEP
+        self._now += _TIMESTAMP_STEP
         return row
 
 
-def _is_kept(row: Row) -> bool:
-    return row.type in _KEPT and not row.is_api_error and row.subtype != "api_error"
+def _is_kept(row: TranscriptRow) -> bool:
+    return row.type in _KEPT_TYPES and not row.is_api_error and row.subtype != "api_error"
 
 
 def _drop_preserved(body: Json) -> None:
     """Rows kept over a compaction stand in the chain now; naming them too would double them."""
     kept = ("preservedMessages", "preservedSegment")
-    details = mapping(body, "compactMetadata")
+    details = get_object(body, "compactMetadata")
     body["compactMetadata"] = {name: one for name, one in details.items() if name not in kept}
 
 
-def _folder(transcript: Path, project: str, config_dir: Path) -> Path:
+def _target_folder(transcript: Path, project: str, config_dir: Path) -> Path:
     root = paths.projects_dir(config_dir)
     beside = transcript.resolve().parent
     if beside.is_relative_to(root.resolve()):
         return beside
-    folder = root / paths.slug(Path(project))
+    folder = root / paths.project_slug(Path(project))
     paths.check_link(folder, config_dir)
     return folder
 
 
-def _time(text: str | None) -> datetime:
+def _parse_time(text: str | None) -> datetime:
     try:
         return datetime.fromisoformat(text or "").astimezone(UTC)
     except ValueError:
         return datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def _text(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,17 +15,17 @@ from typing import Any
 import orjson
 from devflow_core.errors import DevFlowError
 
-from devflow_claude_code.context.injector import render
-from devflow_claude_code.context.masking import reveal
+from devflow_claude_code.context.injector import render_context
+from devflow_claude_code.context.masking import escape_invisible
 from devflow_claude_code.reading import paths
-from devflow_claude_code.reading.content import string, text_of
-from devflow_claude_code.reading.rows import Json, decode
-from devflow_claude_code.session import ClaudeCodeSession, recent
+from devflow_claude_code.reading.content import get_string, text_of
+from devflow_claude_code.reading.rows import Json, decode_line
+from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Those of our hook; all three are known to every Claude Code since 1.0."""
 START_BUDGET_TOKENS = 2_000
-_LIMITS = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
+_LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,9 @@ class HookReply:
     stdout: str = ""
 
 
-def hook(stdin: bytes, *, config_dir: Path | None = None, command: str = "devflow") -> HookReply:
+def run_hook(
+    stdin: bytes, *, config_dir: Path | None = None, command: str = "devflow"
+) -> HookReply:
     """Answer one hook event.
 
     Args:
@@ -43,8 +45,8 @@ def hook(stdin: bytes, *, config_dir: Path | None = None, command: str = "devflo
         config_dir: Claude Code's folder; None is its own.
         command: how the person calls DevFlow.
     """
-    event = decode(stdin) or {}
-    answer = _ANSWERS.get(string(event, "hook_event_name"))
+    event = decode_line(stdin) or {}
+    answer = _HANDLERS.get(get_string(event, "hook_event_name"))
     if answer is None:
         return HookReply()
     try:
@@ -53,15 +55,15 @@ def hook(stdin: bytes, *, config_dir: Path | None = None, command: str = "devflo
         return HookReply()
 
 
-def _at_start(event: Json, config_dir: Path, _command: str) -> HookReply:
+def _on_session_start(event: Json, config_dir: Path, _command: str) -> HookReply:
     """The context of the session before this one, for a new session only."""
-    if string(event, "source") != "startup" or not string(event, "cwd"):
+    if get_string(event, "source") != "startup" or not get_string(event, "cwd"):
         return HookReply()
-    current = string(event, "session_id")
-    for session in recent(string(event, "cwd"), config_dir=config_dir):
+    current = get_string(event, "session_id")
+    for session in iterate_recent(get_string(event, "cwd"), config_dir=config_dir):
         if session.session_id != current:
-            text = render(session.context(START_BUDGET_TOKENS))
-            return _printed(
+            text = render_context(session.context(START_BUDGET_TOKENS))
+            return _json_reply(
                 {
                     "hookSpecificOutput": {
                         "hookEventName": "SessionStart",
@@ -72,36 +74,36 @@ def _at_start(event: Json, config_dir: Path, _command: str) -> HookReply:
     return HookReply()
 
 
-def _at_end(event: Json, config_dir: Path, command: str) -> HookReply:
+def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
     """The offer to go on elsewhere, if the last thing that happened was a limit."""
-    transcript = string(event, "transcript_path")
+    transcript = get_string(event, "transcript_path")
     session = ClaudeCodeSession.open(transcript, config_dir=config_dir)
-    if not was_stopped_by_a_limit(session):
+    if not has_hit_limit(session):
         return HookReply()
     offer = (
         "A limit has stopped this session. To go on at another model and bring the result back:"
         f" {command} handoff {session.session_id} --write-back"
     )
-    return _printed({"systemMessage": offer})
+    return _json_reply({"systemMessage": offer})
 
 
-def was_stopped_by_a_limit(session: ClaudeCodeSession) -> bool:
+def has_hit_limit(session: ClaudeCodeSession) -> bool:
     """Whether the last row of the session is the client's message that a limit was reached."""
     last = next(
         (row for row in reversed(session.branch) if row.type in ("user", "assistant")), None
     )
     if last is None or not last.is_api_error:
         return False
-    said = reveal(text_of(session.transcript.load(last))).lower()
-    return any(words in said for words in _LIMITS)
+    said = escape_invisible(text_of(session.transcript.load(last))).lower()
+    return any(words in said for words in _LIMIT_PHRASES)
 
 
-def _printed(body: dict[str, Any]) -> HookReply:
+def _json_reply(body: dict[str, Any]) -> HookReply:
     return HookReply(stdout=orjson.dumps(body).decode() + "\n")
 
 
-_ANSWERS: dict[str, Callable[[Json, Path, str], HookReply]] = {
-    "SessionStart": _at_start,
-    "Stop": _at_end,
-    "SessionEnd": _at_end,
+_HANDLERS: dict[str, Callable[[Json, Path, str], HookReply]] = {
+    "SessionStart": _on_session_start,
+    "Stop": _on_session_end,
+    "SessionEnd": _on_session_end,
 }

@@ -18,15 +18,15 @@ from typing import Any, Literal, cast
 
 from devflow_core.errors import ConfigurationError
 
-from devflow_claude_code.atomic_write import put
+from devflow_claude_code.atomic_write import atomic_write
 from devflow_claude_code.integration.hooks import HOOK_EVENTS
-from devflow_claude_code.reading.content import mapping, string
-from devflow_claude_code.reading.rows import Json, decode
+from devflow_claude_code.reading.content import get_object, get_string
+from devflow_claude_code.reading.rows import Json, decode_line
 
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
-_KEPT_SUFFIX = ".before-devflow"
-_OURS = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
+_BACKUP_SUFFIX = ".before-devflow"
+_OUR_COMMAND = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class SettingsChange:
     """None: there is no file."""
     after: bytes | None
     """None: the file goes."""
-    keeps: bytes | None
+    backup: bytes | None
     """What the copy for the way back holds; None: there is no copy afterwards."""
 
     @property
@@ -53,8 +53,8 @@ class SettingsChange:
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
             for line in difflib.unified_diff(
-                _lines(self.before),
-                _lines(self.after),
+                _split_lines(self.before),
+                _split_lines(self.after),
                 name if self.before is not None else "/dev/null",
                 name if self.after is not None else "/dev/null",
             )
@@ -72,8 +72,8 @@ class SettingsChange:
                 f"{self.path} has changed meanwhile; look at the change again."
             )
         try:
-            put(_kept_path(self.path), self.keeps)
-            put(self.path, self.after)
+            atomic_write(_backup_path(self.path), self.backup)
+            atomic_write(self.path, self.after)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path}: cannot be written: {error.strerror}."
@@ -98,14 +98,20 @@ def plan_install(
             another server of our name.
     """
     before = _read(path)
-    settings = _parsed(path, before)
+    settings = _parse_settings(path, before)
     for feature in features:
-        _ADDING[feature](path, settings, command)
-    after = before if settings == _parsed(path, before) else _written(settings, before)
+        _ADD_FEATURE[feature](path, settings, command)
+    after = (
+        before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
+    )
     original = before
-    if (kept := _kept(path)) is not None:
-        original = kept[1] if kept[0] == _seal(before) else _written(_without_ours(path), before)
-    return SettingsChange(path=path, before=before, after=after, keeps=_sealed(after, original))
+    if (kept := _read_backup(path)) is not None:
+        original = (
+            kept[1] if kept[0] == _digest(before) else _encode_settings(_remove_ours(path), before)
+        )
+    return SettingsChange(
+        path=path, before=before, after=after, backup=_encode_backup(after, original)
+    )
 
 
 def plan_undo(path: Path) -> SettingsChange:
@@ -116,12 +122,12 @@ def plan_undo(path: Path) -> SettingsChange:
     Raises:
         ConfigurationError: the file is no JSON object.
     """
-    now, kept = _read(path), _kept(path)
-    if kept is not None and kept[0] == _seal(now):
-        return SettingsChange(path=path, before=now, after=kept[1], keeps=None)
-    rest = _without_ours(path)
-    after = now if rest == _parsed(path, now) else _written(rest, now)
-    return SettingsChange(path=path, before=now, after=after, keeps=None)
+    now, kept = _read(path), _read_backup(path)
+    if kept is not None and kept[0] == _digest(now):
+        return SettingsChange(path=path, before=now, after=kept[1], backup=None)
+    rest = _remove_ours(path)
+    after = now if rest == _parse_settings(path, now) else _encode_settings(rest, now)
+    return SettingsChange(path=path, before=now, after=after, backup=None)
 
 
 def _add_hooks(path: Path, settings: Json, command: str) -> None:
@@ -139,10 +145,10 @@ def _add_hooks(path: Path, settings: Json, command: str) -> None:
 
 
 def _add_status_line(path: Path, settings: Json, command: str) -> None:
-    line = mapping(settings, "statusLine")
+    line = get_object(settings, "statusLine")
     if line and not _is_our_command(line):
         raise ConfigurationError(
-            f"{path} has a status line already ({string(line, 'command')}); remove it first, or"
+            f"{path} has a status line already ({get_string(line, 'command')}); remove it first, or"
             " install without the status line."
         )
     settings["statusLine"] = {"type": "command", "command": f"{command} statusline"}
@@ -159,12 +165,12 @@ def _add_server(path: Path, settings: Json, command: str) -> None:
         raise ConfigurationError(f"{path} has another MCP server named devflow; rename it first.")
 
 
-_ADDING = {"hooks": _add_hooks, "statusline": _add_status_line, "mcp": _add_server}
+_ADD_FEATURE = {"hooks": _add_hooks, "statusline": _add_status_line, "mcp": _add_server}
 
 
-def _without_ours(path: Path) -> Json:
-    settings = _parsed(path, _read(path))
-    hooks = mapping(settings, "hooks")
+def _remove_ours(path: Path) -> Json:
+    settings = _parse_settings(path, _read(path))
+    hooks = get_object(settings, "hooks")
     for event, groups in list(hooks.items()):
         if isinstance(groups, list):
             entries = cast("list[Any]", groups)
@@ -175,8 +181,8 @@ def _without_ours(path: Path) -> Json:
         settings.pop("hooks", None)
     if _is_our_command(settings.get("statusLine")):
         del settings["statusLine"]
-    servers = mapping(settings, "mcpServers")
-    if mapping(servers, "devflow").get("args") == ["mcp"]:
+    servers = get_object(settings, "mcpServers")
+    if get_object(servers, "devflow").get("args") == ["mcp"]:
         del servers["devflow"]
         if not servers:
             del settings["mcpServers"]
@@ -191,53 +197,53 @@ def _is_our_group(group: object) -> bool:
 
 
 def _is_our_command(entry: object) -> bool:
-    return _OURS.search(string(entry, "command")) is not None
+    return _OUR_COMMAND.search(get_string(entry, "command")) is not None
 
 
-def _parsed(path: Path, content: bytes | None) -> Json:
+def _parse_settings(path: Path, content: bytes | None) -> Json:
     if content is None or not content.strip():
         return {}
-    body = decode(content)
+    body = decode_line(content)
     if body is None:
         raise ConfigurationError(f"{path} is no JSON object; nothing was changed.")
     return body
 
 
-def _written(settings: Json, like: bytes | None) -> bytes:
+def _encode_settings(settings: Json, like: bytes | None) -> bytes:
     """JSON with the indentation that the file has."""
     indent = re.search(rb"\n([ \t]+)\"", like or b"")
     by = indent.group(1).decode() if indent else "  "
     return json.dumps(settings, indent=by, ensure_ascii=False).encode() + b"\n"
 
 
-def _kept_path(path: Path) -> Path:
-    return path.with_name(path.name + _KEPT_SUFFIX)
+def _backup_path(path: Path) -> Path:
+    return path.with_name(path.name + _BACKUP_SUFFIX)
 
 
-def _kept(path: Path) -> tuple[str, bytes | None] | None:
+def _read_backup(path: Path) -> tuple[str, bytes | None] | None:
     """The seal of what was installed, and what was there before it; None: nothing is kept."""
-    content = _read(_kept_path(path))
+    content = _read(_backup_path(path))
     if content is None:
         return None
-    body = decode(content) or {}
+    body = decode_line(content) or {}
     before = body.get("before_base64")
-    return string(body, "installed_sha256"), b64decode(before) if before is not None else None
+    return get_string(body, "installed_sha256"), b64decode(before) if before is not None else None
 
 
-def _sealed(installed: bytes | None, before: bytes | None) -> bytes:
+def _encode_backup(installed: bytes | None, original: bytes | None) -> bytes:
     body = {
         "about": "What DevFlow has changed beside this file; needed to undo it.",
-        "installed_sha256": _seal(installed),
-        "before_base64": b64encode(before).decode() if before is not None else None,
+        "installed_sha256": _digest(installed),
+        "before_base64": b64encode(original).decode() if original is not None else None,
     }
     return json.dumps(body, indent=2).encode() + b"\n"
 
 
-def _seal(content: bytes | None) -> str:
+def _digest(content: bytes | None) -> str:
     return sha256(content or b"").hexdigest()
 
 
-def _lines(content: bytes | None) -> list[str]:
+def _split_lines(content: bytes | None) -> list[str]:
     return (content or b"").decode("utf-8", "replace").splitlines(keepends=True)
 
 

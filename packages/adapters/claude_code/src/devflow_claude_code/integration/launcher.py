@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 from devflow_core.errors import ConfigurationError
 
-_OTHER_WAYS_OUT = (
+_OVERRIDDEN_VARIABLES = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
     "ANTHROPIC_AUTH_TOKEN",
@@ -21,7 +21,7 @@ _OTHER_WAYS_OUT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class LaunchPlan:
     """A program to run in place of ours."""
 
     argv: tuple[str, ...]
@@ -29,14 +29,14 @@ class Launch:
     """Holds the client key."""
 
 
-def launch(
+def plan_launch(
     gateway_url: str,
     client_key: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
     *,
     program: str = "claude",
-) -> Launch:
+) -> LaunchPlan:
     """The command line and environment of Claude Code for this run only.
 
     Where the gateway is and with which key comes from the caller alone, and is set in the
@@ -72,8 +72,10 @@ def launch(
         "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
     }
-    kept = {name: value for name, value in environment.items() if name not in _OTHER_WAYS_OUT}
-    pinned = {**ours, **{name: "" for name in _OTHER_WAYS_OUT if name not in ours}}
+    kept = {name: value for name, value in environment.items() if name not in _OVERRIDDEN_VARIABLES}
+    pinned = {**ours, **{name: "" for name in _OVERRIDDEN_VARIABLES if name not in ours}}
     del pinned["ANTHROPIC_AUTH_TOKEN"]  # not on a command line that others can read
     settings = orjson.dumps({"env": pinned}).decode()
-    return Launch(argv=(program, "--settings", settings, *arguments), environment={**kept, **ours})
+    return LaunchPlan(
+        argv=(program, "--settings", settings, *arguments), environment={**kept, **ours}
+    )

@@ -15,18 +15,18 @@ from typing import Any, BinaryIO
 import orjson
 from devflow_core.errors import DevFlowError
 
-from devflow_claude_code.reading.content import mapping, string
-from devflow_claude_code.reading.rows import Json, decode
+from devflow_claude_code.reading.content import get_object, get_string
+from devflow_claude_code.reading.rows import Json, decode_line
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-_PARSE_ERROR, _NO_METHOD, _BAD_PARAMETERS = -32700, -32601, -32602
+_PARSE_ERROR, _METHOD_NOT_FOUND, _INVALID_PARAMS = -32700, -32601, -32602
 _INSTRUCTIONS = (
     "DevFlow sends work to other models through its gateway, with the context of this Claude Code"
     " session, and keeps account of cost. `ask` and `handoff` cost money; `report` and `explain` do"
     " not."
 )
-_TEXT = {"type": "string"}
-_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+_STRING_SCHEMA = {"type": "string"}
+_TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "ask": (
         "Ask another model. The context of a session is added if one is named.",
         {
@@ -61,7 +61,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 }
 
 
-Tool = Callable[..., Awaitable[str]]
+ToolFunction = Callable[..., Awaitable[str]]
 """A tool: named text arguments in, text out; raises `DevFlowError`."""
 
 
@@ -69,10 +69,10 @@ Tool = Callable[..., Awaitable[str]]
 class McpTools:
     """What the four tools do. An argument that the client leaves out is not passed."""
 
-    ask: Tool
-    handoff: Tool
-    report: Tool
-    explain: Tool
+    ask: ToolFunction
+    handoff: ToolFunction
+    report: ToolFunction
+    explain: ToolFunction
 
 
 class McpServer:
@@ -89,38 +89,38 @@ class McpServer:
         self._send = send
         self._version = version
         self._running: dict[object, asyncio.Task[None]] = {}
-        self._answers: dict[str, Callable[[Json], Json]] = {
+        self._methods: dict[str, Callable[[Json], Json]] = {
             "initialize": self._initialize,
             "ping": lambda _: {},
-            "tools/list": lambda _: {"tools": [_described(name) for name in _PARAMETERS]},
+            "tools/list": lambda _: {"tools": [_describe_tool(name) for name in _TOOL_PARAMETERS]},
         }
 
-    def take(self, line: bytes, group: asyncio.TaskGroup) -> None:
+    def receive(self, line: bytes, group: asyncio.TaskGroup) -> None:
         """Answer a message; calls of tools run in the group."""
-        message = decode(line)
+        message = decode_line(line)
         if message is None:
-            self._fail(None, _PARSE_ERROR, "a message is one JSON object on one line")
+            self._send_error(None, _PARSE_ERROR, "a message is one JSON object on one line")
             return
-        method, asked = string(message, "method"), mapping(message, "params")
+        method, asked = get_string(message, "method"), get_object(message, "params")
         if "id" not in message:
             if method == "notifications/cancelled":
                 self._cancel(asked.get("requestId"))
             return
         number = message["id"]
         if method == "tools/call":
-            self._call(number, asked, group)
-        elif answer := self._answers.get(method):
+            self._start_call(number, asked, group)
+        elif answer := self._methods.get(method):
             self._send({"jsonrpc": "2.0", "id": number, "result": answer(asked)})
         elif method:
-            self._fail(number, _NO_METHOD, f"there is no method {method}")
+            self._send_error(number, _METHOD_NOT_FOUND, f"there is no method {method}")
 
     def cancel_all(self) -> None:
         """Nobody waits for the answers any more."""
         for task in self._running.values():
             task.cancel()
 
-    def _initialize(self, asked: Json) -> Json:
-        wanted = string(asked, "protocolVersion")
+    def _initialize(self, params: Json) -> Json:
+        wanted = get_string(params, "protocolVersion")
         return {
             "protocolVersion": wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[0],
             "capabilities": {"tools": {}},
@@ -128,11 +128,11 @@ class McpServer:
             "instructions": _INSTRUCTIONS,
         }
 
-    def _call(self, number: object, asked: Json, group: asyncio.TaskGroup) -> None:
-        name, arguments = string(asked, "name"), mapping(asked, "arguments")
-        problem = _problem(name, arguments)
+    def _start_call(self, number: object, params: Json, group: asyncio.TaskGroup) -> None:
+        name, arguments = get_string(params, "name"), get_object(params, "arguments")
+        problem = _check_arguments(name, arguments)
         if problem:
-            self._fail(number, _BAD_PARAMETERS, problem)
+            self._send_error(number, _INVALID_PARAMS, problem)
             return
         task = group.create_task(self._run(number, name, arguments))
         key = orjson.dumps(number)
@@ -140,7 +140,7 @@ class McpServer:
         task.add_done_callback(lambda _: self._running.pop(key, None))
 
     async def _run(self, number: object, name: str, arguments: Mapping[str, str]) -> None:
-        tool: Tool = getattr(self._tools, name)
+        tool: ToolFunction = getattr(self._tools, name)
         try:
             text, is_error = await tool(**arguments), False
         except DevFlowError as error:
@@ -153,7 +153,7 @@ class McpServer:
         if task is not None:
             task.cancel()
 
-    def _fail(self, number: object, code: int, words: str) -> None:
+    def _send_error(self, number: object, code: int, words: str) -> None:
         self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}})
 
 
@@ -174,14 +174,14 @@ async def serve_mcp(
     async with asyncio.TaskGroup() as group:
         while line := await asyncio.to_thread(stdin.readline):
             if line.strip():
-                server.take(line, group)
+                server.receive(line, group)
         server.cancel_all()
 
 
-def _described(name: str) -> Json:
-    description, parameters, required = _PARAMETERS[name]
+def _describe_tool(name: str) -> Json:
+    description, parameters, required = _TOOL_PARAMETERS[name]
     properties: dict[str, Any] = {
-        one: {**_TEXT, "description": words} for one, words in parameters.items()
+        one: {**_STRING_SCHEMA, "description": words} for one, words in parameters.items()
     }
     schema = {
         "type": "object",
@@ -192,10 +192,10 @@ def _described(name: str) -> Json:
     return {"name": name, "description": description, "inputSchema": schema}
 
 
-def _problem(name: str, arguments: Json) -> str:
-    if name not in _PARAMETERS:
-        return f"there is no tool {name}; there are {', '.join(_PARAMETERS)}"
-    _, parameters, required = _PARAMETERS[name]
+def _check_arguments(name: str, arguments: Json) -> str:
+    if name not in _TOOL_PARAMETERS:
+        return f"there is no tool {name}; there are {', '.join(_TOOL_PARAMETERS)}"
+    _, parameters, required = _TOOL_PARAMETERS[name]
     for one, value in arguments.items():
         if one not in parameters:
             return f"{name} takes no {one}"

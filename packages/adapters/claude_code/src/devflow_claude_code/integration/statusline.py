@@ -7,16 +7,16 @@ from decimal import Decimal, InvalidOperation
 
 from devflow_core.errors import SessionError
 
-from devflow_claude_code.context.masking import reveal
-from devflow_claude_code.reading.content import mapping, string
-from devflow_claude_code.reading.rows import Json, decode
+from devflow_claude_code.context.masking import escape_invisible
+from devflow_claude_code.reading.content import get_object, get_string
+from devflow_claude_code.reading.rows import Json, decode_line
 from devflow_claude_code.reading.session_cost import PriceOf
 from devflow_claude_code.session import ClaudeCodeSession
 
 _CENT = Decimal("0.01")
 
 
-def status_line(
+def render_status_line(
     stdin: bytes,
     *,
     price_of: PriceOf,
@@ -29,26 +29,26 @@ def status_line(
         price_of: prices of the transcript's models, where the client tells no cost.
         spent_usd: what the ledger has for a session id; shown beside the client's figure.
     """
-    told = decode(stdin) or {}
-    model = mapping(told, "model")
+    told = decode_line(stdin) or {}
+    model = get_object(told, "model")
     fields = [
         "DevFlow",
-        string(model, "display_name") or string(model, "id"),
-        _cost(told, price_of),
-        _through_gateway(told, spent_usd),
-        _window(told),
+        get_string(model, "display_name") or get_string(model, "id"),
+        _cost_text(told, price_of),
+        _gateway_cost_text(told, spent_usd),
+        _window_text(told),
     ]
-    return reveal(" · ".join(field for field in fields if field)).replace("\n", " ")
+    return escape_invisible(" · ".join(field for field in fields if field)).replace("\n", " ")
 
 
-def _cost(told: Json, price_of: PriceOf) -> str:
-    cost = _decimal(mapping(told, "cost").get("total_cost_usd"))
+def _cost_text(event: Json, price_of: PriceOf) -> str:
+    cost = _parse_decimal(get_object(event, "cost").get("total_cost_usd"))
     if cost is None:
-        cost = _from_transcript(string(told, "transcript_path"), price_of)
+        cost = _transcript_cost(get_string(event, "transcript_path"), price_of)
     return "" if cost is None else f"${cost.quantize(_CENT)}"
 
 
-def _from_transcript(path: str, price_of: PriceOf) -> Decimal | None:
+def _transcript_cost(path: str, price_of: PriceOf) -> Decimal | None:
     if not path:
         return None
     try:
@@ -57,17 +57,17 @@ def _from_transcript(path: str, price_of: PriceOf) -> Decimal | None:
         return None
 
 
-def _through_gateway(told: Json, spent_usd: Callable[[str], Decimal | None] | None) -> str:
-    spent = spent_usd(string(told, "session_id")) if spent_usd is not None else None
+def _gateway_cost_text(event: Json, spent_usd: Callable[[str], Decimal | None] | None) -> str:
+    spent = spent_usd(get_string(event, "session_id")) if spent_usd is not None else None
     return f"${spent.quantize(_CENT)} through the gateway" if spent else ""
 
 
-def _window(told: Json) -> str:
-    used = _decimal(mapping(told, "context_window").get("used_percentage"))
+def _window_text(event: Json) -> str:
+    used = _parse_decimal(get_object(event, "context_window").get("used_percentage"))
     return "" if used is None else f"{round(used)} % of the window"
 
 
-def _decimal(value: object) -> Decimal | None:
+def _parse_decimal(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from devflow_claude_code.reading.rows import Row
+from devflow_claude_code.reading.rows import TranscriptRow
 
-_GRAPH = frozenset({"user", "assistant", "system", "attachment", "progress"})
+_GRAPH_TYPES = frozenset({"user", "assistant", "system", "attachment", "progress"})
 
 
 def active_branch(
-    rows: Sequence[Row],
+    rows: Sequence[TranscriptRow],
     preserved: Mapping[str, tuple[str, Sequence[str]]],
     *,
     leaf: str | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[TranscriptRow, ...]:
     """The rows from the root (or the last compaction) to the leaf, parallel calls included.
 
     Args:
@@ -28,53 +28,59 @@ def active_branch(
             which they stand, and theirs.
         leaf: uuid of the row to end with; None is where the conversation stands now.
     """
-    graph: dict[str | None, Row] = {
-        row.uuid: row for row in rows if row.uuid and row.type in _GRAPH
+    graph: dict[str | None, TranscriptRow] = {
+        row.uuid: row for row in rows if row.uuid and row.type in _GRAPH_TYPES
     }
-    end = _leaf(rows, graph) if leaf is None else graph.get(leaf)
+    end = _find_leaf(rows, graph) if leaf is None else graph.get(leaf)
     if end is None:
         return ()
-    chain = _chain(end, graph)
+    chain = _path_to_root(end, graph)
     if kept_there := preserved.get(chain[0].uuid or ""):
         anchor, kept = kept_there
-        chain = _with_kept(chain, anchor, [graph[one] for one in kept if one in graph])
-    return tuple(_with_siblings(chain, graph.values()))
+        chain = _insert_preserved(chain, anchor, [graph[one] for one in kept if one in graph])
+    return tuple(_insert_siblings(chain, graph.values()))
 
 
-def conversation(branch: Iterable[Row]) -> tuple[Row, ...]:
+def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, ...]:
     """Of a branch the user and assistant rows, errors made by the client left out."""
     return tuple(
         row for row in branch if row.type in ("user", "assistant") and not row.is_api_error
     )
 
 
-def _leaf(rows: Sequence[Row], graph: Mapping[str | None, Row]) -> Row | None:
+def _find_leaf(
+    rows: Sequence[TranscriptRow], graph: Mapping[str | None, TranscriptRow]
+) -> TranscriptRow | None:
     main = [row for row in graph.values() if not row.is_sidechain] or list(graph.values())
     marked = next((row.refers_to for row in reversed(rows) if row.type == "last-prompt"), None)
     leaf = graph.get(marked)
     if leaf is not None:
         last = main[-1] if main else leaf
-        return last if _descends(last, leaf, graph) else leaf
-    newest: Row | None = None
+        return last if _is_descendant(last, leaf, graph) else leaf
+    newest: TranscriptRow | None = None
     for row in main:
         if newest is None or row.timestamp >= newest.timestamp:
             newest = row
     return newest
 
 
-def _descends(row: Row, ancestor: Row, graph: Mapping[str | None, Row]) -> bool:
+def _is_descendant(
+    row: TranscriptRow, ancestor: TranscriptRow, graph: Mapping[str | None, TranscriptRow]
+) -> bool:
     """Whether a row comes after another, or after a sibling block of the same response."""
     return any(
         one.uuid == ancestor.uuid
         or (ancestor.message_id is not None and one.message_id == ancestor.message_id)
-        for one in _chain(row, graph)
+        for one in _path_to_root(row, graph)
     )
 
 
-def _chain(leaf: Row, graph: Mapping[str | None, Row]) -> list[Row]:
-    chain: list[Row] = []
+def _path_to_root(
+    leaf: TranscriptRow, graph: Mapping[str | None, TranscriptRow]
+) -> list[TranscriptRow]:
+    chain: list[TranscriptRow] = []
     seen: set[str | None] = set()
-    row: Row | None = leaf
+    row: TranscriptRow | None = leaf
     while row is not None and row.uuid not in seen:
         seen.add(row.uuid)
         chain.append(row)
@@ -83,28 +89,32 @@ def _chain(leaf: Row, graph: Mapping[str | None, Row]) -> list[Row]:
     return chain
 
 
-def _with_kept(chain: list[Row], anchor: str, kept: list[Row]) -> list[Row]:
+def _insert_preserved(
+    chain: list[TranscriptRow], anchor: str, preserved: list[TranscriptRow]
+) -> list[TranscriptRow]:
     known = {row.uuid for row in chain}
-    fresh = [row for row in kept if row.uuid not in known]
+    fresh = [row for row in preserved if row.uuid not in known]
     at = next((index + 1 for index, row in enumerate(chain) if row.uuid == anchor), 1)
     return [*chain[:at], *fresh, *chain[at:]]
 
 
-def _with_siblings(chain: list[Row], rows: Iterable[Row]) -> Iterable[Row]:
+def _insert_siblings(
+    chain: list[TranscriptRow], rows: Iterable[TranscriptRow]
+) -> Iterable[TranscriptRow]:
     """Parallel calls make a response several rows: put all of them, and their results, in place."""
-    blocks: dict[str, list[Row]] = {}
-    results: dict[str, list[Row]] = {}
+    blocks: dict[str, list[TranscriptRow]] = {}
+    results: dict[str, list[TranscriptRow]] = {}
     for row in rows:
         if row.message_id:
             blocks.setdefault(row.message_id, []).append(row)
-        for call_id, _ in row.answers:
+        for call_id, _ in row.tool_results:
             results.setdefault(call_id, []).append(row)
     emitted: set[str | None] = set()
     for row in chain:
         group = [row]
         if row.message_id and row.uuid not in emitted:
             group = list(blocks[row.message_id])
-            calls = [call_id for block in group for call_id, _ in block.calls]
+            calls = [call_id for block in group for call_id, _ in block.tool_calls]
             answering = {one.uuid: one for call in calls for one in results.get(call, ())}
             group += sorted(answering.values(), key=lambda one: one.line)
         for one in group:

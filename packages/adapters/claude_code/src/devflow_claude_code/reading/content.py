@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_claude_code.reading.rows import Json, Row
+from devflow_claude_code.reading.rows import Json, TranscriptRow
 
-_NOT_PROSE = re.compile(
+_HARNESS_TEXT = re.compile(
     r"\s*<(?:command-name|command-message|local-command-|bash-input|bash-stdout|bash-stderr"
     r"|task-notification|system-reminder|user-memory-input|session-start-hook)"
     r"|\[Request interrupted by user"
@@ -36,50 +36,50 @@ def blocks(body: Json) -> list[Json]:
 def text_of(body: Json) -> str:
     """All text blocks of a row, joined."""
     return "\n".join(
-        string(block, "text") for block in blocks(body) if block.get("type") == "text"
+        get_string(block, "text") for block in blocks(body) if block.get("type") == "text"
     ).strip()
 
 
-def human_text(row: Row, body: Json) -> str:
+def human_text(row: TranscriptRow, body: Json) -> str:
     """What a person wrote in this row, a prompt queued while the model worked included; or ''."""
     if row.type == "attachment":
         attachment = cast("Json", body.get("attachment") or {})
         if row.subtype != "queued_command" or attachment.get("commandMode") != "prompt":
             return ""
-        text = flat(attachment.get("prompt"))
+        text = flatten_text(attachment.get("prompt"))
     elif row.type == "user" and not row.is_meta and not row.is_summary and row.has_text:
         text = text_of(body)
     else:
         return ""
-    return "" if _NOT_PROSE.match(text) else text
+    return "" if _HARNESS_TEXT.match(text) else text
 
 
-def flat(content: object) -> str:
+def flatten_text(content: object) -> str:
     """Content of a result or prompt as text; what is no text is named in brackets."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return "" if content is None else as_json(content)
-    return "\n".join(_flat_block(one) for one in cast("list[object]", content))
+    return "\n".join(_flatten_block(one) for one in cast("list[object]", content))
 
 
-def calls(body: Json) -> Iterator[Json]:
+def tool_calls(body: Json) -> Iterator[Json]:
     """The `tool_use` blocks of an assistant row."""
     return (block for block in blocks(body) if block.get("type") == "tool_use")
 
 
-def results(body: Json) -> Iterator[Json]:
+def tool_results(body: Json) -> Iterator[Json]:
     """The `tool_result` blocks of a user row."""
     return (block for block in blocks(body) if block.get("type") == "tool_result")
 
 
-def mapping(value: object, name: str) -> Json:
+def get_object(value: object, name: str) -> Json:
     """A field that should be an object, or an empty one."""
     found = cast("Json", value).get(name) if isinstance(value, dict) else None
     return cast("Json", found) if isinstance(found, dict) else {}
 
 
-def string(value: object, name: str) -> str:
+def get_string(value: object, name: str) -> str:
     """A field that should be text, or ''."""
     found = cast("Json", value).get(name) if isinstance(value, dict) else None
     return found if isinstance(found, str) else ""
@@ -90,12 +90,14 @@ def as_json(value: object) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
-def _flat_block(block: object) -> str:
-    kind = string(block, "type")
+def _flatten_block(block: object) -> str:
+    kind = get_string(block, "type")
     if kind == "text":
-        return string(block, "text")
+        return get_string(block, "text")
     if kind == "tool_reference":
-        return f"[tool {string(block, 'tool_name')} is available now]"
+        return f"[tool {get_string(block, 'tool_name')} is available now]"
     if kind in ("image", "document"):
-        return f"[{kind} of {string(mapping(block, 'source'), 'media_type') or 'unknown type'}]"
+        return (
+            f"[{kind} of {get_string(get_object(block, 'source'), 'media_type') or 'unknown type'}]"
+        )
     return block if isinstance(block, str) else as_json(block)

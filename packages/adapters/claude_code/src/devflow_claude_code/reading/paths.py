@@ -9,12 +9,12 @@ from pathlib import Path
 from devflow_core.errors import SessionError
 from devflow_core.settings import Settings
 
-_LONGEST_SLUG = 200
+_MAX_SLUG_CHARS = 200
 """A longer name is cut and a hash put after it, which the CLI and the SDK compute differently."""
-_SESSION_NAME = re.compile(
+_SESSION_ID = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
-_ID_OR_START_OF_ONE = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
+_SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 
 
 def configuration_dir() -> Path:
@@ -27,17 +27,17 @@ def projects_dir(config_dir: Path) -> Path:
     return config_dir / "projects"
 
 
-def slug(project: Path) -> str:
+def project_slug(project: Path) -> str:
     """The name of a project's folder: the real path, everything but letters and digits a dash."""
     return re.sub(r"[^a-zA-Z0-9]", "-", str(project.expanduser().resolve()))
 
 
 def is_session_id(text: str) -> bool:
     """Whether a name is one that Claude Code gives to a session."""
-    return _SESSION_NAME.fullmatch(text) is not None
+    return _SESSION_ID.fullmatch(text) is not None
 
 
-def transcript_files(config_dir: Path, project: Path | None = None) -> Iterator[Path]:
+def find_transcripts(config_dir: Path, project: Path | None = None) -> Iterator[Path]:
     """Session files below the configuration folder, of one project or of all, unordered.
 
     Links that lead out of the projects folder are left out.
@@ -45,30 +45,30 @@ def transcript_files(config_dir: Path, project: Path | None = None) -> Iterator[
     root = projects_dir(config_dir)
     for folder in _project_folders(root, project):
         for path in folder.glob("*.jsonl"):
-            if is_session_id(path.stem) and _stays_below(path, root):
+            if is_session_id(path.stem) and _is_below(path, root):
                 yield path
 
 
-def find_by_id(config_dir: Path, session_id: str) -> Path:
+def find_transcript(config_dir: Path, session_id: str) -> Path:
     """The transcript of a session by its id, or by the start of it if that is unique.
 
     Raises:
         SessionError: no id, not found, or several begin like this.
     """
     root = projects_dir(config_dir)
-    if not _ID_OR_START_OF_ONE.fullmatch(session_id):
+    if not _SESSION_ID_PREFIX.fullmatch(session_id):
         raise SessionError(
             f"{session_id!r} is neither the id of a session nor the path of a transcript."
             " `devflow sessions list` shows the ids."
         )
-    found = [path for path in root.glob(f"*/{session_id.lower()}*.jsonl") if _is_session(path)]
-    inside = [path for path in found if _stays_below(path, root)]
+    found = [path for path in root.glob(f"*/{session_id.lower()}*.jsonl") if _is_session_file(path)]
+    inside = [path for path in found if _is_below(path, root)]
     if len({path.stem for path in inside}) > 1:
         raise SessionError(f"{len(inside)} sessions begin with {session_id}; give more of the id.")
     if inside:
         return max(inside, key=lambda path: path.stat().st_mtime)
     if found:
-        raise _leads_out(found[0], root)
+        raise _outside_link_error(found[0], root)
     raise SessionError(
         f"There is no session {session_id} below {root}. `devflow sessions list` shows what is."
     )
@@ -81,22 +81,22 @@ def check_link(path: Path, config_dir: Path) -> None:
         SessionError: it leads out.
     """
     root = projects_dir(config_dir)
-    if path.absolute().is_relative_to(root.absolute()) and not _stays_below(path, root):
-        raise _leads_out(path, root)
+    if path.absolute().is_relative_to(root.absolute()) and not _is_below(path, root):
+        raise _outside_link_error(path, root)
 
 
-def agent_files(transcript: Path, session_id: str) -> Iterator[Path]:
+def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
     """Transcripts of the sub-agents of a session, where they have files of their own.
 
     2.1: `<session>/subagents/agent-*.jsonl`. 2.0: `agent-*.jsonl` beside the session, whose rows
     name it.
     """
     for path in sorted(transcript.with_suffix("").glob("subagents/agent-*.jsonl")):
-        if _stays_below(path, transcript.parent):
+        if _is_below(path, transcript.parent):
             yield path
     needle = session_id.encode()
     for path in sorted(transcript.parent.glob("agent-*.jsonl")):
-        if _stays_below(path, transcript.parent) and path.is_file():
+        if _is_below(path, transcript.parent) and path.is_file():
             with path.open("rb") as file:
                 if needle in file.readline(65536):
                     yield path
@@ -106,22 +106,22 @@ def _project_folders(root: Path, project: Path | None) -> Iterator[Path]:
     if project is None:
         yield from (one for one in root.glob("*") if one.is_dir())
         return
-    name = slug(project)
-    if len(name) > _LONGEST_SLUG:
-        yield from root.glob(f"{name[:_LONGEST_SLUG]}*")
+    name = project_slug(project)
+    if len(name) > _MAX_SLUG_CHARS:
+        yield from root.glob(f"{name[:_MAX_SLUG_CHARS]}*")
     else:
         yield root / name
 
 
-def _is_session(path: Path) -> bool:
+def _is_session_file(path: Path) -> bool:
     return is_session_id(path.stem)
 
 
-def _stays_below(path: Path, root: Path) -> bool:
+def _is_below(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
 
 
-def _leads_out(path: Path, root: Path) -> SessionError:
+def _outside_link_error(path: Path, root: Path) -> SessionError:
     return SessionError(
         f"{path} is a link that leads out of {root}; it is not followed."
         " Give the path of the file itself if it is the one you want."

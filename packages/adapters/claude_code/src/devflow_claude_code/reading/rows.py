@@ -12,7 +12,7 @@ Json = dict[str, Any]
 _SURROGATES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
-_TITLES = {
+_TITLE_FIELDS = {
     "custom-title": "customTitle",
     "ai-title": "aiTitle",
     "summary": "summary",
@@ -20,7 +20,7 @@ _TITLES = {
 }
 
 
-class Tokens(NamedTuple):
+class TranscriptTokens(NamedTuple):
     """The usage of one row as Anthropic counts it; the five do not overlap."""
 
     input: int
@@ -30,7 +30,7 @@ class Tokens(NamedTuple):
     output: int
 
 
-class Row(NamedTuple):
+class TranscriptRow(NamedTuple):
     """The index entry of one line; a named tuple, since there are a hundred thousand of them."""
 
     line: int
@@ -53,18 +53,18 @@ class Row(NamedTuple):
     """The summary that stands for what was compacted away."""
     message_id: str | None
     model: str | None
-    calls: tuple[tuple[str, str], ...]
+    tool_calls: tuple[tuple[str, str], ...]
     """Tools called here: id and name."""
-    answers: tuple[tuple[str, bool], ...]
+    tool_results: tuple[tuple[str, bool], ...]
     """Tool calls answered here: id, and whether it is an error."""
     has_text: bool
     """Text of a person or of the model, not only tool traffic or thinking."""
-    tokens: Tokens | None
+    tokens: TranscriptTokens | None
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
 
 
-def decode(line: bytes) -> Json | None:
+def decode_line(line: bytes) -> Json | None:
     """A line as JSON object, or None.
 
     JavaScript writes half of a surrogate pair as an escape where a text was cut within an emoji;
@@ -73,7 +73,7 @@ def decode(line: bytes) -> Json | None:
     try:
         body = orjson.loads(line)
     except orjson.JSONDecodeError:
-        mended = _SURROGATES.sub(_whole_character, line).decode("utf-8", "replace")
+        mended = _SURROGATES.sub(_replace_lone_surrogate, line).decode("utf-8", "replace")
         try:
             body = orjson.loads(mended)
         except orjson.JSONDecodeError:
@@ -83,12 +83,12 @@ def decode(line: bytes) -> Json | None:
 
 def title_of(kind: str, body: Json) -> tuple[str, str] | None:
     """Kind and words of the title that a row gives to its session; None: it gives none."""
-    name = _TITLES.get(kind)
+    name = _TITLE_FIELDS.get(kind)
     words = body.get(name) if name is not None else None
     return (name, words) if name is not None and isinstance(words, str) and words else None
 
 
-def _whole_character(match: re.Match[bytes]) -> bytes:
+def _replace_lone_surrogate(match: re.Match[bytes]) -> bytes:
     found = match.group()
     return b"\\ufffd" if len(found) == 6 else found
 
@@ -105,46 +105,46 @@ class RowReader:
         self._uuid: str | None = None
         self._message_id: str | None = None
         self._usage: object = None
-        self._tokens: Tokens | None = None
+        self._tokens: TranscriptTokens | None = None
 
-    def row(self, line: int, offset: int, length: int, body: Json) -> Row:
+    def read_row(self, line: int, offset: int, length: int, body: Json) -> TranscriptRow:
         """The entry of one line."""
         get = body.get
-        kind = self._name(get("type")) or "untyped"
+        kind = self._intern(get("type")) or "untyped"
         message = get("message")
         if message.__class__ is not dict:
             message = None
-        calls, answers, has_text = self._traffic(message)
-        message_id, tokens = self._reply(message) if kind == "assistant" else (None, None)
+        calls, answers, has_text = self._read_content(message)
+        message_id, tokens = self._read_usage(message) if kind == "assistant" else (None, None)
         parent, before = get("parentUuid"), self._uuid
-        uuid = self._uuid = _text(get("uuid")) or None
-        return Row(
+        uuid = self._uuid = _as_text(get("uuid")) or None
+        return TranscriptRow(
             line,
             offset,
             length,
             kind,
             self._subtype(kind, body),
             uuid,
-            before if parent == before else _text(parent) or None,
-            _text(get("timestamp")),
+            before if parent == before else _as_text(parent) or None,
+            _as_text(get("timestamp")),
             get("isSidechain") is True,
             get("isMeta") is True,
             get("isApiErrorMessage") is True,
             get("isCompactSummary") is True,
             message_id,
-            self._name(message.get("model")) or None if message else None,
+            self._intern(message.get("model")) or None if message else None,
             calls,
             answers,
             has_text,
             tokens,
-            _text(get("leafUuid") or get("logicalParentUuid")) or None,
+            _as_text(get("leafUuid") or get("logicalParentUuid")) or None,
         )
 
-    def unread(self, line: int, offset: int, length: int, kind: str) -> Row:
+    def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:
         """The entry of a line that holds nothing, or nothing that could be read."""
-        return self.row(line, offset, length, {})._replace(type=kind)
+        return self.read_row(line, offset, length, {})._replace(type=kind)
 
-    def _name(self, value: object) -> str:
+    def _intern(self, value: object) -> str:
         if value.__class__ is not str:
             return ""
         name = cast("str", value)
@@ -154,27 +154,27 @@ class RowReader:
         if kind == "attachment":
             attachment = body.get("attachment")
             if isinstance(attachment, dict):
-                return self._name(cast("Json", attachment).get("type"))
-        return self._name(body.get("subtype"))
+                return self._intern(cast("Json", attachment).get("type"))
+        return self._intern(body.get("subtype"))
 
-    def _reply(self, message: Json | None) -> tuple[str | None, Tokens | None]:
+    def _read_usage(self, message: Json | None) -> tuple[str | None, TranscriptTokens | None]:
         if message is None:
             return None, None
-        message_id = _text(message.get("id")) or None
+        message_id = _as_text(message.get("id")) or None
         if message_id == self._message_id:
             message_id = self._message_id
         self._message_id = message_id
         usage = message.get("usage")
         if usage != self._usage:
-            self._usage, self._tokens = usage, _tokens(usage)
+            self._usage, self._tokens = usage, _parse_tokens(usage)
         return message_id, self._tokens
 
-    def _traffic(self, message: Json | None) -> _Traffic:
+    def _read_content(self, message: Json | None) -> _Content:
         content = message.get("content") if message is not None else None
         if content.__class__ is str:
             return (), (), bool(content)
         if content.__class__ is not list:
-            return _NOTHING
+            return _NO_CONTENT
         calls: list[tuple[str, str]] = []
         answers: list[tuple[str, bool]] = []
         has_text = False
@@ -183,39 +183,39 @@ class RowReader:
             if kind == "text" or kind == "image":
                 has_text = True
             elif kind == "tool_use":
-                calls.append((_text(block.get("id")), self._name(block.get("name"))))
+                calls.append((_as_text(block.get("id")), self._intern(block.get("name"))))
             elif kind == "tool_result":
-                answers.append((_text(block.get("tool_use_id")), block.get("is_error") is True))
+                answers.append((_as_text(block.get("tool_use_id")), block.get("is_error") is True))
         return tuple(calls), tuple(answers), has_text
 
 
-_Traffic = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool]
-_NOTHING: _Traffic = ((), (), False)
+_Content = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool]
+_NO_CONTENT: _Content = ((), (), False)
 
 
-def _tokens(usage: object) -> Tokens | None:
+def _parse_tokens(usage: object) -> TranscriptTokens | None:
     if not isinstance(usage, dict):
         return None
     counts = cast("Json", usage)
     split = counts.get("cache_creation")
-    written = _count(counts.get("cache_creation_input_tokens"))
+    written = _as_count(counts.get("cache_creation_input_tokens"))
     hour = 0
     if isinstance(split, dict):
         parts = cast("Json", split)
-        hour = _count(parts.get("ephemeral_1h_input_tokens"))
-        written = max(written, hour + _count(parts.get("ephemeral_5m_input_tokens")))
-    return Tokens(
-        input=_count(counts.get("input_tokens")),
-        cache_read=_count(counts.get("cache_read_input_tokens")),
+        hour = _as_count(parts.get("ephemeral_1h_input_tokens"))
+        written = max(written, hour + _as_count(parts.get("ephemeral_5m_input_tokens")))
+    return TranscriptTokens(
+        input=_as_count(counts.get("input_tokens")),
+        cache_read=_as_count(counts.get("cache_read_input_tokens")),
         cache_write_5m=written - hour,
         cache_write_1h=hour,
-        output=_count(counts.get("output_tokens")),
+        output=_as_count(counts.get("output_tokens")),
     )
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(value: object) -> int:
+def _as_count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

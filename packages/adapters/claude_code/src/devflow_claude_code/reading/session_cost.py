@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from devflow_core.usage import Price, Usage, usd_text
 
-from devflow_claude_code.reading.rows import Row, Tokens
+from devflow_claude_code.reading.rows import TranscriptRow, TranscriptTokens
 
 PriceOf = Callable[[str], Price | None]
 """The price of a model by the name Claude Code wrote down; None where it is not known."""
@@ -26,15 +26,15 @@ SYNTHETIC = "<synthetic>"
 class Spend:
     """The responses of a session, each counted once."""
 
-    responses: tuple[tuple[str, Tokens], ...]
+    responses: tuple[tuple[str, TranscriptTokens], ...]
     """Model and tokens."""
 
-    def by_model(self) -> dict[str, Tokens]:
+    def by_model(self) -> dict[str, TranscriptTokens]:
         """Tokens per model, the models in order of their names."""
-        totals: dict[str, Tokens] = {}
+        totals: dict[str, TranscriptTokens] = {}
         for model, tokens in self.responses:
-            known = totals.get(model, Tokens(0, 0, 0, 0, 0))
-            totals[model] = Tokens(*(a + b for a, b in zip(known, tokens, strict=True)))
+            known = totals.get(model, TranscriptTokens(0, 0, 0, 0, 0))
+            totals[model] = TranscriptTokens(*(a + b for a, b in zip(known, tokens, strict=True)))
         return dict(sorted(totals.items()))
 
     def unpriced_models(self, price_of: PriceOf) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class Spend:
         }
 
 
-def tally(rows: Iterable[Row]) -> Spend:
+def fold_usage(rows: Iterable[TranscriptRow]) -> Spend:
     """Fold rows, of one file or of several, into responses.
 
     A response is written once per content block, again when a session is forked, and with fewer
@@ -70,48 +70,48 @@ def tally(rows: Iterable[Row]) -> Spend:
     """
     return Spend(
         responses=tuple(
-            (row.model, row.tokens) for row in _responses(rows) if row.model and row.tokens
+            (row.model, row.tokens) for row in _unique_responses(rows) if row.model and row.tokens
         )
     )
 
 
-class SpentTurn(NamedTuple):
+class RecordedTurn(NamedTuple):
     """One response: when it came, in which conversation, from whom, and its tokens."""
 
-    at: datetime
+    started_at: datetime
     thread: str
     """The session's main chain, or one sub-agent's."""
     model: str
     usage: Usage
 
 
-def turns(rows: Sequence[Row]) -> tuple[SpentTurn, ...]:
+def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
     """The responses of a file, each once, in order of time; rows without a time are left out."""
     roots: dict[str, str] = {}
     for row in rows:
         if row.uuid and row.is_sidechain:
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
     found = [
-        SpentTurn(at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
-        for row in _responses(rows)
-        if row.model and row.tokens and (at := _moment(row.timestamp))
+        RecordedTurn(at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
+        for row in _unique_responses(rows)
+        if row.model and row.tokens and (at := _parse_time(row.timestamp))
     ]
-    return tuple(sorted(found, key=lambda turn: turn.at))
+    return tuple(sorted(found, key=lambda turn: turn.started_at))
 
 
-def _responses(rows: Iterable[Row]) -> Iterable[Row]:
-    best: dict[str, Row] = {}
+def _unique_responses(rows: Iterable[TranscriptRow]) -> Iterable[TranscriptRow]:
+    best: dict[str, TranscriptRow] = {}
     for row in rows:
         if row.tokens is None or row.model is None or row.model == SYNTHETIC:
             continue
         key = row.message_id or row.uuid or f"line {row.line}"
         known = best.get(key)
-        if known is None or _weight(row) > _weight(known):
+        if known is None or _priority(row) > _priority(known):
             best[key] = row
     return best.values()
 
 
-def _moment(timestamp: str) -> datetime | None:
+def _parse_time(timestamp: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(timestamp)
     except ValueError:
@@ -119,7 +119,7 @@ def _moment(timestamp: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def as_usage(tokens: Tokens) -> Usage:
+def as_usage(tokens: TranscriptTokens) -> Usage:
     """In the words of the core; Claude Code does not tell reasoning from other output."""
     return Usage(
         input_tokens=tokens.input,
@@ -130,7 +130,7 @@ def as_usage(tokens: Tokens) -> Usage:
     )
 
 
-def tokens_json(tokens: Tokens) -> dict[str, int]:
+def tokens_json(tokens: TranscriptTokens) -> dict[str, int]:
     """Tokens of one model as the command line prints them."""
     return {
         "input_tokens": tokens.input,
@@ -141,5 +141,5 @@ def tokens_json(tokens: Tokens) -> dict[str, int]:
     }
 
 
-def _weight(row: Row) -> tuple[bool, int]:
+def _priority(row: TranscriptRow) -> tuple[bool, int]:
     return not row.is_sidechain, sum(row.tokens or ())

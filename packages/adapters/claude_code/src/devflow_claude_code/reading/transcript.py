@@ -16,13 +16,13 @@ from typing import BinaryIO
 
 from devflow_core.errors import SessionError
 
-from devflow_claude_code.reading.rows import Json, Row, RowReader, decode, title_of
+from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, decode_line, title_of
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """A longer line is an attack or a broken disk; Claude Code's longest hold an image, a few MB."""
 _CHUNK_BYTES = 1024 * 1024
 _BUFFER_BYTES = 64 * 1024
-_HEADS = ("version", "cwd", "gitBranch", "sessionId")
+_METADATA_FIELDS = ("version", "cwd", "gitBranch", "sessionId")
 
 
 class Transcript:
@@ -33,13 +33,13 @@ class Transcript:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[Row] = []
+        self.rows: list[TranscriptRow] = []
         """Every line, blank and broken ones too, in order: their spans cover the file."""
         self.skipped_lines = 0
         """Lines that are no JSON object; a last line still being written is one."""
-        self.heads: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
         """The last known `version`, `cwd`, `gitBranch`, `sessionId` and titles."""
-        self._end = 0
+        self._end_offset = 0
         self._is_tail_open = False
         self._identity: tuple[int, int] | None = None
         self._reader = RowReader()
@@ -47,7 +47,7 @@ class Transcript:
     @property
     def size_bytes(self) -> int:
         """How far it has been read."""
-        return self._end
+        return self._end_offset
 
     def refresh(self) -> bool:
         """Read what is new; whether there was anything.
@@ -59,60 +59,60 @@ class Transcript:
             SessionError: the file is missing, unreadable, no regular file, or has a line over
                 `MAX_LINE_BYTES`.
         """
-        before = (self._identity, self._end)
-        with open_regular(self.path) as file:
+        before = (self._identity, self._end_offset)
+        with open_regular_file(self.path) as file:
             status = os.fstat(file.fileno())
             identity = (status.st_dev, status.st_ino)
-            if identity != self._identity or status.st_size < self._end:
-                self._start_again(identity)
-            if status.st_size > self._end:
+            if identity != self._identity or status.st_size < self._end_offset:
+                self._reset(identity)
+            if status.st_size > self._end_offset:
                 self._drop_open_tail()
-                file.seek(self._end)
-                with uncollected():
-                    self._take(file)
-        return (self._identity, self._end) != before
+                file.seek(self._end_offset)
+                with gc_paused():
+                    self._index_lines(file)
+        return (self._identity, self._end_offset) != before
 
-    def raw(self, row: Row) -> bytes:
+    def read_line(self, row: TranscriptRow) -> bytes:
         """The bytes of a line, its end included."""
-        return next(self.read_raw((row,)))
+        return next(self.read_lines((row,)))
 
-    def load(self, row: Row) -> Json:
+    def load(self, row: TranscriptRow) -> Json:
         """The decoded line; an empty object for one that is none."""
-        return decode(self.raw(row)) or {}
+        return decode_line(self.read_line(row)) or {}
 
-    def load_all(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Json]]:
+    def load_all(self, rows: Iterable[TranscriptRow]) -> Iterator[tuple[TranscriptRow, Json]]:
         """The decoded lines, with one opening of the file."""
-        with self.opened() as load:
+        with self.open_loader() as load:
             for row in rows:
                 yield row, load(row)
 
     @contextmanager
-    def opened(self) -> Generator[Callable[[Row], Json]]:
+    def open_loader(self) -> Generator[Callable[[TranscriptRow], Json]]:
         """A function that decodes lines, for as long as the file is held open."""
-        with open_regular(self.path) as file:
-            yield lambda row: decode(_span(file, row)) or {}
+        with open_regular_file(self.path) as file:
+            yield lambda row: decode_line(_read_span(file, row)) or {}
 
-    def read_raw(self, rows: Iterable[Row]) -> Iterator[bytes]:
+    def read_lines(self, rows: Iterable[TranscriptRow]) -> Iterator[bytes]:
         """The bytes of lines, with one opening of the file."""
-        with open_regular(self.path) as file:
+        with open_regular_file(self.path) as file:
             for row in rows:
-                yield _span(file, row)
+                yield _read_span(file, row)
 
-    def _start_again(self, identity: tuple[int, int]) -> None:
+    def _reset(self, identity: tuple[int, int]) -> None:
         self.rows.clear()
-        self.heads.clear()
-        self.skipped_lines = self._end = 0
+        self.metadata.clear()
+        self.skipped_lines = self._end_offset = 0
         self._is_tail_open = False
         self._identity = identity
 
     def _drop_open_tail(self) -> None:
         if self._is_tail_open:
             tail = self.rows.pop()
-            self._end = tail.offset
+            self._end_offset = tail.offset
             self.skipped_lines -= tail.type == "?"
             self._is_tail_open = False
 
-    def _take(self, file: BinaryIO) -> None:
+    def _index_lines(self, file: BinaryIO) -> None:
         begun: list[bytes] = []
         while chunk := file.read(_CHUNK_BYTES):
             first, *others = chunk.split(b"\n")
@@ -128,45 +128,45 @@ class Transcript:
                     f" {MAX_LINE_BYTES} bytes; this is no transcript of Claude Code."
                 )
         if rest := b"".join(begun):
-            self._add(rest, len(rest))
+            self._add_row(rest, len(rest))
             self._is_tail_open = True
 
     def _add_line(self, line: bytes) -> None:
-        self._add(line, len(line) + 1)
+        self._add_row(line, len(line) + 1)
 
-    def _add(self, line: bytes, length: int) -> None:
-        number, offset = len(self.rows) + 1, self._end
-        self._end += length
-        body = decode(line)
+    def _add_row(self, line: bytes, length: int) -> None:
+        number, offset = len(self.rows) + 1, self._end_offset
+        self._end_offset += length
+        body = decode_line(line)
         if body is None:
             is_blank = not line.strip()
             self.skipped_lines += not is_blank
             kind = "" if is_blank else "?"
-            self.rows.append(self._reader.unread(number, offset, length, kind))
+            self.rows.append(self._reader.make_placeholder(number, offset, length, kind))
             return
-        row = self._reader.row(number, offset, length, body)
+        row = self._reader.read_row(number, offset, length, body)
         self.rows.append(row)
         if row.uuid is not None:
-            self._note_heads(row, body)
+            self._update_metadata(row, body)
         elif (title := title_of(row.type, body)) is not None:
-            self.heads[title[0]] = title[1]
+            self.metadata[title[0]] = title[1]
 
-    def _note_heads(self, row: Row, body: Json) -> None:
-        heads = self.heads
+    def _update_metadata(self, row: TranscriptRow, body: Json) -> None:
+        heads = self.metadata
         if row.is_sidechain and heads:
             return
-        for name in _HEADS:
+        for name in _METADATA_FIELDS:
             value = body.get(name)
             if value != heads.get(name) and isinstance(value, str) and value:
                 heads[name] = value
 
 
-def _span(file: BinaryIO, row: Row) -> bytes:
+def _read_span(file: BinaryIO, row: TranscriptRow) -> bytes:
     file.seek(row.offset)
     return file.read(row.length)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular_file(path: Path) -> BinaryIO:
     """Open for reading, bytes; the caller closes it.
 
     Raises:
@@ -184,7 +184,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def uncollected() -> Generator[None]:
+def gc_paused() -> Generator[None]:
     """Without garbage collection: rows are no garbage, and looking for some takes its time."""
     was_on = gc.isenabled()
     gc.disable()

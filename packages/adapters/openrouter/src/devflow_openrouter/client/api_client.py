@@ -12,11 +12,11 @@ import orjson
 import structlog
 from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
 from devflow_core.messages import JsonObject, WireName
-from devflow_core.ports import Call, Events, UpstreamKey
+from devflow_core.ports import Call, EventStream, UpstreamKey
 from devflow_core.request import ChatRequest
-from devflow_core.wire import translator
+from devflow_core.wire import get_translator
 from devflow_core.wire.errors import error_from_body
-from devflow_upstream.reply_stream import Deadlines, OpenReply, read_all
+from devflow_upstream.reply_stream import Deadlines, ReplyStream, read_all
 from devflow_upstream.transport.transport import HttpRequest, Transport
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -25,17 +25,17 @@ _PATHS: dict[WireName, str] = {
     "anthropic_messages": "/messages",
     "openai_responses": "/responses",
 }
-_MOST_OUTPUT: dict[WireName, str] = {
+_OUTPUT_LIMIT_FIELDS: dict[WireName, str] = {
     "openai_chat": "max_tokens",
     "anthropic_messages": "max_tokens",
     "openai_responses": "max_output_tokens",
 }
-_MOST_SESSION_CHARS = 256
+_MAX_SESSION_CHARS = 256
 """Of `x-session-id` (OpenRouter's description of 2026-08-22)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class App:
+class AppIdentity:
     """How this program introduces itself; OpenRouter shows it in its statistics."""
 
     url: str = ""
@@ -60,13 +60,13 @@ class ApiClient:
         transport: Transport,
         *,
         deadlines: Deadlines | None = None,
-        app: App | None = None,
+        app: AppIdentity | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         self._transport = transport
         self._deadlines = deadlines or Deadlines()
         self._timeout_s = timeout_s
-        app = app or App()
+        app = app or AppIdentity()
         named = {"HTTP-Referer": app.url, "X-OpenRouter-Title": app.title}
         self._headers = {
             "User-Agent": "devflow",
@@ -75,24 +75,24 @@ class ApiClient:
             **{name: value for name, value in named.items() if value},
         }
 
-    def open(self, call: Call, /) -> Events:
+    def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`, once, with the key of the call."""
         request, candidate = call.request, call.candidate
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
-        speaker = translator(wire)
-        encoded = speaker.encode_request(request, candidate.model, _overrides(call, wire))
+        speaker = get_translator(wire)
+        encoded = speaker.encode_request(request, candidate.model, _body_overrides(call, wire))
         call.journal.omitted = encoded.omitted
         if encoded.omitted:
             _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
-        headers = self._authorised(call.key)
+        headers = self._build_headers(call.key)
         headers["Accept"] = "text/event-stream"
         if request.origin:
             headers.update(request.origin.headers)
         session_id = request.attribution.session_id
-        if session_id and len(session_id) <= _MOST_SESSION_CHARS:
+        if session_id and len(session_id) <= _MAX_SESSION_CHARS:
             headers["x-session-id"] = session_id  # keeps a conversation at the provider it warmed
         http = HttpRequest(method="POST", path=_PATHS[wire], headers=headers, body=encoded.body)
-        return OpenReply(self._transport, http, call, speaker, self._deadlines)
+        return ReplyStream(self._transport, http, call, speaker, self._deadlines)
 
     # the catalogue
 
@@ -170,9 +170,9 @@ class ApiClient:
         """GET a JSON object, once more where a kept connection was closed; raises as `post`."""
         target = f"{path}?{urlencode(query)}" if query else path
         try:
-            return await self._json("GET", target, b"", key)
+            return await self._request_json("GET", target, b"", key)
         except PossiblyAccepted:
-            return await self._json("GET", target, b"", key)
+            return await self._request_json("GET", target, b"", key)
 
     async def post(
         self, path: str, body: JsonObject, *, key: UpstreamKey | None = None
@@ -183,12 +183,12 @@ class ApiClient:
             UpstreamError: as of a call to a model; `UpstreamTimeout` after `timeout_s`.
             ProtocolError: the reply is no JSON object.
         """
-        return await self._json("POST", path, orjson.dumps(body), key)
+        return await self._request_json("POST", path, orjson.dumps(body), key)
 
-    async def _json(
+    async def _request_json(
         self, method: str, path: str, body: bytes, key: UpstreamKey | None
     ) -> JsonObject:
-        headers = {**self._authorised(key), "Accept": "application/json"}
+        headers = {**self._build_headers(key), "Accept": "application/json"}
         request = HttpRequest(method=method, path=path, headers=headers, body=body)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         name = path.partition("?")[0]
@@ -198,21 +198,21 @@ class ApiClient:
             try:
                 reply = await read_all(exchange)
             finally:
-                await exchange.close(is_whole=False)
+                await exchange.close(is_complete=False)
         except TimeoutError as error:
             raise UpstreamTimeout(
                 f"{name} has not answered within {self._timeout_s:g} s. Try again."
             ) from error
-        return _decoded(name, status, reply, reply_headers)
+        return _decode_object(name, status, reply, reply_headers)
 
-    def _authorised(self, key: UpstreamKey | None) -> dict[str, str]:
+    def _build_headers(self, key: UpstreamKey | None) -> dict[str, str]:
         headers = dict(self._headers)
         if key is not None:
             headers["Authorization"] = f"Bearer {key.secret}"
         return headers
 
 
-def _decoded(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
+def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
     """The JSON object of a reply; a failure, also one inside a 200, is raised."""
     if status >= 400:
         raise error_from_body(status, body, headers)
@@ -230,12 +230,12 @@ def _decoded(name: str, status: int, body: bytes, headers: Mapping[str, str]) ->
     return parsed
 
 
-def _overrides(call: Call, wire: WireName) -> JsonObject | None:
+def _body_overrides(call: Call, wire: WireName) -> JsonObject | None:
     """What is set beside the request: preferences for providers, and a ceiling that must hold."""
     request, candidate = call.request, call.candidate
     overrides: dict[str, Any] = {}
     # the candidate's preferences, then the caller's
-    preferences = {**(candidate.provider or {}), **_asked_for(request)}
+    preferences = {**(candidate.provider or {}), **_provider_preferences(request)}
     if request.response_format and request.response_format.kind == "json_schema":
         # otherwise OpenRouter may choose a provider that ignores the schema
         preferences.setdefault("require_parameters", True)
@@ -244,11 +244,11 @@ def _overrides(call: Call, wire: WireName) -> JsonObject | None:
     most = candidate.max_output_tokens if request.max_output_tokens is None else None
     if request.max_cost_usd is not None and most is not None:
         # the worst case was reckoned with this much output
-        overrides[_MOST_OUTPUT[wire]] = most
+        overrides[_OUTPUT_LIMIT_FIELDS[wire]] = most
     return overrides or None
 
 
-def _asked_for(request: ChatRequest) -> Mapping[str, Any]:
+def _provider_preferences(request: ChatRequest) -> Mapping[str, Any]:
     body = request.origin.body if request.origin else None
     for place in (body, request.extra):
         preferences = place.get("provider") if place else None

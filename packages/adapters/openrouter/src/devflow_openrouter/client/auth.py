@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from devflow_core.settings import Settings
-from devflow_upstream.keys import Keyed, KeyRing, key_id
+from devflow_upstream.keys import KeyPool, KeyRotation, key_id
 
-__all__ = ["KeyRing", "Keyed", "key_id", "key_ring_from"]
+__all__ = ["KeyPool", "KeyRotation", "build_key_pool", "key_id"]
 
 _SHARED_LIMITS = frozenset({"upstream_provider_shared_pool", "openrouter_in_flight_budget"})
 """429s and 402s that another key would meet as well, and that say nothing of this one."""
-_NO_KEY = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a key of your own."
+_NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a key of your own."
 
 
-def key_ring_from(settings: Settings) -> KeyRing:
+def build_key_pool(settings: Settings) -> KeyPool:
     """The gateway's own keys, in rotation."""
     single = settings.api_key.get_secret_value() if settings.api_key else None
-    return KeyRing(
+    return KeyPool(
         [key.get_secret_value() for key in settings.api_keys],
         single,
-        when_empty=_NO_KEY,
+        no_key_message=_NO_KEY_MESSAGE,
         shared_limits=_SHARED_LIMITS,
     )

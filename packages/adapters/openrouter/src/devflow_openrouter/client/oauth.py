@@ -49,7 +49,7 @@ class Authorization:
             query["callback_url"] = callback_url
         return cls(url=f"{_AUTH_URL}?{urlencode(query)}", verifier=verifier)
 
-    async def exchange(self, api: ApiClient, code: str) -> str:
+    async def exchange_code(self, api: ApiClient, code: str) -> str:
         """The key for a code.
 
         Raises:

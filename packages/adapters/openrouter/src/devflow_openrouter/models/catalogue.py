@@ -18,15 +18,15 @@ from pydantic import ValidationError
 
 from devflow_openrouter.models.model_config import endpoint_from_row, model_from_row
 
-NAMING = NamingRules(
+NAMING_RULES = NamingRules(
     suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
-    suffixes_as_listed=frozenset({"floor"}),
+    list_price_suffixes=frozenset({"floor"}),
     preset_marker="@preset/",
 )
 """Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""
 
 
-def shipped_catalogue() -> Catalogue:
+def load_shipped_catalogue() -> Catalogue:
     """The snapshot that comes with the package (`data/README.md` tells its origin)."""
     packed = files("devflow_openrouter").joinpath("data/catalogue.json.gz").read_bytes()
     body: dict[str, Any] = orjson.loads(gzip.decompress(packed))
@@ -53,7 +53,7 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
         except (ValidationError, ValueError, TypeError):
             skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return Catalogue(
-        models, version=version, fetched_at=fetched_at, skipped=tuple(skipped), naming=NAMING
+        models, version=version, fetched_at=fetched_at, skipped=tuple(skipped), naming=NAMING_RULES
     )
 
 

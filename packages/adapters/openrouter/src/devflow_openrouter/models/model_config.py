@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from devflow_core.usage import Price
-from devflow_routing.capabilities import capabilities_of
+from devflow_routing.capabilities import parse_capabilities
 from devflow_routing.model_config import Endpoint, ModelConfig
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -32,11 +32,11 @@ class _Reasoning(BaseModel):
     default_enabled: bool | None = None
 
 
-class _Alias(BaseModel):
+class _AliasTarget(BaseModel):
     slug: str
 
 
-class _Row(BaseModel):
+class _ModelRow(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     id: str
@@ -50,7 +50,7 @@ class _Row(BaseModel):
     supported_parameters: tuple[str, ...] | None = None
     reasoning: _Reasoning | None = None
     expiration_date: date | None = None
-    alias_target: _Alias | None = None
+    alias_target: _AliasTarget | None = None
 
 
 class _EndpointRow(BaseModel):
@@ -65,8 +65,8 @@ class _EndpointRow(BaseModel):
     uptime_last_1d: float | None = None
 
 
-_ROW = TypeAdapter(_Row)
-_ENDPOINT = TypeAdapter(_EndpointRow)
+_MODEL_ROW = TypeAdapter(_ModelRow)
+_ENDPOINT_ROW = TypeAdapter(_EndpointRow)
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
@@ -75,7 +75,7 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
     Raises:
         pydantic.ValidationError: the row is not what OpenRouter describes.
     """
-    parsed = _ROW.validate_python(row)
+    parsed = _MODEL_ROW.validate_python(row)
     thinking = parsed.reasoning
     is_mandatory = bool(thinking and thinking.mandatory)
     windows = [parsed.context_length, parsed.top_provider.context_length]
@@ -86,14 +86,14 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
         tokenizer=parsed.architecture.tokenizer,
         context_length=min((one for one in windows if one), default=None),
         max_output_tokens=parsed.top_provider.max_completion_tokens,
-        price=_price(parsed.id, parsed.pricing, price_version),
-        capabilities=capabilities_of(
+        price=_listed_price(parsed.id, parsed.pricing, price_version),
+        capabilities=parse_capabilities(
             parsed.supported_parameters or (),
             parsed.architecture.input_modalities,
             is_reasoning_mandatory=is_mandatory,
         ),
         writes_text=parsed.architecture.output_modalities == ("text",),
-        thinks=is_mandatory or bool(thinking and thinking.default_enabled),
+        reasons_by_default=is_mandatory or bool(thinking and thinking.default_enabled),
         created=parsed.created,
         expires_on=parsed.expiration_date,
         alias_of=parsed.alias_target.slug if parsed.alias_target else None,
@@ -107,7 +107,7 @@ def endpoint_from_row(row: Mapping[str, Any], *, price_version: str) -> Endpoint
     Raises:
         pydantic.ValidationError: the row is not what OpenRouter describes.
     """
-    parsed = _ENDPOINT.validate_python(row)
+    parsed = _ENDPOINT_ROW.validate_python(row)
     uptime = parsed.uptime_last_1d
     return Endpoint(
         provider=parsed.provider_name,
@@ -115,7 +115,7 @@ def endpoint_from_row(row: Mapping[str, Any], *, price_version: str) -> Endpoint
         price=parse_price(parsed.pricing, version=price_version),
         context_length=parsed.context_length,
         max_output_tokens=parsed.max_completion_tokens,
-        capabilities=capabilities_of(
+        capabilities=parse_capabilities(
             parsed.supported_parameters or (), (), is_reasoning_mandatory=False
         ),
         quantization=parsed.quantization,
@@ -124,7 +124,7 @@ def endpoint_from_row(row: Mapping[str, Any], *, price_version: str) -> Endpoint
     )
 
 
-def _price(model: str, pricing: Mapping[str, Any], version: str) -> Price | None:
+def _listed_price(model: str, pricing: Mapping[str, Any], version: str) -> Price | None:
     """The price, where the row can be believed.
 
     Two prices of zero are a price only of a `:free` variant: OpenRouter also lists zeros where it

@@ -9,10 +9,10 @@ from devflow_core.wire.dialect import Dialect
 
 ANTHROPIC_MESSAGES = Dialect(
     name="anthropic_messages",
-    requests_in=decode_request,
-    requests_out=encode_request,
-    replies_in=MessagesDecoder,
-    replies_out=MessagesEncoder,
-    wholes_out=encode_response,
-    errors_out=error_body,
+    request_decoder=decode_request,
+    request_encoder=encode_request,
+    decoder_factory=MessagesDecoder,
+    encoder_factory=MessagesEncoder,
+    response_encoder=encode_response,
+    error_encoder=error_body,
 )

@@ -10,7 +10,7 @@ from devflow_core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from devflow_core.ids import new_id
 from devflow_core.messages import Reasoning
 from devflow_core.wire import sse
-from devflow_core.wire.anthropic_messages.encode_parts import tool_id
+from devflow_core.wire.anthropic_messages.encode_parts import clean_tool_id
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_tokens
 from devflow_core.wire.reasoning import seal, signature_for_anthropic
@@ -19,7 +19,7 @@ Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _Key = tuple[str, int]
 
 
-class Blocks:
+class BlockWriter:
     """Orders deltas into blocks.
 
     Providers send the pieces of parallel calls in any order; this wire knows one open block. A
@@ -32,7 +32,7 @@ class Blocks:
     def __init__(self, model: str) -> None:
         self._model = model
         self._count = 0
-        self._texts = 0
+        self._text_count = 0
         self._open: _OpenBlock | None = None
         self._waiting: dict[_Key, list[Delta]] = {}
         self._closed: set[_Key] = set()
@@ -54,17 +54,17 @@ class Blocks:
         drained = b"" if self._is_open(key) else self._drain()
         if self._is_open(key):
             return drained + self._write(delta)
-        if self._open is not None and not self._open.is_whole():
+        if self._open is not None and not self._open.is_complete():
             self._waiting.setdefault(key, []).append(delta)
             return drained
-        return drained + self._switch(key, delta) + self._write(delta)
+        return drained + self._open_block(key, delta) + self._write(delta)
 
     def close(self) -> bytes:
         """The rest: everything that waits, and the end of the last block."""
         written = b""
         while self._waiting:
-            written += self._next()
-        return written + self._stop()
+            written += self._write_next()
+        return written + self._close_block()
 
     def _is_open(self, key: _Key) -> bool:
         return self._open is not None and self._open.key == key
@@ -72,14 +72,14 @@ class Blocks:
     def _drain(self) -> bytes:
         """What waits, as long as the block before it is whole."""
         written = b""
-        while self._waiting and (self._open is None or self._open.is_whole()):
-            written += self._next()
+        while self._waiting and (self._open is None or self._open.is_complete()):
+            written += self._write_next()
         return written
 
-    def _next(self) -> bytes:
+    def _write_next(self) -> bytes:
         key = next(iter(self._waiting))
         deltas = self._waiting.pop(key)
-        return self._switch(key, deltas[0]) + b"".join(self._write(one) for one in deltas)
+        return self._open_block(key, deltas[0]) + b"".join(self._write(one) for one in deltas)
 
     def _key(self, delta: Delta) -> _Key:
         if isinstance(delta, ToolCallDelta):
@@ -87,26 +87,26 @@ class Blocks:
         if isinstance(delta, ReasoningDelta):
             return ("thinking", delta.index)
         if self._last is None or self._last[0] != "text":
-            self._texts += 1
-        return ("text", self._texts)
+            self._text_count += 1
+        return ("text", self._text_count)
 
-    def _switch(self, key: _Key, first: Delta) -> bytes:
-        stopped = self._stop()
+    def _open_block(self, key: _Key, first: Delta) -> bytes:
+        stopped = self._close_block()
         self._open = _OpenBlock(key, self._count)
         self._count += 1
-        return stopped + _begun(self._open.index, _start(first))
+        return stopped + _encode_start(self._open.index, _make_block(first))
 
     def _write(self, delta: Delta) -> bytes:
         assert self._open is not None  # noqa: S101 - every caller has just opened it
-        body = self._open.take(delta)
+        body = self._open.add_delta(delta)
         if isinstance(delta, ToolCallDelta):
             self.has_calls = True
             self._characters.append(delta.arguments)
         else:
             self._characters.append(delta.text)
-        return _delta(self._open.index, body) if body is not None else b""
+        return _encode_delta(self._open.index, body) if body is not None else b""
 
-    def _stop(self) -> bytes:
+    def _close_block(self) -> bytes:
         if self._open is None:
             return b""
         block, self._open = self._open, None
@@ -117,7 +117,7 @@ class Blocks:
         if block.key[0] != "thinking":
             return end
         signature = signature_for_anthropic(block.reasoning(), self._model)
-        return _delta(block.index, {"type": "signature_delta", "signature": signature}) + end
+        return _encode_delta(block.index, {"type": "signature_delta", "signature": signature}) + end
 
 
 class _OpenBlock:
@@ -131,7 +131,7 @@ class _OpenBlock:
         self._encrypted: str | None = None
         self._detail: dict[str, Any] | None = None
 
-    def take(self, delta: Delta) -> dict[str, Any] | None:
+    def add_delta(self, delta: Delta) -> dict[str, Any] | None:
         """The delta's body; None where there is nothing to say."""
         match delta:
             case TextDelta():
@@ -147,7 +147,7 @@ class _OpenBlock:
                 self._detail = dict(delta.detail) if delta.detail else self._detail
                 return {"type": "thinking_delta", "thinking": delta.text} if delta.text else None
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether another block may begin: text and thinking always, a call with whole JSON."""
         if self.key[0] != "tool_use":
             return True
@@ -162,7 +162,7 @@ class _OpenBlock:
         return Reasoning(signature=self._signature, encrypted=self._encrypted, detail=self._detail)
 
 
-def _start(first: Delta) -> dict[str, Any]:
+def _make_block(first: Delta) -> dict[str, Any]:
     match first:
         case TextDelta():
             return {"type": "text", "text": ""}
@@ -171,13 +171,13 @@ def _start(first: Delta) -> dict[str, Any]:
         case _:
             return {
                 "type": "tool_use",
-                "id": tool_id(first.id or new_id("toolu")),
+                "id": clean_tool_id(first.id or new_id("toolu")),
                 "name": first.name or "",
                 "input": {},
             }
 
 
-def sealed_frame(event: ReasoningDelta, model: str) -> bytes | None:
+def seal_frame(event: ReasoningDelta, model: str) -> bytes | None:
     """A frame of signed thinking with the signature sealed, so that it finds its vendor again.
 
     None for a frame that holds none.
@@ -185,20 +185,22 @@ def sealed_frame(event: ReasoningDelta, model: str) -> bytes | None:
     if event.signature is not None:
         word = seal(Reasoning(signature=event.signature), model)
         if event.detail is None:
-            return _delta(event.index, {"type": "signature_delta", "signature": word})
-        return _begun(event.index, {"type": "thinking", "thinking": event.text, "signature": word})
+            return _encode_delta(event.index, {"type": "signature_delta", "signature": word})
+        return _encode_start(
+            event.index, {"type": "thinking", "thinking": event.text, "signature": word}
+        )
     if event.encrypted is not None:
         word = seal(Reasoning(encrypted=event.encrypted), model)
-        return _begun(event.index, {"type": "redacted_thinking", "data": word})
+        return _encode_start(event.index, {"type": "redacted_thinking", "data": word})
     return None
 
 
-def _begun(index: int, block: dict[str, Any]) -> bytes:
+def _encode_start(index: int, block: dict[str, Any]) -> bytes:
     body = {"type": "content_block_start", "index": index, "content_block": block}
     return sse.encode(dump(body), "content_block_start")
 
 
-def _delta(index: int, body: dict[str, Any]) -> bytes:
+def _encode_delta(index: int, body: dict[str, Any]) -> bytes:
     return sse.encode(
         dump({"type": "content_block_delta", "index": index, "delta": body}), "content_block_delta"
     )

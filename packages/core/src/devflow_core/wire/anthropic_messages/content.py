@@ -6,17 +6,21 @@ from typing import Any
 
 import orjson
 
-from devflow_core.messages import JsonObject, Unknown
+from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as loosely
 
-_HUB_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
-_MESSAGE_WORDS = frozenset(
+_KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+_MESSAGE_FIELDS = frozenset(
     {"id", "type", "role", "model", "provider", "content", "stop_reason", "usage"}
 )
-_GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_TEXT_KEYS = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "partial_json",
+}
 
 
-class Content:
+class ContentCollector:
     """Gathers blocks; they are only needed where the hub has no word for one of them."""
 
     def __init__(self) -> None:
@@ -25,17 +29,17 @@ class Content:
         self._has_more = False
         self._message: dict[str, Any] = {}
 
-    def start(self, index: int, block: JsonObject) -> None:
+    def add_block(self, index: int, block: JsonObject) -> None:
         """A block begins, or came whole."""
         self._blocks[index] = dict(block)
-        self._has_more |= loosely.text(block.get("type")) not in _HUB_BLOCKS
+        self._has_more |= loosely.as_text(block.get("type")) not in _KNOWN_BLOCKS
         self._has_more |= bool(block.get("citations"))
 
-    def delta(self, index: int, delta: JsonObject) -> None:
+    def add_delta(self, index: int, delta: JsonObject) -> None:
         """A piece of a block."""
-        kind = loosely.text(delta.get("type")) or ""
-        if kind in _GROWING:
-            piece = loosely.text(delta.get(_GROWING[kind])) or ""
+        kind = loosely.as_text(delta.get("type")) or ""
+        if kind in _TEXT_KEYS:
+            piece = loosely.as_text(delta.get(_TEXT_KEYS[kind])) or ""
             self._pieces.setdefault(index, []).append(piece)
         elif kind == "signature_delta" and index in self._blocks:
             self._blocks[index]["signature"] = delta.get("signature")
@@ -44,31 +48,31 @@ class Content:
             self._blocks[index]["citations"] = [*known, delta.get("citation")]
             self._has_more = True
 
-    def message(self, fields: JsonObject) -> None:
+    def add_fields(self, fields: JsonObject) -> None:
         """Fields of the message that the hub has no word for."""
         for key, value in fields.items():
-            if key not in _MESSAGE_WORDS and value is not None:
+            if key not in _MESSAGE_FIELDS and value is not None:
                 self._message[key] = value
 
-    def whole(self, usage: JsonObject) -> Unknown | None:
+    def to_raw_response(self, usage: JsonObject) -> OpaquePart | None:
         """Everything that the hub has no word for; None when there is nothing."""
         kept: dict[str, Any] = {}
         if self._has_more:
-            kept["content"] = [self._block(index) for index in sorted(self._blocks)]
+            kept["content"] = [self._join_block(index) for index in sorted(self._blocks)]
         if self._message:
             kept["message"] = self._message
         if usage:
             kept["usage"] = dict(usage)
-        return Unknown(wire="anthropic_messages", body=kept) if kept else None
+        return OpaquePart(wire="anthropic_messages", body=kept) if kept else None
 
-    def _block(self, index: int) -> dict[str, Any]:
+    def _join_block(self, index: int) -> dict[str, Any]:
         block = self._blocks[index]
         said = "".join(self._pieces.get(index, ()))
         if not said:
             return block
-        key = loosely.text(block.get("type"))
+        key = loosely.as_text(block.get("type"))
         if key in {"text", "thinking"}:
-            return {**block, key: (loosely.text(block.get(key)) or "") + said}
+            return {**block, key: (loosely.as_text(block.get(key)) or "") + said}
         try:
             return {**block, "input": orjson.loads(said)}
         except orjson.JSONDecodeError:

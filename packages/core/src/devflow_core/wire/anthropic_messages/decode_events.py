@@ -21,14 +21,14 @@ from devflow_core.events import (
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import json_lenient as loosely
-from devflow_core.wire.anthropic_messages.content import Content
+from devflow_core.wire.anthropic_messages.content import ContentCollector
 from devflow_core.wire.body import dump, excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
-from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_mark
+from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import reported_cost, usage_from_anthropic
+from devflow_core.wire.usage import parse_cost, usage_from_anthropic
 
-_FINISH: dict[str, FinishReason] = {
+_FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "stop",
@@ -37,7 +37,7 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_NOTHING: tuple[Event, ...] = ()
+_NO_EVENTS: tuple[Event, ...] = ()
 
 
 class MessagesDecoder:
@@ -55,35 +55,35 @@ class MessagesDecoder:
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
-        self._content = Content()
+        self._content = ContentCollector()
         self._calls: dict[int, int] = {}
-        self._mark: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
+        self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
-            return _NOTHING
+            return _NO_EVENTS
         raw = Frame(wire="anthropic_messages", data=frame.raw)
         if frame.data is None or frame.data == b"[DONE]":
             # some gateways close with OpenAI's word; it means nothing here
             kind = "comment" if frame.data is None else "done"
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
+            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
         body = load_frame(frame)
         if body is None:
-            return _NOTHING
+            return _NO_EVENTS
         is_first = not self._is_started
-        event = self._event(body, frame.data)
+        event = self._decode_event(body, frame.data)
         if not is_first or isinstance(event, Started):
             return (replace(event, frame=raw),)
         if isinstance(event, Opaque):
-            return _NOTHING  # a ping before the reply
+            return _NO_EVENTS  # a ping before the reply
         return (replace(self._start({}, b""), frame=raw), event)
 
     def close(self) -> Sequence[Event]:
         """The end of the bytes; see `EventDecoder`."""
-        return _NOTHING if self.finished else (self._finish(),)
+        return _NO_EVENTS if self.finished else (self._finish(),)
 
-    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+    def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole."""
         if body.get("type") == "error" or body.get("error"):
             raise error_from_object(body, model=self._model)
@@ -95,24 +95,26 @@ class MessagesDecoder:
                 model=self._model,
             )
         events: list[Event] = [self._start(body, raw)]
-        for index, block in enumerate(loosely.objects(cast("list[Any]", blocks))):
-            events.append(self._block_start(block, index, is_whole=True))
-        self._note_end(body, raw)
+        for index, block in enumerate(loosely.as_objects(cast("list[Any]", blocks))):
+            events.append(self._decode_block_start(block, index, is_whole=True))
+        self._record_end(body, raw)
         return [*events, self._finish()]
 
-    def _event(self, body: JsonObject, data: bytes) -> Event:
+    def _decode_event(self, body: JsonObject, data: bytes) -> Event:
         kind = body.get("type")
         match kind:
             case "content_block_delta":
-                return self._delta(body)
+                return self._decode_delta(body)
             case "content_block_start":
-                return self._block_start(
-                    loosely.obj(body.get("content_block")), loosely.index(body.get("index"))
+                return self._decode_block_start(
+                    loosely.as_object(body.get("content_block")), loosely.as_int(body.get("index"))
                 )
             case "message_start":
-                return self._start(loosely.obj(body.get("message")), data)
+                return self._start(loosely.as_object(body.get("message")), data)
             case "message_delta":
-                self._note_end({**loosely.obj(body.get("delta")), "usage": body.get("usage")}, data)
+                self._record_end(
+                    {**loosely.as_object(body.get("delta")), "usage": body.get("usage")}, data
+                )
                 return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
             case "message_stop":
                 return self._finish()
@@ -126,76 +128,80 @@ class MessagesDecoder:
 
     def _start(self, message: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = loosely.text(message.get("id"))
-        model = loosely.text(message.get("model"))
-        self._mark = vendor_mark(model, ANTHROPIC_FORMAT)
-        self._note_usage(message.get("usage"), data)
+        self._generation_id = loosely.as_text(message.get("id"))
+        model = loosely.as_text(message.get("model"))
+        self._vendor_tag = vendor_tag(model, ANTHROPIC_FORMAT)
+        self._record_usage(message.get("usage"), data)
         return Started(
             generation_id=self._generation_id,
             model=model,
-            provider=loosely.text(message.get("provider")),
+            provider=loosely.as_text(message.get("provider")),
         )
 
-    def _block_start(self, block: JsonObject, index: int, is_whole: bool = False) -> Event:
-        self._content.start(index, block)
+    def _decode_block_start(self, block: JsonObject, index: int, is_whole: bool = False) -> Event:
+        self._content.add_block(index, block)
         match block.get("type"):
             case "tool_use":
                 call = self._calls.setdefault(index, len(self._calls))
                 return ToolCallDelta(
                     index=call,
-                    id=loosely.text(block.get("id")),
-                    name=loosely.text(block.get("name")),
-                    arguments=dump(loosely.obj(block.get("input"))).decode() if is_whole else "",
+                    id=loosely.as_text(block.get("id")),
+                    name=loosely.as_text(block.get("name")),
+                    arguments=dump(loosely.as_object(block.get("input"))).decode()
+                    if is_whole
+                    else "",
                 )
             case "thinking":
                 return ReasoningDelta(
-                    text=loosely.text(block.get("thinking")) or "",
+                    text=loosely.as_text(block.get("thinking")) or "",
                     index=index,
-                    signature=loosely.text(block.get("signature")),
-                    detail={"type": "reasoning.text", **self._mark},
+                    signature=loosely.as_text(block.get("signature")),
+                    detail={"type": "reasoning.text", **self._vendor_tag},
                 )
             case "redacted_thinking":
                 return ReasoningDelta(
                     index=index,
-                    encrypted=loosely.text(block.get("data")),
-                    detail={"type": "reasoning.encrypted", **self._mark},
+                    encrypted=loosely.as_text(block.get("data")),
+                    detail={"type": "reasoning.encrypted", **self._vendor_tag},
                 )
             case "text" if block.get("text"):
                 return TextDelta(text=str(block["text"]))
             case _:
                 return Opaque(kind="content_block_start", body=block)
 
-    def _delta(self, body: JsonObject) -> Event:
-        delta = loosely.obj(body.get("delta"))
-        index = loosely.index(body.get("index"))
-        self._content.delta(index, delta)
+    def _decode_delta(self, body: JsonObject) -> Event:
+        delta = loosely.as_object(body.get("delta"))
+        index = loosely.as_int(body.get("index"))
+        self._content.add_delta(index, delta)
         match delta.get("type"):
             case "text_delta":
-                return TextDelta(text=loosely.text(delta.get("text")) or "")
+                return TextDelta(text=loosely.as_text(delta.get("text")) or "")
             case "input_json_delta" if index in self._calls:
                 return ToolCallDelta(
                     index=self._calls[index],
-                    arguments=loosely.text(delta.get("partial_json")) or "",
+                    arguments=loosely.as_text(delta.get("partial_json")) or "",
                 )
             case "thinking_delta":
-                text = loosely.text(delta.get("thinking")) or ""
+                text = loosely.as_text(delta.get("thinking")) or ""
                 return ReasoningDelta(text=text, index=index)
             case "signature_delta":
-                return ReasoningDelta(index=index, signature=loosely.text(delta.get("signature")))
+                return ReasoningDelta(
+                    index=index, signature=loosely.as_text(delta.get("signature"))
+                )
             case _:
                 return Opaque(kind="content_block_delta", body=body)
 
-    def _note_end(self, end: JsonObject, data: bytes) -> None:
-        self._stop_reason = loosely.text(end.get("stop_reason")) or self._stop_reason
-        self._content.message(end)
-        self._note_usage(end.get("usage"), data)
+    def _record_end(self, end: JsonObject, data: bytes) -> None:
+        self._stop_reason = loosely.as_text(end.get("stop_reason")) or self._stop_reason
+        self._content.add_fields(end)
+        self._record_usage(end.get("usage"), data)
 
-    def _note_usage(self, usage: object, data: bytes) -> None:
+    def _record_usage(self, usage: object, data: bytes) -> None:
         """Later figures replace earlier ones; what is not repeated stays."""
-        fields = loosely.obj(usage)
+        fields = loosely.as_object(usage)
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:
-            self._cost = reported_cost(fields, data)
+            self._cost = parse_cost(fields, data)
 
     def _finish(self) -> Finished:
         if self._stop_reason is None:
@@ -207,9 +213,9 @@ class MessagesDecoder:
             )
         self.finished = True
         return Finished(
-            finish_reason=_FINISH.get(self._stop_reason, "stop"),
+            finish_reason=_FINISH_REASONS.get(self._stop_reason, "stop"),
             native_finish_reason=self._stop_reason,
             usage=usage_from_anthropic(self._usage),
             cost=self._cost,
-            whole=self._content.whole(self._usage),
+            raw_response=self._content.to_raw_response(self._usage),
         )

@@ -15,47 +15,47 @@ from devflow_core.request import (
     ToolChoice,
 )
 from devflow_core.wire import json_strict as fields
-from devflow_core.wire.anthropic_messages.decode_parts import content
+from devflow_core.wire.anthropic_messages.decode_parts import decode_content
 
-PLACEHOLDER = "DeferredToolPlaceholder"
+PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
 """A tool that Claude Code 2.1.329 sends to say that more can be loaded; nobody may call it."""
 
-_WORDS = (
+_KNOWN_FIELDS = (
     "model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p",
     "stop_sequences", "stream",
 )  # fmt: skip
 _HEADERS = ("anthropic-version", "anthropic-beta")
 # Claude Code's billing line differs per session; it is no part of the prompt
-_ATTRIBUTION = "x-anthropic-billing-header:"
+_BILLING_LINE_PREFIX = "x-anthropic-billing-header:"
 _MODES: Mapping[str, Any] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`."""
-    choice = fields.optional(body, "tool_choice", fields.obj) or {}
-    is_serial = fields.optional(choice, "disable_parallel_tool_use", fields.flag, "tool_choice")
-    output = fields.optional(body, "output_config", fields.obj) or {}
+    choice = fields.optional(body, "tool_choice", fields.json_object) or {}
+    is_serial = fields.optional(choice, "disable_parallel_tool_use", fields.boolean, "tool_choice")
+    output = fields.optional(body, "output_config", fields.json_object) or {}
     return ChatRequest(
         model=fields.optional(body, "model", fields.name) or "auto",
-        messages=(*_system(body), *_messages(body)),
+        messages=(*_decode_system(body), *_decode_messages(body)),
         tools=tuple(
-            _tool(tool, path)
+            _decode_tool(tool, path)
             for tool, path in fields.objects(body, "tools")
-            if tool.get("name") != PLACEHOLDER
+            if tool.get("name") != PLACEHOLDER_TOOL
         ),
-        tool_choice=_tool_choice(choice),
+        tool_choice=_decode_tool_choice(choice),
         parallel_tool_calls=None if is_serial is None else not is_serial,
-        max_output_tokens=fields.optional(body, "max_tokens", fields.tokens),
+        max_output_tokens=fields.optional(body, "max_tokens", fields.token_count),
         temperature=fields.optional(body, "temperature", fields.number),
         top_p=fields.optional(body, "top_p", fields.number),
         stop=tuple(
             fields.text(one, f"stop_sequences.{index}")
             for index, one in enumerate(fields.optional(body, "stop_sequences", fields.array) or [])
         ),
-        response_format=_response_format(body, output),
-        reasoning=_reasoning_options(body, output),
-        is_stream=fields.optional(body, "stream", fields.flag) or False,
-        extra=fields.without(body, _WORDS),
+        response_format=_decode_response_format(body, output),
+        reasoning=_decode_reasoning(body, output),
+        is_stream=fields.optional(body, "stream", fields.boolean) or False,
+        extra=fields.omit_keys(body, _KNOWN_FIELDS),
         origin=Origin(
             wire="anthropic_messages",
             body=body,
@@ -64,66 +64,68 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     )
 
 
-def _system(body: JsonObject) -> tuple[Message, ...]:
+def _decode_system(body: JsonObject) -> tuple[Message, ...]:
     system = body.get("system")
     if system is None or isinstance(system, str):
         parts: tuple[Part, ...] = (Text(text=system),) if system else ()
     else:
-        parts = content(body, "system", "")
+        parts = decode_content(body, "system", "")
     parts = tuple(
         part
         for part in parts
-        if not (isinstance(part, Text) and part.text.startswith(_ATTRIBUTION))
+        if not (isinstance(part, Text) and part.text.startswith(_BILLING_LINE_PREFIX))
     )
     return (Message(role="system", parts=parts),) if parts else ()
 
 
-def _messages(body: JsonObject) -> list[Message]:
+def _decode_messages(body: JsonObject) -> list[Message]:
     fields.required(body, "messages", fields.array)
-    found = [_message(message, path) for message, path in fields.objects(body, "messages")]
+    found = [_decode_message(message, path) for message, path in fields.objects(body, "messages")]
     if not found:
-        raise fields.wrong("messages", "must hold at least one message")
+        raise fields.invalid_value("messages", "must hold at least one message")
     return found
 
 
-def _message(message: JsonObject, path: str) -> Message:
+def _decode_message(message: JsonObject, path: str) -> Message:
     role = fields.required(message, "role", fields.text, path)
     match role:
         case "user" | "assistant" | "system":
             return Message(
                 role=role,
-                parts=content(message, "content", path),
-                extra=fields.without(message, ("role", "content")),
+                parts=decode_content(message, "content", path),
+                extra=fields.omit_keys(message, ("role", "content")),
             )
         case _:
-            raise fields.wrong(f"{path}.role", "Input should be 'user', 'assistant' or 'system'")
+            raise fields.invalid_value(
+                f"{path}.role", "Input should be 'user', 'assistant' or 'system'"
+            )
 
 
-def _tool(tool: JsonObject, path: str) -> Tool:
+def _decode_tool(tool: JsonObject, path: str) -> Tool:
     name = fields.required(tool, "name", fields.name, path)
     if fields.optional(tool, "type", fields.text, path) not in {None, "custom"}:
         return Tool(name=name, native=tool)
     return Tool(
         name=name,
         description=fields.optional(tool, "description", fields.text, path) or "",
-        schema=fields.required(tool, "input_schema", fields.obj, path),
-        strict=fields.optional(tool, "strict", fields.flag, path),
-        cache_ttl=fields.cache_ttl(tool),
+        schema=fields.required(tool, "input_schema", fields.json_object, path),
+        strict=fields.optional(tool, "strict", fields.boolean, path),
+        cache_ttl=fields.read_cache_ttl(tool),
     )
 
 
-def _tool_choice(choice: JsonObject) -> ToolChoice | None:
+def _decode_tool_choice(choice: JsonObject) -> ToolChoice | None:
     if not choice:
         return None
     kind = fields.required(choice, "type", fields.text, "tool_choice")
     if kind not in _MODES:
-        raise fields.wrong("tool_choice.type", "must be auto, any, none or tool")
+        raise fields.invalid_value("tool_choice.type", "must be auto, any, none or tool")
     if kind != "tool":
         return ToolChoice(mode=_MODES[kind])
     return ToolChoice(mode="tool", name=fields.required(choice, "name", fields.text, "tool_choice"))
 
 
-def _response_format(body: JsonObject, output: JsonObject) -> ResponseFormat | None:
+def _decode_response_format(body: JsonObject, output: JsonObject) -> ResponseFormat | None:
     wanted = output.get("format") or body.get("output_format")
     if not isinstance(wanted, dict):
         return None
@@ -133,15 +135,15 @@ def _response_format(body: JsonObject, output: JsonObject) -> ResponseFormat | N
     return ResponseFormat(kind="json_schema", schema=cast("JsonObject", schema), strict=True)
 
 
-def _reasoning_options(body: JsonObject, output: JsonObject) -> ReasoningOptions | None:
-    thinking = fields.optional(body, "thinking", fields.obj) or {}
+def _decode_reasoning(body: JsonObject, output: JsonObject) -> ReasoningOptions | None:
+    thinking = fields.optional(body, "thinking", fields.json_object) or {}
     effort = fields.optional(output, "effort", fields.text, "output_config")
     kind = fields.optional(thinking, "type", fields.text, "thinking")
     if kind is None and effort is None:
         return None
     return ReasoningOptions(
         effort=effort,
-        max_tokens=fields.optional(thinking, "budget_tokens", fields.tokens, "thinking"),
+        max_tokens=fields.optional(thinking, "budget_tokens", fields.token_count, "thinking"),
         enabled=None if kind is None else kind != "disabled",
         exclude=True if thinking.get("display") == "omitted" else None,
     )

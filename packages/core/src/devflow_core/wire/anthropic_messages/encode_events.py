@@ -21,17 +21,17 @@ from devflow_core.request import ChatRequest
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire import sse
-from devflow_core.wire.anthropic_messages.blocks import Blocks, sealed_frame
-from devflow_core.wire.anthropic_messages.encode_response import error_body, stop_reason
+from devflow_core.wire.anthropic_messages.blocks import BlockWriter, seal_frame
+from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_input_tokens
-from devflow_core.wire.passthrough import Passing
+from devflow_core.wire.passthrough import Passthrough
 from devflow_core.wire.reasoning import vendor_of_model
-from devflow_core.wire.usage import anthropic_usage
+from devflow_core.wire.usage import to_anthropic_usage
 
-_NO_INPUT = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
-_CACHED_INPUT = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')
-_STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
+_ZERO_INPUT_TOKENS = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
+_CACHED_INPUT_TOKENS = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')
+_MESSAGE_STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
 
 class MessagesEncoder:
@@ -42,19 +42,19 @@ class MessagesEncoder:
     """
 
     def __init__(self, request: ChatRequest) -> None:
-        self._passing = Passing("anthropic_messages")
+        self._passthrough = Passthrough("anthropic_messages")
         self._request = request
-        self._blocks: Blocks | None = None
+        self._blocks: BlockWriter | None = None
         self._foreign_model: str | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
         """See `EventEncoder.annotate`."""
-        self._passing.annotations = annotations
+        self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
         """See `EventEncoder.encode`."""
-        if (passed := self._passing.take(event)) is not None:
-            return self._pass(event, passed)
+        if (passed := self._passthrough.forward(event)) is not None:
+            return self._forward(event, passed)
         if isinstance(event, Opaque):
             return b""
         if self._blocks is None:
@@ -67,74 +67,77 @@ class MessagesEncoder:
             case _:  # a second start
                 return b""
 
-    def _pass(self, event: Event, frame: bytes) -> bytes:
+    def _forward(self, event: Event, frame: bytes) -> bytes:
         """A frame as it is, but for thinking that another vendor than Anthropic has signed."""
         if isinstance(event, Started):
             model = event.model or self._request.model
             vendor = vendor_of_model(model)
             self._foreign_model = None if vendor in {None, "anthropic"} else model
-            return self._with_usage(frame)
+            return self._fill_usage(frame)
         if isinstance(event, ReasoningDelta) and self._foreign_model is not None:
-            return sealed_frame(event, self._foreign_model) or frame
+            return seal_frame(event, self._foreign_model) or frame
         if isinstance(event, Finished) and event.frame is None:
-            return _STOP
+            return _MESSAGE_STOP
         return frame
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """See `EventEncoder.encode_error`."""
-        return _event("error", error_body(error, request_id))
+        return _encode_event("error", error_body(error, request_id))
 
-    def _with_usage(self, frame: bytes) -> bytes:
+    def _fill_usage(self, frame: bytes) -> bytes:
         """The first frame, with our estimate where the provider says 0 input tokens.
 
         Claude Code 2.1.50 records only this figure; routers send 0 for most models.
         """
-        if _NO_INPUT.search(frame) is None or _CACHED_INPUT.search(frame) is not None:
+        if (
+            _ZERO_INPUT_TOKENS.search(frame) is None
+            or _CACHED_INPUT_TOKENS.search(frame) is not None
+        ):
             return frame
         estimate = b'"input_tokens":%d' % estimate_input_tokens(self._request)
-        return _NO_INPUT.sub(estimate, frame, count=1)
+        return _ZERO_INPUT_TOKENS.sub(estimate, frame, count=1)
 
     def _start(
         self, event: TextDelta | ReasoningDelta | ToolCallDelta | Finished | Started
     ) -> bytes:
         started = event if isinstance(event, Started) else Started()
         model = started.model or self._request.model
-        self._blocks = Blocks(model)
+        self._blocks = BlockWriter(model)
         message: dict[str, Any] = {
             "id": started.generation_id or new_id("msg"),
             "type": "message",
             "role": "assistant",
             "model": model,
-            **fields.present(provider=started.provider),
+            **fields.drop_none(provider=started.provider),
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
             # some clients record only this figure, so it must not be zero
-            "usage": anthropic_usage(self._estimate(), None) | {"output_tokens": 1},
+            "usage": to_anthropic_usage(self._estimate_usage(), None) | {"output_tokens": 1},
         }
-        begun = _event("message_start", {"type": "message_start", "message": message})
+        begun = _encode_event("message_start", {"type": "message_start", "message": message})
         return begun if isinstance(event, Started) else begun + self.encode(event)
 
-    def _finish(self, event: Finished, blocks: Blocks) -> bytes:
+    def _finish(self, event: Finished, blocks: BlockWriter) -> bytes:
         rest = blocks.close()
-        usage = event.usage or self._estimate(blocks.output_tokens)
+        usage = event.usage or self._estimate_usage(blocks.output_tokens)
         body: dict[str, Any] = {
             "type": "message_delta",
             "delta": {
-                "stop_reason": stop_reason(
+                "stop_reason": to_stop_reason(
                     event.finish_reason, event.native_finish_reason, blocks.has_calls
                 ),
                 "stop_sequence": None,
             },
-            "usage": anthropic_usage(usage, event.cost),
+            "usage": to_anthropic_usage(usage, event.cost),
         }
-        if self._passing.annotations:
-            body["devflow"] = self._passing.annotations
-        return rest + _event("message_delta", body) + _STOP
+        if self._passthrough.annotations:
+            body["devflow"] = self._passthrough.annotations
+        return rest + _encode_event("message_delta", body) + _MESSAGE_STOP
 
-    def _estimate(self, output_tokens: int = 0) -> Usage:
+    def _estimate_usage(self, output_tokens: int = 0) -> Usage:
         return Usage(input_tokens=estimate_input_tokens(self._request), output_tokens=output_tokens)
 
 
-def _event(name: str, body: JsonObject) -> bytes:
+def _encode_event(name: str, body: JsonObject) -> bytes:
     return sse.encode(dump(body), name)

@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import orjson
 
-from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
+from devflow_core.messages import Media, OpaquePart, Part, Reasoning, Text, ToolCall, ToolResult
 from devflow_core.wire import json_strict as fields
-from devflow_core.wire.extra_fields import Omitted
+from devflow_core.wire.extra_fields import Omissions
 
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
+_INVALID_ID_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def block(part: Part, omitted: Omitted) -> dict[str, Any] | None:
+def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
     """The block for a part; None for one that is left out.
 
     Raises:
@@ -24,38 +24,40 @@ def block(part: Part, omitted: Omitted) -> dict[str, Any] | None:
     """
     match part:
         case Text():
-            return _text(part) if part.text else None  # the API refuses empty text
+            return _encode_text(part) if part.text else None  # the API refuses empty text
         case ToolCall():
             return {
                 "type": "tool_use",
-                "id": tool_id(part.id),
+                "id": clean_tool_id(part.id),
                 "name": part.name,
-                "input": _input(part.arguments, omitted),
+                "input": _encode_input(part.arguments, omitted),
                 **fields.cache_control(part.cache_ttl),
             }
         case ToolResult():
-            return _tool_result(part)
+            return _encode_tool_result(part)
         case Media():
-            return _media(part)
+            return _encode_media(part)
         case Reasoning():
-            return _thinking(part, omitted)
+            return _encode_thinking(part, omitted)
         case _:
-            return _own(part)
+            return _encode_opaque(part)
 
 
-def tool_id(call_id: str) -> str:
+def clean_tool_id(call_id: str) -> str:
     """The id of a call in the letters that this API allows."""
-    return _NOT_IN_IDS.sub("_", call_id) or "call"
+    return _INVALID_ID_CHARS.sub("_", call_id) or "call"
 
 
-def _own(part: Unknown) -> dict[str, Any]:
+def _encode_opaque(part: OpaquePart) -> dict[str, Any]:
     if part.wire != "anthropic_messages":
         kind = part.body.get("type")
-        raise fields.wrong("messages", f"a part of type {kind!r} cannot be sent by this wire")
+        raise fields.invalid_value(
+            "messages", f"a part of type {kind!r} cannot be sent by this wire"
+        )
     return dict(part.body)
 
 
-def _input(arguments: str, omitted: Omitted) -> dict[str, Any]:
+def _encode_input(arguments: str, omitted: Omissions) -> dict[str, Any]:
     try:
         parsed: Any = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
@@ -66,8 +68,8 @@ def _input(arguments: str, omitted: Omitted) -> dict[str, Any]:
     return {"arguments": arguments}
 
 
-def _tool_result(result: ToolResult) -> dict[str, Any]:
-    body: dict[str, Any] = {"type": "tool_result", "tool_use_id": tool_id(result.call_id)}
+def _encode_tool_result(result: ToolResult) -> dict[str, Any]:
+    body: dict[str, Any] = {"type": "tool_result", "tool_use_id": clean_tool_id(result.call_id)}
     match result.parts:
         case ():
             pass
@@ -75,7 +77,7 @@ def _tool_result(result: ToolResult) -> dict[str, Any]:
             body["content"] = text
         case _:
             body["content"] = [
-                _media(part) if isinstance(part, Media) else _text(part)
+                _encode_media(part) if isinstance(part, Media) else _encode_text(part)
                 for part in result.parts
                 if not (isinstance(part, Text) and not part.text)
             ]
@@ -84,44 +86,50 @@ def _tool_result(result: ToolResult) -> dict[str, Any]:
     return {**body, **fields.cache_control(result.cache_ttl)}
 
 
-def _text(part: Text) -> dict[str, Any]:
+def _encode_text(part: Text) -> dict[str, Any]:
     return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
 
 
-def _media(media: Media) -> dict[str, Any]:
+def _encode_media(media: Media) -> dict[str, Any]:
     if media.kind not in {"image", "file"}:
-        raise fields.wrong("messages", f"{media.kind} cannot be sent by Anthropic's messages")
+        raise fields.invalid_value(
+            "messages", f"{media.kind} cannot be sent by Anthropic's messages"
+        )
     kind = "image" if media.kind == "image" else "document"
     title = {"title": media.name} if media.name and kind == "document" else {}
     return {
         "type": kind,
-        "source": _source(media),
+        "source": _encode_source(media),
         **title,
         **fields.cache_control(media.cache_ttl),
     }
 
 
-def _source(media: Media) -> dict[str, Any]:
+def _encode_source(media: Media) -> dict[str, Any]:
     if media.url is not None:
         return {"type": "url", "url": media.url}
     media_type = media.media_type or "image/png"
     if media.kind == "file" and media_type.startswith("text/"):
-        return {"type": "text", "media_type": "text/plain", "data": _plain(media.base64 or "")}
+        return {
+            "type": "text",
+            "media_type": "text/plain",
+            "data": _decode_text(media.base64 or ""),
+        }
     if media.kind == "file" and media_type != "application/pdf":
-        raise fields.wrong(
+        raise fields.invalid_value(
             "messages", f"a file of type {media_type} cannot be sent; send text or PDF"
         )
     return {"type": "base64", "media_type": media_type, "data": media.base64 or ""}
 
 
-def _plain(content: str) -> str:
+def _decode_text(content: str) -> str:
     try:
         return base64.b64decode(content).decode(errors="replace")
     except binascii.Error:
-        raise fields.wrong("messages", "a file's base64 is broken") from None
+        raise fields.invalid_value("messages", "a file's base64 is broken") from None
 
 
-def _thinking(part: Reasoning, omitted: Omitted) -> dict[str, Any] | None:
+def _encode_thinking(part: Reasoning, omitted: Omissions) -> dict[str, Any] | None:
     if part.signature is not None:
         return {"type": "thinking", "thinking": part.text, "signature": part.signature}
     if part.encrypted is not None:

@@ -8,104 +8,106 @@ from devflow_core.messages import JsonObject, Message, Reasoning, ToolResult
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
 from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire import json_strict as fields
-from devflow_core.wire.anthropic_messages.encode_parts import block
+from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
+from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import (
     ANTHROPIC_FORMAT,
-    OMITTED_NOTE,
-    for_model,
+    FOREIGN_REASONING,
     is_foreign,
     is_sealed,
-    original_word,
+    original_signature,
+    strip_foreign,
 )
 
-_SIGNED = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
-_WORD_OF = {"thinking": "signature", "redacted_thinking": "data"}
+_SIGNED_REASONING = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
+_SIGNATURE_KEYS = {"thinking": "signature", "redacted_thinking": "data"}
 _MODES = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
 _EFFORTS = {"minimal": "low", "none": "low"}
-_LEAST_BUDGET_TOKENS = 1024
+_MIN_BUDGET_TOKENS = 1024
 
 
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
     """See `Translator.encode_request`."""
-    omitted = Omitted()
-    body = untouched_body(request, "anthropic_messages")
+    omitted = Omissions()
+    body = original_body(request, "anthropic_messages")
     if body is not None:
-        body = {**body, "messages": _own_messages(body, model, omitted)}
+        body = {**body, "messages": _filter_messages(body, model, omitted)}
     else:
-        body = _translated(request, model, omitted)
+        body = _translate(request, model, omitted)
     body = {**body, "model": model, "stream": True, **(overrides or {})}
-    return EncodedRequest(dump(body), omitted.notes())
+    return EncodedRequest(dump(body), omitted.as_tuple())
 
 
-def _own_messages(body: JsonObject, model: str, omitted: Omitted) -> list[Any]:
+def _filter_messages(body: JsonObject, model: str, omitted: Omissions) -> list[Any]:
     """The messages as they came, without thinking that this model's vendor has not signed."""
-    kept = [_for_model(message, model, omitted) for message in body["messages"]]
+    kept = [_filter_message(message, model, omitted) for message in body["messages"]]
     return [message for message in kept if message is not None]
 
 
-def _for_model(message: JsonObject, model: str, omitted: Omitted) -> JsonObject | None:
+def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> JsonObject | None:
     blocks = message.get("content")
     if message.get("role") != "assistant" or not isinstance(blocks, list):
         return message
     found = cast("list[JsonObject]", blocks)
-    if not any(one.get("type") in _WORD_OF for one in found):
+    if not any(one.get("type") in _SIGNATURE_KEYS for one in found):
         return message
-    kept = [own for own in (_own_block(one, model) for one in found) if own is not None]
+    kept = [own for own in (_filter_block(one, model) for one in found) if own is not None]
     if len(kept) < len(found):
-        omitted.add(OMITTED_NOTE)
+        omitted.add(FOREIGN_REASONING)
     return {**message, "content": kept} if kept else None
 
 
-def _own_block(one: JsonObject, model: str) -> JsonObject | None:
+def _filter_block(one: JsonObject, model: str) -> JsonObject | None:
     """The block for this model: thinking with its vendor's own word, or None for foreign."""
-    key = _WORD_OF.get(one["type"])
+    key = _SIGNATURE_KEYS.get(one["type"])
     if key is None:
         return one
-    word = loosely.text(one.get(key))
+    word = loosely.as_text(one.get(key))
     if word is not None and is_sealed(word):
-        original = original_word(word, model)
+        original = original_signature(word, model)
         return None if original is None else {**one, key: original}
-    if is_foreign(_SIGNED, model):
+    if is_foreign(_SIGNED_REASONING, model):
         # the word is Anthropic's; thinking without one may be read by anybody else
         return one if word is None else None
     return one if word is not None else None
 
 
-def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:
-    messages, has_foreign = for_model(request.messages, model)
+def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str, Any]:
+    messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
-        omitted.add(OMITTED_NOTE)
+        omitted.add(FOREIGN_REASONING)
     first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
     is_own = request.origin is not None and request.origin.wire == "anthropic_messages"
-    spoken = [_message(one, is_own, omitted) for one in messages[first:]]
+    spoken = [_encode_message(one, is_own, omitted) for one in messages[first:]]
     if request.seed is not None:
         omitted.add("seed")
-    extra = carry_extra(request, "anthropic_messages", omitted) | _output(request, omitted)
-    thinking = _thinking(request.reasoning, request.max_output_tokens)
+    extra = filter_extra(request, "anthropic_messages", omitted) | _encode_output_config(
+        request, omitted
+    )
+    thinking = _encode_thinking(request.reasoning, request.max_output_tokens)
     return (
-        fields.present(thinking=thinking)
+        fields.drop_none(thinking=thinking)
         | extra
-        | fields.present(
-            system=[one for message in messages[:first] for one in _blocks(message, omitted)]
+        | fields.drop_none(
+            system=[one for message in messages[:first] for one in _encode_blocks(message, omitted)]
             or None,
             messages=[one for one in spoken if one["content"] or one.get("output_config")],
-            tools=_tools(request.tools, omitted),
-            tool_choice=_tool_choice(request),
+            tools=_encode_tools(request.tools, omitted),
+            tool_choice=_encode_tool_choice(request),
             max_tokens=request.max_output_tokens,
-            temperature=_temperature(request.temperature, omitted),
+            temperature=_clamp_temperature(request.temperature, omitted),
             top_p=request.top_p,
             stop_sequences=list(request.stop) or None,
         )
     )
 
 
-def _message(message: Message, is_own: bool, omitted: Omitted) -> dict[str, Any]:
-    blocks = _blocks(message, omitted)
+def _encode_message(message: Message, is_own: bool, omitted: Omissions) -> dict[str, Any]:
+    blocks = _encode_blocks(message, omitted)
     if is_own:
         return {"role": message.role, "content": blocks, **message.extra}
     for key in message.extra:
@@ -118,25 +120,25 @@ def _message(message: Message, is_own: bool, omitted: Omitted) -> dict[str, Any]
     return {"role": role, "content": blocks}
 
 
-def _blocks(message: Message, omitted: Omitted) -> list[dict[str, Any]]:
+def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]:
     """The blocks of a message; results of tools first, as the API demands."""
     parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResult))
-    found = [block(part, omitted) for part in parts]
+    found = [encode_block(part, omitted) for part in parts]
     return [one for one in found if one is not None]
 
 
-def _tools(tools: tuple[Tool, ...], omitted: Omitted) -> list[dict[str, Any]] | None:
-    found = [one for one in (_tool(tool, omitted) for tool in tools) if one is not None]
+def _encode_tools(tools: tuple[Tool, ...], omitted: Omissions) -> list[dict[str, Any]] | None:
+    found = [one for one in (_encode_tool(tool, omitted) for tool in tools) if one is not None]
     return found or None
 
 
-def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
         if "name" in tool.native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None
-    return fields.present(
+    return fields.drop_none(
         name=tool.name,
         description=tool.description or None,
         input_schema={"type": "object", **tool.schema},
@@ -145,25 +147,25 @@ def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
     )
 
 
-def _tool_choice(request: ChatRequest) -> dict[str, Any] | None:
+def _encode_tool_choice(request: ChatRequest) -> dict[str, Any] | None:
     choice = request.tool_choice
     if not request.tools or (choice is None and request.parallel_tool_calls is None):
         return None
     choice = choice or ToolChoice(mode="auto")
-    wanted = fields.present(type=_MODES[choice.mode], name=choice.name)
+    wanted = fields.drop_none(type=_MODES[choice.mode], name=choice.name)
     if request.parallel_tool_calls is not None and choice.mode != "none":
         wanted["disable_parallel_tool_use"] = not request.parallel_tool_calls
     return wanted
 
 
-def _temperature(temperature: float | None, omitted: Omitted) -> float | None:
+def _clamp_temperature(temperature: float | None, omitted: Omissions) -> float | None:
     if temperature is None or temperature <= 1:
         return temperature
     omitted.add("temperature above 1")
     return 1.0
 
 
-def _thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict[str, Any] | None:
+def _encode_thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
     if wanted.enabled is False or wanted.effort == "none":
@@ -171,26 +173,26 @@ def _thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict[str, A
     display = {"display": "omitted"} if wanted.exclude else {}
     if wanted.max_tokens is None:
         return {"type": "adaptive", **display}
-    budget = max(wanted.max_tokens, _LEAST_BUDGET_TOKENS)
+    budget = max(wanted.max_tokens, _MIN_BUDGET_TOKENS)
     if limit is not None and budget >= limit:
         budget = limit - 1
-    if budget < _LEAST_BUDGET_TOKENS:
+    if budget < _MIN_BUDGET_TOKENS:
         return {"type": "disabled"}
     return {"type": "enabled", "budget_tokens": budget, **display}
 
 
-def _output(request: ChatRequest, omitted: Omitted) -> dict[str, Any]:
+def _encode_output_config(request: ChatRequest, omitted: Omissions) -> dict[str, Any]:
     """`output_config`: effort and structured output."""
     found: dict[str, Any] = dict(request.extra.get("output_config") or {})
     effort = request.reasoning and request.reasoning.effort
     if effort and effort != "none":
         found["effort"] = _EFFORTS.get(effort, effort)
     if request.response_format is not None:
-        found.update(_format(request.response_format, omitted))
+        found.update(_encode_format(request.response_format, omitted))
     return {"output_config": found} if found else {}
 
 
-def _format(wanted: ResponseFormat, omitted: Omitted) -> dict[str, Any]:
+def _encode_format(wanted: ResponseFormat, omitted: Omissions) -> dict[str, Any]:
     if wanted.kind == "json_object":
         omitted.add("response_format json_object")
         return {}

@@ -12,21 +12,21 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as fields
-from devflow_core.wire.anthropic_messages.encode_parts import block
+from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
 from devflow_core.wire.estimate import estimate_input_tokens, estimate_tokens
-from devflow_core.wire.extra_fields import Omitted, own_whole
+from devflow_core.wire.extra_fields import Omissions, raw_response_body
 from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
-from devflow_core.wire.usage import anthropic_usage
+from devflow_core.wire.usage import to_anthropic_usage
 
-_STOP: dict[FinishReason, str] = {
+_STOP_REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
     "error": "end_turn",
 }
-_OWN_WORDS = frozenset(
+_NATIVE_STOP_REASONS = frozenset(
     {"end_turn", "stop_sequence", "pause_turn", "max_tokens", "tool_use", "refusal",
      "model_context_window_exceeded"}
 )  # fmt: skip
@@ -44,22 +44,22 @@ _ERROR_TYPES = {
 }
 
 
-def stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
+def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
     """The stop reason in this wire's words; a reply with calls has stopped for them."""
-    if native in _OWN_WORDS:
+    if native in _NATIVE_STOP_REASONS:
         return native
     if has_calls and reason == "stop":
         return "tool_use"
-    return _STOP[reason]
+    return _STOP_REASONS[reason]
 
 
 def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
     """See `Translator.encode_response`."""
-    extra = own_whole(response, "anthropic_messages")
+    extra = raw_response_body(response, "anthropic_messages")
     model = response.model or request.model
-    blocks = [_block(part, model) for part in response.parts]
+    blocks = [_encode_reply_block(part, model) for part in response.parts]
     usage = response.usage or Usage(
         input_tokens=estimate_input_tokens(request), output_tokens=estimate_tokens(response.text)
     )
@@ -68,14 +68,14 @@ def encode_response(
         "type": "message",
         "role": "assistant",
         "model": model,
-        **fields.present(provider=response.provider),
+        **fields.drop_none(provider=response.provider),
         "content": [one for one in blocks if one is not None],
-        "stop_reason": stop_reason(
+        "stop_reason": to_stop_reason(
             response.finish_reason, response.native_finish_reason, bool(response.tool_calls)
         ),
         "stop_sequence": None,
         **extra.get("message", {}),
-        "usage": {**anthropic_usage(usage, response.cost), **extra.get("usage", {})},
+        "usage": {**to_anthropic_usage(usage, response.cost), **extra.get("usage", {})},
     }
     if "content" in extra:
         body["content"] = extra["content"]
@@ -84,9 +84,9 @@ def encode_response(
     return dump(body)
 
 
-def _block(part: Part, model: str) -> dict[str, Any] | None:
+def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
     if not isinstance(part, Reasoning):
-        return block(part, Omitted())
+        return encode_block(part, Omissions())
     if part.encrypted is not None and vendor_of(part) == "anthropic":
         return {"type": "redacted_thinking", "data": part.encrypted}
     signature = signature_for_anthropic(part, model)
@@ -96,7 +96,7 @@ def _block(part: Part, model: str) -> dict[str, Any] | None:
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """The envelope of Anthropic's errors, with the wording that its clients act on."""
     kind = _ERROR_TYPES.get(error.status_hint, "api_error")
-    details = fields.present(
+    details = fields.drop_none(
         code=error.code,
         provider=getattr(error, "provider", None),
         error_type=getattr(error, "error_type", None),
@@ -104,12 +104,12 @@ def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     )
     return {
         "type": "error",
-        "error": {"type": kind, "message": _message(error), **details},
+        "error": {"type": kind, "message": _error_message(error), **details},
         "request_id": request_id,
     }
 
 
-def _message(error: DevFlowError) -> str:
+def _error_message(error: DevFlowError) -> str:
     """The provider's own words where it refused the request, since clients match them."""
     if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
         return f"prompt is too long: {error.message}"

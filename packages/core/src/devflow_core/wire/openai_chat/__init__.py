@@ -10,10 +10,10 @@ from devflow_core.wire.openai_error import error_body
 
 OPENAI_CHAT = Dialect(
     name="openai_chat",
-    requests_in=decode_request,
-    requests_out=encode_request,
-    replies_in=ChatDecoder,
-    replies_out=ChatEncoder,
-    wholes_out=encode_response,
-    errors_out=error_body,
+    request_decoder=decode_request,
+    request_encoder=encode_request,
+    decoder_factory=ChatDecoder,
+    encoder_factory=ChatEncoder,
+    response_encoder=encode_response,
+    error_encoder=error_body,
 )

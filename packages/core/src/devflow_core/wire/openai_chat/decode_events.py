@@ -25,9 +25,9 @@ from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_chat.extras import Extras
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import reported_cost, usage_from_openai
+from devflow_core.wire.usage import parse_cost, usage_from_openai
 
-_FINISH: dict[str, FinishReason] = {
+_FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
@@ -35,7 +35,7 @@ _FINISH: dict[str, FinishReason] = {
     "content_filter": "content_filter",
     "error": "error",
 }
-_NOTHING: tuple[Event, ...] = ()
+_NO_EVENTS: tuple[Event, ...] = ()
 
 
 class ChatDecoder:
@@ -61,33 +61,33 @@ class ChatDecoder:
     def feed(self, frame: SseFrame) -> Sequence[Event]:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
-            return _NOTHING
+            return _NO_EVENTS
         data = frame.data
         if data is None:
-            return self._comment(frame)
+            return self._decode_comment(frame)
         if data == b"[DONE]":
             return self._finish(Frame(wire="openai_chat", data=frame.raw))
         chunk = load_frame(frame)
         if chunk is None:
-            return _NOTHING
+            return _NO_EVENTS
         raw = Frame(wire="openai_chat", data=frame.raw)
-        delta = _plain_delta(chunk)
+        delta = _parse_plain_delta(chunk)
         if delta is not None and self._is_started:
             return (TextDelta(text=delta, frame=raw),)
-        return self._chunk(chunk, data, raw)
+        return self._decode_chunk(chunk, data, raw)
 
     def close(self) -> Sequence[Event]:
         """The end of the bytes; see `EventDecoder`."""
-        return _NOTHING if self.finished else self._finish(None)
+        return _NO_EVENTS if self.finished else self._finish(None)
 
-    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+    def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole: its messages are one large delta."""
         choices = body.get("choices")
         if "error" not in body and not (isinstance(choices, list) and choices):
             raise self._protocol_error("a reply without choices", raw)
-        return [*self._chunk(body, raw, None, "message"), *self._finish(None)]
+        return [*self._decode_chunk(body, raw, None, "message"), *self._finish(None)]
 
-    def _chunk(
+    def _decode_chunk(
         self, chunk: dict[str, Any], data: bytes, frame: Frame | None, key: str = "delta"
     ) -> list[Event]:
         """Everything that is not one more piece of text; the frame goes with the first event."""
@@ -96,48 +96,50 @@ class ChatDecoder:
         events: list[Event] = []
         if not self._is_started:
             events.append(self._start(chunk))
-        choice = _choice(chunk)
-        delta = loosely.obj(choice.get(key))
-        self._delta(delta, events)
-        self._note_finish(choice)
-        self._extras.read(chunk, choice, delta)
-        if usage := loosely.obj(chunk.get("usage")):
+        choice = _first_choice(chunk)
+        delta = loosely.as_object(choice.get(key))
+        self._decode_delta(delta, events)
+        self._record_finish(choice)
+        self._extras.add_chunk(chunk, choice, delta)
+        if usage := loosely.as_object(chunk.get("usage")):
             self._usage = usage_from_openai(usage)
-            self._cost = reported_cost(usage, data)
+            self._cost = parse_cost(usage, data)
         if not events:
-            events.append(Opaque(kind=self._kind(chunk, choice), body=chunk))
-        return events if frame is None else _with_frame(events, frame)
+            events.append(Opaque(kind=self._opaque_kind(chunk, choice), body=chunk))
+        return events if frame is None else _attach_frame(events, frame)
 
     def _start(self, chunk: JsonObject) -> Started:
         self._is_started = True
-        self._generation_id = loosely.text(chunk.get("id"))
+        self._generation_id = loosely.as_text(chunk.get("id"))
         return Started(
             generation_id=self._generation_id,
-            model=loosely.text(chunk.get("model")),
-            provider=loosely.text(chunk.get("provider")),
+            model=loosely.as_text(chunk.get("model")),
+            provider=loosely.as_text(chunk.get("provider")),
         )
 
-    def _delta(self, delta: JsonObject, events: list[Event]) -> None:
+    def _decode_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._reasoning.read(delta, events)
         content = delta.get("content")
         if isinstance(content, str) and content:
             events.append(TextDelta(text=content))
-        self._calls.read(loosely.objects(delta.get("tool_calls")), events)
+        self._calls.read(loosely.as_objects(delta.get("tool_calls")), events)
 
-    def _note_finish(self, choice: JsonObject) -> None:
+    def _record_finish(self, choice: JsonObject) -> None:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
-            self._finish_reason = _FINISH.get(reason, "stop")
-            self._native_finish_reason = loosely.text(choice.get("native_finish_reason")) or reason
+            self._finish_reason = _FINISH_REASONS.get(reason, "stop")
+            self._native_finish_reason = (
+                loosely.as_text(choice.get("native_finish_reason")) or reason
+            )
 
-    def _kind(self, chunk: JsonObject, choice: JsonObject) -> str:
-        if loosely.obj(chunk.get("usage")):
+    def _opaque_kind(self, chunk: JsonObject, choice: JsonObject) -> str:
+        if loosely.as_object(chunk.get("usage")):
             return "usage"
         return "finish" if choice.get("finish_reason") else "chunk"
 
-    def _comment(self, frame: SseFrame) -> Sequence[Event]:
+    def _decode_comment(self, frame: SseFrame) -> Sequence[Event]:
         if not self._is_started:
-            return _NOTHING
+            return _NO_EVENTS
         return (Opaque(kind="comment", frame=Frame(wire="openai_chat", data=frame.raw)),)
 
     def _finish(self, frame: Frame | None) -> Sequence[Event]:
@@ -160,7 +162,7 @@ class ChatDecoder:
                 native_finish_reason=self._native_finish_reason,
                 usage=self._usage,
                 cost=self._cost,
-                whole=self._extras.whole(),
+                raw_response=self._extras.to_raw_response(),
                 frame=frame,
             ),
         )
@@ -176,36 +178,36 @@ class _CallIndex:
     """Tool calls keyed by (index, id): one index with a new id is another call."""
 
     def __init__(self) -> None:
-        self._of_wire: dict[object, tuple[int, str | None]] = {}
+        self._by_wire_index: dict[object, tuple[int, str | None]] = {}
         self._count = 0
         self._last: object = 0
 
     def read(self, calls: list[JsonObject], events: list[Event]) -> None:
         for call in calls:
-            call_id = loosely.text(call.get("id"))
-            index = self._index(call.get("index"), call_id)
-            function = loosely.obj(call.get("function"))
+            call_id = loosely.as_text(call.get("id"))
+            index = self._assign_index(call.get("index"), call_id)
+            function = loosely.as_object(call.get("function"))
             events.append(
                 ToolCallDelta(
                     index=index,
                     id=call_id,
-                    name=loosely.text(function.get("name")),
-                    arguments=loosely.text(function.get("arguments")) or "",
+                    name=loosely.as_text(function.get("name")),
+                    arguments=loosely.as_text(function.get("arguments")) or "",
                 )
             )
 
-    def _index(self, wire_index: object, call_id: str | None) -> int:
+    def _assign_index(self, wire_index: object, call_id: str | None) -> int:
         """Our index: from 0 in the order the calls began."""
         if not isinstance(wire_index, int):
             wire_index = call_id or self._last
         self._last = wire_index
-        known = self._of_wire.get(wire_index)
+        known = self._by_wire_index.get(wire_index)
         if known is not None and (call_id is None or known[1] in {None, call_id}):
-            self._of_wire[wire_index] = (known[0], known[1] or call_id)
+            self._by_wire_index[wire_index] = (known[0], known[1] or call_id)
             return known[0]
         index = self._count
         self._count += 1
-        self._of_wire[wire_index] = (index, call_id)
+        self._by_wire_index[wire_index] = (index, call_id)
         return index
 
 
@@ -213,19 +215,25 @@ class _ReasoningIndex:
     """Blocks of thinking: fragments of one (index, type) are one block."""
 
     def __init__(self) -> None:
-        self._of_wire: dict[tuple[object, str], int] = {}
+        self._by_wire_index: dict[tuple[object, str], int] = {}
         self._details: dict[int, dict[str, Any]] = {}
 
     def read(self, delta: JsonObject, events: list[Event]) -> None:
-        found = [self._fragment(one) for one in loosely.objects(delta.get("reasoning_details"))]
-        plain = loosely.text(delta.get("reasoning")) or loosely.text(delta.get("reasoning_content"))
+        found = [
+            self._decode_fragment(one) for one in loosely.as_objects(delta.get("reasoning_details"))
+        ]
+        plain = loosely.as_text(delta.get("reasoning")) or loosely.as_text(
+            delta.get("reasoning_content")
+        )
         if plain and not any(one.text for one in found):
             # the details hold only what is encrypted, or there are none
-            events.append(ReasoningDelta(text=plain, index=self._index("plain", "reasoning.text")))
+            events.append(
+                ReasoningDelta(text=plain, index=self._assign_index("plain", "reasoning.text"))
+            )
         events.extend(found)
 
-    def _fragment(self, fragment: JsonObject) -> ReasoningDelta:
-        index = self._index(loosely.index(fragment.get("index")), str(fragment.get("type")))
+    def _decode_fragment(self, fragment: JsonObject) -> ReasoningDelta:
+        index = self._assign_index(loosely.as_int(fragment.get("index")), str(fragment.get("type")))
         known = self._details.get(index)
         # the words of the block that are not its text: kept so that it can go back whole
         detail = {
@@ -237,18 +245,20 @@ class _ReasoningIndex:
         if is_new:
             detail = self._details[index] = {**(known or {}), **detail}
         return ReasoningDelta(
-            text=loosely.text(fragment.get("text")) or loosely.text(fragment.get("summary")) or "",
+            text=loosely.as_text(fragment.get("text"))
+            or loosely.as_text(fragment.get("summary"))
+            or "",
             index=index,
-            signature=loosely.text(fragment.get("signature")),
-            encrypted=loosely.text(fragment.get("data")),
+            signature=loosely.as_text(fragment.get("signature")),
+            encrypted=loosely.as_text(fragment.get("data")),
             detail=detail if is_new else None,
         )
 
-    def _index(self, wire_index: object, kind: str) -> int:
-        return self._of_wire.setdefault((wire_index, kind), len(self._of_wire))
+    def _assign_index(self, wire_index: object, kind: str) -> int:
+        return self._by_wire_index.setdefault((wire_index, kind), len(self._by_wire_index))
 
 
-def _plain_delta(chunk: dict[str, Any]) -> str | None:
+def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
     """The text of a chunk that holds nothing else, which nearly all do."""
     try:
         (choice,) = chunk["choices"]
@@ -265,14 +275,14 @@ def _plain_delta(chunk: dict[str, Any]) -> str | None:
     return content if choice["index"] == 0 else None
 
 
-def _choice(chunk: JsonObject) -> JsonObject:
+def _first_choice(chunk: JsonObject) -> JsonObject:
     """The choice of index 0; we never ask for others."""
-    for choice in loosely.objects(chunk.get("choices")):
+    for choice in loosely.as_objects(chunk.get("choices")):
         if not choice.get("index"):
             return choice
     return {}
 
 
-def _with_frame(events: list[Event], frame: Frame) -> list[Event]:
+def _attach_frame(events: list[Event], frame: Frame) -> list[Event]:
     events[0] = replace(events[0], frame=frame)
     return events

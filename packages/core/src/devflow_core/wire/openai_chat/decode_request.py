@@ -8,12 +8,12 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Part,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.request import (
     ChatRequest,
@@ -26,12 +26,12 @@ from devflow_core.request import (
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import media_from_url
 
-_WORDS = (
+_KNOWN_FIELDS = (
     "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "max_tokens",
     "max_completion_tokens", "temperature", "top_p", "seed", "stop", "response_format",
     "reasoning", "reasoning_effort", "stream", "n",
 )  # fmt: skip
-_MESSAGE_WORDS = (
+_MESSAGE_FIELDS = (
     "role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content",
     "reasoning_details",
 )  # fmt: skip
@@ -41,28 +41,28 @@ _HEADERS = ("x-anthropic-beta",)
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`."""
     if fields.optional(body, "n", fields.integer) not in {None, 1}:
-        raise fields.wrong("n", "only one reply a request is supported")
-    limit = fields.optional(body, "max_completion_tokens", fields.tokens)
-    tool_choice, response_format = _tool_choice(body), _response_format(body)
-    extra = dict(fields.without(body, _WORDS))
+        raise fields.invalid_value("n", "only one reply a request is supported")
+    limit = fields.optional(body, "max_completion_tokens", fields.token_count)
+    tool_choice, response_format = _decode_tool_choice(body), _decode_response_format(body)
+    extra = dict(fields.omit_keys(body, _KNOWN_FIELDS))
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):
         extra["tool_choice"] = body["tool_choice"]
     if response_format is None and body.get("response_format"):
         extra["response_format"] = body["response_format"]
     return ChatRequest(
         model=fields.optional(body, "model", fields.name) or "auto",
-        messages=_messages(body),
-        tools=tuple(_tool(tool, path) for tool, path in fields.objects(body, "tools")),
+        messages=_decode_messages(body),
+        tools=tuple(_decode_tool(tool, path) for tool, path in fields.objects(body, "tools")),
         tool_choice=tool_choice,
-        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.flag),
-        max_output_tokens=limit or fields.optional(body, "max_tokens", fields.tokens),
+        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.boolean),
+        max_output_tokens=limit or fields.optional(body, "max_tokens", fields.token_count),
         temperature=fields.optional(body, "temperature", fields.number),
         top_p=fields.optional(body, "top_p", fields.number),
         seed=fields.optional(body, "seed", fields.integer),
-        stop=_stop(body),
+        stop=_decode_stop(body),
         response_format=response_format,
-        reasoning=_reasoning_options(body),
-        is_stream=fields.optional(body, "stream", fields.flag) or False,
+        reasoning=_decode_reasoning_options(body),
+        is_stream=fields.optional(body, "stream", fields.boolean) or False,
         extra=extra,
         origin=Origin(
             wire="openai_chat",
@@ -72,19 +72,19 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     )
 
 
-def _messages(body: JsonObject) -> tuple[Message, ...]:
+def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
     found: list[Message] = []
     results: list[ToolResult] = []
     fields.required(body, "messages", fields.array)
     for message, path in fields.objects(body, "messages"):
         if message.get("role") == "tool":
-            results.append(_tool_result(message, path))
+            results.append(_decode_tool_result(message, path))
             continue
         _flush(results, found)
-        found.append(_message(message, path))
+        found.append(_decode_message(message, path))
     _flush(results, found)
     if not found:
-        raise fields.wrong("messages", "must hold at least one message")
+        raise fields.invalid_value("messages", "must hold at least one message")
     return tuple(found)
 
 
@@ -95,21 +95,27 @@ def _flush(results: list[ToolResult], into: list[Message]) -> None:
         results.clear()
 
 
-def _message(message: JsonObject, path: str) -> Message:
+def _decode_message(message: JsonObject, path: str) -> Message:
     role = fields.required(message, "role", fields.text, path)
-    extra = fields.without(message, _MESSAGE_WORDS)
+    extra = fields.omit_keys(message, _MESSAGE_FIELDS)
     match role:
         case "system" | "developer":
-            parts, hub_role = _content(message, path), "system"
+            parts, hub_role = _decode_content(message, path), "system"
             if role == "developer":
                 extra = {"role": role, **extra}
         case "user":
-            parts, hub_role = _content(message, path), "user"
+            parts, hub_role = _decode_content(message, path), "user"
         case "assistant":
-            parts = (*_reasoning(message, path), *_content(message, path), *_calls(message, path))
+            parts = (
+                *_decode_reasoning(message, path),
+                *_decode_content(message, path),
+                *_decode_calls(message, path),
+            )
             hub_role = "assistant"
         case _:
-            raise fields.wrong(f"{path}.role", "must be system, developer, user, assistant or tool")
+            raise fields.invalid_value(
+                f"{path}.role", "must be system, developer, user, assistant or tool"
+            )
     return Message(
         role=hub_role,
         parts=parts,
@@ -118,47 +124,49 @@ def _message(message: JsonObject, path: str) -> Message:
     )
 
 
-def _tool_result(message: JsonObject, path: str) -> ToolResult:
-    parts = _content(message, path)
+def _decode_tool_result(message: JsonObject, path: str) -> ToolResult:
+    parts = _decode_content(message, path)
     plain = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(plain) != len(parts):
-        raise fields.wrong(f"{path}.content", "a tool's result holds text and media only")
+        raise fields.invalid_value(f"{path}.content", "a tool's result holds text and media only")
     return ToolResult(
         call_id=fields.required(message, "tool_call_id", fields.text, path),
         parts=plain,
-        cache_ttl=fields.cache_ttl(message),
+        cache_ttl=fields.read_cache_ttl(message),
     )
 
 
-def _content(message: JsonObject, path: str) -> tuple[Part, ...]:
+def _decode_content(message: JsonObject, path: str) -> tuple[Part, ...]:
     content = message.get("content")
     if content is None:
         return ()
     if isinstance(content, str):
         return (Text(text=content),) if content else ()
     if not isinstance(content, list):
-        raise fields.wrong(f"{path}.content", "must be a string or an array of parts")
-    return tuple(_part(part, where) for part, where in fields.objects(message, "content", path))
+        raise fields.invalid_value(f"{path}.content", "must be a string or an array of parts")
+    return tuple(
+        _decode_part(part, where) for part, where in fields.objects(message, "content", path)
+    )
 
 
-def _part(part: JsonObject, path: str) -> Part:
+def _decode_part(part: JsonObject, path: str) -> Part:
     kind = fields.required(part, "type", fields.text, path)
-    ttl = fields.cache_ttl(part)
+    ttl = fields.read_cache_ttl(part)
     match kind:
         case "text":
             return Text(text=fields.required(part, "text", fields.text, path), cache_ttl=ttl)
         case "image_url":
-            image = fields.required(part, "image_url", fields.obj, path)
+            image = fields.required(part, "image_url", fields.json_object, path)
             where = f"{path}.image_url"
             url = fields.required(image, "url", fields.text, where)
             detail = fields.optional(image, "detail", fields.text, where)
             return media_from_url("image", url, detail=detail, cache_ttl=ttl)
         case "video_url":
-            video = fields.required(part, "video_url", fields.obj, path)
+            video = fields.required(part, "video_url", fields.json_object, path)
             url = fields.required(video, "url", fields.text, f"{path}.video_url")
             return media_from_url("video", url, cache_ttl=ttl)
         case "input_audio":
-            audio = fields.required(part, "input_audio", fields.obj, path)
+            audio = fields.required(part, "input_audio", fields.json_object, path)
             form = fields.optional(audio, "format", fields.text, f"{path}.input_audio")
             return Media(
                 kind="audio",
@@ -167,22 +175,22 @@ def _part(part: JsonObject, path: str) -> Part:
                 cache_ttl=ttl,
             )
         case "file":
-            return _file(part, path)
+            return _decode_file(part, path)
         case _:
-            return Unknown(wire="openai_chat", body=part)
+            return OpaquePart(wire="openai_chat", body=part)
 
 
-def _file(part: JsonObject, path: str) -> Part:
-    file = fields.required(part, "file", fields.obj, path)
+def _decode_file(part: JsonObject, path: str) -> Part:
+    file = fields.required(part, "file", fields.json_object, path)
     where = f"{path}.file"
     content = fields.optional(file, "file_data", fields.text, where)
     if content is None:
-        return Unknown(wire="openai_chat", body=part)  # a file that only the provider has
+        return OpaquePart(wire="openai_chat", body=part)  # a file that only the provider has
     name = fields.optional(file, "filename", fields.text, where)
-    return media_from_url("file", content, name=name, cache_ttl=fields.cache_ttl(part))
+    return media_from_url("file", content, name=name, cache_ttl=fields.read_cache_ttl(part))
 
 
-def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
+def _decode_reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
     details = fields.objects(message, "reasoning_details", path)
     if details:
         return tuple(
@@ -192,7 +200,7 @@ def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
                 or "",
                 signature=fields.optional(detail, "signature", fields.text, where),
                 encrypted=fields.optional(detail, "data", fields.text, where),
-                detail=fields.without(detail, ("text", "summary", "signature", "data")),
+                detail=fields.omit_keys(detail, ("text", "summary", "signature", "data")),
             )
             for detail, where in details
         )
@@ -201,14 +209,16 @@ def _reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
     return (Reasoning(text=text),) if text else ()
 
 
-def _calls(message: JsonObject, path: str) -> tuple[Part, ...]:
-    return tuple(_call(call, where) for call, where in fields.objects(message, "tool_calls", path))
+def _decode_calls(message: JsonObject, path: str) -> tuple[Part, ...]:
+    return tuple(
+        _decode_call(call, where) for call, where in fields.objects(message, "tool_calls", path)
+    )
 
 
-def _call(call: JsonObject, path: str) -> Part:
+def _decode_call(call: JsonObject, path: str) -> Part:
     if call.get("type", "function") != "function":
-        return Unknown(wire="openai_chat", body=call)
-    function = fields.required(call, "function", fields.obj, path)
+        return OpaquePart(wire="openai_chat", body=call)
+    function = fields.required(call, "function", fields.json_object, path)
     return ToolCall(
         id=fields.required(call, "id", fields.text, path),
         name=fields.required(function, "name", fields.text, f"{path}.function"),
@@ -216,22 +226,22 @@ def _call(call: JsonObject, path: str) -> Part:
     )
 
 
-def _tool(tool: JsonObject, path: str) -> Tool:
+def _decode_tool(tool: JsonObject, path: str) -> Tool:
     kind = fields.required(tool, "type", fields.text, path)
     if kind != "function":
         return Tool(name=kind, native=tool)
-    function = fields.required(tool, "function", fields.obj, path)
+    function = fields.required(tool, "function", fields.json_object, path)
     where = f"{path}.function"
     return Tool(
         name=fields.required(function, "name", fields.name, where),
         description=fields.optional(function, "description", fields.text, where) or "",
-        schema=fields.optional(function, "parameters", fields.obj, where) or {},
-        strict=fields.optional(function, "strict", fields.flag, where),
-        cache_ttl=fields.cache_ttl(tool),
+        schema=fields.optional(function, "parameters", fields.json_object, where) or {},
+        strict=fields.optional(function, "strict", fields.boolean, where),
+        cache_ttl=fields.read_cache_ttl(tool),
     )
 
 
-def _tool_choice(body: JsonObject) -> ToolChoice | None:
+def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
     choice = body.get("tool_choice")
     match choice:
         case None:
@@ -243,11 +253,13 @@ def _tool_choice(body: JsonObject) -> ToolChoice | None:
         case {"type": str()}:
             return None  # a server tool, or `allowed_tools`: kept in `extra`
         case _:
-            raise fields.wrong("tool_choice", "must be auto, none, required or name a function")
+            raise fields.invalid_value(
+                "tool_choice", "must be auto, none, required or name a function"
+            )
 
 
-def _response_format(body: JsonObject) -> ResponseFormat | None:
-    wanted = fields.optional(body, "response_format", fields.obj)
+def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
+    wanted = fields.optional(body, "response_format", fields.json_object)
     if wanted is None:
         return None
     if wanted.get("type") == "json_object":
@@ -255,17 +267,17 @@ def _response_format(body: JsonObject) -> ResponseFormat | None:
     if wanted.get("type") != "json_schema":
         return None
     path = "response_format.json_schema"
-    schema = fields.required(wanted, "json_schema", fields.obj, "response_format")
+    schema = fields.required(wanted, "json_schema", fields.json_object, "response_format")
     return ResponseFormat(
         kind="json_schema",
-        schema=fields.optional(schema, "schema", fields.obj, path) or {},
+        schema=fields.optional(schema, "schema", fields.json_object, path) or {},
         name=fields.optional(schema, "name", fields.text, path) or "reply",
-        strict=fields.optional(schema, "strict", fields.flag, path),
+        strict=fields.optional(schema, "strict", fields.boolean, path),
     )
 
 
-def _reasoning_options(body: JsonObject) -> ReasoningOptions | None:
-    wanted = fields.optional(body, "reasoning", fields.obj) or {}
+def _decode_reasoning_options(body: JsonObject) -> ReasoningOptions | None:
+    wanted = fields.optional(body, "reasoning", fields.json_object) or {}
     effort = fields.optional(wanted, "effort", fields.text, "reasoning")
     effort = effort or fields.optional(body, "reasoning_effort", fields.text)
     if not wanted and effort is None:
@@ -273,12 +285,12 @@ def _reasoning_options(body: JsonObject) -> ReasoningOptions | None:
     return ReasoningOptions(
         effort=effort,
         max_tokens=fields.optional(wanted, "max_tokens", fields.integer, "reasoning"),
-        enabled=fields.optional(wanted, "enabled", fields.flag, "reasoning"),
-        exclude=fields.optional(wanted, "exclude", fields.flag, "reasoning"),
+        enabled=fields.optional(wanted, "enabled", fields.boolean, "reasoning"),
+        exclude=fields.optional(wanted, "exclude", fields.boolean, "reasoning"),
     )
 
 
-def _stop(body: JsonObject) -> tuple[str, ...]:
+def _decode_stop(body: JsonObject) -> tuple[str, ...]:
     stop = body.get("stop")
     if stop is None:
         return ()

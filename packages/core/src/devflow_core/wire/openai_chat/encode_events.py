@@ -22,9 +22,9 @@ from devflow_core.wire import json_strict as fields
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.openai_error import error_fields
-from devflow_core.wire.passthrough import Passing
+from devflow_core.wire.passthrough import Passthrough
 from devflow_core.wire.reasoning import detail_of
-from devflow_core.wire.usage import openai_chat_usage
+from devflow_core.wire.usage import to_openai_chat_usage
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -38,30 +38,32 @@ class ChatEncoder:
     """
 
     def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
-        self._passing = Passing("openai_chat")
+        self._passthrough = Passthrough("openai_chat")
         self._head: dict[str, Any] = {
             "id": "",
             "object": "chat.completion.chunk",
             "created": int(clock()),
             "model": request.model,
         }
-        self._usage_alone = _wants_usage_alone(request)
+        self._is_usage_separate = _wants_separate_usage(request)
 
     def annotate(self, annotations: JsonObject) -> None:
         """See `EventEncoder.annotate`."""
-        self._passing.annotations = annotations
+        self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
         """See `EventEncoder.encode`."""
-        if (passed := self._passing.take(event)) is not None:
+        if (passed := self._passthrough.forward(event)) is not None:
             return passed or (_DONE if isinstance(event, Finished) and event.frame is None else b"")
         match event:
             case TextDelta():
-                return self._delta({"content": event.text})
+                return self._encode_delta({"content": event.text})
             case ReasoningDelta():
-                return self._delta(_reasoning_delta(event))
+                return self._encode_delta(_encode_reasoning_delta(event))
             case ToolCallDelta():
-                return self._delta({"content": None, "tool_calls": [_call_delta(event)]})
+                return self._encode_delta(
+                    {"content": None, "tool_calls": [_encode_call_delta(event)]}
+                )
             case Started():
                 return self._start(event)
             case Finished():
@@ -73,7 +75,9 @@ class ChatEncoder:
         """See `EventEncoder.encode_error`."""
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return sse.encode(
-            dump({**self._ids(), "error": error_fields(error, request_id), "choices": [choice]})
+            dump(
+                {**self._ensure_id(), "error": error_fields(error, request_id), "choices": [choice]}
+            )
         )
 
     def _start(self, event: Started) -> bytes:
@@ -82,11 +86,11 @@ class ChatEncoder:
             self._head["model"] = event.model
         if event.provider is not None:
             self._head["provider"] = event.provider
-        return self._delta({"role": "assistant", "content": ""})
+        return self._encode_delta({"role": "assistant", "content": ""})
 
-    def _delta(self, delta: JsonObject) -> bytes:
+    def _encode_delta(self, delta: JsonObject) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": None}
-        return sse.encode(dump({**self._ids(), "choices": [choice]}))
+        return sse.encode(dump({**self._ensure_id(), "choices": [choice]}))
 
     def _finish(self, event: Finished) -> bytes:
         choice: dict[str, Any] = {
@@ -95,22 +99,22 @@ class ChatEncoder:
             "finish_reason": event.finish_reason,
             "native_finish_reason": event.native_finish_reason,
         }
-        body = {**self._ids(), "choices": [choice]}
-        last: dict[str, Any] = {**body, "choices": [] if self._usage_alone else [choice]}
+        body = {**self._ensure_id(), "choices": [choice]}
+        last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [choice]}
         if event.usage is not None:
-            last["usage"] = openai_chat_usage(event.usage, event.cost)
-        if self._passing.annotations:
-            last["devflow"] = self._passing.annotations
-        has_last = event.usage is not None or bool(self._passing.annotations)
+            last["usage"] = to_openai_chat_usage(event.usage, event.cost)
+        if self._passthrough.annotations:
+            last["devflow"] = self._passthrough.annotations
+        has_last = event.usage is not None or bool(self._passthrough.annotations)
         return sse.encode(dump(body)) + (sse.encode(dump(last)) if has_last else b"") + _DONE
 
-    def _ids(self) -> dict[str, Any]:
+    def _ensure_id(self) -> dict[str, Any]:
         if not self._head["id"]:
             self._head["id"] = new_id("chatcmpl")
         return self._head
 
 
-def _reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
+def _encode_reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
     reasoning = Reasoning(
         text=event.text,
         signature=event.signature,
@@ -122,14 +126,14 @@ def _reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
             "reasoning_details": [detail]}  # fmt: skip
 
 
-def _call_delta(event: ToolCallDelta) -> dict[str, Any]:
-    function = fields.present(name=event.name, arguments=event.arguments)
+def _encode_call_delta(event: ToolCallDelta) -> dict[str, Any]:
+    function = fields.drop_none(name=event.name, arguments=event.arguments)
     if event.id is None:
         return {"index": event.index, "function": function}
     return {"index": event.index, "id": event.id, "type": "function", "function": function}
 
 
-def _wants_usage_alone(request: ChatRequest) -> bool:
+def _wants_separate_usage(request: ChatRequest) -> bool:
     """Whether OpenAI's own form of the usage chunk was asked for, with no choice in it."""
     options = request.extra.get("stream_options")
     return isinstance(options, dict) and bool(options.get("include_usage"))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]

@@ -8,20 +8,20 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Part,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
 from devflow_core.wire.data_url import url_of
-from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
+from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
 from devflow_core.wire.protocol import EncodedRequest
-from devflow_core.wire.reasoning import OMITTED_NOTE, detail_of, for_model, is_foreign
+from devflow_core.wire.reasoning import FOREIGN_REASONING, detail_of, is_foreign, strip_foreign
 
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav"}
 _MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control", "role"})
@@ -31,79 +31,81 @@ def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
     """See `Translator.encode_request`."""
-    omitted = Omitted()
-    body = untouched_body(request, "openai_chat")
+    omitted = Omissions()
+    body = original_body(request, "openai_chat")
     if body is not None:
-        messages = _own_messages(body, model, omitted)
+        messages = _filter_messages(body, model, omitted)
         body = {**body, "messages": messages}
     else:
-        body = _translated(request, model, omitted)
+        body = _translate(request, model, omitted)
     body = {**body, "model": model, "stream": True, **(overrides or {})}
-    return EncodedRequest(dump(body), omitted.notes())
+    return EncodedRequest(dump(body), omitted.as_tuple())
 
 
-def _own_messages(body: JsonObject, model: str, omitted: Omitted) -> list[Any]:
+def _filter_messages(body: JsonObject, model: str, omitted: Omissions) -> list[Any]:
     """The messages as they came; thinking that another vendor has signed is left out."""
-    return [_without_foreign(message, model, omitted) for message in body["messages"]]
+    return [_strip_foreign(message, model, omitted) for message in body["messages"]]
 
 
-def _without_foreign(message: JsonObject, model: str, omitted: Omitted) -> JsonObject:
+def _strip_foreign(message: JsonObject, model: str, omitted: Omissions) -> JsonObject:
     details = message.get("reasoning_details")
     if not details:
         return message
     kept = [
         detail
         for detail in details
-        if _is_harmless(detail) or not is_foreign(Reasoning(detail=detail), model)
+        if _is_unsigned(detail) or not is_foreign(Reasoning(detail=detail), model)
     ]
     if len(kept) == len(details):
         return message
-    omitted.add(OMITTED_NOTE)
+    omitted.add(FOREIGN_REASONING)
     return {
-        **fields.without(message, ("reasoning_details",)),
+        **fields.omit_keys(message, ("reasoning_details",)),
         **({"reasoning_details": kept} if kept else {}),
     }
 
 
-def _is_harmless(detail: JsonObject) -> bool:
+def _is_unsigned(detail: JsonObject) -> bool:
     """Neither signed nor encrypted: any model may read it."""
     return not detail.get("signature") and not detail.get("data")
 
 
-def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:
-    messages, has_foreign = for_model(request.messages, model)
+def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str, Any]:
+    messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
-        omitted.add(OMITTED_NOTE)
-    encoder = _Messages(model, omitted)
+        omitted.add(FOREIGN_REASONING)
+    encoder = _MessageWriter(model, omitted)
     for message in messages:
         encoder.add(message)
-    tools = [tool for tool in (_tool(one, omitted) for one in request.tools) if tool is not None]
-    extra = carry_extra(request, "openai_chat", omitted)
-    return extra | fields.present(
-        messages=encoder.found,
+    tools = [
+        tool for tool in (_encode_tool(one, omitted) for one in request.tools) if tool is not None
+    ]
+    extra = filter_extra(request, "openai_chat", omitted)
+    return extra | fields.drop_none(
+        messages=encoder.messages,
         tools=tools or None,
-        tool_choice=_tool_choice(request.tool_choice) if tools else None,
+        tool_choice=_encode_tool_choice(request.tool_choice) if tools else None,
         parallel_tool_calls=request.parallel_tool_calls if tools else None,
         max_tokens=request.max_output_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         seed=request.seed,
         stop=list(request.stop) or None,
-        response_format=_response_format(request.response_format),
-        reasoning=_reasoning_options(request.reasoning),
+        response_format=_encode_response_format(request.response_format),
+        reasoning=_encode_reasoning_options(request.reasoning),
     )
 
 
-class _Messages:
+class _MessageWriter:
     """One hub message becomes one wire message, or several where it holds results of tools."""
 
-    def __init__(self, model: str, omitted: Omitted) -> None:
-        self.found: list[dict[str, Any]] = []
+    def __init__(self, model: str, omitted: Omissions) -> None:
+        self.messages: list[dict[str, Any]] = []
         self._model = model
         self._omitted = omitted
 
     def add(self, message: Message) -> None:
-        extra = self._extra(message)
+        extra = self._select_extra(message)
         if message.role == "assistant":
             self._add_assistant(message, extra)
             return
@@ -113,7 +115,7 @@ class _Messages:
                 shown.extend(self._add_result(part))
             else:
                 shown.append(part)
-        content = self._content(shown)
+        content = self._encode_content(shown)
         if content or (message.role == "user" and not message.parts):
             self._append(message, {"role": message.role, "content": content or "", **extra})
 
@@ -121,7 +123,7 @@ class _Messages:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         thinking = [part for part in message.parts if isinstance(part, Reasoning)]
         rest = [part for part in message.parts if not isinstance(part, ToolCall | Reasoning)]
-        body: dict[str, Any] = {"role": "assistant", "content": self._content(rest) or None}
+        body: dict[str, Any] = {"role": "assistant", "content": self._encode_content(rest) or None}
         if calls:
             body["tool_calls"] = [
                 {
@@ -133,15 +135,15 @@ class _Messages:
             ]
         elif body["content"] is None:
             body["content"] = ""
-        body.update(_thinking(thinking))
+        body.update(_encode_thinking(thinking))
         self._append(message, {**body, **extra})
 
     def _append(self, message: Message, body: dict[str, Any]) -> None:
         if message.name is not None:
             body["name"] = message.name
-        self.found.append(body)
+        self.messages.append(body)
 
-    def _extra(self, message: Message) -> dict[str, Any]:
+    def _select_extra(self, message: Message) -> dict[str, Any]:
         """The fields of a message that this wire knows beside the hub's words."""
         known: dict[str, Any] = {}
         for key, value in message.extra.items():
@@ -157,17 +159,17 @@ class _Messages:
         texts = [part for part in result.parts if isinstance(part, Text)]
         if result.cache_ttl is not None and texts:
             texts[-1] = Text(text=texts[-1].text, cache_ttl=result.cache_ttl)
-        content = self._content(texts)
+        content = self._encode_content(texts)
         if media and not content:
             content = "The result is shown in the next message."
-        self.found.append(
+        self.messages.append(
             {"role": "tool", "tool_call_id": result.call_id, "content": content or ""}
         )
         if result.is_error:
             self._omitted.add("is_error of a tool's result")
         return media
 
-    def _content(self, parts: list[Any]) -> str | list[dict[str, Any]]:
+    def _encode_content(self, parts: list[Any]) -> str | list[dict[str, Any]]:
         """A string where there is only one plain text, else an array of parts."""
         match parts:
             case []:
@@ -175,33 +177,35 @@ class _Messages:
             case [Text(text=text, cache_ttl=None)]:
                 return text
             case _:
-                found = [self._part(part) for part in parts]
+                found = [self._encode_part(part) for part in parts]
                 return [part for part in found if part is not None]
 
-    def _part(self, part: Part) -> dict[str, Any] | None:
+    def _encode_part(self, part: Part) -> dict[str, Any] | None:
         match part:
             case Text():
                 return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
             case Media():
-                return _media(part)
-            case Unknown(wire="openai_chat"):
+                return _encode_media(part)
+            case OpaquePart(wire="openai_chat"):
                 return dict(part.body)
             case _:
-                raise fields.wrong("messages", f"{_name(part)} cannot be sent to this provider")
+                raise fields.invalid_value(
+                    "messages", f"{_describe_part(part)} cannot be sent to this provider"
+                )
 
 
-def _name(part: Part) -> str:
-    if isinstance(part, Unknown):
+def _describe_part(part: Part) -> str:
+    if isinstance(part, OpaquePart):
         return f"a part of type {part.body.get('type')!r}"
     return f"a {type(part).__name__} in this place"
 
 
-def _media(media: Media) -> dict[str, Any]:
+def _encode_media(media: Media) -> dict[str, Any]:
     marker = fields.cache_control(media.cache_ttl)
     url = url_of(media)
     match media.kind:
         case "image":
-            image = fields.present(url=url, detail=media.detail)
+            image = fields.drop_none(url=url, detail=media.detail)
             return {"type": "image_url", "image_url": image, **marker}
         case "video":
             return {"type": "video_url", "video_url": {"url": url}, **marker}
@@ -210,13 +214,15 @@ def _media(media: Media) -> dict[str, Any]:
             return {"type": "file", "file": file, **marker}
         case _:
             if media.base64 is None:
-                raise fields.wrong("messages", "sound has to be sent as base64, not as a URL")
+                raise fields.invalid_value(
+                    "messages", "sound has to be sent as base64, not as a URL"
+                )
             subtype = (media.media_type or "audio/wav").partition("/")[2]
             audio = {"data": media.base64, "format": _AUDIO_FORMATS.get(subtype, subtype)}
             return {"type": "input_audio", "input_audio": audio, **marker}
 
 
-def _thinking(thinking: list[Reasoning]) -> dict[str, Any]:
+def _encode_thinking(thinking: list[Reasoning]) -> dict[str, Any]:
     if not thinking:
         return {}
     plain = "".join(one.text for one in thinking if one.signature is None and not one.encrypted)
@@ -226,13 +232,13 @@ def _thinking(thinking: list[Reasoning]) -> dict[str, Any]:
     return {"reasoning": plain} if plain else {}
 
 
-def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
         if "function" in tool.native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None
-    function = fields.present(
+    function = fields.drop_none(
         name=tool.name,
         description=tool.description or None,
         parameters=tool.schema or {"type": "object", "properties": {}},
@@ -241,25 +247,25 @@ def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
     return {"type": "function", "function": function, **fields.cache_control(tool.cache_ttl)}
 
 
-def _tool_choice(choice: ToolChoice | None) -> object:
+def _encode_tool_choice(choice: ToolChoice | None) -> object:
     if choice is None or choice.mode != "tool":
         return choice and choice.mode
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _response_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+def _encode_response_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
     if wanted.kind == "json_object":
         return {"type": "json_object"}
-    schema = fields.present(name=wanted.name, schema=wanted.schema, strict=wanted.strict)
+    schema = fields.drop_none(name=wanted.name, schema=wanted.schema, strict=wanted.strict)
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
+def _encode_reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    options = fields.present(
+    options = fields.drop_none(
         # the provider takes one of the two; a budget is the more exact wish
         effort=wanted.effort if wanted.max_tokens is None else None,
         max_tokens=wanted.max_tokens,

@@ -12,9 +12,9 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import own_whole
+from devflow_core.wire.extra_fields import raw_response_body
 from devflow_core.wire.reasoning import detail_of
-from devflow_core.wire.usage import openai_chat_usage
+from devflow_core.wire.usage import to_openai_chat_usage
 
 
 def encode_response(
@@ -24,34 +24,34 @@ def encode_response(
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """See `Translator.encode_response`."""
-    extra = own_whole(response, "openai_chat")
+    extra = raw_response_body(response, "openai_chat")
     choice = {
         "index": 0,
         "logprobs": None,
         "finish_reason": response.finish_reason,
         "native_finish_reason": response.native_finish_reason,
-        "message": _message(response) | extra.get("message", {}),
+        "message": _encode_message(response) | extra.get("message", {}),
     }
     body: dict[str, Any] = {
         "id": response.generation_id or new_id("chatcmpl"),
         "object": "chat.completion",
         "created": int(clock()),
         "model": response.model or request.model,
-        **fields.present(provider=response.provider),
+        **fields.drop_none(provider=response.provider),
         # the provider's own SDK refuses a reply without it
         "system_fingerprint": None,
         **extra.get("reply", {}),
         "choices": [choice | extra.get("choice", {})],
     }
     if response.usage is not None:
-        usage = openai_chat_usage(response.usage, response.cost)
+        usage = to_openai_chat_usage(response.usage, response.cost)
         body["usage"] = {**usage, **extra.get("usage", {})}
     if annotations:
         body["devflow"] = annotations
     return dump(body)
 
 
-def _message(response: ChatResponse) -> dict[str, Any]:
+def _encode_message(response: ChatResponse) -> dict[str, Any]:
     calls = [
         {
             "index": index,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from devflow_core.messages import JsonObject, Unknown
+from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as loosely
 
-_MESSAGE_WORDS = frozenset(
+_MESSAGE_FIELDS = frozenset(
     {"role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls"}
 )
-_REPLY_WORDS = frozenset({"id", "object", "created", "model", "provider", "choices", "usage"})
+_REPLY_FIELDS = frozenset({"id", "object", "created", "model", "provider", "choices", "usage"})
 
 
 class Extras:
@@ -22,23 +22,23 @@ class Extras:
         self._reply: dict[str, Any] = {}
         self._usage: JsonObject = {}
 
-    def read(self, chunk: JsonObject, choice: JsonObject, delta: JsonObject) -> None:
+    def add_chunk(self, chunk: JsonObject, choice: JsonObject, delta: JsonObject) -> None:
         """Take one chunk in."""
-        _merge(self._message, delta, _MESSAGE_WORDS)
-        if logprobs := loosely.obj(choice.get("logprobs")):
+        _merge(self._message, delta, _MESSAGE_FIELDS)
+        if logprobs := loosely.as_object(choice.get("logprobs")):
             _merge(self._choice, {"logprobs": logprobs}, frozenset())
         for key, value in chunk.items():
-            if key not in _REPLY_WORDS and value is not None:
+            if key not in _REPLY_FIELDS and value is not None:
                 self._reply[key] = value
-        self._usage = loosely.obj(chunk.get("usage")) or self._usage
+        self._usage = loosely.as_object(chunk.get("usage")) or self._usage
 
-    def whole(self) -> Unknown | None:
+    def to_raw_response(self) -> OpaquePart | None:
         """Everything gathered, by the object it belongs to; None when there is nothing."""
         found = {"message": self._message, "choice": self._choice, "reply": self._reply}
         kept: dict[str, Any] = {key: value for key, value in found.items() if value}
         if self._usage:
             kept["usage"] = self._usage
-        return Unknown(wire="openai_chat", body=kept) if kept else None
+        return OpaquePart(wire="openai_chat", body=kept) if kept else None
 
 
 def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:

@@ -10,10 +10,10 @@ from devflow_core.wire.openai_responses.encode_response import encode_response
 
 OPENAI_RESPONSES = Dialect(
     name="openai_responses",
-    requests_in=decode_request,
-    requests_out=encode_request,
-    replies_in=ResponsesDecoder,
-    replies_out=ResponsesEncoder,
-    wholes_out=encode_response,
-    errors_out=error_body,
+    request_decoder=decode_request,
+    request_encoder=encode_request,
+    decoder_factory=ResponsesDecoder,
+    encoder_factory=ResponsesEncoder,
+    response_encoder=encode_response,
+    error_encoder=error_body,
 )

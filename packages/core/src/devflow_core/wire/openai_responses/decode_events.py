@@ -18,17 +18,17 @@ from devflow_core.events import (
     TextDelta,
     ToolCallDelta,
 )
-from devflow_core.messages import JsonObject, Unknown
+from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
-from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
-from devflow_core.wire.reasoning import vendor_mark
+from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
+from devflow_core.wire.reasoning import vendor_tag
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import reported_cost, usage_from_openai
+from devflow_core.wire.usage import parse_cost, usage_from_openai
 
-_NOTHING: tuple[Event, ...] = ()
-_ENDS = frozenset({"response.completed", "response.incomplete"})
+_NO_EVENTS: tuple[Event, ...] = ()
+_TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete"})
 
 
 class ResponsesDecoder:
@@ -44,22 +44,22 @@ class ResponsesDecoder:
         self._generation_id: str | None = None
         self._is_started = False
         self._calls: dict[int, int] = {}
-        self._spoken: set[int] = set()
-        self._thinking: dict[tuple[int, str], int] = {}
-        self._mark: dict[str, Any] = {}
+        self._streamed: set[int] = set()
+        self._reasoning: dict[tuple[int, str], int] = {}
+        self._vendor_tag: dict[str, Any] = {}
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
-            return _NOTHING
+            return _NO_EVENTS
         raw = Frame(wire="openai_responses", data=frame.raw)
         if frame.data is None or frame.data == b"[DONE]":
             kind = "comment" if frame.data is None else "done"
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NOTHING
+            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
         body = load_frame(frame)
         if body is None:
-            return _NOTHING
-        events = self._events(body, frame.data)
+            return _NO_EVENTS
+        events = self._decode_events(body, frame.data)
         if not self._is_started:
             events = self._start({}) + [one for one in events if not isinstance(one, Opaque)]
         events[0] = replace(events[0], frame=raw)
@@ -68,7 +68,7 @@ class ResponsesDecoder:
     def close(self) -> Sequence[Event]:
         """The end of the bytes; see `EventDecoder`."""
         if self.finished:
-            return _NOTHING
+            return _NO_EVENTS
         raise Incomplete(
             "The reply ended without its terminal event, so it was cut off."
             " What has come so far may have been billed.",
@@ -76,7 +76,7 @@ class ResponsesDecoder:
             model=self._model,
         )
 
-    def take_whole(self, body: dict[str, Any], raw: bytes) -> list[Event]:
+    def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole."""
         output = body.get("output")
         if body.get("error") or not isinstance(output, list):
@@ -88,114 +88,118 @@ class ResponsesDecoder:
                 model=self._model,
             )
         events = self._start(body)
-        for index, item in enumerate(loosely.objects(cast("list[Any]", output))):
-            events.extend(self._whole_item(item, index))
+        for index, item in enumerate(loosely.as_objects(cast("list[Any]", output))):
+            events.extend(self._decode_item(item, index))
         return [*events, self._finish(body, raw)]
 
-    def _events(self, body: JsonObject, data: bytes) -> list[Event]:
+    def _decode_events(self, body: JsonObject, data: bytes) -> list[Event]:
         kind = str(body.get("type"))
-        index = loosely.index(body.get("output_index"))
+        index = loosely.as_int(body.get("output_index"))
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
-                self._spoken.add(index)
-                return [TextDelta(text=loosely.text(body.get("delta")) or "")]
+                self._streamed.add(index)
+                return [TextDelta(text=loosely.as_text(body.get("delta")) or "")]
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
-                self._spoken.add(index)
-                text = loosely.text(body.get("delta")) or ""
-                return [ReasoningDelta(text=text, index=self._thinking_index(index, kind))]
+                self._streamed.add(index)
+                text = loosely.as_text(body.get("delta")) or ""
+                return [ReasoningDelta(text=text, index=self._reasoning_index(index, kind))]
             case "response.function_call_arguments.delta" if index in self._calls:
-                self._spoken.add(index)
-                arguments = loosely.text(body.get("delta")) or ""
+                self._streamed.add(index)
+                arguments = loosely.as_text(body.get("delta")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "response.output_item.added":
-                return self._item_added(loosely.obj(body.get("item")), index) or [
-                    _opaque(kind, body)
+                return self._decode_item_added(loosely.as_object(body.get("item")), index) or [
+                    _make_opaque(kind, body)
                 ]
             case "response.output_item.done":
-                return self._item_done(loosely.obj(body.get("item")), index) or [
-                    _opaque(kind, body)
+                return self._decode_item_done(loosely.as_object(body.get("item")), index) or [
+                    _make_opaque(kind, body)
                 ]
             case "response.created" if not self._is_started:
-                return self._start(loosely.obj(body.get("response")))
+                return self._start(loosely.as_object(body.get("response")))
             case _:
-                return [self._other(kind, body, data)]
+                return [self._decode_other(kind, body, data)]
 
-    def _other(self, kind: str, body: JsonObject, data: bytes) -> Event:
-        if kind in _ENDS:
-            return self._finish(loosely.obj(body.get("response")), data)
+    def _decode_other(self, kind: str, body: JsonObject, data: bytes) -> Event:
+        if kind in _TERMINAL_EVENTS:
+            return self._finish(loosely.as_object(body.get("response")), data)
         if kind in {"response.failed", "error"} or body.get("error"):
-            reply = loosely.obj(body.get("response"))
+            reply = loosely.as_object(body.get("response"))
             fault = body.get("error") or reply.get("error") or body
             known = {"id": reply.get("id") or self._generation_id, "error": fault}
             error_type = body.get("error_type") or reply.get("error_type")
             raise error_from_object({**known, "error_type": error_type}, model=self._model)
-        return _opaque(kind, body)
+        return _make_opaque(kind, body)
 
     def _start(self, reply: JsonObject) -> list[Event]:
         self._is_started = True
-        self._generation_id = loosely.text(reply.get("id"))
-        model = loosely.text(reply.get("model"))
-        self._mark = vendor_mark(model, "openai-responses-v1") if model else {}
-        provider = loosely.text(reply.get("provider"))
+        self._generation_id = loosely.as_text(reply.get("id"))
+        model = loosely.as_text(reply.get("model"))
+        self._vendor_tag = vendor_tag(model, "openai-responses-v1") if model else {}
+        provider = loosely.as_text(reply.get("provider"))
         return [Started(generation_id=self._generation_id, model=model, provider=provider)]
 
-    def _item_added(self, item: JsonObject, index: int) -> list[Event]:
-        if loosely.text(item.get("type")) not in {"function_call", "custom_tool_call"}:
+    def _decode_item_added(self, item: JsonObject, index: int) -> list[Event]:
+        if loosely.as_text(item.get("type")) not in {"function_call", "custom_tool_call"}:
             return []
         call = self._calls.setdefault(index, len(self._calls))
-        name = joined(loosely.text(item.get("namespace")), loosely.text(item.get("name")) or "")
-        return [ToolCallDelta(index=call, id=loosely.text(item.get("call_id")), name=name)]
+        name = join_name(
+            loosely.as_text(item.get("namespace")), loosely.as_text(item.get("name")) or ""
+        )
+        return [ToolCallDelta(index=call, id=loosely.as_text(item.get("call_id")), name=name)]
 
-    def _item_done(self, item: JsonObject, index: int) -> list[Event]:
+    def _decode_item_done(self, item: JsonObject, index: int) -> list[Event]:
         """What an item holds that its deltas did not tell."""
         match item.get("type"):
             case "reasoning":
-                return self._thinking_done(item, index)
-            case "message" if index not in self._spoken:
-                return [TextDelta(text=_joined_text(item.get("content")))]
-            case "function_call" if index in self._calls and index not in self._spoken:
-                arguments = loosely.text(item.get("arguments")) or ""
+                return self._decode_reasoning_done(item, index)
+            case "message" if index not in self._streamed:
+                return [TextDelta(text=_join_text(item.get("content")))]
+            case "function_call" if index in self._calls and index not in self._streamed:
+                arguments = loosely.as_text(item.get("arguments")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "custom_tool_call" if index in self._calls:
-                arguments = wrap_input(loosely.text(item.get("input")) or "")
+                arguments = wrap_input(loosely.as_text(item.get("input")) or "")
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case _:
                 return []
 
-    def _thinking_done(self, item: JsonObject, index: int) -> list[Event]:
+    def _decode_reasoning_done(self, item: JsonObject, index: int) -> list[Event]:
         text = ""
-        if index not in self._spoken:
-            text = _joined_text(item.get("summary")) + _joined_text(item.get("content"))
-        encrypted = loosely.text(item.get("encrypted_content"))
+        if index not in self._streamed:
+            text = _join_text(item.get("summary")) + _join_text(item.get("content"))
+        encrypted = loosely.as_text(item.get("encrypted_content"))
         if not text and encrypted is None:
             return []
-        known = [one for (at, _), one in self._thinking.items() if at == index]
+        known = [one for (at, _), one in self._reasoning.items() if at == index]
         return [
             ReasoningDelta(
                 text=text,
-                index=known[0] if known else self._thinking_index(index, "item"),
+                index=known[0] if known else self._reasoning_index(index, "item"),
                 encrypted=encrypted,
-                detail={"type": "reasoning.encrypted", **self._mark, "id": item.get("id")},
+                detail={"type": "reasoning.encrypted", **self._vendor_tag, "id": item.get("id")},
             )
         ]
 
-    def _thinking_index(self, index: int, kind: str) -> int:
-        return self._thinking.setdefault((index, kind), len(self._thinking))
+    def _reasoning_index(self, index: int, kind: str) -> int:
+        return self._reasoning.setdefault((index, kind), len(self._reasoning))
 
-    def _whole_item(self, item: JsonObject, index: int) -> list[Event]:
-        return self._item_added(item, index) + self._item_done(item, index)
+    def _decode_item(self, item: JsonObject, index: int) -> list[Event]:
+        return self._decode_item_added(item, index) + self._decode_item_done(item, index)
 
     def _finish(self, reply: JsonObject, data: bytes) -> Finished:
         self.finished = True
-        status = loosely.text(reply.get("status")) or "completed"
-        why = loosely.text(loosely.obj(reply.get("incomplete_details")).get("reason"))
-        usage = loosely.obj(reply.get("usage"))
+        status = loosely.as_text(reply.get("status")) or "completed"
+        why = loosely.as_text(loosely.as_object(reply.get("incomplete_details")).get("reason"))
+        usage = loosely.as_object(reply.get("usage"))
         return Finished(
             finish_reason=self._finish_reason(status, why),
             native_finish_reason=why or status,
             usage=usage_from_openai(usage),
-            cost=reported_cost(usage, data),
-            whole=Unknown(wire="openai_responses", body=reply) if reply.get("output") else None,
+            cost=parse_cost(usage, data),
+            raw_response=OpaquePart(wire="openai_responses", body=reply)
+            if reply.get("output")
+            else None,
         )
 
     def _finish_reason(self, status: str, why: str | None) -> FinishReason:
@@ -204,12 +208,13 @@ class ResponsesDecoder:
         return "tool_calls" if self._calls else "stop"
 
 
-def _opaque(kind: str, body: JsonObject) -> Opaque:
+def _make_opaque(kind: str, body: JsonObject) -> Opaque:
     return Opaque(kind=kind, body=body)
 
 
-def _joined_text(parts: object) -> str:
-    found = loosely.objects(parts)
+def _join_text(parts: object) -> str:
+    found = loosely.as_objects(parts)
     return "".join(
-        loosely.text(part.get("text")) or loosely.text(part.get("refusal")) or "" for part in found
+        loosely.as_text(part.get("text")) or loosely.as_text(part.get("refusal")) or ""
+        for part in found
     )

@@ -8,17 +8,17 @@ from devflow_core.messages import (
     JsonObject,
     Media,
     Message,
+    OpaquePart,
     Part,
     Reasoning,
     Role,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import media_from_url
-from devflow_core.wire.openai_responses.tool_names import joined, wrap_input
+from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.reasoning import RESPONSES_FORMAT, unseal
 
 _ROLES: dict[str, Role] = {
@@ -28,21 +28,21 @@ _ROLES: dict[str, Role] = {
     "developer": "system",
 }
 # OpenAI's encrypted reasoning is a Fernet token, which begins so
-_OPENAI_CIPHER = "gAAAA"
+_FERNET_PREFIX = "gAAAA"
 
 
-class Items:
+class ItemReader:
     """Collects items; results of tools are one message of the user's, calls of the assistant's."""
 
     def __init__(self) -> None:
-        self._found: list[Message] = []
+        self._messages: list[Message] = []
         self._assistant: list[Part] = []
         self._results: list[Part] = []
 
-    def messages(self) -> tuple[Message, ...]:
+    def to_messages(self) -> tuple[Message, ...]:
         """All messages."""
         self._flush()
-        return tuple(self._found)
+        return tuple(self._messages)
 
     def add(self, item: JsonObject, path: str) -> None:
         """Take the next item in."""
@@ -50,30 +50,32 @@ class Items:
             case "message":
                 self._add_message(item, path)
             case "function_call" | "custom_tool_call":
-                self._say(_call(item, path))
+                self._add_to_assistant(_decode_call(item, path))
             case "function_call_output" | "custom_tool_call_output":
                 self._flush_assistant()
-                self._results.append(_result(item, path))
+                self._results.append(_decode_result(item, path))
             case "reasoning":
-                self._say(_reasoning(item, path))
+                self._add_to_assistant(_decode_reasoning(item, path))
             case "item_reference":
-                raise fields.wrong(path, "no items are kept here; send the item itself")
+                raise fields.invalid_value(path, "no items are kept here; send the item itself")
             case _:
-                self._say(Unknown(wire="openai_responses", body=item))
+                self._add_to_assistant(OpaquePart(wire="openai_responses", body=item))
 
     def _add_message(self, item: JsonObject, path: str) -> None:
         role = fields.required(item, "role", fields.text, path)
         if role not in _ROLES:
-            raise fields.wrong(f"{path}.role", "must be user, assistant, system or developer")
-        parts = _content(item, path)
+            raise fields.invalid_value(
+                f"{path}.role", "must be user, assistant, system or developer"
+            )
+        parts = _decode_content(item, path)
         if role == "assistant":
-            self._say(*parts)
+            self._add_to_assistant(*parts)
             return
         self._flush()
         extra = {"role": "developer"} if role == "developer" else {}
-        self._found.append(Message(role=_ROLES[role], parts=parts, extra=extra))
+        self._messages.append(Message(role=_ROLES[role], parts=parts, extra=extra))
 
-    def _say(self, *parts: Part) -> None:
+    def _add_to_assistant(self, *parts: Part) -> None:
         self._flush_results()
         self._assistant.extend(parts)
 
@@ -83,25 +85,25 @@ class Items:
 
     def _flush_assistant(self) -> None:
         if self._assistant:
-            self._found.append(Message(role="assistant", parts=tuple(self._assistant)))
+            self._messages.append(Message(role="assistant", parts=tuple(self._assistant)))
             self._assistant.clear()
 
     def _flush_results(self) -> None:
         if self._results:
-            self._found.append(Message(role="user", parts=tuple(self._results)))
+            self._messages.append(Message(role="user", parts=tuple(self._results)))
             self._results.clear()
 
 
-def _content(item: JsonObject, path: str, key: str = "content") -> tuple[Part, ...]:
+def _decode_content(item: JsonObject, path: str, key: str = "content") -> tuple[Part, ...]:
     content = item.get(key)
     if isinstance(content, str):
         return (Text(text=content),) if content else ()
     if not isinstance(content, list):
-        raise fields.wrong(f"{path}.{key}", "must be a string or an array of parts")
-    return tuple(_part(part, where) for part, where in fields.objects(item, key, path))
+        raise fields.invalid_value(f"{path}.{key}", "must be a string or an array of parts")
+    return tuple(_decode_part(part, where) for part, where in fields.objects(item, key, path))
 
 
-def _part(part: JsonObject, path: str) -> Part:
+def _decode_part(part: JsonObject, path: str) -> Part:
     match fields.required(part, "type", fields.text, path):
         case "input_text" | "output_text" | "text":
             return Text(text=fields.required(part, "text", fields.text, path))
@@ -116,10 +118,10 @@ def _part(part: JsonObject, path: str) -> Part:
         case "input_file" if isinstance(part.get("file_url"), str):
             return Media(kind="file", url=part["file_url"])
         case _:
-            return Unknown(wire="openai_responses", body=part)
+            return OpaquePart(wire="openai_responses", body=part)
 
 
-def _call(item: JsonObject, path: str) -> ToolCall:
+def _decode_call(item: JsonObject, path: str) -> ToolCall:
     name = fields.required(item, "name", fields.text, path)
     namespace = fields.optional(item, "namespace", fields.text, path)
     if item["type"] == "custom_tool_call":
@@ -128,27 +130,27 @@ def _call(item: JsonObject, path: str) -> ToolCall:
         arguments = fields.optional(item, "arguments", fields.text, path) or ""
     return ToolCall(
         id=fields.required(item, "call_id", fields.text, path),
-        name=joined(namespace, name),
+        name=join_name(namespace, name),
         arguments=arguments,
     )
 
 
-def _result(item: JsonObject, path: str) -> ToolResult:
-    parts = _content(item, path, "output")
+def _decode_result(item: JsonObject, path: str) -> ToolResult:
+    parts = _decode_content(item, path, "output")
     plain = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(plain) != len(parts):
-        raise fields.wrong(f"{path}.output", "a tool's result holds text and media only")
+        raise fields.invalid_value(f"{path}.output", "a tool's result holds text and media only")
     return ToolResult(call_id=fields.required(item, "call_id", fields.text, path), parts=plain)
 
 
-def _reasoning(item: JsonObject, path: str) -> Reasoning:
+def _decode_reasoning(item: JsonObject, path: str) -> Reasoning:
     summary = fields.objects(item, "summary", path) + fields.objects(item, "content", path)
     text = "".join(fields.optional(one, "text", fields.text, where) or "" for one, where in summary)
     encrypted = fields.optional(item, "encrypted_content", fields.text, path)
     sealed = unseal(text, encrypted or "")
     if sealed is not None:
         return sealed
-    detail: dict[str, Any] = fields.present(id=item.get("id"))
-    if (encrypted or "").startswith(_OPENAI_CIPHER):
+    detail: dict[str, Any] = fields.drop_none(id=item.get("id"))
+    if (encrypted or "").startswith(_FERNET_PREFIX):
         detail["format"] = RESPONSES_FORMAT
     return Reasoning(text=text, encrypted=encrypted, detail=detail or None)

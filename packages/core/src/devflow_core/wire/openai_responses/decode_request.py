@@ -13,66 +13,66 @@ from devflow_core.request import (
     ToolChoice,
 )
 from devflow_core.wire import json_strict as fields
-from devflow_core.wire.openai_responses.decode_items import Items
-from devflow_core.wire.openai_responses.tool_names import decode_tools, has_own_forms
+from devflow_core.wire.openai_responses.decode_items import ItemReader
+from devflow_core.wire.openai_responses.tool_names import decode_tools, has_native_forms
 
-_WORDS = (
+_KNOWN_FIELDS = (
     "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls",
     "max_output_tokens", "temperature", "top_p", "stream", "store",
 )  # fmt: skip
-_STATEFUL = ("previous_response_id", "conversation", "background", "prompt")
+_STATEFUL_FIELDS = ("previous_response_id", "conversation", "background", "prompt")
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`; no header belongs to this dialect."""
-    for key in _STATEFUL:
+    for key in _STATEFUL_FIELDS:
         if body.get(key):
-            raise fields.wrong(
+            raise fields.invalid_value(
                 key, "no replies are kept here; send the whole conversation in input"
             )
-    fields.optional(body, "store", fields.flag)
-    tools, tool_choice = decode_tools(body), _tool_choice(body)
-    extra = dict(fields.without(body, _WORDS))
-    if tools and has_own_forms(tools, body):
+    fields.optional(body, "store", fields.boolean)
+    tools, tool_choice = decode_tools(body), _decode_tool_choice(body)
+    extra = dict(fields.omit_keys(body, _KNOWN_FIELDS))
+    if tools and has_native_forms(tools, body):
         extra["tools"] = body["tools"]
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):
         extra["tool_choice"] = body["tool_choice"]
     return ChatRequest(
         model=fields.optional(body, "model", fields.name) or "auto",
-        messages=(*_instructions(body), *_input(body)),
+        messages=(*_decode_instructions(body), *_decode_input(body)),
         tools=tools,
         tool_choice=tool_choice,
-        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.flag),
-        max_output_tokens=fields.optional(body, "max_output_tokens", fields.tokens),
+        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.boolean),
+        max_output_tokens=fields.optional(body, "max_output_tokens", fields.token_count),
         temperature=fields.optional(body, "temperature", fields.number),
         top_p=fields.optional(body, "top_p", fields.number),
-        response_format=_response_format(body),
-        reasoning=_reasoning_options(body),
-        is_stream=fields.optional(body, "stream", fields.flag) or False,
+        response_format=_decode_response_format(body),
+        reasoning=_decode_reasoning(body),
+        is_stream=fields.optional(body, "stream", fields.boolean) or False,
         extra=extra,
         origin=Origin(wire="openai_responses", body=body),
     )
 
 
-def _instructions(body: JsonObject) -> tuple[Message, ...]:
+def _decode_instructions(body: JsonObject) -> tuple[Message, ...]:
     text = fields.optional(body, "instructions", fields.text)
     return (Message(role="system", parts=(Text(text=text),)),) if text else ()
 
 
-def _input(body: JsonObject) -> tuple[Message, ...]:
+def _decode_input(body: JsonObject) -> tuple[Message, ...]:
     value = fields.required(body, "input", lambda value, _: value)
     if isinstance(value, str):
         return (Message(role="user", parts=(Text(text=value),)),)
-    items = Items()
+    items = ItemReader()
     for item, path in fields.objects(body, "input"):
         items.add(item, path)
-    found = items.messages()
+    found = items.to_messages()
     if not found:
-        raise fields.wrong("input", "must hold at least one message")
+        raise fields.invalid_value("input", "must hold at least one message")
     return found
 
 
-def _tool_choice(body: JsonObject) -> ToolChoice | None:
+def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
     choice = body.get("tool_choice")
     match choice:
         case None:
@@ -84,12 +84,14 @@ def _tool_choice(body: JsonObject) -> ToolChoice | None:
         case {"type": str()}:
             return None  # the provider's own tools, or `allowed_tools`: kept in `extra`
         case _:
-            raise fields.wrong("tool_choice", "must be auto, none, required or name a function")
+            raise fields.invalid_value(
+                "tool_choice", "must be auto, none, required or name a function"
+            )
 
 
-def _response_format(body: JsonObject) -> ResponseFormat | None:
-    text = fields.optional(body, "text", fields.obj) or {}
-    wanted = fields.optional(text, "format", fields.obj, "text") or {}
+def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
+    text = fields.optional(body, "text", fields.json_object) or {}
+    wanted = fields.optional(text, "format", fields.json_object, "text") or {}
     path = "text.format"
     match wanted.get("type"):
         case "json_object":
@@ -97,20 +99,20 @@ def _response_format(body: JsonObject) -> ResponseFormat | None:
         case "json_schema":
             return ResponseFormat(
                 kind="json_schema",
-                schema=fields.optional(wanted, "schema", fields.obj, path) or {},
+                schema=fields.optional(wanted, "schema", fields.json_object, path) or {},
                 name=fields.optional(wanted, "name", fields.text, path) or "reply",
-                strict=fields.optional(wanted, "strict", fields.flag, path),
+                strict=fields.optional(wanted, "strict", fields.boolean, path),
             )
         case _:
             return None
 
 
-def _reasoning_options(body: JsonObject) -> ReasoningOptions | None:
-    wanted = fields.optional(body, "reasoning", fields.obj)
+def _decode_reasoning(body: JsonObject) -> ReasoningOptions | None:
+    wanted = fields.optional(body, "reasoning", fields.json_object)
     if not wanted:
         return None
     return ReasoningOptions(
         effort=fields.optional(wanted, "effort", fields.text, "reasoning"),
         max_tokens=fields.optional(wanted, "max_tokens", fields.integer, "reasoning"),
-        enabled=fields.optional(wanted, "enabled", fields.flag, "reasoning"),
+        enabled=fields.optional(wanted, "enabled", fields.boolean, "reasoning"),
     )

@@ -21,7 +21,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.openai_error import error_fields
-from devflow_core.wire.openai_responses.encode_response import frame_of, incomplete
+from devflow_core.wire.openai_responses.encode_response import make_response_object, to_status
 from devflow_core.wire.openai_responses.output_items import (
     CallItem,
     Delta,
@@ -29,9 +29,9 @@ from devflow_core.wire.openai_responses.output_items import (
     OutputItem,
     ReasoningItem,
 )
-from devflow_core.wire.openai_responses.tool_names import wire_tools
-from devflow_core.wire.passthrough import Passing
-from devflow_core.wire.usage import openai_responses_usage
+from devflow_core.wire.openai_responses.tool_names import index_wire_tools
+from devflow_core.wire.passthrough import Passthrough
+from devflow_core.wire.usage import to_openai_responses_usage
 
 _Key = tuple[str, int]
 
@@ -45,32 +45,32 @@ class ResponsesEncoder:
     """
 
     def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
-        self._passing = Passing("openai_responses")
+        self._passthrough = Passthrough("openai_responses")
         self._request = request
         self._clock = clock
-        self._number = 0
+        self._sequence_number = 0
         self._reply: dict[str, Any] | None = None
         self._open: dict[_Key, OutputItem] = {}
         self._output: list[JsonObject] = []
         self._count = 0
         self._closed: set[_Key] = set()
-        self._texts = 0
+        self._text_count = 0
         self._last: _Key | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
         """See `EventEncoder.annotate`."""
-        self._passing.annotations = annotations
+        self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
         """See `EventEncoder.encode`."""
-        if (passed := self._passing.take(event)) is not None:
+        if (passed := self._passthrough.forward(event)) is not None:
             return passed
         if isinstance(event, Opaque):
             return b""
         begun = b"" if self._reply is not None else self._start(event)
         match event:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                return begun + self._add(event)
+                return begun + self._encode_delta(event)
             case Finished():
                 return begun + self._finish(event)
             case _:
@@ -79,7 +79,7 @@ class ResponsesEncoder:
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """See `EventEncoder.encode_error`."""
         fault = error_fields(error, request_id)
-        reply = self._reply or frame_of(self._request, Started(), self._clock())
+        reply = self._reply or make_response_object(self._request, Started(), self._clock())
         failed = {**reply, "status": "failed", "output": self._output}
         failed["error"] = {"code": fault["code"], "message": fault["message"]}
         # one SDK looks for the error beside the response, other clients inside it
@@ -87,12 +87,12 @@ class ResponsesEncoder:
 
     def _start(self, event: Event) -> bytes:
         started = event if isinstance(event, Started) else Started()
-        self._reply = frame_of(self._request, started, self._clock())
+        self._reply = make_response_object(self._request, started, self._clock())
         return self._emit("response.created", response=self._reply) + self._emit(
             "response.in_progress", response=self._reply
         )
 
-    def _add(self, delta: Delta) -> bytes:
+    def _encode_delta(self, delta: Delta) -> bytes:
         if isinstance(delta, TextDelta) and not delta.text:
             return b""
         key = self._key(delta)
@@ -100,11 +100,11 @@ class ResponsesEncoder:
             return b""
         self._last = key
         if key in self._open:
-            return self._open[key].take(delta)
-        closed = self._close_whole()
-        item = self._new_item(delta)
+            return self._open[key].add_delta(delta)
+        closed = self._close_complete()
+        item = self._make_item(delta)
         self._open[key] = item
-        return closed + item.begin() + item.take(delta)
+        return closed + item.begin() + item.add_delta(delta)
 
     def _key(self, delta: Delta) -> _Key:
         if isinstance(delta, ToolCallDelta):
@@ -112,10 +112,10 @@ class ResponsesEncoder:
         if isinstance(delta, ReasoningDelta):
             return ("reasoning", delta.index)
         if self._last is None or self._last[0] != "text":
-            self._texts += 1
-        return ("text", self._texts)
+            self._text_count += 1
+        return ("text", self._text_count)
 
-    def _new_item(self, delta: Delta) -> OutputItem:
+    def _make_item(self, delta: Delta) -> OutputItem:
         index = self._count
         self._count += 1
         match delta:
@@ -125,13 +125,13 @@ class ResponsesEncoder:
                 model = (self._reply or {}).get("model") or self._request.model
                 return ReasoningItem(index, self._emit, model)
             case _:
-                return CallItem(index, self._emit, wire_tools(self._request), delta)
+                return CallItem(index, self._emit, index_wire_tools(self._request), delta)
 
-    def _close_whole(self) -> bytes:
+    def _close_complete(self) -> bytes:
         """Close what is whole, in order, so that items are done in the order they began."""
         closed = b""
         for key, item in list(self._open.items()):
-            if not item.is_whole():
+            if not item.is_complete():
                 break
             closed += self._close(key)
         return closed
@@ -144,15 +144,15 @@ class ResponsesEncoder:
 
     def _finish(self, event: Finished) -> bytes:
         rest = b"".join(self._close(key) for key in list(self._open))
-        status, details = incomplete(event.finish_reason)
+        status, details = to_status(event.finish_reason)
         reply = {**(self._reply or {}), "status": status, "incomplete_details": details}
         reply["output"] = self._output
         if event.usage is not None:
-            reply["usage"] = openai_responses_usage(event.usage, event.cost)
-        notes = {"devflow": self._passing.annotations} if self._passing.annotations else {}
+            reply["usage"] = to_openai_responses_usage(event.usage, event.cost)
+        notes = {"devflow": self._passthrough.annotations} if self._passthrough.annotations else {}
         return rest + self._emit(f"response.{status}", response=reply, **notes)
 
     def _emit(self, kind: str, **said: Any) -> bytes:
-        body = {"type": kind, "sequence_number": self._number, **said}
-        self._number += 1
+        body = {"type": kind, "sequence_number": self._sequence_number, **said}
+        self._sequence_number += 1
         return sse.encode(dump(body), kind)

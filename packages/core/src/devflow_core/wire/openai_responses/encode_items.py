@@ -7,20 +7,20 @@ from typing import Any
 from devflow_core.messages import (
     Media,
     Message,
+    OpaquePart,
     Part,
     Reasoning,
     Text,
     ToolCall,
     ToolResult,
-    Unknown,
 )
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.data_url import url_of
-from devflow_core.wire.extra_fields import Omitted
+from devflow_core.wire.extra_fields import Omissions
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
 
 
-class Writer:
+class ItemWriter:
     """Writes messages as items.
 
     Args:
@@ -28,7 +28,7 @@ class Writer:
         omitted: takes the notes of what is left out.
     """
 
-    def __init__(self, tools: dict[str, WireTool], omitted: Omitted) -> None:
+    def __init__(self, tools: dict[str, WireTool], omitted: Omissions) -> None:
         self.items: list[dict[str, Any]] = []
         self._tools = tools
         self._omitted = omitted
@@ -41,9 +41,9 @@ class Writer:
             self._omitted.add("further fields of a message")
         shown: list[dict[str, Any]] = []
         for part in message.parts:
-            item = self._item(part)
+            item = self._encode_item(part)
             if item is None:
-                content = self._content(part, role)
+                content = self._encode_content(part, role)
                 if content is not None:
                     shown.append(content)
                 continue
@@ -56,31 +56,31 @@ class Writer:
             self.items.append({"type": "message", "role": role, "content": [*shown]})
             shown.clear()
 
-    def _item(self, part: Part) -> dict[str, Any] | None:
+    def _encode_item(self, part: Part) -> dict[str, Any] | None:
         """The item for a part that is one; None for content of a message."""
         match part:
             case ToolCall():
-                return self._call(part)
+                return self._encode_call(part)
             case ToolResult():
                 kind = "custom_tool_call" if part.call_id in self._custom_calls else "function_call"
                 return {
                     "type": f"{kind}_output",
                     "call_id": part.call_id,
-                    "output": self._output(part),
+                    "output": self._encode_output(part),
                 }
             case Reasoning() if part.encrypted is not None:
                 return {
                     "type": "reasoning",
-                    **fields.present(id=(part.detail or {}).get("id")),
+                    **fields.drop_none(id=(part.detail or {}).get("id")),
                     "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
                     "encrypted_content": part.encrypted,
                 }
-            case Unknown(wire="openai_responses") if "role" not in part.body:
+            case OpaquePart(wire="openai_responses") if "role" not in part.body:
                 return dict(part.body) if _is_item(part) else None
             case _:
                 return None
 
-    def _call(self, call: ToolCall) -> dict[str, Any]:
+    def _encode_call(self, call: ToolCall) -> dict[str, Any]:
         known = self._tools.get(call.name) or WireTool(name=call.name)
         if known.is_custom:
             self._custom_calls.add(call.id)
@@ -89,17 +89,17 @@ class Writer:
                 "call_id": call.id,
                 "name": known.name,
                 "input": unwrap_input(call.arguments),
-                **fields.present(namespace=known.namespace),
+                **fields.drop_none(namespace=known.namespace),
             }
         return {
             "type": "function_call",
             "call_id": call.id,
             "name": known.name,
             "arguments": call.arguments or "{}",
-            **fields.present(namespace=known.namespace),
+            **fields.drop_none(namespace=known.namespace),
         }
 
-    def _output(self, result: ToolResult) -> str | list[dict[str, Any]]:
+    def _encode_output(self, result: ToolResult) -> str | list[dict[str, Any]]:
         if result.is_error:
             self._omitted.add("is_error of a tool's result")
         match result.parts:
@@ -109,40 +109,41 @@ class Writer:
                 return text
             case parts:
                 return [
-                    _media(one) if isinstance(one, Media) else _input_text(one) for one in parts
+                    _encode_media(one) if isinstance(one, Media) else _encode_text(one)
+                    for one in parts
                 ]
 
-    def _content(self, part: Part, role: str) -> dict[str, Any] | None:
+    def _encode_content(self, part: Part, role: str) -> dict[str, Any] | None:
         match part:
             case Text():
                 if part.cache_ttl is not None:
                     self._omitted.add("cache markers")
                 if role == "assistant":
                     return {"type": "output_text", "text": part.text, "annotations": []}
-                return _input_text(part)
+                return _encode_text(part)
             case Media():
-                return _media(part)
-            case Unknown(wire="openai_responses"):
+                return _encode_media(part)
+            case OpaquePart(wire="openai_responses"):
                 return dict(part.body)
             case Reasoning():
                 self._omitted.add("thinking without a signature of this wire")
                 return None
             case _:
-                raise fields.wrong(
+                raise fields.invalid_value(
                     "messages", f"a {type(part).__name__} cannot be sent by this wire"
                 )
 
 
-def _is_item(part: Unknown) -> bool:
+def _is_item(part: OpaquePart) -> bool:
     """Whether an unknown thing stood among the items, not in a message's content."""
     return not str(part.body.get("type", "")).startswith(("input_", "output_"))
 
 
-def _input_text(part: Text) -> dict[str, Any]:
+def _encode_text(part: Text) -> dict[str, Any]:
     return {"type": "input_text", "text": part.text}
 
 
-def _media(media: Media) -> dict[str, Any]:
+def _encode_media(media: Media) -> dict[str, Any]:
     match media.kind:
         case "image":
             image = {"type": "input_image", "image_url": url_of(media)}
@@ -156,4 +157,4 @@ def _media(media: Media) -> dict[str, Any]:
                 "file_data": url_of(media),
             }
         case _:
-            raise fields.wrong("messages", f"{media.kind} cannot be sent by Responses")
+            raise fields.invalid_value("messages", f"{media.kind} cannot be sent by Responses")

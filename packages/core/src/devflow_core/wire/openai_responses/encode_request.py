@@ -9,79 +9,81 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omitted, carry_extra, untouched_body
-from devflow_core.wire.openai_responses.decode_items import Items
-from devflow_core.wire.openai_responses.encode_items import Writer
-from devflow_core.wire.openai_responses.tool_names import wire_tools
+from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
+from devflow_core.wire.openai_responses.decode_items import ItemReader
+from devflow_core.wire.openai_responses.encode_items import ItemWriter
+from devflow_core.wire.openai_responses.tool_names import index_wire_tools
 from devflow_core.wire.protocol import EncodedRequest
-from devflow_core.wire.reasoning import OMITTED_NOTE, for_model, is_sealed
+from devflow_core.wire.reasoning import FOREIGN_REASONING, is_sealed, strip_foreign
 
 
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
     """See `Translator.encode_request`; nothing is stored with the provider."""
-    omitted = Omitted()
-    body = untouched_body(request, "openai_responses")
+    omitted = Omissions()
+    body = original_body(request, "openai_responses")
     if body is not None:
-        body = {**body, "input": _own_input(body["input"], model, omitted)}
+        body = {**body, "input": _filter_input(body["input"], model, omitted)}
         if body.get("store"):
             omitted.add("store")
             body["store"] = False
     else:
-        body = _translated(request, model, omitted)
+        body = _translate(request, model, omitted)
     body = {**body, "model": model, "stream": True, **(overrides or {})}
-    return EncodedRequest(dump(body), omitted.notes())
+    return EncodedRequest(dump(body), omitted.as_tuple())
 
 
-def _own_input(items: Any, model: str, omitted: Omitted) -> Any:
+def _filter_input(items: Any, model: str, omitted: Omissions) -> Any:
     """The input as it came, without thinking that is known to be another vendor's."""
     if isinstance(items, str):
         return items
     kept = [item for item in items if not _is_foreign_item(item, model)]
     if len(kept) != len(items):
-        omitted.add(OMITTED_NOTE)
+        omitted.add(FOREIGN_REASONING)
     return kept
 
 
 def _is_foreign_item(item: JsonObject, model: str) -> bool:
-    word = loosely.text(item.get("encrypted_content"))
+    word = loosely.as_text(item.get("encrypted_content"))
     if item.get("type") != "reasoning" or word is None:
         return False
     if is_sealed(word):
         return True
-    items = Items()
+    items = ItemReader()
     items.add(item, "input")
-    return for_model(items.messages(), model)[1]
+    return strip_foreign(items.to_messages(), model)[1]
 
 
-def _translated(request: ChatRequest, model: str, omitted: Omitted) -> dict[str, Any]:
-    messages, has_foreign = for_model(request.messages, model)
+def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str, Any]:
+    messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
-        omitted.add(OMITTED_NOTE)
-    writer = Writer(wire_tools(request), omitted)
+        omitted.add(FOREIGN_REASONING)
+    writer = ItemWriter(index_wire_tools(request), omitted)
     for message in messages:
         writer.add(message)
     for key, value in (("stop", request.stop), ("seed", request.seed)):
         if value not in {None, ()}:
             omitted.add(key)
-    tools = [one for one in (_tool(tool, omitted) for tool in request.tools) if one is not None]
-    said = fields.present(
+    tools = [
+        one for one in (_encode_tool(tool, omitted) for tool in request.tools) if one is not None
+    ]
+    said = fields.drop_none(
         input=writer.items,
         tools=tools or None,
-        tool_choice=_tool_choice(request.tool_choice) if tools else None,
+        tool_choice=_encode_tool_choice(request.tool_choice) if tools else None,
         parallel_tool_calls=request.parallel_tool_calls if tools else None,
         max_output_tokens=request.max_output_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         store=False,
-        text=_text(request.response_format),
-        reasoning=_reasoning_options(request.reasoning),
+        text=_encode_text_format(request.response_format),
+        reasoning=_encode_reasoning(request.reasoning),
     )
-    return said | carry_extra(request, "openai_responses", omitted)
+    return said | filter_extra(request, "openai_responses", omitted)
 
 
-def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
         omitted.add(f"the provider's own tool {tool.name}")
         return None
@@ -94,27 +96,27 @@ def _tool(tool: Tool, omitted: Omitted) -> dict[str, Any] | None:
     }
 
 
-def _tool_choice(choice: ToolChoice | None) -> object:
+def _encode_tool_choice(choice: ToolChoice | None) -> object:
     if choice is None or choice.mode != "tool":
         return choice and choice.mode
     return {"type": "function", "name": choice.name}
 
 
-def _text(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+def _encode_text_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
     if wanted.kind == "json_object":
         return {"format": {"type": "json_object"}}
-    schema = fields.present(
+    schema = fields.drop_none(
         type="json_schema", name=wanted.name, schema=wanted.schema, strict=wanted.strict
     )
     return {"format": schema}
 
 
-def _reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
+def _encode_reasoning(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    options = fields.present(
+    options = fields.drop_none(
         effort=wanted.effort if wanted.max_tokens is None else None,
         max_tokens=wanted.max_tokens,
         enabled=wanted.enabled,

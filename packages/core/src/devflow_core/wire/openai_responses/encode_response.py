@@ -13,18 +13,22 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import own_whole
-from devflow_core.wire.openai_responses.output_items import call_item, message_item, reasoning_item
-from devflow_core.wire.openai_responses.tool_names import WireTool, wire_tools
-from devflow_core.wire.usage import openai_responses_usage
+from devflow_core.wire.extra_fields import raw_response_body
+from devflow_core.wire.openai_responses.output_items import (
+    make_call_item,
+    make_message_item,
+    make_reasoning_item,
+)
+from devflow_core.wire.openai_responses.tool_names import WireTool, index_wire_tools
+from devflow_core.wire.usage import to_openai_responses_usage
 
-_ECHOED = (
+_ECHOED_FIELDS = (
     "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p", "tool_choice",
     "tools", "max_output_tokens", "reasoning", "text", "truncation", "user", "service_tier",
 )  # fmt: skip
 
 
-def frame_of(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
+def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
     """The response object that all events and the whole reply share, still without output."""
     origin = request.origin
     asked = (
@@ -39,11 +43,11 @@ def frame_of(request: ChatRequest, started: Started, now_s: float) -> dict[str, 
         "error": None,
         "incomplete_details": None,
         "model": started.model or request.model,
-        **fields.present(provider=started.provider),
+        **fields.drop_none(provider=started.provider),
         "output": [],
         "previous_response_id": None,
         "store": False,
-        **{key: asked.get(key) for key in _ECHOED},
+        **{key: asked.get(key) for key in _ECHOED_FIELDS},
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "tool_choice": asked.get("tool_choice") or "auto",
         "tools": asked.get("tools") or [],
@@ -51,7 +55,7 @@ def frame_of(request: ChatRequest, started: Started, now_s: float) -> dict[str, 
     }
 
 
-def incomplete(reason: FinishReason) -> tuple[str, JsonObject | None]:
+def to_status(reason: FinishReason) -> tuple[str, JsonObject | None]:
     """Status and `incomplete_details` for a finish reason."""
     match reason:
         case "length":
@@ -69,31 +73,31 @@ def encode_response(
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """See `Translator.encode_response`."""
-    if whole := own_whole(response, "openai_responses"):
+    if whole := raw_response_body(response, "openai_responses"):
         return dump({**whole, "devflow": annotations} if annotations else whole)
     started = Started(
         generation_id=response.generation_id, model=response.model, provider=response.provider
     )
-    body = frame_of(request, started, clock())
-    body["status"], body["incomplete_details"] = incomplete(response.finish_reason)
-    body["output"] = _output(response, request)
+    body = make_response_object(request, started, clock())
+    body["status"], body["incomplete_details"] = to_status(response.finish_reason)
+    body["output"] = _encode_output(response, request)
     if response.usage is not None:
-        body["usage"] = openai_responses_usage(response.usage, response.cost)
+        body["usage"] = to_openai_responses_usage(response.usage, response.cost)
     if annotations:
         body["devflow"] = annotations
     return dump(body)
 
 
-def _output(response: ChatResponse, request: ChatRequest) -> list[dict[str, Any]]:
-    tools = wire_tools(request)
+def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[str, Any]]:
+    tools = index_wire_tools(request)
     model = response.model or request.model
     found: list[dict[str, Any]] = []
     for part in response.parts:
         if isinstance(part, Text):
-            found.append(message_item(new_id("msg"), part.text))
+            found.append(make_message_item(new_id("msg"), part.text))
         elif isinstance(part, Reasoning):
-            found.append(reasoning_item(new_id("rs"), part, model))
+            found.append(make_reasoning_item(new_id("rs"), part, model))
         elif isinstance(part, ToolCall):  # a reply holds nothing else
             tool = tools.get(part.name) or WireTool(name=part.name)
-            found.append(call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
+            found.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
     return found

@@ -19,9 +19,9 @@ Emit = Callable[..., bytes]
 """Writes one event: its type, then its fields."""
 
 
-def message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
+def make_message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
     """A message of the assistant."""
-    content: list[dict[str, Any]] = [text_part(text)]
+    content: list[dict[str, Any]] = [make_text_part(text)]
     return {
         "type": "message",
         "id": item_id,
@@ -31,12 +31,12 @@ def message_item(item_id: str, text: str, status: str = "completed") -> dict[str
     }
 
 
-def text_part(text: str) -> dict[str, Any]:
+def make_text_part(text: str) -> dict[str, Any]:
     """A piece of a message."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def call_item(
+def make_call_item(
     item_id: str, call_id: str, tool: WireTool, arguments: str, status: str = "completed"
 ) -> dict[str, Any]:
     """A call, in the form in which the client knows the tool."""
@@ -50,12 +50,12 @@ def call_item(
         "id": item_id,
         "call_id": call_id,
         "name": tool.name,
-        **fields.present(namespace=tool.namespace),
+        **fields.drop_none(namespace=tool.namespace),
         "status": status,
     }
 
 
-def reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
+def make_reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
     """Thinking; what must come back to its vendor is in `encrypted_content`, sealed if foreign."""
     detail = thinking.detail or {}
     is_own = thinking.encrypted is not None and "openai" in str(detail.get("format"))
@@ -65,7 +65,7 @@ def reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, A
         "type": "reasoning",
         "id": detail.get("id") or item_id,
         "summary": [{"type": "summary_text", "text": thinking.text}] if thinking.text else [],
-        **fields.present(encrypted_content=thinking.encrypted if is_own else sealed),
+        **fields.drop_none(encrypted_content=thinking.encrypted if is_own else sealed),
     }
 
 
@@ -74,39 +74,39 @@ class MessageItem:
 
     def __init__(self, index: int, emit: Emit) -> None:
         self._id = new_id("msg")
-        self._at: dict[str, Any] = {"output_index": index, "item_id": self._id}
+        self._position: dict[str, Any] = {"output_index": index, "item_id": self._id}
         self._emit = emit
         self._texts: list[str] = []
 
     def begin(self) -> bytes:
         """The events before the first piece."""
-        item = message_item(self._id, "", "in_progress")
-        at = {**self._at, "content_index": 0}
+        item = make_message_item(self._id, "", "in_progress")
+        at = {**self._position, "content_index": 0}
         return self._emit(
-            "response.output_item.added", output_index=self._at["output_index"], item=item
-        ) + self._emit("response.content_part.added", **at, part=text_part(""))
+            "response.output_item.added", output_index=self._position["output_index"], item=item
+        ) + self._emit("response.content_part.added", **at, part=make_text_part(""))
 
-    def take(self, delta: Delta) -> bytes:
+    def add_delta(self, delta: Delta) -> bytes:
         """One more piece."""
         assert isinstance(delta, TextDelta)  # noqa: S101 - items are chosen by the delta's type
         self._texts.append(delta.text)
-        at = {**self._at, "content_index": 0}
+        at = {**self._position, "content_index": 0}
         return self._emit("response.output_text.delta", **at, delta=delta.text, logprobs=[])
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether something else may begin: always."""
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
         """The closing events, and the item."""
         text = "".join(self._texts)
-        item = message_item(self._id, text)
-        at = {**self._at, "content_index": 0}
+        item = make_message_item(self._id, text)
+        at = {**self._position, "content_index": 0}
         closing = (
             self._emit("response.output_text.done", **at, text=text, logprobs=[])
-            + self._emit("response.content_part.done", **at, part=text_part(text))
+            + self._emit("response.content_part.done", **at, part=make_text_part(text))
             + self._emit(
-                "response.output_item.done", output_index=self._at["output_index"], item=item
+                "response.output_item.done", output_index=self._position["output_index"], item=item
             )
         )
         return closing, item
@@ -117,7 +117,7 @@ class ReasoningItem:
 
     def __init__(self, index: int, emit: Emit, model: str) -> None:
         self._id = new_id("rs")
-        self._at: dict[str, Any] = {"output_index": index, "item_id": self._id}
+        self._position: dict[str, Any] = {"output_index": index, "item_id": self._id}
         self._emit = emit
         self._model = model
         self._texts: list[str] = []
@@ -129,10 +129,10 @@ class ReasoningItem:
         """The events before the first piece."""
         item: dict[str, Any] = {"type": "reasoning", "id": self._id, "summary": []}
         return self._emit(
-            "response.output_item.added", output_index=self._at["output_index"], item=item
+            "response.output_item.added", output_index=self._position["output_index"], item=item
         )
 
-    def take(self, delta: Delta) -> bytes:
+    def add_delta(self, delta: Delta) -> bytes:
         """One more piece."""
         assert isinstance(delta, ReasoningDelta)  # noqa: S101 - items are chosen by the delta's type
         self._signature = delta.signature or self._signature
@@ -140,7 +140,7 @@ class ReasoningItem:
         self._detail = delta.detail or self._detail
         if not delta.text:
             return b""
-        at = {**self._at, "summary_index": 0}
+        at = {**self._position, "summary_index": 0}
         begun = b""
         if not self._texts:
             part = {"type": "summary_text", "text": ""}
@@ -148,7 +148,7 @@ class ReasoningItem:
         self._texts.append(delta.text)
         return begun + self._emit("response.reasoning_summary_text.delta", **at, delta=delta.text)
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether something else may begin: always."""
         return True
 
@@ -161,14 +161,14 @@ class ReasoningItem:
             encrypted=self._encrypted,
             detail={**(self._detail or {}), "id": self._id},
         )
-        item = reasoning_item(self._id, thinking, self._model)
-        at = {**self._at, "summary_index": 0}
+        item = make_reasoning_item(self._id, thinking, self._model)
+        at = {**self._position, "summary_index": 0}
         closing = b""
         if text:
             part = {"type": "summary_text", "text": text}
             closing = self._emit("response.reasoning_summary_text.done", **at, text=text)
             closing += self._emit("response.reasoning_summary_part.done", **at, part=part)
-        index = self._at["output_index"]
+        index = self._position["output_index"]
         return closing + self._emit(
             "response.output_item.done", output_index=index, item=item
         ), item
@@ -189,10 +189,10 @@ class CallItem:
 
     def begin(self) -> bytes:
         """The event before the first piece."""
-        item = call_item(self._id, self._call_id, self._tool, "", "in_progress")
+        item = make_call_item(self._id, self._call_id, self._tool, "", "in_progress")
         return self._emit("response.output_item.added", output_index=self._index, item=item)
 
-    def take(self, delta: Delta) -> bytes:
+    def add_delta(self, delta: Delta) -> bytes:
         """One more piece."""
         assert isinstance(delta, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
         self._arguments.append(delta.arguments)
@@ -203,7 +203,7 @@ class CallItem:
             output_index=self._index, item_id=self._id, delta=delta.arguments,
         )  # fmt: skip
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the arguments are whole JSON."""
         try:
             orjson.loads("".join(self._arguments))
@@ -213,7 +213,7 @@ class CallItem:
 
     def end(self) -> tuple[bytes, JsonObject]:
         """The closing events, and the item."""
-        item = call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
+        item = make_call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
         at = {"output_index": self._index, "item_id": self._id}
         if self._tool.is_custom:
             kind = "response.custom_tool_call_input"

@@ -18,7 +18,7 @@ from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.body import dump
 
-_JOIN = "__"
+_SEPARATOR = "__"
 _FREE_FORM_SCHEMA: JsonObject = {
     "type": "object",
     "properties": {"input": {"type": "string", "description": "The whole input, as it is."}},
@@ -35,9 +35,9 @@ class WireTool:
     is_custom: bool = False
 
 
-def joined(namespace: str | None, name: str) -> str:
+def join_name(namespace: str | None, name: str) -> str:
     """The name under which other models know a tool."""
-    return name if namespace is None else f"{namespace}{_JOIN}{name}"
+    return name if namespace is None else f"{namespace}{_SEPARATOR}{name}"
 
 
 def wrap_input(text: str) -> str:
@@ -58,65 +58,69 @@ def unwrap_input(arguments: str) -> str:
 def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
     """The tools of a request, groups taken apart."""
     return tuple(
-        one for tool, path in fields.objects(body, "tools") for one in _decode(tool, path, None)
+        one
+        for tool, path in fields.objects(body, "tools")
+        for one in _decode_tool(tool, path, None)
     )
 
 
-def has_own_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
+def has_native_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
     """Whether the list cannot be written again from the hub's tools."""
     return len(tools) != len(body.get("tools") or ()) or any(
         kind in {"namespace", "custom"} for kind in (tool["type"] for tool in body["tools"] or ())
     )
 
 
-def wire_tools(request: ChatRequest) -> dict[str, WireTool]:
+def index_wire_tools(request: ChatRequest) -> dict[str, WireTool]:
     """How the client of a request calls its tools, by the names that models know."""
     origin = request.origin
     if origin is not None and origin.wire != "openai_responses":
         return {}
     body = request.extra if origin is None or origin.body is None else origin.body
-    return dict(_wire_tools(loosely.objects(body.get("tools")), None))
+    return dict(_iter_wire_tools(loosely.as_objects(body.get("tools")), None))
 
 
-def _wire_tools(tools: list[JsonObject], namespace: str | None) -> Iterator[tuple[str, WireTool]]:
+def _iter_wire_tools(
+    tools: list[JsonObject], namespace: str | None
+) -> Iterator[tuple[str, WireTool]]:
     for tool in tools:
         name = tool.get("name")
         if tool.get("type") == "namespace":
-            yield from _wire_tools(loosely.objects(tool.get("tools")), str(name))
+            yield from _iter_wire_tools(loosely.as_objects(tool.get("tools")), str(name))
         elif isinstance(name, str):
             is_custom = tool.get("type") == "custom"
             known = WireTool(name=name, namespace=namespace, is_custom=is_custom)
-            yield joined(namespace, name), known
+            yield join_name(namespace, name), known
 
 
-def _decode(tool: JsonObject, path: str, namespace: str | None) -> Iterator[Tool]:
+def _decode_tool(tool: JsonObject, path: str, namespace: str | None) -> Iterator[Tool]:
     kind = fields.required(tool, "type", fields.text, path)
     match kind:
         case "function":
             yield Tool(
-                name=joined(namespace, fields.required(tool, "name", fields.name, path)),
+                name=join_name(namespace, fields.required(tool, "name", fields.name, path)),
                 description=fields.optional(tool, "description", fields.text, path) or "",
-                schema=fields.optional(tool, "parameters", fields.obj, path) or {},
-                strict=fields.optional(tool, "strict", fields.flag, path),
+                schema=fields.optional(tool, "parameters", fields.json_object, path) or {},
+                strict=fields.optional(tool, "strict", fields.boolean, path),
             )
         case "custom":
             yield Tool(
-                name=joined(namespace, fields.required(tool, "name", fields.name, path)),
-                description=_free_form_description(tool, path),
+                name=join_name(namespace, fields.required(tool, "name", fields.name, path)),
+                description=_describe_free_form(tool, path),
                 schema=_FREE_FORM_SCHEMA,
             )
         case "namespace":
             group = fields.required(tool, "name", fields.name, path)
             for one, where in fields.objects(tool, "tools", path):
-                yield from _decode(one, where, group)
+                yield from _decode_tool(one, where, group)
         case _:
             yield Tool(name=kind, native=tool)
 
 
-def _free_form_description(tool: JsonObject, path: str) -> str:
+def _describe_free_form(tool: JsonObject, path: str) -> str:
     """The description, with the grammar that the provider would have enforced."""
     text = fields.optional(tool, "description", fields.text, path) or ""
-    form = fields.optional(tool, "format", fields.obj, path) or {}
+    form = fields.optional(tool, "format", fields.json_object, path) or {}
     definition = form.get("definition")
     if not isinstance(definition, str):
         return text
