@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError, InvalidRequest
 from devflow_core.events import Event
 from devflow_core.response import ChatResponse
 from devflow_core.wire import SseReader, Translator, parse_body
-from devflow_core.wire.estimate import estimate_input_tokens
+from devflow_core.wire.token_estimate import estimate_input_tokens
 from devflow_core.wire.translators import TRANSLATORS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from devflow_core.routing import Task
 from devflow_core.testing import a_task
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing.classifier.features import BUCKETS, extract_features
-from devflow_routing.classifier.linear import LinearModel
+from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.quality import Feedback, QualityTable
 from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray

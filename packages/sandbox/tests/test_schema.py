@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from devflow_sandbox.replies.schema import generate_value
+from devflow_sandbox.replies.schema_values import generate_value
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator

@@ -34,9 +34,9 @@ from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
+from devflow_server.replies.reply_source import PipelineReplies
 from devflow_server.replies.response_cache import ResponseCache
 from devflow_server.replies.shared_calls import SharedCalls
-from devflow_server.replies.sources import PipelineReplies
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 from devflow_store import Store

@@ -3,7 +3,7 @@
 import pytest
 from devflow_core.errors import DevFlowError, Incomplete, ProtocolError, ReplyTooLarge
 from devflow_openrouter.testing import chunked_body, http_reply
-from devflow_upstream.transport.http1 import ReplyLimits, ReplyReader
+from devflow_upstream.transport.http1_reader import ReplyLimits, ReplyReader
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession, HandoffTarget, hand_off
-from devflow_claude_code.handoff.handoff import estimate_tokens
+from devflow_claude_code.handoff.request import estimate_tokens
 from devflow_core import wire
 from devflow_core.errors import ContextTooLong
 from devflow_core.messages import Media, Message, Text, ToolCall, ToolResult

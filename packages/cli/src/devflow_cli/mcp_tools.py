@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devflow_claude_code import McpTools, hand_off
-from devflow_claude_code.handoff.handoff import DEFAULT_PROMPT
+from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.request import ChatRequest
 
 from devflow_cli.lookup import find_handoff_target, find_session

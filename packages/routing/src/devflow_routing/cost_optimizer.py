@@ -11,7 +11,7 @@ import numpy as np
 from devflow_core.routing import Complexity, SelectionCriteria, Task, TaskType
 from devflow_core.usage import Price
 
-from devflow_routing.inputs import DecisionInputs
+from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector, Selection
 from devflow_routing.trackers.performance import Performance

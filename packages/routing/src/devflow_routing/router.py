@@ -16,7 +16,7 @@ from devflow_core.routing import Route, Task
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
-from devflow_routing.inputs import DecisionInputs, SessionState, inputs_from_json
+from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
 from devflow_routing.quality import Feedback, QualityTable

@@ -9,10 +9,20 @@ from devflow_sandbox import inference
 from devflow_sandbox.api_error import ApiError, DialectName
 from devflow_sandbox.apply_fault import apply_fault
 from devflow_sandbox.dialects import chat, messages, responses
-from devflow_sandbox.endpoints import account, catalogue, control, generation, keys, media, vectors
+from devflow_sandbox.endpoints import (
+    account,
+    catalogue,
+    control,
+    generation,
+    keys,
+    media,
+)
+from devflow_sandbox.endpoints import (
+    embeddings as vectors,
+)
 from devflow_sandbox.faults.errors import make_error
-from devflow_sandbox.faults.form import StatusFault
-from devflow_sandbox.faults.rules import RequestTarget
+from devflow_sandbox.faults.matching import RequestTarget
+from devflow_sandbox.faults.schema import StatusFault
 from devflow_sandbox.message import Answer, SandboxRequest
 from devflow_sandbox.sandbox_state import SandboxState
 

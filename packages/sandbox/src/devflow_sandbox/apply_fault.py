@@ -7,7 +7,7 @@ from typing import Any
 
 from devflow_sandbox.books.billing_book import Outcome
 from devflow_sandbox.faults import content, wire
-from devflow_sandbox.faults.form import Fault
+from devflow_sandbox.faults.schema import Fault
 from devflow_sandbox.faults.steps import share_of
 from devflow_sandbox.message import Answer, Step
 from devflow_sandbox.replies.generation import Generation

@@ -13,14 +13,14 @@ from devflow_sandbox.catalogue.billing import BYOK_FEE, NO_CHARGE, NO_TOKENS, Bi
 from devflow_sandbox.catalogue.models import ResolvedModel
 from devflow_sandbox.delivery import ReplyDialect, build_answer
 from devflow_sandbox.faults.errors import make_error
-from devflow_sandbox.faults.form import Fault, StatusFault
-from devflow_sandbox.faults.rules import FaultMatcher, RequestTarget
+from devflow_sandbox.faults.matching import FaultMatcher, RequestTarget
+from devflow_sandbox.faults.schema import Fault, StatusFault
 from devflow_sandbox.message import Answer, JsonObject, SandboxRequest
 from devflow_sandbox.parsed_request import ParsedRequest, parse_body
-from devflow_sandbox.replies.author import compose
+from devflow_sandbox.provider_routing import STICKY_S, ProviderTarget, check_fit, list_targets
+from devflow_sandbox.replies.composer import compose
 from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.replies.reply import GeneratedReply
-from devflow_sandbox.routing import STICKY_S, ProviderTarget, check_fit, list_targets
 from devflow_sandbox.sandbox_state import SandboxState
 from devflow_sandbox.settlement import Settlement
 

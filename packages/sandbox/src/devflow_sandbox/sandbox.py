@@ -13,10 +13,10 @@ import httpx
 from devflow_sandbox.app import API, SandboxApp
 from devflow_sandbox.books.accounts import Account
 from devflow_sandbox.endpoints import control
-from devflow_sandbox.http.protocol import SandboxConnection
+from devflow_sandbox.http.server import SandboxConnection
 from devflow_sandbox.http.transport import SandboxTransport
 from devflow_sandbox.message import JsonObject
-from devflow_sandbox.replies.json_lines import ScriptSource
+from devflow_sandbox.replies.script_loader import ScriptSource
 from devflow_sandbox.sandbox_state import SandboxState, Setup
 
 

@@ -12,7 +12,7 @@ from devflow_sandbox.books.billing_book import BillingBook
 from devflow_sandbox.books.prompt_cache import PromptCache
 from devflow_sandbox.books.response_cache import SandboxResponseCache
 from devflow_sandbox.catalogue.models import SandboxCatalogue
-from devflow_sandbox.faults.rules import FaultRules
+from devflow_sandbox.faults.matching import FaultRules
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.script import ScriptRunner
 

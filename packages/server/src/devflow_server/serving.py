@@ -33,9 +33,9 @@ from devflow_server.operations.readiness import Readiness
 from devflow_server.operations.tracing import open_tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
+from devflow_server.replies.reply_source import PipelineReplies
 from devflow_server.replies.response_cache import ResponseCache
 from devflow_server.replies.shared_calls import SharedCalls
-from devflow_server.replies.sources import PipelineReplies
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 

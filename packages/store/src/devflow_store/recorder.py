@@ -20,7 +20,7 @@ from devflow_store.chain.records import (
 )
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
-from devflow_store.entries import reading
+from devflow_store.entries import queries as reading
 from devflow_store.entries.call_rows import replace_calls, write_calls
 
 PROCESS_LOST = "process_lost"

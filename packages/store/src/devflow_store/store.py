@@ -27,10 +27,11 @@ from devflow_store.chain.writer import LedgerWriter, T, WriteJob
 from devflow_store.client_keys import ClientKeys, load_pepper
 from devflow_store.database.engine import Engine, Session
 from devflow_store.engines.database_url import create_engine
-from devflow_store.entries import grouping, reading
-from devflow_store.entries.erasing import build_erase_job, find_rows
-from devflow_store.entries.exporting import ExportFormat, export_lines
-from devflow_store.entries.reading import EntryFilter
+from devflow_store.entries import aggregation as grouping
+from devflow_store.entries import queries as reading
+from devflow_store.entries.erasure import build_erase_job, find_rows
+from devflow_store.entries.export import ExportFormat, export_lines
+from devflow_store.entries.queries import EntryFilter
 from devflow_store.idempotency import Idempotency
 from devflow_store.integrity.verify import Verification, verify
 from devflow_store.leases import ProcessLeases

@@ -6,9 +6,9 @@ from devflow_upstream.policies.fallback import FallbackChain
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.reply_stream import Deadlines, ReplyStream
-from devflow_upstream.transport.http1 import ReplyLimits
+from devflow_upstream.transport.http1_reader import ReplyLimits
 from devflow_upstream.transport.http1_transport import Http1Transport
-from devflow_upstream.transport.transport import HttpRequest, Transport, UpstreamExchange
+from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
 
 __all__ = [
     "BreakerPolicy",

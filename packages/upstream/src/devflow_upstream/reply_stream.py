@@ -22,7 +22,7 @@ from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EventDecoder, Translator
 from devflow_core.wire.sse import SseFrame, SseReader
 
-from devflow_upstream.transport.transport import HttpRequest, Transport, UpstreamExchange
+from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
 
 _MAX_ERROR_BYTES = 256 * 1024
 _EXCERPT_CHARS = 200

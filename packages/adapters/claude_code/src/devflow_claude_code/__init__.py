@@ -1,7 +1,7 @@
 """Claude Code sessions: read, understood, handed off and written back."""
 
 from devflow_claude_code.context.session_context import SessionContext, piece_json
-from devflow_claude_code.handoff.handoff import Handoff, HandoffReport, HandoffTarget, hand_off
+from devflow_claude_code.handoff.request import Handoff, HandoffReport, HandoffTarget, hand_off
 from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
 from devflow_claude_code.integration.hooks import HookReply, run_hook
 from devflow_claude_code.integration.installer import SettingsChange, plan_install, plan_undo

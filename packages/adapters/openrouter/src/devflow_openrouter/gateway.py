@@ -33,13 +33,17 @@ from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.reply_stream import Deadlines
 from devflow_upstream.transport.http1_transport import Http1Transport
-from devflow_upstream.transport.transport import Transport
+from devflow_upstream.transport.protocol import Transport
 
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient, AppIdentity
 from devflow_openrouter.client.auth import build_key_pool
 from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
-from devflow_openrouter.structured import build_repair_request, parse_structured, validate_schema
+from devflow_openrouter.structured_output import (
+    build_repair_request,
+    parse_structured,
+    validate_schema,
+)
 
 _MAX_CONNECT_S = 5.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

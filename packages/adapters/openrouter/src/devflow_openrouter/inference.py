@@ -19,7 +19,7 @@ from devflow_core.request import ChatRequest, ResponseFormat
 from devflow_core.usage import usd_text
 
 from devflow_openrouter.gateway import OpenRouterGateway
-from devflow_openrouter.structured import parse_structured
+from devflow_openrouter.structured_output import parse_structured
 
 
 class StreamEvent(TypedDict):

@@ -31,7 +31,7 @@ from devflow_openrouter.inference import (
     stream_llm_response,
 )
 from devflow_openrouter.service import OpenRouterService
-from devflow_openrouter.structured import parse_structured
+from devflow_openrouter.structured_output import parse_structured
 from devflow_openrouter.testing import (
     CANARY,
     SSE_HEAD,

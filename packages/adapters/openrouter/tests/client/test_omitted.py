@@ -7,7 +7,7 @@ from devflow_core.ports import Call, UpstreamKey
 from devflow_core.request import Origin
 from devflow_core.testing import a_candidate, a_journal, a_request
 from devflow_openrouter.client.api_client import ApiClient
-from devflow_upstream.transport.transport import HttpRequest, UpstreamExchange
+from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 
 class NoTransport:

@@ -41,7 +41,7 @@ from devflow_core.testing import (
 )
 from devflow_upstream import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.policies.fallback import FallbackChain
-from devflow_upstream.transport.transport import HOST_UNUSABLE
+from devflow_upstream.transport.protocol import HOST_UNUSABLE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -34,7 +34,7 @@ async def handoff(
     """
     from devflow_claude_code import AssistantReply, hand_off
     from devflow_claude_code import write_back as write_session
-    from devflow_claude_code.handoff.handoff import DEFAULT_PROMPT
+    from devflow_claude_code.handoff.request import DEFAULT_PROMPT
     from devflow_core.messages import Message
     from devflow_gateway import wiring
     from devflow_routing import route_as_json as route_json

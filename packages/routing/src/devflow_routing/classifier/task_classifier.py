@@ -20,7 +20,7 @@ from devflow_routing.classifier.features import (
     bucket_of,
     extract_features,
 )
-from devflow_routing.classifier.linear import LinearModel
+from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)

@@ -19,7 +19,7 @@ from devflow_routing.cost_optimizer import (
     affordable_mask,
     worst_case_usd,
 )
-from devflow_routing.inputs import DecisionInputs
+from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,

@@ -18,7 +18,7 @@ from devflow_core.scope import is_in_scope, out_of_scope_error
 
 from devflow_routing.capabilities import Capability, describe_capabilities
 from devflow_routing.cost_optimizer import worst_case_usd
-from devflow_routing.inputs import DecisionInputs
+from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy

@@ -5,12 +5,12 @@ from __future__ import annotations
 from devflow_core.errors import ConfigurationError
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.faults import form
-from devflow_sandbox.faults.rules import FaultRules
+from devflow_sandbox.faults import schema as form
+from devflow_sandbox.faults.matching import FaultRules
 from devflow_sandbox.message import Answer, SandboxRequest, json_answer
 from devflow_sandbox.parsed_request import BodyReader, parse_body
-from devflow_sandbox.replies.json_lines import ScriptSource, parse_script
 from devflow_sandbox.replies.script import REPLY_SCRIPT, ScriptRunner
+from devflow_sandbox.replies.script_loader import ScriptSource, parse_script
 from devflow_sandbox.sandbox_state import SandboxState
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.catalogue.billing import BilledTokens, Charge, to_json_number
-from devflow_sandbox.endpoints.job import EndpointJob, estimate_tokens, run_job
+from devflow_sandbox.endpoints.billed_call import EndpointJob, estimate_tokens, run_job
 from devflow_sandbox.message import CORS, Answer, JsonObject, SandboxRequest, json_answer
 from devflow_sandbox.parsed_request import BodyReader
 from devflow_sandbox.sandbox_state import SandboxState

@@ -7,7 +7,7 @@ from typing import Any, cast
 import orjson
 
 from devflow_sandbox.faults.errors import encode_error_body, encode_error_event
-from devflow_sandbox.faults.form import (
+from devflow_sandbox.faults.schema import (
     BadUsageFault,
     BodyFault,
     ErrorEventFault,

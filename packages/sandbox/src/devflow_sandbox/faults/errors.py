@@ -7,7 +7,7 @@ import orjson
 from devflow_sandbox import api_error as refusal
 from devflow_sandbox.api_error import ApiError
 from devflow_sandbox.books.accounts import FREE_PER_DAY, FREE_PER_MINUTE
-from devflow_sandbox.faults.form import ErrorEventFault, ErrorPreset, StatusFault
+from devflow_sandbox.faults.schema import ErrorEventFault, ErrorPreset, StatusFault
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 

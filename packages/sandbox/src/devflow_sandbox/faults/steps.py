@@ -7,7 +7,7 @@ from typing import cast
 
 import orjson
 
-from devflow_sandbox.faults.form import BodyPosition
+from devflow_sandbox.faults.schema import BodyPosition
 from devflow_sandbox.message import DONE, JsonObject, Step
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 from devflow_sandbox import message as wire
-from devflow_sandbox.faults.form import (
+from devflow_sandbox.faults.schema import (
     DropFault,
     EndlessFault,
     FloodFault,

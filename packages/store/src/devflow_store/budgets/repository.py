@@ -15,7 +15,7 @@ from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import SqlValue
-from devflow_store.entries.reading import Source
+from devflow_store.entries.queries import Source
 
 _SCOPE_COLUMNS = {
     "key": "l.client_key",

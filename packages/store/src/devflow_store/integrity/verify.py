@@ -15,9 +15,9 @@ from devflow_core.errors import LedgerCorrupt
 from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
 from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Session
-from devflow_store.entries import reading
+from devflow_store.entries import queries as reading
 from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_rows
-from devflow_store.entries.reading import EntryFilter
+from devflow_store.entries.queries import EntryFilter
 
 _COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])

@@ -28,7 +28,7 @@ from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from devflow_upstream.transport.transport import HOST_UNUSABLE
+from devflow_upstream.transport.protocol import HOST_UNUSABLE
 
 _RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
 """What may have been accepted, and billed, is asked for a second time but not a third."""

@@ -19,9 +19,9 @@ from devflow_core.errors import (
     PossiblyAccepted,
 )
 
-from devflow_upstream.transport.connection import UpstreamConnection
-from devflow_upstream.transport.http1 import ReplyLimits
-from devflow_upstream.transport.transport import HOST_UNUSABLE, HttpRequest, UpstreamExchange
+from devflow_upstream.transport.http1_connection import UpstreamConnection
+from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.protocol import HOST_UNUSABLE, HttpRequest, UpstreamExchange
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HAPPY_EYEBALLS_S = 0.25

@@ -20,8 +20,8 @@ from devflow_core.errors import (
     ReplyTooLarge,
 )
 
-from devflow_upstream.transport.http1 import ReplyLimits
-from devflow_upstream.transport.transport import HttpRequest, UpstreamExchange
+from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _DRAIN_TIMEOUT_S = 1.0

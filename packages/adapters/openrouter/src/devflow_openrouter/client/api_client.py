@@ -17,7 +17,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.wire import get_translator
 from devflow_core.wire.errors import error_from_body
 from devflow_upstream.reply_stream import Deadlines, ReplyStream, read_all
-from devflow_upstream.transport.transport import HttpRequest, Transport
+from devflow_upstream.transport.protocol import HttpRequest, Transport
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _PATHS: dict[WireName, str] = {

@@ -21,7 +21,7 @@ from devflow_core.events import (
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import json_lenient as loosely
-from devflow_core.wire.anthropic_messages.content import ContentCollector
+from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
 from devflow_core.wire.body import dump, excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag

@@ -21,12 +21,12 @@ from devflow_core.request import ChatRequest
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire import sse
-from devflow_core.wire.anthropic_messages.blocks import BlockWriter, seal_frame
+from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
 from devflow_core.wire.body import dump
-from devflow_core.wire.estimate import estimate_input_tokens
 from devflow_core.wire.passthrough import Passthrough
 from devflow_core.wire.reasoning import vendor_of_model
+from devflow_core.wire.token_estimate import estimate_input_tokens
 from devflow_core.wire.usage import to_anthropic_usage
 
 _ZERO_INPUT_TOKENS = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')

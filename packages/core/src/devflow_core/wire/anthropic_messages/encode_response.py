@@ -14,9 +14,9 @@ from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as fields
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
-from devflow_core.wire.estimate import estimate_input_tokens, estimate_tokens
 from devflow_core.wire.extra_fields import Omissions, raw_response_body
 from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
+from devflow_core.wire.token_estimate import estimate_input_tokens, estimate_tokens
 from devflow_core.wire.usage import to_anthropic_usage
 
 _STOP_REASONS: dict[FinishReason, str] = {

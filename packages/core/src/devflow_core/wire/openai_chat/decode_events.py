@@ -23,7 +23,7 @@ from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import json_lenient as loosely
 from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
-from devflow_core.wire.openai_chat.extras import Extras
+from devflow_core.wire.openai_chat.raw_response import Extras
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.usage import parse_cost, usage_from_openai
 

@@ -12,8 +12,8 @@ from devflow_core.messages import Reasoning
 from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.encode_parts import clean_tool_id
 from devflow_core.wire.body import dump
-from devflow_core.wire.estimate import estimate_tokens
 from devflow_core.wire.reasoning import seal, signature_for_anthropic
+from devflow_core.wire.token_estimate import estimate_tokens
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _Key = tuple[str, int]

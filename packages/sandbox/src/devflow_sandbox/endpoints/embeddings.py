@@ -11,7 +11,7 @@ from typing import cast
 
 from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.catalogue.billing import BilledTokens, to_json_number
-from devflow_sandbox.endpoints.job import EndpointJob, estimate_tokens, run_job
+from devflow_sandbox.endpoints.billed_call import EndpointJob, estimate_tokens, run_job
 from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_answer
 from devflow_sandbox.sandbox_state import SandboxState
 

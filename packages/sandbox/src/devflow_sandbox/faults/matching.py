@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from devflow_sandbox.books.accounts import Key
-from devflow_sandbox.faults.form import Fault, FaultCondition, FaultScript
+from devflow_sandbox.faults.schema import Fault, FaultCondition, FaultScript
 from devflow_sandbox.message import SandboxRequest
 
 _API = "/api/v1"

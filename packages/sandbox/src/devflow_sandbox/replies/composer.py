@@ -12,7 +12,7 @@ import orjson
 from devflow_sandbox.catalogue.providers import Provider
 from devflow_sandbox.parsed_request import ParsedRequest, ToolDefinition
 from devflow_sandbox.replies.reply import EmittedToolCall, GeneratedReply
-from devflow_sandbox.replies.schema import generate_value
+from devflow_sandbox.replies.schema_values import generate_value
 
 _FILE = re.compile(
     r"\b[\w./-]+\.(?:py|ts|tsx|js|go|rs|java|rb|md|toml|yaml|yml|json|sql|html|css)\b"

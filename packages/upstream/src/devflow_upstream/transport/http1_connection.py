@@ -8,7 +8,7 @@ from typing import cast
 
 from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
 
-from devflow_upstream.transport.http1 import ReplyLimits, ReplyReader
+from devflow_upstream.transport.http1_reader import ReplyLimits, ReplyReader
 
 _MAX_BUFFERED_BYTES = 256 * 1024
 _DRAIN_TIMEOUT_S = 1.0

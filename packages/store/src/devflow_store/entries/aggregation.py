@@ -13,7 +13,7 @@ from devflow_core.usage import Usage
 
 from devflow_store.chain.records import to_us
 from devflow_store.database.engine import SqlValue
-from devflow_store.entries.reading import Source
+from devflow_store.entries.queries import Source
 
 _DAY_US = 86_400_000_000
 _GROUP_COLUMNS = {
