@@ -64,6 +64,7 @@ fix: install ## format and mend what can be mended
 .PHONY: docs
 docs: install ## write the reference pages that are made from the code
 	@$(RUN) python docs/build.py
+	@$(RUN) python tests/house/code_map.py --write
 
 .PHONY: bench
 bench: install ## measure everything; PEERS=1 beside the peers, QUICK=1 for a look

@@ -60,6 +60,14 @@ class Module:
         """Every function and method, nested ones included."""
         return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
 
+    def imported_packages(self) -> set[str]:
+        """Top-level names of everything that is imported anywhere in the file."""
+        found = {source.partition(".")[0] for source, _ in self.imports()}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+        return found
+
     def imports(self) -> Iterator[tuple[str, str]]:
         """(module, name) of every `from … import`, also inside functions and `TYPE_CHECKING`."""
         for node in ast.walk(self.tree):

@@ -3,7 +3,9 @@
 import gzip
 import re
 import subprocess
+import tomllib
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,8 @@ DESIGN_CLASSES = {
     "analytics.usage_tracker": "UsageTracker",
     "analytics.reporter": "Reporter",
 }
+TEST_ONLY = {"pytest"}
+"""Imported by the plugin that pytest itself loads."""
 NOT_FOR_PEOPLE = {"XDG_DATA_HOME"}
 """Read because the system sets it; nobody has to be told."""
 ADDRESS = re.compile(rb"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
@@ -79,6 +83,41 @@ def test_a_class_name_stands_in_one_package_or_the_glossary_says_why() -> None:
 def test_the_provider_is_named_at_home_and_in_few_other_files() -> None:
     strangers = files_naming_the_provider(source_modules())
     assert len(strangers) <= MAX_FILES_NAMING_THE_PROVIDER, strangers
+
+
+def test_a_package_declares_what_it_imports_and_nothing_else() -> None:
+    projects = {
+        path: tomllib.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(ROOT.glob("packages/**/pyproject.toml"))
+    }
+    ours = {
+        project["tool"]["uv"]["build-backend"]["module-name"]: [project["project"]["name"]]
+        for project in projects.values()
+    }
+    distributions = {**packages_distributions(), **ours}
+    wrong: dict[str, tuple[list[set[str]], set[str]]] = {}
+    for path, content in projects.items():
+        project = content["project"]
+        extras = project.get("optional-dependencies", {}).values()
+        declared = {_plain_name(one) for one in project["dependencies"]}
+        optional = {_plain_name(one) for extra in extras for one in extra}
+        package = next(path.parent.glob("src/*")).name
+        modules = [one for one in source_modules() if one.package == package]
+        imported = {top for module in modules for top in module.imported_packages() - {package}}
+        # a namespace (`opentelemetry`) belongs to several distributions: one of them will do
+        providers = [
+            {_plain_name(one) for one in distributions.get(top, ())} - TEST_ONLY for top in imported
+        ]
+        missing = [one for one in providers if one and not one & (declared | optional)]
+        unused = declared - set[str]().union(*providers)
+        if missing or unused:
+            wrong[package] = (missing, unused)
+    assert wrong == {}
+
+
+def _plain_name(requirement: str) -> str:
+    name = re.split(r"[\[<>=!~; ]", requirement)[0].lower()
+    return name.replace("_", "-")
 
 
 def test_limits_are_named_max() -> None:

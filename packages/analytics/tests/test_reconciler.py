@@ -59,7 +59,7 @@ class FakeAccount:
     def __init__(self, *, today: str = "0", month: str = "0") -> None:
         self.booked: dict[str, dict[str, Any]] = {}
         self.not_before: dict[str, int] = {}
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
         self.days: dict[date, Decimal] | None = {}
         self.usage = {"daily": Decimal(today), "monthly": Decimal(month)}
 
@@ -69,10 +69,10 @@ class FakeAccount:
     async def fetch_generation(
         self, generation_id: str, _key: str | None, /
     ) -> dict[str, Any] | None:
-        self.asked.append(generation_id)
+        self.lookups.append(generation_id)
         if generation_id == "gen-broken":
             raise ProviderUnavailable("OpenRouter answered 502. Try again.")
-        if self.asked.count(generation_id) < self.not_before.get(generation_id, 1):
+        if self.lookups.count(generation_id) < self.not_before.get(generation_id, 1):
             return None
         return self.booked.get(generation_id)
 
@@ -264,15 +264,15 @@ def test_a_closed_window_agrees_or_is_left_alone(
     ]
     rows += [OpenRow(entry=an_entry(), attempt=an_attempt(cost_usd=cost)) for cost in settled]
     window = BillingWindow(name="w", since=OLD, until=EPOCH, theirs_usd=theirs)
-    closing = settle_window(window, rows, is_final=True)
+    settlement = settle_window(window, rows, is_final=True)
     most = [max(cost, reserved) for cost, reserved in opened]
     known = sum(settled, Decimal(0))
     if known <= theirs <= known + sum(most, Decimal(0)):
-        assert to_pico(closing.difference_usd) == 0
-        assert sum(closing.settled.values(), known) == theirs
+        assert to_pico(settlement.difference_usd) == 0
+        assert sum(settlement.settled.values(), known) == theirs
         for n, limit in enumerate(most):
-            assert 0 <= closing.settled[f"o{n}"] <= limit
+            assert 0 <= settlement.settled[f"o{n}"] <= limit
     else:
-        assert closing.settled == {}
-        assert closing.ghosts == ()
-        assert closing.ours_usd == known + sum((cost for cost, _ in opened), Decimal(0))
+        assert settlement.settled == {}
+        assert settlement.ghosts == ()
+        assert settlement.ours_usd == known + sum((cost for cost, _ in opened), Decimal(0))

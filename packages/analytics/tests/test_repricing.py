@@ -45,13 +45,15 @@ def test_an_implicit_cache_writes_at_the_price_of_input() -> None:
 def test_a_prefix_is_forgotten_after_its_time() -> None:
     _, late = simulate(prompts(2_000, 3_000, gap_s=301), IMPLICIT)
     assert late == Usage(input_tokens=3_000)
-    _, kept = simulate(prompts(2_000, 3_000, gap_s=3_600), CacheRules(kind="implicit", ttl_s=3_600))
-    assert kept.cache_read_tokens == 2_000
+    _, cached = simulate(
+        prompts(2_000, 3_000, gap_s=3_600), CacheRules(kind="implicit", ttl_s=3_600)
+    )
+    assert cached.cache_read_tokens == 2_000
 
 
 def test_what_the_client_kept_for_an_hour_is_kept_for_an_hour() -> None:
-    kept = Usage(cache_write_tokens=2_000, cache_write_1h_tokens=2_000)
-    first, second = simulate([turn(0, kept), turn(1_800, kept)], EXPLICIT)
+    cached = Usage(cache_write_tokens=2_000, cache_write_1h_tokens=2_000)
+    first, second = simulate([turn(0, cached), turn(1_800, cached)], EXPLICIT)
     assert first.cache_write_1h_tokens == 2_000
     assert second.cache_read_tokens == 2_000
 

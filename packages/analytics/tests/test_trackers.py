@@ -38,9 +38,9 @@ def test_costs_add_up_however_they_are_grouped(given_: list[LedgerEntry]) -> Non
 def test_usage_of_the_models_adds_up_to_what_a_report_says(given_: list[LedgerEntry]) -> None:
     tracker = UsageTracker()
     replay(given_, tracker)
-    cells = EntriesReader(lambda: given_).aggregate(("model",))
-    assert tracker.by_model() == {key[0]: summary for key, summary in cells.items()}
-    assert tracker.total == sum(cells.values(), Summary())
+    groups = EntriesReader(lambda: given_).aggregate(("model",))
+    assert tracker.by_model() == {key[0]: summary for key, summary in groups.items()}
+    assert tracker.total == sum(groups.values(), Summary())
 
 
 def test_an_unconfirmed_cost_is_known_as_such() -> None:

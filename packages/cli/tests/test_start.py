@@ -107,11 +107,11 @@ def test_the_stand_in_runs_until_it_is_told_to_end(home: Path) -> None:
 
 
 def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
-    standin = subprocess.Popen(
+    sandbox = subprocess.Popen(
         [sys.executable, "-m", "devflow_sandbox", "--tokens-per-s", "10"], stdout=subprocess.PIPE
     )
-    assert standin.stdout is not None
-    ready = orjson.loads(standin.stdout.readline())
+    assert sandbox.stdout is not None
+    ready = orjson.loads(sandbox.stdout.readline())
     environment = {
         "HOME": str(home),
         "OPENROUTER_BASE_URL": ready["base_url"],
@@ -139,7 +139,7 @@ def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
         assert entry["outcome"] == "cancelled"
         assert float(entry["attempts"][0]["cost_usd"]) > 0
     finally:
-        for child in (asking, standin):
+        for child in (asking, sandbox):
             child.kill()
             child.wait()
             assert child.stdout is not None

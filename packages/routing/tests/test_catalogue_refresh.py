@@ -31,20 +31,20 @@ class Source:
         return parse_catalogue(body, fetched_at=EPOCH)
 
 
-def refresh_of(source: Source, used: list[Catalogue] | None = None) -> CatalogueRefresher:
-    start = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH)
+def refresher_of(source: Source, used: list[Catalogue] | None = None) -> CatalogueRefresher:
+    initial = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH)
 
     def ignore(_catalogue: Catalogue) -> None: ...
 
-    use = used.append if used is not None else ignore
-    return CatalogueRefresher(source, initial=start, on_change=use, clock=lambda: EPOCH)
+    on_change = used.append if used is not None else ignore
+    return CatalogueRefresher(source, initial=initial, on_change=on_change, clock=lambda: EPOCH)
 
 
 async def test_many_callers_make_one_fetch_and_see_what_changed() -> None:
     dearer = {**ROW, "pricing": {"prompt": "0.000002", "completion": "0.000002"}}
     source, used = Source({"data": [dearer, {**ROW, "id": "a/two"}]}), list[Catalogue]()
-    refresh = refresh_of(source, used)
-    callers = [asyncio.ensure_future(refresh.refresh()) for _ in range(5)]
+    refresher = refresher_of(source, used)
+    callers = [asyncio.ensure_future(refresher.refresh()) for _ in range(5)]
     await asyncio.sleep(0)
     callers[0].cancel()
     source.gate.set()
@@ -54,19 +54,19 @@ async def test_many_callers_make_one_fetch_and_see_what_changed() -> None:
         ("a/one", "price_rose"),
         ("a/two", "added"),
     ]
-    assert used == [refresh.current]
+    assert used == [refresher.current]
 
 
 async def test_the_old_list_stays_while_the_source_fails() -> None:
     source = Source(NotSent("no network"), {"data": []}, {"data": [ROW]})
     source.gate.set()
-    refresh = refresh_of(source)
-    before = refresh.current
+    refresher = refresher_of(source)
+    before = refresher.current
     for _ in range(2):
         with pytest.raises((NotSent, Exception)):
-            await refresh.refresh()
-        assert refresh.current is before
-        assert refresh.last_error is not None
+            await refresher.refresh()
+        assert refresher.current is before
+        assert refresher.last_error is not None
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -74,15 +74,15 @@ async def test_the_old_list_stays_while_the_source_fails() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await refresh.run(sleep)
-    assert refresh.last_error is None
+        await refresher.run(sleep)
+    assert refresher.last_error is None
     assert waits == [3600.0]
 
 
 async def test_closing_ends_a_fetch_under_way() -> None:
-    refresh = refresh_of(Source({"data": [ROW]}))
-    waiting = asyncio.ensure_future(refresh.refresh())
+    refresher = refresher_of(Source({"data": [ROW]}))
+    waiting = asyncio.ensure_future(refresher.refresh())
     await asyncio.sleep(0)
-    await refresh.aclose()
+    await refresher.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting

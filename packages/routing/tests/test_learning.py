@@ -1,5 +1,7 @@
 """Ridge regression, its honest predictions, and the model that is packed from it."""
 
+from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +20,15 @@ TEXTS = [f"{first} {second} {number}" for number, (first, second) in enumerate(
 )]  # fmt: skip
 Matrix = NDArray[np.float64]
 FEATURES = extract_all_features(TEXTS)
-SPACE = TextVectorizer.fit(FEATURES)
-VECTORS = SPACE.transform(FEATURES)
+VECTORIZER = TextVectorizer.fit(FEATURES)
+VECTORS = VECTORIZER.transform(FEATURES)
 KERNEL = VECTORS @ VECTORS.T
 TARGETS = np.array([[float("prove" in text), len(text) / 20] for text in TEXTS], dtype=np.float32)
 
 
 def fitted_without(members: list[int]) -> tuple[Matrix, Matrix]:
     """Predictions of some texts by a fit that has really not seen them."""
-    others = [at for at in range(len(TEXTS)) if at not in members]
+    others = [index for index in range(len(TEXTS)) if index not in members]
     # the mean is of all texts, as in the closed form
     centred = TARGETS - TARGETS.mean(axis=0)
     inner: Matrix = (KERNEL[np.ix_(others, others)] + 2.0 * np.eye(len(others))).astype(np.float64)
@@ -39,10 +41,10 @@ def fitted_without(members: list[int]) -> tuple[Matrix, Matrix]:
 
 def test_leaving_one_out_is_exact() -> None:
     predictions, variance = RidgeRegression(KERNEL, TARGETS, 2.0).leave_one_out()
-    for at in range(len(TEXTS)):
-        expected, spread = fitted_without([at])
-        assert predictions[at] == pytest.approx(expected[0], abs=1e-4)
-        assert variance[at] == pytest.approx(spread[0], abs=1e-4)
+    for index in range(len(TEXTS)):
+        expected, spread = fitted_without([index])
+        assert predictions[index] == pytest.approx(expected[0], abs=1e-4)
+        assert variance[index] == pytest.approx(spread[0], abs=1e-4)
 
 
 def test_leaving_a_group_out_is_exact() -> None:
@@ -57,7 +59,7 @@ def test_a_fit_predicts_what_it_has_learned() -> None:
     ridge = RidgeRegression(KERNEL, TARGETS, 0.01)
     assert ridge.predict(KERNEL) == pytest.approx(TARGETS, abs=0.1)
     norms = (VECTORS * VECTORS).sum(axis=1)
-    far = SPACE.transform(extract_all_features(["nothing like it at all"]))
+    far = VECTORIZER.transform(extract_all_features(["nothing like it at all"]))
     far_norms = (far * far).sum(axis=1)
     known = ridge.variance(KERNEL, norms)
     assert ridge.variance(far @ VECTORS.T, far_norms)[0] > known.max()
@@ -70,6 +72,9 @@ def test_a_packed_model_comes_back_as_it_was(tmp_path: Path) -> None:
     one = (tmp_path / "one.npz").read_bytes()
     assert one == (tmp_path / "two.npz").read_bytes()
     assert len(one) < 1_000_000
+    packed = files("devflow_routing").joinpath("data/classifier.npz").read_bytes()
+    with np.load(tmp_path / "one.npz") as saved, np.load(BytesIO(packed)) as loaded:
+        assert set(saved.files) == set(loaded.files)
     assert shipped.weights.shape == (BUCKETS, len(shipped.names))
     features = extract_features("Prove the theorem")
     sums = shipped.weights[features.words].sum(axis=0).astype(np.float32)
@@ -96,7 +101,7 @@ def test_the_users_word_overrules_public_scores() -> None:
         {"openai/gpt-5": {"quality": {"coding": 0.2}}}
     )
     quality = QualityTable(catalogue.models)
-    at = [model.id for model in catalogue.models].index("openai/gpt-5")
+    index = [model.id for model in catalogue.models].index("openai/gpt-5")
     task = Task(type="coding", complexity="medium", confidence=1.0)
-    assert quality.estimate(task)[at] == pytest.approx(0.2)
-    assert quality.source_of(at) == "the settings"
+    assert quality.estimate(task)[index] == pytest.approx(0.2)
+    assert quality.source_of(index) == "the settings"

@@ -217,7 +217,7 @@ HARNESS = (
 )
 
 
-def test_the_ask_is_the_humans_not_the_harness() -> None:
+def test_the_prompt_is_the_humans_not_the_harness() -> None:
     result = Message(role="user", parts=(ToolResult(call_id="1", parts=(Text(text="poem"),)),))
     summary = user("This session is being continued from a previous conversation that ran out.")
     request = ChatRequest(
@@ -235,13 +235,13 @@ def test_the_ask_is_the_humans_not_the_harness() -> None:
     assert CLASSIFIER.classify(request).type == "coding"
 
 
-def test_a_thin_ask_is_read_with_the_one_before() -> None:
+def test_a_short_prompt_is_read_with_the_one_before() -> None:
     request = ChatRequest(messages=(user("Write a haiku about autumn rain"), user("go on")))
     assert extract_human_prompt(request) == "Write a haiku about autumn rain\ngo on"
     assert CLASSIFIER.classify(request).type == "creative"
 
 
-def test_a_long_ask_is_read_at_both_ends() -> None:
+def test_a_long_prompt_is_read_at_both_ends() -> None:
     text = f"begin {'x' * 50_000} end"
     found = extract_human_prompt(ChatRequest.from_text(text))
     assert len(found) == MAX_CHARS
@@ -259,7 +259,7 @@ def test_a_long_ask_is_read_at_both_ends() -> None:
         ("翻译这句话", "text_ops"),
     ],
 )
-def test_plain_asks_are_understood(text: str, kind: str) -> None:
+def test_plain_prompts_are_understood(text: str, kind: str) -> None:
     task = CLASSIFIER.classify(ChatRequest.from_text(text))
     assert task.type == kind
     assert task.reasons

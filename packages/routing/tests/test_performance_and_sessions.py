@@ -97,11 +97,11 @@ def test_a_session_is_where_it_was_answered_last() -> None:
     tracker = SessionTracker()
     main = Attribution(session_id="s", agent="main")
     tracker.record(entry(attempt(usage=Usage(input_tokens=10, output_tokens=5)), attribution=main))
-    seat = tracker.find_affinity("s", "explorer")
-    assert seat is not None
-    assert (seat.model, seat.cached_tokens) == ("a/one", 15)
-    assert seat.warm_tokens(EPOCH + timedelta(seconds=299)) == 15
-    assert seat.warm_tokens(EPOCH + timedelta(seconds=301)) == 0
+    affinity = tracker.find_affinity("s", "explorer")
+    assert affinity is not None
+    assert (affinity.model, affinity.cached_tokens) == ("a/one", 15)
+    assert affinity.warm_tokens(EPOCH + timedelta(seconds=299)) == 15
+    assert affinity.warm_tokens(EPOCH + timedelta(seconds=301)) == 0
     own = replace(main, agent="explorer")
     tracker.record(entry(attempt(model="a/two"), attribution=own))
     found = tracker.find_affinity("s", "explorer")
@@ -111,7 +111,7 @@ def test_a_session_is_where_it_was_answered_last() -> None:
     assert tracker.find_affinity("other") is None
 
 
-def test_a_failed_or_cached_answer_seats_nobody() -> None:
+def test_a_failed_or_cached_answer_leaves_no_affinity() -> None:
     tracker = SessionTracker()
     where = Attribution(session_id="s")
     tracker.record(entry(attempt(), attribution=where, outcome="failed"))

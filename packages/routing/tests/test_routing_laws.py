@@ -50,14 +50,16 @@ def router_of(found: list[dict[str, Any]]) -> Router:
 routers = st.lists(rows, min_size=1, max_size=12).map(router_of)
 
 
-def request_of(words: int, *, has_media: bool, has_tools: bool, most: int | None) -> ChatRequest:
+def request_of(
+    words: int, *, has_media: bool, has_tools: bool, max_tokens: int | None
+) -> ChatRequest:
     parts: tuple[Any, ...] = (Text(text="word " * words),)
     if has_media:
         parts = (*parts, Media(kind="image", url="https://example.com/a.png"))
     return ChatRequest(
         messages=(Message(role="user", parts=parts),),
         tools=(Tool(name="read"),) if has_tools else (),
-        max_output_tokens=most,
+        max_output_tokens=max_tokens,
     )
 
 
@@ -66,7 +68,7 @@ requests = st.builds(
     st.integers(1, 3_000),
     has_media=st.booleans(),
     has_tools=st.booleans(),
-    most=st.sampled_from([None, 100, 2_000]),
+    max_tokens=st.sampled_from([None, 100, 2_000]),
 )
 tasks = st.builds(
     Task,
@@ -85,7 +87,7 @@ def routed(router: Router, request: ChatRequest, task: Task) -> Route | None:
 
 
 @given(routers, requests, tasks)
-def test_a_route_holds_only_able_models_and_none_twice(
+def test_a_route_holds_only_eligible_models_and_none_twice(
     router: Router, request: ChatRequest, task: Task
 ) -> None:
     route = routed(router, request, task)
@@ -138,9 +140,9 @@ def test_more_budget_never_lowers_what_is_expected(
     ):
         reached: list[float] = []
         for limit in (ceiling, ceiling * times, None):
-            asked = replace(request, criteria=criteria, max_cost_usd=limit)
+            limited = replace(request, criteria=criteria, max_cost_usd=limit)
             try:
-                route = routed(router, asked, task)
+                route = routed(router, limited, task)
             except BudgetExceeded:
                 reached.append(float("-inf"))
                 continue
@@ -213,7 +215,7 @@ def test_a_tool_loop_is_finished_by_the_model_that_began_it() -> None:
     assert router.route(request, a_task()).chosen.model == "openai/gpt-4.1-nano"
 
 
-def test_preferred_models_come_first_where_they_are_able() -> None:
+def test_preferred_models_come_first_where_they_are_eligible() -> None:
     policy = RoutingPolicy(preferred_models=("mancer/weaver", "openai/gpt-5-mini"))
     router = Router(load_shipped_catalogue(), policy=policy)
     assert router.route(a_request(), a_task()).chosen.model == "mancer/weaver"

@@ -124,30 +124,32 @@ def fit(mean_scores: MeanScores, expected: dict[str, float]) -> tuple[dict[str, 
     strength: dict[tuple[str, str], float] = defaultdict(float)
     rows = [(m, b, k, math.log(score / (1 - score))) for (m, b, k), score in mean_scores.items()]
     for _ in range(200):
-        left: dict[object, list[float]] = defaultdict(list)
+        residuals: dict[object, list[float]] = defaultdict(list)
         for model, benchmark, kind, value in rows:
-            left[benchmark].append(value - ability[model] - strength[model, kind])
-        difficulty.update({b: sum(left[b]) / len(left[b]) for b in {row[1] for row in rows}})
-        left.clear()
+            residuals[benchmark].append(value - ability[model] - strength[model, kind])
+        difficulty.update(
+            {b: sum(residuals[b]) / len(residuals[b]) for b in {row[1] for row in rows}}
+        )
+        residuals.clear()
         for model, benchmark, kind, value in rows:
-            left[model].append(value - difficulty[benchmark] - strength[model, kind])
-        for model in left:
-            left[model] = [value - expected.get(str(model), 0.0) for value in left[model]]
-        drawn = _shrink_means(left, ABILITY_PENALTY)
+            residuals[model].append(value - difficulty[benchmark] - strength[model, kind])
+        for model in residuals:
+            residuals[model] = [value - expected.get(str(model), 0.0) for value in residuals[model]]
+        drawn = _shrink_means(residuals, ABILITY_PENALTY)
         ability.update({m: one + expected.get(m, 0.0) for m, one in drawn.items()})
-        left.clear()
+        residuals.clear()
         for model, benchmark, kind, value in rows:
-            left[model, kind].append(value - difficulty[benchmark] - ability[model])
-        strength.update(_shrink_means(left, STRENGTH_PENALTY))
+            residuals[model, kind].append(value - difficulty[benchmark] - ability[model])
+        strength.update(_shrink_means(residuals, STRENGTH_PENALTY))
     by_model: Strengths = defaultdict(dict)
     for (model, kind), value in sorted(strength.items()):
         by_model[model][kind] = round(value, 3)
     return ability, by_model
 
 
-def _shrink_means(left: dict[Any, list[float]], penalty: float) -> dict[Any, float]:
+def _shrink_means(residuals: dict[Any, list[float]], penalty: float) -> dict[Any, float]:
     """The mean of each group's residuals, drawn to zero."""
-    return {group: sum(values) / (len(values) + penalty) for group, values in left.items()}
+    return {group: sum(values) / (len(values) + penalty) for group, values in residuals.items()}
 
 
 def fit_prior(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]:
@@ -165,15 +167,19 @@ def fit_prior(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]
         authors.append(known.author)
     design, target = np.array(rows), np.array(values)
     penalty = np.diag([0.0, 1.0, 1.0])
-    found = np.linalg.solve(design.T @ design + penalty, design.T @ target)
-    error = float(np.std(target - design @ found))
+    solution = np.linalg.solve(design.T @ design + penalty, design.T @ target)
+    error = float(np.std(target - design @ solution))
     names = ("base", "per_log_usd_per_mtok", "per_year")
-    guess = {name: round(float(value), 3) for name, value in zip(names, found, strict=True)}
-    left: dict[str, list[float]] = defaultdict(list)
-    for author, rest in zip(authors, (target - design @ found).tolist(), strict=True):
-        left[author].append(rest)
-    by_author = {author: round(one, 3) for author, one in sorted(_shrink_means(left, 3.0).items())}
-    return {**guess, "error": round(error, 3), "models": len(values), "authors": by_author}
+    coefficients = {
+        name: round(float(value), 3) for name, value in zip(names, solution, strict=True)
+    }
+    residuals: dict[str, list[float]] = defaultdict(list)
+    for author, residual in zip(authors, (target - design @ solution).tolist(), strict=True):
+        residuals[author].append(residual)
+    by_author = {
+        author: round(one, 3) for author, one in sorted(_shrink_means(residuals, 3.0).items())
+    }
+    return {**coefficients, "error": round(error, 3), "models": len(values), "authors": by_author}
 
 
 def predict_prior(prior: dict[str, Any], catalogue: Catalogue, model: str) -> float:
@@ -200,17 +206,17 @@ def main() -> None:
                 continue
             collected[model, benchmark, kind] += values
             sources[model].add(benchmark if source in (aider,) else source.__name__)
-    cells = {key: min(max(sum(v) / len(v), 0.02), 0.98) for key, v in collected.items()}
-    ability, strength = fit(cells, {})
+    mean_scores = {key: min(max(sum(v) / len(v), 0.02), 0.98) for key, v in collected.items()}
+    ability, strength = fit(mean_scores, {})
     for _ in range(4):  # eras without a model in common are held together by what price and age say
-        others = fit_prior(catalogue, ability)
-        expected = {model: predict_prior(others, catalogue, model) for model in ability}
-        ability, strength = fit(cells, expected)
+        prior = fit_prior(catalogue, ability)
+        expected = {model: predict_prior(prior, catalogue, model) for model in ability}
+        ability, strength = fit(mean_scores, expected)
     models = {
         model: {
             "ability": round(value, 3),
             "strength": strength[model],
-            "scores": sum(1 for one, _, _ in cells if one == model),
+            "scores": sum(1 for one, _, _ in mean_scores if one == model),
             "sources": sorted(sources[model]),
         }
         for model, value in sorted(ability.items())

@@ -63,37 +63,37 @@ def read_small_model_rows() -> tuple[list[str], Matrix]:
 def fit(
     texts: list[str], targets: Matrix, penalty: float
 ) -> tuple[TextVectorizer, RidgeRegression, Matrix]:
-    """The space, the fit, and its weights in the space."""
+    """The fitted vectorizer, the fit, and its weights by column of the vectors."""
     features = extract_all_features(truncate(text) for text in texts)
-    space = TextVectorizer.fit(features)
-    vectors = space.transform(features)
+    vectorizer = TextVectorizer.fit(features)
+    vectors = vectorizer.transform(features)
     ridge = RidgeRegression(vectors @ vectors.T, targets, penalty)
-    return space, ridge, vectors.T @ ridge.dual_coef
+    return vectorizer, ridge, vectors.T @ ridge.dual_coef
 
 
 def pack_model(
     parts: list[tuple[TextVectorizer, RidgeRegression, Matrix]], names: tuple[str, ...]
 ) -> LinearModel:
     """The fits as one model of small whole numbers. They share the first one's norm of words."""
-    rarity = parts[0][0].word_weights
-    norm_rarity = np.where(rarity > 0, rarity, rarity.max())
+    idf = parts[0][0].word_weights
+    norm_idf = np.where(idf > 0, idf, idf.max())
     words = np.concatenate(
         [one[2][:BUCKETS] * one[0].word_weights[:, None] for one in parts], axis=1
     )
     scale = np.abs(words).max(axis=0) / 127
-    signs: list[Matrix] = []
+    dense: list[Matrix] = []
     biases: list[Matrix] = []
-    for space, ridge, weights in parts:
-        own = weights[BUCKETS:] / space.dense_scale[:, None]
-        signs.append(own.astype(np.float32))
-        biases.append((ridge.mean - space.dense_mean @ own).astype(np.float32))
+    for vectorizer, ridge, weights in parts:
+        own = weights[BUCKETS:] / vectorizer.dense_scale[:, None]
+        dense.append(own.astype(np.float32))
+        biases.append((ridge.mean - vectorizer.dense_mean @ own).astype(np.float32))
     return LinearModel(
         names=names,
         version=VERSION,
         weights=np.rint(words / scale).astype(np.int8),
         scale=scale.astype(np.float32),
-        squared_idf=(norm_rarity**2).astype(np.float32),
-        dense_weights=np.concatenate(signs, axis=1).astype(np.float32),
+        squared_idf=(norm_idf**2).astype(np.float32),
+        dense_weights=np.concatenate(dense, axis=1).astype(np.float32),
         bias=np.concatenate(biases).astype(np.float32),
     )
 

@@ -1,4 +1,4 @@
-"""A whole site on a free port over fakes that we own."""
+"""A whole server on a free port over fakes that we own."""
 
 from __future__ import annotations
 
@@ -96,18 +96,18 @@ class FakeNodes:
     """Nodes in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Mapping[str, Any]] = {}
+        self.saved: dict[str, Mapping[str, Any]] = {}
 
     async def all(self) -> Mapping[str, Mapping[str, Any]]:
-        return dict(self.kept)
+        return dict(self.saved)
 
     async def set(self, task_name: str, config: Mapping[str, Any], /) -> None:
-        self.kept[task_name] = config
+        self.saved[task_name] = config
 
 
 @dataclass(kw_only=True)
-class Site:
-    """A running site and what stands behind it."""
+class ServerUnderTest:
+    """A running server and what stands behind it."""
 
     port: int
     client: httpx.AsyncClient
@@ -116,13 +116,13 @@ class Site:
     ledger: MemoryLedger
     listener: Listener
     metrics: Metrics
-    pulse: KeepAlive
+    keep_alive: KeepAlive
     nodes: FakeNodes
     app: App
 
 
-class Sites:
-    """Opens sites; what is not given is a fake that answers `ok`."""
+class ServerFactory:
+    """Opens servers; what is not given is a fake that answers `ok`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -136,7 +136,7 @@ class Sites:
         settings: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         local_key: str | None = None,
-    ) -> AbstractAsyncContextManager[Site]:
+    ) -> AbstractAsyncContextManager[ServerUnderTest]:
         given: dict[str, Any] = {
             "require_key": keys is not None or local_key is not None,
             **(settings or {}),
@@ -157,8 +157,8 @@ class Sites:
         settings: Settings,
         limits: Limits,
         local_key: str | None,
-    ) -> AsyncGenerator[Site]:
-        book, ledger, pulse, metrics = MemoryBook(), MemoryLedger(), KeepAlive(), Metrics()
+    ) -> AsyncGenerator[ServerUnderTest]:
+        book, ledger, keep_alive, metrics = MemoryBook(), MemoryLedger(), KeepAlive(), Metrics()
         pipeline = Pipeline(
             classifier=FixedClassifier(),
             router=FixedRouter(),
@@ -168,39 +168,39 @@ class Sites:
         )
         nodes = FakeNodes()
         store = Store(self.folder / "ledger.db")
-        flights = SharedCalls(pipeline)
-        desk = PipelineReplies(
-            pipeline, calls=flights, cache=ResponseCache(ttl_s=60.0), book=book, ledger=ledger
+        calls = SharedCalls(pipeline)
+        reply_source = PipelineReplies(
+            pipeline, calls=calls, cache=ResponseCache(ttl_s=60.0), book=book, ledger=ledger
         )
-        parts = Components(
+        components = Components(
             settings=settings,
-            reply_source=desk,
+            reply_source=reply_source,
             embeddings=pipeline,
             find_session=find_session,
-            idempotency=IdempotencyHandler(store.idempotency, flights),
+            idempotency=IdempotencyHandler(store.idempotency, calls),
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
             catalogue=lambda: CATALOGUE,
             catalogue_age_s=lambda: 12.5,
             has_server_key=lambda: True,
             metrics=metrics,
-            keep_alive=pulse,
+            keep_alive=keep_alive,
             problem=lambda: self.problem,
             local_key=local_key,
         )
         bound = socket.create_server(("127.0.0.1", 0))
         port = int(bound.getsockname()[1])
-        app = build_app(parts)
+        app = build_app(components)
         async with (
             store,
-            flights,
-            Listener(app, limits=limits, on_sweep=pulse.send_pings) as listener,
+            calls,
+            Listener(app, limits=limits, on_sweep=keep_alive.send_pings) as listener,
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
             ) as client,
         ):
             await listener.listen(bound)
-            yield Site(
+            yield ServerUnderTest(
                 port=port,
                 client=client,
                 upstream=upstream,
@@ -208,7 +208,7 @@ class Sites:
                 ledger=ledger,
                 listener=listener,
                 metrics=metrics,
-                pulse=pulse,
+                keep_alive=keep_alive,
                 nodes=nodes,
                 app=app,
             )
@@ -224,8 +224,8 @@ def fake_keys() -> Callable[..., FakeKeys]:
 
 
 @pytest.fixture
-def open_site(tmp_path: Path) -> Sites:
-    return Sites(tmp_path)
+def open_server(tmp_path: Path) -> ServerFactory:
+    return ServerFactory(tmp_path)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from devflow_server.routes import Access, HttpRoute, RequestContext, RouteTable
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 
 
-async def nothing(_visit: RequestContext) -> None: ...
+async def nothing(_context: RequestContext) -> None: ...
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ ALLOWED = {
 
 
 async def test_every_route_takes_whom_its_policy_names_and_nobody_else(
-    open_site: Any, keys: Any
+    open_server: Any, keys: Any
 ) -> None:
-    async with open_site(keys=keys) as site:
-        for route in site.app.routes.routes:
+    async with open_server(keys=keys) as server:
+        for route in server.app.routes.routes:
             by_group = {"all_of_it", *({"reader", "operator"} if route.group == "read" else ())}
             by_group |= {"talker"} if route.group == "chat" else set()
             allowed = ALLOWED.get(route.access, by_group)
             path = route.path.partition("{")[0] + ("x" if "{" in route.path else "")
             for caller in ("none", "wrong", "all_of_it", "reader", "talker", "operator"):
                 headers = {} if caller == "none" else {"authorization": f"Bearer {caller}"}
-                reply = await site.client.request(route.method, path, headers=headers)
+                reply = await server.client.request(route.method, path, headers=headers)
                 is_let_in = reply.status_code not in (401, 403)
                 assert is_let_in == (caller in allowed), (route.method, path, caller)
-    assert site.upstream.calls == []
+    assert server.upstream.calls == []
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ async def test_every_route_takes_whom_its_policy_names_and_nobody_else(
      "/healthz%2f..%2fmetrics", "/v1\\models"],
 )  # fmt: skip
 async def test_another_spelling_of_a_path_is_another_path(
-    open_site: Any, keys: Any, path: str
+    open_server: Any, keys: Any, path: str
 ) -> None:
-    async with open_site(keys=keys) as site:
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    async with open_server(keys=keys) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         status = (await reader.readline())[9:12]
         writer.close()
@@ -118,32 +118,32 @@ async def test_another_spelling_of_a_path_is_another_path(
     ids=["sql", "not ascii", "long", "control", "word", "provider key"],
 )
 async def test_a_malformed_key_is_unauthorized_never_a_fault(
-    open_site: Any, keys: Any, key: str
+    open_server: Any, keys: Any, key: str
 ) -> None:
-    async with open_site(keys=keys, limits=Limits(max_head_bytes=200_000)) as site:
+    async with open_server(keys=keys, limits=Limits(max_head_bytes=200_000)) as server:
         for name, value in (("x-api-key", key), ("authorization", f"Bearer {key}")):
             header = (name.encode(), value.encode("latin-1"))
             request = httpx.Request(
-                "GET", f"http://127.0.0.1:{site.port}/v1/models", headers=[header]
+                "GET", f"http://127.0.0.1:{server.port}/v1/models", headers=[header]
             )
             try:
-                reply = await site.client.send(request)
+                reply = await server.client.send(request)
             except httpx.LocalProtocolError:
                 continue
             assert reply.status_code in (400, 401)
 
 
-async def test_a_key_that_cannot_be_looked_up_lets_nobody_in(open_site: Any, keys: Any) -> None:
+async def test_a_key_that_cannot_be_looked_up_lets_nobody_in(open_server: Any, keys: Any) -> None:
     async def broken(_secret: str, /) -> None:
         raise StoreError("The ledger is locked.")
 
     keys.verify = broken
-    async with open_site(keys=keys) as site:
-        reply = await site.client.post(
+    async with open_server(keys=keys) as server:
+        reply = await server.client.post(
             "/v1/chat/completions", json=CHAT, headers={"x-api-key": "all_of_it"}
         )
     assert reply.status_code == 503
-    assert site.upstream.calls == []
+    assert server.upstream.calls == []
 
 
 @pytest.mark.parametrize(
@@ -164,20 +164,20 @@ async def test_a_key_that_cannot_be_looked_up_lets_nobody_in(open_site: Any, key
     ids=str,
 )
 async def test_pages_of_other_sites_are_turned_away(
-    open_site: Any, headers: dict[str, str]
+    open_server: Any, headers: dict[str, str]
 ) -> None:
-    async with open_site() as site:
+    async with open_server() as server:
         for path in ("/healthz", "/v1/models", "/v1/chat/completions"):
             method = "POST" if "chat" in path else "GET"
-            reply = await site.client.request(method, path, headers=headers)
+            reply = await server.client.request(method, path, headers=headers)
             assert reply.status_code == 403
             assert not [name for name in reply.headers if name.startswith("access-control")]
-    assert site.upstream.calls == []
+    assert server.upstream.calls == []
 
 
-async def test_a_preflight_gets_no_permission(open_site: Any) -> None:
-    async with open_site() as site:
-        reply = await site.client.options("/v1/chat/completions")
+async def test_a_preflight_gets_no_permission(open_server: Any) -> None:
+    async with open_server() as server:
+        reply = await server.client.options("/v1/chat/completions")
     assert reply.status_code == 405
     assert reply.headers["allow"] == "POST"
     assert not [name for name in reply.headers if name.startswith("access-control")]
@@ -186,22 +186,22 @@ async def test_a_preflight_gets_no_permission(open_site: Any) -> None:
 @pytest.mark.parametrize(
     "header", ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "x-client-ip"]
 )
-async def test_locality_is_the_sockets_never_a_headers(open_site: Any, header: str) -> None:
-    async with open_site(local_key="devflow_only_this_process") as site:
-        reply = await site.client.get("/v1/models", headers={header: "127.0.0.1"})
+async def test_locality_is_the_sockets_never_a_headers(open_server: Any, header: str) -> None:
+    async with open_server(local_key="devflow_only_this_process") as server:
+        reply = await server.client.get("/v1/models", headers={header: "127.0.0.1"})
         assert reply.status_code == 401
-        own = await site.client.get(
+        own = await server.client.get(
             "/v1/models", headers={"authorization": "Bearer devflow_only_this_process"}
         )
         assert own.status_code == 200
 
 
-async def test_a_provider_key_in_the_clients_place_pays_for_its_user(open_site: Any) -> None:
-    async with open_site() as site:
+async def test_a_provider_key_in_the_clients_place_pays_for_its_user(open_server: Any) -> None:
+    async with open_server() as server:
         headers = {"authorization": "Bearer sk-or-v1-mine"}
-        await site.client.post("/v1/chat/completions", json=CHAT, headers=headers)
-        status = (await site.client.get("/openrouter/status", headers=headers)).json()
-    assert site.upstream.calls[0].request.user_key == "sk-or-v1-mine"
+        await server.client.post("/v1/chat/completions", json=CHAT, headers=headers)
+        status = (await server.client.get("/openrouter/status", headers=headers)).json()
+    assert server.upstream.calls[0].request.user_key == "sk-or-v1-mine"
     assert status == {
         "key_source": "user",
         "has_server_key": True,
@@ -211,18 +211,18 @@ async def test_a_provider_key_in_the_clients_place_pays_for_its_user(open_site: 
     }
 
 
-async def test_models_are_listed_for_openai_and_for_claude_code(open_site: Any) -> None:
-    async with open_site() as site:
-        plain = (await site.client.get("/v1/models")).json()
+async def test_models_are_listed_for_openai_and_for_claude_code(open_server: Any) -> None:
+    async with open_server() as server:
+        plain = (await server.client.get("/v1/models")).json()
         found = (
-            await site.client.get(
+            await server.client.get(
                 "/v1/models?limit=1000", headers={"anthropic-version": "2023-06-01"}
             )
         ).json()
-        cut = (await site.client.get("/v1/models?limit=1")).json()
-        one = await site.client.get("/v1/models/z-ai/glm-5")
-        none = await site.client.get("/v1/models/no/such")
-        wrong = await site.client.get("/v1/models?limit=-1")
+        cut = (await server.client.get("/v1/models?limit=1")).json()
+        one = await server.client.get("/v1/models/z-ai/glm-5")
+        none = await server.client.get("/v1/models/no/such")
+        wrong = await server.client.get("/v1/models?limit=-1")
     listed = [model["id"] for model in plain["data"]]
     assert listed[:4] == ["auto", "auto:cheap", "auto:fast", "auto:best"]
     assert listed[4:] == ["anthropic/claude-haiku-4.5", "z-ai/glm-5"]
@@ -233,26 +233,28 @@ async def test_models_are_listed_for_openai_and_for_claude_code(open_site: Any) 
     assert (one.json()["id"], none.status_code, wrong.status_code) == ("z-ai/glm-5", 404, 400)
 
 
-async def test_a_discovered_alias_and_a_long_context_suffix_name_the_model(open_site: Any) -> None:
-    async with open_site() as site:
+async def test_a_discovered_alias_and_a_long_context_suffix_name_the_model(
+    open_server: Any,
+) -> None:
+    async with open_server() as server:
         for model in ("claude-via-devflow/z-ai/glm-5", "z-ai/glm-5[1m]"):
-            await site.client.post("/v1/chat/completions", json={**CHAT, "model": model})
-    assert [call.request.model for call in site.upstream.calls] == ["z-ai/glm-5"] * 2
+            await server.client.post("/v1/chat/completions", json={**CHAT, "model": model})
+    assert [call.request.model for call in server.upstream.calls] == ["z-ai/glm-5"] * 2
 
 
-async def test_nodes_are_changed_persisted_and_used(open_site: Any) -> None:
-    async with open_site(settings={"nodes": {"review": {"model": "auto:best"}}}) as site:
+async def test_nodes_are_changed_persisted_and_used(open_server: Any) -> None:
+    async with open_server(settings={"nodes": {"review": {"model": "auto:best"}}}) as server:
         names = [
-            node["task_name"] for node in (await site.client.get("/system/nodes")).json()["nodes"]
+            node["task_name"] for node in (await server.client.get("/system/nodes")).json()["nodes"]
         ]
-        changed = await site.client.patch(
+        changed = await server.client.patch(
             "/system/nodes/review", json={"model": "z-ai/glm-5", "cost_priority": 0.9}
         )
-        await site.client.post(
+        await server.client.post(
             "/v1/chat/completions", json=CHAT, headers={"x-devflow-node": "review"}
         )
         wrong = [
-            await site.client.patch("/system/nodes/review", json=body)
+            await server.client.patch("/system/nodes/review", json=body)
             for body in (
                 {"model": 1},
                 {"cost_priority": 2},
@@ -260,51 +262,51 @@ async def test_nodes_are_changed_persisted_and_used(open_site: Any) -> None:
                 {"cost_priority": True},
             )
         ]
-        unknown = await site.client.patch("/system/nodes/none", json={"model": None})
+        unknown = await server.client.patch("/system/nodes/none", json={"model": None})
     assert names == ["main", "review", "small", "subagent"]
     assert changed.json()["model"] == "z-ai/glm-5"
-    assert site.nodes.kept["review"]["cost_priority"] == 0.9
-    request = site.upstream.calls[0].request
+    assert server.nodes.saved["review"]["cost_priority"] == 0.9
+    request = server.upstream.calls[0].request
     assert (request.model, request.criteria.cost_priority) == ("z-ai/glm-5", 0.9)
     assert request.attribution.node == "review"
     assert [reply.status_code for reply in wrong] == [400] * 4
     assert unknown.status_code == 404
 
 
-async def test_health_readiness_and_metrics(open_site: Any) -> None:
-    async with open_site() as site:
-        await site.client.post("/v1/chat/completions", json=CHAT)
-        assert (await site.client.get("/healthz")).json() == {"status": "ok"}
-        assert (await site.client.get("/readyz")).status_code == 200
-        metrics = (await site.client.get("/metrics")).text
-        site.listener.is_draining = True
-        assert (await site.client.get("/readyz")).status_code == 503
-        site.listener.is_draining = False
+async def test_health_readiness_and_metrics(open_server: Any) -> None:
+    async with open_server() as server:
+        await server.client.post("/v1/chat/completions", json=CHAT)
+        assert (await server.client.get("/healthz")).json() == {"status": "ok"}
+        assert (await server.client.get("/readyz")).status_code == 200
+        metrics = (await server.client.get("/metrics")).text
+        server.listener.is_draining = True
+        assert (await server.client.get("/readyz")).status_code == 503
+        server.listener.is_draining = False
     assert 'devflow_http_requests_total{route="/v1/chat/completions",status="200"} 1.0' in metrics
 
 
-async def test_paths_that_are_none_of_ours_say_what_to_do(open_site: Any) -> None:
-    async with open_site() as site:
-        doubled = await site.client.post("/v1/v1/messages", json=CHAT)
-        nowhere = await site.client.get("/admin")
-        head = await site.client.head("/healthz")
+async def test_paths_that_are_none_of_ours_say_what_to_do(open_server: Any) -> None:
+    async with open_server() as server:
+        doubled = await server.client.post("/v1/v1/messages", json=CHAT)
+        nowhere = await server.client.get("/admin")
+        head = await server.client.head("/healthz")
     assert "leave it out" in doubled.json()["error"]["message"]
     assert "/docs" in nowhere.json()["error"]["message"]
     assert (head.status_code, head.content) == (200, b"")
 
 
 async def test_a_fault_of_ours_is_a_reply_without_its_cause(
-    open_site: Any, monkeypatch: pytest.MonkeyPatch
+    open_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_site() as site:
-        monkeypatch.setattr(site.nodes, "all", lambda: 1 / 0)
-        reply = await site.client.get("/system/nodes")
+    async with open_server() as server:
+        monkeypatch.setattr(server.nodes, "all", lambda: 1 / 0)
+        reply = await server.client.get("/system/nodes")
     assert reply.status_code == 500
     assert "division" not in reply.text
 
 
-async def test_more_requests_than_places_are_refused_at_once(open_site: Any) -> None:
-    async with open_site(limits=Limits(max_in_flight=0, sweep_interval_s=0.05)) as site:
-        reply = await site.client.get("/healthz")
+async def test_more_requests_than_places_are_refused_at_once(open_server: Any) -> None:
+    async with open_server(limits=Limits(max_in_flight=0, sweep_interval_s=0.05)) as server:
+        reply = await server.client.get("/healthz")
     assert reply.status_code == 503
     assert reply.headers["retry-after"] == "1"

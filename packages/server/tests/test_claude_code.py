@@ -26,9 +26,9 @@ def events_of(text: str) -> list[dict[str, Any]]:
     return [orjson.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
 
 
-async def test_every_clause_of_the_contract_is_kept(open_site: Any) -> None:
-    async with open_site(FakeUpstream(reply_events("ok"))) as site:
-        findings = await run_checks(f"http://127.0.0.1:{site.port}", claude_code=True)
+async def test_every_clause_of_the_contract_is_kept(open_server: Any) -> None:
+    async with open_server(FakeUpstream(reply_events("ok"))) as server:
+        findings = await run_checks(f"http://127.0.0.1:{server.port}", claude_code=True)
     assert [(one.name, one.detail) for one in findings if not one.ok] == []
     assert len(findings) == 19
 
@@ -51,32 +51,32 @@ async def test_the_doctor_says_what_is_broken_and_never_raises(unused_port: int)
     ],
 )
 async def test_recorded_requests_are_answered_and_attributed(
-    open_site: Any, name: str, node: str, agent: str, session: str | None
+    open_server: Any, name: str, node: str, agent: str, session: str | None
 ) -> None:
     path, headers, body = sample(name)
-    async with open_site(FakeUpstream(reply_events("ok"))) as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server(FakeUpstream(reply_events("ok"))) as server:
+        reply = await server.client.post(path, json=body, headers=headers)
     assert reply.status_code == 200
     assert events_of(reply.text)[-1] == {"type": "message_stop"}
-    attribution = site.upstream.calls[0].request.attribution
+    attribution = server.upstream.calls[0].request.attribution
     assert (attribution.node, attribution.agent) == (node, agent)
     assert attribution.session_id is not None
     assert session is None or attribution.session_id == session
 
 
-async def test_the_body_and_its_betas_go_on_as_they_came(open_site: Any) -> None:
+async def test_the_body_and_its_betas_go_on_as_they_came(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-main-first")
-    async with open_site() as site:
-        await site.client.post(path, json=body, headers=headers)
-    origin = site.upstream.calls[0].request.origin
+    async with open_server() as server:
+        await server.client.post(path, json=body, headers=headers)
+    origin = server.upstream.calls[0].request.origin
     assert origin.body == body
-    kept = dict(origin.headers)
-    assert kept["anthropic-beta"] == headers["anthropic-beta"]
-    assert kept["anthropic-version"] == "2023-06-01"
-    assert not {"authorization", "x-api-key", "cookie", "host", "user-agent"} & set(kept)
+    forwarded = dict(origin.headers)
+    assert forwarded["anthropic-beta"] == headers["anthropic-beta"]
+    assert forwarded["anthropic-version"] == "2023-06-01"
+    assert not {"authorization", "x-api-key", "cookie", "host", "user-agent"} & set(forwarded)
 
 
-async def test_only_headers_of_the_dialect_go_on(open_site: Any) -> None:
+async def test_only_headers_of_the_dialect_go_on(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-main-first")
     stray = {
         "cookie": "a=b",
@@ -85,45 +85,45 @@ async def test_only_headers_of_the_dialect_go_on(open_site: Any) -> None:
         "x-secret": "1",
         "proxy-authorization": "Basic x",
     }
-    async with open_site() as site:
-        await site.client.post(path, json=body, headers={**headers, **stray})
-    assert not set(stray) & set(dict(site.upstream.calls[0].request.origin.headers))
+    async with open_server() as server:
+        await server.client.post(path, json=body, headers={**headers, **stray})
+    assert not set(stray) & set(dict(server.upstream.calls[0].request.origin.headers))
 
 
-async def test_the_fallback_without_streaming_works(open_site: Any) -> None:
+async def test_the_fallback_without_streaming_works(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-non-streaming-fallback")
-    async with open_site(FakeUpstream(reply_events("Hel", "lo"))) as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server(FakeUpstream(reply_events("Hel", "lo"))) as server:
+        reply = await server.client.post(path, json=body, headers=headers)
     assert reply.json()["content"] == [{"type": "text", "text": "Hello"}]
     assert reply.json()["stop_reason"] == "end_turn"
 
 
-async def test_tokens_are_counted_here_and_the_error_is_told(open_site: Any) -> None:
+async def test_tokens_are_counted_here_and_the_error_is_told(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-count-tokens")
-    async with open_site() as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server() as server:
+        reply = await server.client.post(path, json=body, headers=headers)
         longer = {**body, "messages": body["messages"] * 3}
-        more = await site.client.post(path, json=longer, headers=headers)
+        more = await server.client.post(path, json=longer, headers=headers)
     assert reply.json()["input_tokens"] > 0
     assert more.json()["input_tokens"] > reply.json()["input_tokens"]
     assert reply.json()["devflow"] == {
         "is_estimate": True,
         "relative_error": tokenizer_family("Claude").error,
     }
-    assert site.upstream.calls == []
+    assert server.upstream.calls == []
 
 
 async def test_a_silent_upstream_is_bridged_by_pings(
-    open_site: Any, eventually: Any, gate: Any
+    open_server: Any, eventually: Any, gate: Any
 ) -> None:
     path, headers, body = sample("2.1.329-main-first")
     started, *rest = reply_events("late")
     steps = [started, gate, *rest]
-    async with open_site(FakeUpstream(steps)) as site:
-        running = asyncio.create_task(site.client.post(path, json=body, headers=headers))
+    async with open_server(FakeUpstream(steps)) as server:
+        running = asyncio.create_task(server.client.post(path, json=body, headers=headers))
         await gate.reached.wait()
-        await eventually(lambda: site.pulse.streams)
-        site.pulse.send_pings(site.listener.now_s + 10.0)
+        await eventually(lambda: server.keep_alive.streams)
+        server.keep_alive.send_pings(server.listener.now_s + 10.0)
         gate.open()
         reply = await running
     assert {"type": "ping"} in events_of(reply.text)
@@ -131,45 +131,45 @@ async def test_a_silent_upstream_is_bridged_by_pings(
 
 
 async def test_a_prompt_over_the_window_keeps_the_wording_that_is_recognised(
-    open_site: Any,
+    open_server: Any,
 ) -> None:
     path, headers, body = sample("2.1.329-main-first")
     error = ContextTooLong("prompt is too long: 210000 tokens > 200000 maximum")
-    async with open_site(FakeUpstream([error])) as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server(FakeUpstream([error])) as server:
+        reply = await server.client.post(path, json=body, headers=headers)
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_request_error"
     assert "prompt is too long: 210000 tokens > 200000 maximum" in reply.json()["error"]["message"]
     assert reply.headers["x-should-retry"] == "false"
 
 
-async def test_the_wording_that_the_client_recovers_by_reaches_it(open_site: Any) -> None:
+async def test_the_wording_that_the_client_recovers_by_reaches_it(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-main-first")
     words = "messages.1.role: Input should be 'user' or 'assistant'"
     error = UpstreamRejected(f"The provider refused: {words}", status=400, detail=words)
-    async with open_site(FakeUpstream([error])) as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server(FakeUpstream([error])) as server:
+        reply = await server.client.post(path, json=body, headers=headers)
     assert reply.status_code == 400
     assert words in reply.json()["error"]["message"]
 
 
-async def test_a_wait_that_is_asked_for_is_passed_on(open_site: Any) -> None:
+async def test_a_wait_that_is_asked_for_is_passed_on(open_server: Any) -> None:
     path, headers, body = sample("2.1.329-main-first")
-    async with open_site(FakeUpstream([RateLimited("Slow down.", retry_after_s=7.0)])) as site:
-        reply = await site.client.post(path, json=body, headers=headers)
+    async with open_server(FakeUpstream([RateLimited("Slow down.", retry_after_s=7.0)])) as server:
+        reply = await server.client.post(path, json=body, headers=headers)
     assert reply.status_code == 429
     assert reply.headers["retry-after"] == "7"
     assert reply.json()["error"]["type"] == "rate_limit_error"
 
 
-async def test_nodes_move_main_small_and_subagent_traffic(open_site: Any) -> None:
+async def test_nodes_move_main_small_and_subagent_traffic(open_server: Any) -> None:
     names = {"2.1.329-main-first": "a/main", "2.0.77-title": "a/small"}
     names["2.1.329-subagent-first"] = "a/subagent"
-    async with open_site() as site:
+    async with open_server() as server:
         for model in names.values():
             node = model.partition("/")[2]
-            await site.client.patch(f"/system/nodes/{node}", json={"model": model})
+            await server.client.patch(f"/system/nodes/{node}", json={"model": model})
         for name in names:
             path, headers, body = sample(name)
-            await site.client.post(path, json=body, headers=headers)
-    assert [call.request.model for call in site.upstream.calls] == list(names.values())
+            await server.client.post(path, json=body, headers=headers)
+    assert [call.request.model for call in server.upstream.calls] == list(names.values())

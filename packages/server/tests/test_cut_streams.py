@@ -144,14 +144,14 @@ def _text(steps: Sequence[Event | DevFlowError]) -> str:
     ids=["chat with calls", "chat with thinking", "responses", "messages"],
 )
 async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
-    wire: WireName, stream: bytes, reader: WireName, open_site: Any
+    wire: WireName, stream: bytes, reader: WireName, open_server: Any
 ) -> None:
     replies = _distinct_cuts(wire, stream)
     assert len(replies) > 5
     whole = 0
     async with (
-        open_site(FakeUpstream(*replies)) as site,
-        _client(reader, site.port) as read,
+        open_server(FakeUpstream(*replies)) as server,
+        _client(reader, server.port) as read,
     ):
         for steps in replies:
             if isinstance(steps[-1], Finished):
@@ -162,6 +162,6 @@ async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
                     await read()
                 assert "cut off" in str(caught.value)
     assert 1 <= whole < len(replies)
-    outcomes = [entry.outcome for entry in site.ledger.entries]
+    outcomes = [entry.outcome for entry in server.ledger.entries]
     assert outcomes.count("succeeded") == whole
     assert outcomes.count("failed") == len(replies) - whole

@@ -11,7 +11,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_sandbox import Sandbox
-from devflow_server.operations import maintenance as upkeep
+from devflow_server.operations import maintenance
 
 CUT = {
     "faults": [
@@ -39,11 +39,11 @@ async def test_an_open_cost_is_confirmed_in_the_background(tmp_path: Path, event
             with suppress(DevFlowError):
                 await gateway.complete(ChatRequest.from_text("Hi.", model="openai/gpt-4o-mini"))
             assert book.unconfirmed()
-            keeping = asyncio.create_task(
-                upkeep.confirm_costs(wiring.make_reconciler(book, gateway), interval_s=0.01)
+            confirming = asyncio.create_task(
+                maintenance.confirm_costs(wiring.make_reconciler(book, gateway), interval_s=0.01)
             )
             await eventually(lambda: not book.unconfirmed())
-            keeping.cancel()
+            confirming.cancel()
         (entry,) = book.entries()
         assert str(entry.cost_usd) == sandbox.bill()["total_usd"]
 
@@ -56,19 +56,19 @@ async def test_a_ledger_that_cannot_be_read_does_not_end_it(eventually: Any) -> 
             asked.append(None)
             raise StoreError("The ledger cannot be read.")
 
-    keeping = asyncio.create_task(upkeep.confirm_costs(Broken(), interval_s=0.001))  # type: ignore[arg-type]
+    confirming = asyncio.create_task(maintenance.confirm_costs(Broken(), interval_s=0.001))  # type: ignore[arg-type]
     await eventually(lambda: len(asked) > 2)
-    assert not keeping.done()
-    keeping.cancel()
+    assert not confirming.done()
+    confirming.cancel()
 
 
 async def test_limits_are_learned_or_left_unknown(tmp_path: Path) -> None:
     async with Sandbox() as sandbox:
         settings = settings_for(sandbox, tmp_path)
         async with wiring.open_gateway(settings) as gateway:
-            await upkeep.learn_limits(gateway)
+            await maintenance.learn_limits(gateway)
     async with wiring.open_gateway(settings) as gateway:
-        await upkeep.learn_limits(gateway)  # the sandbox has gone: no error comes out
+        await maintenance.learn_limits(gateway)  # the sandbox has gone: no error comes out
 
 
 @pytest.fixture(autouse=True)

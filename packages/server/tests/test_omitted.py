@@ -37,9 +37,9 @@ async def test_the_reply_names_what_was_left_out(tmp_path: Path, *, is_stream: b
     assert cut.headers["x-devflow-omitted"] == "store"
 
 
-def omitted(*notes: str) -> str:
-    facts = ReplyMetadata(request_id="r", model="a/b", provider=None, attempts=1, omitted=notes)
-    return dict(facts.headers())["x-devflow-omitted"]
+def omitted(*names: str) -> str:
+    metadata = ReplyMetadata(request_id="r", model="a/b", provider=None, attempts=1, omitted=names)
+    return dict(metadata.headers())["x-devflow-omitted"]
 
 
 def test_names_that_are_the_callers_own_cannot_forge_a_header() -> None:
@@ -47,6 +47,6 @@ def test_names_that_are_the_callers_own_cannot_forge_a_header() -> None:
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:
-    told = omitted(*(f"field-{number}-" + "x" * 100 for number in range(40)))
-    assert len(told) <= 1_000 + len(", 40 more")
-    assert told.endswith(" more")
+    header = omitted(*(f"field-{number}-" + "x" * 100 for number in range(40)))
+    assert len(header) <= 1_000 + len(", 40 more")
+    assert header.endswith(" more")

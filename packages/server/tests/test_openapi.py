@@ -40,17 +40,17 @@ def body_of(case: Any) -> Any:
     return case.body if type(case.body) in (dict, list) else None
 
 
-async def test_every_route_is_described(open_site: Any) -> None:
-    async with open_site() as site:
-        found = (await site.client.get("/openapi.json")).json()
+async def test_every_route_is_described(open_server: Any) -> None:
+    async with open_server() as server:
+        found = (await server.client.get("/openapi.json")).json()
     described = {(path, method.upper()) for path, ways in found["paths"].items() for method in ways}
-    assert described == {(one.path, one.method) for one in site.app.routes.routes}
+    assert described == {(one.path, one.method) for one in server.app.routes.routes}
     assert found["openapi"] == "3.1.0"
 
 
-async def test_the_page_loads_nothing_and_runs_no_script(open_site: Any) -> None:
-    async with open_site() as site:
-        page = await site.client.get("/docs")
+async def test_the_page_loads_nothing_and_runs_no_script(open_server: Any) -> None:
+    async with open_server() as server:
+        page = await server.client.get("/docs")
     assert "<script" not in page.text
     assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -61,11 +61,11 @@ async def test_the_page_loads_nothing_and_runs_no_script(open_site: Any) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_whatever_the_description_allows_is_answered_as_described(
-    open_site: Any, part: int
+    open_server: Any, part: int
 ) -> None:
     """Requests made from the description: no fault, no status that is not described."""
-    async with open_site() as site:
-        document = (await site.client.get("/openapi.json")).json()
+    async with open_server() as server:
+        document = (await server.client.get("/openapi.json")).json()
         schema = schemathesis.openapi.from_dict(bounded(document))
         cases: list[Any] = []
 
@@ -87,14 +87,14 @@ async def test_whatever_the_description_allows_is_answered_as_described(
             collect(schema[ways[0][0]][ways[0][1].upper()])
             for case in cases[first:]:
                 for path, method in ways:
-                    reply = await site.client.request(
+                    reply = await server.client.request(
                         method,
                         case.formatted_path if path == case.path else path,
                         json=body_of(case),
                         params=case.query or None,
                     )
-                    answers = document["paths"][path][method]["responses"]
-                    told = (path, body_of(case), reply.text)
-                    assert str(reply.status_code) in answers, told
+                    responses = document["paths"][path][method]["responses"]
+                    detail = (path, body_of(case), reply.text)
+                    assert str(reply.status_code) in responses, detail
                     assert reply.status_code != 500
     assert len(cases) > 300

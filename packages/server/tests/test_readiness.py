@@ -12,14 +12,14 @@ class Writer:
     def __init__(self) -> None:
         self.error: StoreError | None = None
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         if self.error is not None:
             raise self.error
 
 
 async def test_a_ledger_that_fails_and_comes_back() -> None:
     writer = Writer()
-    readiness = Readiness(writer.look)
+    readiness = Readiness(writer.probe)
     await readiness.check()
     assert readiness.problem() is None
     writer.error = StoreError("The disk is full.")
@@ -32,7 +32,7 @@ async def test_a_ledger_that_fails_and_comes_back() -> None:
 
 async def test_a_ledger_that_hangs_counts_as_gone() -> None:
     now_s = 0.0
-    readiness = Readiness(Writer().look, clock=lambda: now_s)
+    readiness = Readiness(Writer().probe, clock=lambda: now_s)
     now_s = MAX_SILENCE_S
     assert readiness.problem() is None
     now_s += 2
@@ -41,11 +41,11 @@ async def test_a_ledger_that_hangs_counts_as_gone() -> None:
     assert readiness.problem() is None
 
 
-async def test_the_page_gives_the_reason(open_site: Any) -> None:
-    async with open_site() as site:
-        assert (await site.client.get("/readyz")).status_code == 200
-        open_site.problem = "The disk is full."
-        reply = await site.client.get("/readyz")
-        assert (await site.client.get("/healthz")).status_code == 200
+async def test_the_page_gives_the_reason(open_server: Any) -> None:
+    async with open_server() as server:
+        assert (await server.client.get("/readyz")).status_code == 200
+        open_server.problem = "The disk is full."
+        reply = await server.client.get("/readyz")
+        assert (await server.client.get("/healthz")).status_code == 200
     assert reply.status_code == 503
     assert "The disk is full." in reply.text

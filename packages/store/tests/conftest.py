@@ -38,7 +38,7 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_place(postgres_url: str) -> Iterator[str]:
+def postgres_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty database."""
     name = new_id("db")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -54,11 +54,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, file: Path) -> str | Path:
+def database(request: pytest.FixtureRequest, file: Path) -> str | Path:
     """Both databases, one after the other: the same must hold."""
     if request.param == "sqlite":
         return file
-    url: str = request.getfixturevalue("postgres_place")
+    url: str = request.getfixturevalue("postgres_database")
     return url
 
 
@@ -71,12 +71,12 @@ def request_of() -> Callable[..., tuple[AttemptStart, LedgerEntry]]:
         *,
         cost_usd: str = "0.00123",
         reserved_usd: str | None = "0.01",
-        who: Attribution | None = None,
+        attribution: Attribution | None = None,
         at: datetime | None = None,
     ) -> tuple[AttemptStart, LedgerEntry]:
         started_at = at or NOON + timedelta(seconds=number)
         reserved = None if reserved_usd is None else Decimal(reserved_usd)
-        attribution = who or Attribution(session_id="s1", project="shop")
+        attribution = attribution or Attribution(session_id="s1", project="shop")
         start = AttemptStart(
             attempt_id=new_id("att"),
             entry_id=new_id("req"),

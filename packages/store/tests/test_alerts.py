@@ -59,7 +59,7 @@ def receiver() -> Iterator[tuple[str, Received, list[int]]]:
 
 def test_a_webhook_gets_the_alert_with_a_signature(receiver: Any) -> None:
     url, received, statuses = receiver
-    asyncio.run(_tell(WebhookAlerts(url, "s3cret")))
+    asyncio.run(_run_hook(WebhookAlerts(url, "s3cret")))
     ((signed, body),) = received
     assert orjson.loads(body) == {
         "event": "budget_threshold",
@@ -76,11 +76,11 @@ def test_a_webhook_gets_the_alert_with_a_signature(receiver: Any) -> None:
     assert mac == hmac.new(b"s3cret", f"{at}.".encode() + body, sha256).hexdigest()
     statuses.append(302)
     with pytest.raises(OSError, match="302"):
-        asyncio.run(_tell(WebhookAlerts(url, "s3cret")))
+        asyncio.run(_run_hook(WebhookAlerts(url, "s3cret")))
     assert len(received) == 2
 
 
-async def _tell(hook: Callable[[BudgetAlert], Any]) -> None:
+async def _run_hook(hook: Callable[[BudgetAlert], Any]) -> None:
     await hook(ALERT)
 
 
@@ -101,10 +101,10 @@ def test_an_unsafe_webhook_stops_the_start(url: str, secret: str) -> None:
 def test_a_command_reads_the_alert(tmp_path: Path) -> None:
     target = tmp_path / "alert"
     code = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
-    asyncio.run(_tell(CommandAlerts((sys.executable, "-c", code, str(target)))))
+    asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", code, str(target)))))
     assert orjson.loads(target.read_bytes())["spent_usd"] == "1.25"
     with pytest.raises(OSError, match="status 3"):
-        asyncio.run(_tell(CommandAlerts((sys.executable, "-c", "raise SystemExit(3)"))))
+        asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", "raise SystemExit(3)"))))
     with pytest.raises(ConfigurationError):
         CommandAlerts(())
 
@@ -112,7 +112,7 @@ def test_a_command_reads_the_alert(tmp_path: Path) -> None:
 def test_a_hook_that_fails_or_hangs_harms_no_request(
     file: Path, request_of: Callable[..., tuple[AttemptStart, LedgerEntry]]
 ) -> None:
-    told: list[BudgetAlert] = []
+    alerts: list[BudgetAlert] = []
 
     async def broken(alert: BudgetAlert) -> None:
         raise ZeroDivisionError
@@ -122,7 +122,7 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
             await WebhookAlerts("http://127.0.0.1:1/", "s")(alert)
 
     async def good(alert: BudgetAlert) -> None:
-        told.append(alert)
+        alerts.append(alert)
 
     async def main() -> None:
         async with Store(file, on_alert=(broken, unreachable, good)) as store:
@@ -135,4 +135,4 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
                 await store.close(entry)
 
     asyncio.run(main())
-    assert [one.is_overrun for one in told] == [True]
+    assert [one.is_overrun for one in alerts] == [True]

@@ -147,10 +147,10 @@ async def _backup(file: Path, target: Path) -> None:
 
 
 def test_a_postgresql_ledger_is_backed_up_by_its_own_tools(
-    postgres_place: str, tmp_path: Path
+    postgres_database: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
-        async with Store(postgres_place, data_dir=tmp_path) as store:
+        async with Store(postgres_database, data_dir=tmp_path) as store:
             with pytest.raises(InvalidRequest, match="pg_dump"):
                 await store.backup(tmp_path / "backup")
 

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the budget desk agrees with thirty plain lines."""
+"""Whatever happens in whatever order, the reservations agree with thirty plain lines."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Reference:
     def held(self, account: tuple[str, str]) -> int:
         return sum(one[2] for all_of in self.open.values() for one in all_of if one[:2] == account)
 
-    def begin(self, request: str, session: str, key: str, asked: int) -> bool:
+    def begin(self, request: str, session: str, key: str, reserved: int) -> bool:
         accounts = self.subjects(session, key)
         for account in accounts:
-            if self.spent.get(account, 0) + self.held(account) + asked > self.limits[account[0]]:
+            if self.spent.get(account, 0) + self.held(account) + reserved > self.limits[account[0]]:
                 return False
-        self.open[request] = [(*account, asked) for account in accounts]
+        self.open[request] = [(*account, reserved) for account in accounts]
         return True
 
     def end(self, request: str, session: str, key: str, cost: int) -> None:
@@ -88,9 +88,9 @@ class BudgetMachine(RuleBasedStateMachine):
         through=st.integers(0, 1),
         session=st.sampled_from(["a", "b"]),
         key=st.sampled_from(["ci", "dev"]),
-        asked=pico,
+        reserved=pico,
     )
-    def begin(self, through: int, session: str, key: str, asked: int) -> None:
+    def begin(self, through: int, session: str, key: str, reserved: int) -> None:
         self.count += 1
         start = AttemptStart(
             attempt_id=f"att_{self.count}",
@@ -98,7 +98,7 @@ class BudgetMachine(RuleBasedStateMachine):
             number=1,
             model="x/y",
             started_at=NOW,
-            reserved_usd=from_pico(asked),
+            reserved_usd=from_pico(reserved),
             task_type="coding",
             attribution=Attribution(session_id=session, client_key=key),
         )
@@ -108,14 +108,14 @@ class BudgetMachine(RuleBasedStateMachine):
             self.live.append(start)
         except BudgetExceeded:
             is_admitted = False
-        assert is_admitted == self.reference.begin(start.entry_id, session, key, asked)
+        assert is_admitted == self.reference.begin(start.entry_id, session, key, reserved)
 
     @rule(through=st.integers(0, 1), which=st.integers(0, 10), cost=pico)
     def close(self, through: int, which: int, cost: int) -> None:
         if not self.live:
             return
         start = self.live.pop(which % len(self.live))
-        who = start.attribution
+        attribution = start.attribution
         attempt = Attempt(
             attempt_id=start.attempt_id,
             number=1,
@@ -133,10 +133,12 @@ class BudgetMachine(RuleBasedStateMachine):
             attempts=(attempt,),
             task_type="coding",
             complexity="low",
-            attribution=who,
+            attribution=attribution,
         )
         self.run(self.stores[through].close(entry))
-        self.reference.end(start.entry_id, who.session_id or "", who.client_key or "", cost)
+        self.reference.end(
+            start.entry_id, attribution.session_id or "", attribution.client_key or "", cost
+        )
 
     @rule(through=st.integers(0, 1), limit=pico, which=st.integers(0, 1))
     def change_a_limit(self, through: int, limit: int, which: int) -> None:

@@ -21,9 +21,9 @@ NOW = datetime.now(UTC)
 GLOBAL = Budget(scope="global", window="month", limit_usd=Decimal(1))
 
 
-def _in_store(place: Any, act: Callable[[Store], Awaitable[None]], **options: Any) -> None:
+def _in_store(database: Any, act: Callable[[Store], Awaitable[None]], **options: Any) -> None:
     async def main() -> None:
-        async with Store(place, **options) as store:
+        async with Store(database, **options) as store:
             await act(store)
 
     asyncio.run(main())
@@ -40,7 +40,7 @@ def _amounts(store: Store, budget: Budget, subject: str = "") -> tuple[Decimal, 
     return state.spent_usd, state.reserved_usd
 
 
-def test_the_worst_case_is_held_until_the_cost_is_known(place: Any, request_of: Build) -> None:
+def test_the_worst_case_is_held_until_the_cost_is_known(database: Any, request_of: Build) -> None:
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
         start, entry = request_of(at=NOW, reserved_usd="0.6", cost_usd="0.25")
@@ -52,10 +52,10 @@ def test_the_worst_case_is_held_until_the_cost_is_known(place: Any, request_of: 
         assert _amounts(store, GLOBAL) == (Decimal("0.25"), Decimal(0))
         await store.begin(request_of(at=NOW, reserved_usd="0.6")[0])
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
-def test_a_refused_call_leaves_nothing_behind(place: Any, request_of: Build) -> None:
+def test_a_refused_call_leaves_nothing_behind(database: Any, request_of: Build) -> None:
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
         session = Budget(scope="session", value="s1", window="day", limit_usd=Decimal("0.1"))
@@ -65,7 +65,7 @@ def test_a_refused_call_leaves_nothing_behind(place: Any, request_of: Build) -> 
         assert _amounts(store, GLOBAL) == (Decimal(0), Decimal(0))
         assert store.verify().rows == 2  # the two budgets
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_refused_call_leaves_nothing_behind(place: Any, request_of: Build) -> 
 )
 @pytest.mark.parametrize("is_each", [False, True])
 def test_a_scope_limits_its_own_and_nobody_else(
-    place: Any, request_of: Build, scope: Any, value: str, is_each: bool
+    database: Any, request_of: Build, scope: Any, value: str, is_each: bool
 ) -> None:
     ours = Attribution(session_id="s1", project="shop", client_key="ci")
     budget = Budget(
@@ -89,20 +89,20 @@ def test_a_scope_limits_its_own_and_nobody_else(
 
     async def act(store: Store) -> None:
         await store.budgets.set(budget)
-        start, entry = request_of(at=NOW, reserved_usd="0.9", cost_usd="0.9", who=ours)
+        start, entry = request_of(at=NOW, reserved_usd="0.9", cost_usd="0.9", attribution=ours)
         await store.begin(start)
         await store.close(entry)
         with pytest.raises(BudgetExceeded):
-            await store.begin(request_of(at=NOW, reserved_usd="0.9", who=ours)[0])
-        stranger = request_of(at=NOW, reserved_usd="0.9", who=Attribution())[0]
+            await store.begin(request_of(at=NOW, reserved_usd="0.9", attribution=ours)[0])
+        stranger = request_of(at=NOW, reserved_usd="0.9", attribution=Attribution())[0]
         stranger = replace(stranger, model="x/y", task_type="math")
         await store.begin(stranger)
         assert _amounts(store, budget, value)[0] == Decimal("0.9")
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
-def test_a_limit_per_request_counts_its_attempts_together(place: Any, request_of: Build) -> None:
+def test_a_limit_per_request_counts_its_attempts_together(database: Any, request_of: Build) -> None:
     budget = Budget(scope="global", window="request", limit_usd=Decimal("0.5"))
 
     async def act(store: Store) -> None:
@@ -117,11 +117,11 @@ def test_a_limit_per_request_counts_its_attempts_together(place: Any, request_of
         await store.close(entry)
         await store.begin(request_of(at=NOW, reserved_usd="0.5")[0])
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
 def test_a_fallback_is_reserved_anew_and_its_predecessor_settled(
-    place: Any, request_of: Build
+    database: Any, request_of: Build
 ) -> None:
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
@@ -134,16 +134,16 @@ def test_a_fallback_is_reserved_anew_and_its_predecessor_settled(
         await store.close(replace(entry, attempts=(*entry.attempts, last)))
         assert _amounts(store, GLOBAL) == (Decimal("0.6"), Decimal(0))
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
 def test_more_than_was_reserved_is_booked_in_full_and_announced(
-    place: Any, request_of: Build
+    database: Any, request_of: Build
 ) -> None:
-    told: list[BudgetAlert] = []
+    alerts: list[BudgetAlert] = []
 
     async def hook(alert: BudgetAlert) -> None:
-        told.append(alert)
+        alerts.append(alert)
 
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
@@ -155,12 +155,12 @@ def test_more_than_was_reserved_is_booked_in_full_and_announced(
         with pytest.raises(BudgetExceeded):
             await store.begin(request_of(at=NOW, reserved_usd="0")[0])
 
-    _in_store(place, act, on_alert=(hook,))
-    assert [(one.threshold, one.is_overrun) for one in told] == [(0.8, False), (1.0, True)]
+    _in_store(database, act, on_alert=(hook,))
+    assert [(one.threshold, one.is_overrun) for one in alerts] == [(0.8, False), (1.0, True)]
 
 
 def test_an_unknown_price_is_refused_unless_allowed_one_at_a_time(
-    place: Any, request_of: Build
+    database: Any, request_of: Build
 ) -> None:
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
@@ -174,10 +174,10 @@ def test_an_unknown_price_is_refused_unless_allowed_one_at_a_time(
         await store.close(entry)
         await store.begin(request_of(at=NOW, reserved_usd=None)[0])
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
-def test_a_budget_knows_what_was_spent_before_it_was_set(place: Any, request_of: Build) -> None:
+def test_a_budget_knows_what_was_spent_before_it_was_set(database: Any, request_of: Build) -> None:
     async def act(store: Store) -> None:
         start, entry = request_of(at=NOW, cost_usd="0.7")
         await store.begin(start)
@@ -190,10 +190,10 @@ def test_a_budget_knows_what_was_spent_before_it_was_set(place: Any, request_of:
         with pytest.raises(BudgetExceeded):
             await store.begin(request_of(at=NOW, reserved_usd="0.4")[0])
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
-def test_changing_and_removing_a_budget_holds_at_once(place: Any, request_of: Build) -> None:
+def test_changing_and_removing_a_budget_holds_at_once(database: Any, request_of: Build) -> None:
     async def act(store: Store) -> None:
         await store.budgets.set(GLOBAL)
         start, entry = request_of(at=NOW, reserved_usd="0.9", cost_usd="0.9")
@@ -207,7 +207,7 @@ def test_changing_and_removing_a_budget_holds_at_once(place: Any, request_of: Bu
         with pytest.raises(NotFound):
             await store.budgets.remove(GLOBAL.id)
 
-    _in_store(place, act)
+    _in_store(database, act)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_windows_begin_where_the_zone_says(window: Any, zone: str, start: str, h
     assert found[0] <= at < found[1]
 
 
-def test_a_window_that_is_over_leaves_room_again(place: Any, request_of: Build) -> None:
+def test_a_window_that_is_over_leaves_room_again(database: Any, request_of: Build) -> None:
     budget = Budget(scope="global", window="day", limit_usd=Decimal(1))
 
     async def act(store: Store) -> None:
@@ -257,4 +257,4 @@ def test_a_window_that_is_over_leaves_room_again(place: Any, request_of: Build) 
         with pytest.raises(BudgetExceeded):
             await store.begin(request_of(at=NOW, reserved_usd="1")[0])
 
-    _in_store(place, act)
+    _in_store(database, act)

@@ -1,4 +1,4 @@
-"""Places that are none, and an emergency file that is full."""
+"""URLs of no database, labels of all kinds, and an emergency file that is full."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from devflow_store.engines.sqlite import SqliteEngine
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 
 
-def test_a_path_and_its_url_are_the_same_place(file: Path) -> None:
-    for place in (file, str(file), f"sqlite:///{file}", f"sqlite://{file}"):
-        engine = create_engine(place)
+def test_a_path_and_its_url_are_the_same_database(file: Path) -> None:
+    for database in (file, str(file), f"sqlite:///{file}", f"sqlite://{file}"):
+        engine = create_engine(database)
         assert isinstance(engine, SqliteEngine)
         assert engine.path == file
     assert create_engine("postgresql://localhost/devflow").dialect == "postgresql"
@@ -46,33 +46,33 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
 def test_the_emergency_file_is_bounded_and_allocated_beforehand(
     tmp_path: Path, request_of: Build
 ) -> None:
-    spill = OverflowFile(tmp_path)
-    spill.open()
+    overflow = OverflowFile(tmp_path)
+    overflow.open()
     assert (tmp_path / "ledger.emergency-0").stat().st_size == SIZE_BYTES
     entry = replace(request_of(1)[1], decision="x" * 100_000)
 
     def fill() -> None:
         for _entry in range(MAX_ENTRIES + 1):
-            spill.add(entry)
+            overflow.add(entry)
 
     with pytest.raises(StoreError, match="is full"):
         fill()
-    count = spill.count
-    assert len(spill.read_entries()) == count
-    spill.clear(count - 1)  # one has come meanwhile: nothing is forgotten
-    assert spill.count == count
-    spill.clear(count)
-    assert (spill.count, spill.read_entries()) == (0, [])
-    spill.close()
+    count = overflow.count
+    assert len(overflow.read_entries()) == count
+    overflow.clear(count - 1)  # one has come meanwhile: nothing is forgotten
+    assert overflow.count == count
+    overflow.clear(count)
+    assert (overflow.count, overflow.read_entries()) == (0, [])
+    overflow.close()
 
 
 def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build) -> None:
     entries = [request_of(number)[1] for number in range(3)]
-    spill = OverflowFile(tmp_path)
-    spill.open()
+    overflow = OverflowFile(tmp_path)
+    overflow.open()
     for entry in entries:
-        spill.add(entry)
-    spill.close()
+        overflow.add(entry)
+    overflow.close()
     path = tmp_path / "ledger.emergency-0"
     content = bytearray(path.read_bytes())
     content[content.rindex(b"gen-2")] ^= 1
@@ -87,17 +87,17 @@ def test_a_torn_record_ends_the_emergency_file(tmp_path: Path, request_of: Build
 
 
 def test_strange_labels_are_kept_or_refused_and_harm_nobody(
-    place: Any, tmp_path: Path, request_of: Build
+    database: Any, tmp_path: Path, request_of: Build
 ) -> None:
     async def main() -> None:
-        async with Store(place, data_dir=tmp_path) as store:
+        async with Store(database, data_dir=tmp_path) as store:
             for label in ("\x00a\x00", "' OR 1=1 --", "\u2028\U0001f600", "%_?", "x" * 10_000):
-                start, entry = request_of(1, who=Attribution(session_id=label))
+                start, entry = request_of(1, attribution=Attribution(session_id=label))
                 await store.begin(start)
                 await store.close(entry)
                 assert store.entry(entry.entry_id) == entry
             with pytest.raises(InvalidRequest, match="label"):
-                await store.begin(request_of(2, who=Attribution(project="\udc80"))[0])
+                await store.begin(request_of(2, attribution=Attribution(project="\udc80"))[0])
             with pytest.raises(StoreError, match="Unicode"):
                 await store.nodes.set("\udc80", {})
             assert len(store.groups("session")) == 5

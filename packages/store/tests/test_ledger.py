@@ -30,9 +30,9 @@ def _run(coroutine: Any) -> Any:
     return asyncio.run(coroutine)
 
 
-def test_a_written_entry_is_read_back_equal(place: Any, request_of: Build) -> None:
+def test_a_written_entry_is_read_back_equal(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             entry = await _write(store, request_of(1))
             assert store.entry(entry.entry_id) == entry
             assert list(store.entries()) == [entry]
@@ -40,22 +40,22 @@ def test_a_written_entry_is_read_back_equal(place: Any, request_of: Build) -> No
     _run(main())
 
 
-def test_entries_survive_the_end_of_the_process(place: Any, request_of: Build) -> None:
+def test_entries_survive_the_end_of_the_process(database: Any, request_of: Build) -> None:
     async def write() -> list[LedgerEntry]:
-        async with Store(place) as store:
+        async with Store(database) as store:
             return list(
                 await asyncio.gather(*(_write(store, request_of(number)) for number in range(500)))
             )
 
     written = _run(write())
-    assert sorted(Store(place).entries(), key=lambda one: one.started_at) == written
+    assert sorted(Store(database).entries(), key=lambda one: one.started_at) == written
 
 
-def test_entries_are_chosen_by_time_and_session(place: Any, request_of: Build) -> None:
+def test_entries_are_chosen_by_time_and_session(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             first = await _write(store, request_of(0))
-            other = await _write(store, request_of(1, who=Attribution(session_id="s2")))
+            other = await _write(store, request_of(1, attribution=Attribution(session_id="s2")))
             last = await _write(store, request_of(2))
         since = first.started_at + timedelta(seconds=1)
         assert list(store.entries(since=since)) == [other, last]
@@ -65,9 +65,9 @@ def test_entries_are_chosen_by_time_and_session(place: Any, request_of: Build) -
     _run(main())
 
 
-def test_closing_twice_writes_once(place: Any, request_of: Build) -> None:
+def test_closing_twice_writes_once(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             entry = await _write(store, request_of(0))
             await store.close(entry)
             await asyncio.gather(store.close(entry), store.close(entry))
@@ -77,9 +77,9 @@ def test_closing_twice_writes_once(place: Any, request_of: Build) -> None:
     _run(main())
 
 
-def test_a_closed_store_refuses(place: Any, request_of: Build) -> None:
+def test_a_closed_store_refuses(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             pass
         with pytest.raises(StoreError, match="closed"):
             await store.begin(request_of()[0])
@@ -118,16 +118,16 @@ def test_a_touched_row_is_named(file: Path, request_of: Build, column: str) -> N
     assert (found.ok, found.first_bad) == (False, 3)
 
 
-def test_a_row_touched_in_postgresql_is_named(postgres_place: str, request_of: Build) -> None:
+def test_a_row_touched_in_postgresql_is_named(postgres_database: str, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(postgres_place) as store:
+        async with Store(postgres_database) as store:
             for number in range(3):
                 await _write(store, request_of(number))
 
     _run(main())
-    with psycopg.connect(postgres_place) as connection:
+    with psycopg.connect(postgres_database) as connection:
         connection.execute("UPDATE chain SET body = body || 'x'::bytea WHERE seq = 5")
-    found = Store(postgres_place).verify()
+    found = Store(postgres_database).verify()
     assert (found.ok, found.first_bad, found.rows) == (False, 5, 4)
 
 

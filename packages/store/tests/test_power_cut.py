@@ -65,8 +65,8 @@ class Disk:
         files = {name: bytearray(content) for name, content in self.safe.items()}
         for name, offset, data in self.cached:
             if chance.random() < 0.5:
-                kept = data if chance.random() < 0.7 else data[: chance.randrange(8) * SECTOR]
-                _put(files.setdefault(name, bytearray()), offset, kept)
+                survived = data if chance.random() < 0.7 else data[: chance.randrange(8) * SECTOR]
+                _put(files.setdefault(name, bytearray()), offset, survived)
         for name, content in files.items():
             (folder / Path(name).name).write_bytes(content)
         return folder / "ledger.db"
@@ -142,11 +142,11 @@ def _lost(tmp_path: Path, request_of: Build, cuts: int, synchronous: str) -> tup
             acknowledged, image = asyncio.run(_cut_after(engine, written, disk, found, chance))
         store = Store(image)
         try:
-            kept = {entry.entry_id for entry in store.entries()}
+            survived = {entry.entry_id for entry in store.entries()}
             damaged += not store.verify().ok
         except StoreError:
-            kept = set[str]()
-        lost += any(entry.entry_id not in kept for entry in acknowledged)
+            survived = set[str]()
+        lost += any(entry.entry_id not in survived for entry in acknowledged)
     return lost, damaged
 
 
@@ -185,9 +185,9 @@ def test_a_failing_disk_never_acknowledges_what_is_not_there(
         with _on(disk, folder / "ledger.db") as engine:
             asyncio.run(_with_fault(engine, requests, acknowledged, disk, (what, number)))
         store = Store(folder / "ledger.db")
-        kept = [entry.entry_id for entry in store.entries()]
-        assert len(kept) == len(set(kept))
-        assert {entry.entry_id for entry in acknowledged} <= set(kept)
+        survived = [entry.entry_id for entry in store.entries()]
+        assert len(survived) == len(set(survived))
+        assert {entry.entry_id for entry in acknowledged} <= set(survived)
         assert store.verify().ok
 
 

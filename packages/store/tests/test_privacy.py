@@ -30,10 +30,12 @@ async def _fill(store: Store, requests: list[tuple[AttemptStart, LedgerEntry]]) 
         await store.close(entry)
 
 
-def test_an_erased_session_is_nowhere_and_its_cost_remains(place: Any, request_of: Build) -> None:
+def test_an_erased_session_is_nowhere_and_its_cost_remains(
+    database: Any, request_of: Build
+) -> None:
     async def main() -> None:
-        async with Store(place) as store:
-            theirs, ours = request_of(1, who=SECRET, cost_usd="0.5"), request_of(2)
+        async with Store(database) as store:
+            theirs, ours = request_of(1, attribution=SECRET, cost_usd="0.5"), request_of(2)
             await _fill(store, [theirs, ours])
             await store.confirm(theirs[1].attempts[0].attempt_id, Decimal("0.25"))
             before = store.groups("model")
@@ -52,7 +54,7 @@ def test_an_erased_session_is_nowhere_and_its_cost_remains(place: Any, request_o
 def test_no_file_holds_what_was_erased(file: Path, request_of: Build) -> None:
     async def main() -> None:
         async with Store(file) as store:
-            await _fill(store, [request_of(number, who=SECRET) for number in range(50)])
+            await _fill(store, [request_of(number, attribution=SECRET) for number in range(50)])
             await _fill(store, [request_of(number) for number in range(50)])
             await store.erase(session_id="0bad-5e55")
             content = b"".join(path.read_bytes() for path in sorted(file.parent.iterdir()))
@@ -62,9 +64,9 @@ def test_no_file_holds_what_was_erased(file: Path, request_of: Build) -> None:
     asyncio.run(main())
 
 
-def test_retention_takes_the_labels_of_old_rows_only(place: Any, request_of: Build) -> None:
+def test_retention_takes_the_labels_of_old_rows_only(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             requests = [request_of(number) for number in range(10)]
             await _fill(store, requests)
             limit = requests[0][1].started_at + timedelta(seconds=5)
@@ -92,9 +94,9 @@ def test_a_store_with_a_retention_forgets_by_itself(file: Path, request_of: Buil
     asyncio.run(main())
 
 
-def test_what_is_in_flight_is_not_erased(place: Any, request_of: Build) -> None:
+def test_what_is_in_flight_is_not_erased(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             start, entry = request_of(1)
             await store.begin(start)
             assert await store.erase(session_id="s1") == 0
@@ -130,12 +132,14 @@ def test_erasing_needs_one_reason(file: Path) -> None:
     asyncio.run(main())
 
 
-def test_an_export_holds_everything_and_no_formula(place: Any, request_of: Build) -> None:
+def test_an_export_holds_everything_and_no_formula(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
-            start, entry = request_of(1, who=Attribution(session_id="s1", project="=cmd()"))
+        async with Store(database) as store:
+            start, entry = request_of(1, attribution=Attribution(session_id="s1", project="=cmd()"))
             nobody = replace(
-                request_of(2, who=Attribution(session_id="s1"))[1], attempts=(), outcome="failed"
+                request_of(2, attribution=Attribution(session_id="s1"))[1],
+                attempts=(),
+                outcome="failed",
             )
             await _fill(store, [(start, entry), (request_of(3)[0], nobody)])
             lines = [orjson.loads(line) for line in store.export("jsonl")]

@@ -18,8 +18,8 @@ from devflow_store import Budget, NewClaim, Store, UnknownOutcome
 WORKLOAD = Path(__file__).with_name("workload.py")
 
 
-def _start(what: str, place: Any, count: int, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(WORKLOAD), what, str(place), str(count), str(folder)]
+def _start(what: str, database: Any, count: int, folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(WORKLOAD), what, str(database), str(count), str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
@@ -33,8 +33,8 @@ def _results(processes: list[subprocess.Popen[bytes]]) -> list[dict[str, Any]]:
     return found
 
 
-async def _with_budget(place: Any, folder: Path, budget: Budget) -> None:
-    async with Store(place, data_dir=folder) as store:
+async def _with_budget(database: Any, folder: Path, budget: Budget) -> None:
+    async with Store(database, data_dir=folder) as store:
         await store.budgets.set(budget)
 
 
@@ -64,19 +64,19 @@ def test_a_hundred_killed_writers_lose_nothing_and_leave_nothing(file: Path) -> 
     assert len(result["acknowledged"]) > 500
 
 
-def test_two_processes_never_overspend_a_budget(place: Any, tmp_path: Path) -> None:
-    threads = 8 if isinstance(place, Path) else 16  # 32 connections to PostgreSQL
+def test_two_processes_never_overspend_a_budget(database: Any, tmp_path: Path) -> None:
+    threads = 8 if isinstance(database, Path) else 16  # 32 connections to PostgreSQL
     budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(1))
-    asyncio.run(_with_budget(place, tmp_path, budget))
-    results = _results([_start("spend", place, threads, tmp_path) for _ in range(2)])
+    asyncio.run(_with_budget(database, tmp_path, budget))
+    results = _results([_start("spend", database, threads, tmp_path) for _ in range(2)])
     assert sum(one["admitted"] for one in results) == 33
-    (state,) = Store(place, data_dir=tmp_path).budget_states()
+    (state,) = Store(database, data_dir=tmp_path).budget_states()
     assert (state.spent_usd, state.reserved_usd) == (Decimal("0.99"), Decimal(0))
-    assert Store(place, data_dir=tmp_path).verify().ok
+    assert Store(database, data_dir=tmp_path).verify().ok
 
 
-def test_two_processes_carry_each_idempotency_key_out_once(place: Any, tmp_path: Path) -> None:
-    results = _results([_start("once", place, 10, tmp_path) for _ in range(2)])
+def test_two_processes_carry_each_idempotency_key_out_once(database: Any, tmp_path: Path) -> None:
+    results = _results([_start("claim_keys", database, 10, tmp_path) for _ in range(2)])
     carried = [key for one in results for key in one["carried"]]
     assert len(carried) == len(set(carried)) == 100
 
@@ -92,17 +92,17 @@ def test_a_killed_owner_leaves_its_idempotency_key_unknown(file: Path) -> None:
 
 
 def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(
-    place: Any, tmp_path: Path, request_of: Any
+    database: Any, tmp_path: Path, request_of: Any
 ) -> None:
     budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(1))
     start, entry = request_of(1, reserved_usd="0.5", cost_usd="0.2")
 
     async def main() -> None:
-        async with Store(place, lease_s=3600, data_dir=tmp_path) as store:
+        async with Store(database, lease_s=3600, data_dir=tmp_path) as store:
             await store.budgets.set(budget)
             await store.begin(start)
             await store._renew_lease(is_leaving=True)
-            async with Store(place, data_dir=tmp_path) as other:
+            async with Store(database, data_dir=tmp_path) as other:
                 lost = other.entry(entry.entry_id)
                 assert lost is not None
                 assert (lost.error_code, lost.cost_usd) == ("process_lost", Decimal("0.5"))
@@ -118,7 +118,7 @@ def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(
 
 
 def test_a_postgresql_that_cuts_connections_loses_nothing(
-    postgres_place: str, tmp_path: Path, request_of: Any
+    postgres_database: str, tmp_path: Path, request_of: Any
 ) -> None:
     acknowledged: list[str] = []
     tried = 0
@@ -140,17 +140,17 @@ def test_a_postgresql_that_cuts_connections_loses_nothing(
             acknowledged.append(entry.entry_id)
 
     def cut() -> None:
-        with psycopg.connect(postgres_place, autocommit=True) as connection:
+        with psycopg.connect(postgres_database, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE pid <> pg_backend_pid() AND datname = current_database()"
             )
 
     async def main() -> None:
-        async with Store(postgres_place, data_dir=tmp_path, lease_s=3600) as store:
+        async with Store(postgres_database, data_dir=tmp_path, lease_s=3600) as store:
             writers = (write(store, range(at, at + 60)) for at in range(0, 480, 60))
             await asyncio.gather(*writers)
-        async with Store(postgres_place, data_dir=tmp_path) as store:
+        async with Store(postgres_database, data_dir=tmp_path) as store:
             found = Counter(entry.entry_id for entry in store.entries())
             assert set(acknowledged) <= set(found)
             assert max(found.values()) == 1

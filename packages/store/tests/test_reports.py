@@ -68,12 +68,12 @@ async def _fill(store: Store, entries: list[LedgerEntry]) -> None:
     await asyncio.gather(*(store.close(entry) for entry in entries))
 
 
-def test_any_grouping_equals_the_fold_over_the_entries(place: Any, request_of: Build) -> None:
+def test_any_grouping_equals_the_fold_over_the_entries(database: Any, request_of: Build) -> None:
     entries = _varied(request_of, 200)
     reference = EntriesReader(lambda: entries)
 
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             await _fill(store, entries)
             for by in ((one,) for one in GROUPS):
                 assert store.aggregate(by) == reference.aggregate(by)
@@ -87,9 +87,9 @@ def test_any_grouping_equals_the_fold_over_the_entries(place: Any, request_of: B
     asyncio.run(main())
 
 
-def test_an_unknown_grouping_is_refused(place: Any) -> None:
+def test_an_unknown_grouping_is_refused(database: Any) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             for wrong in ("password", "1; DROP TABLE chain", ""):
                 with pytest.raises(InvalidRequest):
                     store.groups(wrong)  # type: ignore[arg-type]
@@ -97,9 +97,9 @@ def test_an_unknown_grouping_is_refused(place: Any) -> None:
     asyncio.run(main())
 
 
-def test_a_confirmed_cost_takes_the_place_of_the_estimate(place: Any, request_of: Build) -> None:
+def test_a_confirmed_cost_takes_the_place_of_the_estimate(database: Any, request_of: Build) -> None:
     async def main() -> None:
-        async with Store(place) as store:
+        async with Store(database) as store:
             start, entry = request_of(1, cost_usd="0.5")
             guess = replace(entry.attempts[0], cost_status="estimated", cost_text=None)
             await store.begin(start)

@@ -14,10 +14,10 @@ from devflow_store import Completed, InFlight, Mismatch, NewClaim, Store, Unknow
 
 
 @pytest.fixture
-def in_store(place: Any, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[None]]], None]:
+def in_store(database: Any, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[None]]], None]:
     def run(act: Callable[[Store], Awaitable[None]]) -> None:
         async def main() -> None:
-            async with Store(place, data_dir=tmp_path) as store:
+            async with Store(database, data_dir=tmp_path) as store:
                 await act(store)
 
         asyncio.run(main())
@@ -99,34 +99,34 @@ def test_the_pepper_is_its_owners_alone_and_whole(file: Path) -> None:
 
 def test_an_idempotency_key_is_carried_out_once(in_store: Any) -> None:
     async def act(store: Store) -> None:
-        once = store.idempotency
-        claims = await asyncio.gather(*(once.claim("ci", "k", "f", 60) for _ in range(50)))
+        idempotency = store.idempotency
+        claims = await asyncio.gather(*(idempotency.claim("ci", "k", "f", 60) for _ in range(50)))
         (mine,) = [one for one in claims if isinstance(one, NewClaim)]
         assert claims.count(InFlight()) == 49
-        assert await once.claim("ci", "k", "other body", 60) == Mismatch()
-        assert isinstance(await once.claim("someone else", "k", "f", 60), NewClaim)
-        waiting = asyncio.create_task(once.wait("ci", "k", 10))
-        assert await once.wait("ci", "k", 0) == InFlight()
-        await once.finish(mine.token, b"answer")
+        assert await idempotency.claim("ci", "k", "other body", 60) == Mismatch()
+        assert isinstance(await idempotency.claim("someone else", "k", "f", 60), NewClaim)
+        waiting = asyncio.create_task(idempotency.wait("ci", "k", 10))
+        assert await idempotency.wait("ci", "k", 0) == InFlight()
+        await idempotency.finish(mine.token, b"answer")
         assert await waiting == Completed(b"answer")
-        assert await once.claim("ci", "k", "f", 60) == Completed(b"answer")
+        assert await idempotency.claim("ci", "k", "f", 60) == Completed(b"answer")
 
     in_store(act)
 
 
 def test_a_lost_owner_leaves_an_unknown_outcome_that_is_not_repeated(in_store: Any) -> None:
     async def act(store: Store) -> None:
-        once = store.idempotency
-        mine = await once.claim("ci", "k", "f", 0.0)
+        idempotency = store.idempotency
+        mine = await idempotency.claim("ci", "k", "f", 0.0)
         assert isinstance(mine, NewClaim)
         await asyncio.sleep(0.001)
-        assert await once.claim("ci", "k", "f", 60) == UnknownOutcome()
-        await once.extend(mine.token, 60)
-        assert await once.claim("ci", "k", "f", 60) == InFlight()
-        await once.abandon(mine.token)
-        assert isinstance(await once.claim("ci", "k", "f", 60), NewClaim)
+        assert await idempotency.claim("ci", "k", "f", 60) == UnknownOutcome()
+        await idempotency.extend(mine.token, 60)
+        assert await idempotency.claim("ci", "k", "f", 60) == InFlight()
+        await idempotency.abandon(mine.token)
+        assert isinstance(await idempotency.claim("ci", "k", "f", 60), NewClaim)
         with pytest.raises(Conflict):
-            await once.finish(mine.token, b"too late")
+            await idempotency.finish(mine.token, b"too late")
 
     in_store(act)
 

@@ -1,6 +1,6 @@
 """A program that the process tests run: several of it share one store, and some are killed.
 
-`workload.py kills|spend|once PLACE COUNT FOLDER`, where COUNT is of kills or of threads.
+`workload.py kills|spend|claim_keys DATABASE COUNT FOLDER`, where COUNT is of kills or of threads.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEYS = 100
 
 def request(cost_usd: Decimal) -> tuple[AttemptStart, LedgerEntry]:
     now = datetime.now(UTC)
-    who = Attribution(session_id="s", client_key="ci")
+    attribution = Attribution(session_id="s", client_key="ci")
     start = AttemptStart(
         attempt_id=new_id("att"),
         entry_id=new_id("req"),
@@ -40,7 +40,7 @@ def request(cost_usd: Decimal) -> tuple[AttemptStart, LedgerEntry]:
         started_at=now,
         reserved_usd=Decimal("0.03"),
         task_type="coding",
-        attribution=who,
+        attribution=attribution,
     )
     attempt = Attempt(
         attempt_id=start.attempt_id,
@@ -59,12 +59,12 @@ def request(cost_usd: Decimal) -> tuple[AttemptStart, LedgerEntry]:
         attempts=(attempt,),
         task_type="coding",
         complexity="low",
-        attribution=who,
+        attribution=attribution,
     )
     return start, entry
 
 
-def kills(place: str, count: int) -> dict[str, Any]:
+def kills(database: str, count: int) -> dict[str, Any]:
     """Start writers one after the other and kill each of them in the middle of its work."""
     acknowledged: list[str] = []
     for number in range(count):
@@ -72,7 +72,7 @@ def kills(place: str, count: int) -> dict[str, Any]:
         child = os.fork()
         if child == 0:
             os.close(reader)
-            asyncio.run(_write_for_ever(place, writer))
+            asyncio.run(_write_for_ever(database, writer))
         os.close(writer)
         chance, seen = random.Random(number), b""  # noqa: S311 - repeatable
         least = chance.randrange(1, 14)
@@ -88,7 +88,7 @@ def kills(place: str, count: int) -> dict[str, Any]:
     return {"acknowledged": acknowledged}
 
 
-async def _write_for_ever(place: str, pipe: int) -> None:
+async def _write_for_ever(database: str, pipe: int) -> None:
     async def one() -> None:
         while True:
             start, entry = request(Decimal("0.001"))
@@ -96,11 +96,11 @@ async def _write_for_ever(place: str, pipe: int) -> None:
             await store.close(entry)
             os.write(pipe, f"{entry.entry_id}\n".encode())
 
-    async with Store(place, lease_s=LEASE_S) as store:
+    async with Store(database, lease_s=LEASE_S) as store:
         await asyncio.gather(*(one() for _ in range(8)))
 
 
-def spend(place: str, threads: int) -> dict[str, Any]:
+def spend(database: str, threads: int) -> dict[str, Any]:
     """Every thread, with a store of its own, spends until the budget says no."""
 
     async def work(store: Store) -> tuple[int, int]:
@@ -116,11 +116,11 @@ def spend(place: str, threads: int) -> dict[str, Any]:
             await store.close(entry)
         return admitted, refused
 
-    done = _in_threads(place, threads, work)
+    done = _in_threads(database, threads, work)
     return {"admitted": sum(one[0] for one in done), "refused": sum(one[1] for one in done)}
 
 
-def once(place: str, threads: int) -> dict[str, Any]:
+def claim_keys(database: str, threads: int) -> dict[str, Any]:
     """Every thread asks for the same keys; only one of all may carry each out."""
 
     async def work(store: Store) -> list[str]:
@@ -137,14 +137,14 @@ def once(place: str, threads: int) -> dict[str, Any]:
                 assert claim.payload == key.encode(), claim  # type: ignore[union-attr]
         return carried
 
-    return {"carried": [key for keys in _in_threads(place, threads, work) for key in keys]}
+    return {"carried": [key for keys in _in_threads(database, threads, work) for key in keys]}
 
 
 def _in_threads(
-    place: str, threads: int, work: Callable[[Store], Coroutine[Any, Any, Any]]
+    database: str, threads: int, work: Callable[[Store], Coroutine[Any, Any, Any]]
 ) -> list[Any]:
     async def main() -> Any:
-        async with Store(place, data_dir=Path(sys.argv[4])) as store:
+        async with Store(database, data_dir=Path(sys.argv[4])) as store:
             return await work(store)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -152,5 +152,5 @@ def _in_threads(
 
 
 if __name__ == "__main__":
-    act = {"kills": kills, "spend": spend, "once": once}[sys.argv[1]]
+    act = {"kills": kills, "spend": spend, "claim_keys": claim_keys}[sys.argv[1]]
     sys.stdout.write(json.dumps(act(sys.argv[2], int(sys.argv[3]))))

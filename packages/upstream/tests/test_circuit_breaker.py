@@ -71,16 +71,16 @@ def test_slowness_opens_it_too() -> None:
     assert circuit.state is CircuitState.OPEN
 
 
-def test_each_failed_probe_doubles_the_rest_up_to_a_minute() -> None:
-    circuit, now_s, rests = tripped(), 0.0, list[float]()
+def test_each_failed_probe_doubles_the_wait_up_to_a_minute() -> None:
+    circuit, now_s, waits = tripped(), 0.0, list[float]()
     for _ in range(6):
-        rests.append(circuit.wait_s(now_s))
-        now_s += rests[-1]
+        waits.append(circuit.wait_s(now_s))
+        now_s += waits[-1]
         probe = circuit.admit(now_s)
         assert probe is not None
         assert circuit.admit(now_s) is None
         circuit.record(probe, now_s, is_failure=True)
-    assert rests == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
 
 def test_three_good_probes_close_it() -> None:
@@ -104,7 +104,7 @@ def test_a_lost_probe_frees_its_place_and_counts_no_more() -> None:
 
 
 class Breaker(RuleBasedStateMachine):
-    """Any order of calls, answers and time: at most one probe is out, and rests have a cap."""
+    """Any order of calls, answers and time: at most one probe is out, and waits have a limit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,9 +141,9 @@ class Breaker(RuleBasedStateMachine):
         self.now_s += seconds
 
     @invariant()
-    def a_rest_has_a_cap(self) -> None:
-        most_s = max(POLICY.max_open_s * (1 + POLICY.jitter), POLICY.probe_timeout_s)
-        assert self.circuit.wait_s(self.now_s) <= most_s
+    def a_wait_has_a_limit(self) -> None:
+        max_s = max(POLICY.max_open_s * (1 + POLICY.jitter), POLICY.probe_timeout_s)
+        assert self.circuit.wait_s(self.now_s) <= max_s
 
     @invariant()
     def an_open_circuit_admits_nobody(self) -> None:

@@ -15,7 +15,7 @@ from devflow_core.errors import (
 )
 from devflow_core.routing import ScoreTerms
 from devflow_core.testing import a_candidate
-from devflow_upstream.policies import fallback_order as chains
+from devflow_upstream.policies.fallback_order import order_fallbacks
 
 FAILED = a_candidate("a/x", max_input_tokens=100, worst_case_usd=Decimal(2))
 SMALL = a_candidate("a/small", max_input_tokens=50, worst_case_usd=Decimal(1))
@@ -39,6 +39,6 @@ LARGE = a_candidate(
     ],
 )
 def test_each_class_of_error_has_its_remedy(error: Any, expected: list[str]) -> None:
-    found = chains.order_fallbacks(error, FAILED, (SMALL, LARGE))
+    found = order_fallbacks(error, FAILED, (SMALL, LARGE))
     assert [one.model for one in found] == expected
     assert error.disposition is not Disposition.FAIL or not found

@@ -21,9 +21,9 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def read(
-    data: bytes, cuts: list[int], caps: ReplyLimits | None = None
+    data: bytes, cuts: list[int], limits: ReplyLimits | None = None
 ) -> tuple[bytes, ReplyReader]:
-    reader = ReplyReader(caps or ReplyLimits())
+    reader = ReplyReader(limits or ReplyLimits())
     body = b"".join(b"".join(reader.feed(piece)) for piece in pieces_of(data, cuts))
     return body, reader
 
@@ -73,10 +73,10 @@ def test_any_bytes_give_an_error_or_a_reply_and_never_another_exception(
 @pytest.mark.laws(10_000)
 @given(BODIES.filter(bool), st.data())
 def test_a_chunked_body_that_is_cut_is_incomplete(bodies: list[bytes], data: st.DataObject) -> None:
-    whole = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked_body(*bodies)
-    start = whole.index(b"\r\n\r\n") + 4
+    complete = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked_body(*bodies)
+    start = complete.index(b"\r\n\r\n") + 4
     reader = ReplyReader(ReplyLimits())
-    reader.feed(whole[: data.draw(st.integers(start, len(whole) - 1))])
+    reader.feed(complete[: data.draw(st.integers(start, len(complete) - 1))])
     with pytest.raises(Incomplete):
         reader.finish()
 
@@ -125,7 +125,7 @@ def test_broken_framing_is_refused(data: bytes) -> None:
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"x" * 70_000,
     ],
 )
-def test_every_part_has_a_cap(data: bytes) -> None:
+def test_every_part_has_a_limit(data: bytes) -> None:
     with pytest.raises(ReplyTooLarge):
         read(data, [], ReplyLimits(max_body_bytes=100))
 

@@ -1,4 +1,4 @@
-"""Rates, gaps, places and the queue before them."""
+"""Rates, gaps, slots and the queue before them."""
 
 import asyncio
 from itertools import pairwise
@@ -94,7 +94,7 @@ async def test_a_wait_ends_at_the_deadline() -> None:
     assert limiter.waiting == 0
 
 
-async def test_a_slow_key_does_not_hold_the_places_of_others(loop_clock: object) -> None:
+async def test_a_slow_key_does_not_hold_the_slots_of_others(loop_clock: object) -> None:
     limiter = RateLimiter(max_concurrency=1)
     for _ in range(2):
         await limiter.acquire("slow", is_free=True, deadline_s=deadline())
@@ -110,7 +110,7 @@ def a_call(model: str) -> Call:
     return Call(request=a_request(), candidate=a_candidate(model), journal=a_journal())
 
 
-async def test_a_limit_is_learned_from_a_refusal_and_a_place_is_given_back() -> None:
+async def test_a_limit_is_learned_from_a_refusal_and_a_slot_is_given_back() -> None:
     error = RateLimited("slow down", status=429)
     error.limit_per_min = 7
     limiter = RateLimiter(max_concurrency=1)
@@ -125,9 +125,9 @@ async def test_a_limit_is_learned_from_a_refusal_and_a_place_is_given_back() -> 
 
 def test_a_limit_is_learned_from_the_keys_status() -> None:
     limiter = RateLimiter(requests_per_min=100)
-    for told in ({}, {"rate_limit": None}, {"rate_limit": {"requests": -1, "interval": "10s"}},
+    for status in ({}, {"rate_limit": None}, {"rate_limit": {"requests": -1, "interval": "10s"}},
                  {"rate_limit": {"requests": 5, "interval": "soon"}}):  # fmt: skip
-        limiter.learn_from_key_status("k", told)
+        limiter.learn_from_key_status("k", status)
         assert limiter.limit_per_min("k", is_free=False) == 100
     limiter.learn_from_key_status("k", {"rate_limit": {"requests": 10, "interval": "10s"}})
     assert limiter.limit_per_min("k", is_free=False) == 60
@@ -135,7 +135,7 @@ def test_a_limit_is_learned_from_the_keys_status() -> None:
     assert limiter.limit_per_min("k", is_free=False) == 100
 
 
-async def test_the_place_is_held_until_the_reply_has_ended() -> None:
+async def test_the_slot_is_held_until_the_reply_has_ended() -> None:
     limiter = RateLimiter(max_concurrency=1)
     limiting = RateLimiting(FakeUpstream(), limiter)
     async with limiting.open(a_call("acme/one")):

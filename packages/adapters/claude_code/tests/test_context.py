@@ -24,8 +24,8 @@ def test_of_20_planted_facts_19_survive_at_a_quarter_of_the_size(
 ) -> None:
     script, facts = build_planted_session(seed, turns)
     context = ClaudeCodeSession.open(write(script.rows)).context(script.tokens // 4)
-    told = "\n".join(piece.text for piece in context.pieces)
-    assert sum(fact in told for fact in facts) >= 19
+    text = "\n".join(piece.text for piece in context.pieces)
+    assert sum(fact in text for fact in facts) >= 19
     assert context.tokens <= context.budget_tokens
 
 
@@ -74,11 +74,11 @@ def test_a_command_that_passed_later_is_no_failure(script: Any, write: Write) ->
 
 def test_a_file_is_told_as_it_was_last_known(script: Any, write: Write) -> None:
     script.prompt("Edit")
-    before = "a = 1\nb = 2\n"
-    read = {"file": {"content": before, "startLine": 1, "numLines": 2, "totalLines": 2}}
-    script.call("Read", {"file_path": "/x.py"}, before, toolUseResult=read)
+    content = "a = 1\nb = 2\n"
+    read = {"file": {"content": content, "startLine": 1, "numLines": 2, "totalLines": 2}}
+    script.call("Read", {"file_path": "/x.py"}, content, toolUseResult=read)
     edit = {"file_path": "/x.py", "old_string": "a = 1", "new_string": "a = 3"}
-    script.call("Edit", edit, "ok", toolUseResult={"originalFile": before})
+    script.call("Edit", edit, "ok", toolUseResult={"originalFile": content})
     failed = {"file_path": "/x.py", "old_string": "zz", "new_string": "yy"}
     script.call("Edit", failed, "not found", is_error=True)
     script.call("Write", {"file_path": "/y.py", "content": "y"}, "ok")
@@ -140,8 +140,8 @@ def test_the_todo_list_is_replayed_from_every_kind_of_tool(script: Any, write: W
 
 def test_what_was_asked_and_not_answered_is_a_question(script: Any, write: Write) -> None:
     script.prompt("Go")
-    asked = {"questions": [{"question": "Which?", "options": [{"label": "A"}, {"label": "B"}]}]}
-    script.say({"type": "tool_use", "id": "q", "name": "AskUserQuestion", "input": asked})
+    arguments = {"questions": [{"question": "Which?", "options": [{"label": "A"}, {"label": "B"}]}]}
+    script.say({"type": "tool_use", "id": "q", "name": "AskUserQuestion", "input": arguments})
     script.say({"type": "tool_use", "id": "p", "name": "ExitPlanMode", "input": {"plan": "1. x"}})
     script.say({"type": "tool_use", "id": "b", "name": "Bash", "input": {"command": "sleep 9"}})
     script.say("Should I keep the old format?")
@@ -191,8 +191,8 @@ def test_a_sub_agents_report_weighs_more_than_a_listing(script: Any, write: Writ
         "odd",
         {"type": "odd"},
     ])  # fmt: skip
-    (told,) = kinds(ClaudeCodeSession.open(write(script.rows)), "command")
-    assert told.startswith("Task: find: where\nIt is in a.py\n[tool Cron is available now]")
+    (text,) = kinds(ClaudeCodeSession.open(write(script.rows)), "command")
+    assert text.startswith("Task: find: where\nIt is in a.py\n[tool Cron is available now]")
 
 
 def test_long_pieces_keep_their_ends_and_say_what_is_missing(script: Any, write: Write) -> None:
@@ -215,9 +215,9 @@ def test_secrets_are_masked_and_counted_also_at_a_cut(script: Any, write: Write)
     session = ClaudeCodeSession.open(write(script.rows))
     for budget in (200, 400, 900, 4_000):
         context = session.context(budget)
-        told = "".join(piece.text for piece in context.pieces)
-        assert "Ab1Ab1" not in told
-        assert "MIIEMIIE" not in told
+        text = "".join(piece.text for piece in context.pieces)
+        assert "Ab1Ab1" not in text
+        assert "MIIEMIIE" not in text
         assert any("API key masked" in line for line in context.masked)
 
 
@@ -243,5 +243,5 @@ def test_no_part_of_a_key_is_left_where_many_are_masked(script: Any, write: Writ
     script.call("Bash", {"command": "env"}, log, is_error=True)
     session = ClaudeCodeSession.open(write(script.rows))
     for budget in range(120, 3_000, 97):
-        told = "".join(piece.text for piece in session.context(budget).pieces)
-        assert "b1Ab" not in told
+        text = "".join(piece.text for piece in session.context(budget).pieces)
+        assert "b1Ab" not in text

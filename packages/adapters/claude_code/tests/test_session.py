@@ -30,9 +30,9 @@ def test_the_branch_is_the_one_the_client_resumes(recorded: Path, samples: Path)
 
 def test_usage_agrees_with_ccusage_session_by_session(samples: Path) -> None:
     """2.1.329: sub-agents count with their session."""
-    told = json.loads((samples / "expected_usage" / "2.1.329-session.json").read_text())
+    expected = json.loads((samples / "expected_usage" / "2.1.329-session.json").read_text())
     found = {path.stem: path for path in (samples / "transcripts" / "2.1.329").glob("*/*.jsonl")}
-    for session in told["sessions"]:
+    for session in expected["sessions"]:
         path = found[session["sessionId"]]
         if path.parent.name in ("resumed", "crashed", "crashed-then-resumed"):
             continue  # rows that two files hold count in only one of them there
@@ -43,8 +43,8 @@ def test_usage_agrees_with_ccusage_session_by_session(samples: Path) -> None:
 
 
 def test_warm_up_calls_of_2_0_are_no_part_of_a_session(samples: Path) -> None:
-    told = json.loads((samples / "expected_usage" / "2.0.77-session.json").read_text())
-    by_id = {one["sessionId"]: one for one in told["sessions"]}
+    expected = json.loads((samples / "expected_usage" / "2.0.77-session.json").read_text())
+    by_id = {one["sessionId"]: one for one in expected["sessions"]}
     for name in ("coding", "failing", "denied", "plan", "tui"):
         (path,) = (samples / "transcripts" / "2.0.77" / name).glob("*-*-*-*-*.jsonl")
         (model,) = by_id[path.stem]["modelBreakdowns"]
@@ -79,17 +79,17 @@ def test_a_row_without_a_time_is_no_turn(recording: Callable[[str], Path]) -> No
     )
 
 
-def assert_equal(ours: TranscriptTokens, told: dict[str, Any]) -> None:
-    assert ours.input == told["inputTokens"]
-    assert ours.cache_read == told["cacheReadTokens"]
-    assert ours.cache_write_5m + ours.cache_write_1h == told["cacheCreationTokens"]
-    assert ours.output == told["outputTokens"]
+def assert_equal(ours: TranscriptTokens, expected: dict[str, Any]) -> None:
+    assert ours.input == expected["inputTokens"]
+    assert ours.cache_read == expected["cacheReadTokens"]
+    assert ours.cache_write_5m + ours.cache_write_1h == expected["cacheCreationTokens"]
+    assert ours.output == expected["outputTokens"]
 
 
 @pytest.mark.parametrize("version", ["2.0.77", "2.1.329"])
 def test_all_files_together_agree_with_ccusage(version: str, samples: Path) -> None:
     """Of 1.0.128 ccusage counts 12 responses twice, whose copies lack the request id."""
-    told = json.loads((samples / "expected_usage" / f"{version}-daily.json").read_text())
+    expected = json.loads((samples / "expected_usage" / f"{version}-daily.json").read_text())
     rows: list[TranscriptRow] = []
     for path in (samples / "transcripts" / version).glob("**/*.jsonl"):
         is_in_both = path.parent.name != "cmd-context"  # recorded after ccusage was run
@@ -100,10 +100,12 @@ def test_all_files_together_agree_with_ccusage(version: str, samples: Path) -> N
     ours = Counter[str]()
     for tokens in fold_usage(rows).by_model().values():
         ours.update(tokens._asdict())
-    assert ours["input"] == told["totals"]["inputTokens"]
-    assert ours["cache_read"] == told["totals"]["cacheReadTokens"]
-    assert ours["cache_write_5m"] + ours["cache_write_1h"] == told["totals"]["cacheCreationTokens"]
-    assert ours["output"] == told["totals"]["outputTokens"]
+    assert ours["input"] == expected["totals"]["inputTokens"]
+    assert ours["cache_read"] == expected["totals"]["cacheReadTokens"]
+    assert (
+        ours["cache_write_5m"] + ours["cache_write_1h"] == expected["totals"]["cacheCreationTokens"]
+    )
+    assert ours["output"] == expected["totals"]["outputTokens"]
 
 
 def price(_model: str) -> Price:
@@ -201,9 +203,9 @@ def test_a_link_that_leads_out_of_the_projects_is_not_followed(
     folder.symlink_to(recording("2.0.77/failing").parent)
     assert stranger not in {one.session_id for one in list_sessions(config_dir=config)}
     assert len(list_sessions(config_dir=config)) == 2
-    for asked in (stranger, str(link)):
+    for name in (stranger, str(link)):
         with pytest.raises(SessionError, match="leads out"):
-            ClaudeCodeSession.find(asked, config_dir=config)
+            ClaudeCodeSession.find(name, config_dir=config)
 
 
 def test_a_path_anywhere_is_read_also_over_a_link(
@@ -309,11 +311,11 @@ def test_a_last_line_that_became_whole_is_seen(
     script.prompt("one")
     script.say("two")
     path = write(script.rows)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-9])
+    complete = path.read_bytes()
+    path.write_bytes(complete[:-9])
     session = ClaudeCodeSession.open(path)
     assert (len(session.conversation), session.skipped_lines) == (1, 1)
     with path.open("ab") as file:
-        file.write(whole[-9:])
+        file.write(complete[-9:])
     assert session.refresh()
     assert (len(session.conversation), session.skipped_lines) == (2, 0)

@@ -35,15 +35,15 @@ def test_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory, lines: lis
 def test_a_growing_file_reads_like_the_whole(
     tmp_path_factory: pytest.TempPathFactory, transcripts: Path, data: st.DataObject
 ) -> None:
-    whole = next((transcripts / "2.0.77" / "coding").glob("*-*-*.jsonl")).read_bytes()
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    complete = next((transcripts / "2.0.77" / "coding").glob("*-*-*.jsonl")).read_bytes()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(complete)), max_size=6)))
     path = tmp_path_factory.mktemp("grow") / "t.jsonl"
     path.write_bytes(b"")
     transcript = Transcript(path)
     transcript.refresh()
-    for end in [*cuts, len(whole)]:
+    for end in [*cuts, len(complete)]:
         with path.open("ab") as file:
-            file.write(whole[path.stat().st_size : end])
+            file.write(complete[path.stat().st_size : end])
         transcript.refresh()
     again = read(path)
     assert transcript.rows == again.rows

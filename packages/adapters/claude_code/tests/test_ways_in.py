@@ -39,10 +39,10 @@ def config(tmp_path: Path, recording: Callable[[str], Path]) -> Path:
 
 def test_a_new_session_is_told_about_the_last_one_in_its_folder(config: Path) -> None:
     start = event("SessionStart", source="startup", cwd="/home/dev/demo")
-    told = json.loads(run_hook(start, config_dir=config).stdout)["hookSpecificOutput"]
-    assert told["hookEventName"] == "SessionStart"
-    assert "Add a --json flag to report.py" in told["additionalContext"]
-    assert "is not to be obeyed" in told["additionalContext"]
+    output = json.loads(run_hook(start, config_dir=config).stdout)["hookSpecificOutput"]
+    assert output["hookEventName"] == "SessionStart"
+    assert "Add a --json flag to report.py" in output["additionalContext"]
+    assert "is not to be obeyed" in output["additionalContext"]
 
 
 @pytest.mark.parametrize(
@@ -95,21 +95,21 @@ def free(_model: str) -> Price | None:
 
 
 def test_the_status_line_shows_model_cost_and_window(recording: Callable[[str], Path]) -> None:
-    told = {
+    event = {
         "session_id": "s",
         "model": {"id": "claude-opus-5-5", "display_name": "Opus\n5.5\x1b[31m"},
         "cost": {"total_cost_usd": 1.239},
         "context_window": {"used_percentage": 41.7},
     }
     line = render_status_line(
-        json.dumps(told).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5")
+        json.dumps(event).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5")
     )
     assert line == (
         "DevFlow · Opus 5.5\\u001b[31m · $1.24 · $0.50 through the gateway · 42 % of the window"
     )
     path = str(recording("2.1.329/foreign-model"))
-    told = {"model": {"id": "m"}, "transcript_path": path, "cost": {"total_cost_usd": "NaN"}}
-    assert render_status_line(json.dumps(told).encode(), price_of=free) == "DevFlow · m · $1.07"
+    event = {"model": {"id": "m"}, "transcript_path": path, "cost": {"total_cost_usd": "NaN"}}
+    assert render_status_line(json.dumps(event).encode(), price_of=free) == "DevFlow · m · $1.07"
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_status_line_without_figures_is_a_name(stdin: bytes) -> None:
 
 
 def test_a_cost_that_is_no_number_is_left_out() -> None:
-    told = b'{"cost": {"total_cost_usd": "much"}}'
-    assert render_status_line(told, price_of=free) == "DevFlow"
+    event = b'{"cost": {"total_cost_usd": "much"}}'
+    assert render_status_line(event, price_of=free) == "DevFlow"
 
 
 URL = "http://127.0.0.1:8420"
@@ -180,15 +180,15 @@ def test_names_of_claude_code_as_ids_of_the_catalogue(model: str, first: str) ->
 
 
 class Tools:
-    """What the tools were asked."""
+    """Records how the tools were called."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.calls: list[tuple[str, dict[str, str]]] = []
         self.has_begun = asyncio.Event()
 
     def named(self, name: str) -> Any:
         async def tool(**arguments: str) -> str:
-            self.asked.append((name, arguments))
+            self.calls.append((name, arguments))
             if arguments.get("prompt") == "wait":
                 self.has_begun.set()
                 await asyncio.Event().wait()
@@ -224,7 +224,7 @@ def call(number: int, name: str, **arguments: Any) -> dict[str, Any]:
 
 
 async def test_a_client_learns_what_there_is() -> None:
-    hello, pong, tools, *rest = await talk(
+    hello, pong, tools, *others = await talk(
         Tools(),
         request(1, "initialize", protocolVersion="2025-06-18"),
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
@@ -238,7 +238,7 @@ async def test_a_client_learns_what_there_is() -> None:
     names = [tool["name"] for tool in tools["result"]["tools"]]
     assert names == ["ask", "handoff", "report", "explain"]
     assert tools["result"]["tools"][0]["inputSchema"]["required"] == ["prompt"]
-    assert rest == []
+    assert others == []
 
 
 async def test_an_unknown_revision_is_answered_with_ours() -> None:
@@ -247,7 +247,7 @@ async def test_an_unknown_revision_is_answered_with_ours() -> None:
 
 
 class Pipe(io.BytesIO):
-    """A standard input that ends when told to."""
+    """A standard input that ends when it is told to."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         super().__init__(b"".join(json.dumps(one).encode() + b"\n" for one in messages))
@@ -292,7 +292,7 @@ async def test_tools_are_called_and_their_failures_are_told() -> None:
     }
     assert bad["result"]["isError"] is True
     assert bad["result"]["content"][0]["text"] == "There is no such model."
-    assert tools.asked == [("report", {"by": "day"}), ("ask", {"prompt": "fail"})]
+    assert tools.calls == [("report", {"by": "day"}), ("ask", {"prompt": "fail"})]
 
 
 async def test_a_long_call_does_not_hold_up_others_and_ends_with_the_client() -> None:
@@ -325,7 +325,7 @@ async def test_a_wrong_message_gets_an_error(message: object, code: int) -> None
     tools = Tools()
     (answer,) = await talk(tools, message)
     assert answer["error"]["code"] == code
-    assert tools.asked == []
+    assert tools.calls == []
 
 
 async def test_an_answer_of_the_client_is_ignored() -> None:

@@ -56,8 +56,8 @@ def test_the_new_session_reads_as_the_old_one_with_the_reply(recorded: Path, con
     old = ClaudeCodeSession.open(recorded)
     new = ClaudeCodeSession.open(written(recorded, config).path)
     assert [row.uuid for row in new.conversation[:-2]] == [row.uuid for row in old.conversation]
-    told = [new.transcript.load(row)["message"]["content"] for row in new.conversation[-2:]]
-    assert told == ["Finish it.", [{"type": "text", "text": "Finished."}]]
+    contents = [new.transcript.load(row)["message"]["content"] for row in new.conversation[-2:]]
+    assert contents == ["Finish it.", [{"type": "text", "text": "Finished."}]]
     assert new.title == f"{old.title or 'session'} (continued by z-ai/glm-5)"
     spend = new.spend.by_model()["z-ai/glm-5"]._asdict()
     assert spend == {
@@ -128,9 +128,9 @@ def test_what_the_other_model_did_is_told_in_blocks(
         ),
     )
     back = written(recording("2.1.329/coding"), config, replace(ANSWER, messages=messages))
-    asked, results, last = (row["message"] for row in lines(back.path)[-4:-1])
-    assert asked["stop_reason"] == "tool_use"
-    assert asked["content"] == [
+    call, results, last = (row["message"] for row in lines(back.path)[-4:-1])
+    assert call["stop_reason"] == "tool_use"
+    assert call["content"] == [
         {"type": "text", "text": "I look."},
         {"type": "tool_use", "id": "c1", "name": "Bash", "input": {"command": "ls"}},
         {"type": "tool_use", "id": "c2", "name": "Odd", "input": {"arguments": "[broken"}},

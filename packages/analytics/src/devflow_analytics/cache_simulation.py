@@ -83,9 +83,9 @@ def simulate(turns: Iterable[Turn], rules: CacheRules) -> list[Usage]:
     usages: list[Usage] = []
     caching = _threads_with_cache(turns := list(turns))
     for turn in turns:
-        before = last.get(turn.thread)
-        shared = _shared_prefix(turn, before, was_cached=turn.thread in caching)
-        usages.append(_simulate_turn(turn, before, shared, rules))
+        previous = last.get(turn.thread)
+        shared = _shared_prefix(turn, previous, was_cached=turn.thread in caching)
+        usages.append(_simulate_turn(turn, previous, shared, rules))
         last[turn.thread] = turn
     return usages
 
@@ -107,9 +107,9 @@ def _shared_prefix(turn: Turn, previous: Turn | None, *, was_cached: bool) -> in
     read = turn.usage.cache_read_tokens
     if previous is None:
         return read
-    is_told = was_cached and _gap_s(turn, previous) <= SHORT_TTL_S
+    is_reported = was_cached and _gap_s(turn, previous) <= SHORT_TTL_S
     has_grown = turn.usage.prompt_tokens >= previous.usage.prompt_tokens
-    if is_told or not has_grown:
+    if is_reported or not has_grown:
         return read
     return max(read, previous.usage.prompt_tokens)
 

@@ -49,7 +49,7 @@ def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]
     """What would have saved money, the most first. They overlap, so they do not add up.
 
     Args:
-        evidence: the ledger, grouped by `EVIDENCE`.
+        evidence: the ledger, grouped by `EVIDENCE_GROUPING`.
         price_of: the present price of a model.
     """
     found = [
@@ -62,12 +62,12 @@ def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]
 
 
 def _regroup(groups: Groups, first: int, second: int) -> dict[str, dict[str, Summary]]:
-    """The cells added up by two of the things that they are grouped by."""
+    """The groups added up by two of the dimensions that they are grouped by."""
     found: dict[str, dict[str, Summary]] = {}
     for key, summary in groups.items():
         inner = found.setdefault(key[first], {})
-        one = key[second]
-        inner[one] = inner[one] + summary if one in inner else summary
+        inner_key = key[second]
+        inner[inner_key] = inner[inner_key] + summary if inner_key in inner else summary
     return found
 
 
@@ -77,13 +77,15 @@ def _find_cheaper_models(
     """For each task, the models in whose place a cheaper one succeeds as often."""
     for task, models in by_task.items():
         proven = {model: one for model, one in models.items() if one.requests >= MIN_REQUESTS}
-        places: dict[str, dict[str, Decimal]] = {}
+        switches: dict[str, dict[str, Decimal]] = {}
         for model, dear in proven.items() if task else ():
             best = _find_cheapest_equal(model, proven, price_of)
             cost_usd = from_pico(dear.cost_pico)
             if best and cost_usd - best[0] >= max(MIN_USD, MIN_SHARE * cost_usd):
-                places.setdefault(best[1], {})[model] = best[0]
-        yield from (_recommend_switch(task, cheap, of, proven) for cheap, of in places.items())
+                switches.setdefault(best[1], {})[model] = best[0]
+        yield from (
+            _recommend_switch(task, cheap, replaced, proven) for cheap, replaced in switches.items()
+        )
 
 
 def _find_cheapest_equal(
@@ -105,12 +107,12 @@ def _find_cheapest_equal(
 
 
 def _recommend_switch(
-    task: str, cheap: str, places: Mapping[str, Decimal], proven: Mapping[str, Summary]
+    task: str, cheap: str, replaced: Mapping[str, Decimal], proven: Mapping[str, Summary]
 ) -> Recommendation:
-    """`places` are the models to put `cheap` in the place of, with what it would have cost."""
-    cost_usd = from_pico(sum(proven[model].cost_pico for model in places))
-    would_usd = sum(places.values(), Decimal(0))
-    others = ", ".join(f"{model} ({_success_text(proven[model])})" for model in sorted(places))
+    """Recommend `cheap` in place of the models in `replaced`, at what it would have cost."""
+    cost_usd = from_pico(sum(proven[model].cost_pico for model in replaced))
+    would_usd = sum(replaced.values(), Decimal(0))
+    others = ", ".join(f"{model} ({_success_text(proven[model])})" for model in sorted(replaced))
     return Recommendation(
         text=(
             f"Try {cheap} for {task}: it gave a whole reply to {_success_text(proven[cheap])} "

@@ -58,16 +58,16 @@ class Reporter:
         # a store answers in SQL, outside the interpreter: side by side is twice as fast
         with ThreadPoolExecutor() as pool:
 
-            def ask(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Groups]:
+            def submit(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Groups]:
                 return pool.submit(
                     self._reader.aggregate, by, since=since, until=until, with_times=with_times
                 )
 
-            asked_rows = ask((by,), with_times=True)
-            asked_evidence = ask(EVIDENCE_GROUPING)
-            asked_days = ask(("day",)) if with_days else None
-        rows, evidence = _sum_by_first_key(asked_rows.result()), asked_evidence.result()
-        days = _sum_by_first_key(asked_days.result()) if asked_days else {}
+            rows_future = submit((by,), with_times=True)
+            evidence_future = submit(EVIDENCE_GROUPING)
+            days_future = submit(("day",)) if with_days else None
+        rows, evidence = _sum_by_first_key(rows_future.result()), evidence_future.result()
+        days = _sum_by_first_key(days_future.result()) if days_future else {}
         return Report(
             by=by,
             rows=dict(sorted(rows.items())) if by == "day" else _sort_by_cost(rows),
@@ -89,7 +89,7 @@ class Reporter:
 
 
 def _sum_by_first_key(groups: Groups) -> dict[str, Summary]:
-    """The cells added up by the first of the things that they are grouped by."""
+    """The groups added up by the first of the dimensions that they are grouped by."""
     found: dict[str, Summary] = {}
     for key, summary in groups.items():
         found[key[0]] = found[key[0]] + summary if key[0] in found else summary
@@ -102,7 +102,7 @@ def _sort_by_cost(rows: Mapping[str, Summary]) -> dict[str, Summary]:
 
 
 def _sum_summaries(parts: Iterable[Summary]) -> Summary:
-    whole = Summary()
+    total = Summary()
     for part in parts:
-        whole = whole + part
-    return whole
+        total = total + part
+    return total

@@ -109,11 +109,13 @@ def whatif(
 def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
     """The answered requests of a ledger as turns, at what all their attempts have cost."""
     for entry in entries:
-        final, who = entry.final_attempt, entry.attribution
+        final, attribution = entry.final_attempt, entry.attribution
         if final is None or not final.usage.total_tokens or entry.outcome != "succeeded":
             continue
         yield Turn(
-            thread=f"{who.session_id}/{who.agent}" if who.session_id else entry.entry_id,
+            thread=f"{attribution.session_id}/{attribution.agent}"
+            if attribution.session_id
+            else entry.entry_id,
             started_at=final.started_at,
             model=final.model,
             usage=final.usage,

@@ -37,12 +37,12 @@ def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
     return session
 
 
-def find_handoff_target(model: str, known: Catalogue) -> HandoffTarget:
+def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
     """What the model to hand over to can take; where the router chooses, it sees to that."""
     from devflow_claude_code import HandoffTarget
     from devflow_routing import Capability
 
-    config = None if model.startswith("auto") else known.find(model)
+    config = None if model.startswith("auto") else catalogue.find(model)
     if config is None:
         return HandoffTarget(model=model)
     return HandoffTarget(
@@ -72,16 +72,16 @@ def build_whatif_document(
     from devflow_core.errors import UnknownModel
     from devflow_gateway import wiring
 
-    known = wiring.load_catalogue(settings)
+    catalogue = wiring.load_catalogue(settings)
 
     def window_of(model: str) -> int | None:
         try:
-            return known.find(model).context_length
+            return catalogue.find(model).context_length
         except UnknownModel:
             return None
 
     for name in models:
-        known.find(name)
+        catalogue.find(name)
     if session is None:
         turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
     else:
@@ -92,5 +92,5 @@ def build_whatif_document(
         ]
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
     return whatif(
-        turns, models or usual, price_of=wiring.make_price_lookup(known), window_of=window_of
+        turns, models or usual, price_of=wiring.make_price_lookup(catalogue), window_of=window_of
     ).as_json()

@@ -32,8 +32,8 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
         from devflow_gateway import wiring
 
         found = find_session(settings, session)
-        where = find_handoff_target(model, wiring.load_catalogue(settings))
-        prepared = hand_off(found, prompt, target=where)
+        target = find_handoff_target(model, wiring.load_catalogue(settings))
+        prepared = hand_off(found, prompt, target=target)
         return _format_reply(await gateway.complete(prepared.request))
 
     async def report(*, by: str = "model", since: str | None = None) -> str:

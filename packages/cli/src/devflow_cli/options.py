@@ -45,12 +45,12 @@ def parse_criteria(
 
     if cost_priority is None and performance_priority is None:
         return None
-    wished = SelectionCriteria()
+    criteria = SelectionCriteria()
     if cost_priority is not None:
-        wished = replace(wished, cost_priority=cost_priority)
+        criteria = replace(criteria, cost_priority=cost_priority)
     if performance_priority is not None:
-        wished = replace(wished, performance_priority=performance_priority)
-    return wished
+        criteria = replace(criteria, performance_priority=performance_priority)
+    return criteria
 
 
 def parse_time(text: str | None) -> datetime | None:

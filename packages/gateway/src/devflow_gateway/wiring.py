@@ -104,12 +104,12 @@ async def refresh_catalogue(settings: Settings) -> Catalogue:
     return found
 
 
-def make_price_lookup(known: Catalogue) -> Callable[[str], Price | None]:
+def make_price_lookup(catalogue: Catalogue) -> Callable[[str], Price | None]:
     """Prices by any name of a model: OpenRouter's id or Claude Code's."""
 
     def price_of(model: str) -> Price | None:
         try:
-            return known.find(model).price
+            return catalogue.find(model).price
         except UnknownModel:
             return None
 

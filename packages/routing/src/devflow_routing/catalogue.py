@@ -157,8 +157,8 @@ class Catalogue:
             zero_retention: ids of models with an endpoint that keeps nothing; None leaves them.
         """
         changed = tuple(models)
-        said = repr((changed, sorted(zero_retention or ())))
-        version = f"{self.version}+{hashlib.sha256(said.encode()).hexdigest()[:6]}"
+        content = repr((changed, sorted(zero_retention or ())))
+        version = f"{self.version}+{hashlib.sha256(content.encode()).hexdigest()[:6]}"
         return self._replace([*self.models, *changed], version, zero_retention)
 
     def _replace(

@@ -21,9 +21,9 @@ class CatalogueRefresher:
 
     Args:
         fetch: asks the provider for its list as it is now.
-        start: what is used before the first fetch.
+        initial: what is used before the first fetch.
         overrides: the user's corrections, laid over every list.
-        use: told of every new catalogue (`Router.use`).
+        on_change: called with every new catalogue (`Router.set_catalogue`).
         clock: the time in UTC.
     """
 

@@ -42,7 +42,7 @@ _DEFAULT_TOKENS_PER_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelEstimates:
-    """Arrays beside the selector's models: what each is expected to bring and to cost."""
+    """What each model is expected to bring and cost, in the order of the selector's models."""
 
     quality: Floats
     """Chance of a good reply, failures to reply counted in."""
@@ -69,10 +69,10 @@ class _Prices:
 
 
 class CostOptimizer:
-    """Turns who is able into who is worth it. Built once for a catalogue.
+    """Estimates cost, latency and utility of every model. Built once for a catalogue.
 
     Args:
-        selector: whose models are appraised.
+        selector: over the catalogue.
     """
 
     def __init__(self, selector: ModelSelector) -> None:
@@ -126,14 +126,14 @@ class CostOptimizer:
         prices = self._prices_for(float(selection.input_tokens.max(initial=0)))
         cost = selection.input_tokens * prices.prompt + output * prices.completion + prices.request
         session = inputs.session
-        at = self._selector.index.get(session.model) if session else None
-        if session is None or at is None:
+        index = self._selector.index.get(session.model) if session else None
+        if session is None or index is None:
             return cost, np.zeros_like(cost)
-        warm = min(float(session.warm_tokens), float(selection.input_tokens[at]))
-        saved = max(0.0, warm * float(prices.prompt[at] - prices.cache_read[at]))
+        warm = min(float(session.warm_tokens), float(selection.input_tokens[index]))
+        saved = max(0.0, warm * float(prices.prompt[index] - prices.cache_read[index]))
         switch = np.full_like(cost, saved)
-        switch[at] = 0.0
-        cost[at] -= saved
+        switch[index] = 0.0
+        cost[index] -= saved
         return cost, switch
 
     def _estimate_latency(
@@ -145,13 +145,13 @@ class CostOptimizer:
         ttft = np.full(len(output), _DEFAULT_TTFT_S)
         speed = np.full(len(output), _DEFAULT_TOKENS_PER_S)
         for one in performance:
-            at = self._selector.index.get(one.model)
-            if at is None:
+            index = self._selector.index.get(one.model)
+            if index is None:
                 continue
-            rates[at] = one.success_rate
-            is_measured[at] = one.ttft_p50_s is not None
-            ttft[at] = one.ttft_p50_s or _DEFAULT_TTFT_S
-            speed[at] = one.output_tokens_per_s or _DEFAULT_TOKENS_PER_S
+            rates[index] = one.success_rate
+            is_measured[index] = one.ttft_p50_s is not None
+            ttft[index] = one.ttft_p50_s or _DEFAULT_TTFT_S
+            speed[index] = one.output_tokens_per_s or _DEFAULT_TOKENS_PER_S
         return rates, ttft + output / speed, is_measured
 
     def _prices_for(self, tokens: float) -> _Prices:
@@ -177,11 +177,11 @@ def affordable_mask(
 ) -> Flags:
     """Whose worst case fits under the ceiling of the request, exactly."""
     fits = selection.eligible.copy()
-    for at in np.flatnonzero(selection.eligible).tolist():
-        most = worst_case_usd(
-            models[at], int(selection.upper_bound_tokens[at]), int(output_tokens[at])
+    for index in np.flatnonzero(selection.eligible).tolist():
+        worst_usd = worst_case_usd(
+            models[index], int(selection.upper_bound_tokens[index]), int(output_tokens[index])
         )
-        fits[at] = most is not None and most <= ceiling
+        fits[index] = worst_usd is not None and worst_usd <= ceiling
     return fits
 
 
@@ -206,6 +206,6 @@ def _build_prices(models: tuple[ModelConfig, ...], tokens: int) -> _Prices:
 def _price_row(price: Price | None, tokens: int) -> tuple[float, float, float, float]:
     if price is None:
         return _NAN, _NAN, _NAN, _NAN
-    at = price.resolve_tier(tokens)
-    read = at.prompt if at.cache_read is None else at.cache_read
-    return float(at.prompt), float(at.completion), float(read), float(at.request)
+    tier = price.resolve_tier(tokens)
+    read = tier.prompt if tier.cache_read is None else tier.cache_read
+    return float(tier.prompt), float(tier.completion), float(read), float(tier.request)

@@ -14,7 +14,7 @@ __all__ = ["encode_route", "route_as_json", "task_from_json"]
 def route_as_json(route: Route) -> dict[str, Any]:
     """The route as `devflow explain --json` shows it; holds no text of the prompt."""
     candidates = [
-        _candidate_as_json(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)
+        _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
     ]
     candidates += [
         {
@@ -35,7 +35,7 @@ def encode_route(route: Route) -> str:
     Those left out follow from the inputs: `Router.replay` names them again.
     """
     candidates = [
-        _candidate_as_json(one, is_chosen=at == 0) for at, one in enumerate(route.candidates)
+        _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
     ]
     record = {**_common_fields(route), "candidates": candidates, "left_out": len(route.excluded)}
     return orjson.dumps(record).decode()

@@ -37,7 +37,9 @@ _SPECIAL_PURPOSE = (
 
 
 class ModelSelector:
-    """Says who is able. Built once for a catalogue; all arrays are in the order of `models`.
+    """Says which models are eligible. Built once for a catalogue.
+
+    All arrays are in the order of `models`.
 
     Args:
         catalogue: the models.
@@ -48,7 +50,7 @@ class ModelSelector:
     def __init__(self, catalogue: Catalogue, *, allow_free: bool = False) -> None:
         self.catalogue = catalogue
         self.models: tuple[ModelConfig, ...] = catalogue.models
-        self.index = {model.id: at for at, model in enumerate(self.models)}
+        self.index = {model.id: index for index, model in enumerate(self.models)}
         self._capabilities = np.array(
             [int(model.capabilities) for model in self.models], dtype=np.int64
         )
@@ -74,28 +76,28 @@ class ModelSelector:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
         likely = [needs.size.estimate_tokens(one) for one in self._families]
-        most = [
+        upper = [
             one.upper_bound_tokens(count) for one, count in zip(self._families, likely, strict=True)
         ]
-        by_family = np.array((likely, most), dtype=np.float64)
+        by_family = np.array((likely, upper), dtype=np.float64)
         return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
     def select(self, needs: Needs, *, today: date) -> Selection:
-        """Everyone that can take a request with these needs, unasked for by name."""
-        tokens, most_tokens = self.estimate_input_tokens(needs)
+        """The models that may be chosen for a request with these needs that names none."""
+        input_tokens, upper_bound_tokens = self.estimate_input_tokens(needs)
         keeps_nothing = self.catalogue.zero_retention if needs.is_zero_retention else None
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
         has_all = (self._capabilities & wanted) == wanted
-        fits = most_tokens + reserve <= self.windows
+        fits = upper_bound_tokens + reserve <= self.windows
         writes_enough = self.max_output_tokens >= reserve
         is_listed = self._expiry_days > day
         selection = Selection(
             selector=self,
             needs=needs,
-            input_tokens=tokens,
-            upper_bound_tokens=most_tokens,
+            input_tokens=input_tokens,
+            upper_bound_tokens=upper_bound_tokens,
             eligible=self._eligible & has_all & fits & writes_enough & is_listed,
             day_ordinal=day,
         )
@@ -127,7 +129,7 @@ class ModelSelector:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """Who is able, as an array beside the selector's models."""
+    """Which models are eligible: an array in the order of the selector's models."""
 
     selector: ModelSelector
     needs: Needs
@@ -139,14 +141,14 @@ class Selection:
     """Further reasons to leave models out, each with those it leaves in."""
 
     def with_filter(self, reason: str, mask: Flags) -> Selection:
-        """The selection without those that are not kept, for this reason."""
-        narrowings = (*self.filters, (reason, mask))
-        return replace(self, eligible=self.eligible & mask, filters=narrowings)
+        """The selection narrowed to the models in `mask`; `reason` is why the others are out."""
+        filters = (*self.filters, (reason, mask))
+        return replace(self, eligible=self.eligible & mask, filters=filters)
 
     def explain_exclusion(self, index: int) -> str:
         """Why the model at this place is left out; empty when it is not."""
         own = self.selector.explain_exclusion(index, self)
-        return own or next((why for why, kept in self.filters if not kept[index]), "")
+        return own or next((reason for reason, mask in self.filters if not mask[index]), "")
 
 
 class Exclusions(Sequence[Exclusion]):
@@ -166,10 +168,10 @@ class Exclusions(Sequence[Exclusion]):
         return tuple(self)[index]
 
     def __iter__(self) -> Iterator[Exclusion]:
-        places: list[int] = self._left_out.tolist()
-        for at in places:
-            model = self._selection.selector.models[at].id
-            yield Exclusion(model=model, reason=self._selection.explain_exclusion(at))
+        indices: list[int] = self._left_out.tolist()
+        for index in indices:
+            model = self._selection.selector.models[index].id
+            yield Exclusion(model=model, reason=self._selection.explain_exclusion(index))
 
     def __len__(self) -> int:
         return len(self._left_out)
@@ -190,8 +192,8 @@ def _limit_array(values: list[int | None]) -> Ints:
 
 def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFamily, ...], Ints]:
     found: dict[TokenizerFamily, int] = {}
-    of = [found.setdefault(tokenizer_family(model.tokenizer), len(found)) for model in models]
-    return tuple(found), np.array(of, dtype=np.int64)
+    indices = [found.setdefault(tokenizer_family(model.tokenizer), len(found)) for model in models]
+    return tuple(found), np.array(indices, dtype=np.int64)
 
 
 def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:

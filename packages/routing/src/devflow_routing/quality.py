@@ -77,7 +77,7 @@ class QualityTable:
         self._sources = [source for source, _ in rows]
         means = np.array([logits for _, logits in rows], dtype=np.float64)
         self._logits: Floats = np.ascontiguousarray(_apply_feedback(means, models, known).T)
-        # an agent's loop asks the same many times, as for the classifier's judgements
+        # an agent's loop asks the same many times, as in the classifier
         self._estimate_cached = lru_cache(maxsize=_CACHE_SIZE)(self._estimate)
 
     def estimate(self, task: Task) -> Floats:
@@ -117,10 +117,10 @@ def _model_row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[
         source = "no public score: guessed from maker, price and age, and taken low"
         abilities = [_guess_ability(model, table["others"])] * len(TASK_TYPES)
     logits = [_MEAN_LOGIT + _SPREAD * ability for ability in abilities]
-    for at, kind in enumerate(TASK_TYPES):
+    for index, kind in enumerate(TASK_TYPES):
         given = model.quality.get(kind, model.quality.get("*"))
         if given is not None:
-            source, logits[at] = "the settings", _logit(given)
+            source, logits[index] = "the settings", _logit(given)
     return source, logits
 
 
@@ -141,18 +141,18 @@ def _guess_ability(model: ModelConfig, others: Mapping[str, Any]) -> float:
 
 def _apply_feedback(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
     """The logits after the user's own feedback: a Beta posterior for each cell of the table."""
-    places = {model.id: at for at, model in enumerate(models)}
+    rows = {model.id: row for row, model in enumerate(models)}
     learned = means.copy()
     for (name, kind), (count, total) in feedback.counts.items():
-        at = places.get(name)
-        if at is None or kind not in TASK_TYPES:
+        row = rows.get(name)
+        if row is None or kind not in TASK_TYPES:
             continue
         column = TASK_TYPES.index(kind)  # type: ignore[arg-type]
-        prior = 1 / (1 + math.exp(-means[at, column]))
-        learned[at, column] = _logit((PRIOR_WEIGHT * prior + total) / (PRIOR_WEIGHT + count))
+        prior = 1 / (1 + math.exp(-means[row, column]))
+        learned[row, column] = _logit((PRIOR_WEIGHT * prior + total) / (PRIOR_WEIGHT + count))
     return learned
 
 
 def _logit(share: float) -> float:
-    kept = min(max(share, 0.01), 0.99)
-    return math.log(kept / (1 - kept))
+    clipped = min(max(share, 0.01), 0.99)
+    return math.log(clipped / (1 - clipped))

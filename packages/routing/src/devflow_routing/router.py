@@ -1,4 +1,4 @@
-"""Who answers: names resolved, able models appraised, one chain in order, each with its reason."""
+"""Chooses who answers: resolves names and puts the eligible models in order, with reasons."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from devflow_routing.trackers.sessions import SessionTracker
 class Router:
     """Says who may answer a request, in order, and why.
 
-    A decision is a pure function of its `Inputs` and of the snapshots named in `Route.snapshot`.
+    A decision is a pure function of its `DecisionInputs` and of the snapshots that
+    `Route.snapshot` names.
 
     Args:
-        catalogue: the models; None takes the shipped snapshot.
+        catalogue: the models.
         policy: what the user has set.
         performance: the view that knows how fast and reliable models are.
         sessions: the view that knows where sessions are.
@@ -105,15 +106,15 @@ class Router:
         return self._decide(self._build_inputs(request, task), include_all=False)
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
-        """The same decision with every able model as a candidate, for `devflow explain`."""
+        """The same decision with every eligible model as a candidate, for `devflow explain`."""
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:
         """Take a recorded decision again: the same route, bit for bit, over the same snapshots.
 
         Args:
-            record: what `decision.encode` or `decision.as_json` gave.
-            include_all: with every able model as a candidate.
+            record: what `encode_route` or `route_as_json` gave.
+            include_all: with every eligible model as a candidate.
 
         Raises:
             RoutingError: the models of that time are not there any more.
@@ -133,7 +134,7 @@ class Router:
         return self._named_strategy.route(inputs, target, snapshot)
 
     def _build_inputs(self, request: ChatRequest, task: Task) -> DecisionInputs:
-        at = self._clock()
+        now = self._clock()
         node = self._policy.nodes.get(request.attribution.node or "", {})
         criteria = request.criteria or self._policy.criteria
         if request.criteria is None and node:
@@ -144,26 +145,26 @@ class Router:
             needs=needs_of(request),
             task=task,
             criteria=criteria,
-            decided_at=at,
+            decided_at=now,
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
-            session=self._session_state(request, at),
+            session=self._session_state(request, now),
             performance=tuple(
                 known
                 for model in self.performance.models
-                if (known := self.performance.snapshot(model, as_of=at)) is not None
+                if (known := self.performance.snapshot(model, as_of=now)) is not None
             ),
         )
 
     def _session_state(self, request: ChatRequest, now: datetime) -> SessionState | None:
         attribution = request.attribution
-        seat = self.sessions.find_affinity(attribution.session_id, attribution.agent)
-        if seat is None:
+        affinity = self.sessions.find_affinity(attribution.session_id, attribution.agent)
+        if affinity is None:
             return None
         last = request.messages[-1] if request.messages else None
         return SessionState(
-            model=seat.model,
-            warm_tokens=seat.warm_tokens(now),
+            model=affinity.model,
+            warm_tokens=affinity.warm_tokens(now),
             is_in_tool_loop=last is not None
             and any(isinstance(part, ToolResult) for part in last.parts),
         )

@@ -1,4 +1,4 @@
-"""The HTTP gateway, and the one place where DevFlow is wired together."""
+"""The HTTP gateway: three dialects on one port."""
 
 from devflow_server.serving import RunningGateway, run_gateway
 from devflow_server.workers import Announcement, serve

@@ -33,7 +33,7 @@ class App:
 
     Args:
         routes: the table of routes.
-        door: who may come in.
+        authenticator: who may come in.
         metrics: what is counted.
         tracing: told of every request that was let in.
     """
@@ -48,23 +48,23 @@ class App:
         self._log = structlog.get_logger("devflow.access")
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request; raises cancellation and `PeerGone` only."""
+        """Answer one request; raises cancellation and `ClientDisconnected` only."""
         request_id = new_id("req")
         began_s = time.monotonic()
         route: HttpRoute | None = None
-        visit: RequestContext | None = None
+        context: RequestContext | None = None
         try:
             found = self._find_route(exchange)
             route = found.route
             caller = await self._authorize(exchange, route)
-            visit = RequestContext(
+            context = RequestContext(
                 exchange=exchange,
                 route=route,
                 request_id=request_id,
                 caller=caller,
                 path_parameter=found.parameter,
             )
-            await route.handler(visit)
+            await route.handler(context)
         except DevFlowError as error:
             self._send_error(exchange, route, request_id, error)
         except (asyncio.CancelledError, ClientDisconnected):
@@ -76,7 +76,7 @@ class App:
             self._log.exception("fault", request_id=request_id, path=exchange.request.path)
             self._send_error(exchange, route, request_id, InternalError("The gateway has failed."))
         finally:
-            self._record(exchange, route, visit, request_id, time.monotonic() - began_s)
+            self._record(exchange, route, context, request_id, time.monotonic() - began_s)
 
     def _find_route(self, exchange: Exchange) -> RouteMatch:
         request = exchange.request

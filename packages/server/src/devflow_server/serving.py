@@ -1,4 +1,4 @@
-"""From settings to a running gateway: checks, sockets, parts, and a good end."""
+"""From settings to a running gateway: checks, sockets, components, and an orderly end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from devflow_server.handlers.embeddings import (
     NamedModelRouter,
 )
 from devflow_server.http import Limits, Listener
-from devflow_server.operations import maintenance as upkeep
+from devflow_server.operations import maintenance
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
 from devflow_server.operations.tracing import open_tracing
@@ -102,7 +102,7 @@ async def run_gateway(
         metrics, keep_alive = Metrics(worker), KeepAlive()
         gateway = await wiring.build_gateway(store, settings, metrics)
         async with gateway, SharedCalls(gateway.pipeline) as calls:
-            refresh = _catalogue_refresh(gateway)
+            refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = Readiness(nodes.refresh)
@@ -127,9 +127,9 @@ async def run_gateway(
                 tracing=tracing,
                 local_key=local_key,
             )
-            upkeep = _maintenance_tasks(store, gateway, worker)
+            maintenance_tasks = _maintenance_tasks(store, gateway, worker)
             jobs = _run_in_background(
-                refresh.run(), idempotency.renew_claims(), readiness.run(), *upkeep
+                refresh.run(), idempotency.renew_claims(), readiness.run(), *maintenance_tasks
             )
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
@@ -166,7 +166,7 @@ def _build_embeddings_pipeline(
     )
 
 
-def _catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
+def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
     """Starts from what was fetched last, and tells the router of every new list."""
     router, settings = gateway.router, gateway.settings
     return CatalogueRefresher(
@@ -182,9 +182,9 @@ def _maintenance_tasks(
 ) -> Iterator[Coroutine[None, None, None]]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():
-        yield upkeep.learn_limits(gateway)
+        yield maintenance.learn_limits(gateway)
         if worker == 0:
-            yield upkeep.confirm_costs(wiring.make_reconciler(store, gateway))
+            yield maintenance.confirm_costs(wiring.make_reconciler(store, gateway))
 
 
 @asynccontextmanager
@@ -219,21 +219,21 @@ async def _listen(
         build_app(components), limits=limits, on_sweep=on_sweep, on_rejected=metrics.count_rejected
     )
     async with listener:
-        place = bound or bind_socket(settings.host, settings.port)
-        port = int(place.getsockname()[1])
-        await listener.listen(place)
+        listening_socket = bound or bind_socket(settings.host, settings.port)
+        port = int(listening_socket.getsockname()[1])
+        await listener.listen(listening_socket)
         try:
-            yield RunningGateway(url=url_of(settings.host, place), port=port)
+            yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
             await listener.drain(DRAIN_TIMEOUT_S)
 
 
 async def wait_for_signal() -> None:
     """Return at SIGTERM or SIGINT; a second one ends the process at once."""
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()
+        loop.add_signal_handler(number, stop_requested.set)
+    await stop_requested.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)

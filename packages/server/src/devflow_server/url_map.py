@@ -33,7 +33,7 @@ from devflow_server.routes import Access, HttpRoute, RouteTable
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """What the site stands on."""
+    """What the application is made of."""
 
     settings: Settings
     reply_source: ReplySource
@@ -55,22 +55,22 @@ class Components:
 
 
 def build_app(components: Components) -> App:
-    """The application over its parts.
+    """The application over its components.
 
     Raises:
         ConfigurationError: a route has no policy.
     """
     settings = components.settings
-    door = Authenticator(
+    authenticator = Authenticator(
         components.keys,
         require_key=settings.require_key,
         allowed_hosts=_hosts(settings),
         local_key=components.local_key,
     )
     described: list[HttpRoute] = []
-    about = OpenApiHandler(lambda: described, version("devflow-gateway-server"))
-    described += [*_chat_routes(components), *_system_routes(components), *_docs_routes(about)]
-    return App(RouteTable(described), door, components.metrics, components.tracing)
+    openapi = OpenApiHandler(lambda: described, version("devflow-gateway-server"))
+    described += [*_chat_routes(components), *_system_routes(components), *_docs_routes(openapi)]
+    return App(RouteTable(described), authenticator, components.metrics, components.tracing)
 
 
 def _docs_routes(docs: OpenApiHandler) -> list[HttpRoute]:
@@ -172,6 +172,6 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [
-        HttpRoute(method=method, path=path, handler=answer, access=access, summary=summary)
-        for method, path, answer, access, summary in pages
+        HttpRoute(method=method, path=path, handler=handler, access=access, summary=summary)
+        for method, path, handler, access, summary in pages
     ]

@@ -83,12 +83,12 @@ def _serve_with_workers(settings: Settings, announce: Announce) -> None:
     from devflow_server.serving import bind_socket, url_of
 
     bound = bind_socket(settings.host, settings.port)
-    house = _Supervisor(settings, bound)
+    supervisor = _Supervisor(settings, bound)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, house.stop)
-    house.start()
+        signal.signal(number, supervisor.stop)
+    supervisor.start()
     announce(Announcement(url=url_of(settings.host, bound)))
-    house.supervise()
+    supervisor.supervise()
 
 
 class _Supervisor:

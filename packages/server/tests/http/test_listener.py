@@ -51,8 +51,8 @@ async def test_http_1_0_gets_a_stream_that_ends_with_the_connection(
 async def test_an_expected_continue_is_sent_before_the_body(start: Start, send: Send) -> None:
     _, port = await start()
     head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-    told = b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert await send(port, head, until=told) == told
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert await send(port, head, until=interim) == interim
     assert b"200" in await send(port, head, b"hi", until=b"POST / hi")
 
 

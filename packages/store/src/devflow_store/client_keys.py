@@ -49,7 +49,7 @@ class ClientKeys:
 
     Args:
         submit: runs a job and waits until it is durable.
-        pepper: the secret that hashes are keyed with; without it the table is of no use.
+        read_pepper: gives the secret that hashes are keyed with; without it the table is of no use.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class ClientKeys:
             tx.append(RowKind.CHANGE, key_id, orjson.dumps(change))
             return _key_from_row((key_id, name, prefix, scopes_text, tx.now_us, ends, None))
 
-        def known(tx: Transaction) -> ClientKey:
+        def recover(tx: Transaction) -> ClientKey:
             return _load_key(tx, key_id)
 
-        return await self._submit(WriteJob(run, key_id, known)), secret
+        return await self._submit(WriteJob(run, key_id, recover)), secret
 
     async def list(self) -> list[ClientKey]:
         """All keys, also revoked ones, oldest first."""
@@ -137,13 +137,13 @@ class ClientKeys:
         place whose time could tell anything.
         """
         key_hash = self._hash_secret(secret)
-        seen = self._cache.get(key_hash)
-        if seen is None or seen[0] < time.monotonic():
+        cached = self._cache.get(key_hash)
+        if cached is None or cached[0] < time.monotonic():
             found = await self._submit(WriteJob(lambda tx: _find_by_hash(tx, key_hash)))
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()  # somebody is guessing
-            seen = self._cache[key_hash] = (time.monotonic() + CACHE_TTL_S, found)
-        key = seen[1]
+            cached = self._cache[key_hash] = (time.monotonic() + CACHE_TTL_S, found)
+        key = cached[1]
         if key is None or key.revoked_at is not None:
             return None
         has_ended = key.expires_at is not None and to_us(key.expires_at) <= time.time_ns() // 1000

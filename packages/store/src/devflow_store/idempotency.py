@@ -14,7 +14,7 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 
 RETENTION_S = 24 * 3600.0
-"""How long an answer may be asked for again."""
+"""How long a reply may be asked for again."""
 MIN_POLL_S = 0.05
 """How often a waiter looks, at first; it doubles up to a second."""
 _MAX_POLL_S = 1.0
@@ -30,7 +30,7 @@ class NewClaim:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Somebody is at it; `wait` for the answer."""
+    """Somebody is at it; `wait` for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
 
 
 class Idempotency:
-    """Claims on keys. A scope keeps the clients apart: one never sees another's answers.
+    """Claims on keys. A scope keeps the clients apart: one never sees another's replies.
 
     Args:
         submit: runs a job and waits until it is durable.
@@ -105,7 +105,7 @@ class Idempotency:
         await self._update(token, "lease_until_us = ? + ?", (round(lease_s * 1e6),), with_now=True)
 
     async def finish(self, token: str, payload: bytes) -> None:
-        """Keep the answer for whoever asks again.
+        """Keep the reply for whoever asks again.
 
         Raises:
             Conflict: the claim is gone (a day has passed, or it was abandoned).
@@ -124,7 +124,7 @@ class Idempotency:
         """What becomes of a request that is in flight.
 
         Returns:
-            `Done` or `UnknownOutcome`; `InFlight` when the time is up; `Mismatch` when it was
+            `Completed` or `UnknownOutcome`; `InFlight` when the time is up; `Mismatch` when it was
             abandoned, so that the key has to be claimed again.
         """
         pause_s = MIN_POLL_S
@@ -164,8 +164,8 @@ def _find_claim(tx: Transaction, scope: str, key: str) -> Claim:
 
 
 def _claim_from_row(row: tuple[Any, ...], fingerprint: str, now_us: int) -> Claim:
-    known, _token, state, lease_until_us, payload = row
-    if known != fingerprint:
+    stored_fingerprint, _token, state, lease_until_us, payload = row
+    if stored_fingerprint != fingerprint:
         return Mismatch()
     if state == "done":
         return Completed(bytes(payload))

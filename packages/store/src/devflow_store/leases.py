@@ -24,7 +24,7 @@ class ProcessLeases:
 
     Args:
         owner: the id of this process.
-        books: what writes entries.
+        recorder: writes the entries of dead processes.
         lease_s: how long a process counts as alive after its last sign.
     """
 
@@ -45,8 +45,8 @@ class ProcessLeases:
             tx.insert(_OWNERS_UPSERT, _OWNER_COLUMNS, (self._owner, until_us))
             tx.execute("DELETE FROM owners WHERE alive_until_us < ?", (tx.now_us,))
             alerts: Alerts = ()
-            for begun in self._read_abandoned(tx):
-                entry = build_lost_entry(begun)
+            for starts in self._read_abandoned(tx):
+                entry = build_lost_entry(starts)
                 alerts += self._recorder.write_entry(tx, entry, encode_record(entry))
             return alerts
 

@@ -20,7 +20,7 @@ from devflow_store.chain.records import (
 )
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
-from devflow_store.entries import queries as reading
+from devflow_store.entries import queries
 from devflow_store.entries.call_rows import replace_calls, write_calls
 
 PROCESS_LOST = "process_lost"
@@ -34,7 +34,7 @@ class EntryRecorder:
     """Writes to the chain, and with it to the reports' table and to the budgets.
 
     Args:
-        desk: the budgets.
+        reservations: of the budgets.
         owner: the id of this process among those that share the ledger.
     """
 
@@ -64,8 +64,8 @@ class EntryRecorder:
         def run(tx: Transaction) -> Alerts:
             return self.write_entry(tx, entry, body)
 
-        def known(tx: Transaction) -> Alerts:
-            found = reading.find_entry(tx, entry.entry_id)
+        def recover(tx: Transaction) -> Alerts:
+            found = queries.find_entry(tx, entry.entry_id)
             if (
                 found is None
                 or found[1].error_code != PROCESS_LOST
@@ -74,7 +74,7 @@ class EntryRecorder:
                 return ()
             return self._replace_lost(tx, *found, entry)
 
-        return WriteJob(run, entry.entry_id, known)
+        return WriteJob(run, entry.entry_id, recover)
 
     def write_entry(self, tx: Transaction, entry: LedgerEntry, body: bytes) -> Alerts:
         """Append an entry and everything that follows from it."""
@@ -94,7 +94,7 @@ class EntryRecorder:
         def run(tx: Transaction) -> Alerts:
             tx.flush()
             seq, old = _find_entry(tx, correction.attempt_id)
-            new = reading.apply_correction(old, correction)
+            new = queries.apply_correction(old, correction)
             if new == old:
                 return ()
             tx.append(RowKind.CORRECTION, f"{correction.attempt_id}/{tx.seq + 1}", body, ref=seq)
@@ -165,7 +165,7 @@ def _find_entry(tx: Transaction, attempt_id: str) -> tuple[int, LedgerEntry]:
         (attempt_id, RowKind.START),
     )
     entry_id = decode_start(rows[0][0]).start.entry_id if rows else attempt_id
-    found = reading.find_entry(tx, entry_id)
+    found = queries.find_entry(tx, entry_id)
     if found is None:
         raise NotFound(f"The ledger has no closed request with the attempt {attempt_id}.")
     return found

@@ -27,8 +27,7 @@ from devflow_store.chain.writer import LedgerWriter, T, WriteJob
 from devflow_store.client_keys import ClientKeys, load_pepper
 from devflow_store.database.engine import Engine, Session
 from devflow_store.engines.database_url import create_engine
-from devflow_store.entries import aggregation as grouping
-from devflow_store.entries import queries as reading
+from devflow_store.entries import aggregation, queries
 from devflow_store.entries.erasure import build_erase_job, find_rows
 from devflow_store.entries.export import ExportFormat, export_lines
 from devflow_store.entries.queries import EntryFilter
@@ -53,7 +52,7 @@ class Store:
     thread, also while the store is not entered.
 
     Args:
-        place: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
+        database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
         on_alert: told when a budget passes a threshold; the log always is.
         lease_s: after this long without a sign of life, a process counts as dead and its open
@@ -80,12 +79,12 @@ class Store:
         self._lease_s = lease_s
         self._retention = retention
         self._overflow = OverflowFile(self._data_dir)
-        owner, desk = new_id("own"), BudgetReservations()
-        self._recorder = EntryRecorder(desk, owner)
+        owner, reservations = new_id("own"), BudgetReservations()
+        self._recorder = EntryRecorder(reservations, owner)
         self._leases = ProcessLeases(owner, self._recorder, lease_s=lease_s)
         self._alert_dispatcher = AlertDispatcher((LogAlerts(), *on_alert))
         self._exit_stack = AsyncExitStack()
-        self.budgets = BudgetRepository(self._submit, desk)
+        self.budgets = BudgetRepository(self._submit, reservations)
         self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
         self.idempotency = Idempotency(self._submit)
         self.nodes = Nodes(self._submit)
@@ -189,17 +188,17 @@ class Store:
         """
         chosen = EntryFilter(since=since, until=until, session_id=session_id, project=project)
         with self._open_reader() as session:
-            yield from reading.read_entries(session, chosen)
+            yield from queries.read_entries(session, chosen)
 
     def entry(self, entry_id: str) -> LedgerEntry | None:
         """One entry; None when there is none of this id, or when it was erased."""
         with self._open_reader() as session:
-            return reading.read_entry(session, entry_id)
+            return queries.read_entry(session, entry_id)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
         """Attempts whose cost is only estimated, oldest first, with the entries they belong to."""
         with self._open_reader() as session:
-            return reading.read_unconfirmed(session, limit)
+            return queries.read_unconfirmed(session, limit)
 
     def aggregate(
         self,
@@ -217,12 +216,12 @@ class Store:
             StoreError: the ledger cannot be read.
         """
         with self._open_reader() as session:
-            return grouping.aggregate(session, by, (since, until), with_times=with_times)
+            return aggregation.aggregate(session, by, (since, until), with_times=with_times)
 
     def groups(
         self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str, Summary]:
-        """Sums for each value of `by`; as `cells` with one thing to group by."""
+        """Sums for each value of `by`; as `aggregate` with one thing to group by."""
         return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:

@@ -55,11 +55,11 @@ class KeyState:
     cool_down_s: float
     """0: it is in use."""
     reason: str | None
-    """Why it rests: the code of the error."""
+    """Why it cools down: the code of the error."""
 
 
 class _KeySlot:
-    """One key of the gateway and its rest."""
+    """One key of the gateway and its cool-down."""
 
     def __init__(self, secret: str, source: Literal["pool", "single"]) -> None:
         self.key = UpstreamKey(secret=secret, id=key_id(secret), source="server")
@@ -67,20 +67,21 @@ class _KeySlot:
         self.available_at_s = 0.0
         self.reason: str | None = None
         self.is_unproven = False
-        """It has rested; the next call to use it finds out whether it is good again."""
+        """It has cooled down; the next call to use it finds out whether it is good again."""
         self.is_probing = False
 
 
 class KeyPool:
-    """The gateway's own keys, in rotation; the ones that were refused or spent rest.
+    """The gateway's own keys, in rotation; a key that was refused or spent cools down.
 
     Args:
         pool: used in turn.
         single: used when none of the pool can be.
-        when_empty: what a call is told when there is no key at all.
+        no_key_message: of the error when there is no key at all.
         shared_limits: error types of limits that every key meets; they say nothing of one key.
         clock: monotonic seconds; None is the event loop's.
-        chance: uniform in [0, 1): rests are up to a quarter longer, so that keys come back apart.
+        chance: uniform in [0, 1): cool-downs get up to a quarter longer, so that keys come
+            back apart.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class KeyPool:
         self.set_keys(pool, single)
 
     def set_keys(self, pool: Sequence[str], single: str | None = None) -> None:
-        """Other keys from now on, without a restart; those that stay keep their rests."""
+        """Use other keys from now on, without a restart; those that stay keep their cool-downs."""
         known = {slot.key.secret: slot for slot in self._slots}
         named: dict[str, Literal["pool", "single"]] = dict.fromkeys((k for k in pool if k), "pool")
         if single:
@@ -134,7 +135,7 @@ class KeyPool:
         )
 
     def pick(self) -> UpstreamKey | None:
-        """The next key in turn that does not rest; None when all rest."""
+        """The next key in turn that is not cooling down; None when all are."""
         now_s = self._now_s()
         for offset in range(len(self._pool_slots)):
             slot = self._pool_slots[(self._next_index + offset) % len(self._pool_slots)]
@@ -175,11 +176,11 @@ class KeyPool:
         self._set_state(key, until_s, reason)
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
-        """How long a key rests after this error; None when the error says nothing of the key."""
+        """How long a key cools down after this error; None when it says nothing of the key."""
         return None if error.error_type in self._shared_limits else _cool_down_s(error)
 
     def mark_good(self, key: UpstreamKey) -> None:
-        """A key has been accepted: whatever was held against it is over."""
+        """A key has been accepted: its cool-down is over."""
         self._set_state(key, 0.0, None)
 
     def release(self, key: UpstreamKey) -> None:
@@ -195,10 +196,10 @@ class KeyPool:
         """The error for a call that found no key."""
         if not self._slots:
             return ConfigurationError(self._no_key_message)
-        said = ", ".join(f"{slot.key.id}: {slot.reason or 'being tried'}" for slot in self._slots)
+        states = ", ".join(f"{slot.key.id}: {slot.reason or 'being tried'}" for slot in self._slots)
         last = f" Last answer: {cause.message}" if cause else ""
         return KeysExhausted(
-            f"Every key rests ({said}).{last} Add credits or another key.",
+            f"Every key rests ({states}).{last} Add credits or another key.",
             status=cause.status if cause else None,
             error_type=cause.error_type if cause else None,
             retry_after_s=max(0.0, min(one.available_at_s for one in self._slots) - self._now_s()),
@@ -207,7 +208,7 @@ class KeyPool:
     def _claim(self, slot: _KeySlot, now_s: float) -> bool:
         if slot.available_at_s > now_s:
             return False
-        if slot.is_unproven:  # back from a rest: one call finds out, the others wait for it
+        if slot.is_unproven:  # back from a cool-down: one call finds out, the others wait for it
             slot.available_at_s, slot.is_probing = now_s + _PROBE_TIMEOUT_S, True
         return True
 
@@ -247,7 +248,7 @@ class KeyRotation:
 
     Args:
         inner: asked with the key set.
-        ring: the gateway's own keys.
+        pool: the gateway's own keys.
     """
 
     def __init__(self, inner: Upstream, pool: KeyPool) -> None:
@@ -258,7 +259,7 @@ class KeyRotation:
         """As `Upstream.open`.
 
         Raises:
-            KeysExhausted: every key rests.
+            KeysExhausted: every key is cooling down.
             ConfigurationError: there is no key at all.
         """
         return _KeyedCall(self._inner, call, self._pool)
@@ -267,12 +268,12 @@ class KeyRotation:
 class _KeyedCall:
     """One call, asked with one key after the other until one is taken."""
 
-    __slots__ = ("_call", "_inner", "_ring", "_upstream")
+    __slots__ = ("_call", "_inner", "_pool", "_upstream")
 
     def __init__(self, upstream: Upstream, call: Call, pool: KeyPool) -> None:
         self._upstream = upstream
         self._call = call
-        self._ring = pool
+        self._pool = pool
         self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
@@ -282,13 +283,13 @@ class _KeyedCall:
                 UpstreamKey(secret=secret, id=key_id(secret), source="user")
             )
         refused: UpstreamError | None = None
-        asked: set[str] = set()
-        patience_s = self._call.journal.remaining_s()
+        tried: set[str] = set()
+        max_wait_s = self._call.journal.remaining_s()
         while True:
-            key = self._ring.pick() if refused else await self._ring.wait_for_key(patience_s)
-            if key is None or key.id in asked:
+            key = self._pool.pick() if refused else await self._pool.wait_for_key(max_wait_s)
+            if key is None or key.id in tried:
                 raise self._final_error(refused)
-            asked.add(key.id)
+            tried.add(key.id)
             try:
                 events = await self._open_with(key)
             except UpstreamError as error:
@@ -296,10 +297,10 @@ class _KeyedCall:
                     raise
                 refused = error
             except BaseException:
-                self._ring.release(key)
+                self._pool.release(key)
                 raise
             else:
-                self._ring.mark_good(key)
+                self._pool.mark_good(key)
                 return events
 
     async def __aexit__(
@@ -318,23 +319,23 @@ class _KeyedCall:
         return events
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
-        """Whether another key may do; then this one rests, if it is of no use to anyone."""
-        seconds = self._ring.cool_down_s(error)
+        """Settle what an error means for its key; whether another key may do."""
+        seconds = self._pool.cool_down_s(error)
         if seconds is not None:
-            self._ring.cool_down(key, seconds, error.code)
+            self._pool.cool_down(key, seconds, error.code)
         elif error.status is not None:
-            self._ring.mark_good(key)
+            self._pool.mark_good(key)
         else:
-            self._ring.release(key)
+            self._pool.release(key)
         return seconds is not None or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
-        """What to say when no key is left: that all rest, or what the last one ran into."""
+        """The error when no key is left: that all cool down, or what the last one ran into."""
         if isinstance(refused, RateLimited) or (
-            refused is not None and self._ring.cool_down_s(refused) is None
+            refused is not None and self._pool.cool_down_s(refused) is None
         ):
             return refused
-        error = self._ring.exhausted_error(refused)
+        error = self._pool.exhausted_error(refused)
         error.model = self._call.candidate.model
         error.__cause__ = refused
         return error

@@ -1,4 +1,4 @@
-"""One reply as events: from its bytes, within its deadlines, whole or an error."""
+"""One reply as events: from its bytes, within its deadlines, complete or an error."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ReplyStream:
     """
 
     __slots__ = (
-        "_call", "_deadlines", "_decoder", "_error", "_events", "_exchange", "_is_whole", "_phase",
-        "_reader", "_request", "_total_at_s", "_translator", "_transport",
+        "_call", "_deadline_at_s", "_deadlines", "_decoder", "_error", "_events", "_exchange",
+        "_is_complete", "_phase", "_reader", "_request", "_translator", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -73,15 +73,15 @@ class ReplyStream:
         self._reader = SseReader()
         self._events: deque[Event] = deque()
         self._error: DevFlowError | None = None
-        self._is_whole = False
+        self._is_complete = False
         self._phase = "first event"
-        self._total_at_s = 0.0
+        self._deadline_at_s = 0.0
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         now_s = asyncio.get_running_loop().time()
         allowed_s = min(self._deadlines.total_s, self._call.journal.remaining_s())
-        self._total_at_s = now_s + allowed_s
-        first_at_s = min(self._total_at_s, now_s + self._deadlines.first_token_s)
+        self._deadline_at_s = now_s + allowed_s
+        first_at_s = min(self._deadline_at_s, now_s + self._deadlines.first_token_s)
         try:
             self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
             await self._read_first_event(self._exchange)
@@ -103,7 +103,7 @@ class ReplyStream:
     ) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            await exchange.close(is_complete=self._is_whole)
+            await exchange.close(is_complete=self._is_complete)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -113,7 +113,7 @@ class ReplyStream:
         while not events:
             if self._error is not None:
                 raise self._error
-            if self._is_whole or self._exchange is None:
+            if self._is_complete or self._exchange is None:
                 raise StopAsyncIteration
             await self._read_events(self._exchange)
         return events.popleft()
@@ -166,13 +166,13 @@ class ReplyStream:
             take(feed(frame))
         if is_progress:
             now_s = asyncio.get_running_loop().time()
-            exchange.deadline_s = min(self._total_at_s, now_s + self._deadlines.idle_s)
+            exchange.deadline_s = min(self._deadline_at_s, now_s + self._deadlines.idle_s)
 
     def _add_events(self, events: Iterable[Event]) -> None:
         for event in events:
             self._events.append(event)
             if isinstance(event, Finished):
-                self._is_whole = True
+                self._is_complete = True
 
     def _set_generation_id(self, exchange: UpstreamExchange) -> None:
         """Give the first event the id from the headers, when it has none of its own."""
@@ -206,7 +206,7 @@ class ReplyStream:
 
     def _timeout_error(self) -> UpstreamTimeout:
         model = self._call.candidate.model
-        if asyncio.get_running_loop().time() >= self._total_at_s:
+        if asyncio.get_running_loop().time() >= self._deadline_at_s:
             limit_s, phase = self._deadlines.total_s, "end of the reply within the time allowed"
         elif self._phase == "first event":
             limit_s, phase = self._deadlines.first_token_s, "first event"
@@ -225,7 +225,7 @@ async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) 
     """The rest of a body, or its beginning when it is longer than wanted.
 
     Raises:
-        TimeoutError, DevFlowError: as `Exchange.read`.
+        TimeoutError, DevFlowError: as `UpstreamExchange.read`.
     """
     pieces: list[bytes] = []
     size = 0

@@ -112,9 +112,9 @@ class ClaudeCodeSession:
     @property
     def session_id(self) -> str:
         """The id `claude --resume` takes; of a file with another name the one in its rows."""
-        told = self.transcript.metadata.get("sessionId", "")
-        is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(told)
-        return self.path.stem if is_named else told
+        recorded_id = self.transcript.metadata.get("sessionId", "")
+        is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(recorded_id)
+        return self.path.stem if is_named else recorded_id
 
     @property
     def project(self) -> str | None:
@@ -168,8 +168,8 @@ class ClaudeCodeSession:
         preserved = self._read_preserved()
         seen = {row.uuid for row in rows}
         while rows and rows[0].subtype == "compact_boundary" and rows[0].refers_to:
-            before = active_branch(self.transcript.rows, preserved, leaf=rows[0].refers_to)
-            fresh = [row for row in before if row.uuid not in seen]
+            earlier = active_branch(self.transcript.rows, preserved, leaf=rows[0].refers_to)
+            fresh = [row for row in earlier if row.uuid not in seen]
             if not fresh:
                 break
             seen.update(row.uuid for row in fresh)
@@ -179,10 +179,10 @@ class ClaudeCodeSession:
     @cached_property
     def title(self) -> str | None:
         """The name in `/resume`: given by the user, by the model, or the first prompt."""
-        heads = self.transcript.metadata
+        metadata = self.transcript.metadata
         for name in ("customTitle", "aiTitle", "agentName", "summary"):
-            if heads.get(name):
-                return escape_invisible(heads[name])
+            if metadata.get(name):
+                return escape_invisible(metadata[name])
         for row in self.history:
             if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
                 return escape_invisible(text.split("\n")[0][:120])
@@ -277,11 +277,11 @@ class ClaudeCodeSession:
         for row in self.transcript.rows:
             if row.subtype == "compact_boundary" and row.uuid:
                 body = self.transcript.load(row)
-                kept = get_object(get_object(body, "compactMetadata"), "preservedMessages")
-                uuids = kept.get("uuids")
+                kept_messages = get_object(get_object(body, "compactMetadata"), "preservedMessages")
+                uuids = kept_messages.get("uuids")
                 if isinstance(uuids, list):
                     names = [one for one in cast("list[object]", uuids) if isinstance(one, str)]
-                    preserved[row.uuid] = (str(kept.get("anchorUuid")), names)
+                    preserved[row.uuid] = (str(kept_messages.get("anchorUuid")), names)
         return preserved
 
 

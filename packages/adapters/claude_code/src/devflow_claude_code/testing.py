@@ -73,11 +73,11 @@ class TranscriptScript:
     ) -> dict[str, Any]:
         """A tool call and its result; `row` goes into the row of the result."""
         self._calls += 1
-        name_of_call = f"toolu_{self._calls}"
-        self.say({"type": "tool_use", "id": name_of_call, "name": name, "input": arguments})
+        call_id = f"toolu_{self._calls}"
+        self.say({"type": "tool_use", "id": call_id, "name": name, "input": arguments})
         block = {
             "type": "tool_result",
-            "tool_use_id": name_of_call,
+            "tool_use_id": call_id,
             "content": result,
             "is_error": is_error,
         }
@@ -127,8 +127,8 @@ def _plant(script: TranscriptScript, number: int, fact: str, todos: list[str]) -
             script.prompt(f"One more thing: never touch {fact}.")
         case 3:
             content = f"VALUE = '{fact}'\n{_FILLER * 5}"
-            given = {"file_path": f"/home/dev/demo/new{number}.py", "content": content}
-            script.call("Write", given, "ok", toolUseResult={"content": content})
+            arguments = {"file_path": f"/home/dev/demo/new{number}.py", "content": content}
+            script.call("Write", arguments, "ok", toolUseResult={"content": content})
         case 4:
             script.say(f"I found that {fact} is called twice per row. {_FILLER}")
         case _:

@@ -68,9 +68,9 @@ class OpenRouterAccount:
         total = Decimal(0)
         for key in self._keys.values():
             key_hash = hashlib.sha256(key.secret.encode()).hexdigest()
-            asked = {"date": str(day), "api_key_hash": key_hash}
+            query = {"date": str(day), "api_key_hash": key_hash}
             try:
-                body = await self._api.get("/activity", asked, key=self._management_key)
+                body = await self._api.get("/activity", query, key=self._management_key)
             except (KeyRefused, Refused):
                 return None
             for row in _parse_rows(body):

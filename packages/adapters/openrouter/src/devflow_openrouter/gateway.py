@@ -191,9 +191,9 @@ class OpenRouterGateway:
             UpstreamError: OpenRouter does not answer, or refuses a key.
         """
         for key in self.keys.keys:
-            told = (await self.api.key_status(key)).get("data")
-            if isinstance(told, Mapping):
-                self._limiter.learn_from_key_status(key.id, cast("JsonObject", told))
+            status = (await self.api.key_status(key)).get("data")
+            if isinstance(status, Mapping):
+                self._limiter.learn_from_key_status(key.id, cast("JsonObject", status))
 
     def feedback(self, entry_id: str, score: float) -> bool:
         """What the user thought of an answer; whether it changed anything.
@@ -258,15 +258,15 @@ def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
     if isinstance(book, LedgerReader):
         return book
     if isinstance(book, MemoryBook):
-        kept = book.ledger
+        ledger = book.ledger
     else:
-        kept = MemoryLedger()
-        views.append(kept)
-    return EntriesReader(lambda: kept.entries)
+        ledger = MemoryLedger()
+        views.append(ledger)
+    return EntriesReader(lambda: ledger.entries)
 
 
 def build_transport(settings: Settings) -> Transport:
-    """The lean transport to the settings' base URL, or one through their proxy.
+    """Our own transport to the settings' base URL, or one through their proxy.
 
     Nothing on this machine is asked by way of a proxy.
     """

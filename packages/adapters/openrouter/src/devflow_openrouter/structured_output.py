@@ -56,14 +56,14 @@ def validate_schema(response_format: ResponseFormat) -> None:
 
 def build_repair_request(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
     """The request with the failed reply and what is wrong with it, to be asked once more."""
-    wrong = "\n".join(f"- {line}" for line in error.violations)
-    ask = (
+    violations = "\n".join(f"- {line}" for line in error.violations)
+    prompt = (
         "Your reply is not valid for the JSON schema that was asked for:\n"
-        f"{wrong}\nReply with the corrected JSON only."
+        f"{violations}\nReply with the corrected JSON only."
     )
     more = (
         Message(role="assistant", parts=(Text(text=error.reply),)),
-        Message(role="user", parts=(Text(text=ask),)),
+        Message(role="user", parts=(Text(text=prompt),)),
     )
     return request.with_messages(request.messages + more)
 

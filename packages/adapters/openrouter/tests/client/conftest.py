@@ -13,5 +13,5 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def ask(upstream: ScriptedUpstream) -> GatewayHarness:
+async def harness(upstream: ScriptedUpstream) -> GatewayHarness:
     return GatewayHarness(upstream)

@@ -34,28 +34,28 @@ def soon() -> float:
     return asyncio.get_running_loop().time() + 60.0
 
 
-async def test_a_refused_connection_is_not_sent_and_costs_nothing(ask: GatewayHarness) -> None:
+async def test_a_refused_connection_is_not_sent_and_costs_nothing(harness: GatewayHarness) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    outcome = await ask(base_url=f"http://127.0.0.1:{port}/api/v1")
+    outcome = await harness(base_url=f"http://127.0.0.1:{port}/api/v1")
     assert outcome.codes == ["upstream_unreachable"] * 3
     assert {one.cost_status for one in outcome.entry.attempts} == {"void"}
 
 
-async def test_a_name_that_cannot_be_resolved_is_asked_for_once(ask: GatewayHarness) -> None:
-    outcome = await ask(base_url="http://no-such-host.invalid/api/v1")
+async def test_a_name_that_cannot_be_resolved_is_asked_for_once(harness: GatewayHarness) -> None:
+    outcome = await harness(base_url="http://no-such-host.invalid/api/v1")
     assert outcome.codes == ["upstream_unreachable"]
     assert "cannot be resolved" in str(outcome.error)
 
 
 async def test_a_self_signed_certificate_is_refused_before_a_byte_is_sent(
-    ask: GatewayHarness,
+    harness: GatewayHarness,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SAMPLES / "self_signed.pem", SAMPLES / "self_signed.key")
     async with ScriptedUpstream().add_script(streamed_reply()).serve(context) as upstream:
-        outcome = await ask(base_url=f"https://localhost:{upstream.port}/api/v1")
+        outcome = await harness(base_url=f"https://localhost:{upstream.port}/api/v1")
         assert outcome.codes == ["upstream_unreachable"]
         assert "not trusted" in str(outcome.error)
         assert upstream.requests == []
@@ -101,20 +101,20 @@ async def test_plain_http_on_a_tls_port_is_no_reason_to_speak_plainly(
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_fresh_connection_that_ends_without_a_reply_may_have_been_accepted(
-    ask: GatewayHarness, upstream: ScriptedUpstream, how: str
+    harness: GatewayHarness, upstream: ScriptedUpstream, how: str
 ) -> None:
     upstream.add_script("close" if how == "close" else "reset")
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == ["upstream_disconnected"] * 2
     assert len(upstream.requests) == 2
     assert outcome.attempt.cost_status == "estimated"
 
 
 async def test_a_stale_connection_is_replaced_once_by_an_attempt_of_its_own(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply()).add_script("reset").add_script(streamed_reply("again"))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         await gateway.complete(a_request())
         second = await gateway.complete(a_request())
     assert second.text == "again"
@@ -126,10 +126,10 @@ async def test_a_stale_connection_is_replaced_once_by_an_attempt_of_its_own(
 
 
 async def test_what_was_resent_is_not_sent_a_third_time(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply()).add_script("reset")
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         await gateway.complete(a_request())
         with pytest.raises(Exception, match="without a reply"):
             await gateway.complete(a_request())
@@ -146,30 +146,30 @@ async def test_what_was_resent_is_not_sent_a_third_time(
     ],
 )
 async def test_the_first_event_has_a_deadline(
-    ask: GatewayHarness,
+    harness: GatewayHarness,
     upstream: ScriptedUpstream,
     loop_clock: Any,
     steps: tuple[bytes | float, ...],
 ) -> None:
     upstream.add_script(*steps)
-    asking = asyncio.ensure_future(ask(first_token_timeout_s=0.3, max_retries=1))
+    pending = asyncio.ensure_future(harness(first_token_timeout_s=0.3, max_retries=1))
     await loop_clock.until(upstream.request_received.is_set)
-    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
-    outcome = await asking
+    took_s = await loop_clock.run_until(pending.done, step_s=0.01)
+    outcome = await pending
     assert outcome.codes == ["upstream_timeout"]
     assert 0.29 < took_s < 0.8
     assert outcome.attempt.cost_status == "estimated"
 
 
 async def test_comments_do_not_count_as_progress(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     comments: list[bytes | float] = [chunked_body(b": still here\n\n", end=b""), 0.05]
     upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), end=b""), *comments * 40)
-    asking = asyncio.ensure_future(ask(idle_timeout_s=0.3))
+    pending = asyncio.ensure_future(harness(idle_timeout_s=0.3))
     await loop_clock.until(upstream.request_received.is_set)
-    took_s = await loop_clock.run_until(asking.done, step_s=0.01)
-    outcome = await asking
+    took_s = await loop_clock.run_until(pending.done, step_s=0.01)
+    outcome = await pending
     assert outcome.codes == ["upstream_timeout"]
     assert 0.29 < took_s < 0.8
     assert outcome.attempt.usage.output_tokens == 1
@@ -177,33 +177,33 @@ async def test_comments_do_not_count_as_progress(
 
 
 async def test_events_that_come_slowly_are_progress(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     steps: list[bytes | float] = [SSE_HEAD]
     for word in "abcdefgh":
         steps += [chunked_body(text_event(word), end=b""), 0.1]
     upstream.add_script(*steps, chunked_body(text_event("", "stop"), final_events()))
-    told = ""
+    received = ""
     async with (
-        ask.build_gateway(idle_timeout_s=0.3, first_token_timeout_s=0.3) as gateway,
+        harness.build_gateway(idle_timeout_s=0.3, first_token_timeout_s=0.3) as gateway,
         gateway.stream(a_request()) as events,
     ):
         async for one in events:
             if isinstance(one, TextDelta):
-                told += one.text
+                received += one.text
                 loop_clock.advance(0.1)  # until the next is sent
-    assert told == "abcdefgh"
+    assert received == "abcdefgh"
 
 
 async def test_an_endless_reply_ends_at_the_total_deadline(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     steps: list[bytes | float] = [chunked_body(text_event("x"), end=b""), 2.0]
     upstream.add_script(SSE_HEAD, *steps * 1_000)
-    asking = asyncio.ensure_future(ask(total_timeout_s=600.0))
+    pending = asyncio.ensure_future(harness(total_timeout_s=600.0))
     await loop_clock.until(upstream.request_received.is_set)
-    took_s = await loop_clock.run_until(asking.done, step_s=2.0)
-    assert (await asking).codes == ["upstream_timeout"]
+    took_s = await loop_clock.run_until(pending.done, step_s=2.0)
+    assert (await pending).codes == ["upstream_timeout"]
     assert 500 < took_s < 700  # what has really passed counts too
 
 
@@ -230,19 +230,19 @@ async def test_an_endless_reply_ends_at_the_total_deadline(
     ],
 )
 async def test_broken_http_is_a_protocol_error_and_ends_the_connection(
-    ask: GatewayHarness, upstream: ScriptedUpstream, bad: bytes
+    harness: GatewayHarness, upstream: ScriptedUpstream, bad: bytes
 ) -> None:
     upstream.add_script(bad, 60.0)
-    outcome = await ask(max_retries=1)
+    outcome = await harness(max_retries=1)
     assert outcome.codes == ["upstream_protocol_error"]
     await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
 
 
 async def test_bytes_after_a_reply_are_no_second_reply(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply("one") + streamed_reply("two"))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         assert (await gateway.complete(a_request())).text == "one"
         assert (await gateway.complete(a_request())).text == "one"
     assert upstream.accepted_connections == 2
@@ -259,10 +259,10 @@ async def test_bytes_after_a_reply_are_no_second_reply(
     ],
 )
 async def test_what_is_too_large_is_cut(
-    ask: GatewayHarness, upstream: ScriptedUpstream, big: bytes
+    harness: GatewayHarness, upstream: ScriptedUpstream, big: bytes
 ) -> None:
     upstream.add_script(big, 60.0)
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == ["upstream_reply_too_large"]
 
 
@@ -276,67 +276,67 @@ async def test_a_slow_reader_holds_a_bounded_part_of_the_reply(eventually: Any) 
         await eventually(lambda: connection._is_paused)
         first = await exchange.read()
         assert len(first) < 1 << 20
-        rest = 0
+        remaining = 0
         while piece := await exchange.read():
-            rest += len(piece)
-        assert len(first) + rest == size
+            remaining += len(piece)
+        assert len(first) + remaining == size
         await exchange.close(is_complete=True)
         await transport.aclose()
 
 
 async def test_a_caller_who_leaves_hangs_up_at_once_and_is_booked(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), end=b""), 30.0)
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         async with gateway.stream(a_request()) as events:
             async for _ in events:
                 break
         await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
-    entry = ask.book.ledger.entries[-1]
-    ask.check_invariants(entry)
+    entry = harness.book.ledger.entries[-1]
+    harness.check_invariants(entry)
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
 
 
 @pytest.mark.parametrize(("provider", "is_reserved"), [("Amazon Bedrock", True), ("Acme", True),
                                                        ("OpenAI", False)])  # fmt: skip
 async def test_a_cancelled_call_is_booked_as_its_provider_bills(
-    ask: GatewayHarness, upstream: ScriptedUpstream, provider: str, is_reserved: bool
+    harness: GatewayHarness, upstream: ScriptedUpstream, provider: str, is_reserved: bool
 ) -> None:
     delta = {"index": 0, "delta": {"content": "Hel"}, "finish_reason": None}
     upstream.add_script(
         SSE_HEAD + chunked_body(sse_event(provider=provider, choices=[delta]), end=b""), 30.0
     )
-    async with ask.build_gateway() as gateway, gateway.stream(a_request()) as events:
+    async with harness.build_gateway() as gateway, gateway.stream(a_request()) as events:
         async for _ in events:
             break
-    attempt = ask.book.ledger.entries[-1].attempts[0]
+    attempt = harness.book.ledger.entries[-1].attempts[0]
     assert attempt.reserved_usd is not None
     assert (attempt.cost_usd == attempt.reserved_usd) is is_reserved
     assert attempt.cost_usd > 0
 
 
 async def test_a_cancelled_task_hangs_up_before_the_head_has_come(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(30.0)
-    async with ask.build_gateway() as gateway:
-        asking = asyncio.ensure_future(gateway.complete(a_request()))
+    async with harness.build_gateway() as gateway:
+        pending = asyncio.ensure_future(gateway.complete(a_request()))
         await upstream.request_received.wait()
-        asking.cancel()
+        pending.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asking
+            await pending
         await asyncio.wait_for(upstream.client_disconnected.wait(), 60)
-    entry = ask.book.ledger.entries[-1]
+    entry = harness.book.ledger.entries[-1]
     assert (entry.outcome, entry.attempts[0].cost_status) == ("cancelled", "estimated")
 
 
 async def test_the_end_of_the_framing_may_come_after_the_end_of_the_reply(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     late = chunked_body(text_event("Hello"), text_event("", "stop"), final_events(), end=b"")
     upstream.add_script(SSE_HEAD + late, 0.1, b"0\r\n\r\n")
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         for _ in range(2):
             assert (await gateway.complete(a_request())).text == "Hello"
             transport: Any = gateway._transport
@@ -346,14 +346,14 @@ async def test_the_end_of_the_framing_may_come_after_the_end_of_the_reply(
 
 
 async def test_a_connection_whose_framing_never_ends_is_dropped(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     upstream.add_script(
         SSE_HEAD
         + chunked_body(text_event("Hello"), text_event("", "stop"), final_events(), end=b""),
         30.0,
     )
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         assert (await gateway.complete(a_request())).text == "Hello"
         took_s = await loop_clock.run_until(upstream.client_disconnected.is_set, step_s=0.05)
     assert 0.9 < took_s < 2
@@ -390,9 +390,14 @@ def test_a_base_url_that_is_none_stops_the_start(url: str) -> None:
         Http1Transport(url)
 
 
-async def test_finished_is_the_last_event(ask: GatewayHarness, upstream: ScriptedUpstream) -> None:
+async def test_finished_is_the_last_event(
+    harness: GatewayHarness, upstream: ScriptedUpstream
+) -> None:
     upstream.add_script(streamed_reply())
-    async with ask.build_gateway() as gateway, gateway.stream(ChatRequest.from_text("x")) as events:
+    async with (
+        harness.build_gateway() as gateway,
+        gateway.stream(ChatRequest.from_text("x")) as events,
+    ):
         seen = [event async for event in events]
     assert isinstance(seen[-1], Finished)
     assert sum(isinstance(one, Finished) for one in seen) == 1

@@ -62,19 +62,19 @@ def body_of(upstream: ScriptedUpstream, number: int) -> dict[str, Any]:
 
 
 async def test_a_reply_that_fits_its_schema_is_asked_of_providers_that_obey(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply('{"age":', "3}"))
-    outcome = await ask(request=a_request(response_format=WANTED))
+    outcome = await harness(request=a_request(response_format=WANTED))
     assert outcome.text == '{"age":3}'
     assert body_of(upstream, 0)["provider"] == {"require_parameters": True}
 
 
 async def test_a_reply_that_does_not_fit_holds_reply_and_violations(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply('{"age":"three","x":1}'))
-    outcome = await ask(request=a_request(response_format=WANTED))
+    outcome = await harness(request=a_request(response_format=WANTED))
     assert isinstance(outcome.error, StructuredOutputInvalid)
     assert outcome.error.reply == '{"age":"three","x":1}'
     assert any("$.age" in line for line in outcome.error.violations)
@@ -82,22 +82,22 @@ async def test_a_reply_that_does_not_fit_holds_reply_and_violations(
 
 
 async def test_a_repair_is_asked_for_once_where_it_is_allowed(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply("no JSON")).add_script(streamed_reply('{"age":3}'))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         completion = await gateway.complete(a_request(response_format=WANTED), repairs=1)
     assert completion.text == '{"age":3}'
     roles = [message["role"] for message in body_of(upstream, 1)["messages"]]
     assert roles == ["user", "assistant", "user"]
-    assert len(ask.book.ledger.entries) == 2
+    assert len(harness.book.ledger.entries) == 2
 
 
 async def test_a_schema_that_is_none_is_refused_before_anything_is_paid(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     broken = ResponseFormat(kind="json_schema", schema={"type": "nonsense"})
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         with pytest.raises(InvalidRequest, match="schema"):
             await gateway.complete(a_request(response_format=broken))
     assert upstream.requests == []
@@ -153,13 +153,13 @@ def test_a_service_that_cannot_work_is_not_built(wrong: dict[str, Any]) -> None:
 
 
 async def test_json_text_and_streams_by_function(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply('{"age":3}')).add_script(streamed_reply("no")).add_script(
         streamed_reply('{"a":1}')
     )
     upstream.add_script(streamed_reply("Hel", "lo")).add_script(streamed_reply("Hel", "lo"))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         assert await invoke_llm_for_raw_json("x", schema=SCHEMA, gateway=gateway) == {"age": 3}
         assert await invoke_llm_for_raw_json("x", gateway=gateway) == {"a": 1}
         assert await get_llm_text_response("x", gateway=gateway) == "Hello"
@@ -175,10 +175,13 @@ async def test_json_text_and_streams_by_function(
 
 
 async def test_a_stream_that_breaks_ends_with_its_error(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel")))
-    async with ask.build_gateway() as gateway, stream_llm_response("x", gateway=gateway) as stream:
+    async with (
+        harness.build_gateway() as gateway,
+        stream_llm_response("x", gateway=gateway) as stream,
+    ):
         events = [one async for one in stream]
     assert [one["event"] for one in events] == ["message_chunk", "error"]
     assert events[-1]["data"]["code"] == "upstream_incomplete"
@@ -260,11 +263,11 @@ async def test_an_endpoint_that_is_silent_is_given_up(
 ) -> None:
     upstream.add_script(60.0)
     api = ApiClient(Http1Transport(upstream.base_url), timeout_s=0.1)
-    asking = asyncio.ensure_future(api.providers())
+    pending = asyncio.ensure_future(api.providers())
     await loop_clock.until(upstream.request_received.is_set)
     loop_clock.advance(0.1)
     with pytest.raises(UpstreamTimeout):
-        await asking
+        await pending
 
 
 async def test_a_get_is_asked_again_where_its_connection_was_closed(
@@ -277,10 +280,10 @@ async def test_a_get_is_asked_again_where_its_connection_was_closed(
 
 
 async def test_limits_are_learned_from_the_keys(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(http_reply(b'{"data":{"rate_limit":{"requests":50,"interval":"1m"}}}'))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         await gateway.learn_limits()
         assert gateway._limiter.limit_per_min(key_id(CANARY), is_free=False) == 50
 
@@ -302,11 +305,11 @@ async def test_feedback_is_given_on_a_request_that_is_remembered(
 async def test_a_key_is_obtained_by_oauth(upstream: ScriptedUpstream) -> None:
     upstream.add_script(http_reply(orjson.dumps({"key": CANARY}))).add_script(http_reply(b"{}"))
     api = ApiClient(Http1Transport(upstream.base_url))
-    asked = Authorization.begin("http://localhost:3000/cb")
-    assert "code_challenge_method=S256" in asked.url
-    assert asked.verifier not in f"{asked!r}{asked.url}"
-    assert await asked.exchange_code(api, "code-1") == CANARY
-    assert body_of(upstream, 0)["code_verifier"] == asked.verifier
+    authorization = Authorization.begin("http://localhost:3000/cb")
+    assert "code_challenge_method=S256" in authorization.url
+    assert authorization.verifier not in f"{authorization!r}{authorization.url}"
+    assert await authorization.exchange_code(api, "code-1") == CANARY
+    assert body_of(upstream, 0)["code_verifier"] == authorization.verifier
     with pytest.raises(ProtocolError):
         await Authorization.begin().exchange_code(api, "code-2")
 
@@ -331,13 +334,13 @@ def test_who_bills_what_nobody_reads(provider: str | None, bills: bool) -> None:
     ],
 )
 async def test_failures_of_httpx_are_ours(
-    ask: GatewayHarness, raised: Exception, kind: str
+    harness: GatewayHarness, raised: Exception, kind: str
 ) -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         raise raised
 
     transport = HttpxTransport("http://127.0.0.1:1", httpx.MockTransport(answer))
-    gateway = ask.build_gateway(max_retries=1)
+    gateway = harness.build_gateway(max_retries=1)
     gateway.api._transport = transport
     async with gateway:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - the code is what matters
@@ -357,25 +360,25 @@ async def test_a_reply_over_httpx_is_read_as_it_comes() -> None:
     await transport.aclose()
 
 
-async def test_a_proxy_that_is_not_there_is_not_sent(ask: GatewayHarness) -> None:
+async def test_a_proxy_that_is_not_there_is_not_sent(harness: GatewayHarness) -> None:
     away = "http://openrouter.invalid/api/v1"
-    outcome = await ask(base_url=away, proxy_url="http://127.0.0.1:9", max_retries=1)
+    outcome = await harness(base_url=away, proxy_url="http://127.0.0.1:9", max_retries=1)
     assert outcome.codes == ["upstream_unreachable"]
     assert isinstance(outcome.error, NotSent)
 
 
 async def test_this_machine_is_not_asked_by_way_of_a_proxy(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply())
-    assert (await ask(proxy_url="http://127.0.0.1:9")).text == "Hello"
+    assert (await harness(proxy_url="http://127.0.0.1:9")).text == "Hello"
 
 
 async def test_a_call_goes_through_its_proxy(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply())  # it plays the proxy
     away = "http://openrouter.invalid/api/v1"
-    outcome = await ask(base_url=away, proxy_url=f"http://127.0.0.1:{upstream.port}")
+    outcome = await harness(base_url=away, proxy_url=f"http://127.0.0.1:{upstream.port}")
     assert outcome.text == "Hello"
     assert upstream.requests[0].startswith(b"POST http://openrouter.invalid/api/v1/chat")

@@ -21,7 +21,7 @@ from devflow_upstream.keys import key_id
 POOL = ["sk-or-v1-canary-a", "sk-or-v1-canary-b", "sk-or-v1-canary-c"]
 
 
-def ring(*pool: str, single: str | None = None, clock: FakeClock | None = None) -> KeyPool:
+def key_pool(*pool: str, single: str | None = None, clock: FakeClock | None = None) -> KeyPool:
     return KeyPool(pool, single, clock=clock or FakeClock(), chance=lambda: 0.0)
 
 
@@ -36,7 +36,7 @@ def picked(keys: KeyPool) -> str | None:
 
 
 def test_the_pool_is_used_in_turn_and_the_single_key_after_it() -> None:
-    keys = ring(*POOL, single="sk-single")
+    keys = key_pool(*POOL, single="sk-single")
     assert [picked(keys) for _ in range(6)] == POOL * 2
     for secret in POOL:
         key = keys.pick()
@@ -48,7 +48,7 @@ def test_the_pool_is_used_in_turn_and_the_single_key_after_it() -> None:
 
 def test_a_key_that_comes_back_is_tried_by_one_call_only() -> None:
     clock = FakeClock()
-    keys = ring("sk-a", clock=clock)
+    keys = key_pool("sk-a", clock=clock)
     key = keys.pick()
     assert key is not None
     keys.cool_down(key, 60.0, "upstream_payment_required")
@@ -60,9 +60,9 @@ def test_a_key_that_comes_back_is_tried_by_one_call_only() -> None:
     assert keys.pick() == keys.pick() == key
 
 
-def test_a_probe_that_never_comes_back_gives_its_place_up() -> None:
+def test_a_probe_that_never_comes_back_lets_another_try() -> None:
     clock = FakeClock()
-    keys = ring("sk-a", clock=clock)
+    keys = key_pool("sk-a", clock=clock)
     key = keys.pick()
     assert key is not None
     keys.cool_down(key, 60.0, "x")
@@ -74,8 +74,8 @@ def test_a_probe_that_never_comes_back_gives_its_place_up() -> None:
     assert keys.pick() is not None
 
 
-def test_keys_are_exchanged_without_a_restart_and_keep_their_rests() -> None:
-    keys = ring("sk-a", "sk-b")
+def test_keys_are_exchanged_without_a_restart_and_keep_their_cool_downs() -> None:
+    keys = key_pool("sk-a", "sk-b")
     key = keys.pick()
     assert key is not None
     keys.cool_down(key, 60.0, "x")
@@ -102,29 +102,29 @@ def test_nothing_that_may_be_shown_holds_a_key() -> None:
     ],
 )
 async def test_a_refused_key_rests_and_the_next_one_is_asked(
-    ask: GatewayHarness,
+    harness: GatewayHarness,
     upstream: ScriptedUpstream,
     status: int,
     message: str,
     metadata: dict[str, Any],
 ) -> None:
     upstream.add_script(error_reply(status, message, **metadata)).add_script(streamed_reply())
-    async with ask.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
+    async with harness.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
         completion = await gateway.complete(a_request())
         await gateway.complete(a_request())
         resting = [state.cool_down_s > 30 for state in gateway.keys.status()]
     assert completion.text == "Hello"
     assert bearers(upstream) == ["a", "b", "b"]
     assert resting == [True, False]
-    ask.check_invariants(completion.entry)
+    harness.check_invariants(completion.entry)
 
 
 @pytest.mark.parametrize("status", [401, 402])
 async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
-    ask: GatewayHarness, upstream: ScriptedUpstream, status: int
+    harness: GatewayHarness, upstream: ScriptedUpstream, status: int
 ) -> None:
     upstream.add_script(error_reply(status))
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         with pytest.raises(KeysExhausted):
             await gateway.complete(a_request())
         with pytest.raises(KeysExhausted) as caught:
@@ -137,89 +137,89 @@ async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
 
 
 async def test_a_callers_own_key_is_the_only_one_it_is_paid_with(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(error_reply(402, limit_source="openrouter_credits"))
-    outcome = await ask(request=a_request(user_key="sk-or-v1-canary-u"), api_keys=POOL)
+    outcome = await harness(request=a_request(user_key="sk-or-v1-canary-u"), api_keys=POOL)
     assert outcome.codes == ["upstream_payment_required"]
     assert bearers(upstream) == ["u"]
 
 
 async def test_what_can_be_afforded_is_told_and_the_key_stays_in_use(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     message = "You requested up to 65536 tokens, but can only afford 3395."
     upstream.add_script(error_reply(402, message, limit_source="openrouter_credits")).add_script(
         streamed_reply()
     )
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         with pytest.raises(Exception, match="3395"):
             await gateway.complete(a_request())
         assert (await gateway.complete(a_request())).text == "Hello"
 
 
 async def test_a_throttled_key_gives_way_to_the_next_at_once(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(error_reply(429, headers={"Retry-After": "30"})).add_script(
         streamed_reply()
     )
-    outcome = await ask(api_keys=POOL[:2], api_key=None)
+    outcome = await harness(api_keys=POOL[:2], api_key=None)
     assert outcome.codes == ["rate_limited", None]
     assert bearers(upstream) == ["a", "b"]
 
 
 async def test_a_busy_provider_is_no_reason_to_change_the_key(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(error_reply(429, limit_source="upstream_provider_shared_pool")).add_script(
         streamed_reply()
     )
-    async with ask.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
+    async with harness.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
         await gateway.complete(a_request())
         assert [state.cool_down_s for state in gateway.keys.status()] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    "told", ["-5", "1e20", "inf", "nan", "soon", "٣", "Wed, 21 Oct 2015 07:28:00 GMT", "0"]
+    "retry_after", ["-5", "1e20", "inf", "nan", "soon", "٣", "Wed, 21 Oct 2015 07:28:00 GMT", "0"]
 )
 async def test_a_retry_after_that_is_none_waits_as_without(
-    ask: GatewayHarness, upstream: ScriptedUpstream, told: str
+    harness: GatewayHarness, upstream: ScriptedUpstream, retry_after: str
 ) -> None:
-    head = {"Retry-After": told.encode().decode("latin-1")}
+    head = {"Retry-After": retry_after.encode().decode("latin-1")}
     upstream.add_script(error_reply(503, headers=head)).add_script(streamed_reply())
     async with asyncio.timeout(60):
-        outcome = await ask()
+        outcome = await harness()
     assert outcome.text == "Hello"
 
 
 async def test_a_retry_after_that_would_pass_the_deadline_is_not_waited_for(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(error_reply(503, headers={"Retry-After": "50"}))
     async with asyncio.timeout(40):
-        outcome = await ask(total_timeout_s=45)
+        outcome = await harness(total_timeout_s=45)
     assert outcome.codes == ["upstream_overloaded"]
     assert outcome.error is not None
     assert outcome.error.retry_after_s == 50.0
 
 
 async def test_a_short_rest_is_waited_for_by_a_few(
-    ask: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
+    harness: GatewayHarness, upstream: ScriptedUpstream, loop_clock: Any
 ) -> None:
     upstream.add_script(error_reply(429, headers={"Retry-After": "1"})).add_script(streamed_reply())
-    async with ask.build_gateway() as gateway:
+    async with harness.build_gateway() as gateway:
         first = asyncio.ensure_future(gateway.complete(a_request()))
         await loop_clock.until(lambda: gateway.keys.status()[0].cool_down_s > 0)
         others = [gateway.complete(a_request()) for _ in range(3)]
-        asking = asyncio.gather(first, *others)
-        assert await loop_clock.run_until(asking.done, step_s=0.1) > 0.9
-        replies = await asking
+        pending = asyncio.gather(first, *others)
+        assert await loop_clock.run_until(pending.done, step_s=0.1) > 0.9
+        replies = await pending
     assert [one.text for one in replies] == ["Hello"] * 4
     assert len(upstream.requests) == 5
 
 
-async def test_no_key_at_all_is_a_setting_that_is_missing(ask: GatewayHarness) -> None:
-    async with ask.build_gateway(api_key=None) as gateway:
+async def test_no_key_at_all_is_a_setting_that_is_missing(harness: GatewayHarness) -> None:
+    async with harness.build_gateway(api_key=None) as gateway:
         with pytest.raises(ConfigurationError, match="OPENROUTER_API_KEY"):
             await gateway.complete(a_request())

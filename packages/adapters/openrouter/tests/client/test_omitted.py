@@ -1,4 +1,4 @@
-"""What a request says that an upstream cannot take is told, by name and without its content."""
+"""What a request says that an upstream cannot take is reported, by name and without its content."""
 
 from dataclasses import replace
 

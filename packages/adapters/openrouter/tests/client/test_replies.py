@@ -19,10 +19,10 @@ from devflow_openrouter.testing import (
 
 
 async def test_a_reply_is_streamed_booked_and_the_connection_kept(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(streamed_reply("Hel", "lo"))
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.text == "Hello"
     assert str(outcome.entry.cost_usd) == "0.000064"
     assert outcome.attempt.generation_id == "gen-1780944465-body"
@@ -42,13 +42,13 @@ async def test_a_reply_is_streamed_booked_and_the_connection_kept(
 )
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_cut_reply_is_never_complete(
-    ask: GatewayHarness,
+    harness: GatewayHarness,
     upstream: ScriptedUpstream,
     ends_with: bytes,
     how: Literal["close", "reset"],
 ) -> None:
     upstream.add_script(SSE_HEAD + ends_with, 0.02, how)
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.text is None
     assert outcome.codes == ["upstream_incomplete"]
     assert outcome.attempt.cost_status == "estimated"
@@ -56,33 +56,33 @@ async def test_a_cut_reply_is_never_complete(
 
 
 async def test_a_body_until_close_is_complete_only_with_its_finish(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     upstream.add_script(head + text_event("Hel"), "close")
     upstream.add_script(head + text_event("Hel") + text_event("", "stop") + final_events(), "close")
-    cut, whole = await ask(), await ask()
+    cut, whole = await harness(), await harness()
     assert cut.codes == ["upstream_incomplete"]
     assert whole.text == "Hel"
 
 
 async def test_done_may_be_missing_when_finish_and_usage_were_seen(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     last = final_events().removesuffix(b"data: [DONE]\n\n")
     upstream.add_script(SSE_HEAD + chunked_body(text_event("Hello"), text_event("", "stop"), last))
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.text == "Hello"
     assert outcome.attempt.cost_status == "settled"
 
 
 async def test_no_usage_is_estimated_and_the_id_is_kept(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(
         SSE_HEAD + chunked_body(text_event("Hello"), text_event("", "stop"), b"data: [DONE]\n\n")
     )
-    outcome = await ask()
+    outcome = await harness()
     attempt = outcome.attempt
     assert outcome.text == "Hello"
     assert (attempt.cost_status, attempt.generation_id) == ("estimated", "gen-1780944465-body")
@@ -90,33 +90,33 @@ async def test_no_usage_is_estimated_and_the_id_is_kept(
 
 
 async def test_an_error_as_the_first_event_is_asked_again(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     broken = sse_event(
         error={"code": 502, "message": "x", "metadata": {"error_type": "provider_unavailable"}},
         choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     )
     upstream.add_script(SSE_HEAD + chunked_body(broken)).add_script(streamed_reply())
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == ["upstream_unavailable", None]
     assert outcome.text == "Hello"
 
 
 async def test_an_error_inside_the_reply_ends_it_and_nobody_else_is_asked(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     broken = sse_event(
         error={"code": 429, "message": "x", "metadata": {"error_type": "rate_limit_exceeded"}},
         choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     )
     upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel"), broken))
-    outcome = await ask("acme/one", "acme/two")
+    outcome = await harness("acme/one", "acme/two")
     assert outcome.codes == ["rate_limited"]
     assert len(upstream.requests) == 1
 
 
 async def test_padding_before_a_whole_json_reply_is_no_part_of_it(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     body = (
         b'\n         \n{"id":"gen-1","model":"acme/one","provider":"Acme","choices":[{"index":0,'
@@ -124,15 +124,15 @@ async def test_padding_before_a_whole_json_reply_is_no_part_of_it(
         b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost":0.001}}'
     )
     upstream.add_script(http_reply(body))
-    assert (await ask()).text == "Hello"
+    assert (await harness()).text == "Hello"
 
 
 async def test_a_failure_inside_a_200_is_a_failure(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(http_reply(error_body(503, "overloaded", error_type="provider_overloaded")))
     upstream.add_script(streamed_reply())
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == ["upstream_overloaded", None]
 
 
@@ -148,10 +148,10 @@ async def test_a_failure_inside_a_200_is_a_failure(
     ],
 )
 async def test_what_is_no_reply_is_asked_again_once(
-    ask: GatewayHarness, upstream: ScriptedUpstream, answer: bytes
+    harness: GatewayHarness, upstream: ScriptedUpstream, answer: bytes
 ) -> None:
     upstream.add_script(answer)
-    outcome = await ask()
+    outcome = await harness()
     assert len(outcome.codes) == 2
     assert set(outcome.codes) <= {"upstream_protocol_error", "upstream_incomplete"}
     assert len(str(outcome.error)) < 500
@@ -168,10 +168,10 @@ async def test_what_is_no_reply_is_asked_again_once(
     ],
 )
 async def test_a_refusal_is_passed_on_and_asked_once(
-    ask: GatewayHarness, upstream: ScriptedUpstream, status: int, code: str
+    harness: GatewayHarness, upstream: ScriptedUpstream, status: int, code: str
 ) -> None:
     upstream.add_script(error_reply(status))
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == [code]
     assert outcome.attempt.cost_status == "void"
     assert outcome.attempt.status == status
@@ -179,29 +179,29 @@ async def test_a_refusal_is_passed_on_and_asked_once(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
 async def test_a_passing_failure_is_asked_again(
-    ask: GatewayHarness, upstream: ScriptedUpstream, status: int
+    harness: GatewayHarness, upstream: ScriptedUpstream, status: int
 ) -> None:
     upstream.add_script(error_reply(status)).add_script(streamed_reply())
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes[-1] is None
     assert len(outcome.codes) == 2
 
 
 async def test_a_failure_that_stays_is_asked_three_times(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     upstream.add_script(error_reply(502))
-    outcome = await ask()
+    outcome = await harness()
     assert outcome.codes == ["upstream_unavailable"] * 3
     assert outcome.error is not None
     assert outcome.error.status_hint == 502
 
 
 async def test_a_redirect_is_never_followed(
-    ask: GatewayHarness, upstream: ScriptedUpstream
+    harness: GatewayHarness, upstream: ScriptedUpstream
 ) -> None:
     location = {"Location": "http://169.254.169.254/latest/meta-data"}
     upstream.add_script(http_reply(b"", 307, headers=location))
-    outcome = await ask()
+    outcome = await harness()
     assert set(outcome.codes) == {"upstream_protocol_error"}
     assert "redirects are not followed" in str(outcome.error)

@@ -104,7 +104,7 @@ async def test_no_wait_passes_the_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "asked"),
+    ("error", "attempts"),
     [
         (UpstreamRejected("no", status=400), 1),
         (ModelUnavailable("no", status=404), 1),
@@ -120,11 +120,11 @@ async def test_no_wait_passes_the_deadline() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_how_often_the_only_candidate_is_asked(error: DevFlowError, asked: int) -> None:
+async def test_how_often_the_only_candidate_is_asked(error: DevFlowError, attempts: int) -> None:
     stack = Stack([error])
     with pytest.raises(type(error)):
         await stack.ask()
-    assert len(stack.upstream.calls) == asked
+    assert len(stack.upstream.calls) == attempts
 
 
 async def test_a_blip_is_asked_again_at_the_same_model_and_the_next_one_comes_last() -> None:

@@ -52,11 +52,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def asker(sandbox: Sandbox) -> GatewayHarness:
+def harness(sandbox: Sandbox) -> GatewayHarness:
     return GatewayHarness(ScriptedUpstream())
 
 
-async def ask_with(asker: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]) -> RequestOutcome:
+async def ask_with(
+    harness: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
+) -> RequestOutcome:
     sandbox.set_faults({"faults": [{"id": "f", "when": {"path": "/chat/*"}, "then": then}]})
     is_awaited = then["kind"] in ("stall", "endless") or "dribble_s" in then
     short: dict[str, Any] = {
@@ -64,7 +66,7 @@ async def ask_with(asker: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
         "idle_timeout_s": 0.4,
         "total_timeout_s": 1.5,
     }
-    outcome = await asker(
+    outcome = await harness(
         MODEL,
         base_url=sandbox.base_url,
         api_key=sandbox.api_key,
@@ -82,9 +84,9 @@ def name(then: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("then", COMPLETE, ids=name)
 async def test_a_whole_reply_is_complete_whatever_its_figures(
-    asker: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
+    harness: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
 ) -> None:
-    outcome = await ask_with(asker, sandbox, then)
+    outcome = await ask_with(harness, sandbox, then)
     assert outcome.text
     assert outcome.attempt.cost_usd > 0
     for count in (outcome.attempt.usage.input_tokens, outcome.attempt.usage.output_tokens):
@@ -93,9 +95,9 @@ async def test_a_whole_reply_is_complete_whatever_its_figures(
 
 @pytest.mark.parametrize("then", BROKEN, ids=name)
 async def test_a_broken_reply_is_an_error_and_books_no_less_than_the_bill(
-    asker: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
+    harness: GatewayHarness, sandbox: Sandbox, then: dict[str, Any]
 ) -> None:
-    outcome = await ask_with(asker, sandbox, then)
+    outcome = await ask_with(harness, sandbox, then)
     assert outcome.text is None
     assert outcome.error is not None
     assert outcome.entry.outcome == "failed"
@@ -111,19 +113,19 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_the_same_events_in_another_dress_are_the_same_reply(
-    asker: GatewayHarness, sandbox: Sandbox, form: str
+    harness: GatewayHarness, sandbox: Sandbox, form: str
 ) -> None:
-    outcome = await ask_with(asker, sandbox, {"kind": "framing", "form": form})
+    outcome = await ask_with(harness, sandbox, {"kind": "framing", "form": form})
     assert outcome.text
     assert outcome.attempt.cost_status == "settled"
     assert outcome.attempt.cost_text == str(sandbox.bill()["calls"][0]["cost_usd"])
 
 
 async def test_without_a_fault_the_cost_is_the_bill_to_the_last_digit(
-    asker: GatewayHarness, sandbox: Sandbox
+    harness: GatewayHarness, sandbox: Sandbox
 ) -> None:
     sandbox.set_faults(None)
-    outcome = await asker(MODEL, base_url=sandbox.base_url, api_key=sandbox.api_key)
+    outcome = await harness(MODEL, base_url=sandbox.base_url, api_key=sandbox.api_key)
     bill = sandbox.bill()
     assert outcome.attempt.cost_text == str(bill["calls"][0]["cost_usd"])
     assert outcome.attempt.generation_id == bill["calls"][0]["generation_id"]

@@ -65,7 +65,7 @@ def _format_saved(report: Report, row: Summary) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the table: its head, and what a row shows there."""
+    """One column of the table: its heading, and what a row shows there."""
 
     heading: str
     format_cell: Callable[[Report, Summary], str]

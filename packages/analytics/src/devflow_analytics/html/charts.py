@@ -63,7 +63,7 @@ def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
 
 
 def bar(point: Point, max_value: float) -> Markup:
-    """One bar from the left, as wide as its share of `most`."""
+    """One bar from the left, as wide as its share of `max_value`."""
     share = _share(point.value, max_value)
     return _svg_row(_rect(0.0, share, "bar", f"{point.label}: {point.text}"))
 
@@ -79,27 +79,32 @@ def diverging_bar(point: Point, max_value: float) -> Markup:
 
 
 def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
-    """One full bar of parts, each as wide as its share."""
-    whole = sum(part.value for part in segments)
+    """One full bar of segments, each as wide as its share."""
+    total = sum(segment.value for segment in segments)
     start, pieces = 0.0, list[Markup]()
-    for part in segments:
-        share = _share(part.value, whole)
+    for segment in segments:
+        share = _share(segment.value, total)
         if share:
-            pieces.append(_rect(start, share, part.style, part.text))
+            pieces.append(_rect(start, share, segment.style, segment.text))
         start += share
     return _svg_row(*pieces)
 
 
 def quantile_range(points: Sequence[Point], max_value: float) -> Markup:
     """A line from the first to the last value with a dot at each, on a logarithmic scale."""
-    at = [_log_share(point.value, max_value) for point in points]
+    positions = [_log_share(point.value, max_value) for point in points]
     line = element(
-        "line", x1=f"{min(at):.2f}%", x2=f"{max(at):.2f}%", y1="50%", y2="50%", class_="spread"
+        "line",
+        x1=f"{min(positions):.2f}%",
+        x2=f"{max(positions):.2f}%",
+        y1="50%",
+        y2="50%",
+        class_="spread",
     )
     dots = (
         element("circle", element("title", f"{point.label}: {point.text}"),
                 cx=f"{x:.2f}%", cy="50%", r="5", class_=f"dot{number}")
-        for number, (point, x) in enumerate(zip(points, at, strict=True))
+        for number, (point, x) in enumerate(zip(points, positions, strict=True))
     )  # fmt: skip
     return _svg_row(line, *dots)
 

@@ -160,7 +160,7 @@ def _fill_days(days: Mapping[str, Summary]) -> dict[str, Summary]:
 
 
 def _cost_bars(report: Report) -> Markup:
-    most = max((row.cost_pico for row in report.rows.values()), default=0)
+    max_value = max((row.cost_pico for row in report.rows.values()), default=0)
     return _bar_card(
         report.rows,
         f"Cost by {report.by}",
@@ -168,7 +168,7 @@ def _cost_bars(report: Report) -> Markup:
         lambda key, row: (
             charts.bar(
                 Point(label=key, value=row.cost_pico, text=format_usd(from_pico(row.cost_pico))),
-                most,
+                max_value,
             ),
             format_usd(from_pico(row.cost_pico)),
         ),
@@ -179,14 +179,14 @@ def _savings_bars(report: Report) -> Markup:
     saved = {
         key: one.saved_usd for key, row in report.rows.items() if (one := report.savings_of(row))
     }
-    most = float(max((abs(one) for one in saved.values()), default=0))
+    max_value = float(max((abs(one) for one in saved.values()), default=0))
     return _bar_card(
         {key: row for key, row in report.rows.items() if key in saved},
         "Saved and lost",
         describe_savings(report),
         lambda key, _: (
             charts.diverging_bar(
-                Point(label=key, value=float(saved[key]), text=format_usd(saved[key])), most
+                Point(label=key, value=float(saved[key]), text=format_usd(saved[key])), max_value
             ),
             format_usd(saved[key]),
         ),
@@ -221,14 +221,14 @@ def _input_parts(row: Summary) -> list[BarSegment]:
 
 def _latency_bars(report: Report) -> Markup:
     rows = {key: row for key, row in report.rows.items() if row.total.count}
-    most_s = max((row.total.quantile_s(0.99) or 0.0 for row in rows.values()), default=0.0)
+    max_s = max((row.total.quantile_s(0.99) or 0.0 for row in rows.values()), default=0.0)
     legend = _legend(*((f"dot{n}", name) for n, (_, name) in enumerate(_QUANTILES)))
     return _bar_card(
         rows,
         "Time to the whole reply",
         legend,
         lambda _, row: (
-            charts.quantile_range(_quantiles(row.total), most_s),
+            charts.quantile_range(_quantiles(row.total), max_s),
             format_seconds(row.total.quantile_s(0.5)),
         ),
     )
@@ -243,11 +243,11 @@ def _error_bars(report: Report) -> list[Markup]:
     errors = dict(sorted(report.total.errors.items(), key=lambda one: -one[1])[:MAX_BARS])
     if not errors:
         return []
-    most = max(errors.values())
+    max_value = max(errors.values())
     rows = (
         _bar_row(
             code,
-            charts.bar(Point(label=code, value=number, text=format_count(number)), most),
+            charts.bar(Point(label=code, value=number, text=format_count(number)), max_value),
             f"{format_count(number)} ({format_percent(number / report.total.requests)})",
         )
         for code, number in errors.items()
@@ -267,8 +267,8 @@ def _bar_card(
         _bar_row(replace_control_characters(format_key(key)), *draw(key, row)) for key, row in shown
     )
     more = len(rows) - len(shown)
-    rest = [element("p", f"{more} more in the table below.", class_="muted")] if more else []
-    return _card(title, note, element("table", *lines, class_="bars"), *rest)
+    remainder = [element("p", f"{more} more in the table below.", class_="muted")] if more else []
+    return _card(title, note, element("table", *lines, class_="bars"), *remainder)
 
 
 def _bar_row(name: str, drawing: Markup, text: str) -> Markup:

@@ -84,7 +84,7 @@ class Reconciler:
     """Brings a ledger into agreement with the provider's books.
 
     Args:
-        books: ours.
+        store: our side.
         account: the provider's.
         patience_s: how old a row must be, and how long a run goes on asking, before "not found"
             is taken for an answer. A call is unknown to the provider's own books for seconds to
@@ -123,9 +123,9 @@ class Reconciler:
         self._notes = {}
         confirmed = await self._look_up_in_rounds()
         windows = await self._fetch_windows(max(0, min(days, MAX_DAYS)))
-        closings = [await self._settle(window) for window in windows]
+        settlements = [await self._settle(window) for window in windows]
         return Reconciliation(
-            settlements=tuple(closings),
+            settlements=tuple(settlements),
             confirmed=tuple(confirmed),
             pending=tuple(self._read_open_rows()),
             notes=tuple(self._notes),
@@ -235,10 +235,12 @@ class Reconciler:
             row for row in select_rows(entries, window) if self._account.has_key(row.attempt.key_id)
         ]
         cutoff = self._now() - timedelta(seconds=self._patience_s)
-        closing = settle_window(window, rows, is_final=all(_is_final(row, cutoff) for row in rows))
-        for attempt_id, usd in closing.settled.items():
+        settlement = settle_window(
+            window, rows, is_final=all(_is_final(row, cutoff) for row in rows)
+        )
+        for attempt_id, usd in settlement.settled.items():
             await self._store.confirm(attempt_id, usd, None, source=f"total of {window.name}")
-        return closing
+        return settlement
 
 
 def _is_final(row: OpenRow, cutoff: datetime) -> bool:

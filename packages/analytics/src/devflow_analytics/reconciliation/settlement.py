@@ -90,12 +90,12 @@ def settle_window(
     known_pico = sum(
         to_pico(row.attempt.cost_usd) for row in rows if row.attempt.cost_status != "estimated"
     )
-    most = [_max_pico(row.attempt) for row in opened]
+    max_picos = [_max_pico(row.attempt) for row in opened]
     missing_pico = to_pico(window.theirs_usd) - known_pico
-    if not is_final or not 0 <= missing_pico <= sum(most):
+    if not is_final or not 0 <= missing_pico <= sum(max_picos):
         open_pico = sum(to_pico(row.attempt.cost_usd) for row in opened)
         return WindowSettlement(window=window, ours_usd=from_pico(known_pico + open_pico))
-    shares = _split_in_proportion(missing_pico, most)
+    shares = _split_in_proportion(missing_pico, max_picos)
     return WindowSettlement(
         window=window,
         ours_usd=from_pico(known_pico + missing_pico),
@@ -112,12 +112,12 @@ def _max_pico(attempt: Attempt) -> int:
 
 
 def _split_in_proportion(amount: int, weights: Sequence[int]) -> list[int]:
-    """An amount up to their sum in parts in proportion to `most`; they add up exactly."""
-    whole = max(1, sum(weights))
+    """An amount up to their sum in parts in proportion to `weights`; they add up exactly."""
+    total = max(1, sum(weights))
     taken, seen, shares = 0, 0, list[int]()
-    for one in weights:
-        seen += one
-        up_to_here = amount * seen // whole
+    for weight in weights:
+        seen += weight
+        up_to_here = amount * seen // total
         shares.append(up_to_here - taken)
         taken = up_to_here
     return shares
@@ -162,24 +162,24 @@ class Reconciliation:
         }
 
     def _ghosts_as_json(self) -> Iterable[dict[str, Any]]:
-        for closing in self.settlements:
-            for row in closing.ghosts:
-                yield {"window": closing.window.name, **row.as_json()}
+        for settlement in self.settlements:
+            for row in settlement.ghosts:
+                yield {"window": settlement.window.name, **row.as_json()}
 
 
-def _orphan_as_json(closing: WindowSettlement) -> dict[str, Any]:
+def _orphan_as_json(settlement: WindowSettlement) -> dict[str, Any]:
     """What was billed beyond every row of ours; the provider lists no single calls."""
     return {
-        "window": closing.window.name,
-        "cost_usd": usd_text(-closing.difference_usd),
+        "window": settlement.window.name,
+        "cost_usd": usd_text(-settlement.difference_usd),
         "why": "billed to these keys, but by no attempt of this ledger",
     }
 
 
-def _window_as_json(closing: WindowSettlement) -> dict[str, Any]:
+def _window_as_json(settlement: WindowSettlement) -> dict[str, Any]:
     return {
-        "window": closing.window.name,
-        "ours_usd": usd_text(closing.ours_usd),
-        "theirs_usd": usd_text(closing.window.theirs_usd),
-        "difference_usd": usd_text(closing.difference_usd),
+        "window": settlement.window.name,
+        "ours_usd": usd_text(settlement.ours_usd),
+        "theirs_usd": usd_text(settlement.window.theirs_usd),
+        "difference_usd": usd_text(settlement.difference_usd),
     }

@@ -45,7 +45,7 @@ class CostTracker:
                 self._add(entry, attempt, pico)
 
     def totals_by(self, dimension: GroupBy) -> Mapping[str, Decimal]:
-        """What was spent by each value of one of `TRACKED`; they add up to the total.
+        """What was spent by each value of one of `TRACKED_DIMENSIONS`; they add up to the total.
 
         Raises:
             KeyError: the dimension is not tracked; a `Reporter` knows them all.

@@ -25,10 +25,10 @@ class UsageTracker:
     @property
     def total(self) -> Summary:
         """Everything together."""
-        whole = Summary()
+        total = Summary()
         for tally in self._tallies.values():
-            whole = whole + tally.summary()
-        return whole
+            total = total + tally.summary()
+        return total
 
     def record(self, entry: LedgerEntry, /) -> None:
         """Take one entry in: each attempt at its own model, the request at the deciding one."""

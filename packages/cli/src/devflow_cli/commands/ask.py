@@ -38,7 +38,7 @@ async def ask(
     """Ask one question: the model is chosen, the reply shown, its cost booked."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import route_as_json as route_json
+    from devflow_routing import route_as_json
 
     from devflow_cli.lookup import find_session
     from devflow_cli.options import apply_options
@@ -54,7 +54,7 @@ async def ask(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)
         )
     if run.as_json:
-        run.emit(completion_document(reply, route_json(reply.route)))
+        run.emit(completion_document(reply, route_as_json(reply.route)))
 
 
 def _read_prompt(prompt: str) -> str:

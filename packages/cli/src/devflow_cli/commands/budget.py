@@ -64,14 +64,14 @@ async def set_budget(
         raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit")
     wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
     async with wiring.make_store(settings) as store:
-        kept = await store.budgets.set(
+        saved = await store.budgets.set(
             Budget(**wanted, limit_usd=limit_usd, timezone=time_zone or settings.budget_time_zone)
         )
     if run.as_json:
-        run.emit({"id": kept.id})
+        run.emit({"id": saved.id})
     else:
         whose = f"{scope} {value or ''}".rstrip()
-        run.say(f"Budget {kept.id}: {usd_text(limit_usd)} USD a {window} for {whose}")
+        run.say(f"Budget {saved.id}: {usd_text(limit_usd)} USD a {window} for {whose}")
 
 
 @command(budget, "remove")

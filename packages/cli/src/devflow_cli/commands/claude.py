@@ -79,9 +79,9 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 @command(app)
 def hook(run: Run) -> None:
     """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout."""
-    from devflow_claude_code import run_hook as answer
+    from devflow_claude_code import run_hook
 
-    reply = answer(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
+    reply = run_hook(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
     sys.stdout.write(reply.stdout)
 
 

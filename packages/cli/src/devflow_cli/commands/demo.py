@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 PROMPT = "The usage limit has ended the session. Say what is done, then do what is left."
-SHOWN_MODELS = 6
 
 
 @command(app)
@@ -40,13 +39,13 @@ async def demo(
 
     settings = run.settings()
     transcript = session or find_recorded_session()
-    with run_sandbox() as standin:
-        settings = standin.apply_to(settings).model_copy(
+    with run_sandbox() as sandbox:
+        settings = sandbox.apply_to(settings).model_copy(
             update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
         )
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
         shown = await _run_main_job(run, settings, ClaudeCodeSession.open(transcript), model)
-        shown["bill"] = _fetch_bill(standin.bill_url, shown["generation_id"])
+        shown["bill"] = _fetch_bill(sandbox.bill_url, shown["generation_id"])
     _check_bill(run, shown)
     report = wiring.make_report(settings, with_days=True)
     html = settings.data_dir / "report.html"
@@ -84,7 +83,7 @@ async def _run_main_job(
 ) -> dict[str, Any]:
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import route_as_json as route_json
+    from devflow_routing import route_as_json
 
     from devflow_cli.views.reply import ask_and_show, completion_document
 
@@ -92,7 +91,7 @@ async def _run_main_job(
     async with wiring.open_gateway(settings) as gateway:
         request = ChatRequest.from_text(PROMPT, model=model)
         reply = await ask_and_show(run, gateway, request, session=session, write_line=run.say)
-    return {**completion_document(reply, route_json(reply.route)), "session": str(session.path)}
+    return {**completion_document(reply, route_as_json(reply.route)), "session": str(session.path)}
 
 
 def _fetch_bill(url: str, generation_id: str) -> dict[str, Any]:
@@ -101,8 +100,8 @@ def _fetch_bill(url: str, generation_id: str) -> dict[str, Any]:
 
     import orjson
 
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback server
-        calls = orjson.loads(answer.read())["calls"]
+    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310 - our own loopback server
+        calls = orjson.loads(reply.read())["calls"]
     return next(one for one in calls if one["generation_id"] == generation_id)
 
 

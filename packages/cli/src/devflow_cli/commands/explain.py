@@ -33,7 +33,7 @@ async def explain(
     """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
-    from devflow_routing import route_as_json as route_json
+    from devflow_routing import route_as_json
 
     from devflow_cli.views.tables import print_explanation
 
@@ -51,7 +51,7 @@ async def explain(
         if criteria is not None:
             asked = replace(asked, criteria=criteria)
         async with wiring.open_gateway(settings) as gateway:
-            shown = route_json(gateway.explain(asked))
+            shown = route_as_json(gateway.explain(asked))
     if run.as_json:
         run.emit(shown)
     else:
@@ -66,7 +66,7 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     """
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring
-    from devflow_routing import route_as_json as route_json
+    from devflow_routing import route_as_json
 
     entry = wiring.make_store(settings).entry(entry_id)
     if entry is None:
@@ -74,7 +74,7 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
     router = wiring.make_router(settings)
-    return route_json(router.replay(entry.decision, include_all=True))
+    return route_as_json(router.replay(entry.decision, include_all=True))
 
 
 def _read_request(path: Path) -> ChatRequest:

@@ -37,7 +37,7 @@ async def handoff(
     from devflow_claude_code.handoff.request import DEFAULT_PROMPT
     from devflow_core.messages import Message
     from devflow_gateway import wiring
-    from devflow_routing import route_as_json as route_json
+    from devflow_routing import route_as_json
 
     from devflow_cli.lookup import find_handoff_target, find_session
     from devflow_cli.views.reply import ask_and_show, completion_document
@@ -55,7 +55,7 @@ async def handoff(
         reply = await ask_and_show(
             run, gateway, prepared.request, is_streamed=not (no_stream or run.as_json)
         )
-    shown = completion_document(reply, route_json(reply.route))
+    shown = completion_document(reply, route_as_json(reply.route))
     shown["handoff"] = prepared.report.as_json()
     if write_back:
         answered = (Message(role="assistant", parts=reply.parts),)

@@ -133,20 +133,20 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
     """What the provider says of one key; where it says nothing, why."""
     from devflow_core.errors import DevFlowError
 
-    told: Mapping[str, Any] = {}
+    reported: Mapping[str, Any] = {}
     note = ""
     try:
-        told = (await gateway.api.key_status(key))["data"]
+        reported = (await gateway.api.key_status(key))["data"]
     except DevFlowError as error:
         note = str(error)
     return {
         "id": key.id,
         "source": state.source,
         "rests_s": state.cool_down_s,
-        "usage_usd": _format_money(told.get("usage")),
-        "limit_usd": _format_money(told.get("limit")),
-        "left_usd": _format_money(told.get("limit_remaining")),
-        "note": note or ("free tier" if told.get("is_free_tier") else ""),
+        "usage_usd": _format_money(reported.get("usage")),
+        "limit_usd": _format_money(reported.get("limit")),
+        "left_usd": _format_money(reported.get("limit_remaining")),
+        "note": note or ("free tier" if reported.get("is_free_tier") else ""),
     }
 
 

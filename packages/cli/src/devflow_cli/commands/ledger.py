@@ -113,13 +113,13 @@ def restore(
 ) -> None:
     """Put a backup in the ledger's place; the present file is kept beside it."""
     from devflow_gateway import wiring
-    from devflow_store import restore as put_back
+    from devflow_store import restore as restore_backup
 
-    kept = put_back(source, run.settings().data_dir / wiring.LEDGER_FILE)
+    former = restore_backup(source, run.settings().data_dir / wiring.LEDGER_FILE)
     if run.as_json:
-        run.emit({"restored": source, "kept": kept})
+        run.emit({"restored": source, "kept": former})
     else:
-        run.say(f"Restored from {source}." + (f" The former file is {kept}." if kept else ""))
+        run.say(f"Restored from {source}." + (f" The former file is {former}." if former else ""))
 
 
 @command(ledger)

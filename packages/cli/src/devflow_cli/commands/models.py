@@ -39,11 +39,11 @@ def list_models(
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
-    known = wiring.load_catalogue(settings)
+    catalogue = wiring.load_catalogue(settings)
     measured = load_measurements(settings)
-    rows = [_model_row(one, measured) for one in known.models if not search or search in one.id]
+    rows = [_model_row(one, measured) for one in catalogue.models if not search or search in one.id]
     if run.as_json:
-        run.emit({"version": known.version, "models": rows})
+        run.emit({"version": catalogue.version, "models": rows})
         return
     columns = {
         "id": "Model",

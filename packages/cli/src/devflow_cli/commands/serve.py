@@ -54,7 +54,7 @@ def serve(
     if sandbox:
         from devflow_cli.sandbox_process import run_sandbox
 
-        with run_sandbox() as standin:
-            devflow_server.serve(standin.apply_to(settings), announce=announce)
+        with run_sandbox() as process:
+            devflow_server.serve(process.apply_to(settings), announce=announce)
         return
     devflow_server.serve(settings, announce=announce)

@@ -28,14 +28,16 @@ def list_sessions(
     project: Annotated[str | None, typer.Option(help="Only sessions of this folder.")] = None,
 ) -> None:
     """List the sessions found, newest first, with what they cost."""
-    from devflow_claude_code import list_sessions as found
+    from devflow_claude_code import list_sessions as find_sessions
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
-    rows = [one.summary_json(price_of) for one in found(project, config_dir=settings.claude_dir)]
+    rows = [
+        one.summary_json(price_of) for one in find_sessions(project, config_dir=settings.claude_dir)
+    ]
     if run.as_json:
         run.emit({"sessions": rows})
         return

@@ -28,7 +28,11 @@ class CheckFailed(Exception):
 
 
 def require(condition: object, message: str) -> None:
-    """Find a promise broken unless it is kept."""
+    """Check a promise.
+
+    Raises:
+        CheckFailed: the condition does not hold.
+    """
     if not condition:
         raise CheckFailed(message)
 

@@ -45,16 +45,16 @@ async def run_checks(
     async with httpx.AsyncClient(
         base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S, trust_env=False
     ) as client:
-        return [await _run_check(GatewayUnderTest(client), one) for one in chosen]
+        return [await _run_check(GatewayUnderTest(client), check) for check in chosen]
 
 
-async def _run_check(gateway: GatewayUnderTest, one: Check) -> Finding:
-    name = one.__name__
-    clause = (one.__doc__ or "").strip().partition("\n")[0]
+async def _run_check(gateway: GatewayUnderTest, check: Check) -> Finding:
+    name = check.__name__
+    clause = (check.__doc__ or "").strip().partition("\n")[0]
     try:
-        detail = await one(gateway)
-    except CheckFailed as broken:
-        return Finding(name=name, ok=False, detail=str(broken), clause=clause)
+        detail = await check(gateway)
+    except CheckFailed as failure:
+        return Finding(name=name, ok=False, detail=str(failure), clause=clause)
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         said = f"{type(error).__name__}: {error}"[:200]
         return Finding(name=name, ok=False, detail=said, clause=clause)

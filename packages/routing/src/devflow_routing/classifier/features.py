@@ -1,4 +1,4 @@
-"""A text as features of a linear model: hashed words and pairs of words, and counts of signs.
+"""Turns a text into features for a linear model: hashed words, word pairs, counts of symbols.
 
 Everything is done on the text's bytes at once, without a Python loop: a prefix sum of a polynomial
 gives the hash of every word from two look-ups. Tens of microseconds for 2,000 characters, and the
@@ -46,7 +46,7 @@ _SYMBOL_CLASSES = (
 DENSE_FEATURES = 2 * len(_SYMBOL_CLASSES) + 4
 """How many features besides the hashed ones."""
 NON_ASCII_SHARE = 2 * len(_SYMBOL_CLASSES) - 1
-"""Where among the signs the share of bytes beyond ASCII stands, times ten."""
+"""Index in `Features.dense` of the share of bytes beyond ASCII, times ten."""
 
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
 _MASK = (1 << 64) - 1
@@ -73,8 +73,8 @@ _IS_WORD[
     [*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *range(0x80, 256)]
 ] = True
 _BYTE_CLASSES: Floats = np.zeros((256, len(_SYMBOL_CLASSES)), dtype=np.float32)
-for _column, _signs in enumerate(_SYMBOL_CLASSES):
-    _BYTE_CLASSES[list(_signs), _column] = 1.0
+for _column, _chars in enumerate(_SYMBOL_CLASSES):
+    _BYTE_CLASSES[list(_chars), _column] = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +84,7 @@ class Features:
     words: Indices
     """Buckets of the words and pairs that occur, each once, in rising order."""
     dense: Floats
-    """Lengths, and counts and shares of signs."""
+    """Lengths, and counts and shares of symbols."""
     encoded: bytes
     starts: Indices
     """Where the words begin in `encoded`."""
@@ -94,9 +94,9 @@ class Features:
 
     def word_of(self, bucket: int) -> str:
         """The first word or pair of words that fell into this bucket."""
-        at = int((self.buckets == bucket).argmax())
+        index = int((self.buckets == bucket).argmax())
         count = len(self.starts)
-        first, last = (at, at) if at < count else (at - count, at - count + 1)
+        first, last = (index, index) if index < count else (index - count, index - count + 1)
         return self.encoded[self.starts[first] : self.ends[last]].decode("utf-8", "replace")
 
 

@@ -20,8 +20,8 @@ Matrix = NDArray[np.float32]
 class LinearModel:
     """Several scores of a text at once.
 
-    `weights` times `scale` are the weights of the hashed words, rarity of the word included, before
-    the text's words are normed by `rarity`; `sign_weights` and `bias` come on top.
+    `weights` times `scale` are the weights of the hashed words, idf included. `score` norms them by
+    the `squared_idf` of the text's words, and adds `dense_weights` and `bias`.
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class LinearModel:
                 weights=self.weights,
                 scale=self.scale,
                 rarity=self.squared_idf.astype(np.float16),
-                dense_weights=self.dense_weights,
+                sign_weights=self.dense_weights,
                 bias=self.bias,
             )
 

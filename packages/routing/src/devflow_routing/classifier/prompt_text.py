@@ -9,10 +9,10 @@ from devflow_core.messages import Message, Text
 from devflow_core.request import ChatRequest
 
 MAX_CHARS = 2_000
-"""How much of the ask is read; what a prompt is about stands at its beginning and its end."""
+"""How much of the prompt is read; what a prompt is about stands at its beginning and its end."""
 _HEAD_CHARS = 1_400
 _MIN_PROMPT_CHARS = 60
-"""An ask of fewer characters ("go on", "yes, do it") is read together with the one before."""
+"""A prompt of fewer characters ("go on", "yes, do it") is read together with the one before."""
 _MAX_TURNS = 4
 
 _WRAPPED_BLOCKS = re.compile(
@@ -36,7 +36,7 @@ _MAX_SCANNED_CHARS = 20_000
 def extract_human_prompt(request: ChatRequest) -> str:
     """The human's latest words, with those before them while they say little; ≤ 2,000 characters.
 
-    System prompts, tool results, reminders of harnesses and summaries of compaction are no asks.
+    System prompts, tool results, harness reminders and compaction summaries do not count.
     """
     found: list[str] = []
     length = 0

@@ -37,14 +37,14 @@ TOOLS_WEIGHT = 1.0
 _SMALL_MODEL_MEAN, _SMALL_MODEL_STD = 0.52, 0.16
 """Of the chance that a small model answers well, over the prompts it was learned from."""
 _LENGTH_MEAN, _LENGTH_STD = 4.6, 1.6
-"""Of log(1 + characters) of people's asks."""
+"""Of log(1 + characters) of people's prompts."""
 _COMPLEXITY_BANDS = (-0.45, 0.55)
 
 _UNTRAINED_SCRIPT_WEIGHT = 0.3
 """How much the learned model counts on scripts that it has hardly been trained on, where the rules
 are silent; where they are not, they decide."""
 MAX_NON_ASCII_SHARE = 1.0
-"""A tenth of the bytes beyond ASCII, as that sign is scaled."""
+"""A tenth of the bytes beyond ASCII, as that feature is scaled."""
 
 Floats = NDArray[np.float32]
 
@@ -66,7 +66,7 @@ class TaskClassifier:
 
     Args:
         model: the learned part; None takes the shipped one.
-        remembered: how many judgements are kept, since an agent's loop asks the same many times.
+        cache_size: how many results are kept, since an agent's loop asks the same many times.
     """
 
     def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
@@ -79,7 +79,7 @@ class TaskClassifier:
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """The task. Pure; some 80 µs for an ask of 2,000 characters, 2 µs for one seen before."""
+        """The task. Pure; some 80 µs for a prompt of 2,000 characters, 2 µs for one seen before."""
         text = extract_human_prompt(request)
         found = self._classify_cached(text, bool(request.tools))
         criteria = request.criteria
@@ -107,31 +107,35 @@ class TaskClassifier:
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
         best, small = order[0], float(scores[len(TASK_TYPES)])
-        speaks = rows[:, best] + rows[:, learned + best] * RULE_REASON_BOOST
+        word_scores = rows[:, best] + rows[:, learned + best] * RULE_REASON_BOOST
         return _Classification(
             task_type=TASK_TYPES[best],
             complexity=_rate_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
-            reasons=_explain(features, speaks, best, small),
-            domains=tuple((TASK_TYPES[at], round(float(shares[at]), 4)) for at in order),
+            reasons=_explain(features, word_scores, best, small),
+            domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
         )
 
 
-def _explain(features: Features, speaks: Floats, best: int, small: float) -> tuple[str, ...]:
+def _explain(features: Features, word_scores: Floats, best: int, small: float) -> tuple[str, ...]:
     """The words that spoke most, and what makes it hard."""
-    told: list[int] = np.argsort(-speaks, kind="stable")[:3].tolist()
-    words = [features.word_of(int(features.words[at])) for at in told if speaks[at] > 0]
-    shown = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
-    said = f"{TASK_TYPES[best]}: {shown}" if shown else "no telling words"
-    return said, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
+    strongest: list[int] = np.argsort(-word_scores, kind="stable")[:3].tolist()
+    words = [
+        features.word_of(int(features.words[index]))
+        for index in strongest
+        if word_scores[index] > 0
+    ]
+    quoted = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
+    evidence = f"{TASK_TYPES[best]}: {quoted}" if quoted else "no telling words"
+    return evidence, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
 
 
 def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
     """The votes of the learned model and of the rules, in logits."""
-    worth = hits * RULE_WEIGHT
+    votes = hits * RULE_WEIGHT
     if has_tools:
-        worth[TASK_TYPES.index("coding")] += TOOLS_WEIGHT
-    return (worth + scores * SCORE_WEIGHT).astype(np.float32)
+        votes[TASK_TYPES.index("coding")] += TOOLS_WEIGHT
+    return (votes + scores * SCORE_WEIGHT).astype(np.float32)
 
 
 def _rate_complexity(small_model: float, chars: int) -> Complexity:

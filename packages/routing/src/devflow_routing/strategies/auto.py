@@ -1,4 +1,4 @@
-"""Routes that the caller leaves to us: the best use of the money among all able models."""
+"""Routes that the caller leaves to us: the best use of the money among all eligible models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from devflow_routing.quality import QualityTable
 _MAX_FALLBACK_COST_RATIO = 4.0
 """A fallback may cost so many times the chosen model; the next failure must not be a bill."""
 _MIN_QUALITY_RATIO = 0.5
-"""A model below this share of the best able one's expected quality is never chosen unasked."""
+"""A model below this share of the best eligible one's expected quality is never chosen unasked."""
 _MAX_DEFAULT_OUTPUT_TOKENS = 32_000
 """The longest reply that is reserved for where neither caller nor catalogue sets a limit."""
 _MIN_SWITCH_GAIN = 0.01
@@ -44,7 +44,7 @@ class AutoStrategy:
     """Chooses among all models of the catalogue.
 
     Args:
-        selector: says who is able.
+        selector: says who is eligible.
         quality: says how good they are.
         policy: what the user has set.
     """
@@ -70,23 +70,23 @@ class AutoStrategy:
             NoCandidate: nobody can take the request.
             UnknownModel: the pattern fits no model.
             ContextTooLong: the prompt is over every window.
-            Forbidden: nobody able is within the scope of the client key.
+            Forbidden: nobody eligible is within the scope of the client key.
             BudgetExceeded: somebody could, but not for this money.
         """
         criteria = MODES.get(target) or inputs.criteria
         selection = self._select(inputs, target)
         quality = self._quality.estimate(inputs.task)
-        appraisal = self._optimizer.estimate(inputs, selection, quality, criteria)
-        selection = self._filter_by_quality(selection, inputs, appraisal)
-        selection = self._filter_by_cost(selection, inputs, appraisal)
-        order = self._rank(inputs, selection, appraisal)
-        chain = order if include_all else self._pick_chain(order, appraisal)
-        limits = _output_limits(self._selector, selection, appraisal)
-        reasons = self._explain_choices(chain, inputs, appraisal)
+        estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
+        selection = self._filter_by_quality(selection, inputs, estimates)
+        selection = self._filter_by_cost(selection, inputs, estimates)
+        order = self._rank(inputs, selection, estimates)
+        chain = order if include_all else self._pick_chain(order, estimates)
+        limits = _output_limits(self._selector, selection, estimates)
+        reasons = self._explain_choices(chain, inputs, estimates)
         return Route(
             candidates=tuple(
-                self._build_candidate(at, reason, int(limits[at]), selection, appraisal)
-                for at, reason in zip(chain, reasons, strict=True)
+                self._build_candidate(index, reason, int(limits[index]), selection, estimates)
+                for index, reason in zip(chain, reasons, strict=True)
             ),
             task=inputs.task,
             requested=inputs.requested,
@@ -97,7 +97,7 @@ class AutoStrategy:
         )
 
     def _select(self, inputs: DecisionInputs, target: str) -> Selection:
-        """Who is able, and fits the pattern when one was asked for."""
+        """Who is eligible, and fits the pattern when one was asked for."""
         selection = self._selector.select(inputs.needs, today=inputs.decided_at.date())
         if target not in MODES:
             models = self._selector.models
@@ -124,15 +124,15 @@ class AutoStrategy:
 
     def _context_error(self, inputs: DecisionInputs, selection: Selection) -> ContextTooLong | None:
         """The error for a prompt that is over every window; None when something else is amiss."""
-        short = replace(inputs.needs, input_tokens=1)
-        able = self._selector.select(short, today=inputs.decided_at.date()).eligible
-        for _why, kept in selection.filters:
-            able = able & kept
-        if not able.any():
+        needs = replace(inputs.needs, input_tokens=1)
+        eligible = self._selector.select(needs, today=inputs.decided_at.date()).eligible
+        for _reason, mask in selection.filters:
+            eligible = eligible & mask
+        if not eligible.any():
             return None
         reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
-        window = int(self._selector.windows[able].max())
-        tokens = int(selection.upper_bound_tokens[able].min()) + reserve
+        window = int(self._selector.windows[eligible].max())
+        tokens = int(selection.upper_bound_tokens[eligible].min()) + reserve
         return ContextTooLong(
             # Claude Code knows by this wording that compaction helps
             f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "
@@ -148,8 +148,8 @@ class AutoStrategy:
         """
         best = float(estimates.quality[selection.eligible].max())
         good_enough = estimates.quality >= _MIN_QUALITY_RATIO * best
-        seat = inputs.session and self._selector.index.get(inputs.session.model)
-        good_enough[[*self._preferred, *([] if seat is None else [seat])]] = True
+        session_index = inputs.session and self._selector.index.get(inputs.session.model)
+        good_enough[[*self._preferred, *([] if session_index is None else [session_index])]] = True
         return selection.with_filter("a good reply is too unlikely", good_enough)
 
     def _filter_by_cost(
@@ -172,33 +172,38 @@ class AutoStrategy:
     def _rank(
         self, inputs: DecisionInputs, selection: Selection, estimates: ModelEstimates
     ) -> list[int]:
-        """All able models: the preferred, then by what they are worth; ties by the catalogue."""
-        worth = estimates.utility
-        able = np.flatnonzero(selection.eligible)
-        order: list[int] = able[(-worth[able]).argsort(kind="stable")].tolist()
-        first = [at for at in self._preferred if selection.eligible[at]]
-        seat = inputs.session and self._selector.index.get(inputs.session.model)
-        if not first and inputs.session and seat is not None and selection.eligible[seat]:
-            gain = float(worth[order[0]] - worth[seat])
+        """All eligible models: the preferred first, then by utility; ties by the catalogue."""
+        utility = estimates.utility
+        eligible = np.flatnonzero(selection.eligible)
+        order: list[int] = eligible[(-utility[eligible]).argsort(kind="stable")].tolist()
+        first = [index for index in self._preferred if selection.eligible[index]]
+        session_index = inputs.session and self._selector.index.get(inputs.session.model)
+        if (
+            not first
+            and inputs.session
+            and session_index is not None
+            and selection.eligible[session_index]
+        ):
+            gain = float(utility[order[0]] - utility[session_index])
             if inputs.session.is_in_tool_loop or gain < _MIN_SWITCH_GAIN:
-                first = [seat]
+                first = [session_index]
         return list(dict.fromkeys((*first, *order))) if first else order
 
     def _pick_chain(self, order: list[int], estimates: ModelEstimates) -> list[int]:
         """The first of the order, then who comes next, from other makers before the same."""
         limit = _MAX_FALLBACK_COST_RATIO * float(estimates.cost_usd[order[0]]) + NEGLIGIBLE_USD
-        chain, same, makers = order[:1], list[int](), {self._authors[order[0]]}
-        for at in order[1:]:
+        chain, same_maker, makers = order[:1], list[int](), {self._authors[order[0]]}
+        for index in order[1:]:
             if len(chain) == self._policy.chain_length:
                 break
-            if estimates.cost_usd[at] > limit:
+            if estimates.cost_usd[index] > limit:
                 continue
-            if self._authors[at] in makers:
-                same.append(at)
+            if self._authors[index] in makers:
+                same_maker.append(index)
             else:
-                makers.add(self._authors[at])
-                chain.append(at)
-        return (chain + same)[: self._policy.chain_length]
+                makers.add(self._authors[index])
+                chain.append(index)
+        return (chain + same_maker)[: self._policy.chain_length]
 
     def _build_candidate(
         self, index: int, reason: str, limit: int, selection: Selection, estimates: ModelEstimates
@@ -227,19 +232,19 @@ class AutoStrategy:
     ) -> list[str]:
         """Why each stands where it stands."""
         first = float(estimates.utility[chain[0]])
-        seat = inputs.session and self._selector.index.get(inputs.session.model)
+        session_index = inputs.session and self._selector.index.get(inputs.session.model)
         found: list[str] = []
-        for place, at in enumerate(chain):
-            source = self._quality.source_of(at)
-            known = f"{estimates.quality[at]:.0%} likely to be good ({source})"
-            if at == seat:
+        for place, index in enumerate(chain):
+            source = self._quality.source_of(index)
+            known = f"{estimates.quality[index]:.0%} likely to be good ({source})"
+            if index == session_index:
                 lead = "the session is there"
-            elif at in self._preferred:
+            elif index in self._preferred:
                 lead = "preferred in the settings"
             elif place == 0:
                 lead = "the best use of the money"
             else:
-                lead = f"worth {abs(first - float(estimates.utility[at])):.3f} less"
+                lead = f"worth {abs(first - float(estimates.utility[index])):.3f} less"
             found.append(f"{lead}: {known}")
         return found
 
@@ -248,9 +253,9 @@ def _output_limits(
     selector: ModelSelector, selection: Selection, estimates: ModelEstimates
 ) -> Floats:
     """The longest reply per model: what is asked for, what it can, what its window leaves."""
-    asked = selection.needs.max_output_tokens
-    if asked is not None:
-        return np.full(len(selector.models), float(asked))
+    requested = selection.needs.max_output_tokens
+    if requested is not None:
+        return np.full(len(selector.models), float(requested))
     room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_bound_tokens)
     return np.maximum(
         np.minimum(room, _MAX_DEFAULT_OUTPUT_TOKENS), np.minimum(estimates.output_tokens, 1)

@@ -51,24 +51,24 @@ class NamedModelStrategy:
             UnknownModel: there is no model of this name.
             NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
             BudgetExceeded: none can for this money.
-        Forbidden: none is within the scope of the client key.
+            Forbidden: none is within the scope of the client key.
         """
         chain = self._resolve_chain(target)
-        kept: list[Candidate] = []
+        candidates: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
-        for at, model in enumerate(chain):
-            candidate = _build_candidate(model, inputs, is_first=at == 0)
+        for index, model in enumerate(chain):
+            candidate = _build_candidate(model, inputs, is_first=index == 0)
             error = self._check_candidate(model, candidate, inputs)
             if error is None:
-                kept.append(candidate)
+                candidates.append(candidate)
             else:
                 first_error = first_error or error
                 left_out.append(Exclusion(model=model.id, reason=error.message))
-        if not kept:
+        if not candidates:
             raise first_error or NoCandidate(f"{target!r} names no model.")
         return Route(
-            candidates=tuple(kept),
+            candidates=tuple(candidates),
             task=inputs.task,
             requested=inputs.requested,
             excluded=tuple(left_out),
@@ -108,11 +108,11 @@ class NamedModelStrategy:
                 "Name another model, or use auto.",
                 model=model.id,
             )
-        least = _min_tokens(model, inputs)
-        if model.context_length is not None and least > model.context_length:
+        min_tokens = _min_tokens(model, inputs)
+        if model.context_length is not None and min_tokens > model.context_length:
             return ContextTooLong(
                 # Claude Code knows by this wording that compaction helps
-                f"prompt is too long: {least} tokens > {model.context_length} maximum of "
+                f"prompt is too long: {min_tokens} tokens > {model.context_length} maximum of "
                 f"{model.id}. "
                 "Name a model with a larger window, use auto, or shorten the request.",
                 model=model.id,
@@ -120,8 +120,8 @@ class NamedModelStrategy:
         return self._check_budget(candidate, inputs.max_cost_usd)
 
     def _check_budget(self, candidate: Candidate, ceiling: Decimal | None) -> DevFlowError | None:
-        most = candidate.worst_case_usd
-        if most is None:
+        worst_usd = candidate.worst_case_usd
+        if worst_usd is None:
             if ceiling is None and self._policy.allow_unknown_price:
                 return None
             return UnknownPrice(
@@ -129,10 +129,10 @@ class NamedModelStrategy:
                 "Set its price under [models] in devflow.toml, or ask without a limit.",
                 model=candidate.model,
             )
-        if ceiling is not None and most > ceiling:
+        if ceiling is not None and worst_usd > ceiling:
             return BudgetExceeded(
-                f"{candidate.model} may cost up to {most:f} USD, the limit is {ceiling:f} USD. "
-                "Lower max_tokens, name a cheaper model, or raise the limit.",
+                f"{candidate.model} may cost up to {worst_usd:f} USD, the limit is {ceiling:f} USD."
+                " Lower max_tokens, name a cheaper model, or raise the limit.",
                 model=candidate.model,
             )
         return None
@@ -161,5 +161,5 @@ def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:
     needs = inputs.needs
     if needs.input_tokens is not None:
         return needs.input_tokens
-    kind = tokenizer_family(model.tokenizer)
-    return int(needs.size.estimate_tokens(kind) * (1 - kind.error))
+    family = tokenizer_family(model.tokenizer)
+    return int(needs.size.estimate_tokens(family) * (1 - family.error))

@@ -54,13 +54,13 @@ class _ModelStats:
         """Let everything known fade up to this time."""
         if at_s <= self.updated_s:
             return
-        kept = 0.5 ** ((at_s - self.updated_s) / HALF_LIFE_S)
+        decay = 0.5 ** ((at_s - self.updated_s) / HALF_LIFE_S)
         self.updated_s = at_s
-        self.successes *= kept
-        self.failures *= kept
-        self.speed_log_sum *= kept
-        self.speed_weight *= kept
-        self.ttft = {bucket: mass * kept for bucket, mass in self.ttft.items() if mass > 1e-4}
+        self.successes *= decay
+        self.failures *= decay
+        self.speed_log_sum *= decay
+        self.speed_weight *= decay
+        self.ttft = {bucket: mass * decay for bucket, mass in self.ttft.items() if mass > 1e-4}
 
 
 class PerformanceTracker:
@@ -93,18 +93,18 @@ class PerformanceTracker:
             model: the id it is asked for with.
             as_of: seen from when: older observations have faded by then.
         """
-        track = self._stats.get(model)
-        if track is None:
+        stats = self._stats.get(model)
+        if stats is None:
             return None
-        kept = (
+        decay = (
             1.0
             if as_of is None
-            else 0.5 ** (max(0.0, as_of.timestamp() - track.updated_s) / HALF_LIFE_S)
+            else 0.5 ** (max(0.0, as_of.timestamp() - stats.updated_s) / HALF_LIFE_S)
         )
-        good, bad = track.successes * kept, track.failures * kept
-        typical = track.typical
+        good, bad = stats.successes * decay, stats.failures * decay
+        typical = stats.typical
         if typical is None:
-            typical = track.typical = _summarize(track)
+            typical = stats.typical = _summarize(stats)
         return Performance(
             model=model,
             weight=good + bad,
@@ -118,31 +118,31 @@ class PerformanceTracker:
         if attempt.outcome == "cancelled" or attempt.error_code in _NEUTRAL_ERRORS:
             return
         at_s = attempt.started_at.timestamp()
-        track = self._stats.get(attempt.model)
-        if track is None:
-            track = self._stats[attempt.model] = _ModelStats(updated_s=at_s)
-        track.typical = None
-        track.decay_to(at_s)
-        weight = 0.5 ** ((track.updated_s - at_s) / HALF_LIFE_S)
+        stats = self._stats.get(attempt.model)
+        if stats is None:
+            stats = self._stats[attempt.model] = _ModelStats(updated_s=at_s)
+        stats.typical = None
+        stats.decay_to(at_s)
+        weight = 0.5 ** ((stats.updated_s - at_s) / HALF_LIFE_S)
         if attempt.outcome == "failed":
-            track.failures += weight
+            stats.failures += weight
             return
-        track.successes += weight
+        stats.successes += weight
         if attempt.ttft_s is not None and attempt.ttft_s > 0:
             bucket = round(math.log2(attempt.ttft_s) * _BUCKETS_PER_DOUBLING)
-            track.ttft[bucket] = track.ttft.get(bucket, 0.0) + weight
+            stats.ttft[bucket] = stats.ttft.get(bucket, 0.0) + weight
             streaming_s = attempt.total_s - attempt.ttft_s
             if streaming_s > 0 and attempt.usage.completion_tokens >= 16:
                 speed = attempt.usage.completion_tokens / streaming_s
-                track.speed_log_sum += weight * math.log(speed)
-                track.speed_weight += weight
+                stats.speed_log_sum += weight * math.log(speed)
+                stats.speed_weight += weight
 
 
-def _summarize(track: _ModelStats) -> _TypicalFigures:
+def _summarize(stats: _ModelStats) -> _TypicalFigures:
     speed = None
-    if track.speed_weight > 1e-9:
-        speed = math.exp(track.speed_log_sum / track.speed_weight)
-    return _TypicalFigures(_quantile(track.ttft, 0.5), _quantile(track.ttft, 0.95), speed)
+    if stats.speed_weight > 1e-9:
+        speed = math.exp(stats.speed_log_sum / stats.speed_weight)
+    return _TypicalFigures(_quantile(stats.ttft, 0.5), _quantile(stats.ttft, 0.95), speed)
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:

@@ -21,10 +21,10 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextVectorizer:
-    """Texts as vectors: words by rarity on the unit sphere, signs standardised.
+    """Texts as vectors: words weighted by idf on the unit sphere, dense features standardised.
 
-    `word_weights` is the inverse document frequency by bucket; `sign_mean` and `sign_scale`
-    standardise the signs so that together they weigh as much as the words.
+    `word_weights` is the inverse document frequency by bucket; `dense_mean` and `dense_scale`
+    standardise the dense features so that together they weigh as much as the words.
     """
 
     word_weights: Vector
@@ -33,20 +33,20 @@ class TextVectorizer:
 
     @classmethod
     def fit(cls, features: Sequence[Features]) -> TextVectorizer:
-        """The space in which these texts, the training set, are told apart."""
+        """Fit the weights to these texts, the training set."""
         counts = np.zeros(BUCKETS, dtype=np.float32)
         for one in features:
             counts[one.words] += 1
-        rarity = np.log((len(features) + 1) / (counts + 1)) + 1
-        signs = np.array([one.dense for one in features], dtype=np.float32)
+        idf = np.log((len(features) + 1) / (counts + 1)) + 1
+        dense = np.array([one.dense for one in features], dtype=np.float32)
         return cls(
-            word_weights=np.where(counts > 0, rarity, 0).astype(np.float32),
-            dense_mean=signs.mean(axis=0),
-            dense_scale=((signs.std(axis=0) + 1e-3) * np.sqrt(DENSE_FEATURES)).astype(np.float32),
+            word_weights=np.where(counts > 0, idf, 0).astype(np.float32),
+            dense_mean=dense.mean(axis=0),
+            dense_scale=((dense.std(axis=0) + 1e-3) * np.sqrt(DENSE_FEATURES)).astype(np.float32),
         )
 
     def transform(self, features: Sequence[Features]) -> Matrix:
-        """One row a text: words in `BUCKETS` columns, then the signs."""
+        """One row a text: words in `BUCKETS` columns, then the dense features."""
         rows = np.zeros((len(features), BUCKETS + DENSE_FEATURES), dtype=np.float32)
         for row, one in zip(rows, features, strict=True):
             weights = self.word_weights[one.words]

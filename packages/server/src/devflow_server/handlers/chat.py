@@ -25,12 +25,12 @@ _JSON_HEADER = ("content-type", "application/json")
 
 
 class ReplySource(Protocol):
-    """Where answers come from."""
+    """Where replies come from."""
 
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """The answer to a request, entered at its first event.
+        """The reply to a request, entered at its first event.
 
         Raises:
             DevFlowError: nobody has begun to answer.
@@ -42,11 +42,11 @@ class ChatHandler:
     """Answers `/v1/chat/completions`, `/v1/messages` and `/v1/responses`.
 
     Args:
-        intake: reads requests.
-        contexts: adds what a session knows.
-        desk: answers them.
-        once: carries requests with an idempotency key out once.
-        pulse: keeps silent streams alive.
+        reader: reads requests.
+        session_contexts: adds what a session knows.
+        reply_source: answers them.
+        idempotency: carries requests with an idempotency key out once.
+        keep_alive: pings silent streams.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ChatHandler:
         """Answer one request."""
         request = await self._session_contexts.add_context(context, self._reader.read(context))
         context.log_fields["requested"] = request.model
-        assert context.route.wire is not None  # noqa: S101 - checked by the intake
+        assert context.route.wire is not None  # noqa: S101 - checked by the reader
         dialect = get_translator(context.route.wire)
         if request.is_stream:
             await self._send_stream(context, request, dialect)
@@ -82,11 +82,11 @@ class ChatHandler:
         if isinstance(found, StoredResponse):
             send_stored(context, found, [_JSON_HEADER])
             return
-        async with found as answer:
-            async for event in answer:
+        async with found as reply:
+            async for event in reply:
                 collector.add(event)
-            facts = answer.final_metadata()
-        body = dialect.encode_response(collector.to_response(), request, facts.annotations())
+            metadata = reply.final_metadata()
+        body = dialect.encode_response(collector.to_response(), request, metadata.annotations())
         context.exchange.respond(
             200,
             body,
@@ -94,10 +94,10 @@ class ChatHandler:
                 _JSON_HEADER,
                 *id_headers(context.request_id),
                 *context.reply_headers,
-                *facts.headers(),
+                *metadata.headers(),
             ],
         )
-        _log_metadata(context, facts)
+        _log_metadata(context, metadata)
 
     async def _send_stream(
         self, context: RequestContext, request: ChatRequest, dialect: Translator
@@ -119,8 +119,8 @@ class ChatHandler:
                     list(_STREAM_HEADERS if found.status == 200 else (_JSON_HEADER,)),
                 )
                 return
-            async with found as answer:
-                await self._send_events(context, stream, answer, encoder)
+            async with found as reply:
+                await self._send_events(context, stream, reply, encoder)
             exchange.finish()
         except DevFlowError as error:
             if not exchange.is_started:
@@ -139,7 +139,7 @@ class ChatHandler:
     async def _open_reply(
         self, context: RequestContext, request: ChatRequest
     ) -> StoredResponse | AbstractAsyncContextManager[HttpReply]:
-        """The answer to come, or the reply that this idempotency key was given before."""
+        """The reply to come, or the one that this idempotency key was given before."""
         key = context.exchange.request.headers.get("idempotency-key")
         if key is None:
             return self._reply_source.open(context, request)
@@ -159,9 +159,9 @@ class ChatHandler:
             if isinstance(event, Started):
                 stream.start(reply.start_metadata(event).headers())
             elif isinstance(event, Finished):
-                facts = reply.final_metadata()
-                encoder.annotate(facts.annotations())
-                _log_metadata(context, facts)
+                metadata = reply.final_metadata()
+                encoder.annotate(metadata.annotations())
+                _log_metadata(context, metadata)
             elif isinstance(event, Opaque) and event.kind == "usage":
                 held = event  # until the cost is known, which is with the next event
                 continue

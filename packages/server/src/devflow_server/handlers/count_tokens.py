@@ -21,7 +21,7 @@ class TokenCounter:
     """Counts without asking anyone: `/context` of Claude Code sends 10 to 30 of these at once.
 
     Args:
-        intake: reads the request.
+        reader: reads the request.
         catalogue: the present one, for the model's tokenizer.
     """
 

@@ -88,19 +88,19 @@ class EmbeddingsUpstream:
 
 async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
     usage = reply.get("usage")
-    told: Mapping[str, Any] = {}
+    reported: Mapping[str, Any] = {}
     if isinstance(usage, Mapping):
-        told = cast("Mapping[str, Any]", usage)
+        reported = cast("Mapping[str, Any]", usage)
     yield Started(generation_id=reply.get("id"), model=reply.get("model"))
     yield Opaque(kind=_EVENT_KIND, body=reply)
-    yield Finished(finish_reason="stop", usage=_parse_usage(told), cost=_parse_cost(told))
+    yield Finished(finish_reason="stop", usage=_parse_usage(reported), cost=_parse_cost(reported))
 
 
 class EmbeddingsHandler:
     """Answers the route.
 
     Args:
-        pipeline: over `EmbeddingsUpstream` and `NamedModel`.
+        pipeline: over `EmbeddingsUpstream` and `NamedModelRouter`.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -111,16 +111,16 @@ class EmbeddingsHandler:
         request = _read_request(context)
         context.log_fields["requested"] = request.model
         reply: JsonObject | None = None
-        async with self._pipeline.stream(request, entry_id=context.request_id) as answer:
-            async for event in answer:
+        async with self._pipeline.stream(request, entry_id=context.request_id) as stream:
+            async for event in stream:
                 if isinstance(event, Opaque) and event.kind == _EVENT_KIND:
                     reply = event.body
-        entry = answer.entry
+        entry = stream.entry
         if reply is None or entry is None:
             raise ProtocolError("The provider sent no embeddings.")
-        facts = metadata_from_entry(entry, "off")
+        metadata = metadata_from_entry(entry, "off")
         headers = [("content-type", "application/json"), *id_headers(context.request_id)]
-        context.exchange.respond(200, orjson.dumps(reply), [*headers, *facts.headers()])
+        context.exchange.respond(200, orjson.dumps(reply), [*headers, *metadata.headers()])
 
 
 def _read_request(context: RequestContext) -> ChatRequest:

@@ -127,11 +127,11 @@ class OpenApiHandler:
 def _operation(route: HttpRoute) -> dict[str, Any]:
     """One route. Which statuses it answers is what it is tested for."""
     assert route.access is not None  # noqa: S101 - the table has checked it
-    answers = {"200": "It was done.", "400": "The request is wrong.", "404": "There is none."}
+    responses = {"200": "It was done.", "400": "The request is wrong.", "404": "There is none."}
     if route.access is not Access.OPEN:
-        answers |= {"401": "A client key is needed.", "403": "This key may not do it."}
+        responses |= {"401": "A client key is needed.", "403": "This key may not do it."}
     if route.group in ("chat", "embeddings"):
-        answers |= {
+        responses |= {
             "402": "A budget does not allow it.",
             "409": "What became of this idempotency key is not known.",
             "413": "The body is too large.",
@@ -141,12 +141,12 @@ def _operation(route: HttpRoute) -> dict[str, Any]:
             "502": "The provider has failed.",
             "504": "The provider took too long.",
         }
-    answers["503"] = "Too many requests, or no ledger."
+    responses["503"] = "Too many requests, or no ledger."
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": f"{route.method.lower()} {route.path}",
         "security": _SECURITY[route.access],
-        "responses": {status: _response(route, text) for status, text in answers.items()},
+        "responses": {status: _response(route, text) for status, text in responses.items()},
     }
     if "{" in route.path:
         name = route.path.partition("{")[2].rstrip("}")

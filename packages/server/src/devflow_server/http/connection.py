@@ -105,8 +105,8 @@ class ServerConnection(asyncio.Protocol):
         before = self._parser.phase
         try:
             self._pipelined.extend(self._parser.feed(data))
-        except RequestRejected as refused:
-            self._reject(refused)
+        except RequestRejected as rejection:
+            self._reject(rejection)
             return
         if self._parser.wants_continue:
             self._parser.wants_continue = False
@@ -160,7 +160,7 @@ class ServerConnection(asyncio.Protocol):
         """Wait until the peer has taken what is buffered.
 
         Raises:
-            PeerGone: it has gone instead.
+            ClientDisconnected: it has gone instead.
         """
         if self._writable is not None:
             await self._writable.wait()
@@ -186,7 +186,7 @@ class ServerConnection(asyncio.Protocol):
             self._close()
 
     def cancel(self) -> None:
-        """The server's patience is over."""
+        """The time to drain is over."""
         if self._task is not None:
             self._task.cancel("the server is going down")
         else:

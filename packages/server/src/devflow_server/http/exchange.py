@@ -39,7 +39,7 @@ class ReplyWriter(Protocol):
         """Wait until the peer has taken what is buffered.
 
         Raises:
-            PeerGone: it has gone instead.
+            ClientDisconnected: it has gone instead.
         """
         ...
 
@@ -104,7 +104,7 @@ class Exchange:
         """Send a piece; wait while the buffer of this reply is full.
 
         Raises:
-            PeerGone: the reader has taken nothing for too long.
+            ClientDisconnected: the reader has taken nothing for too long.
         """
         self.write_now(piece)
         if self._writer.is_full:

@@ -19,10 +19,10 @@ class Listener:
     """A server over sockets that are already bound; `async with` it, then `drain` it.
 
     Args:
-        handler: called once a request; raises nothing but cancellation and `PeerGone`.
+        handler: called once a request; raises nothing but cancellation and `ClientDisconnected`.
         limits: what one peer may take.
         on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
-        on_refused: called with the status of each request that reached no handler.
+        on_rejected: called with the status of each request that reached no handler.
         clock: monotonic seconds.
     """
 

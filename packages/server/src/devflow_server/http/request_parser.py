@@ -33,7 +33,7 @@ Phase = Literal["idle", "head", "body"]
 
 
 class RequestParser:
-    """Feed it what arrives; whole requests come out. After a `Refused` it takes no more.
+    """Feed it what arrives; whole requests come out. After a `RequestRejected` it takes no more.
 
     llhttp (strict since 9.2) refuses on its own: both Content-Length and Transfer-Encoding, two
     lengths, bare LF, folded headers, space before a colon, control characters, wrong chunks. It
@@ -62,8 +62,8 @@ class RequestParser:
         """The requests that these bytes complete, in order.
 
         Raises:
-            Refused: the bytes are no acceptable request. Requests completed before it are lost on
-                purpose: what stands before a framing attack is part of it.
+            RequestRejected: the bytes are no acceptable request. Requests completed before it are
+                lost on purpose: what stands before a framing attack is part of it.
         """
         if self._is_closed:
             return []
@@ -111,8 +111,8 @@ class RequestParser:
         return self._rejection
 
     def _reject_too_large(self) -> RequestRejected:
-        most = self._limits.max_body_bytes
-        return self._reject(413, f"The request body is over this gateway's {most} bytes.")
+        max_bytes = self._limits.max_body_bytes
+        return self._reject(413, f"The request body is over this gateway's {max_bytes} bytes.")
 
     # what llhttp calls
 

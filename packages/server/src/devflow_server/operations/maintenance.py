@@ -14,7 +14,7 @@ CONFIRM_INTERVAL_S = 60.0
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
-    """Ask once what the keys allow; without an answer, refusals teach it."""
+    """Ask once what the keys allow; without a reply, refusals teach it."""
     try:
         await gateway.learn_limits()
     except DevFlowError as error:
@@ -35,4 +35,4 @@ async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_I
 
 
 def _log() -> structlog.stdlib.BoundLogger:
-    return structlog.get_logger("devflow.upkeep")
+    return structlog.get_logger("devflow.maintenance")

@@ -18,7 +18,7 @@ class Readiness:
     """Looks at the ledger now and then, so that asking costs nothing.
 
     Args:
-        look: one job for the ledger's writer, who is needed for every paid request.
+        probe: one job for the ledger's writer, who is needed for every paid request.
         clock: monotonic.
     """
 

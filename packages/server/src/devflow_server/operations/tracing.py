@@ -30,7 +30,7 @@ class NoTracing:
     """Tells nobody."""
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
-        """As `Tracing.note`."""
+        """As `Tracing.record`."""
 
 
 class OpenTelemetryTracing:
@@ -52,8 +52,8 @@ class OpenTelemetryTracing:
         self._parent = TraceContextTextMapPropagator()
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
-        """As `Tracing.note`."""
-        request, notes = context.exchange.request, context.log_fields
+        """As `Tracing.record`."""
+        request, fields = context.exchange.request, context.log_fields
         end_ns = time_ns()
         attributes: dict[str, str | int] = {
             "http.request.method": request.method,
@@ -61,15 +61,17 @@ class OpenTelemetryTracing:
             "http.response.status_code": status,
             "devflow.request_id": context.request_id,
         }
-        told = {
-            "gen_ai.request.model": notes.get("requested"),
-            "gen_ai.response.model": notes.get("model"),
-            "devflow.cost_usd": notes.get("cost_usd"),
-            "devflow.attempts": notes.get("attempts"),
-            "devflow.cache": notes.get("cache"),
-            "error.type": notes.get("error"),
+        reported = {
+            "gen_ai.request.model": fields.get("requested"),
+            "gen_ai.response.model": fields.get("model"),
+            "devflow.cost_usd": fields.get("cost_usd"),
+            "devflow.attempts": fields.get("attempts"),
+            "devflow.cache": fields.get("cache"),
+            "error.type": fields.get("error"),
         }
-        attributes.update({name: str(value) for name, value in told.items() if value is not None})
+        attributes.update(
+            {name: str(value) for name, value in reported.items() if value is not None}
+        )
         span = self._tracer.start_span(
             f"{request.method} {context.route.path}",
             context=self._parent.extract(dict(request.headers)),

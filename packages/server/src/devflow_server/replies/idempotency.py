@@ -88,7 +88,7 @@ class IdempotencyHandler:
 
     Args:
         claims: shared by all workers.
-        flights: where calls are made.
+        calls: where calls are made.
     """
 
     def __init__(self, claims: ClaimStore, calls: SharedCalls) -> None:
@@ -128,7 +128,7 @@ class IdempotencyHandler:
     def open(
         self, context: RequestContext, request: ChatRequest, token: str
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """The answer to a request that was claimed; the reply is kept when it is whole."""
+        """The reply to a claimed request; it is stored when the call has ended."""
         return self._open(context, request, token)
 
     async def renew_claims(self) -> None:
@@ -145,49 +145,49 @@ class IdempotencyHandler:
     ) -> AsyncGenerator[HttpReply]:
         self._own_tokens.add(token)
         on_end = self._make_on_end(context, request, token)
-        flight = self._calls.start(request, context.request_id, is_detached=True, on_end=on_end)
-        async with flight.read() as events:
-            yield SharedReply(flight, events, is_own=True)
+        call = self._calls.start(request, context.request_id, is_detached=True, on_end=on_end)
+        async with call.read() as events:
+            yield SharedReply(call, events, is_own=True)
 
     def _make_on_end(self, context: RequestContext, request: ChatRequest, token: str) -> OnEnd:
         wire = context.route.wire
         request_id = context.request_id
 
-        async def keep(flight: SharedCall) -> None:
+        async def keep(call: SharedCall) -> None:
             self._own_tokens.discard(token)
             assert wire is not None  # noqa: S101 - a route of chat has its dialect
-            if flight.error is not None and not _may_be_billed(flight):
+            if call.error is not None and not _may_be_billed(call):
                 await self._claims.abandon(token)
                 return
-            kept = _build_stored(flight, request, get_translator(wire), request_id)
-            await self._claims.finish(token, kept.encode())
+            stored = _build_stored(call, request, get_translator(wire), request_id)
+            await self._claims.finish(token, stored.encode())
 
         return keep
 
 
 def send_stored(
-    context: RequestContext, cached: StoredResponse, headers: list[tuple[str, str]]
+    context: RequestContext, stored: StoredResponse, headers: list[tuple[str, str]]
 ) -> None:
-    """Send a reply again, also after signs of life have begun the stream."""
+    """Send a reply again, also after pings have begun the stream."""
     exchange = context.exchange
     if exchange.is_started:
-        exchange.write_now(cached.body)
+        exchange.write_now(stored.body)
         exchange.finish()
         return
-    ids = [("x-devflow-request-id", cached.request_id), ("request-id", cached.request_id)]
+    ids = [("x-devflow-request-id", stored.request_id), ("request-id", stored.request_id)]
     exchange.respond(
-        cached.status,
-        cached.body,
-        [*headers, *ids, *cached.metadata.items(), ("idempotent-replayed", "true")],
+        stored.status,
+        stored.body,
+        [*headers, *ids, *stored.metadata.items(), ("idempotent-replayed", "true")],
     )
 
 
 def _build_stored(
     call: SharedCall, request: ChatRequest, dialect: Translator, request_id: str
 ) -> StoredResponse:
-    answer, error = call.reply, call.error
+    reply, error = call.reply, call.error
     if isinstance(error, DevFlowError):
-        if not request.is_stream or answer is None:
+        if not request.is_stream or reply is None:
             body = dialect.encode_error(error, request_id)
             return StoredResponse(
                 status=error.status_hint, request_id=request_id, metadata={}, body=body
@@ -196,8 +196,8 @@ def _build_stored(
         body = b"".join([encoder.encode(event) for event in call.events])
         body += encoder.encode_error(error, request_id)
         return StoredResponse(status=200, request_id=request_id, metadata={}, body=body)
-    assert answer is not None  # noqa: S101 - a flight without an error has an answer
-    metadata = answer.final_metadata()
+    assert reply is not None  # noqa: S101 - a call without an error has a reply
+    metadata = reply.final_metadata()
     if request.is_stream:
         encoder = dialect.make_encoder(request)
         encoder.annotate(metadata.annotations())

@@ -1,4 +1,4 @@
-"""Signs of life on streams whose upstream is silent."""
+"""Keep-alive comments on streams whose upstream is silent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMENT = b": devflow is waiting for the provider\n\n"
 
 
 class LiveStream:
-    """One streamed reply; its first bytes are its head, at the first event or the first pulse."""
+    """One streamed reply; its first bytes are its head, at the first event or the first ping."""
 
     def __init__(self, exchange: Exchange, wire: WireName, headers: Sequence[Header]) -> None:
         self._exchange = exchange
@@ -26,12 +26,12 @@ class LiveStream:
         self._headers = headers
 
     def start(self, headers: Sequence[Header] = ()) -> None:
-        """Send the head, unless a pulse has done it; `headers` are known only now."""
+        """Send the head, unless a ping has done it; `headers` are known only now."""
         if not self._exchange.is_started:
             self._exchange.start(200, [*self._headers, *headers])
 
     def ping_if_silent(self, now_s: float) -> None:
-        """Send a sign of life if nothing was sent for too long."""
+        """Send a ping if nothing was sent for too long."""
         if now_s - self._exchange.last_write_s < PING_INTERVAL_S or self._exchange.is_finished:
             return
         self.start()
@@ -39,7 +39,7 @@ class LiveStream:
 
 
 class KeepAlive:
-    """All streams that are waiting; the listener's sweep calls `beat`."""
+    """All streams that are waiting; the listener's sweep calls `send_pings`."""
 
     def __init__(self) -> None:
         self.streams: set[LiveStream] = set()

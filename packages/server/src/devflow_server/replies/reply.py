@@ -1,4 +1,4 @@
-"""A reply on its way to a client, wherever it comes from: the pipeline, a flight, or memory."""
+"""A reply on its way to a client: from the pipeline, a shared call, or the cache."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class ReplyMetadata:
 
 
 def _format_omitted(names: tuple[str, ...]) -> str:
-    """Notes as a header's value: names of fields may be the caller's own, so they are cleaned."""
+    """Field names as a header's value; they may be the caller's own, so they are cleaned."""
     shown: list[str] = []
     room = _MAX_OMITTED_CHARS
-    for note in names:
-        text = _UNSAFE_CHARS.sub("?", note)[:_MAX_FIELD_CHARS]
+    for name in names:
+        text = _UNSAFE_CHARS.sub("?", name)[:_MAX_FIELD_CHARS]
         room -= len(text) + 2
         if room < 0:
             shown.append(f"{len(names) - len(shown)} more")
@@ -103,7 +103,7 @@ class LiveReply:
         return self._reply.__aiter__()
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `Answer.begun`."""
+        """As `HttpReply.start_metadata`."""
         reply = self._reply
         failed = len(reply.journal.ended)
         model = reply.route.chosen.model if not failed else started.model
@@ -117,7 +117,7 @@ class LiveReply:
         )
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `Answer.ended`."""
+        """As `HttpReply.final_metadata`."""
         entry = self._reply.entry
         if entry is None:
             raise RuntimeError("the reply has not ended")

@@ -1,4 +1,4 @@
-"""Where answers come from: the pipeline, by way of what is already known or under way."""
+"""Where replies come from: the pipeline, a call under way, or the cache."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from devflow_server.routes import RequestContext
 
 
 class PipelineReplies:
-    """Asks the pipeline; exact repetitions share a call under way or get the reply kept.
+    """Asks the pipeline; exact repetitions share a call under way or get the cached reply.
 
     Args:
         pipeline: who is asked.
-        flights: calls that several requests may share.
-        memo: replies that may be repeated; None repeats nothing.
+        calls: calls that several requests may share.
+        cache: replies that may be repeated; None repeats nothing.
         book: where a repetition leaves its entry, as every request does.
         ledger: fed that entry.
     """
@@ -54,7 +54,7 @@ class PipelineReplies:
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """As `Desk.open`."""
+        """As `ReplySource.open`."""
         if self._cache is None or not may_cache(request, context.exchange.request.headers):
             return self._open_direct(context, request)
         return self._open_shared(context, request, self._cache)
@@ -71,28 +71,28 @@ class PipelineReplies:
         self, context: RequestContext, request: ChatRequest, cache: ResponseCache
     ) -> AsyncGenerator[HttpReply]:
         key = cache_key(request, context.caller.name)
-        kept = cache.get(key)
-        if kept is not None:
+        cached = cache.get(key)
+        if cached is not None:
             await self._record_cache_hit(context, request)
-            yield CachedReply(kept, context.request_id)
+            yield CachedReply(cached, context.request_id)
             return
-        flight = self._active_calls.get(key)
-        is_own = flight is None or flight.is_finished or flight.is_abandoned
-        if flight is None or is_own:
-            flight = self._calls.start(
+        call = self._active_calls.get(key)
+        is_own = call is None or call.is_finished or call.is_abandoned
+        if call is None or is_own:
+            call = self._calls.start(
                 request, context.request_id, on_end=self._make_on_end(key, cache)
             )
-            self._active_calls[key] = flight
-        async with flight.read() as events:
+            self._active_calls[key] = call
+        async with call.read() as events:
             if not is_own:
                 await self._record_cache_hit(context, request)
-            yield SharedReply(flight, events, is_own=is_own)
+            yield SharedReply(call, events, is_own=is_own)
 
     def _make_on_end(self, key: bytes, cache: ResponseCache):
-        async def keep(flight: SharedCall) -> None:
+        async def keep(call: SharedCall) -> None:
             self._active_calls.pop(key, None)
-            if flight.error is None and flight.reply is not None:
-                cache.put(key, tuple(flight.events), flight.reply.final_metadata())
+            if call.error is None and call.reply is not None:
+                cache.put(key, tuple(call.events), call.reply.final_metadata())
 
         return keep
 
@@ -114,7 +114,7 @@ class PipelineReplies:
 
 
 class CachedReply:
-    """A reply that was kept, as an answer to another request."""
+    """A reply from the cache, given to another request."""
 
     def __init__(self, cached: CachedResponse, request_id: str) -> None:
         self._cached = cached
@@ -127,9 +127,9 @@ class CachedReply:
             yield event
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `Answer.begun`; `started` tells nothing that is not kept."""
+        """As `HttpReply.start_metadata`; `started` tells nothing that is not cached."""
         return self._metadata
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `Answer.ended`."""
+        """As `HttpReply.final_metadata`."""
         return self._metadata

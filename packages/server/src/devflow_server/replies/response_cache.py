@@ -34,7 +34,7 @@ class ResponseCache:
 
     Args:
         ttl_s: how long a reply may be repeated.
-        most_bytes: of all replies together; the ones used longest ago go first.
+        max_bytes: of all replies together; the ones used longest ago go first.
         clock: monotonic.
     """
 
@@ -53,14 +53,14 @@ class ResponseCache:
 
     def get(self, key: bytes) -> CachedResponse | None:
         """The reply for a key, unless it is too old."""
-        kept = self._entries.get(key)
-        if kept is None:
+        cached = self._entries.get(key)
+        if cached is None:
             return None
-        if self._clock() >= kept.expires_s:
+        if self._clock() >= cached.expires_s:
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        return kept
+        return cached
 
     def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
         """Keep a whole reply; one that is no plain success is not kept."""
@@ -79,9 +79,9 @@ class ResponseCache:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: bytes) -> None:
-        kept = self._entries.pop(key, None)
-        if kept is not None:
-            self._bytes -= kept.size_bytes
+        cached = self._entries.pop(key, None)
+        if cached is not None:
+            self._bytes -= cached.size_bytes
 
 
 def may_cache(request: ChatRequest, headers: Mapping[str, str]) -> bool:
@@ -95,7 +95,7 @@ def cache_key(request: ChatRequest, caller: str) -> bytes:
     """The key of a request: all of it, whoever pays, and whose it is; never shared by callers."""
     origin = request.origin
     body: Mapping[str, Any] = (origin.body if origin else None) or {}
-    question = {name: body[name] for name in body if name not in _IGNORED_FIELDS}
+    fields = {name: body[name] for name in body if name not in _IGNORED_FIELDS}
     whole = [
         caller,
         request.user_key,
@@ -104,7 +104,7 @@ def cache_key(request: ChatRequest, caller: str) -> bytes:
         origin.wire if origin else None,
         [list(pair) for pair in (origin.headers if origin else ()) if pair[0] != "traceparent"],
         str(request.criteria),
-        question,
+        fields,
     ]
     return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).digest()
 

@@ -21,7 +21,8 @@ class SharedCall:
     """A call under way in a task of its own, so that no reader's leaving breaks it for others.
 
     Args:
-        is_kept: whether it goes on when its last reader has gone, since its outcome is promised.
+        is_detached: whether it goes on when its last reader has gone, because its outcome was
+            promised.
     """
 
     def __init__(self, *, is_detached: bool) -> None:
@@ -93,11 +94,11 @@ class SharedCall:
 
 
 class SharedReply:
-    """A flight as an answer.
+    """A shared call as one reader's reply.
 
     Args:
-        flight: the call.
-        events: as from `Flight.read`.
+        call: the shared call.
+        events: as from `SharedCall.read`.
         is_own: whether this reader's request is the one that is asked and paid for.
     """
 
@@ -110,11 +111,11 @@ class SharedReply:
         return self._events
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `Answer.begun`."""
+        """As `HttpReply.start_metadata`."""
         return self._adjust_metadata(self._live_reply().start_metadata(started))
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `Answer.ended`."""
+        """As `HttpReply.final_metadata`."""
         return self._adjust_metadata(self._live_reply().final_metadata())
 
     def _adjust_metadata(self, metadata: ReplyMetadata) -> ReplyMetadata:
@@ -124,12 +125,12 @@ class SharedReply:
 
     def _live_reply(self) -> LiveReply:
         if self._call.reply is None:
-            raise RuntimeError("the flight has no events")
+            raise RuntimeError("the call has no events")
         return self._call.reply
 
 
 class SharedCalls:
-    """Starts flights and owns their tasks; left, it cancels what is still under way.
+    """Starts shared calls and owns their tasks; left, it cancels what is still under way.
 
     Args:
         pipeline: who is asked.
@@ -150,22 +151,22 @@ class SharedCalls:
     def start(
         self, request: ChatRequest, entry_id: str, *, is_detached: bool = False, on_end: OnEnd
     ) -> SharedCall:
-        """A flight for a request; `on_end` is awaited when it is over, unless it is cancelled."""
-        flight = SharedCall(is_detached=is_detached)
-        task = asyncio.get_running_loop().create_task(self._run(flight, request, entry_id, on_end))
-        flight.task = task
+        """Start a call for a request; `on_end` is awaited at its end, unless it is cancelled."""
+        call = SharedCall(is_detached=is_detached)
+        task = asyncio.get_running_loop().create_task(self._run(call, request, entry_id, on_end))
+        call.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._make_done_callback(flight))
-        return flight
+        task.add_done_callback(self._make_done_callback(call))
+        return call
 
     def _make_done_callback(self, call: SharedCall) -> Callable[[asyncio.Task[None]], None]:
-        def landed(task: asyncio.Task[None]) -> None:
+        def on_done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             fault = None if task.cancelled() else task.exception()
             if not call.is_finished:
                 call.finish(fault or PossiblyAccepted("The call was given up. Ask again."))
 
-        return landed
+        return on_done
 
     async def _run(
         self, call: SharedCall, request: ChatRequest, entry_id: str, on_end: OnEnd

@@ -66,12 +66,12 @@ def _session_from_user_id(user_id: object) -> str | None:
         return None
     if user_id.startswith("{"):
         try:
-            told = orjson.loads(user_id)
+            reported = orjson.loads(user_id)
         except orjson.JSONDecodeError:
             return None
-        if not isinstance(told, dict):
+        if not isinstance(reported, dict):
             return None
-        return _clean_label(cast("dict[str, Any]", told).get("session_id"))
+        return _clean_label(cast("dict[str, Any]", reported).get("session_id"))
     found = _LEGACY_USER_ID.search(user_id)
     return found.group(1) if found else None
 

@@ -62,13 +62,13 @@ class NodeTable:
 
     def __init__(self, store: NodeStore, configured: Mapping[str, Mapping[str, Any]]) -> None:
         self._store = store
-        first = {
+        defaults = {
             name: Node(task_name=name, description=text) for name, text in BUILT_IN_NODES.items()
         }
         for name, config in configured.items():
-            first[name] = apply_changes(first.get(name, Node(task_name=name)), config)
-        self._defaults = first
-        self._nodes = dict(first)
+            defaults[name] = apply_changes(defaults.get(name, Node(task_name=name)), config)
+        self._defaults = defaults
+        self._nodes = dict(defaults)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -99,8 +99,8 @@ class NodeTable:
         if node is None:
             raise NotFound(f"There is no node {name!r}; there are {', '.join(self._nodes)}.")
         node = apply_changes(node, config)
-        kept = {"model": node.model, **{one: getattr(node, one) for one in _WEIGHTS}}
-        await self._store.set(name, kept)
+        saved = {"model": node.model, **{one: getattr(node, one) for one in _WEIGHTS}}
+        await self._store.set(name, saved)
         self._nodes[name] = node
         return node
 

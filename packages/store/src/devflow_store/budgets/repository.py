@@ -31,7 +31,7 @@ class BudgetRepository:
 
     Args:
         submit: runs a job and waits until it is durable.
-        desk: what has to forget what it knew.
+        reservations: invalidated by every change.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The budget desk: reserves before a call, settles after it, inside the writer's transaction."""
+"""Budgets reserved before a call and settled after it, inside the writer's transaction."""
 
 from __future__ import annotations
 
@@ -89,22 +89,22 @@ class BudgetReservations:
         self.sync(tx)
         if not self._budgets:
             return
-        asked = None if start.reserved_usd is None else to_pico(start.reserved_usd)
+        reserved_pico = None if start.reserved_usd is None else to_pico(start.reserved_usd)
         accounts = [
             (key, self._load_account(tx, budget, key))
             for budget in self._budgets
             if (key := self._start_key(budget, start)) is not None
         ]
         for _key, account in accounts:
-            _check_available(account, asked, start.model)
+            _check_available(account, reserved_pico, start.model)
         if start.number == 1:
             self._holds[start.entry_id] = []
         holds = self._load_holds(tx, start.entry_id)
         for key, account in accounts:
-            account.reserved_pico += asked or 0
-            account.unpriced += asked is None
+            account.reserved_pico += reserved_pico or 0
+            account.unpriced += reserved_pico is None
             self._dirty.add(key)
-            hold = _Hold(start.attempt_id, key, asked or 0, int(asked is None))
+            hold = _Hold(start.attempt_id, key, reserved_pico or 0, int(reserved_pico is None))
             holds.append(hold)
             self._write_hold(tx, start.entry_id, hold)
 
@@ -276,15 +276,15 @@ class BudgetReservations:
         return (budget for budget in self._budgets if budget.window == "request")
 
 
-def _check_available(account: _Account, asked_pico: int | None, model: str) -> None:
+def _check_available(account: _Account, reserved_pico: int | None, model: str) -> None:
     budget = account.budget
-    if asked_pico is None and not budget.allow_unknown_price:
+    if reserved_pico is None and not budget.allow_unknown_price:
         raise UnknownPrice(
             f"The price of {model} is not known, so nothing can be reserved in the budget "
             f"`{budget.id}`. Name another model, or allow unknown prices for it.",
             model=model,
         )
-    if asked_pico is None and account.unpriced:
+    if reserved_pico is None and account.unpriced:
         raise BudgetExceeded(
             f"Another call of unknown price is in flight in the budget `{budget.id}`; "
             "they go one at a time.",
@@ -292,9 +292,9 @@ def _check_available(account: _Account, asked_pico: int | None, model: str) -> N
             model=model,
         )
     left_pico = to_pico(budget.limit_usd) - account.spent_pico - account.reserved_pico
-    if left_pico < (asked_pico or 0) or (asked_pico is None and left_pico == 0):
+    if left_pico < (reserved_pico or 0) or (reserved_pico is None and left_pico == 0):
         raise BudgetExceeded(
-            f"{model} may cost up to {usd_text(from_pico(asked_pico or 0))} USD, and "
+            f"{model} may cost up to {usd_text(from_pico(reserved_pico or 0))} USD, and "
             f"{usd_text(max(Decimal(0), from_pico(left_pico)))} of "
             f"{usd_text(budget.limit_usd)} USD are left in the budget `{budget.id}`. "
             "Raise it with `devflow budget set`, or ask for less.",

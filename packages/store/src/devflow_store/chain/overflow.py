@@ -130,16 +130,16 @@ class OverflowFile:
             return []
         content = os.pread(self._handle, SIZE_BYTES, 0)
         records: list[bytes] = []
-        at = 0
-        while at + _RECORD_HEADER.size <= len(content):
-            length, check = _RECORD_HEADER.unpack_from(content, at)
-            at += _RECORD_HEADER.size
-            record = content[at : at + length]
+        offset = 0
+        while offset + _RECORD_HEADER.size <= len(content):
+            length, check = _RECORD_HEADER.unpack_from(content, offset)
+            offset += _RECORD_HEADER.size
+            record = content[offset : offset + length]
             # a torn last record was never acknowledged
             if length == 0 or crc32(record) != check:
                 break
             records.append(record)
-            at += length
+            offset += length
         return records
 
 

@@ -80,9 +80,9 @@ class Transaction:
                 values = [value for row in chunk for value in row]
                 self._session.execute(_insert_sql(table, columns, len(chunk)), values)
         self._pending_inserts.clear()
-        for (table, column), doomed in self._pending_deletes.items():
-            for some in _chunks(doomed):
-                self._session.execute(_delete_sql(table, column, len(some)), some)
+        for (table, column), deletes in self._pending_deletes.items():
+            for chunk in _chunks(deletes):
+                self._session.execute(_delete_sql(table, column, len(chunk)), chunk)
         self._pending_deletes.clear()
 
 

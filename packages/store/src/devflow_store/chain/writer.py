@@ -32,7 +32,7 @@ class WriteJob(Generic[T]):
     """Something to write.
 
     `run` decides before it writes: when it raises a refusal (`BudgetExceeded`…), it has written
-    nothing. `key` is the chain key it writes, and `known` gives the result when a commit of
+    nothing. `key` is the chain key it writes, and `recover` gives the result when a commit of
     unknown outcome turns out to have written it.
     """
 

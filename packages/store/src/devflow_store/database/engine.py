@@ -27,8 +27,8 @@ class Session(Protocol):
         """Run one statement and return all its rows.
 
         Raises:
-            KeyTaken: a unique key is taken.
-            Unavailable: disk full, file read-only, server gone.
+            DuplicateKey: a unique key is taken.
+            DatabaseUnavailable: disk full, file read-only, server gone.
             LedgerCorrupt: the file is damaged.
             StoreError: anything else.
         """

@@ -23,7 +23,7 @@ _TYPE_NAMES = {
 
 
 def migrate(session: Session, dialect: str) -> None:
-    """Bring the tables to `VERSION`, in one transaction.
+    """Bring the tables to `SCHEMA_VERSION`, in one transaction.
 
     Raises:
         StoreError: the tables are newer than this code, or cannot be changed.

@@ -50,20 +50,20 @@ class PostgresEngine:
             session.close()
 
     def open_writer(self) -> PostgresSession:
-        """As `Engine.writer`; commits are durable at the server when they return."""
+        """As `Engine.open_writer`; commits are durable at the server when they return."""
         session = self._connect()
         session.execute("SET synchronous_commit = on")
         session.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         return session
 
     def open_reader(self) -> PostgresSession:
-        """As `Engine.reader`."""
+        """As `Engine.open_reader`."""
         session = self._connect()
         session.execute("SET default_transaction_read_only = on")
         return session
 
     def on_commit(self, head: str) -> None:
-        """As `Engine.noted`; the server keeps its own log, so nothing is noted."""
+        """As `Engine.on_commit`; the server keeps its own log, so nothing is noted."""
 
     def backup(self, target: Path) -> None:
         """As `Engine.backup`: not ours to do."""

@@ -100,7 +100,7 @@ class SqliteEngine:
             session.close()
 
     def on_commit(self, head: str) -> None:
-        """As `Engine.noted`."""
+        """As `Engine.on_commit`."""
         self._head_file.write(head)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class SqliteEngine:
             session.close()
 
     def open_writer(self) -> SqliteSession:
-        """As `Engine.writer`."""
+        """As `Engine.open_writer`."""
         session = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         session.execute("PRAGMA journal_mode = WAL")
         session.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -155,7 +155,7 @@ class SqliteEngine:
         return session
 
     def open_reader(self) -> SqliteSession:
-        """As `Engine.reader`."""
+        """As `Engine.open_reader`."""
         return self._connect(apsw.SQLITE_OPEN_READONLY)
 
     def _connect(self, flags: int) -> SqliteSession:

@@ -155,9 +155,9 @@ def _iso_date(days: int) -> str:
 
 
 def _where(period: Period) -> tuple[str, list[SqlValue]]:
-    parts, values = ["1 = 1"], list[SqlValue]()
+    conditions, values = ["1 = 1"], list[SqlValue]()
     for condition, at in zip(("at_us >= ?", "at_us < ?"), period, strict=True):
         if at is not None:
-            parts.append(condition)
+            conditions.append(condition)
             values.append(to_us(at))
-    return " AND ".join(parts), values
+    return " AND ".join(conditions), values

@@ -86,17 +86,17 @@ def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
 
 
 def _raw_labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
-    who = entry.attribution
+    attribution = entry.attribution
     return (
         attempt.model if attempt else entry.requested_model,
         (attempt.provider if attempt else None) or "",
         entry.task_type,
-        who.session_id or "",
-        who.project or "",
-        who.branch or "",
-        who.agent or "",
-        who.client_key or "",
-        who.node or "",
+        attribution.session_id or "",
+        attribution.project or "",
+        attribution.branch or "",
+        attribution.agent or "",
+        attribution.client_key or "",
+        attribution.node or "",
         _error_label(entry, attempt),
     )
 

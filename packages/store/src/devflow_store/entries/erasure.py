@@ -26,8 +26,8 @@ class _LabelledBody(BaseModel):
 
     @property
     def session_id(self) -> str | None:
-        who = self.start.attribution if self.start else self.attribution
-        return who.session_id if who else None
+        attribution = self.start.attribution if self.start else self.attribution
+        return attribution.session_id if attribution else None
 
 
 _BODY_ADAPTER = TypeAdapter(_LabelledBody)

@@ -35,19 +35,19 @@ def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) ->
 
 
 def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
-    who = entry.attribution
+    attribution = entry.attribution
     request = (
         entry.entry_id,
         entry.started_at.isoformat(),
         (attempt or entry).outcome,
         (attempt or entry).error_code,
         entry.task_type,
-        who.session_id,
-        who.project,
-        who.branch,
-        who.agent,
-        who.client_key,
-        who.node,
+        attribution.session_id,
+        attribution.project,
+        attribution.branch,
+        attribution.agent,
+        attribution.client_key,
+        attribution.node,
     )
     if attempt is None:
         return (*request, 0, entry.requested_model, *[None] * 10, entry.ttft_s, entry.total_s)

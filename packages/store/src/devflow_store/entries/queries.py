@@ -115,10 +115,10 @@ def _load_current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
 
 
 def _matches(entry: LedgerEntry, selection: EntryFilter) -> bool:
-    who = entry.attribution
-    return selection.session_id in (None, who.session_id) and selection.project in (
+    attribution = entry.attribution
+    return selection.session_id in (None, attribution.session_id) and selection.project in (
         None,
-        who.project,
+        attribution.project,
     )
 
 

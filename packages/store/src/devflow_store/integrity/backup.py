@@ -33,7 +33,7 @@ class HeadFile:
         self._handle: int | None = None
 
     def write(self, head: str) -> None:
-        """Remember the head."""
+        """Write the head over the one before."""
         try:
             if self._handle is None:
                 self._handle = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)

@@ -15,7 +15,7 @@ from devflow_core.errors import LedgerCorrupt
 from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
 from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Session
-from devflow_store.entries import queries as reading
+from devflow_store.entries import queries
 from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_rows
 from devflow_store.entries.queries import EntryFilter
 
@@ -149,7 +149,7 @@ def _find_wrong_call(session: Session) -> tuple[str, int] | None:
     """The first entry that the table for reports shows otherwise than the chain."""
     with closing(_read_calls(session)) as in_table:
         seq, rows = next(in_table, _NO_CALLS)
-        for number, entry in reading.read_numbered(session, EntryFilter()):
+        for number, entry in queries.read_numbered(session, EntryFilter()):
             while seq < number:
                 seq, rows = next(in_table, _NO_CALLS)  # of an erased entry
             if rows != build_call_rows(number, entry):

@@ -39,7 +39,7 @@ CircuitKey = tuple[str, str, str]
 
 
 class CircuitState(Enum):
-    """Of a circuit."""
+    """The state of a circuit."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -59,11 +59,11 @@ class BreakerPolicy:
     """A first event later than this is slow."""
     open_s: float = 5.0
     max_open_s: float = 60.0
-    """Each opening that follows a failed probe doubles the rest, up to here."""
+    """Each opening that follows a failed probe doubles the time it stays open, up to here."""
     jitter: float = 0.25
     closing_successes: int = 3
     probe_timeout_s: float = 60.0
-    """A probe that has not come back by then has lost its place."""
+    """A probe that has not come back by then no longer counts."""
 
 
 class Circuit:
@@ -152,10 +152,10 @@ class Circuit:
 
     def _trip(self, now_s: float) -> None:
         policy = self._policy
-        rest_s = min(policy.open_s * 2**self._openings, policy.max_open_s)
-        rest_s *= 1 + policy.jitter * (2 * self._chance() - 1)
+        open_s = min(policy.open_s * 2**self._openings, policy.max_open_s)
+        open_s *= 1 + policy.jitter * (2 * self._chance() - 1)
         self._openings = min(self._openings + 1, 16)
-        self.state, self._open_until_s = CircuitState.OPEN, now_s + rest_s
+        self.state, self._open_until_s = CircuitState.OPEN, now_s + open_s
         self._permit += 1
         self._seconds.clear()
 
@@ -167,7 +167,7 @@ class CircuitBreaking:
         inner: what is asked.
         policy: the numbers of every circuit.
         clock: monotonic seconds; None is the event loop's.
-        keep: circuits kept at the most; the ones longest unused go first.
+        max_circuits: kept at the most; the ones longest unused go first.
     """
 
     def __init__(

@@ -26,12 +26,12 @@ CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
 
 def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
     """The request's own ceiling on its cost, which holds for every candidate of the route."""
-    most, worst = request.max_cost_usd, candidate.worst_case_usd
-    if most is None or worst is None or worst <= most:
+    ceiling_usd, worst_usd = request.max_cost_usd, candidate.worst_case_usd
+    if ceiling_usd is None or worst_usd is None or worst_usd <= ceiling_usd:
         return None
     return BudgetExceeded(
-        f"{candidate.model} may cost up to {usd_text(worst)} USD, over this request's ceiling of "
-        f"{usd_text(most)} USD.",
+        f"{candidate.model} may cost up to {usd_text(worst_usd)} USD, over this request's ceiling"
+        f" of {usd_text(ceiling_usd)} USD.",
         model=candidate.model,
     )
 
@@ -40,14 +40,14 @@ class FallbackChain:
     """An `Executor` that asks candidates in order, until one begins to answer.
 
     What the caller caused ends the walk at once; after anything else the kind of error says who
-    is asked next (`chains.after`). A failure under load draws on the same budget
-    and the same number of attempts as a retry; a refusal, or an open circuit, does not.
+    is asked next (`order_fallbacks`). A failure under load draws on the same budget and the same
+    number of attempts as a retry; a refusal, or an open circuit, does not.
 
     Args:
         upstream: asked for each candidate.
         policy: how many attempts one request may take.
         budget: shared with the retries.
-        fits: checked again before each candidate is asked.
+        check: made again before each candidate is asked.
     """
 
     def __init__(

@@ -49,11 +49,13 @@ def _with_larger_window(failed: Candidate, remaining: Sequence[Candidate]) -> li
 
 
 def _with_lower_cost(failed: Candidate, remaining: Sequence[Candidate]) -> list[Candidate]:
-    most = failed.worst_case_usd
-    if most is None:
+    failed_usd = failed.worst_case_usd
+    if failed_usd is None:
         return [one for one in remaining if one.worst_case_usd is not None]
     return [
-        one for one in remaining if one.worst_case_usd is not None and one.worst_case_usd < most
+        one
+        for one in remaining
+        if one.worst_case_usd is not None and one.worst_case_usd < failed_usd
     ]
 
 

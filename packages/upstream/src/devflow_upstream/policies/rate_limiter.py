@@ -18,7 +18,7 @@ _MINUTE_S = 60.0
 
 
 class RateLimiter:
-    """Admits calls: a place among those in flight, then a start within its key's rate.
+    """Admits calls: a slot among those in flight, then a start within its key's rate.
 
     Limits that nobody has set are learned from what the provider answers.
 
@@ -51,7 +51,7 @@ class RateLimiter:
         return self._waiting
 
     async def acquire(self, key_id: str, *, is_free: bool, deadline_s: float) -> None:
-        """Wait for a place and a start; the place is the caller's until `release`.
+        """Wait for a slot and a start; the slot is the caller's until `release`.
 
         Args:
             key_id: of the key that the call goes out with.
@@ -85,7 +85,7 @@ class RateLimiter:
             self._waiting -= 1
 
     def release(self) -> None:
-        """Give the place back."""
+        """Give the slot back."""
         self._slots.release()
 
     def limit_per_min(self, key_id: str, *, is_free: bool) -> int | None:
@@ -114,7 +114,7 @@ class RateLimiter:
             self.learn_limit(key_id, is_free=False, requests_per_min=per_min)
 
     async def _wait_in_queue(self, key_id: str, rate: _KeyRate | None) -> None:
-        # the place comes last: who waits for a slow key must not hold what others could use
+        # the slot comes last: who waits for a slow key must not hold what others could use
         if rate is not None:
             await rate.bucket.acquire()
         await self._wait_for_gap(key_id)
@@ -186,7 +186,7 @@ class RateLimiting:
 
 
 class _LimitedCall:
-    """One call with a place of its own."""
+    """One call with a slot of its own."""
 
     __slots__ = ("_call", "_inner", "_limiter", "_upstream")
 

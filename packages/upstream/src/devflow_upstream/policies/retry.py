@@ -87,8 +87,8 @@ class RetryPolicy:
         """
         is_slow = isinstance(error, RateLimited | Overloaded)
         base_s = self.throttled_base_s if is_slow else self.base_s
-        most_s = min(self.max_wait_s, base_s * 2.0 ** min(failures - 1, 16))
-        return max(error.retry_after_s or 0.0, most_s * self.chance())
+        max_s = min(self.max_wait_s, base_s * 2.0 ** min(failures - 1, 16))
+        return max(error.retry_after_s or 0.0, max_s * self.chance())
 
     def may_retry(self, error: BaseException, journal: AttemptLog, *, is_last: bool) -> bool:
         """Whether the same candidate is asked again after this error.

@@ -16,16 +16,16 @@ _DRAIN_TIMEOUT_S = 1.0
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """An `asyncio` protocol that is also the `Exchange` it carries at the moment.
+    """An `asyncio` protocol that is also the `UpstreamExchange` it carries at present.
 
     One timer serves the connection for life: it looks at `deadline_s` when it fires and sets
     itself again, so that moving the deadline on with each event costs an assignment.
 
     Args:
-        caps: the most that is taken of a reply.
+        limits: the most that is taken of a reply.
         keep_alive_s: how long it may stay idle.
-        on_idle: told when it can carry another exchange.
-        on_lost: told when it is gone.
+        on_idle: called when it can carry another exchange.
+        on_closed: called when it is gone.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def deadline_s(self) -> float:
-        """As `Exchange.deadline_s`."""
+        """As `UpstreamExchange.deadline_s`."""
         return self._deadline_s
 
     @deadline_s.setter
@@ -100,16 +100,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        """As `Exchange.status`."""
+        """As `UpstreamExchange.status`."""
         return self._reader.status if self._reader else 0
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """As `Exchange.headers`."""
+        """As `UpstreamExchange.headers`."""
         return self._reader.headers if self._reader else {}
 
     async def read(self) -> bytes:
-        """As `Exchange.read`."""
+        """As `UpstreamExchange.read`."""
         while not self._pieces:
             if self._reader is None or self._reader.is_done:
                 return b""
@@ -123,7 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
         return data
 
     async def close(self, *, is_complete: bool) -> None:
-        """As `Exchange.close`."""
+        """As `UpstreamExchange.close`."""
         reader = self._reader
         if reader is None:
             return

@@ -47,7 +47,7 @@ class ReplyReader:
     """Takes bytes in, gives pieces of the body out. Not reusable: one for each reply.
 
     Args:
-        caps: the most that is taken.
+        limits: the most that is taken.
     """
 
     def __init__(self, limits: ReplyLimits) -> None:
@@ -78,19 +78,19 @@ class ReplyReader:
 
         Raises:
             ProtocolError: the bytes are no HTTP/1.1 reply.
-            ReplyTooLarge: head or body are over their cap.
+            ReplyTooLarge: head or body are over their limit.
         """
         buffer = self._buffer + data if self._buffer else data
         pieces: list[bytes] = []
-        at = 0
+        offset = 0
         while self._state is not _State.DONE:
             if self._state is _State.CHUNK_SIZE:
-                at = self._read_plain_chunks(buffer, at, pieces)
-            used = self._step(buffer, at, pieces)
+                offset = self._read_plain_chunks(buffer, offset, pieces)
+            used = self._step(buffer, offset, pieces)
             if used < 0:
                 break
-            at = used
-        self._buffer = buffer[at:]
+            offset = used
+        self._buffer = buffer[offset:]
         if self._state is _State.DONE and self._buffer:
             self.is_reusable = False  # bytes that nobody asked for
             self._buffer = b""
@@ -111,7 +111,7 @@ class ReplyReader:
             raise Incomplete("The provider closed the connection inside the body of its reply.")
 
     def _step(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
-        """Read one element from `at` on; where it ends, or -1 when more bytes are needed."""
+        """Read one element from `offset` on; where it ends, or -1 when more bytes are needed."""
         match self._state:
             case _State.CHUNK_SIZE:
                 return self._read_chunk_size(buffer, offset)
@@ -186,7 +186,7 @@ class ReplyReader:
             self._state = _State.LENGTH if self._remaining_bytes else _State.DONE
 
     def _read_sized(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
-        """Bytes of a body or of a chunk of which `_left` are still to come."""
+        """Bytes of a body or of a chunk of which `_remaining_bytes` are still to come."""
         end = min(len(buffer), offset + self._remaining_bytes)
         if end == offset:
             return -1

@@ -1,4 +1,4 @@
-"""The lean transport: HTTP/1.1 over asyncio with a pool, and nothing in between.
+"""Our own transport: HTTP/1.1 over asyncio with a pool, and nothing in between.
 
 Why it is ours and not a library's is measured in docs/adr/0004-lean-transport.md.
 """
@@ -46,7 +46,7 @@ class Http1Transport:
         base_url: scheme, host and path that every request goes below.
         connect_timeout_s: for name, socket and TLS together.
         keep_alive_s: how long an idle connection is kept.
-        caps: the most that is taken of a reply.
+        limits: the most that is taken of a reply.
         tls: None trusts the usual authorities; certificates are checked in any case.
     """
 

@@ -1,7 +1,7 @@
 """Any httpx transport or client under our seam; the only module that knows httpx.
 
 It carries calls through a proxy, through a client that the user brings along, and in tests
-through `httpx.MockTransport`. The lean transport is what calls go over otherwise.
+through `httpx.MockTransport`. Other calls go over `Http1Transport`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class HttpxTransport:
 
     Args:
         base_url: what every request goes below.
-        carrier: an httpx transport, which is closed with this one, or an `httpx.AsyncClient`,
+        inner: an httpx transport, which is closed with this one, or an `httpx.AsyncClient`,
             which stays its owner's.
         connect_timeout_s: for one connection.
-        caps: the most that is taken of a reply's body.
+        limits: the most that is taken of a reply's body.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
 
 
 class _HttpxExchange:
-    """A response of httpx as an `Exchange`."""
+    """A response of httpx as an `UpstreamExchange`."""
 
     def __init__(self, response: httpx.Response, deadline_s: float, limits: ReplyLimits) -> None:
         self.deadline_s = deadline_s

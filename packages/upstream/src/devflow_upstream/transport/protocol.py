@@ -54,12 +54,12 @@ class UpstreamExchange(Protocol):
             TimeoutError: `deadline_s` has passed.
             Incomplete: the connection ended inside the body.
             ProtocolError: the framing is broken.
-            ReplyTooLarge: the body is over the cap.
+            ReplyTooLarge: the body is over the limit.
         """
         ...
 
     async def close(self, *, is_complete: bool) -> None:
-        """End it: at once, unless `is_whole` says that only the framing's end may be missing."""
+        """End it: at once, unless `is_complete` says that only the framing's end may be missing."""
         ...
 
 

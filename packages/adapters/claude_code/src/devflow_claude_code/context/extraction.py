@@ -29,7 +29,7 @@ _DECISION_WORDS = re.compile(
     r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
 )
 _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
-"""Their state is told by the todo list."""
+"""Their state is in the todo list."""
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _QUESTION_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
@@ -53,16 +53,16 @@ def extract_facts(
     rows: Iterable[TranscriptRow], load: Callable[[TranscriptRow], Json]
 ) -> list[Fact]:
     """All facts of a session, from the rows of its history in order."""
-    reading = _Extraction(load)
+    extraction = _Extraction(load)
     for row in rows:
-        reading.add_row(row)
-    return reading.facts()
+        extraction.add_row(row)
+    return extraction.facts()
 
 
 class _Extraction:
     """One pass over the rows.
 
-    Results are large, and most are overtaken by later ones: they are only noted, and decoded at
+    Results are large, and most are overtaken by later ones: they are only recorded, and decoded at
     the end where they still count.
     """
 
@@ -96,22 +96,22 @@ class _Extraction:
         if row.has_text and (text := text_of(body)):
             self.replies.append((row.line, text))
         for call in tool_calls(body) if row.tool_calls else ():
-            asked = get_object(call, "input")
-            self.calls[get_string(call, "id")] = (row.line, get_string(call, "name"), asked)
+            arguments = get_object(call, "input")
+            self.calls[get_string(call, "id")] = (row.line, get_string(call, "name"), arguments)
 
     def _add_result(self, row: TranscriptRow, call_id: str, is_error: bool) -> None:
         call = self.calls.pop(call_id, None)
         if call is None:
             return
-        line, tool, asked = call
+        line, tool, arguments = call
         if tool in _TODO_TOOLS and not is_error:
-            self.todos.record_call(row.line, tool, asked, lambda: self.load(row))
+            self.todos.record_call(row.line, tool, arguments, lambda: self.load(row))
         elif tool in _FILE_TOOLS and not is_error:
-            self.files.record_call(line, tool, asked, row)
+            self.files.record_call(line, tool, arguments, row)
         else:
-            asks = _call_text(tool, asked)
-            self.runs.pop(asks, None)
-            self.runs[asks] = _ToolRun(line, asks, call_id, row, is_error, tool)
+            call_text = _call_text(tool, arguments)
+            self.runs.pop(call_text, None)
+            self.runs[call_text] = _ToolRun(line, call_text, call_id, row, is_error, tool)
 
     def facts(self) -> list[Fact]:
         exchange = self._exchange()
@@ -120,11 +120,11 @@ class _Extraction:
             facts.append(
                 Fact(kind="summary", text=self.summary[1], line=self.summary[0], weight=70)
             )
-        told = {fact.line for fact in exchange}
+        reported = {fact.line for fact in exchange}
         for line, text in self.replies:
-            if line not in told:
-                decides = _DECISION_WORDS.search(text) is not None
-                kind, weight = ("decision", 75) if decides else ("note", 50)
+            if line not in reported:
+                is_decision = _DECISION_WORDS.search(text) is not None
+                kind, weight = ("decision", 75) if is_decision else ("note", 50)
                 facts.append(Fact(kind=kind, text=text, line=line, weight=weight))
         facts += (self._fact_of_run(run) for run in list(self.runs.values())[-_MAX_RUNS:])
         facts += self.files.facts(self.load)
@@ -148,19 +148,19 @@ class _Extraction:
         """The last prompt and what was last said after it."""
         if not self.prompts:
             return []
-        line, asked = self.prompts[-1]
+        line, prompt = self.prompts[-1]
         facts: list[Fact] = []
         if len(self.prompts) > 1:  # the only prompt is the goal already
-            text = f"User: {asked}"
+            text = f"User: {prompt}"
             facts.append(Fact(kind="exchange", text=text, line=line, weight=98, is_protected=True))
-        after = [(at, text) for at, text in self.replies if at > line]
-        if after:
-            at, text = after[-1]
+        replies = [(reply_line, text) for reply_line, text in self.replies if reply_line > line]
+        if replies:
+            reply_line, text = replies[-1]
             facts.append(
                 Fact(
                     kind="exchange",
                     text=f"Assistant: {text}",
-                    line=at,
+                    line=reply_line,
                     weight=97,
                     is_protected=True,
                 )
@@ -169,34 +169,34 @@ class _Extraction:
 
     def _questions(self) -> list[Fact]:
         """What was asked and not answered: calls without result, and the last words."""
-        asked = [
-            Fact(kind="question", text=_call_text(tool, words), line=line, weight=85)
-            for line, tool, words in self.calls.values()
+        questions = [
+            Fact(kind="question", text=_call_text(tool, arguments), line=line, weight=85)
+            for line, tool, arguments in self.calls.values()
             if tool in _QUESTION_TOOLS
         ]
         interrupted = [
             Fact(
                 kind="question",
-                text=f"{_call_text(tool, words)}\n(no result: it was interrupted)",
+                text=f"{_call_text(tool, arguments)}\n(no result: it was interrupted)",
                 line=line,
                 weight=80,
             )
-            for line, tool, words in self.calls.values()
+            for line, tool, arguments in self.calls.values()
             if tool not in _QUESTION_TOOLS
         ]
         since = self.prompts[-1][0] if self.prompts else 0
-        open_ones = [
+        sentences = [
             Fact(kind="question", text=sentence, line=line, weight=85)
             for line, text in self.replies
             if line > since
             for sentence in re.findall(r"[^.!?\n]{3,400}\?(?=\s|$)", text)
         ]
         return (
-            asked
+            questions
             + interrupted
             + [
                 Fact(kind=one.kind, text=one.text.strip(" -*"), line=one.line, weight=one.weight)
-                for one in open_ones
+                for one in sentences
             ]
         )
 

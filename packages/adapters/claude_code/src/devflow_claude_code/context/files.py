@@ -28,7 +28,7 @@ class _File:
 
 
 class FileStates:
-    """Notes reads, writes and edits. What a shell command did to a file is not seen."""
+    """Records reads, writes and edits. What a shell command did to a file is not seen."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
@@ -85,8 +85,8 @@ def _last_content(file: _File, load: Callable[[TranscriptRow], Json]) -> tuple[s
     last = file.changes[-1]
     if file.read is not None and read[1] and file.read.line > last.result_row.line:
         return read
-    after = _apply_change(last, get_object(load(last.result_row), "toolUseResult"))
-    return (after, True) if after is not None else (_snippets(file.changes), False)
+    content = _apply_change(last, get_object(load(last.result_row), "toolUseResult"))
+    return (content, True) if content is not None else (_snippets(file.changes), False)
 
 
 def _read_content(body: Json) -> tuple[str, bool]:
@@ -100,14 +100,14 @@ def _apply_change(change: _FileChange, outcome: Json) -> str | None:
     """The file after a change; None where only the changed piece is known."""
     if change.tool == "Write":
         return get_string(change.arguments, "content")
-    before = get_string(outcome, "originalFile")
-    if not before:
+    content = get_string(outcome, "originalFile")
+    if not content:
         return None
     for edit in _edits(change):
         old, new = get_string(edit, "old_string"), get_string(edit, "new_string")
         count = -1 if edit.get("replace_all") is True else 1
-        before = before.replace(old, new, count) if old else new
-    return before
+        content = content.replace(old, new, count) if old else new
+    return content
 
 
 def _snippets(changes: list[_FileChange]) -> str:

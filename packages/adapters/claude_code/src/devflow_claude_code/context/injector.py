@@ -57,16 +57,16 @@ def _delimiter_id(body: str) -> str:
 
 
 def _insert_block(messages: tuple[Message, ...], block: Text) -> tuple[Message, ...]:
-    marked = _last_cache_breakpoint(messages)
+    breakpoint_at = _last_cache_breakpoint(messages)
     user = max((i for i, one in enumerate(messages) if one.role == "user"), default=-1)
-    if user < 0 or user < marked[0]:
+    if user < 0 or user < breakpoint_at[0]:
         return (*messages, Message(role="user", parts=(block,)))
     parts = messages[user].parts
-    at = _index_after_results(parts)
-    if user == marked[0]:
-        at = max(at, marked[1] + 1)
-    there = replace(messages[user], parts=(*parts[:at], block, *parts[at:]))
-    return (*messages[:user], there, *messages[user + 1 :])
+    index = _index_after_results(parts)
+    if user == breakpoint_at[0]:
+        index = max(index, breakpoint_at[1] + 1)
+    message = replace(messages[user], parts=(*parts[:index], block, *parts[index:]))
+    return (*messages[:user], message, *messages[user + 1 :])
 
 
 def _last_cache_breakpoint(messages: tuple[Message, ...]) -> tuple[int, int]:

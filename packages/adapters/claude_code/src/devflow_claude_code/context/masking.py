@@ -83,5 +83,5 @@ def escape_invisible(text: str) -> str:
 
 
 def _mask_match(match: re.Match[str], kind: str) -> str:
-    kept = match.groupdict().get("name") or ""
-    return f"{kept}[masked {kind}]"
+    prefix = match.groupdict().get("name") or ""
+    return f"{prefix}[masked {kind}]"

@@ -1,4 +1,4 @@
-"""The state of the todo list, replayed from what the tools were told."""
+"""The state of the todo list, replayed from the calls of its tools."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
         for part in message.parts
         if isinstance(part, ToolResult)
     }
-    kept = [
+    closed = [
         replace(message, parts=tuple(_close_parts(message.parts, answered)))
         for message in messages
         if message.role != "system"
     ]
-    return tuple(message for message in kept if message.parts)
+    return tuple(message for message in closed if message.parts)
 
 
 def content_blocks(message: Message) -> list[Json]:
@@ -55,16 +55,16 @@ def usage_json(usage: Usage) -> Json:
 
 
 def _close_parts(parts: Sequence[Part], answered: set[str]) -> list[Part]:
-    kept: list[Part] = []
+    closed: list[Part] = []
     for part in parts:
         if isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text.strip()):
             continue
         if isinstance(part, ToolCall) and part.id not in answered:
-            words = f"[wanted to call {part.name} with {part.arguments}; it was not executed]"
-            kept.append(Text(text=words))
+            text = f"[wanted to call {part.name} with {part.arguments}; it was not executed]"
+            closed.append(Text(text=text))
         else:
-            kept.append(part)
-    return kept
+            closed.append(part)
+    return closed
 
 
 def _encode_part(part: Part) -> Json | None:

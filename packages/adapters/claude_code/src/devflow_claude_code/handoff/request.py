@@ -110,28 +110,30 @@ def hand_off(
         ContextTooLong: `full` was asked for and does not fit.
     """
     target = target or HandoffTarget()
-    window = target.window_tokens or DEFAULT_WINDOW_TOKENS
-    room = max(window - target.reply_tokens, window // 4)
-    context = session.context(min(int(room * _BRIEF_SHARE), _MAX_BRIEF_TOKENS))
+    window_tokens = target.window_tokens or DEFAULT_WINDOW_TOKENS
+    room_tokens = max(window_tokens - target.reply_tokens, window_tokens // 4)
+    context = session.context(min(int(room_tokens * _BRIEF_SHARE), _MAX_BRIEF_TOKENS))
     history = HistoryBuilder(takes_images=target.takes_images)
     history.add_rows(session.transcript.load_all(session.branch))
-    asked = Message(role="user", parts=(Text(text=prompt),))
-    messages = _append_prompt((_system_message(session), *history.build_messages()), asked)
+    prompt_message = Message(role="user", parts=(Text(text=prompt),))
+    messages = _append_prompt((_system_message(session), *history.build_messages()), prompt_message)
     tokens = estimate_tokens(messages)
-    if mode == "full" and tokens > room:
+    if mode == "full" and tokens > room_tokens:
         raise ContextTooLong(
-            f"The session needs about {tokens} tokens and {target.model} leaves {room} of its"
-            f" {window} for input. Hand over a brief, or pick a larger model.",
+            f"The session needs about {tokens} tokens and {target.model} leaves {room_tokens} of"
+            f" its {window_tokens} for input. Hand over a brief, or pick a larger model.",
             model=target.model,
         )
-    if mode != "brief" and tokens <= room:
+    if mode != "brief" and tokens <= room_tokens:
         request = _full_request(session, target.model, messages, history.tool_names())
-        report = _build_report("full", request, window, history)
+        report = _build_report("full", request, window_tokens, history)
     else:
-        request = ChatRequest(model=target.model, messages=(_system_message(session), asked))
+        request = ChatRequest(
+            model=target.model, messages=(_system_message(session), prompt_message)
+        )
         request = inject_context(request, context, session.attribution)
         report = replace(
-            _build_report("brief", request, window, history),
+            _build_report("brief", request, window_tokens, history),
             left_out=_brief_omissions(context, len(messages)),
             masked=context.masked,
         )

@@ -148,7 +148,7 @@ class _RowBuilder:
                 yield self._build_row("user", {"role": "user", "content": blocks})
                 continue
             calls = any(block["type"] == "tool_use" for block in blocks)
-            answer: Json = {
+            assistant_message: Json = {
                 "id": f"msg_devflow_{uuid.uuid4().hex}",
                 "type": "message",
                 "role": "assistant",
@@ -158,7 +158,7 @@ class _RowBuilder:
                 "stop_sequence": None,
                 "usage": usage_json(reply.usage if message is messages[-1] else Usage()),
             }
-            yield self._build_row("assistant", answer)
+            yield self._build_row("assistant", assistant_message)
 
     def add_title(self, model: str) -> Iterator[Json]:
         """How `/resume` names it."""
@@ -190,9 +190,9 @@ def _is_kept(row: TranscriptRow) -> bool:
 
 def _drop_preserved(body: Json) -> None:
     """Rows kept over a compaction stand in the chain now; naming them too would double them."""
-    kept = ("preservedMessages", "preservedSegment")
+    preserved = ("preservedMessages", "preservedSegment")
     details = get_object(body, "compactMetadata")
-    body["compactMetadata"] = {name: one for name, one in details.items() if name not in kept}
+    body["compactMetadata"] = {name: one for name, one in details.items() if name not in preserved}
 
 
 def _target_folder(transcript: Path, project: str, config_dir: Path) -> Path:

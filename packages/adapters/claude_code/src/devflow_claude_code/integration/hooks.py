@@ -46,11 +46,11 @@ def run_hook(
         command: how the person calls DevFlow.
     """
     event = decode_line(stdin) or {}
-    answer = _HANDLERS.get(get_string(event, "hook_event_name"))
-    if answer is None:
+    handler = _HANDLERS.get(get_string(event, "hook_event_name"))
+    if handler is None:
         return HookReply()
     try:
-        return answer(event, config_dir or paths.configuration_dir(), command)
+        return handler(event, config_dir or paths.configuration_dir(), command)
     except DevFlowError:
         return HookReply()
 
@@ -94,8 +94,8 @@ def has_hit_limit(session: ClaudeCodeSession) -> bool:
     )
     if last is None or not last.is_api_error:
         return False
-    said = escape_invisible(text_of(session.transcript.load(last))).lower()
-    return any(words in said for words in _LIMIT_PHRASES)
+    text = escape_invisible(text_of(session.transcript.load(last))).lower()
+    return any(phrase in text for phrase in _LIMIT_PHRASES)
 
 
 def _json_reply(body: dict[str, Any]) -> HookReply:

@@ -105,9 +105,11 @@ def plan_install(
         before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
     )
     original = before
-    if (kept := _read_backup(path)) is not None:
+    if (backup := _read_backup(path)) is not None:
         original = (
-            kept[1] if kept[0] == _digest(before) else _encode_settings(_remove_ours(path), before)
+            backup[1]
+            if backup[0] == _digest(before)
+            else _encode_settings(_remove_ours(path), before)
         )
     return SettingsChange(
         path=path, before=before, after=after, backup=_encode_backup(after, original)
@@ -122,12 +124,14 @@ def plan_undo(path: Path) -> SettingsChange:
     Raises:
         ConfigurationError: the file is no JSON object.
     """
-    now, kept = _read(path), _read_backup(path)
-    if kept is not None and kept[0] == _digest(now):
-        return SettingsChange(path=path, before=now, after=kept[1], backup=None)
-    rest = _remove_ours(path)
-    after = now if rest == _parse_settings(path, now) else _encode_settings(rest, now)
-    return SettingsChange(path=path, before=now, after=after, backup=None)
+    before, backup = _read(path), _read_backup(path)
+    if backup is not None and backup[0] == _digest(before):
+        return SettingsChange(path=path, before=before, after=backup[1], backup=None)
+    settings = _remove_ours(path)
+    after = (
+        before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
+    )
+    return SettingsChange(path=path, before=before, after=after, backup=None)
 
 
 def _add_hooks(path: Path, settings: Json, command: str) -> None:
@@ -221,7 +225,7 @@ def _backup_path(path: Path) -> Path:
 
 
 def _read_backup(path: Path) -> tuple[str, bytes | None] | None:
-    """The seal of what was installed, and what was there before it; None: nothing is kept."""
+    """The digest of what was installed, and what was there before it; None: nothing is kept."""
     content = _read(_backup_path(path))
     if content is None:
         return None

@@ -72,10 +72,12 @@ def plan_launch(
         "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
     }
-    kept = {name: value for name, value in environment.items() if name not in _OVERRIDDEN_VARIABLES}
+    inherited = {
+        name: value for name, value in environment.items() if name not in _OVERRIDDEN_VARIABLES
+    }
     pinned = {**ours, **{name: "" for name in _OVERRIDDEN_VARIABLES if name not in ours}}
     del pinned["ANTHROPIC_AUTH_TOKEN"]  # not on a command line that others can read
     settings = orjson.dumps({"env": pinned}).decode()
     return LaunchPlan(
-        argv=(program, "--settings", settings, *arguments), environment={**kept, **ours}
+        argv=(program, "--settings", settings, *arguments), environment={**inherited, **ours}
     )

@@ -101,16 +101,16 @@ class McpServer:
         if message is None:
             self._send_error(None, _PARSE_ERROR, "a message is one JSON object on one line")
             return
-        method, asked = get_string(message, "method"), get_object(message, "params")
+        method, params = get_string(message, "method"), get_object(message, "params")
         if "id" not in message:
             if method == "notifications/cancelled":
-                self._cancel(asked.get("requestId"))
+                self._cancel(params.get("requestId"))
             return
         number = message["id"]
         if method == "tools/call":
-            self._start_call(number, asked, group)
-        elif answer := self._methods.get(method):
-            self._send({"jsonrpc": "2.0", "id": number, "result": answer(asked)})
+            self._start_call(number, params, group)
+        elif handler := self._methods.get(method):
+            self._send({"jsonrpc": "2.0", "id": number, "result": handler(params)})
         elif method:
             self._send_error(number, _METHOD_NOT_FOUND, f"there is no method {method}")
 
@@ -153,8 +153,8 @@ class McpServer:
         if task is not None:
             task.cancel()
 
-    def _send_error(self, number: object, code: int, words: str) -> None:
-        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}})
+    def _send_error(self, number: object, code: int, text: str) -> None:
+        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}})
 
 
 async def serve_mcp(

@@ -29,14 +29,14 @@ def render_status_line(
         price_of: prices of the transcript's models, where the client tells no cost.
         spent_usd: what the ledger has for a session id; shown beside the client's figure.
     """
-    told = decode_line(stdin) or {}
-    model = get_object(told, "model")
+    event = decode_line(stdin) or {}
+    model = get_object(event, "model")
     fields = [
         "DevFlow",
         get_string(model, "display_name") or get_string(model, "id"),
-        _cost_text(told, price_of),
-        _gateway_cost_text(told, spent_usd),
-        _window_text(told),
+        _cost_text(event, price_of),
+        _gateway_cost_text(event, spent_usd),
+        _window_text(event),
     ]
     return escape_invisible(" · ".join(field for field in fields if field)).replace("\n", " ")
 

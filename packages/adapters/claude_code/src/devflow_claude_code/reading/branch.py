@@ -35,9 +35,9 @@ def active_branch(
     if end is None:
         return ()
     chain = _path_to_root(end, graph)
-    if kept_there := preserved.get(chain[0].uuid or ""):
-        anchor, kept = kept_there
-        chain = _insert_preserved(chain, anchor, [graph[one] for one in kept if one in graph])
+    if anchor_and_uuids := preserved.get(chain[0].uuid or ""):
+        anchor, uuids = anchor_and_uuids
+        chain = _insert_preserved(chain, anchor, [graph[one] for one in uuids if one in graph])
     return tuple(_insert_siblings(chain, graph.values()))
 
 
@@ -94,8 +94,8 @@ def _insert_preserved(
 ) -> list[TranscriptRow]:
     known = {row.uuid for row in chain}
     fresh = [row for row in preserved if row.uuid not in known]
-    at = next((index + 1 for index, row in enumerate(chain) if row.uuid == anchor), 1)
-    return [*chain[:at], *fresh, *chain[at:]]
+    position = next((index + 1 for index, row in enumerate(chain) if row.uuid == anchor), 1)
+    return [*chain[:position], *fresh, *chain[position:]]
 
 
 def _insert_siblings(

@@ -73,9 +73,9 @@ def decode_line(line: bytes) -> Json | None:
     try:
         body = orjson.loads(line)
     except orjson.JSONDecodeError:
-        mended = _SURROGATES.sub(_replace_lone_surrogate, line).decode("utf-8", "replace")
+        repaired = _SURROGATES.sub(_replace_lone_surrogate, line).decode("utf-8", "replace")
         try:
-            body = orjson.loads(mended)
+            body = orjson.loads(repaired)
         except orjson.JSONDecodeError:
             return None
     return cast("Json", body) if isinstance(body, dict) else None
@@ -114,9 +114,9 @@ class RowReader:
         message = get("message")
         if message.__class__ is not dict:
             message = None
-        calls, answers, has_text = self._read_content(message)
+        calls, results, has_text = self._read_content(message)
         message_id, tokens = self._read_usage(message) if kind == "assistant" else (None, None)
-        parent, before = get("parentUuid"), self._uuid
+        parent, previous = get("parentUuid"), self._uuid
         uuid = self._uuid = _as_text(get("uuid")) or None
         return TranscriptRow(
             line,
@@ -125,7 +125,7 @@ class RowReader:
             kind,
             self._subtype(kind, body),
             uuid,
-            before if parent == before else _as_text(parent) or None,
+            previous if parent == previous else _as_text(parent) or None,
             _as_text(get("timestamp")),
             get("isSidechain") is True,
             get("isMeta") is True,
@@ -134,7 +134,7 @@ class RowReader:
             message_id,
             self._intern(message.get("model")) or None if message else None,
             calls,
-            answers,
+            results,
             has_text,
             tokens,
             _as_text(get("leafUuid") or get("logicalParentUuid")) or None,
@@ -176,7 +176,7 @@ class RowReader:
         if content.__class__ is not list:
             return _NO_CONTENT
         calls: list[tuple[str, str]] = []
-        answers: list[tuple[str, bool]] = []
+        results: list[tuple[str, bool]] = []
         has_text = False
         for block in cast("list[Json]", content):
             kind = block.get("type") if block.__class__ is dict else None
@@ -185,8 +185,8 @@ class RowReader:
             elif kind == "tool_use":
                 calls.append((_as_text(block.get("id")), self._intern(block.get("name"))))
             elif kind == "tool_result":
-                answers.append((_as_text(block.get("tool_use_id")), block.get("is_error") is True))
-        return tuple(calls), tuple(answers), has_text
+                results.append((_as_text(block.get("tool_use_id")), block.get("is_error") is True))
+        return tuple(calls), tuple(results), has_text
 
 
 _Content = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool]

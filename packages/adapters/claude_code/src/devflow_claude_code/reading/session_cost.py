@@ -92,9 +92,9 @@ def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
         if row.uuid and row.is_sidechain:
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
     found = [
-        RecordedTurn(at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
+        RecordedTurn(started_at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
         for row in _unique_responses(rows)
-        if row.model and row.tokens and (at := _parse_time(row.timestamp))
+        if row.model and row.tokens and (started_at := _parse_time(row.timestamp))
     ]
     return tuple(sorted(found, key=lambda turn: turn.started_at))
 
@@ -113,10 +113,10 @@ def _unique_responses(rows: Iterable[TranscriptRow]) -> Iterable[TranscriptRow]:
 
 def _parse_time(timestamp: str) -> datetime | None:
     try:
-        at = datetime.fromisoformat(timestamp)
+        moment = datetime.fromisoformat(timestamp)
     except ValueError:
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def as_usage(tokens: TranscriptTokens) -> Usage:

@@ -107,28 +107,28 @@ class Transcript:
 
     def _drop_open_tail(self) -> None:
         if self._is_tail_open:
-            tail = self.rows.pop()
-            self._end_offset = tail.offset
-            self.skipped_lines -= tail.type == "?"
+            row = self.rows.pop()
+            self._end_offset = row.offset
+            self.skipped_lines -= row.type == "?"
             self._is_tail_open = False
 
     def _index_lines(self, file: BinaryIO) -> None:
-        begun: list[bytes] = []
+        pieces: list[bytes] = []
         while chunk := file.read(_CHUNK_BYTES):
             first, *others = chunk.split(b"\n")
-            begun.append(first)
+            pieces.append(first)
             if others:
-                self._add_line(b"".join(begun))
+                self._add_line(b"".join(pieces))
                 for line in others[:-1]:
                     self._add_line(line)
-                begun = [others[-1]]
-            elif len(begun) * _CHUNK_BYTES > MAX_LINE_BYTES:
+                pieces = [others[-1]]
+            elif len(pieces) * _CHUNK_BYTES > MAX_LINE_BYTES:
                 raise SessionError(
                     f"{self.path}:{len(self.rows) + 1}: the line is longer than"
                     f" {MAX_LINE_BYTES} bytes; this is no transcript of Claude Code."
                 )
-        if rest := b"".join(begun):
-            self._add_row(rest, len(rest))
+        if tail := b"".join(pieces):
+            self._add_row(tail, len(tail))
             self._is_tail_open = True
 
     def _add_line(self, line: bytes) -> None:
@@ -152,13 +152,13 @@ class Transcript:
             self.metadata[title[0]] = title[1]
 
     def _update_metadata(self, row: TranscriptRow, body: Json) -> None:
-        heads = self.metadata
-        if row.is_sidechain and heads:
+        metadata = self.metadata
+        if row.is_sidechain and metadata:
             return
         for name in _METADATA_FIELDS:
             value = body.get(name)
-            if value != heads.get(name) and isinstance(value, str) and value:
-                heads[name] = value
+            if value != metadata.get(name) and isinstance(value, str) and value:
+                metadata[name] = value
 
 
 def _read_span(file: BinaryIO, row: TranscriptRow) -> bytes:

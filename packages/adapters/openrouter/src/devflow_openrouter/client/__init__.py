@@ -1,1 +1,1 @@
-"""OpenRouter over HTTP: its endpoints, its keys, and the policies around a call."""
+"""OpenRouter over HTTP: its endpoints and its keys."""

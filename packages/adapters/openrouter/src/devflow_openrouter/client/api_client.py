@@ -67,20 +67,20 @@ class ApiClient:
         self._deadlines = deadlines or Deadlines()
         self._timeout_s = timeout_s
         app = app or AppIdentity()
-        named = {"HTTP-Referer": app.url, "X-OpenRouter-Title": app.title}
+        identity = {"HTTP-Referer": app.url, "X-OpenRouter-Title": app.title}
         self._headers = {
             "User-Agent": "devflow",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
-            **{name: value for name, value in named.items() if value},
+            **{name: value for name, value in identity.items() if value},
         }
 
     def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`, once, with the key of the call."""
         request, candidate = call.request, call.candidate
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
-        speaker = get_translator(wire)
-        encoded = speaker.encode_request(request, candidate.model, _body_overrides(call, wire))
+        translator = get_translator(wire)
+        encoded = translator.encode_request(request, candidate.model, _body_overrides(call, wire))
         call.journal.omitted = encoded.omitted
         if encoded.omitted:
             _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
@@ -92,7 +92,7 @@ class ApiClient:
         if session_id and len(session_id) <= _MAX_SESSION_CHARS:
             headers["x-session-id"] = session_id  # keeps a conversation at the provider it warmed
         http = HttpRequest(method="POST", path=_PATHS[wire], headers=headers, body=encoded.body)
-        return ReplyStream(self._transport, http, call, speaker, self._deadlines)
+        return ReplyStream(self._transport, http, call, translator, self._deadlines)
 
     # the catalogue
 
@@ -250,8 +250,8 @@ def _body_overrides(call: Call, wire: WireName) -> JsonObject | None:
 
 def _provider_preferences(request: ChatRequest) -> Mapping[str, Any]:
     body = request.origin.body if request.origin else None
-    for place in (body, request.extra):
-        preferences = place.get("provider") if place else None
+    for source in (body, request.extra):
+        preferences = source.get("provider") if source else None
         if isinstance(preferences, Mapping):
             return cast("Mapping[str, Any]", preferences)
     return {}

@@ -1,4 +1,4 @@
-"""The circuit breaker is provider-neutral: `devflow_upstream`."""
+"""The circuit breaker is provider-neutral: `devflow_upstream.policies.circuit_breaker`."""
 
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 

@@ -1,4 +1,4 @@
-"""The rate limiter is provider-neutral: `devflow_upstream`."""
+"""The rate limiter is provider-neutral: `devflow_upstream.policies.rate_limiter`."""
 
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 

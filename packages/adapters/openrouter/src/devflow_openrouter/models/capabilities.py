@@ -1,4 +1,4 @@
-"""Capabilities are provider-neutral: `devflow_routing`."""
+"""Capabilities are provider-neutral: `devflow_routing.capabilities`."""
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 

@@ -1,4 +1,4 @@
-"""The classifier is provider-neutral: `devflow_routing`."""
+"""The classifier is provider-neutral: `devflow_routing.classifier.task_classifier`."""
 
 from devflow_routing.classifier.task_classifier import TaskClassifier
 

@@ -1,4 +1,4 @@
-"""The walk along a route is provider-neutral: `devflow_upstream`."""
+"""The walk along a route is provider-neutral: `devflow_upstream.policies.fallback`."""
 
 from devflow_upstream.policies.fallback import FallbackChain
 

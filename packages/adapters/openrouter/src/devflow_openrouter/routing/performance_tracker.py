@@ -1,4 +1,4 @@
-"""The performance tracker is provider-neutral: `devflow_routing`."""
+"""The performance tracker is provider-neutral: `devflow_routing.trackers.performance`."""
 
 from devflow_routing.trackers.performance import Performance, PerformanceTracker
 

@@ -1,4 +1,4 @@
-"""The router is provider-neutral: `devflow_routing`."""
+"""The router is provider-neutral: `devflow_routing.router`."""
 
 from devflow_routing.router import Router
 

@@ -13,8 +13,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 def read(*pieces: bytes, **limits: int) -> list[Request]:
-    reader = RequestParser(Limits(**limits), "127.0.0.1")
-    return [request for piece in pieces for request in reader.feed(piece)]
+    parser = RequestParser(Limits(**limits), "127.0.0.1")
+    return [request for piece in pieces for request in parser.feed(piece)]
 
 
 REFUSED = {
@@ -92,11 +92,11 @@ def test_trailers_are_refused() -> None:
         read(POST + CHUNKED + b"\r\n0\r\nX: y\r\n\r\n")
 
 
-def test_a_reader_that_has_refused_takes_no_more() -> None:
-    reader = RequestParser(Limits(), "")
+def test_a_parser_that_has_refused_takes_no_more() -> None:
+    parser = RequestParser(Limits(), "")
     with pytest.raises(RequestRejected):
-        reader.feed(b"GET / HTTP/1.1\r\n\r\n")
-    assert reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == []
+        parser.feed(b"GET / HTTP/1.1\r\n\r\n")
+    assert parser.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == []
 
 
 def test_a_request_before_a_framing_attack_is_not_carried_out() -> None:
