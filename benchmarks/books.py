@@ -78,15 +78,15 @@ def fault_script() -> dict[str, Any]:
 
 
 async def run_worker(settings: Settings, first: int, count: int) -> None:
-    """Ask so many calls; each takes its choices from its own number."""
-    left = iter(range(first, first + count))
+    """Make so many calls; each takes its choices from its own number."""
+    numbers = iter(range(first, first + count))
     async with (
         Store(settings.data_dir / "ledger.db", lease_s=LEASE_S) as book,
         OpenRouterGateway(settings, book=book) as gateway,
     ):
 
         async def one_after_another() -> None:
-            for number in left:
+            for number in numbers:
                 with contextlib.suppress(DevFlowError):
                     await make_call(gateway, number)
                 print(number, flush=True)
@@ -130,16 +130,16 @@ def run_workers(
     base_url: str, api_key: str, folder: Path, *, calls: int, kills: int
 ) -> tuple[int, int]:
     """Let workers make all calls; how many were seen to end, and how many workers were killed."""
-    done, killed, ended = 0, 0, 0
+    first, killed, ended = 0, 0, 0
     chance = random.Random(calls)  # noqa: S311 - when to kill
-    while done < calls:
-        stop_at = calls if killed >= kills else done + chance.randint(1, 2 * calls // (kills + 2))
-        arguments = [base_url, api_key, str(folder), str(done), str(calls - done)]
+    while first < calls:
+        stop_at = calls if killed >= kills else first + chance.randint(1, 2 * calls // (kills + 2))
+        arguments = [base_url, api_key, str(folder), str(first), str(calls - first)]
         with subprocess.Popen(
             [sys.executable, __file__, "--worker", *arguments], stdout=subprocess.PIPE, text=True
         ) as worker:
             assert worker.stdout is not None
-            furthest = done - 1
+            furthest = first - 1
             for line in worker.stdout:
                 furthest, ended = max(furthest, int(line)), ended + 1
                 if furthest + 1 >= stop_at and stop_at < calls:
@@ -151,7 +151,7 @@ def run_workers(
         if status not in (0, -signal.SIGKILL):
             raise SystemExit(f"a worker ended with {status}")
         # calls in flight at the kill are not asked again: their fate is what is tested
-        done = calls if status == 0 else furthest + 1 + IN_FLIGHT
+        first = calls if status == 0 else furthest + 1 + IN_FLIGHT
     return ended, killed
 
 

@@ -40,7 +40,7 @@ BUDGETS = (
 
 def make_request() -> tuple[AttemptStart, LedgerEntry]:
     """One request with one attempt."""
-    who = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
+    attribution = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
     start = AttemptStart(
         attempt_id=new_id("att"),
         entry_id=new_id("req"),
@@ -49,7 +49,7 @@ def make_request() -> tuple[AttemptStart, LedgerEntry]:
         started_at=NOW,
         reserved_usd=Decimal("0.01"),
         task_type="coding",
-        attribution=who,
+        attribution=attribution,
     )
     attempt = Attempt(
         attempt_id=start.attempt_id,
@@ -76,7 +76,7 @@ def make_request() -> tuple[AttemptStart, LedgerEntry]:
         attempts=(attempt,),
         task_type="coding",
         complexity="low",
-        attribution=who,
+        attribution=attribution,
         ttft_s=0.6,
         total_s=1.35,
     )
@@ -109,10 +109,10 @@ async def measure_writes(
                 for in_flight, count in shapes.items():
                     timing = await run_round(store, count // 2 if quick else count, in_flight)
                     timings.setdefault((name, in_flight), []).append(timing)
-    for (name, in_flight), found in timings.items():
+    for (name, in_flight), timed in timings.items():
         label = f"{name}, {in_flight} in flight"
-        report.add(label, "requests", "1/s", [one.per_s for one in found])
-        report.add(label, "cpu_us", "µs", [one.cpu_us for one in found])
+        report.add(label, "requests", "1/s", [one.per_s for one in timed])
+        report.add(label, "cpu_us", "µs", [one.cpu_us for one in timed])
 
 
 def fill(file: Path, count: int) -> None:
@@ -164,9 +164,9 @@ def measure_reads(report: harness.Report, file: Path) -> None:
     count = sum(1 for _entry in store.entries())
     report.add("entries read back", "time", "µs", [(time.perf_counter() - start_s) / count * 1e6])
     start_s = time.perf_counter()
-    found = store.verify()
-    assert found.ok
-    assert found.entries == count
+    verified = store.verify()
+    assert verified.ok
+    assert verified.entries == count
     report.add("verify, a request", "time", "µs", [(time.perf_counter() - start_s) / count * 1e6])
 
 

@@ -73,18 +73,18 @@ class Load:
             one.close()
 
     async def run(self, requests: int) -> list[float]:
-        """Ask so often in all; seconds from each request to the first byte of its reply's body."""
-        left = requests
-        seen: list[float] = []
+        """Send so many requests; returns each one's seconds to the first byte of the body."""
+        remaining = requests
+        first_byte_s: list[float] = []
 
-        async def ask(connection: _LoadConnection) -> None:
-            nonlocal left
-            while left > 0:
-                left -= 1
-                seen.append(await connection.send(self._request))
+        async def send_requests(connection: _LoadConnection) -> None:
+            nonlocal remaining
+            while remaining > 0:
+                remaining -= 1
+                first_byte_s.append(await connection.send(self._request))
 
-        await asyncio.gather(*(ask(one) for one in self._connections))
-        return seen
+        await asyncio.gather(*(send_requests(one) for one in self._connections))
+        return first_byte_s
 
 
 class _LoadConnection(asyncio.Protocol):
@@ -128,10 +128,10 @@ class _LoadConnection(asyncio.Protocol):
         if not self._first_s:
             self._first_s = time.perf_counter()
         if self._length is None:
-            is_whole = self._received.endswith(b"0\r\n\r\n")
+            is_complete = self._received.endswith(b"0\r\n\r\n")
         else:
-            is_whole = len(self._received) >= self._head_end + self._length
-        if is_whole and self._reply is not None and not self._reply.done():
+            is_complete = len(self._received) >= self._head_end + self._length
+        if is_complete and self._reply is not None and not self._reply.done():
             self._reply.set_result(self._first_s - self._began_s)
 
     def _read_head(self) -> None:
@@ -143,6 +143,6 @@ class _LoadConnection(asyncio.Protocol):
         if not head.startswith(b"http/1.1 200"):
             self._fail(BadStatus(f"A gateway answers: {self._received[:400]!r}"))
             return
-        at = head.find(b"content-length:")
-        if at >= 0:
-            self._length = int(head[at + 15 :].split(b"\r\n", 1)[0])
+        position = head.find(b"content-length:")
+        if position >= 0:
+            self._length = int(head[position + 15 :].split(b"\r\n", 1)[0])

@@ -48,7 +48,7 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
     """Interleave the rounds of everything compared."""
     rounds, count = (3, 300) if args.quick else (7, 2000)
     session = ClaudeCodeSession.open(SESSION)
-    named = ChatRequest.from_text(PROMPT, model=MODEL)
+    named_request = ChatRequest.from_text(PROMPT, model=MODEL)
     auto = ChatRequest.from_text(PROMPT)
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_for(base_url, Path(folder))
@@ -56,9 +56,9 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
             bare = await stack.enter_async_context(OpenRouterGateway(settings))
             booked = await stack.enter_async_context(wiring.open_gateway(settings))
             works: dict[str, Callable[[], Awaitable[object]]] = {
-                "named": lambda: bare.complete(named),
+                "named": lambda: bare.complete(named_request),
                 "auto": lambda: bare.complete(auto),
-                "named + ledger": lambda: booked.complete(named),
+                "named + ledger": lambda: booked.complete(named_request),
                 "auto + ledger": lambda: booked.complete(auto),
                 "auto + ledger + context": lambda: booked.complete(auto, session=session),
             }

@@ -82,8 +82,8 @@ def main() -> None:
     models = [model.id for model in catalogue.models if model.price][:12]
 
     def price_of(model: str) -> object:
-        found = catalogue.get(model)
-        return found.price if found else None
+        config = catalogue.get(model)
+        return config.price if config else None
 
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "ledger.db"

@@ -64,7 +64,7 @@ Rows = list[dict[str, Any]]
 
 def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
     """Every world: figures in distribution, and out of it."""
-    found: dict[str, Any] = {"worlds": {}, "ood": {}}
+    results: dict[str, Any] = {"worlds": {}, "ood": {}}
     samples: dict[str, list[Floats]] = {"worlds": [], "ood": []}
     rounds = 200 if quick else 1000
     for name, prefix in WORLDS.items():
@@ -78,16 +78,16 @@ def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str,
         else:
             rows = [row for row in unseen if row["benchmark"].startswith(prefix)]
             domains = _judge_unseen(world, rows, parts)
-        for key, judged in parts.items():
-            if len(judged):
-                samples[key].append(judged.samples())
-                found[key][name] = judged.figures()
-        if name in found["ood"]:
-            found["ood"][name]["domains"] = domains
-    found.update(_mean_figures(found["worlds"], samples["worlds"]))
-    found["others"] = {name: list(one) for name, one in OTHER_ROUTERS.items()}
-    found["out_of_distribution"] = _mean_figures(found["ood"], samples["ood"])
-    return found
+        for key, evaluation in parts.items():
+            if len(evaluation):
+                samples[key].append(evaluation.samples())
+                results[key][name] = evaluation.figures()
+        if name in results["ood"]:
+            results["ood"][name]["domains"] = domains
+    results.update(_mean_figures(results["worlds"], samples["worlds"]))
+    results["others"] = {name: list(one) for name, one in OTHER_ROUTERS.items()}
+    results["out_of_distribution"] = _mean_figures(results["ood"], samples["ood"])
+    return results
 
 
 def _mean_figures(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
@@ -102,37 +102,37 @@ def _mean_figures(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, An
     }
 
 
-def _judge_folds(world: World, judged: Evaluation, count: int) -> None:
+def _judge_folds(world: World, evaluation: Evaluation, count: int) -> None:
     fold = np.random.default_rng(0).permutation(len(world)) % FOLDS
     for one in range(count):
-        judged.add(WorldRouter(world.select(fold != one)), world.select(fold == one))
+        evaluation.add(WorldRouter(world.select(fold != one)), world.select(fold == one))
 
 
-def _judge_left_out(world: World, judged: Evaluation) -> dict[str, Any]:
+def _judge_left_out(world: World, evaluation: Evaluation) -> dict[str, Any]:
     """Each domain judged by a router that was learned, gate and price too, without any of it."""
     domains = np.array(world.domains)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for domain in sorted(set(world.domains)):
         part = world.select(domains == domain)
-        reached = judged.add(WorldRouter(world.select(domains != domain)), part)
-        found[domain] = _domain_figures(reached, part)
-    return found
+        reached = evaluation.add(WorldRouter(world.select(domains != domain)), part)
+        figures[domain] = _domain_figures(reached, part)
+    return figures
 
 
 def _judge_unseen(world: World, rows: Rows, parts: dict[str, Evaluation]) -> dict[str, Any]:
     """Rows of the split in DIR by a router learned from all public ones."""
     router = WorldRouter(world)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     unknown = build_world(rows, world.models) if rows else None
     if unknown is None or not len(unknown):
-        return found
+        return figures
     if (~unknown.is_ood).any():
         parts["worlds"].add(router, unknown.select(~unknown.is_ood))
     domains = np.array(unknown.domains)
     for domain in sorted(set(domains[unknown.is_ood].tolist())):
         part = unknown.select((domains == domain) & unknown.is_ood)
-        found[domain] = _domain_figures(parts["ood"].add(router, part), part)
-    return found
+        figures[domain] = _domain_figures(parts["ood"].add(router, part), part)
+    return figures
 
 
 def _domain_figures(reached: tuple[float, float], part: World) -> dict[str, Any]:
@@ -148,8 +148,8 @@ def compute_apgr(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[fl
         return np.nan, np.nan, np.nan
     recovered = gained / gained[-1]
     calls = np.linspace(0, 100, len(recovered))
-    at = [float(calls[int((recovered >= share).argmax())]) for share in (0.5, 0.8)]
-    return float(np.trapezoid(recovered, calls) / 100), at[0], at[1]
+    thresholds = [float(calls[int((recovered >= share).argmax())]) for share in (0.5, 0.8)]
+    return float(np.trapezoid(recovered, calls) / 100), thresholds[0], thresholds[1]
 
 
 def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
@@ -164,17 +164,17 @@ def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[st
             gains[fold == one] = _expected_gain(router, world.select(fold == one).texts)
         return _routellm_figures(gains, world, 200 if quick else 1000)
     router = WorldRouter(world, is_gated=False)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for benchmark in ("rl_mmlu", "rl_gsm8k", "rl_mtbench"):
         rows = [row for row in unseen if row["benchmark"] == benchmark]
         if rows:
-            judged = build_world(rows, pair)
+            unseen_world = build_world(rows, pair)
             figures = _routellm_figures(
-                _expected_gain(router, judged.texts), judged, 200 if quick else 1000
+                _expected_gain(router, unseen_world.texts), unseen_world, 200 if quick else 1000
             )
             tail = "" if benchmark == "rl_mmlu" else f"_{benchmark[3:]}"
-            found.update({f"{key}{tail}": value for key, value in figures.items()})
-    return found
+            results.update({f"{key}{tail}": value for key, value in figures.items()})
+    return results
 
 
 def _expected_gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
@@ -187,8 +187,8 @@ def _routellm_figures(gains: Floats, world: World, rounds: int) -> dict[str, Any
     weak, strong = world.scores[:, 0], world.scores[:, 1]
     apgr, cpt50, cpt80 = compute_apgr(gains, weak, strong)
     random = np.random.default_rng(7)
-    drawn = [random.integers(0, len(world), len(world)) for _ in range(rounds)]
-    samples = [compute_apgr(gains[one], weak[one], strong[one])[0] for one in drawn]
+    resamples = [random.integers(0, len(world), len(world)) for _ in range(rounds)]
+    samples = [compute_apgr(gains[one], weak[one], strong[one])[0] for one in resamples]
     length = np.array([float(len(text)) for text in world.texts])
     return {
         "apgr": round(apgr, 4),
@@ -210,7 +210,7 @@ def judge_kinds(folder: Path) -> dict[str, Any]:
     import json
 
     classifier = TaskClassifier(cache_size=0)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for path in sorted(folder.glob("tasktype*.jsonl*")):
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as lines:
@@ -219,8 +219,8 @@ def judge_kinds(folder: Path) -> dict[str, Any]:
             classifier.classify(ChatRequest.from_text(row["text"])).type == row["label"]
             for row in rows
         ]
-        found[path.name] = {"accuracy": round(sum(right) / len(right), 4), "prompts": len(right)}
-    return found
+        figures[path.name] = {"accuracy": round(sum(right) / len(right), 4), "prompts": len(right)}
+    return figures
 
 
 def measure_stability(router: Router, texts: Sequence[str]) -> float:
@@ -231,8 +231,8 @@ def measure_stability(router: Router, texts: Sequence[str]) -> float:
         request = ChatRequest.from_text(text)
         return router.route(request, classifier.classify(request)).chosen.model
 
-    kept = [chosen(text) == chosen(other) for text in texts for other in _reword(text)]
-    return 100 * sum(kept) / len(kept)
+    unchanged = [chosen(text) == chosen(reworded) for text in texts for reworded in _reword(text)]
+    return 100 * sum(unchanged) / len(unchanged)
 
 
 def _reword(text: str) -> tuple[str, ...]:

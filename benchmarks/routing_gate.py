@@ -95,9 +95,9 @@ class Gate:
             best: the best single model.
         """
         cells = self.find_cells(known.likeness)
-        found, most_saved = replace(self, trusted=np.zeros_like(self.trusted)), 0.0
+        best_gate, most_saved = replace(self, trusted=np.zeros_like(self.trusted)), 0.0
         if strangers is None:
-            return found
+            return best_gate
         for price in PRICES.tolist():
             gains, savings = _sum_by_cell(known, cells, price, best, self.trusted.size)
             trusted = self.trusted.ravel() & (savings > 0)
@@ -106,8 +106,8 @@ class Gate:
             saved = float(savings[trusted].sum())
             if saved > most_saved and gains[trusted].sum() >= needed:
                 most_saved = saved
-                found = replace(self, trusted=trusted.reshape(self.trusted.shape), price=price)
-        return found
+                best_gate = replace(self, trusted=trusted.reshape(self.trusted.shape), price=price)
+        return best_gate
 
     def _drop_harmful(
         self, strangers: Trial, price: float, best: int, trusted: Flags, savings: Floats
@@ -119,15 +119,15 @@ class Gate:
         np.add.at(harm, (strangers.groups, self.find_cells(strangers.likeness)), lost)
         due = np.bincount(strangers.groups, strangers.scores[:, best], len(harm)) + PRIOR
         worth = savings / strangers.costs_usd[:, best].sum() + 1e-4
-        kept = trusted.copy()
-        while kept.any():
-            is_harmed = harm[:, kept].sum(axis=1) > (1 - MIN_LEFT_OUT_QUALITY) * due
+        remaining = trusted.copy()
+        while remaining.any():
+            is_harmed = harm[:, remaining].sum(axis=1) > (1 - MIN_LEFT_OUT_QUALITY) * due
             blame = (np.maximum(harm, 0)[is_harmed] / due[is_harmed, None]).sum(axis=0) / worth
-            blame[~kept] = 0
+            blame[~remaining] = 0
             if not blame.any():
                 break
-            kept[blame.argmax()] = False
-        return kept
+            remaining[blame.argmax()] = False
+        return remaining
 
 
 def choose_models(trial: Trial, price: float) -> Ints:
@@ -161,5 +161,5 @@ def _fit_distances(known: Likeness, domains: int) -> tuple[Floats, Floats]:
 
 def _normalised_distance(likeness: Likeness, means: Floats, spreads: Floats) -> Floats:
     """The most unusual of the signs, in spreads of the nearest domain."""
-    at = likeness.domain
-    return ((likeness.distances - means[at]) / spreads[at]).max(axis=1)
+    domain = likeness.domain
+    return ((likeness.distances - means[domain]) / spreads[domain]).max(axis=1)

@@ -42,13 +42,13 @@ class Evaluation:
     def samples(self) -> Floats:
         """Quality and saving; the first row as measured, the others of resampled prompts."""
         columns = self._join_columns()
-        found = [_score_at_op(columns)]
+        scores = [_score_at_op(columns)]
         random = np.random.default_rng(7)
         for _ in range(self._rounds):
             drawn = random.integers(0, len(self), len(self))
             a, b, c, d = (column[drawn] for column in columns)
-            found.append(_score_at_op((a, b, c, d)))
-        return np.array(found)
+            scores.append(_score_at_op((a, b, c, d)))
+        return np.array(scores)
 
     def figures(self) -> dict[str, Any]:
         """What the world's part of `aggregate` holds."""
@@ -75,7 +75,7 @@ class Evaluation:
     def _compute_save_at_100(self) -> float:
         """The most that any price saves at the best single model's quality, gate on or off."""
         _, _, best_quality, best_cost = self._join_columns()
-        found = 0.0
+        most_saved = 0.0
         for price in PRICES.tolist():
             for is_gated in (True, False):
                 quality = cost = 0.0
@@ -85,8 +85,8 @@ class Evaluation:
                     quality += world.scores[places, chosen].sum()
                     cost += world.costs_usd[places, chosen].sum()
                 if quality >= best_quality.sum():
-                    found = max(found, 100 * (1 - cost / best_cost.sum()))
-        return found
+                    most_saved = max(most_saved, 100 * (1 - cost / best_cost.sum()))
+        return most_saved
 
 
 def interval(samples: Floats) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def interval(samples: Floats) -> dict[str, Any]:
 
 def _score_at_op(columns: tuple[Floats, Floats, Floats, Floats]) -> tuple[float, float]:
     quality, cost, best_quality, best_cost = columns
-    kept = 100 * quality.sum() / max(best_quality.sum(), 1e-9)
-    return float(kept), float(100 * (1 - cost.sum() / best_cost.sum()))
+    quality_kept = 100 * quality.sum() / max(best_quality.sum(), 1e-9)
+    return float(quality_kept), float(100 * (1 - cost.sum() / best_cost.sum()))
 
 
 def _as_percent(quality: float, cost: float, best_quality: float, best_cost: float) -> list[float]:

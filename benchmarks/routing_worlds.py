@@ -64,9 +64,9 @@ class World:
         chosen: list[int] = np.arange(len(self))[places].tolist()
         return replace(
             self,
-            texts=tuple(self.texts[at] for at in chosen),
-            domains=tuple(self.domains[at] for at in chosen),
-            benchmarks=tuple(self.benchmarks[at] for at in chosen),
+            texts=tuple(self.texts[index] for index in chosen),
+            domains=tuple(self.domains[index] for index in chosen),
+            benchmarks=tuple(self.benchmarks[index] for index in chosen),
             scores=self.scores[chosen],
             costs_usd=self.costs_usd[chosen],
             is_ood=self.is_ood[chosen],
@@ -96,19 +96,21 @@ def build_world(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = N
             name for row in rows for name, one in row["results"].items() if one.get("c")
         )
         models = sorted(name for name, count in priced.items() if count >= 0.95 * len(rows))
-    kept = [row for row in rows if all(_is_scored(row["results"].get(name)) for name in models)]
-    results = [[row["results"][name] for name in models] for row in kept]
+    scored_rows = [
+        row for row in rows if all(_is_scored(row["results"].get(name)) for name in models)
+    ]
+    results = [[row["results"][name] for name in models] for row in scored_rows]
     scores = np.array([[one["s"] for one in row] for row in results])
     costs = np.array([[one.get("c") or np.nan for one in row] for row in results])
     costs = np.where(np.isnan(costs), np.nanmean(costs, axis=0), costs)
     return World(
         models=tuple(models),
-        texts=tuple(_text(row) for row in kept),
-        domains=tuple(_domain(row) for row in kept),
-        benchmarks=tuple(row["benchmark"] for row in kept),
+        texts=tuple(_text(row) for row in scored_rows),
+        domains=tuple(_domain(row) for row in scored_rows),
+        benchmarks=tuple(row["benchmark"] for row in scored_rows),
         scores=scores,
         costs_usd=costs,
-        is_ood=np.array([bool(row.get("ood")) for row in kept], dtype=np.bool_),
+        is_ood=np.array([bool(row.get("ood")) for row in scored_rows], dtype=np.bool_),
     )
 
 
@@ -172,8 +174,8 @@ class WorldRouter:
         """What it expects for other prompts."""
         return _join_forecasts(
             [
-                self._forecast_batch(texts[at : at + BATCH_PROMPTS])
-                for at in range(0, len(texts), BATCH_PROMPTS)
+                self._forecast_batch(texts[start : start + BATCH_PROMPTS])
+                for start in range(0, len(texts), BATCH_PROMPTS)
             ]
         )
 

@@ -85,9 +85,9 @@ def run(name: str, args: argparse.Namespace) -> bool:
     if args.peers and name == "client":
         fetch_litellm()
     start_s = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, check=False)
-    print(f"── {name}: {time.monotonic() - start_s:.0f} s, exit {done.returncode}", flush=True)
-    return done.returncode != 0
+    completed = subprocess.run(command, cwd=ROOT, check=False)
+    print(f"── {name}: {time.monotonic() - start_s:.0f} s, exit {completed.returncode}", flush=True)
+    return completed.returncode != 0
 
 
 def fetch_litellm() -> None:
@@ -99,17 +99,17 @@ def fetch_litellm() -> None:
 
 def render_page() -> str:
     """The page over all results that are there."""
-    found = {
+    documents = {
         name: json.loads(file.read_text(encoding="utf-8"))
         for name in SUITES
         if (file := RESULTS / f"{name}.json").is_file()
     }
-    if not found:
+    if not documents:
         return HEADER
-    newest = next(iter(found.values()))
+    newest = next(iter(documents.values()))
     machine = ", ".join(f"{key} {value}" for key, value in newest["machine"].items())
     versions = ", ".join(f"{key} {value}" for key, value in newest["versions"].items())
-    sections = "\n".join(render_section(name, document) for name, document in found.items())
+    sections = "\n".join(render_section(name, document) for name, document in documents.items())
     return f"{HEADER}Machine: {machine}. Versions: {versions}.\n\n{sections}{FOOTER}"
 
 

@@ -67,11 +67,11 @@ def count_events(port: Any, request: bytes) -> int:
     async def read() -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
-        got = b""
-        while not got.endswith(b"0\r\n\r\n"):
-            got += await reader.read(1 << 20)
+        received = b""
+        while not received.endswith(b"0\r\n\r\n"):
+            received += await reader.read(1 << 20)
         writer.close()
-        return got.count(b"data: ")
+        return received.count(b"data: ")
 
     return asyncio.run(read())
 
@@ -80,9 +80,9 @@ async def measure_cpu_us(pid: int, port: int, request: bytes, count: int) -> flo
     """CPU µs of the sandbox for one request."""
     async with load.Load(port, request, CONNECTIONS) as clients:
         await clients.run(CONNECTIONS * 2)
-        before = read_cpu_s(pid)
+        start_s = read_cpu_s(pid)
         await clients.run(count)
-        return (read_cpu_s(pid) - before) * 1e6 / count
+        return (read_cpu_s(pid) - start_s) * 1e6 / count
 
 
 def main() -> None:
@@ -93,15 +93,15 @@ def main() -> None:
     streams = QUICK_STREAMS if options.quick else STREAMS
     report = harness.Report()
     with tempfile.TemporaryDirectory() as folder, run_sandbox(write_script(Path(folder))) as one:
-        pid, told = one
-        port = int(told["url"].rsplit(":", 1)[1])
-        headers = {"authorization": f"Bearer {told['api_key']}"}
+        pid, announced = one
+        port = int(announced["url"].rsplit(":", 1)[1])
+        headers = {"authorization": f"Bearer {announced['api_key']}"}
         path = "/api/v1/chat/completions"
         plain = load.chat_request(path, MODEL, stream=False, headers=headers)
         body = plain.partition(b"\r\n\r\n")[2]
-        asked = orjson.loads(body) | {"stream": True, "max_tokens": 20_000}
-        asked["messages"] = [{"role": "user", "content": LONG_PROMPT}]
-        long = _replace_body(plain, orjson.dumps(asked))
+        long_body = orjson.loads(body) | {"stream": True, "max_tokens": 20_000}
+        long_body["messages"] = [{"role": "user", "content": LONG_PROMPT}]
+        long = _replace_body(plain, orjson.dumps(long_body))
         count = count_events(port, long)
         plain_us: list[float] = []
         stream_us: list[float] = []

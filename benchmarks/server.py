@@ -104,8 +104,8 @@ async def _can_stream(gateway: Gateway) -> bool:
     try:
         async with gateway.load(1, "bench/chunks-51", stream=True) as load:
             await load.run(1)
-    except BadStatus as refused:
-        print(f"{gateway.name} streams nothing here and is left out there. {refused}")
+    except BadStatus as error:
+        print(f"{gateway.name} streams nothing here and is left out there. {error}")
         return False
     return True
 
@@ -118,7 +118,7 @@ async def _measure_throughput(
     *,
     quick: bool,
 ) -> None:
-    found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
+    rounds_by_name: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
     for number in range(rounds + 1):
         for gateway in gateways:
             count = _scale_count(gateway, 400 if quick else 4_000)
@@ -128,8 +128,8 @@ async def _measure_throughput(
                 wall_s = time.perf_counter() - wall_s
                 if number:  # the first round warms up
                     used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
-                    found[gateway.name].append((used_us, count / wall_s))
-    for name, pairs in found.items():
+                    rounds_by_name[gateway.name].append((used_us, count / wall_s))
+    for name, pairs in rounds_by_name.items():
         report.add(
             name, "cpu_us_auto" if model == "auto" else "cpu_us", "µs", [one[0] for one in pairs]
         )
@@ -139,7 +139,7 @@ async def _measure_throughput(
 async def _measure_streams(
     report: harness.Report, gateways: Sequence[Gateway], rounds: int, *, quick: bool
 ) -> None:
-    found: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
+    rounds_by_name: dict[str, list[tuple[float, float]]] = {one.name: [] for one in gateways}
     for number in range(rounds + 1):
         for gateway in gateways:
             count = _scale_count(gateway, 100 if quick else 1_000)
@@ -149,8 +149,8 @@ async def _measure_streams(
                 wall_s = time.perf_counter() - wall_s
                 if number:
                     used_us = (gateway.cpu_s() - cpu_s) / count * 1e6
-                    found[gateway.name].append((used_us, 51 * count / wall_s))
-    for name, pairs in found.items():
+                    rounds_by_name[gateway.name].append((used_us, 51 * count / wall_s))
+    for name, pairs in rounds_by_name.items():
         report.add(name, "cpu_us_stream_51", "µs", [one[0] for one in pairs])
         report.add(name, "events at 32 streams", "1/s", [one[1] for one in pairs])
 
@@ -164,15 +164,15 @@ async def _measure_added(
     *,
     quick: bool,
 ) -> None:
-    found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
+    rounds_by_name: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
     for _ in range(rounds):
         base = await _measure_latencies(direct, connections, "bench/model", 400 if quick else 2_000)
         for gateway in gateways:
             count = _scale_count(gateway, 200 if quick else 2_000)
             seen = await _measure_latencies(gateway, connections, "bench/model", count)
             added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
-            found[gateway.name].append(added)
-    for name, pairs in found.items():
+            rounds_by_name[gateway.name].append(added)
+    for name, pairs in rounds_by_name.items():
         for place, label in enumerate(("p50", "p99")):
             values = [one[place] * 1e6 for one in pairs]
             report.add(name, f"added {label} at {connections}", "µs", values)
@@ -187,14 +187,14 @@ async def _measure_first_event(
     quick: bool,
 ) -> None:
     model = "bench/paced-5ms-51"
-    found: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
+    rounds_by_name: dict[str, list[list[float]]] = {one.name: [] for one in gateways}
     for _ in range(rounds):
         base = await _measure_latencies(direct, 8, model, 64, stream=True)
         for gateway in gateways:
             seen = await _measure_latencies(gateway, 8, model, 32 if quick else 128, stream=True)
             added = [_quantile(seen, q) - _quantile(base, 0.5) for q in (0.5, 0.99)]
-            found[gateway.name].append(added)
-    for name, pairs in found.items():
+            rounds_by_name[gateway.name].append(added)
+    for name, pairs in rounds_by_name.items():
         for place, label in enumerate(("p50", "p99")):
             values = [one[place] * 1e6 for one in pairs]
             report.add(name, f"first event added {label} at 8", "µs", values)
@@ -241,8 +241,8 @@ def _start_gateways(
 ) -> list[Gateway]:
     makers = {"devflow": _devflow, "nginx": _nginx, "portkey": _portkey, "litellm": _litellm}
     chosen = [makers[name] for name in (only or makers)]
-    found = [stack.enter_context(make(base_url)) for make in chosen]
-    return [one for one in found if one is not None]
+    started = [stack.enter_context(make(base_url)) for make in chosen]
+    return [one for one in started if one is not None]
 
 
 @contextlib.contextmanager
@@ -411,12 +411,12 @@ def _pin(pid: int, core: int) -> None:
 
 
 def _process_tree(pid: int) -> list[int]:
-    found = [pid]
+    pids = [pid]
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in thread.read_text().split():
-                found += _process_tree(int(child))
-    return found
+                pids += _process_tree(int(child))
+    return pids
 
 
 def _read_cpu_s(pid: int) -> float:

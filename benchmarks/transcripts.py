@@ -126,15 +126,15 @@ def measure_context(report: harness.Report, path: Path, name: str, rounds: int) 
 
 def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:
     """How many of 20 planted facts the context holds at a quarter of the session's size."""
-    found: list[float] = []
+    counts: list[float] = []
     for seed in range(rounds * 4):
         script, facts = build_planted_session(seed, 60)
         path = folder / "planted.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in script.rows), encoding="utf-8")
         context = ClaudeCodeSession.open(path).context(script.tokens // 4)
-        told = "".join(piece.text for piece in context.pieces)
-        found.append(sum(fact in told for fact in facts))
-    report.add("20 planted facts, a quarter of the size", "found", "facts", found)
+        injected = "".join(piece.text for piece in context.pieces)
+        counts.append(sum(fact in injected for fact in facts))
+    report.add("20 planted facts, a quarter of the size", "found", "facts", counts)
 
 
 def main() -> None:

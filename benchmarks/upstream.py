@@ -1,6 +1,6 @@
 """An upstream that answers at once, as a process of its own: what is measured is the client.
 
-    with upstream.running() as base_url: ...
+    with upstream.run_upstream() as base_url: ...
 
 It speaks chat completions, messages and responses, whole and streamed. The model's name says how
 the reply comes: `bench/chunks-51` is 51 events with text, `bench/paced-5ms-51` one each 5 ms; any
@@ -61,8 +61,8 @@ class _UpstreamProtocol(asyncio.Protocol):
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:end].lower()
-            at = head.find(b"content-length:")
-            size = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            position = head.find(b"content-length:")
+            size = int(head[position + 15 :].split(b"\r\n", 1)[0]) if position >= 0 else 0
             if len(self._buffer) < end + 4 + size:
                 return
             body = self._buffer[end + 4 : end + 4 + size]
@@ -156,7 +156,7 @@ def _encode_stream(path: str, model: str) -> tuple[tuple[bytes, ...], float]:
     count = int(match[2]) if match else 4
     pause_s = int(match[1] or 0) / 1000 if match else 0.0
     size = -(-len(TEXT) // count)
-    texts = [TEXT[at : at + size] for at in range(0, len(TEXT), size)]
+    texts = [TEXT[start : start + size] for start in range(0, len(TEXT), size)]
     texts += ["."] * (count - len(texts))
     events = {
         "/messages": _messages_events, "/responses": _responses_events,
@@ -220,8 +220,8 @@ def _responses_events(model: str, texts: list[str]) -> list[bytes]:
     item = {"type": "message", "id": "msg_1", "role": "assistant"}
     place: dict[str, object] = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     part: dict[str, object] = {"type": "output_text", "text": "", "annotations": []}
-    whole = {**part, "text": "".join(texts)}
-    done = {**item, "status": "completed", "content": [whole]}
+    full_part = {**part, "text": "".join(texts)}
+    done_item = {**item, "status": "completed", "content": [full_part]}
     bodies: list[dict[str, object]] = [
         {"type": "response.created", "response": {**response, "status": "in_progress"}},
         {
@@ -230,13 +230,13 @@ def _responses_events(model: str, texts: list[str]) -> list[bytes]:
         },
         {"type": "response.content_part.added", **place, "part": part},
         *({"type": "response.output_text.delta", **place, "delta": one} for one in texts),
-        {"type": "response.output_text.done", **place, "text": whole["text"]},
-        {"type": "response.content_part.done", **place, "part": whole},
-        {"type": "response.output_item.done", "output_index": 0, "item": done},
+        {"type": "response.output_text.done", **place, "text": full_part["text"]},
+        {"type": "response.content_part.done", **place, "part": full_part},
+        {"type": "response.output_item.done", "output_index": 0, "item": done_item},
         {
             "type": "response.completed",
             "response": {
-                **response, "status": "completed", "output": [done],
+                **response, "status": "completed", "output": [done_item],
                 "usage": _usage("/responses"),
             },
         },

@@ -44,12 +44,12 @@ def decode_stream() -> Decode:
 @pytest.fixture(scope="session")
 def claude_requests() -> dict[str, dict[str, Any]]:
     """Requests of the real Claude Code by name: `headers` in lower case, `body`."""
-    found: dict[str, dict[str, Any]] = {}
+    requests: dict[str, dict[str, Any]] = {}
     for path in sorted((SAMPLES / "claude_code").glob("*.json")):
         one = json.loads(path.read_bytes())
         headers = {name.lower(): value for name, value in one["headers"]}
-        found[path.stem] = {"headers": headers, "body": one["body"]}
-    return found
+        requests[path.stem] = {"headers": headers, "body": one["body"]}
+    return requests
 
 
 Collect = Callable[[Sequence[Event]], ChatResponse]

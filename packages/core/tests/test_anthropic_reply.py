@@ -97,17 +97,19 @@ def test_every_cut_of_a_stream_gives_the_same_events(decode_stream: Decode) -> N
 
 
 @pytest.mark.parametrize(
-    ("word", "reason"),
+    ("stop_reason", "reason"),
     [
         ("end_turn", "stop"), ("stop_sequence", "stop"), ("pause_turn", "stop"),
         ("max_tokens", "length"), ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"), ("something_new", "stop"),
     ],
 )  # fmt: skip
-def test_stop_reasons_have_their_words(word: str, reason: str, decode_stream: Decode) -> None:
-    finished = decode_stream(ANTHROPIC.make_decoder(), _start() + _say("x") + _end(word))[-1]
+def test_stop_reasons_have_their_words(
+    stop_reason: str, reason: str, decode_stream: Decode
+) -> None:
+    finished = decode_stream(ANTHROPIC.make_decoder(), _start() + _say("x") + _end(stop_reason))[-1]
     assert isinstance(finished, Finished)
-    assert (finished.finish_reason, finished.native_finish_reason) == (reason, word)
+    assert (finished.finish_reason, finished.native_finish_reason) == (reason, stop_reason)
     assert finished.usage is None
 
 

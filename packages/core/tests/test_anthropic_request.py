@@ -63,9 +63,9 @@ def test_requests_of_claude_code_keep_their_words_when_they_are_written_anew(
     for one in claude_requests.values():
         request = ANTHROPIC.decode_request(one["body"], one["headers"])
         rewritten = _encode(request.with_messages(request.messages), request.model)
-        again = ANTHROPIC.decode_request(rewritten, one["headers"])
-        assert _texts(again) == _texts(request)
-        assert replace(again, origin=None, messages=()) == replace(
+        decoded = ANTHROPIC.decode_request(rewritten, one["headers"])
+        assert _texts(decoded) == _texts(request)
+        assert replace(decoded, origin=None, messages=()) == replace(
             request, origin=None, messages=(), is_stream=True
         )
 
@@ -76,26 +76,26 @@ def test_requests_of_claude_code_are_understood_by_other_models(
     for one in claude_requests.values():
         request = ANTHROPIC.decode_request(one["body"], one["headers"])
         encoded = CHAT.encode_request(request, "deepseek/deepseek-x")
-        again = CHAT.decode_request(json.loads(encoded.body), {})
-        assert again.max_output_tokens == request.max_output_tokens
-        assert [tool.name for tool in again.tools] == [tool.name for tool in request.tools]
-        assert "DeferredToolPlaceholder" not in {tool.name for tool in again.tools}
+        decoded = CHAT.decode_request(json.loads(encoded.body), {})
+        assert decoded.max_output_tokens == request.max_output_tokens
+        assert [tool.name for tool in decoded.tools] == [tool.name for tool in request.tools]
+        assert "DeferredToolPlaceholder" not in {tool.name for tool in decoded.tools}
         # thinking goes to nobody but its vendor; all other text, calls and results are there
-        assert _texts(again) == _texts(request)
-        assert [call.id for call in _calls(again)] == [call.id for call in _calls(request)]
+        assert _texts(decoded) == _texts(request)
+        assert [call.id for call in _calls(decoded)] == [call.id for call in _calls(request)]
         assert b"x-anthropic-billing-header" not in encoded.body
         assert "metadata" in encoded.omitted
 
 
 def _texts(request: ChatRequest) -> list[str]:
-    found: list[str] = []
+    texts: list[str] = []
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, Text):
-                found.append(part.text)
+                texts.append(part.text)
             elif isinstance(part, ToolResult):
-                found.extend(one.text for one in part.parts if isinstance(one, Text))
-    return sorted(text for text in found if text != "The result is shown in the next message.")
+                texts.extend(one.text for one in part.parts if isinstance(one, Text))
+    return sorted(text for text in texts if text != "The result is shown in the next message.")
 
 
 def _calls(request: ChatRequest) -> list[ToolCall]:
@@ -190,9 +190,9 @@ THINKING: list[tuple[JsonObject, ReasoningOptions | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "word"), THINKING)
-def test_thinking_is_understood(body: JsonObject, word: ReasoningOptions | None) -> None:
-    assert _decode(**body).reasoning == word
+@pytest.mark.parametrize(("body", "expected"), THINKING)
+def test_thinking_is_understood(body: JsonObject, expected: ReasoningOptions | None) -> None:
+    assert _decode(**body).reasoning == expected
 
 
 WRITTEN_THINKING: list[tuple[ReasoningOptions, int | None, object, object]] = [
@@ -341,12 +341,12 @@ SIGNED = {"type": "thinking", "thinking": "Hm", "signature": "s"}
 
 
 def test_signed_thinking_goes_to_anthropics_models_only() -> None:
-    said = {"role": "assistant", "content": [SIGNED, {"type": "text", "text": "x"}]}
+    message = {"role": "assistant", "content": [SIGNED, {"type": "text", "text": "x"}]}
     alone = {"role": "assistant", "content": [SIGNED]}
-    request = _decode(messages=[HI, said, HI, alone, HI])
-    for asked in (request, request.with_messages(request.messages)):
-        assert len(_encode(asked)["messages"]) == 5
-        encoded = ANTHROPIC.encode_request(asked, "google/gemini-x")
+    request = _decode(messages=[HI, message, HI, alone, HI])
+    for variant in (request, request.with_messages(request.messages)):
+        assert len(_encode(variant)["messages"]) == 5
+        encoded = ANTHROPIC.encode_request(variant, "google/gemini-x")
         assert encoded.omitted == ("thinking of another vendor's model",)
         assert b"Hm" not in encoded.body
         assert len(json.loads(encoded.body)["messages"]) == 4
@@ -356,8 +356,8 @@ def test_thinking_that_we_have_sealed_is_not_sent_to_this_wire() -> None:
     foreign = Reasoning(text="Hm", encrypted="d", detail={"format": "google-gemini-v1"})
     block = {"type": "thinking", "thinking": "Hm", "signature": seal(foreign, "google/gemini-x")}
     unsigned = {"type": "thinking", "thinking": "Hm", "signature": ""}
-    said = {"role": "assistant", "content": [block, unsigned, {"type": "text", "text": "x"}]}
-    request = _decode(messages=[said])
+    message = {"role": "assistant", "content": [block, unsigned, {"type": "text", "text": "x"}]}
+    request = _decode(messages=[message])
     assert _encode(request)["messages"][0]["content"] == [{"type": "text", "text": "x"}]
     # its own vendor gets it back as it was
     sent = json.loads(CHAT.encode_request(request, "google/gemini-x").body)["messages"][0]
@@ -471,8 +471,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "said"), WRONG)
-def test_what_is_wrong_is_named_with_its_path(body: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("body", "message"), WRONG)
+def test_what_is_wrong_is_named_with_its_path(body: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _decode(**body)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

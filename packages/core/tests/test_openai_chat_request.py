@@ -37,8 +37,8 @@ def _encode(request: ChatRequest, model: str = "a/b") -> dict[str, Any]:
 
 
 def _message(**message: Any) -> Message:
-    (found,) = _decode(messages=[message]).messages
-    return found
+    (decoded,) = _decode(messages=[message]).messages
+    return decoded
 
 
 def _sent(recordings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -64,10 +64,10 @@ def test_every_recorded_request_says_the_same_when_it_is_written_anew(
     for body in _sent(recordings):
         request = CHAT.decode_request(body, {})
         rewritten = _encode(request.with_messages(request.messages), request.model)
-        again = CHAT.decode_request(rewritten, {})
-        assert again.messages == request.messages
-        assert again.tools == request.tools
-        assert replace(again, origin=None, is_stream=False, tools=(), extra={}) == replace(
+        decoded = CHAT.decode_request(rewritten, {})
+        assert decoded.messages == request.messages
+        assert decoded.tools == request.tools
+        assert replace(decoded, origin=None, is_stream=False, tools=(), extra={}) == replace(
             request, origin=None, is_stream=False, tools=(), extra={}
         )
 
@@ -194,11 +194,11 @@ PARTS: list[tuple[JsonObject, Text | Media | OpaquePart]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("part", "word"), PARTS)
-def test_parts_are_read_and_written(part: JsonObject, word: Text | Media | OpaquePart) -> None:
+@pytest.mark.parametrize(("part", "expected"), PARTS)
+def test_parts_are_read_and_written(part: JsonObject, expected: Text | Media | OpaquePart) -> None:
     text = {"type": "text", "text": "first"}
     message = _message(role="user", content=[text, part])
-    assert message.parts == (Text(text="first"), word)
+    assert message.parts == (Text(text="first"), expected)
     request = ChatRequest(messages=(message,))
     assert _encode(request)["messages"] == [{"role": "user", "content": [text, part]}]
 
@@ -236,14 +236,14 @@ def test_a_conversation_with_tools_is_read_and_written() -> None:
         ToolResult(call_id="2", parts=(Text(text="rain"),), cache_ttl="5m"),
     )
     assert request.messages[4].parts == (Reasoning(text="Hm"), Text(text="Both."))
-    again = _encode(request.with_messages(request.messages))["messages"]
-    assert again[0] == messages[0]
-    assert again[1] == messages[1]
-    assert again[2] == messages[2]
-    assert again[3] == messages[3]
-    assert again[4]["content"][0]["cache_control"] == {"type": "ephemeral"}
-    assert again[5] == messages[5]
-    assert again[6] == messages[6]
+    encoded = _encode(request.with_messages(request.messages))["messages"]
+    assert encoded[0] == messages[0]
+    assert encoded[1] == messages[1]
+    assert encoded[2] == messages[2]
+    assert encoded[3] == messages[3]
+    assert encoded[4]["content"][0]["cache_control"] == {"type": "ephemeral"}
+    assert encoded[5] == messages[5]
+    assert encoded[6] == messages[6]
 
 
 def test_pictures_in_a_tools_result_are_shown_in_the_next_message() -> None:
@@ -274,24 +274,28 @@ SUMMARY = {"type": "reasoning.summary", "summary": "Sum", "format": "openai-resp
 
 
 def test_thinking_is_read_and_goes_back_to_its_own_vendor() -> None:
-    said = {"role": "assistant", "content": "x", "reasoning_details": [SIGNED]}
-    request = _decode(messages=[said, HI])
+    message = {"role": "assistant", "content": "x", "reasoning_details": [SIGNED]}
+    request = _decode(messages=[message, HI])
     (thinking, _) = request.messages[0].parts
     assert thinking == Reasoning(
         text="Hm",
         signature="s",
         detail={"type": "reasoning.text", "format": "anthropic-claude-v1"},
     )
-    for asked in (request, request.with_messages(request.messages)):
-        assert _encode(asked, "anthropic/claude-x")["messages"][0] == said
-        encoded = CHAT.encode_request(asked, "google/gemini-x")
+    for variant in (request, request.with_messages(request.messages)):
+        assert _encode(variant, "anthropic/claude-x")["messages"][0] == message
+        encoded = CHAT.encode_request(variant, "google/gemini-x")
         assert "reasoning_details" not in json.loads(encoded.body)["messages"][0]
         assert encoded.omitted == ("thinking of another vendor's model",)
 
 
 def test_only_the_foreign_part_of_thinking_is_left_out() -> None:
-    said = {"role": "assistant", "content": "x", "reasoning_details": [ENCRYPTED, SIGNED, SUMMARY]}
-    request = _decode(messages=[said])
+    message = {
+        "role": "assistant",
+        "content": "x",
+        "reasoning_details": [ENCRYPTED, SIGNED, SUMMARY],
+    }
+    request = _decode(messages=[message])
     sent = _encode(request, "google/gemini-x")["messages"][0]["reasoning_details"]
     assert sent == [ENCRYPTED, SUMMARY]  # an unsigned summary may be read by anybody
     anew = _encode(request.with_messages(request.messages), "openai/gpt-x")["messages"][0]
@@ -299,8 +303,8 @@ def test_only_the_foreign_part_of_thinking_is_left_out() -> None:
 
 
 def test_a_message_of_nothing_but_foreign_thinking_disappears() -> None:
-    said = {"role": "assistant", "content": "", "reasoning_details": [SIGNED]}
-    request = _decode(messages=[HI, said])
+    message = {"role": "assistant", "content": "", "reasoning_details": [SIGNED]}
+    request = _decode(messages=[HI, message])
     assert _encode(request.with_messages(request.messages), "x/y")["messages"] == [HI]
 
 
@@ -344,11 +348,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "said"), WRONG)
-def test_what_is_wrong_is_named_with_its_path(body: JsonObject, said: str) -> None:
+@pytest.mark.parametrize(("body", "message"), WRONG)
+def test_what_is_wrong_is_named_with_its_path(body: JsonObject, message: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _decode(**body)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ def test_a_request_of_codex_is_understood() -> None:
     assert [message.role for message in request.messages] == [
         "system", "system", "user", "assistant", "user", "user",
     ]  # fmt: skip
-    said = request.messages[3].parts
-    assert said == (
+    parts = request.messages[3].parts
+    assert parts == (
         Reasoning(
             text="Hm", encrypted="gAAAAx", detail={"id": "rs1", "format": "openai-responses-v1"}
         ),
@@ -119,8 +119,8 @@ def test_a_request_of_codex_is_understood() -> None:
 def test_a_request_of_codex_written_anew_says_the_same() -> None:
     request = RESPONSES.decode_request(CODEX, {})
     body = _anew(request)
-    again = RESPONSES.decode_request(body, {})
-    assert again.messages == request.messages
+    decoded = RESPONSES.decode_request(body, {})
+    assert decoded.messages == request.messages
     assert body["tools"] == CODEX["tools"]
     assert body["input"][5:10] == CODEX["input"][4:9]
     assert body["reasoning"] == CODEX["reasoning"]
@@ -168,8 +168,8 @@ def test_the_words_of_the_hub() -> None:
         extra=request.extra,
         origin=request.origin,
     )
-    again = RESPONSES.decode_request(_anew(request, "x/y"), {})
-    assert replace(again, origin=None) == replace(request, origin=None)
+    decoded = RESPONSES.decode_request(_anew(request, "x/y"), {})
+    assert replace(decoded, origin=None) == replace(request, origin=None)
 
 
 def test_python_requests_are_written() -> None:
@@ -232,17 +232,17 @@ PARTS: list[tuple[JsonObject, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("part", "word"), PARTS)
-def test_parts_are_read_and_written(part: JsonObject, word: Any) -> None:
+@pytest.mark.parametrize(("part", "expected"), PARTS)
+def test_parts_are_read_and_written(part: JsonObject, expected: Any) -> None:
     item = {"type": "message", "role": "user", "content": [part]}
     request = _decode(input=[item])
-    assert request.messages == (Message(role="user", parts=(word,)),)
+    assert request.messages == (Message(role="user", parts=(expected,)),)
     assert _anew(request)["input"] == [item]
 
 
 def test_a_refusal_is_what_was_said() -> None:
-    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
-    assert _decode(input=[said]).messages[0].parts == (Text(text="No."),)
+    message = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    assert _decode(input=[message]).messages[0].parts == (Text(text="No."),)
 
 
 def test_items_without_a_word_of_ours_are_kept() -> None:
@@ -280,16 +280,16 @@ def test_a_broken_free_form_call_goes_back_as_it_was() -> None:
     request = RESPONSES.decode_request(CODEX, {})
     for arguments in ("*** oops", "[]", '{"other":1}'):
         call = ToolCall(id="c9", name="apply_patch", arguments=arguments)
-        asked = request.with_messages((Message(role="assistant", parts=(call,)),))
-        assert _encode(asked)["input"] == [
+        with_call = request.with_messages((Message(role="assistant", parts=(call,)),))
+        assert _encode(with_call)["input"] == [
             {"type": "custom_tool_call", "call_id": "c9", "name": "apply_patch", "input": arguments}
         ]
 
 
 def test_thinking_goes_back_to_its_own_vendor_only() -> None:
     request = RESPONSES.decode_request(CODEX, {})
-    for asked in (request, request.with_messages(request.messages)):
-        encoded = RESPONSES.encode_request(asked, "anthropic/claude-x")
+    for variant in (request, request.with_messages(request.messages)):
+        encoded = RESPONSES.encode_request(variant, "anthropic/claude-x")
         assert b"gAAAA" not in encoded.body
         assert "thinking of another vendor's model" in encoded.omitted
 
@@ -382,8 +382,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "said"), WRONG)
-def test_what_is_wrong_is_named_with_its_path(body: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("body", "message"), WRONG)
+def test_what_is_wrong_is_named_with_its_path(body: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _decode(**body)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

@@ -48,7 +48,7 @@ class MeteredExecutor:
         )
 
 
-class World:
+class PipelineHarness:
     """A pipeline over fakes, with what it leaves behind."""
 
     def __init__(self, *scripts: object, book: MemoryBook | None = None) -> None:
@@ -75,8 +75,8 @@ class World:
 
 
 async def test_a_whole_reply_is_the_fold_of_its_events() -> None:
-    world = World(reply_events("Because ", "of the clock."))
-    reply = await world.pipeline.complete(a_request())
+    harness = PipelineHarness(reply_events("Because ", "of the clock."))
+    reply = await harness.pipeline.complete(a_request())
     assert reply.text == "Because of the clock."
     assert reply.parts == reply.response.parts
     assert reply.tool_calls == ()
@@ -86,31 +86,31 @@ async def test_a_whole_reply_is_the_fold_of_its_events() -> None:
     assert reply.generation_id == "gen-1780944465-test"
     assert reply.usage.total_tokens == 120
     assert reply.cost_usd == Decimal("0.0002")
-    assert reply.entry == world.entry
-    assert world.entry.decision == reply.route.chosen.model
-    assert world.entry.cost_status == "settled"
+    assert reply.entry == harness.entry
+    assert harness.entry.decision == reply.route.chosen.model
+    assert harness.entry.cost_status == "settled"
 
 
 async def test_the_entry_is_durable_before_the_end_is_handed_out() -> None:
-    world = World()
-    async with world.pipeline.stream(a_request(), entry_id="req_mine") as reply:
+    harness = PipelineHarness()
+    async with harness.pipeline.stream(a_request(), entry_id="req_mine") as reply:
         assert reply.entry_id == "req_mine"
         async for event in reply:
-            assert (world.book.ledger.entries != ()) == isinstance(event, Finished)
-    assert reply.entry == world.entry
+            assert (harness.book.ledger.entries != ()) == isinstance(event, Finished)
+    assert reply.entry == harness.entry
 
 
 async def test_leaving_early_cancels_and_books_what_is_reserved() -> None:
-    world = World(reply_events("a", "b", "c"))
-    async with world.pipeline.stream(a_request()) as reply:
+    harness = PipelineHarness(reply_events("a", "b", "c"))
+    async with harness.pipeline.stream(a_request()) as reply:
         async for event in reply:
             if isinstance(event, TextDelta):
                 break
-    assert world.upstream.closed == 1
-    assert world.entry.outcome == "cancelled"
-    assert world.entry.cost_status == "estimated"
-    assert world.entry.cost_usd == Decimal("0.01")
-    assert reply.entry == world.entry
+    assert harness.upstream.closed == 1
+    assert harness.entry.outcome == "cancelled"
+    assert harness.entry.cost_status == "estimated"
+    assert harness.entry.cost_usd == Decimal("0.01")
+    assert reply.entry == harness.entry
 
 
 async def test_a_cancelled_task_leaves_its_entry() -> None:
@@ -120,14 +120,14 @@ async def test_a_cancelled_task_leaves_its_entry() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    world = World((*reply_events("a")[:2], stall))
-    task = asyncio.ensure_future(world.pipeline.complete(a_request()))
+    harness = PipelineHarness((*reply_events("a")[:2], stall))
+    task = asyncio.ensure_future(harness.pipeline.complete(a_request()))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert world.entry.outcome == "cancelled"
-    assert world.entry.error_code == "CancelledError"
+    assert harness.entry.outcome == "cancelled"
+    assert harness.entry.error_code == "CancelledError"
 
 
 async def test_cancelled_while_the_end_is_being_written() -> None:
@@ -138,44 +138,46 @@ async def test_cancelled_while_the_end_is_being_written() -> None:
             await super().close(entry)
 
     writing, may_end = asyncio.Event(), asyncio.Event()
-    world = World(book=SlowBook())
-    task = asyncio.ensure_future(world.pipeline.complete(a_request()))
+    harness = PipelineHarness(book=SlowBook())
+    task = asyncio.ensure_future(harness.pipeline.complete(a_request()))
     await writing.wait()
     task.cancel()
     await asyncio.sleep(0)  # the cancellation arrives
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert world.entry.outcome == "succeeded"
+    assert harness.entry.outcome == "succeeded"
 
 
 async def test_a_failure_before_the_first_event_costs_nothing() -> None:
-    world = World((Overloaded("x/y is over capacity; try later.", status=503),))
+    harness = PipelineHarness((Overloaded("x/y is over capacity; try later.", status=503),))
     with pytest.raises(Overloaded):
-        await world.pipeline.complete(a_request())
-    assert world.entry.outcome == "failed"
-    assert world.entry.error_code == "upstream_overloaded"
-    assert world.entry.cost_status == "void"
-    (attempt,) = world.entry.attempts
+        await harness.pipeline.complete(a_request())
+    assert harness.entry.outcome == "failed"
+    assert harness.entry.error_code == "upstream_overloaded"
+    assert harness.entry.cost_status == "void"
+    (attempt,) = harness.entry.attempts
     assert attempt.status == 503
 
 
 async def test_a_request_that_may_have_been_accepted_is_booked_at_its_reservation() -> None:
-    world = World((PossiblyAccepted("x/y closed the connection.", generation_id="gen-1"),))
+    harness = PipelineHarness(
+        (PossiblyAccepted("x/y closed the connection.", generation_id="gen-1"),)
+    )
     with pytest.raises(PossiblyAccepted):
-        await world.pipeline.complete(a_request())
-    (attempt,) = world.entry.attempts
+        await harness.pipeline.complete(a_request())
+    (attempt,) = harness.entry.attempts
     assert (attempt.cost_status, attempt.cost_usd) == ("estimated", Decimal("0.01"))
     assert attempt.generation_id == "gen-1"
 
 
 async def test_a_reply_that_breaks_off_is_failed_not_finished() -> None:
-    world = World((*reply_events("half")[:2], Incomplete("x/y broke off.")))
+    harness = PipelineHarness((*reply_events("half")[:2], Incomplete("x/y broke off.")))
     with pytest.raises(Incomplete):
-        await world.pipeline.complete(a_request())
-    assert world.entry.outcome == "failed"
-    assert world.entry.cost_status == "estimated"
-    assert world.entry.usage.output_tokens == 1
+        await harness.pipeline.complete(a_request())
+    assert harness.entry.outcome == "failed"
+    assert harness.entry.cost_status == "estimated"
+    assert harness.entry.usage.output_tokens == 1
 
 
 async def test_nobody_able_leaves_an_entry_without_attempts() -> None:
@@ -183,35 +185,35 @@ async def test_nobody_able_leaves_an_entry_without_attempts() -> None:
         def route(self, request: ChatRequest, task: Task, /) -> Route:
             raise NoCandidate("No model of the catalogue can take 9 000 000 input tokens.")
 
-    world = World()
-    world.pipeline = Pipeline(
+    harness = PipelineHarness()
+    harness.pipeline = Pipeline(
         classifier=FixedClassifier(),
         router=NobodyAble(),
-        executor=DirectExecutor(world.upstream),
-        book=world.book,
-        ledger=world.views,
+        executor=DirectExecutor(harness.upstream),
+        book=harness.book,
+        ledger=harness.views,
     )
     with pytest.raises(NoCandidate):
-        await world.pipeline.complete(a_request())
-    assert world.entry.attempts == ()
-    assert world.entry.model == "auto"
-    assert world.entry.final_attempt is None
-    assert world.entry.cost_status == "void"
+        await harness.pipeline.complete(a_request())
+    assert harness.entry.attempts == ()
+    assert harness.entry.model == "auto"
+    assert harness.entry.final_attempt is None
+    assert harness.entry.cost_status == "void"
 
 
 async def test_a_spent_budget_stops_before_anything_is_sent() -> None:
-    world = World(book=MemoryBook(limit_pico=10**9))
+    harness = PipelineHarness(book=MemoryBook(limit_pico=10**9))
     with pytest.raises(BudgetExceeded, match=r"0\.001 USD of the budget are left"):
-        await world.pipeline.complete(a_request())
-    assert world.upstream.calls == []
-    assert world.entry.attempts == ()
+        await harness.pipeline.complete(a_request())
+    assert harness.upstream.calls == []
+    assert harness.entry.attempts == ()
 
 
 async def test_a_budget_is_released_by_what_was_not_spent() -> None:
-    world = World(book=MemoryBook(limit_pico=2 * 10**10))
+    harness = PipelineHarness(book=MemoryBook(limit_pico=2 * 10**10))
     for number in range(40):
-        await world.pipeline.complete(a_request(), entry_id=f"req_{number}")
-    assert len(world.book.ledger.entries) == 40
+        await harness.pipeline.complete(a_request(), entry_id=f"req_{number}")
+    assert len(harness.book.ledger.entries) == 40
 
 
 async def test_context_is_injected_before_the_task_is_read() -> None:
@@ -223,10 +225,10 @@ async def test_context_is_injected_before_the_task_is_read() -> None:
         async def inject(self, request: ChatRequest, /) -> ChatRequest:
             return request.with_context((piece,), Attribution(session_id="s-1"))
 
-    world = World()
-    reply = await world.pipeline.complete(a_request(), session=Session())
+    harness = PipelineHarness()
+    reply = await harness.pipeline.complete(a_request(), session=Session())
     assert reply.context == (piece,)
-    assert world.entry.attribution.session_id == "s-1"
+    assert harness.entry.attribution.session_id == "s-1"
 
 
 async def test_a_book_that_cannot_be_written_is_said_so() -> None:
@@ -234,9 +236,9 @@ async def test_a_book_that_cannot_be_written_is_said_so() -> None:
         async def close(self, entry: LedgerEntry, /) -> None:
             raise StoreError("The ledger's disk is full; free some space.")
 
-    world = World(book=BrokenBook())
+    harness = PipelineHarness(book=BrokenBook())
     with pytest.raises(StoreError):
-        await world.pipeline.complete(a_request())
+        await harness.pipeline.complete(a_request())
 
 
 async def test_a_reply_without_events_says_so() -> None:
@@ -247,26 +249,26 @@ async def test_a_reply_without_events_says_so() -> None:
 
 
 async def test_overhead_is_what_passes_before_the_first_attempt() -> None:
-    world = World()
+    harness = PipelineHarness()
 
     class SlowSession:
         async def inject(self, request: ChatRequest, /) -> ChatRequest:
-            world.clock.advance(0.25)
+            harness.clock.advance(0.25)
             return request
 
-    reply = await world.pipeline.complete(a_request(), session=SlowSession())
+    reply = await harness.pipeline.complete(a_request(), session=SlowSession())
     assert reply.entry.overhead_s == 0.25
     assert reply.entry.ttft_s == 0.25
 
 
 async def test_a_directly_executed_request_has_no_attempt() -> None:
-    world = World()
+    harness = PipelineHarness()
     pipeline = Pipeline(
         classifier=FixedClassifier(),
         router=FixedRouter(replace(a_candidate(), model="x/y")),
-        executor=DirectExecutor(world.upstream),
-        book=world.book,
-        ledger=world.views,
+        executor=DirectExecutor(harness.upstream),
+        book=harness.book,
+        ledger=harness.views,
     )
     reply = await pipeline.complete(a_request())
     assert reply.usage.total_tokens == 0
@@ -278,8 +280,8 @@ async def test_events_come_as_they_are_sent() -> None:
     async def mark() -> None:
         seen.append("sent")
 
-    world = World((*reply_events("a")[:2], mark, *reply_events("b")[1:]))
-    async with world.pipeline.stream(a_request()) as reply:
+    harness = PipelineHarness((*reply_events("a")[:2], mark, *reply_events("b")[1:]))
+    async with harness.pipeline.stream(a_request()) as reply:
         events: AsyncIterator[object] = aiter(reply)
         await anext(events)
         await anext(events)

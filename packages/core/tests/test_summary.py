@@ -129,14 +129,14 @@ def _sum(parts: list[Summary]) -> Summary:
 
 
 @given(st.lists(entries, max_size=8), st.lists(st.sampled_from(ALL), min_size=1, max_size=3))
-def test_any_grouping_adds_up_to_the_whole(given_: list[LedgerEntry], by: list[GroupBy]) -> None:
-    whole = _sum(list(EntriesReader(lambda: given_).aggregate(tuple(by)).values()))
-    assert whole == _sum(list(EntriesReader(lambda: given_).aggregate(ALL).values()))
-    assert whole.requests == len(given_)
-    assert whole.attempts == sum(len(entry.attempts) for entry in given_)
-    assert whole.cost_pico == sum(to_pico(entry.cost_usd) for entry in given_)
-    assert whole.usage == reduce(Usage.__add__, (entry.usage for entry in given_), Usage())
-    assert whole.failed == sum(entry.outcome != "succeeded" for entry in given_)
+def test_any_grouping_adds_up_to_the_whole(ledger: list[LedgerEntry], by: list[GroupBy]) -> None:
+    whole = _sum(list(EntriesReader(lambda: ledger).aggregate(tuple(by)).values()))
+    assert whole == _sum(list(EntriesReader(lambda: ledger).aggregate(ALL).values()))
+    assert whole.requests == len(ledger)
+    assert whole.attempts == sum(len(entry.attempts) for entry in ledger)
+    assert whole.cost_pico == sum(to_pico(entry.cost_usd) for entry in ledger)
+    assert whole.usage == reduce(Usage.__add__, (entry.usage for entry in ledger), Usage())
+    assert whole.failed == sum(entry.outcome != "succeeded" for entry in ledger)
 
 
 def test_a_fallback_costs_at_its_own_model_and_counts_once() -> None:
@@ -144,8 +144,8 @@ def test_a_fallback_costs_at_its_own_model_and_counts_once() -> None:
         model="x/one", cost_usd=Decimal("0.5"), cost_status="estimated", outcome="failed"
     )
     entry = an_entry(attempts=(first, an_attempt(model="y/two")))
-    cells = EntriesReader(lambda: [entry]).aggregate(("model",))
-    one, two = cells["x/one",], cells["y/two",]
+    groups = EntriesReader(lambda: [entry]).aggregate(("model",))
+    one, two = groups["x/one",], groups["y/two",]
     assert (one.requests, one.attempts, one.retry_pico) == (0, 1, 500_000_000_000)
     assert one.estimated_pico == one.cost_pico
     assert one.retry_usage == first.usage

@@ -74,10 +74,10 @@ def _available(code: str, **more: Any) -> dict[str, Any]:
 def test_every_declared_failure_has_its_class(
     status: int, error: dict[str, Any], kind: type[UpstreamError]
 ) -> None:
-    found = _error(status, **error)
-    assert type(found) is kind
-    assert found.status == status  # pyright: ignore[reportAttributeAccessIssue]
-    assert found.model == "a/b"
+    raised = _error(status, **error)
+    assert type(raised) is kind
+    assert raised.status == status  # pyright: ignore[reportAttributeAccessIssue]
+    assert raised.model == "a/b"
 
 
 def test_the_free_allowance_of_a_day_is_not_waited_for() -> None:
@@ -86,9 +86,9 @@ def test_the_free_allowance_of_a_day_is_not_waited_for() -> None:
 
 
 def test_a_budget_of_calls_in_flight_is_waited_for() -> None:
-    found = _error(402, {"retry-after": "5"}, **_limit("openrouter_in_flight_budget"))
-    assert found.disposition is Disposition.RETRY
-    assert found.retry_after_s == 5
+    error = _error(402, {"retry-after": "5"}, **_limit("openrouter_in_flight_budget"))
+    assert error.disposition is Disposition.RETRY
+    assert error.retry_after_s == 5
 
 
 def test_availability_may_say_how_long_to_wait() -> None:
@@ -96,7 +96,7 @@ def test_availability_may_say_how_long_to_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "expected"),
     [
         (
             "This endpoint's maximum context length is 200000 tokens. However, you requested"
@@ -114,10 +114,12 @@ def test_availability_may_say_how_long_to_wait() -> None:
         ),
     ],
 )
-def test_too_long_a_prompt_is_said_in_the_words_that_clients_know(message: str, said: str) -> None:
-    found = _error(400, message=message)
-    assert type(found) is ContextTooLong
-    assert found.message == said
+def test_too_long_a_prompt_is_said_in_the_words_that_clients_know(
+    message: str, expected: str
+) -> None:
+    error = _error(400, message=message)
+    assert type(error) is ContextTooLong
+    assert error.message == expected
 
 
 def test_too_long_a_prompt_is_known_by_its_type() -> None:
@@ -138,13 +140,13 @@ def test_what_is_known_of_the_provider_is_kept() -> None:
         },
         "user_id": "u",
     }
-    found = error_from_body(429, json.dumps(body).encode(), {"x-generation-id": "gen-7"})
-    assert isinstance(found, RateLimited)
-    assert found.provider == "DigitalOcean"
-    assert found.error_type == "upstream_provider_shared_pool"
-    assert found.generation_id == "gen-7"
-    assert found.detail == "x/y is temporarily rate-limited upstream. Key [masked]"
-    assert "sk-or" not in str(found)
+    error = error_from_body(429, json.dumps(body).encode(), {"x-generation-id": "gen-7"})
+    assert isinstance(error, RateLimited)
+    assert error.provider == "DigitalOcean"
+    assert error.error_type == "upstream_provider_shared_pool"
+    assert error.generation_id == "gen-7"
+    assert error.detail == "x/y is temporarily rate-limited upstream. Key [masked]"
+    assert "sk-or" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +161,10 @@ def test_what_is_known_of_the_provider_is_kept() -> None:
     ],
 )
 def test_a_body_of_any_form_is_an_error(body: bytes, detail: str | None) -> None:
-    found = error_from_body(502, body)
-    assert isinstance(found, ProviderUnavailable)
-    assert found.detail == detail
-    assert str(found).startswith("The provider answered 502: ")
+    error = error_from_body(502, body)
+    assert isinstance(error, ProviderUnavailable)
+    assert error.detail == detail
+    assert str(error).startswith("The provider answered 502: ")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from openai.types.responses import Response
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 WIRES = sorted(TRANSLATORS)
-ASKED = ChatRequest.from_text("How are you?", model="a/b")
+REQUEST = ChatRequest.from_text("How are you?", model="a/b")
 
 USAGE = Usage(
     input_tokens=5, cache_read_tokens=3, cache_write_tokens=2, cache_write_1h_tokens=1,
@@ -103,7 +103,7 @@ def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
 def test_what_is_written_is_read_again(
     wire: Translator, decode_stream: Decode, fold: Collect
 ) -> None:
-    stream = _write(wire.make_encoder(ASKED), EVENTS)
+    stream = _write(wire.make_encoder(REQUEST), EVENTS)
     response = fold(decode_stream(wire.make_decoder(), stream))
     expected = fold(EVENTS)
     assert response.text == "Hello"
@@ -122,7 +122,7 @@ def test_what_is_written_is_read_again(
 
 def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
     expected = fold(EVENTS)
-    response = fold(wire.decode_response(wire.encode_response(expected, ASKED)))
+    response = fold(wire.decode_response(wire.encode_response(expected, REQUEST)))
     assert response.text == "Hello"
     assert response.tool_calls == expected.tool_calls
     assert response.usage is not None
@@ -132,7 +132,7 @@ def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
 def test_every_sdk_reads_what_is_written() -> None:
     anthropics = _read_by_sdk(
         "anthropic_messages",
-        _write(get_translator("anthropic_messages").make_encoder(ASKED), EVENTS),
+        _write(get_translator("anthropic_messages").make_encoder(REQUEST), EVENTS),
     )
     assert [block["type"] for block in anthropics["content"]] == [
         "thinking", "text", "tool_use", "tool_use",
@@ -141,7 +141,7 @@ def test_every_sdk_reads_what_is_written() -> None:
     assert anthropics["content"][2]["input"] == {"a": 1}
     assert anthropics["stop_reason"] == "tool_use"
     chat = _read_by_sdk(
-        "openai_chat", _write(get_translator("openai_chat").make_encoder(ASKED), EVENTS)
+        "openai_chat", _write(get_translator("openai_chat").make_encoder(REQUEST), EVENTS)
     )
     message = chat["choices"][0]["message"]
     assert message["content"] == "Hello"
@@ -150,7 +150,7 @@ def test_every_sdk_reads_what_is_written() -> None:
     ]  # fmt: skip
     assert chat["usage"]["cost"] == 0.00025
     responses = _read_by_sdk(
-        "openai_responses", _write(get_translator("openai_responses").make_encoder(ASKED), EVENTS)
+        "openai_responses", _write(get_translator("openai_responses").make_encoder(REQUEST), EVENTS)
     )
     assert [item["type"] for item in responses["output"]] == [
         "reasoning", "message", "function_call", "function_call",
@@ -160,11 +160,11 @@ def test_every_sdk_reads_what_is_written() -> None:
 
 def test_every_sdk_reads_whole_replies(fold: Collect) -> None:
     response = fold(EVENTS)
-    body = get_translator("anthropic_messages").encode_response(response, ASKED)
+    body = get_translator("anthropic_messages").encode_response(response, REQUEST)
     assert anthropic.types.Message.model_validate_json(body, strict=True).content[1].type == "text"
-    body = get_translator("openai_chat").encode_response(response, ASKED)
+    body = get_translator("openai_chat").encode_response(response, REQUEST)
     assert ChatCompletion.model_validate_json(body).choices[0].message.content == "Hello"
-    body = get_translator("openai_responses").encode_response(response, ASKED)
+    body = get_translator("openai_responses").encode_response(response, REQUEST)
     assert Response.model_validate_json(body).output_text == "Hello"
 
 
@@ -181,7 +181,7 @@ def test_recorded_replies_are_read_by_every_sdk_in_every_dialect(
         foreign = [replace(event, frame=None) for event in events]
         expected = fold(events)
         for target in TRANSLATORS.values():
-            stream = _write(target.make_encoder(ASKED), foreign)
+            stream = _write(target.make_encoder(REQUEST), foreign)
             assert fold(decode_stream(target.make_decoder(), stream)).text == expected.text
             assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
         read += 1
@@ -210,13 +210,15 @@ def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Translator) -> No
         framed(TextDelta(text="x"), b"data: 2\n\n"),
         framed(FINISHED, b"data: end\n\n"),
     ]
-    assert _write(wire.make_encoder(ASKED), events) == b"data: 1\n\n: c\n\ndata: 2\n\ndata: end\n\n"
+    assert (
+        _write(wire.make_encoder(REQUEST), events) == b"data: 1\n\n: c\n\ndata: 2\n\ndata: end\n\n"
+    )
 
 
 def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
     other: WireName = "openai_chat" if wire.name != "openai_chat" else "openai_responses"
     framed = replace(EVENTS[0], frame=Frame(wire=other, data=b"data: strange\n\n"))
-    assert b"strange" not in _write(wire.make_encoder(ASKED), [framed, *EVENTS[1:]])
+    assert b"strange" not in _write(wire.make_encoder(REQUEST), [framed, *EVENTS[1:]])
 
 
 @pytest.mark.parametrize(
@@ -229,19 +231,19 @@ def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
 )
 def test_an_end_that_the_provider_has_left_out_is_written(name: WireName, end: bytes) -> None:
     begin = Started(frame=Frame(wire=name, data=b"data: 1\n\n"))
-    stream = _write(get_translator(name).make_encoder(ASKED), [begin, FINISHED])
+    stream = _write(get_translator(name).make_encoder(REQUEST), [begin, FINISHED])
     assert stream == b"data: 1\n\n" + end
 
 
 def test_our_facts_are_added_to_the_usage(wire: Translator) -> None:
-    encoder = wire.make_encoder(ASKED)
+    encoder = wire.make_encoder(REQUEST)
     encoder.annotate({"attempts": 2})
     frames = SseReader().feed(_write(encoder, EVENTS))
     bodies = [json.loads(one.data or b"") for one in frames if one.data not in {None, b"[DONE]"}]
-    held = [body["devflow"] for body in bodies if "devflow" in body]
-    assert held == [{"attempts": 2}]
-    whole = wire.encode_response(_response(), ASKED, {"attempts": 2})
-    assert json.loads(whole)["devflow"] == {"attempts": 2}
+    annotations = [body["devflow"] for body in bodies if "devflow" in body]
+    assert annotations == [{"attempts": 2}]
+    reply = wire.encode_response(_response(), REQUEST, {"attempts": 2})
+    assert json.loads(reply)["devflow"] == {"attempts": 2}
 
 
 def _response() -> ChatResponse:
@@ -261,7 +263,7 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
         last: list[Event] = [replace(FINISHED, frame=usage)]
     else:
         last = [Opaque(kind="usage", frame=usage)]
-    encoder = wire.make_encoder(ASKED)
+    encoder = wire.make_encoder(REQUEST)
     encoder.annotate({"attempts": 2})
     stream = _write(encoder, [*first, *last])
     added = b'data: {"usage": {"cost":0.00010}, "x":  1,"devflow":{"attempts":2}}\n\n'
@@ -270,8 +272,10 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
 
 def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
     for options, choices in (({"include_usage": True}, 0), ({}, 1), (None, 1)):
-        asked = replace(ASKED, extra={"stream_options": options})
-        frames = SseReader().feed(_write(get_translator("openai_chat").make_encoder(asked), EVENTS))
+        request = replace(REQUEST, extra={"stream_options": options})
+        frames = SseReader().feed(
+            _write(get_translator("openai_chat").make_encoder(request), EVENTS)
+        )
         last = json.loads(frames[-2].data or b"")
         assert last["usage"]["total_tokens"] == USAGE.total_tokens
         assert len(last["choices"]) == choices
@@ -279,19 +283,19 @@ def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
 
 def test_a_reply_without_usage_has_no_usage_chunk_in_chat() -> None:
     events = [Started(), TextDelta(text="x"), Finished(finish_reason="stop")]
-    stream = _write(get_translator("openai_chat").make_encoder(ASKED), events)
+    stream = _write(get_translator("openai_chat").make_encoder(REQUEST), events)
     assert b"usage" not in stream
     response = replace(_response(), usage=None, cost=None)
     for wire in ("openai_chat", "openai_responses"):
-        assert not json.loads(get_translator(wire).encode_response(response, ASKED)).get("usage")
+        assert not json.loads(get_translator(wire).encode_response(response, REQUEST)).get("usage")
 
 
 def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
     claude_requests: dict[str, dict[str, Any]],
 ) -> None:
     wire = get_translator("anthropic_messages")
-    asked = wire.decode_request(claude_requests["2.1.329-main-last"]["body"], {})
-    (frame,) = SseReader().feed(wire.make_encoder(asked).encode(EVENTS[0]))
+    request = wire.decode_request(claude_requests["2.1.329-main-last"]["body"], {})
+    (frame,) = SseReader().feed(wire.make_encoder(request).encode(EVENTS[0]))
     assert frame.event == "message_start"
     usage = json.loads(frame.data or b"")["message"]["usage"]
     assert 10_000 < usage["input_tokens"] < 25_000  # 62 kB of text
@@ -302,10 +306,10 @@ def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
 def test_usage_that_nobody_told_is_estimated_for_messages(fold: Collect) -> None:
     wire = get_translator("anthropic_messages")
     events = [Started(), TextDelta(text="x" * 400), Finished(finish_reason="stop")]
-    stream = _write(wire.make_encoder(ASKED), events)
+    stream = _write(wire.make_encoder(REQUEST), events)
     assert b'"output_tokens":101' in stream
-    whole = json.loads(wire.encode_response(replace(fold(events)), ASKED))
-    assert whole["usage"]["output_tokens"] == 101
+    reply = json.loads(wire.encode_response(replace(fold(events)), REQUEST))
+    assert reply["usage"]["output_tokens"] == 101
 
 
 _DELTAS = st.one_of(
@@ -325,7 +329,7 @@ _DELTAS = st.one_of(
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(get_translator("anthropic_messages").make_encoder(ASKED), [*events, FINISHED])
+    stream = _write(get_translator("anthropic_messages").make_encoder(REQUEST), [*events, FINISHED])
     kinds: list[str] = []
     opened: int | None = None
     seen = -1
@@ -350,14 +354,16 @@ def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event])
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_responses_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(get_translator("openai_responses").make_encoder(ASKED), [*events, FINISHED])
+    stream = _write(get_translator("openai_responses").make_encoder(REQUEST), [*events, FINISHED])
     bodies = [json.loads(frame.data or b"") for frame in SseReader().feed(stream)]
     numbers = [body["sequence_number"] for body in bodies]
     assert all(after == before + 1 for before, after in pairwise(numbers))
     added = [one["output_index"] for one in bodies if one["type"] == "response.output_item.added"]
-    done = [one["output_index"] for one in bodies if one["type"] == "response.output_item.done"]
+    done_indexes = [
+        one["output_index"] for one in bodies if one["type"] == "response.output_item.done"
+    ]
     assert added == list(range(len(added)))
-    assert sorted(done) == added
+    assert sorted(done_indexes) == added
     assert len(bodies[-1]["response"]["output"]) == len(added)
     assert bodies[0]["type"] == "response.created"
     assert bodies[-1]["type"] == "response.completed"
@@ -372,13 +378,15 @@ def test_no_text_and_no_whole_call_is_lost_on_the_way(events: list[Event]) -> No
     for wire in TRANSLATORS.values():
         collector = Collector()
         decoder = wire.make_decoder()
-        for frame in SseReader().feed(_write(wire.make_encoder(ASKED), [*events, FINISHED])):
+        for frame in SseReader().feed(_write(wire.make_encoder(REQUEST), [*events, FINISHED])):
             for event in decoder.feed(frame):
                 collector.add(event)
         response = collector.to_response()
         assert response.text == expected.text
-        whole = [call.arguments for call in expected.tool_calls if _is_json(call.arguments)]
-        assert len(response.tool_calls) >= len(whole)
+        complete_calls = [
+            call.arguments for call in expected.tool_calls if _is_json(call.arguments)
+        ]
+        assert len(response.tool_calls) >= len(complete_calls)
 
 
 def _is_json(text: str) -> bool:
@@ -403,21 +411,21 @@ def test_foreign_thinking_survives_a_client_of_another_dialect(
     chat = get_translator("openai_chat")
     for name in ("anthropic_messages", "openai_responses"):
         wire = get_translator(name)
-        stream = _write(wire.make_encoder(ASKED), events)
-        whole = json.loads(wire.encode_response(fold(events), ASKED))
+        stream = _write(wire.make_encoder(REQUEST), events)
+        reply = json.loads(wire.encode_response(fold(events), REQUEST))
         assert fold(decode_stream(wire.make_decoder(), stream)).text == "Hi"
         if name == "anthropic_messages":
             body: dict[str, Any] = {
-                "messages": [{"role": "assistant", "content": whole["content"]}]
+                "messages": [{"role": "assistant", "content": reply["content"]}]
             }
             streamed = _read_by_sdk(name, stream)["content"][0]
-            assert streamed["signature"] == whole["content"][0]["signature"]
+            assert streamed["signature"] == reply["content"][0]["signature"]
         else:
-            body = {"input": whole["output"]}
+            body = {"input": reply["output"]}
         request = wire.decode_request(body, {})
         (message,) = json.loads(chat.encode_request(request, "google/gemini-y").body)["messages"]
-        (kept,) = message["reasoning_details"]
-        assert (kept["data"], kept["format"]) == ("cipher", "google-gemini-v1")
+        (gemini_detail,) = message["reasoning_details"]
+        assert (gemini_detail["data"], gemini_detail["format"]) == ("cipher", "google-gemini-v1")
         assert b"cipher" not in chat.encode_request(request, "x-ai/grok").body
 
 
@@ -428,29 +436,29 @@ def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
         Started(model="deepseek/deepseek-x"), ReasoningDelta(text="Hm"), FINISHED,
     ]  # fmt: skip
     wire, chat = get_translator("anthropic_messages"), get_translator("openai_chat")
-    content = json.loads(wire.encode_response(fold(events), ASKED))["content"]
+    content = json.loads(wire.encode_response(fold(events), REQUEST))["content"]
     request = wire.decode_request({"messages": [{"role": "assistant", "content": content}]}, {})
     (message,) = json.loads(chat.encode_request(request, "deepseek/deepseek-y").body)["messages"]
     assert message["reasoning_details"] == [
         {"format": "deepseek-by-devflow", "type": "reasoning.text", "text": "Hm"}
     ]
     back = chat.decode_request({"messages": [message]}, {})
-    again = chat.encode_request(back.with_messages(back.messages), "x-ai/grok")
-    assert json.loads(again.body)["messages"] == []
+    encoded = chat.encode_request(back.with_messages(back.messages), "x-ai/grok")
+    assert json.loads(encoded.body)["messages"] == []
     assert json.loads(chat.encode_request(request, "x-ai/grok").body)["messages"] == []
 
 
 def test_redacted_thinking_stays_what_it_is(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "anthropic-claude-v1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="d", detail=detail), FINISHED]
-    whole = get_translator("anthropic_messages").encode_response(fold(events), ASKED)
-    assert json.loads(whole)["content"] == [{"type": "redacted_thinking", "data": "d"}]
+    reply = get_translator("anthropic_messages").encode_response(fold(events), REQUEST)
+    assert json.loads(reply)["content"] == [{"type": "redacted_thinking", "data": "d"}]
 
 
 def test_openais_own_encrypted_thinking_is_not_sealed(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="gAAAAx", detail=detail), FINISHED]
-    (item,) = json.loads(get_translator("openai_responses").encode_response(fold(events), ASKED))[
+    (item,) = json.loads(get_translator("openai_responses").encode_response(fold(events), REQUEST))[
         "output"
     ]
     assert item == {
@@ -474,9 +482,9 @@ def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collec
         ToolCallDelta(index=1, id="c2", name="crm__find", arguments="{}"),
         FINISHED,
     ]
-    for asked in (request, request.with_messages(request.messages)):
-        output = json.loads(wire.encode_response(fold(events), asked))["output"]
-        streamed = _read_by_sdk("openai_responses", _write(wire.make_encoder(asked), events))[
+    for variant in (request, request.with_messages(request.messages)):
+        output = json.loads(wire.encode_response(fold(events), variant))["output"]
+        streamed = _read_by_sdk("openai_responses", _write(wire.make_encoder(variant), events))[
             "output"
         ]
         for patch, find in (output, streamed):
@@ -488,27 +496,27 @@ def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collec
 
 
 @pytest.mark.parametrize(
-    ("reason", "status", "word"),
+    ("reason", "status", "stop_reason"),
     [
         ("length", "incomplete", "max_tokens"),
         ("content_filter", "incomplete", "refusal"),
         ("stop", "completed", "end_turn"),
     ],
 )
-def test_finish_reasons_have_their_words(reason: Any, status: str, word: str) -> None:
+def test_finish_reasons_have_their_words(reason: Any, status: str, stop_reason: str) -> None:
     events: list[Event] = [Started(), TextDelta(text="x"), Finished(finish_reason=reason)]
-    responses = _write(get_translator("openai_responses").make_encoder(ASKED), events)
+    responses = _write(get_translator("openai_responses").make_encoder(REQUEST), events)
     assert f'"type":"response.{status}"'.encode() in responses
-    messages = _write(get_translator("anthropic_messages").make_encoder(ASKED), events)
-    assert f'"stop_reason":"{word}"'.encode() in messages
+    messages = _write(get_translator("anthropic_messages").make_encoder(REQUEST), events)
+    assert f'"stop_reason":"{stop_reason}"'.encode() in messages
 
 
 def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
     wire = get_translator("anthropic_messages")
     native = Finished(finish_reason="stop", native_finish_reason="pause_turn")
-    assert b'"stop_reason":"pause_turn"' in _write(wire.make_encoder(ASKED), [Started(), native])
+    assert b'"stop_reason":"pause_turn"' in _write(wire.make_encoder(REQUEST), [Started(), native])
     called = [ToolCallDelta(index=0, name="f"), Finished(finish_reason="stop")]
-    stream = _write(wire.make_encoder(ASKED), called)
+    stream = _write(wire.make_encoder(REQUEST), called)
     assert b'"stop_reason":"tool_use"' in stream
     assert b'"id":"toolu_' in stream
 
@@ -516,7 +524,7 @@ def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
 def test_calls_without_ids_or_arguments_get_them() -> None:
     called = [ToolCallDelta(index=0, name="f"), FINISHED]
     reply = _read_by_sdk(
-        "openai_responses", _write(get_translator("openai_responses").make_encoder(ASKED), called)
+        "openai_responses", _write(get_translator("openai_responses").make_encoder(REQUEST), called)
     )
     (call,) = reply["output"]
     assert call["call_id"].startswith("call_")
@@ -555,26 +563,26 @@ def test_openais_error_types_follow_the_status() -> None:
     assert types == {"invalid_request_error", "insufficient_quota", "server_error"}
 
 
-@pytest.mark.parametrize("begun", [[], EVENTS[:3]])
+@pytest.mark.parametrize("sent_events", [[], EVENTS[:3]])
 def test_every_sdk_raises_an_error_in_the_middle_of_a_stream(
-    wire: Translator, begun: list[Event]
+    wire: Translator, sent_events: list[Event]
 ) -> None:
-    encoder = wire.make_encoder(ASKED)
-    stream = _write(encoder, begun) + encoder.encode_error(Overloaded("Busy."), "req_1")
+    encoder = wire.make_encoder(REQUEST)
+    stream = _write(encoder, sent_events) + encoder.encode_error(Overloaded("Busy."), "req_1")
     with pytest.raises((anthropic.APIError, openai.APIError), match="Busy"):
         _read_by_sdk(wire.name, stream)
 
 
 def test_our_decoders_raise_it_too(wire: Translator, decode_stream: Decode) -> None:
-    encoder = wire.make_encoder(ASKED)
+    encoder = wire.make_encoder(REQUEST)
     stream = _write(encoder, EVENTS[:3]) + encoder.encode_error(Overloaded("Busy."), "req_1")
     with pytest.raises(DevFlowError, match="Busy"):
         decode_stream(wire.make_decoder(), stream)
 
 
 def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
-    asked = replace(ASKED, origin=Origin(wire="openai_chat", body={"tools": []}))
-    stream = _write(get_translator("openai_responses").make_encoder(asked), EVENTS)
+    request = replace(REQUEST, origin=Origin(wire="openai_chat", body={"tools": []}))
+    stream = _write(get_translator("openai_responses").make_encoder(request), EVENTS)
     assert b"function_call" in stream
 
 
@@ -582,7 +590,7 @@ def test_a_reply_of_parts_that_only_requests_have_is_written_without_them() -> N
     picture = Media(kind="image", url="https://x/y")
     call = ToolCall(id="c", name="f", arguments="")
     response = replace(_response(), parts=(Text(text="x"), picture, call))
-    body = json.loads(get_translator("openai_responses").encode_response(response, ASKED))
+    body = json.loads(get_translator("openai_responses").encode_response(response, REQUEST))
     assert [item["type"] for item in body["output"]] == ["message", "function_call"]
 
 
@@ -598,17 +606,17 @@ def test_what_comes_between_the_pieces_of_calls_waits_for_its_turn() -> None:
     ]
     reply = _read_by_sdk(
         "anthropic_messages",
-        _write(get_translator("anthropic_messages").make_encoder(ASKED), events),
+        _write(get_translator("anthropic_messages").make_encoder(REQUEST), events),
     )
     assert [block["type"] for block in reply["content"]][:3] == ["tool_use", "tool_use", "text"]
     assert [block["input"] for block in reply["content"][:2]] == [{"a": 1}, {"b": 2}]
     assert "".join(block["text"] for block in reply["content"][2:]) == "then more"
 
 
-@pytest.mark.parametrize("word", ["devflow1.a", "devflow1.W10=", "devflow1.", "other"])
-def test_a_broken_seal_is_a_foreign_signature(word: str) -> None:
-    found = unseal("Hm", word)
-    assert found is None or found == Reasoning(text="Hm")
+@pytest.mark.parametrize("signature", ["devflow1.a", "devflow1.W10=", "devflow1.", "other"])
+def test_a_broken_seal_is_a_foreign_signature(signature: str) -> None:
+    reasoning = unseal("Hm", signature)
+    assert reasoning is None or reasoning == Reasoning(text="Hm")
 
 
 def _streamed(wire: WireName, *bodies: dict[str, Any]) -> list[Event]:
@@ -635,7 +643,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
         chunk({}, finish_reason="stop")
         | {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "server_tool_use_details": {}}},
     )
-    body = json.loads(get_translator("openai_chat").encode_response(fold(events), ASKED))
+    body = json.loads(get_translator("openai_chat").encode_response(fold(events), REQUEST))
     message = body["choices"][0]["message"]
     assert message["content"] == "ab"
     assert message["annotations"] == [cite, cite]
@@ -647,7 +655,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
     assert body["system_fingerprint"] == "fp"
     assert body["usage"]["server_tool_use_details"] == {}
     assert body["usage"]["total_tokens"] == 3
-    other = json.loads(get_translator("anthropic_messages").encode_response(fold(events), ASKED))
+    other = json.loads(get_translator("anthropic_messages").encode_response(fold(events), REQUEST))
     assert other["content"] == [{"type": "text", "text": "ab"}]
 
 
@@ -679,7 +687,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
          "usage": {"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"n": 1}}},
         {"type": "message_stop"},
     )  # fmt: skip
-    body = json.loads(get_translator("anthropic_messages").encode_response(fold(events), ASKED))
+    body = json.loads(get_translator("anthropic_messages").encode_response(fold(events), REQUEST))
     assert body["content"] == [
         {"type": "thinking", "thinking": "Hm", "signature": "s"},
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
@@ -690,7 +698,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
     ]  # fmt: skip
     assert body["stop_sequence"] == "E"
     assert body["usage"]["server_tool_use"] == {"n": 1}
-    other = json.loads(get_translator("openai_chat").encode_response(fold(events), ASKED))
+    other = json.loads(get_translator("openai_chat").encode_response(fold(events), REQUEST))
     assert other["choices"][0]["message"]["content"] == "Hi"
 
 
@@ -706,9 +714,9 @@ def test_a_whole_response_is_the_providers_own(fold: Collect) -> None:
         {"type": "response.output_text.delta", "delta": "Hi"},
         {"type": "response.completed", "response": reply},
     )
-    assert json.loads(responses.encode_response(fold(events), ASKED)) == reply
-    noted = responses.encode_response(fold(events), ASKED, {"attempts": 1})
-    assert json.loads(noted) == {**reply, "devflow": {"attempts": 1}}
+    assert json.loads(responses.encode_response(fold(events), REQUEST)) == reply
+    annotated = responses.encode_response(fold(events), REQUEST, {"attempts": 1})
+    assert json.loads(annotated) == {**reply, "devflow": {"attempts": 1}}
 
 
 def _thinking_stream(model: str) -> bytes:
@@ -744,23 +752,23 @@ def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
 ) -> None:
     wire = get_translator("anthropic_messages")
     stream = _thinking_stream("google/gemini-x")
-    passed = _write(wire.make_encoder(ASKED), decode_stream(wire.make_decoder(), stream))
+    passed = _write(wire.make_encoder(REQUEST), decode_stream(wire.make_decoder(), stream))
     assert b"word" not in passed
     blocks = _read_by_sdk("anthropic_messages", passed)["content"]
-    said = {"role": "assistant", "content": [
+    message = {"role": "assistant", "content": [
         {key: block[key] for key in ("type", "thinking", "signature", "data") if key in block}
         for block in blocks]}  # fmt: skip
-    request = wire.decode_request({"messages": [said]}, {})
+    request = wire.decode_request({"messages": [message]}, {})
     expected = [
         {"type": "thinking", "thinking": "Hm", "signature": "word1"},
         {"type": "redacted_thinking", "data": "word2"},
         {"type": "thinking", "thinking": "So", "signature": "word3"},
     ]
-    for asked in (request, request.with_messages(request.messages)):
-        same = wire.encode_request(asked, "google/gemini-y")
+    for variant in (request, request.with_messages(request.messages)):
+        same = wire.encode_request(variant, "google/gemini-y")
         assert json.loads(same.body)["messages"] == [{"role": "assistant", "content": expected}]
         assert same.omitted == ()
-        other = wire.encode_request(asked, "anthropic/claude-x")
+        other = wire.encode_request(variant, "anthropic/claude-x")
         assert json.loads(other.body)["messages"] == []
         assert other.omitted == ("thinking of another vendor's model",)
 
@@ -769,22 +777,22 @@ def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
 def test_signatures_of_anthropic_pass_as_they_are(model: str, decode_stream: Decode) -> None:
     wire = get_translator("anthropic_messages")
     stream = _thinking_stream(model)
-    assert _write(wire.make_encoder(ASKED), decode_stream(wire.make_decoder(), stream)) == stream
+    assert _write(wire.make_encoder(REQUEST), decode_stream(wire.make_decoder(), stream)) == stream
 
 
 def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
     wire = get_translator("anthropic_messages")
-    said = {"role": "assistant", "content": [
+    turn = {"role": "assistant", "content": [
         {"type": "thinking", "thinking": "Hm", "signature": ""},
         {"type": "text", "text": "x"}]}  # fmt: skip
-    request = wire.decode_request({"messages": [said]}, {})
-    assert json.loads(wire.encode_request(request, "z-ai/glm-x").body)["messages"] == [said]
+    request = wire.decode_request({"messages": [turn]}, {})
+    assert json.loads(wire.encode_request(request, "z-ai/glm-x").body)["messages"] == [turn]
     (message,) = json.loads(wire.encode_request(request, "anthropic/x").body)["messages"]
     assert [block["type"] for block in message["content"]] == ["text"]
 
 
 @pytest.mark.parametrize(
-    ("usage", "is_kept"),
+    ("usage", "is_unchanged"),
     [
         ('"input_tokens":0,"output_tokens":1', False),
         ('"input_tokens": 0,"cache_read_input_tokens":0', False),
@@ -792,12 +800,14 @@ def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
         ('"input_tokens":0,"cache_read_input_tokens":900', True),
     ],
 )
-def test_a_first_frame_without_input_tokens_gets_the_estimate(usage: str, is_kept: bool) -> None:
+def test_a_first_frame_without_input_tokens_gets_the_estimate(
+    usage: str, is_unchanged: bool
+) -> None:
     data = f'event: message_start\ndata: {{"message":{{"usage":{{{usage}}}}}}}\n\n'.encode()
     encoder = get_translator("anthropic_messages").make_encoder(
         ChatRequest.from_text("hello " * 40)
     )
     frame = Frame(wire="anthropic_messages", data=data)
     sent = encoder.encode(Started(frame=frame))
-    assert (sent == data) == is_kept
-    assert is_kept or b'"input_tokens":65' in sent
+    assert (sent == data) == is_unchanged
+    assert is_unchanged or b'"input_tokens":65' in sent

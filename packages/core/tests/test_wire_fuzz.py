@@ -143,15 +143,15 @@ def test_a_request_is_understood_or_refused(
     except InvalidRequest:
         return
     assert estimate_input_tokens(request) >= 1
-    for asked in (request, request.with_messages(request.messages)):
+    for variant in (request, request.with_messages(request.messages)):
         for target in TRANSLATORS.values():
             for model in ("anthropic/x", "google/x"):
                 try:
-                    encoded = target.encode_request(asked, model)
+                    encoded = target.encode_request(variant, model)
                 except InvalidRequest:
                     continue
                 assert json.loads(encoded.body)["model"] == model
-                wire.make_encoder(asked)
+                wire.make_encoder(variant)
 
 
 CHAT_EVENTS: list[dict[str, Any]] = [
@@ -251,6 +251,6 @@ def test_a_whole_reply_is_read_or_an_error_of_ours(
         response = fold(wire.decode_response(body, "a/b"))
     except DevFlowError:
         return
-    asked = wire.decode_request(BODIES[wire.name], {})
+    request = wire.decode_request(BODIES[wire.name], {})
     for target in TRANSLATORS.values():
-        assert json.loads(target.encode_response(response, asked))
+        assert json.loads(target.encode_response(response, request))

@@ -12,7 +12,7 @@ Client = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
-def ask() -> dict[str, Any]:
+def chat_body() -> dict[str, Any]:
     """A plain request of the chat dialect."""
     question = "Why does test_login in tests/test_auth.py fail?"
     return {

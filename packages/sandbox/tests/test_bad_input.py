@@ -134,16 +134,16 @@ JSON = st.recursive(
 )
 
 
-def places(value: object, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Where in a body something can be exchanged."""
-    found = [at]
+    paths = [path]
     if isinstance(value, dict):
         for name, inner in cast("dict[str, object]", value).items():
-            found += places(inner, (*at, name))
+            paths += places(inner, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(cast("list[object]", value)):
-            found += places(inner, (*at, index))
-    return found
+            paths += places(inner, (*path, index))
+    return paths
 
 
 @st.composite

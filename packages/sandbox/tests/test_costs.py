@@ -37,7 +37,7 @@ MISSES = {
 
 def usages() -> list[tuple[int, str, dict[str, Any]]]:
     """(number, the model that was asked for, usage) of every recorded conversation with a cost."""
-    found: list[tuple[int, str, dict[str, Any]]] = []
+    rows: list[tuple[int, str, dict[str, Any]]] = []
     lines = gzip.decompress(SAMPLE.read_bytes()).decode().strip().split("\n")
     for number, line in enumerate(lines):
         row = json.loads(line)
@@ -45,11 +45,11 @@ def usages() -> list[tuple[int, str, dict[str, Any]]]:
             continue
         usage = last_usage(row["body"])
         if usage is not None and usage.get("cost") is not None:
-            found.append((number, asked(row), usage))
-    return found
+            rows.append((number, requested_model(row), usage))
+    return rows
 
 
-def asked(row: dict[str, Any]) -> str:
+def requested_model(row: dict[str, Any]) -> str:
     """The model of the request, or of the reply where the request was shortened."""
     request: Any = row["request"]
     is_whole = not isinstance(request, str)
@@ -57,8 +57,8 @@ def asked(row: dict[str, Any]) -> str:
 
 
 def as_object(body: Any) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
-    return whole
+    value: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
+    return value
 
 
 def last_usage(body: Any) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from devflow_sandbox import Sandbox
 
-Ask = dict[str, Any]
+Body = dict[str, Any]
 Client = Callable[..., httpx.AsyncClient]
 Events = Callable[[str], list[dict[str, Any]]]
 PATH = "/api/v1/chat/completions"
@@ -31,68 +31,68 @@ def tool_calls(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return calls
 
 
-async def raw(sandbox: Sandbox, ask: Ask, *, most: int | None = None) -> bytes:
+async def raw(sandbox: Sandbox, chat_body: Body, *, max_bytes: int | None = None) -> bytes:
     """Everything that the server sends for one request until it ends the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rsplit(":")[-1]))
-    body = orjson.dumps(ask)
+    body = orjson.dumps(chat_body)
     writer.write(
         f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.api_key}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
         + body
     )
-    got = b""
+    received = b""
     try:
         async with asyncio.timeout(60):
             while part := await reader.read(1 << 20):
-                got += part
-                if most is not None and len(got) >= most:
+                received += part
+                if max_bytes is not None and len(received) >= max_bytes:
                     break
     except ConnectionResetError:
-        got += b"<reset>"
+        received += b"<reset>"
     finally:
         writer.close()
-    return got
+    return received
 
 
-def body_of(got: bytes) -> bytes:
+def body_of(received: bytes) -> bytes:
     """The body with the chunks put together."""
-    _, _, rest = got.partition(b"\r\n\r\n")
+    _, _, body = received.partition(b"\r\n\r\n")
     out = b""
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
+    while body:
+        size, _, body = body.partition(b"\r\n")
         if size == b"0" or not size:
             break
         length = int(size, 16)
-        out, rest = out + rest[:length], rest[length + 2 :]
+        out, body = out + body[:length], body[length + 2 :]
     return out
 
 
-async def test_u01_refused_connections_for_a_while(ask: Ask, loop_clock: Any) -> None:
+async def test_u01_refused_connections_for_a_while(chat_body: Body, loop_clock: Any) -> None:
     async with Sandbox(faults=script({"kind": "refuse", "for_s": 30}, times=1)) as sandbox:
-        assert await raw(sandbox, ask) == b"<reset>"
+        assert await raw(sandbox, chat_body) == b"<reset>"
         with pytest.raises(ConnectionRefusedError):
-            await raw(sandbox, ask)
+            await raw(sandbox, chat_body)
         took_s = await loop_clock.run_until(lambda: sandbox._server is not None, step_s=1.0)
         assert took_s >= 30
-        assert (await raw(sandbox, ask)).startswith(b"HTTP/1.1 200")
+        assert (await raw(sandbox, chat_body)).startswith(b"HTTP/1.1 200")
     assert [one["outcome"] for one in sandbox.bill()["calls"]] == ["cut", "completed"]
 
 
-async def test_leaving_while_connections_are_refused_ends_the_wait(ask: Ask) -> None:
+async def test_leaving_while_connections_are_refused_ends_the_wait(chat_body: Body) -> None:
     async with Sandbox(faults=script({"kind": "refuse", "for_s": 60})) as sandbox:
-        await raw(sandbox, ask)
+        await raw(sandbox, chat_body)
 
 
-@pytest.mark.parametrize(("how", "got"), [("reset", b"<reset>"), ("close", b"")])
-async def test_u02_dropped_before_the_head(ask: Ask, how: str, got: bytes) -> None:
+@pytest.mark.parametrize(("how", "received"), [("reset", b"<reset>"), ("close", b"")])
+async def test_u02_dropped_before_the_head(chat_body: Body, how: str, received: bytes) -> None:
     async with Sandbox(faults=script({"kind": "drop", "how": how})) as sandbox:
-        assert await raw(sandbox, ask) == got
+        assert await raw(sandbox, chat_body) == received
     (call,) = sandbox.bill()["calls"]
     assert (call["outcome"], call["fault"]) == ("cut", "f")
     assert call["cost_usd"] != "0"  # a reply that is not streamed cannot be cancelled
 
 
-async def test_u02_stale_connection_is_reset_when_it_is_used_again(ask: Ask) -> None:
+async def test_u02_stale_connection_is_reset_when_it_is_used_again(chat_body: Body) -> None:
     async with (
         Sandbox(faults=script({"kind": "stale"}, nth=1)) as sandbox,
         httpx.AsyncClient(
@@ -100,42 +100,44 @@ async def test_u02_stale_connection_is_reset_when_it_is_used_again(ask: Ask) -> 
         ) as http,
     ):
         url = f"{sandbox.base_url}/chat/completions"
-        assert (await http.post(url, json=ask)).status_code == 200
+        assert (await http.post(url, json=chat_body)).status_code == 200
         with pytest.raises(httpx.TransportError):
-            await http.post(url, json=ask)
-        assert (await http.post(url, json=ask)).status_code == 200
+            await http.post(url, json=chat_body)
+        assert (await http.post(url, json=chat_body)).status_code == 200
     assert len(sandbox.bill()["calls"]) == 2  # the second was never read
 
 
-async def test_u03_slow_and_dribbled_heads(ask: Ask, loop_clock: Any) -> None:
+async def test_u03_slow_and_dribbled_heads(chat_body: Body, loop_clock: Any) -> None:
     then = {"kind": "slow", "head_s": 0.05, "dribble_s": 0.001, "ttft_s": 0.05}
     async with Sandbox(faults=script(then)) as sandbox:
-        asking = asyncio.ensure_future(raw(sandbox, ask))
+        asking = asyncio.ensure_future(raw(sandbox, chat_body))
         assert await loop_clock.run_until(asking.done, step_s=0.001) > 0.3
-        got = await asking
-    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+        received = await asking
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_u04_gaps_between_events(ask: Ask, events: Events, loop_clock: Any) -> None:
+async def test_u04_gaps_between_events(chat_body: Body, events: Events, loop_clock: Any) -> None:
     async with Sandbox(faults=script({"kind": "slow", "gap_s": 0.002})) as sandbox:
-        asking = asyncio.ensure_future(raw(sandbox, {**ask, "stream": True}))
+        asking = asyncio.ensure_future(raw(sandbox, {**chat_body, "stream": True}))
         assert await loop_clock.run_until(asking.done, step_s=0.002) > 0.1
-        got = body_of(await asking)
-    assert got.endswith(b"data: [DONE]\n\n")
+        body = body_of(await asking)
+    assert body.endswith(b"data: [DONE]\n\n")
 
 
-async def test_u04_stall_sends_comments_only_and_goes_on(ask: Ask) -> None:
+async def test_u04_stall_sends_comments_only_and_goes_on(chat_body: Body) -> None:
     then = {"kind": "stall", "at": {"event": 3}, "for_s": 0.05, "comment_every_s": 0.01}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = body_of(await raw(sandbox, {**ask, "stream": True}))
-    assert got.count(b": OPENROUTER PROCESSING\n\n" * 5) == 1
-    assert got.endswith(b"data: [DONE]\n\n")
+        body = body_of(await raw(sandbox, {**chat_body, "stream": True}))
+    assert body.count(b": OPENROUTER PROCESSING\n\n" * 5) == 1
+    assert body.endswith(b"data: [DONE]\n\n")
 
 
-async def test_u04_endless_stall_is_cancelled_by_the_client(ask: Ask, eventually: Any) -> None:
+async def test_u04_endless_stall_is_cancelled_by_the_client(
+    chat_body: Body, eventually: Any
+) -> None:
     then = {"kind": "stall", "at": {"event": 5}}
     async with Sandbox(faults=script(then)) as sandbox:
-        await raw(sandbox, {**ask, "stream": True}, most=1200)
+        await raw(sandbox, {**chat_body, "stream": True}, max_bytes=1200)
         await eventually(lambda: sandbox.bill()["running"] == 0)
         (call,) = sandbox.bill()["calls"]
     assert call["outcome"] == "cancelled"
@@ -144,62 +146,62 @@ async def test_u04_endless_stall_is_cancelled_by_the_client(ask: Ask, eventually
 
 @pytest.mark.parametrize("byte", [0, 1, 700, 1333])
 @pytest.mark.parametrize("how", ["reset", "close"])
-async def test_u05_cut_at_any_byte(ask: Ask, byte: int, how: str) -> None:
-    whole = Sandbox()
+async def test_u05_cut_at_any_byte(chat_body: Body, byte: int, how: str) -> None:
+    plain = Sandbox()
     then = {"kind": "drop", "at": {"byte": byte}, "how": how}
-    async with whole, Sandbox(faults=script(then)) as sandbox:
-        expected = body_of(await raw(whole, {**ask, "stream": True}))[:byte]
-        got = (await raw(sandbox, {**ask, "stream": True})).removesuffix(b"<reset>")
-    assert len(body_of(got)) == len(expected) == byte
-    assert not got.endswith(b"0\r\n\r\n")
+    async with plain, Sandbox(faults=script(then)) as sandbox:
+        expected = body_of(await raw(plain, {**chat_body, "stream": True}))[:byte]
+        received = (await raw(sandbox, {**chat_body, "stream": True})).removesuffix(b"<reset>")
+    assert len(body_of(received)) == len(expected) == byte
+    assert not received.endswith(b"0\r\n\r\n")
 
 
-async def test_u05_content_length_promises_more(ask: Ask) -> None:
+async def test_u05_content_length_promises_more(chat_body: Body) -> None:
     then = {"kind": "truncate", "framing": "length"}
     async with Sandbox(faults=script(then)) as sandbox:
-        head, _, body = (await raw(sandbox, ask)).partition(b"\r\n\r\n")
+        head, _, body = (await raw(sandbox, chat_body)).partition(b"\r\n\r\n")
     promised = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
     assert 0 < len(body) < promised
 
 
 @pytest.mark.parametrize("framing", ["chunked", "close"])
-async def test_u06_clean_end_without_done(ask: Ask, framing: str) -> None:
+async def test_u06_clean_end_without_done(chat_body: Body, framing: str) -> None:
     then = {"kind": "truncate", "framing": framing, "at": {"event": 4}}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = await raw(sandbox, {**ask, "stream": True})
+        received = await raw(sandbox, {**chat_body, "stream": True})
         (call,) = sandbox.bill()["calls"]
-    assert got.count(b"data: ") == 4
-    assert got.endswith(b"0\r\n\r\n" if framing == "chunked" else b"}\n\n")
+    assert received.count(b"data: ") == 4
+    assert received.endswith(b"0\r\n\r\n" if framing == "chunked" else b"}\n\n")
     assert (call["outcome"], call["completion_tokens"] > 0) == ("cut", True)
 
 
-async def test_u06_truncated_gzip(ask: Ask) -> None:
+async def test_u06_truncated_gzip(chat_body: Body) -> None:
     then = {"kind": "truncate", "framing": "gzip"}
     async with Sandbox(faults=script(then)) as sandbox:
-        head, _, body = (await raw(sandbox, ask)).partition(b"\r\n\r\n")
+        head, _, body = (await raw(sandbox, chat_body)).partition(b"\r\n\r\n")
     assert b"Content-Encoding: gzip" in head
     with pytest.raises(EOFError):
         gzip.decompress(body)
 
 
-async def test_u07_done_and_last_line_break_are_missing(ask: Ask) -> None:
+async def test_u07_done_and_last_line_break_are_missing(chat_body: Body) -> None:
     then = {"kind": "omit", "parts": ["done", "last_newline"]}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+        body = body_of(await raw(sandbox, {**chat_body, "stream": True}))
         (call,) = sandbox.bill()["calls"]
-    assert b'"usage":' in got
-    assert got.endswith(b"}}")
+    assert b'"usage":' in body
+    assert body.endswith(b"}}")
     assert call["outcome"] == "completed"
 
 
 @pytest.mark.parametrize("form", ["chunk", "no_finish", "string_code", "bare"])
 async def test_u08_error_in_the_middle_of_a_stream(
-    ask: Ask, client: Client, events: Events, form: str
+    chat_body: Body, client: Client, events: Events, form: str
 ) -> None:
     then = {"kind": "error_event", "at": {"event": 2}, "form": form, "code": 503, "done": True}
     sandbox = Sandbox(faults=script(then))
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json={**ask, "stream": True})
+        reply = await http.post("chat/completions", json={**chat_body, "stream": True})
     sent = events(reply.text)
     error = sent[2]["error"]
     assert (reply.status_code, len(sent)) == (200, 3)
@@ -231,22 +233,22 @@ async def test_u08_error_inside_a_200_in_every_dialect(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_u09_usage_and_generation_id_are_missing(
-    ask: Ask, client: Client, *, stream: bool
+    chat_body: Body, client: Client, *, stream: bool
 ) -> None:
     then = {"kind": "omit", "parts": ["usage", "generation_id"]}
     sandbox = Sandbox(faults=script(then))
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json={**ask, "stream": stream})
+        reply = await http.post("chat/completions", json={**chat_body, "stream": stream})
     assert '"usage"' not in reply.text
     assert "x-generation-id" not in reply.headers
     assert sandbox.bill()["total_usd"] != "0"
 
 
-async def test_finish_reason_and_cost_can_be_left_out(ask: Ask, client: Client) -> None:
+async def test_finish_reason_and_cost_can_be_left_out(chat_body: Body, client: Client) -> None:
     then = {"kind": "omit", "parts": ["finish", "cost"]}
     async with client(Sandbox(faults=script(then))) as http:
-        chat = (await http.post("chat/completions", json=ask)).json()
-        message = (await http.post("messages", json={**ask, "stream": True})).text
+        chat = (await http.post("chat/completions", json=chat_body)).json()
+        message = (await http.post("messages", json={**chat_body, "stream": True})).text
     assert chat["choices"][0]["finish_reason"] is None
     assert "cost" not in chat["usage"]
     assert "message_delta" not in message
@@ -262,10 +264,12 @@ async def test_finish_reason_and_cost_can_be_left_out(ask: Ask, client: Client) 
         ("choices_empty", True),
     ],
 )
-async def test_u10_other_bodies(ask: Ask, client: Client, preset: str, *, is_json: bool) -> None:
+async def test_u10_other_bodies(
+    chat_body: Body, client: Client, preset: str, *, is_json: bool
+) -> None:
     sandbox = Sandbox(faults=script({"kind": "body", "preset": preset}))
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json=ask)
+        reply = await http.post("chat/completions", json=chat_body)
     if is_json:
         assert not reply.json()["choices"]
     else:
@@ -273,32 +277,32 @@ async def test_u10_other_bodies(ask: Ask, client: Client, preset: str, *, is_jso
             reply.json()
 
 
-async def test_u10_any_text_with_any_type_and_status(ask: Ask, client: Client) -> None:
+async def test_u10_any_text_with_any_type_and_status(chat_body: Body, client: Client) -> None:
     then = {"kind": "body", "text": "error code: 502", "content_type": "text/plain", "status": 502}
     async with client(Sandbox(faults=script(then))) as http:
-        reply = await http.post("chat/completions", json=ask)
+        reply = await http.post("chat/completions", json=chat_body)
     assert (reply.status_code, reply.text) == (502, "error code: 502")
     assert reply.headers["content-type"] == "text/plain"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-5", "1e308", "99999999999999999999", '"many"', "null"])
-async def test_u11_usage_that_lies(ask: Ask, client: Client, value: str) -> None:
+async def test_u11_usage_that_lies(chat_body: Body, client: Client, value: str) -> None:
     then = {"kind": "usage", "values": {"cost": value, "prompt_tokens": value}}
     async with client(Sandbox(faults=script(then))) as http:
-        whole = (await http.post("chat/completions", json=ask)).text
-        stream = (await http.post("chat/completions", json={**ask, "stream": True})).text
-    for text in (whole, stream):
+        reply_text = (await http.post("chat/completions", json=chat_body)).text
+        stream = (await http.post("chat/completions", json={**chat_body, "stream": True})).text
+    for text in (reply_text, stream):
         assert f'"cost":{value},' in text
         assert f'"prompt_tokens":{value},' in text
 
 
 @pytest.mark.parametrize("header", ["7", "-5", "1e20", "inf", "nan", "soon", "٣", ""])
-async def test_u12_retry_after_is_sent_as_it_is(ask: Ask, header: str) -> None:
+async def test_u12_retry_after_is_sent_as_it_is(chat_body: Body, header: str) -> None:
     then = {"kind": "status", "preset": "rate_limited", "retry_after": header}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = await raw(sandbox, ask)
-    assert got.startswith(b"HTTP/1.1 429 Too Many Requests")
-    assert b"Retry-After: " + header.encode("latin-1", "replace") + b"\r\n" in got
+        received = await raw(sandbox, chat_body)
+    assert received.startswith(b"HTTP/1.1 429 Too Many Requests")
+    assert b"Retry-After: " + header.encode("latin-1", "replace") + b"\r\n" in received
 
 
 @pytest.mark.parametrize(
@@ -317,11 +321,11 @@ async def test_u12_retry_after_is_sent_as_it_is(ask: Ask, header: str) -> None:
     ],
 )
 async def test_u13_u14_openrouters_own_errors(
-    ask: Ask, client: Client, preset: str, status: int, source: str | None
+    chat_body: Body, client: Client, preset: str, status: int, source: str | None
 ) -> None:
     sandbox = Sandbox(faults=script({"kind": "status", "preset": preset}))
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json=ask)
+        reply = await http.post("chat/completions", json=chat_body)
     assert reply.status_code == reply.json()["error"]["code"] == status
     assert reply.json()["error"].get("metadata", {}).get("limit_source") == source
     (call,) = sandbox.bill()["calls"]
@@ -331,33 +335,33 @@ async def test_u13_u14_openrouters_own_errors(
 @pytest.mark.parametrize(
     "status", [400, 401, 403, 404, 408, 413, 422, 500, 502, 503, 504, 524, 529]
 )
-async def test_u14_u15_any_status(ask: Ask, client: Client, status: int) -> None:
+async def test_u14_u15_any_status(chat_body: Body, client: Client, status: int) -> None:
     then = {"kind": "status", "status": status, "error_type": "server", "headers": {"X-A": "b"}}
     async with client(Sandbox(faults=script(then))) as http:
-        reply = await http.post("chat/completions", json=ask)
+        reply = await http.post("chat/completions", json=chat_body)
     assert reply.status_code == status
     assert reply.headers["x-a"] == "b"
     assert reply.json()["error"]["metadata"]["error_type"] == "server"
 
 
-async def test_u16_huge_bodies_lines_and_headers(ask: Ask) -> None:
+async def test_u16_huge_bodies_lines_and_headers(chat_body: Body) -> None:
     for what in ("body", "line"):
         then = {"kind": "flood", "what": what, "size": 3_000_000}
         async with Sandbox(faults=script(then)) as sandbox:
-            got = await raw(sandbox, {**ask, "stream": True})
-        assert len(body_of(got)) > 3_000_000, what
+            received = await raw(sandbox, {**chat_body, "stream": True})
+        assert len(body_of(received)) > 3_000_000, what
     async with Sandbox(faults=script({"kind": "flood", "what": "header", "size": 200_000})) as one:
-        assert b"X-Flood: " + b"x" * 200_000 in await raw(one, ask)
+        assert b"X-Flood: " + b"x" * 200_000 in await raw(one, chat_body)
     async with Sandbox(faults=script({"kind": "flood", "what": "headers", "size": 5000})) as one:
-        assert (await raw(one, ask)).count(b"X-Flood-") == 5000
+        assert (await raw(one, chat_body)).count(b"X-Flood-") == 5000
 
 
-async def test_u16_gzip_bomb_is_small_on_the_wire(ask: Ask) -> None:
+async def test_u16_gzip_bomb_is_small_on_the_wire(chat_body: Body) -> None:
     then = {"kind": "flood", "what": "gzip", "size": 20_000_000}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = body_of(await raw(sandbox, ask))
-    assert len(got) < 100_000
-    assert len(zlib.decompress(got, 31)) >= 20_000_000
+        body = body_of(await raw(sandbox, chat_body))
+    assert len(body) < 100_000
+    assert len(zlib.decompress(body, 31)) >= 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -378,9 +382,9 @@ async def test_u16_gzip_bomb_is_small_on_the_wire(ask: Ask) -> None:
         "ids_and_retry",
     ],
 )
-async def test_u17_other_framings_of_the_same_events(ask: Ask, form: str) -> None:
+async def test_u17_other_framings_of_the_same_events(chat_body: Body, form: str) -> None:
     async with Sandbox(faults=script({"kind": "framing", "form": form})) as sandbox:
-        got = body_of(await raw(sandbox, {**ask, "stream": True}))
+        body = body_of(await raw(sandbox, {**chat_body, "stream": True}))
     marks = {
         "split_crlf": b"\r\n\r\n",
         "crlf": b"\r\n\r\n",
@@ -396,7 +400,7 @@ async def test_u17_other_framings_of_the_same_events(ask: Ask, form: str) -> Non
         "ids_and_retry": b"retry: 10\n",
         "bytewise": b"data: [DONE]\n\n",
     }
-    assert marks[form] in got
+    assert marks[form] in body
 
 
 @pytest.mark.parametrize("form", ["duplicate", "gap", "split"])
@@ -413,14 +417,14 @@ async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: s
     ]
     sandbox = Sandbox(faults=script({"kind": "tool_index", "form": form}), script={"turns": turns})
     tools = [{"type": "function", "function": {"name": name}} for name in ("one", "two")]
-    ask = {
+    chat_body = {
         "model": "openai/gpt-5-mini",
         "messages": [{"role": "user", "content": "go"}],
         "tools": tools,
         "stream": True,
     }
     async with client(sandbox) as http:
-        sent = events((await http.post("chat/completions", json=ask)).text)
+        sent = events((await http.post("chat/completions", json=chat_body)).text)
     calls = tool_calls(sent)
     indexes = {call["index"] for call in calls}
     assert indexes == {"duplicate": {0}, "gap": {2, 5}, "split": {0, 1}}[form]
@@ -428,14 +432,14 @@ async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: s
         assert max(len(call["function"].get("arguments", "")) for call in calls) == 1
 
 
-async def test_u19_redirect(ask: Ask, client: Client) -> None:
+async def test_u19_redirect(chat_body: Body, client: Client) -> None:
     async with client(Sandbox(faults=script({"kind": "redirect"}))) as http:
-        reply = await http.post("chat/completions", json=ask)
+        reply = await http.post("chat/completions", json=chat_body)
     assert (reply.status_code, reply.headers["location"][:22]) == (307, "http://169.254.169.254")
 
 
 @pytest.mark.parametrize(
-    ("preset", "got"),
+    ("preset", "received"),
     [
         ("cl_te", b"Content-Length: 4\r\nTransfer-Encoding"),
         ("bad_chunk", b"\r\n\r\nzz\r\n"),
@@ -444,22 +448,22 @@ async def test_u19_redirect(ask: Ask, client: Client) -> None:
         ("ssh_banner", b"SSH-2.0"),
     ],
 )
-async def test_u20_no_http(ask: Ask, preset: str, got: bytes) -> None:
+async def test_u20_no_http(chat_body: Body, preset: str, received: bytes) -> None:
     async with Sandbox(faults=script({"kind": "raw", "preset": preset})) as sandbox:
-        assert got in await raw(sandbox, ask)
+        assert received in await raw(sandbox, chat_body)
 
 
-async def test_u20_any_bytes(ask: Ask) -> None:
+async def test_u20_any_bytes(chat_body: Body) -> None:
     async with Sandbox(faults=script({"kind": "raw", "text": "220 mail ÿ"})) as sandbox:
-        assert await raw(sandbox, ask) == b"220 mail \xff"
+        assert await raw(sandbox, chat_body) == b"220 mail \xff"
 
 
 @pytest.mark.parametrize("gap_s", [0, 0.0001])
-async def test_u21_endless_stream(ask: Ask, gap_s: float, eventually: Any) -> None:
+async def test_u21_endless_stream(chat_body: Body, gap_s: float, eventually: Any) -> None:
     then = {"kind": "endless", "gap_s": gap_s}
     async with Sandbox(faults=script(then)) as sandbox:
-        got = await raw(sandbox, {**ask, "stream": True}, most=200_000)
-        assert len(got) >= 200_000
+        received = await raw(sandbox, {**chat_body, "stream": True}, max_bytes=200_000)
+        assert len(received) >= 200_000
         await eventually(lambda: sandbox.bill()["running"] == 0)
     assert sandbox.bill()["calls"][0]["outcome"] == "cancelled"
 
@@ -473,19 +477,19 @@ async def test_u21_endless_stream(ask: Ask, gap_s: float, eventually: Any) -> No
     ],
 )
 async def test_u22_cancellation_costs_what_the_provider_makes_of_it(
-    ask: Ask, client: Client, provider: str, billed: str, *, is_whole: bool
+    chat_body: Body, client: Client, provider: str, billed: str, *, is_whole: bool
 ) -> None:
     sandbox = Sandbox(faults=script({"kind": "billing"}, billed=billed))
-    body = {**ask, "stream": True, "provider": {"only": [provider]}}
+    body = {**chat_body, "stream": True, "provider": {"only": [provider]}}
     async with client(sandbox) as http:
         await http.post("chat/completions", json=body)
         async with http.stream("POST", "chat/completions", json=body) as reply:
             async for part in reply.aiter_raw():
                 if b"data:" in part:
                     break
-    whole, cancelled = sandbox.bill()["calls"]
+    complete, cancelled = sandbox.bill()["calls"]
     assert cancelled["outcome"] == "cancelled"
-    assert (cancelled["cost_usd"] == whole["cost_usd"]) is is_whole
+    assert (cancelled["cost_usd"] == complete["cost_usd"]) is is_whole
 
 
 async def test_faults_strike_other_endpoints_too(client: Client) -> None:

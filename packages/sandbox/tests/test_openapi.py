@@ -53,8 +53,8 @@ def description() -> dict[str, Any]:
 
 def problems(schema: dict[str, Any], value: Any) -> list[str]:
     """What is wrong with a value."""
-    whole = {**schema, "components": description()["components"]}
-    validator: Any = Draft202012Validator(whole)  # jsonschema's own types are incomplete
+    full_schema = {**schema, "components": description()["components"]}
+    validator: Any = Draft202012Validator(full_schema)  # jsonschema's own types are incomplete
     errors = validator.iter_errors(value)
     return [f"{error.json_path}: {error.message[:300]}" for error in errors]
 
@@ -82,8 +82,8 @@ async def test_conversations_are_as_described(
 ) -> None:
     headers = {"x-openrouter-metadata": "enabled"}
     body = {**body, "stream": stream}
-    asked = description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
-    assert problems(asked["schema"], body) == []
+    described = description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    assert problems(described["schema"], body) == []
     async with client(Sandbox()) as http:
         reply = await http.post(path[1:], json=body, headers=headers)
     forms = content(path, "post", 200)
@@ -95,12 +95,12 @@ async def test_conversations_are_as_described(
         if "data: {" not in event:
             continue
         head, _, data = event.partition("data: ")
-        whole: dict[str, Any] = {"data": json.loads(data)}
-        if whole["data"].get("part", {}).get("type") == "reasoning_text":
+        wrapped: dict[str, Any] = {"data": json.loads(data)}
+        if wrapped["data"].get("part", {}).get("type") == "reasoning_text":
             continue  # recorded so; the description knows no such part
         if head.startswith("event: "):
-            whole["event"] = head.removeprefix("event: ").strip()
-        assert problems(schema, whole) == [], event
+            wrapped["event"] = head.removeprefix("event: ").strip()
+        assert problems(schema, wrapped) == [], event
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ async def test_reading_is_as_described(client: Client, path: str, real: str) -> 
 async def test_keys_are_as_described(client: Client) -> None:
     sandbox = Sandbox()
     async with client(sandbox, sandbox.management_key) as http:
-        made = await http.post("keys", json={"name": "a", "limit": 5, "limit_reset": "daily"})
-        path = f"keys/{made.json()['data']['hash']}"
+        created = await http.post("keys", json={"name": "a", "limit": 5, "limit_reset": "daily"})
+        path = f"keys/{created.json()['data']['hash']}"
         replies = {
-            ("/keys", "post", 201): made,
+            ("/keys", "post", 201): created,
             ("/keys/{hash}", "patch", 200): await http.patch(path, json={"name": "b"}),
             ("/keys/{hash}", "get", 200): await http.get(path),
             ("/keys/{hash}", "delete", 200): await http.delete(path),

@@ -43,14 +43,14 @@ class Recording:
 
 def recordings() -> list[Recording]:
     """All whose request was stored as JSON."""
-    found: list[Recording] = []
+    stored: list[Recording] = []
     lines = gzip.decompress((SAMPLES / "wire.jsonl.gz").read_bytes()).decode().strip().split("\n")
     for number, line in enumerate(lines):
         row = json.loads(line)
         if not isinstance(row["request"], dict):
             continue
         body = row["body"] if isinstance(row["body"], str) else json.dumps(row["body"])
-        found.append(
+        stored.append(
             Recording(
                 number=number,
                 path=row["path"].removeprefix("/api/v1/"),
@@ -59,7 +59,7 @@ def recordings() -> list[Recording]:
                 body=body,
             )
         )
-    return found
+    return stored
 
 
 def events(text: str) -> list[Object]:
@@ -109,10 +109,10 @@ def _delta_kind(delta: Object) -> str:
     return "content" if delta.get("content") else "nothing"
 
 
-def said(recording: Recording) -> Object:
+def recorded_turn(recording: Recording) -> Object:
     """The recorded reply as a turn of a script, so that the sandbox says the same."""
     if recording.path == "responses":
-        return _said_by_response(recording)
+        return _turn_of_response(recording)
     if not recording.is_stream:
         choice = json.loads(recording.body)["choices"][0]
         return _turn(choice["message"], choice["finish_reason"])
@@ -149,7 +149,7 @@ def _turn(message: Object, finish: str) -> Object:
     return turn
 
 
-def _said_by_response(recording: Recording) -> Object:
+def _turn_of_response(recording: Recording) -> Object:
     response = json.loads(recording.body) if not recording.is_stream else None
     if response is None:
         response = events(recording.body)[-2]["response"]
@@ -182,12 +182,12 @@ ERRORS = {
 }
 
 
-def missing_rows(asked: dict[str, Any]) -> list[dict[str, Any]]:
+def missing_rows(request: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows for models that were recorded but are not in the catalogue of 2026-08-16."""
     catalogue = Sandbox().state.catalogue
     known = catalogue.get("anthropic/claude-haiku-4.5")
     assert known is not None
-    names = [name for name in (asked.get("model"), *(asked.get("models") or ())) if name]
+    names = [name for name in (request.get("model"), *(request.get("models") or ())) if name]
     return [
         {**known.row, "id": name, "canonical_slug": name}
         for name in names
@@ -231,16 +231,16 @@ def plain(what: str) -> str:
     return what.replace("[]", "")
 
 
-def differences(recording: Recording, got: str) -> list[tuple[str, str]]:
+def differences(recording: Recording, replayed: str) -> list[tuple[str, str]]:
     """Each as (way, what): a field that is missing or extra, or another order of events."""
     if recording.is_stream:
         theirs = set[str]().union(*(shape(one) for one in events(recording.body)))
-        ours = set[str]().union(*(shape(one) for one in events(got)))
+        ours = set[str]().union(*(shape(one) for one in events(replayed)))
     else:
-        theirs, ours = shape(json.loads(recording.body)), shape(json.loads(got))
+        theirs, ours = shape(json.loads(recording.body)), shape(json.loads(replayed))
     found = [("missing", plain(one)) for one in theirs - ours]
     found += [("extra", plain(one)) for one in ours - theirs]
-    if recording.is_stream and kinds(recording.body) != kinds(got):
+    if recording.is_stream and kinds(recording.body) != kinds(replayed):
         found.append(("order", " ".join(kinds(recording.body))))
     return sorted(found)
 
@@ -249,7 +249,7 @@ async def compared(client: Client, number: int) -> list[tuple[str, str]]:
     recording = RECORDINGS[number]
     script = None
     if number in CONVERSATIONS:
-        script = {"turns": [{"reply": said(recording)}]}
+        script = {"turns": [{"reply": recorded_turn(recording)}]}
     reply = await replayed(client, recording, script=script)
     assert reply.status_code == 200, reply.text
     return differences(recording, reply.text)

@@ -10,12 +10,12 @@ import pytest
 from devflow_sandbox import Sandbox
 
 Client = Callable[..., httpx.AsyncClient]
-Ask = dict[str, Any]
+Body = dict[str, Any]
 LONG = "All work and no play makes this a prompt that is worth keeping. " * 200
 
 
 @pytest.mark.parametrize(
-    ("asked", "label", "billed"),
+    ("requested", "label", "billed"),
     [
         (
             "anthropic/claude-sonnet-4-5",
@@ -37,36 +37,36 @@ LONG = "All work and no play makes this a prompt that is worth keeping. " * 200
         ),
     ],
 )
-async def test_names_of_models(client: Client, asked: str, label: str, billed: str) -> None:
+async def test_names_of_models(client: Client, requested: str, label: str, billed: str) -> None:
     sandbox = Sandbox()
-    body = {"model": asked, "messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": requested, "messages": [{"role": "user", "content": "hi"}]}
     async with client(sandbox) as http:
         reply = (await http.post("chat/completions", json=body)).json()
     assert reply["model"] == label
     assert sandbox.bill()["calls"][0]["model"] == billed
 
 
-async def test_routers_choose_and_say_so(client: Client, ask: Ask) -> None:
+async def test_routers_choose_and_say_so(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox(generation_delay_s=0)
     headers = {"x-openrouter-metadata": "enabled"}
     async with client(sandbox) as http:
-        body = {**ask, "model": "openrouter/auto"}
+        body = {**chat_body, "model": "openrouter/auto"}
         reply = (await http.post("chat/completions", json=body, headers=headers)).json()
         known = (await http.get("generation", params={"id": reply["id"]})).json()["data"]
-        latest = {**ask, "model": "~anthropic/claude-opus-latest", "stream": True}
+        latest = {**chat_body, "model": "~anthropic/claude-opus-latest", "stream": True}
         stream = (await http.post("chat/completions", json=latest, headers=headers)).text
-        free = (await http.post("messages", json={**ask, "model": "openrouter/free"})).json()
+        free = (await http.post("messages", json={**chat_body, "model": "openrouter/free"})).json()
     assert known["router"] == "openrouter/auto"
     assert reply["openrouter_metadata"]["strategy"] == "auto"
     assert '"strategy":"latest"' in stream
     assert free["model"].endswith(":free")
 
 
-async def test_online_costs_a_search(client: Client, ask: Ask) -> None:
+async def test_online_costs_a_search(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        plain = (await http.post("chat/completions", json=ask)).json()["usage"]
-        online = {**ask, "model": "anthropic/claude-sonnet-4.5:online"}
+        plain = (await http.post("chat/completions", json=chat_body)).json()["usage"]
+        online = {**chat_body, "model": "anthropic/claude-sonnet-4.5:online"}
         usage = (await http.post("chat/completions", json=online)).json()["usage"]
         message = (await http.post("messages", json=online)).json()["usage"]
     assert usage["cost"] == pytest.approx(plain["cost"] + 0.01)
@@ -86,14 +86,14 @@ async def test_online_costs_a_search(client: Client, ask: Ask) -> None:
     ],
 )
 async def test_provider_preferences(
-    client: Client, ask: Ask, provider: dict[str, Any], chosen: str
+    client: Client, chat_body: Body, provider: dict[str, Any], chosen: str
 ) -> None:
     async with client(Sandbox()) as http:
-        body = {**ask, "provider": provider}
+        body = {**chat_body, "provider": provider}
         assert (await http.post("chat/completions", json=body)).json()["provider"] == chosen
 
 
-WRONG: list[tuple[Ask, int, str]] = [
+WRONG: list[tuple[Body, int, str]] = [
     ({"provider": {"only": ["groq"]}}, 404, "No endpoints found"),
     ({"provider": {"max_price": {"prompt": 1}}}, 404, "max_price"),
     ({"provider": {"max_price": {"prompt": "x"}}}, 400, "no number"),
@@ -125,11 +125,11 @@ WRONG: list[tuple[Ask, int, str]] = [
 
 @pytest.mark.parametrize(("more", "status", "message"), WRONG)
 async def test_what_is_wrong_gets_openrouters_error(
-    client: Client, ask: Ask, more: Ask, status: int, message: str
+    client: Client, chat_body: Body, more: Body, status: int, message: str
 ) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        reply = await http.post("chat/completions", json={**ask, **more})
+        reply = await http.post("chat/completions", json={**chat_body, **more})
     error = reply.json()["error"]
     assert (reply.status_code, error["code"]) == (status, status)
     assert message in error["message"]
@@ -166,10 +166,10 @@ async def test_bodies_that_are_no_object(client: Client, body: bytes) -> None:
     ],
 )
 async def test_errors_speak_the_dialect(
-    client: Client, ask: Ask, path: str, more: Ask, message: str
+    client: Client, chat_body: Body, path: str, more: Body, message: str
 ) -> None:
     async with client(Sandbox()) as http:
-        body = (await http.post(path, json={**ask, **more})).json()
+        body = (await http.post(path, json={**chat_body, **more})).json()
     assert message in body["error"]["message"]
     if path == "messages":
         assert (body["type"], body["error"]["type"]) == ("error", "invalid_request_error")
@@ -180,8 +180,12 @@ async def test_errors_speak_the_dialect(
 async def test_reasoning_that_is_mandatory_cannot_be_switched_off(client: Client) -> None:
     sandbox = Sandbox()
     rows = sandbox.state.catalogue.models
-    listed: dict[str, dict[str, Any]] = {one.id: one.row.get("reasoning") or {} for one in rows}
-    model = next(name for name, reasoning in listed.items() if reasoning.get("mandatory"))
+    reasoning_by_model: dict[str, dict[str, Any]] = {
+        one.id: one.row.get("reasoning") or {} for one in rows
+    }
+    model = next(
+        name for name, reasoning in reasoning_by_model.items() if reasoning.get("mandatory")
+    )
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "hi"}],
@@ -243,21 +247,23 @@ async def test_single_models_providers_and_endpoints(client: Client) -> None:
     assert {one["provider_name"] for one in zdr} >= {"Azure", "Together"}
 
 
-async def test_rows_of_ones_own_win(client: Client, ask: Ask) -> None:
+async def test_rows_of_ones_own_win(client: Client, chat_body: Body) -> None:
     row = dict(Sandbox().state.catalogue.resolve("openai/gpt-5-mini").model.row)
     row |= {"id": "acme/fake-1.0", "canonical_slug": "acme/fake-1.0"}
     row["pricing"] = {"prompt": "0.001", "completion": "0", "request": "0.5"}
     async with client(Sandbox(models=[row])) as http:
-        reply = (await http.post("chat/completions", json={**ask, "model": row["id"]})).json()
+        reply = (await http.post("chat/completions", json={**chat_body, "model": row["id"]})).json()
     assert reply["usage"]["cost"] == 0.5 + 0.001 * reply["usage"]["prompt_tokens"]
 
 
-async def test_sessions_stay_with_their_provider_for_ten_minutes(client: Client, ask: Ask) -> None:
+async def test_sessions_stay_with_their_provider_for_ten_minutes(
+    client: Client, chat_body: Body
+) -> None:
     sandbox = Sandbox()
-    body = {**ask, "session_id": "s"}
+    body = {**chat_body, "session_id": "s"}
     async with client(sandbox) as http:
 
-        async def provider(more: Ask) -> str:
+        async def provider(more: Body) -> str:
             return (await http.post("chat/completions", json={**body, **more})).json()["provider"]
 
         assert await provider({"provider": {"only": ["google-vertex"]}}) == "Google"
@@ -276,9 +282,9 @@ async def test_explicit_prompt_cache_is_written_read_and_forgotten(client: Clien
     }
     async with client(sandbox) as http:
 
-        async def usage(more: Ask) -> tuple[int, int]:
-            got = (await http.post("messages", json={**body, **more})).json()["usage"]
-            return got["cache_creation_input_tokens"], got["cache_read_input_tokens"]
+        async def usage(more: Body) -> tuple[int, int]:
+            counts = (await http.post("messages", json={**body, **more})).json()["usage"]
+            return counts["cache_creation_input_tokens"], counts["cache_read_input_tokens"]
 
         written, nothing = await usage({})
         assert (written > 3000, nothing) == (True, 0)
@@ -324,25 +330,25 @@ async def test_implicit_prompt_cache_reads_in_steps_and_costs_less(client: Clien
     assert explicit["input_tokens_details"] == {"cached_tokens": 0}
 
 
-async def test_response_cache_answers_for_nothing(client: Client, ask: Ask) -> None:
+async def test_response_cache_answers_for_nothing(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox(generation_delay_s=0)
     wanted = {"x-openrouter-cache": "true", "x-openrouter-cache-ttl": "60"}
     async with client(sandbox) as http:
 
         async def status(**headers: str) -> str:
             sent = {**wanted, **{name.replace("_", "-"): one for name, one in headers.items()}}
-            reply = await http.post("chat/completions", json=ask, headers=sent)
+            reply = await http.post("chat/completions", json=chat_body, headers=sent)
             return reply.headers["x-openrouter-cache-status"]
 
-        miss = await http.post("chat/completions", json=ask, headers=wanted)
+        miss = await http.post("chat/completions", json=chat_body, headers=wanted)
         sandbox.advance(5)
-        hit = await http.post("chat/completions", json=ask, headers=wanted)
+        hit = await http.post("chat/completions", json=chat_body, headers=wanted)
         known = (await http.get("generation", params={"id": hit.json()["id"]})).json()["data"]
         assert await status(x_openrouter_cache_clear="true") == "MISS"
         assert await status() == "HIT"
         sandbox.advance(61)
         assert await status(x_openrouter_cache_ttl="soon") == "MISS"
-        plain = await http.post("chat/completions", json=ask)
+        plain = await http.post("chat/completions", json=chat_body)
     assert hit.headers["x-openrouter-cache-source-id"] == miss.json()["id"]
     assert hit.headers["x-openrouter-cache-age"] == "5"
     assert hit.json()["choices"] == miss.json()["choices"]

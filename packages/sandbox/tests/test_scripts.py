@@ -1,4 +1,4 @@
-"""Scripts of turns and of faults: what they do in order, and how a wrong one is told."""
+"""Scripts of turns and of faults: what they do in order, and how a wrong one is reported."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Client = Callable[..., httpx.AsyncClient]
 BASH = {"name": "Bash", "input_schema": {"type": "object"}}
 
 
-def messages(*said: dict[str, Any], tools: bool = True) -> dict[str, Any]:
+def messages(*turns: dict[str, Any], tools: bool = True) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": "anthropic/claude-sonnet-4.5",
         "max_tokens": 1000,
-        "messages": list(said) or [{"role": "user", "content": "Fix the test."}],
+        "messages": list(turns) or [{"role": "user", "content": "Fix the test."}],
     }
     return body | ({"tools": [BASH]} if tools else {})
 
@@ -46,41 +46,45 @@ async def test_an_agent_is_led_turn_by_turn(client: Client) -> None:
                 ),
             )
         ).json()
-        left = (await http.get("http://x/sandbox/script")).json()["remaining"]
+        remaining = (await http.get("http://x/sandbox/script")).json()["remaining"]
     assert "Fix the test." in aside["content"][0]["text"]
     assert first["stop_reason"] == "tool_use"
     assert first["content"][1]["input"] == {"command": "pytest -q"}
     assert (last["stop_reason"], last["content"][0]["text"]) == ("end_turn", "They pass.")
-    assert left == 0
+    assert remaining == 0
 
 
-async def test_turn_that_repeats_refuses_or_is_cut(client: Client, ask: dict[str, Any]) -> None:
+async def test_turn_that_repeats_refuses_or_is_cut(
+    client: Client, chat_body: dict[str, Any]
+) -> None:
     refusal = {"refusal": "I cannot help with that.", "finish_reason": "content_filter"}
     turns = [{"when": {"contains": "test_login"}, "reply": refusal, "repeat": True}]
     sandbox = Sandbox(script=orjson.dumps({"turns": turns}))
     async with client(sandbox) as http:
         for _ in range(2):
-            choice = (await http.post("chat/completions", json=ask)).json()["choices"][0]
+            choice = (await http.post("chat/completions", json=chat_body)).json()["choices"][0]
             assert choice["message"]["refusal"] == "I cannot help with that."
             assert choice["finish_reason"] == "content_filter"
-        streamed = (await http.post("responses", json={**ask, "input": "test_login"})).json()
+        streamed = (await http.post("responses", json={**chat_body, "input": "test_login"})).json()
     assert streamed["output"][0]["content"][0]["type"] == "refusal"
 
 
 async def test_max_tokens_cuts_a_reply_with_finish_reason_length(
-    client: Client, ask: dict[str, Any]
+    client: Client, chat_body: dict[str, Any]
 ) -> None:
     async with client(Sandbox()) as http:
-        body = (await http.post("chat/completions", json={**ask, "max_tokens": 10})).json()
+        body = (await http.post("chat/completions", json={**chat_body, "max_tokens": 10})).json()
         response = (
-            await http.post("responses", json={**ask, "input": "go on", "max_output_tokens": 9})
+            await http.post(
+                "responses", json={**chat_body, "input": "go on", "max_output_tokens": 9}
+            )
         ).json()
     assert body["choices"][0]["finish_reason"] == "length"
     assert body["usage"]["completion_tokens"] == 10
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-async def test_faults_by_number_key_and_model(client: Client, ask: dict[str, Any]) -> None:
+async def test_faults_by_number_key_and_model(client: Client, chat_body: dict[str, Any]) -> None:
     then = {"kind": "status", "status": 503}
     cases: list[tuple[dict[str, Any], list[int]]] = [
         ({"nth": 2}, [200, 503, 200, 200]),
@@ -98,30 +102,35 @@ async def test_faults_by_number_key_and_model(client: Client, ask: dict[str, Any
     for when, expected in cases:
         sandbox = Sandbox(faults={"faults": [{"when": when, "then": then}]})
         async with client(sandbox) as http:
-            got = [(await http.post("chat/completions", json=ask)).status_code for _ in range(4)]
-        assert got == expected, when
+            statuses = [
+                (await http.post("chat/completions", json=chat_body)).status_code for _ in range(4)
+            ]
+        assert statuses == expected, when
 
 
-async def test_draws_depend_on_the_seed_alone(client: Client, ask: dict[str, Any]) -> None:
+async def test_draws_depend_on_the_seed_alone(client: Client, chat_body: dict[str, Any]) -> None:
     rule = {"when": {"probability": 0.5}, "then": {"kind": "status", "status": 503}}
     runs: list[list[int]] = []
     for seed in (1, 1, 2):
         async with client(Sandbox(seed=seed, faults={"faults": [rule]})) as http:
             runs.append(
-                [(await http.post("chat/completions", json=ask)).status_code for _ in range(20)]
+                [
+                    (await http.post("chat/completions", json=chat_body)).status_code
+                    for _ in range(20)
+                ]
             )
     assert runs[0] == runs[1] != runs[2]
     assert set(runs[0]) == {200, 503}
 
 
 async def test_a_providers_fault_is_answered_by_the_next_provider(
-    client: Client, ask: dict[str, Any]
+    client: Client, chat_body: dict[str, Any]
 ) -> None:
     down = {"when": {"provider": "anthropic"}, "then": {"kind": "status", "status": 502}}
     sandbox = Sandbox(faults={"faults": [down]})
     async with client(sandbox) as http:
-        reply = (await http.post("chat/completions", json=ask)).json()
-        only = {**ask, "provider": {"order": ["anthropic"], "allow_fallbacks": False}}
+        reply = (await http.post("chat/completions", json=chat_body)).json()
+        only = {**chat_body, "provider": {"order": ["anthropic"], "allow_fallbacks": False}}
         failed = await http.post("chat/completions", json=only)
     assert reply["provider"] == "Amazon Bedrock"
     assert failed.status_code == 502
@@ -129,15 +138,17 @@ async def test_a_providers_fault_is_answered_by_the_next_provider(
 
 
 async def test_a_models_fault_is_answered_by_the_next_model(
-    client: Client, ask: dict[str, Any]
+    client: Client, chat_body: dict[str, Any]
 ) -> None:
     down = {"when": {"model": "anthropic/*"}, "then": {"kind": "status", "status": 429}}
     sandbox = Sandbox(faults={"faults": [down]})
     async with client(sandbox) as http:
-        body = {**ask, "models": ["openai/gpt-5-mini"]}
+        body = {**chat_body, "models": ["openai/gpt-5-mini"]}
         reply = (await http.post("chat/completions", json=body)).json()
         failed = (
-            await http.post("chat/completions", json={**ask, "models": ["anthropic/claude-opus-5"]})
+            await http.post(
+                "chat/completions", json={**chat_body, "models": ["anthropic/claude-opus-5"]}
+            )
         ).json()
     assert reply["model"] == "openai/gpt-5-mini"
     assert sandbox.bill()["calls"][0]["model"] == "openai/gpt-5-mini"
@@ -191,11 +202,11 @@ async def test_wrong_scripts_are_refused_over_http(client: Client) -> None:
         for name in ("faults", "script"):
             reply = await http.put(f"http://x/sandbox/{name}", content=b'{"faults":\n[}')
             assert (reply.status_code, "line 2" in reply.text) == (400, True)
-        kept = (await http.get("http://x/sandbox/faults")).json()
+        in_force = (await http.get("http://x/sandbox/faults")).json()
         assert (await http.put("http://x/sandbox/faults")).json() == {"faults": 0}
         assert (await http.put("http://x/sandbox/script", json={"turns": []})).json() == {
             "turns": 0
         }
         schema = (await http.get("http://x/sandbox/faults/schema")).json()
-    assert len(kept["faults"]) == 1
+    assert len(in_force["faults"]) == 1
     assert "TruncateFault" in schema["$defs"]

@@ -53,12 +53,12 @@ def test_openrouters_sdk_talks_streams_and_calls_tools(
         reply = chat.send(model=CLAUDE, messages=USER, tools=[FUNCTION])
         (call,) = reply.choices[0].message.tool_calls
         assert json.loads(call.function.arguments)["name"]
-        said = [
+        conversation = [
             *USER,
             {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]},
             {"role": "tool", "tool_call_id": call.id, "content": "found"},
         ]
-        reply = chat.send(model=CLAUDE, messages=said, tools=[FUNCTION])
+        reply = chat.send(model=CLAUDE, messages=conversation, tools=[FUNCTION])
         assert reply.choices[0].finish_reason == "stop"
         with chat.send(model=CLAUDE, messages=USER, stream=True) as stream:
             events = list(stream)
@@ -147,10 +147,10 @@ def test_anthropics_sdk_talks_thinks_streams_and_calls_tools(
     url, key = openrouter_sandbox.anthropic_url, openrouter_sandbox.api_key
     with anthropic.Anthropic(base_url=url, auth_token=key, api_key=None, max_retries=0) as client:
         messages: Any = client.messages
-        asked: dict[str, Any] = {"model": CLAUDE, "max_tokens": 4000, "messages": USER}
+        options: dict[str, Any] = {"model": CLAUDE, "max_tokens": 4000, "messages": USER}
         tools = [{"name": "lookup", "input_schema": SCHEMA}]
         with messages.stream(
-            **asked, tools=tools, thinking={"type": "enabled", "budget_tokens": 1024}
+            **options, tools=tools, thinking={"type": "enabled", "budget_tokens": 1024}
         ) as stream:
             reply = stream.get_final_message()
         thought, call = reply.content
@@ -162,15 +162,15 @@ def test_anthropics_sdk_talks_thinks_streams_and_calls_tools(
             {"role": "assistant", "content": reply.content},
             {"role": "user", "content": [result]},
         ]
-        last = messages.create(**{**asked, "messages": turns}, tools=tools)
+        last = messages.create(**{**options, "messages": turns}, tools=tools)
         assert (last.stop_reason, last.content[0].type) == ("end_turn", "text")
-        parsed = messages.parse(**asked, output_format=Verdict)
+        parsed = messages.parse(**options, output_format=Verdict)
         assert isinstance(parsed.parsed_output, Verdict)
         with pytest.raises(anthropic.NotFoundError):
             messages.count_tokens(model=CLAUDE, messages=USER)
         fail(openrouter_sandbox, kind="status", preset="rate_limited")
         with pytest.raises(anthropic.RateLimitError):
-            messages.create(**asked)
+            messages.create(**options)
         fail(openrouter_sandbox, kind="error_event", at={"event": 3})
-        with pytest.raises(anthropic.APIError), messages.stream(**asked) as stream:
+        with pytest.raises(anthropic.APIError), messages.stream(**options) as stream:
             stream.get_final_message()

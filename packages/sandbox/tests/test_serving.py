@@ -20,7 +20,7 @@ from devflow_sandbox.threaded import ThreadedSandbox
 async def exchange(sandbox: Sandbox, *parts: bytes) -> bytes:
     """Send parts one after the other; everything that comes back until the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rsplit(":")[-1]))
-    got = b""
+    received = b""
     try:
         async with asyncio.timeout(60):
             for part in parts:
@@ -28,12 +28,12 @@ async def exchange(sandbox: Sandbox, *parts: bytes) -> bytes:
                 await writer.drain()
                 await asyncio.sleep(0.01)
             while part := await reader.read(65536):
-                got += part
+                received += part
     except ConnectionError:
         pass
     finally:
         writer.close()
-    return got
+    return received
 
 
 async def test_requests_on_one_connection_are_answered_in_order() -> None:
@@ -45,17 +45,17 @@ async def test_requests_on_one_connection_are_answered_in_order() -> None:
     assert got.rindex(b"404 Not Found") > got.rindex(b"200 OK")
 
 
-async def test_request_may_come_in_pieces_and_chunks(ask: dict[str, Any]) -> None:
+async def test_request_may_come_in_pieces_and_chunks(chat_body: dict[str, Any]) -> None:
     async with Sandbox() as sandbox:
-        body = orjson.dumps(ask)
+        body = orjson.dumps(chat_body)
         head = (
             "POST /api/v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
             f"Authorization: Bearer {sandbox.api_key}\r\nExpect: 100-continue\r\n"
             "Transfer-Encoding: chunked\r\n\r\n"
         ).encode()
         chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        got = await exchange(sandbox, head[:30], head[30:], chunk[:20], chunk[20:])
-    assert got.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+        received = await exchange(sandbox, head[:30], head[30:], chunk[:20], chunk[20:])
+    assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00", b"NONSENSE\r\n\r\n", b"GET\r\n\r\n"])
@@ -69,10 +69,10 @@ async def test_upgrades_and_heads() -> None:
         upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
         head = b"HEAD /api/v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert b" 400 " in await exchange(sandbox, upgrade)
-        got = await exchange(sandbox, head)
-    assert got.startswith(b"HTTP/1.1 200 OK")
-    assert got.endswith(b"\r\n\r\n")
-    assert got.count(b"\r\n\r\n") == 1
+        received = await exchange(sandbox, head)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert received.endswith(b"\r\n\r\n")
+    assert received.count(b"\r\n\r\n") == 1
 
 
 async def test_bodies_over_the_limit_are_refused() -> None:
@@ -83,14 +83,14 @@ async def test_bodies_over_the_limit_are_refused() -> None:
     assert reply.status_code == 413
 
 
-async def test_slow_reader_gets_all_of_a_paced_stream(ask: dict[str, Any]) -> None:
+async def test_slow_reader_gets_all_of_a_paced_stream(chat_body: dict[str, Any]) -> None:
     async with (
         Sandbox(tokens_per_s=100_000, ttft_s=0.01) as sandbox,
         httpx.AsyncClient(
             headers={"authorization": f"Bearer {sandbox.api_key}"}, timeout=60
         ) as http,
         http.stream(
-            "POST", f"{sandbox.base_url}/chat/completions", json={**ask, "stream": True}
+            "POST", f"{sandbox.base_url}/chat/completions", json={**chat_body, "stream": True}
         ) as reply,
     ):
         text = "".join([part async for part in reply.aiter_text()])
@@ -99,7 +99,7 @@ async def test_slow_reader_gets_all_of_a_paced_stream(ask: dict[str, Any]) -> No
 
 
 async def test_client_that_leaves_a_paced_stream_is_booked_as_cancelled(
-    ask: dict[str, Any], eventually: Any
+    chat_body: dict[str, Any], eventually: Any
 ) -> None:
     async with (
         Sandbox(tokens_per_s=5) as sandbox,
@@ -108,7 +108,7 @@ async def test_client_that_leaves_a_paced_stream_is_booked_as_cancelled(
         ) as http,
     ):
         url = f"{sandbox.base_url}/chat/completions"
-        async with http.stream("POST", url, json={**ask, "stream": True}) as reply:
+        async with http.stream("POST", url, json={**chat_body, "stream": True}) as reply:
             async for part in reply.aiter_bytes():
                 if b'"content":"' in part:
                     break
@@ -118,7 +118,7 @@ async def test_client_that_leaves_a_paced_stream_is_booked_as_cancelled(
     assert sandbox.state.account.in_flight_usd == 0
 
 
-async def test_closing_ends_every_connection(ask: dict[str, Any], eventually: Any) -> None:
+async def test_closing_ends_every_connection(chat_body: dict[str, Any], eventually: Any) -> None:
     stall = {"faults": [{"then": {"kind": "stall", "at": {"event": 1}}}]}
     sandbox = Sandbox(faults=stall)
     async with httpx.AsyncClient(timeout=60) as http:
@@ -126,7 +126,7 @@ async def test_closing_ends_every_connection(ask: dict[str, Any], eventually: An
             headers = {"authorization": f"Bearer {sandbox.api_key}"}
             url = f"{sandbox.base_url}/chat/completions"
             sending = asyncio.ensure_future(
-                http.post(url, json={**ask, "stream": True}, headers=headers)
+                http.post(url, json={**chat_body, "stream": True}, headers=headers)
             )
             await eventually(lambda: sandbox.bill()["running"] == 1)
         with pytest.raises(httpx.TransportError):
@@ -134,7 +134,7 @@ async def test_closing_ends_every_connection(ask: dict[str, Any], eventually: An
     assert sandbox.bill()["running"] == 0
 
 
-async def test_in_process_transport_raises_what_httpx_would(ask: dict[str, Any]) -> None:
+async def test_in_process_transport_raises_what_httpx_would(chat_body: dict[str, Any]) -> None:
     cases: dict[type[Exception], dict[str, Any]] = {
         httpx.ConnectError: {"kind": "refuse"},
         httpx.ReadError: {"kind": "drop"},
@@ -145,38 +145,38 @@ async def test_in_process_transport_raises_what_httpx_would(ask: dict[str, Any])
         headers = {"authorization": f"Bearer {sandbox.api_key}"}
         async with httpx.AsyncClient(transport=sandbox.transport(), headers=headers) as http:
             with pytest.raises(error):
-                await http.post("http://x/api/v1/chat/completions", json=ask)
+                await http.post("http://x/api/v1/chat/completions", json=chat_body)
         assert sandbox.bill()["calls"][0]["outcome"] == "cut"
 
 
-async def test_in_process_transport_waits_too(ask: dict[str, Any], loop_clock: Any) -> None:
+async def test_in_process_transport_waits_too(chat_body: dict[str, Any], loop_clock: Any) -> None:
     then = {"kind": "slow", "head_s": 0.02, "dribble_s": 0.0001, "ttft_s": 0.02}
     sandbox = Sandbox(faults={"faults": [{"then": then}]})
     headers = {"authorization": f"Bearer {sandbox.api_key}"}
     async with httpx.AsyncClient(transport=sandbox.transport(), headers=headers) as http:
-        asking = asyncio.ensure_future(http.post("http://x/api/v1/chat/completions", json=ask))
+        asking = asyncio.ensure_future(
+            http.post("http://x/api/v1/chat/completions", json=chat_body)
+        )
         assert await loop_clock.run_until(asking.done, step_s=0.01) > 0.05
         await asking
 
 
 async def test_serve_announces_and_runs_until_cancelled() -> None:
     announced: asyncio.Queue[str] = asyncio.Queue()
-    serving = asyncio.ensure_future(
-        serve(Sandbox(), lambda one: announced.put_nowait(one.base_url))
-    )
+    server = asyncio.ensure_future(serve(Sandbox(), lambda one: announced.put_nowait(one.base_url)))
     url = await announced.get()
     async with httpx.AsyncClient(timeout=60) as http:
         assert (await http.get(f"{url}/models/count")).status_code == 200
-    serving.cancel()
+    server.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await serving
+        await server
 
 
 def test_thread_that_cannot_listen_says_so() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         with pytest.raises(OSError, match="address already in use"), ThreadedSandbox(port=port):
             pass
 
@@ -185,25 +185,25 @@ def test_own_process_prints_its_address_and_ends_on_sigterm() -> None:
     command = [sys.executable, "-m", "devflow_sandbox", "--seed", "7", "--tokens-per-s", "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        told = orjson.loads(child.stdout.readline())
+        announcement = orjson.loads(child.stdout.readline())
         reply = httpx.get(
-            f"{told['base_url']}/key",
-            headers={"authorization": f"Bearer {told['api_key']}"},
+            f"{announcement['base_url']}/key",
+            headers={"authorization": f"Bearer {announcement['api_key']}"},
             timeout=60,
         )
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
     assert reply.status_code == 200
-    assert told["api_key"] == Sandbox(seed=7).api_key
+    assert announcement["api_key"] == Sandbox(seed=7).api_key
 
 
 def test_own_process_refuses_a_wrong_script_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "faults.json"
     path.write_text('{"faults": [\n{"then": {"kind": "dorp"}}]}')
     command = [sys.executable, "-m", "devflow_sandbox", "--faults", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 3
-    assert f"{path}, line 2: " in done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 3
+    assert f"{path}, line 2: " in result.stderr
 
 
 def test_plugin_gives_every_test_a_sandbox_of_its_own(
@@ -219,8 +219,10 @@ def test_plugin_costs_nothing_when_it_is_not_used() -> None:
         "import sys, devflow_sandbox.pytest_plugin\n"
         "print([one for one in ('httpx', 'pydantic', 'devflow_core') if one in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
 
 
 def test_package_has_no_other_names() -> None:

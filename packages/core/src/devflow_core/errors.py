@@ -10,7 +10,7 @@
     │   ├── NotFound                404
     │   ├── Conflict                409  an idempotency key in use or unknown in its outcome
     │   ├── BudgetExceeded          402  a limit that the user has set
-    │   ├── UnknownPrice            402  the worst case cannot be told, so it cannot be reserved
+    │   ├── UnknownPrice            402  the worst case is not known, so it cannot be reserved
     │   └── SessionError            400  a transcript that is missing, cut or none
     ├── ConfigurationError          500  a setting is missing or wrong; stops the start
     ├── RoutingError            nobody can serve this
@@ -27,7 +27,7 @@
     │   ├── UpstreamRejected        400  the provider calls the request wrong
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
-    │   │   └── AllowanceSpent          429  the free models' allowance of a day
+    │   │   └── DailyQuotaExceeded      429  the free models' allowance of a day
     │   ├── Overloaded              503
     │   ├── ProviderUnavailable     502
     │   ├── UpstreamTimeout         504  a deadline of ours has passed
@@ -273,7 +273,7 @@ class RateLimited(UpstreamError):
     code = "rate_limited"
     status_hint = 429
     limit_per_min: int | None = None
-    """The limit that was met, where the provider told it."""
+    """The limit that was reached, where the provider reported it."""
 
 
 class DailyQuotaExceeded(RateLimited):

@@ -80,7 +80,7 @@ class Finished:
     finish_reason: FinishReason
     native_finish_reason: str | None = None
     usage: Usage | None = None
-    """None where the provider told nothing; the ledger then estimates and says so."""
+    """None where the provider reported nothing; the ledger then estimates and says so."""
     cost: ReportedCost | None = None
     raw_response: OpaquePart | None = None
     """What a whole reply of this wire holds beside the hub's words (citations, images…)."""

@@ -22,7 +22,8 @@ def new_id(prefix: str) -> str:
     except IndexError:
         digits = os.urandom(_IDS_PER_BATCH * _RANDOM_DIGITS // 2).hex()
         chance, *more = [
-            digits[at : at + _RANDOM_DIGITS] for at in range(0, len(digits), _RANDOM_DIGITS)
+            digits[start : start + _RANDOM_DIGITS]
+            for start in range(0, len(digits), _RANDOM_DIGITS)
         ]
         _pool.extend(more)
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{chance}"

@@ -270,16 +270,16 @@ class MeteredAttempt:
         if self._first_event_s is None or self._journal.bills_on_cancel(self._started.provider):
             return reserved
         # the input was billed in full; how much it was, only the reservation tells
-        seen = price.completion * usage.completion_tokens
-        return min(reserved, seen + self._input_usd())
+        observed_usd = price.completion * usage.completion_tokens
+        return min(reserved, observed_usd + self._input_usd())
 
     def _input_usd(self) -> Decimal:
         """The input's share of the reservation."""
         reserved = self._start.reserved_usd or Decimal(0)
-        price, most = self._candidate.price, self._candidate.max_output_tokens
-        if price is None or most is None:
+        price, max_output = self._candidate.price, self._candidate.max_output_tokens
+        if price is None or max_output is None:
             return reserved
-        return max(Decimal(0), reserved - price.worst_case_usd(0, most))
+        return max(Decimal(0), reserved - price.worst_case_usd(0, max_output))
 
 
 def _is_never_billed(error: BaseException | None) -> bool:

@@ -13,7 +13,7 @@ class MemoryLedger:
     """Keeps the newest entries it is fed.
 
     Args:
-        keep: how many entries at the most; older ones are forgotten.
+        max_entries: how many entries to keep; older ones are forgotten.
     """
 
     def __init__(self, *, max_entries: int = 10_000) -> None:
@@ -26,7 +26,7 @@ class MemoryLedger:
         return tuple(self._entries.values())
 
     def get(self, entry_id: str) -> LedgerEntry | None:
-        """The entry of this id, where it is kept still."""
+        """The entry of this id, if it is still kept."""
         return self._entries.get(entry_id)
 
     def record(self, entry: LedgerEntry, /) -> None:
@@ -76,12 +76,12 @@ class MemoryBook:
         if self._limit_pico is None:
             return
         reserved = sum(to_pico(one.reserved_usd or from_pico(0)) for one in self._open.values())
-        asked = to_pico(start.reserved_usd or from_pico(0))
-        if self._spent_pico + reserved + asked > self._limit_pico:
-            left = from_pico(max(0, self._limit_pico - self._spent_pico - reserved))
+        requested = to_pico(start.reserved_usd or from_pico(0))
+        if self._spent_pico + reserved + requested > self._limit_pico:
+            remaining_usd = from_pico(max(0, self._limit_pico - self._spent_pico - reserved))
             raise BudgetExceeded(
-                f"{start.model} may cost up to {usd_text(from_pico(asked))} USD, and "
-                f"{usd_text(left)} USD of the budget are left. Raise it or ask for less.",
+                f"{start.model} may cost up to {usd_text(from_pico(requested))} USD, and "
+                f"{usd_text(remaining_usd)} USD of the budget are left. Raise it or ask for less.",
                 model=start.model,
             )
 

@@ -35,7 +35,7 @@ class ChatResponse:
     usage: Usage | None
     cost: ReportedCost | None
     raw_response: OpaquePart | None = None
-    """As `Finished.whole`."""
+    """As `Finished.raw_response`."""
 
     @property
     def text(self) -> str:
@@ -49,7 +49,7 @@ class ChatResponse:
 
 
 class Collector:
-    """Folds events into a `ChatResponse`; `add` each, then `response()` after `Finished`."""
+    """Folds events into a `ChatResponse`; `add` each, then `to_response()` after `Finished`."""
 
     def __init__(self) -> None:
         self._started = Started()

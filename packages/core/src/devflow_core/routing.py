@@ -42,7 +42,7 @@ class Task:
     domains: tuple[tuple[str, float], ...] = ()
     """Finer domains with their probability, most likely first; empty when none is known."""
     text: str = field(default="", repr=False)
-    """The human's ask as the classifier read it; in memory only, never recorded."""
+    """The user's request as the classifier read it; in memory only, never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

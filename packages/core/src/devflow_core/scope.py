@@ -41,23 +41,25 @@ def filter_by_scope(request: ChatRequest, route: Route) -> Route:
     for model in _provider_chosen_models(request):
         if not is_in_scope(scope, model):
             raise out_of_scope_error(scope, model)
-    kept = tuple(one for one in route.candidates if _is_allowed(scope, one.model))
-    if not kept:
+    allowed = tuple(one for one in route.candidates if _is_allowed(scope, one.model))
+    if not allowed:
         raise out_of_scope_error(scope, request.model)
-    if len(kept) == len(route.candidates):
+    if len(allowed) == len(route.candidates):
         return route
-    left_out = [
+    excluded = [
         Exclusion(model=one.model, reason=OUT_OF_SCOPE)
         for one in route.candidates
-        if one not in kept
+        if one not in allowed
     ]
-    return replace(route, candidates=kept, excluded=(*route.excluded, *left_out))
+    return replace(route, candidates=allowed, excluded=(*route.excluded, *excluded))
 
 
 def _is_allowed(scope: tuple[str, ...], model: str) -> bool:
     """A preset holds models that only the provider knows, so it has to be allowed by itself."""
-    name, at, preset = model.partition("@preset/")
-    return is_in_scope(scope, name or model) and (not at or is_in_scope(scope, at + preset))
+    name, separator, preset = model.partition("@preset/")
+    return is_in_scope(scope, name or model) and (
+        not separator or is_in_scope(scope, separator + preset)
+    )
 
 
 def _provider_chosen_models(request: ChatRequest) -> Iterator[str]:
@@ -65,8 +67,8 @@ def _provider_chosen_models(request: ChatRequest) -> Iterator[str]:
     body: Mapping[str, Any] = (request.origin.body if request.origin else None) or {}
     for source in (body, request.extra):
         for field in ("models", "fallbacks"):
-            named = source.get(field)
-            for one in cast("list[Any]", named) if isinstance(named, list) else []:
+            entries = source.get(field)
+            for one in cast("list[Any]", entries) if isinstance(entries, list) else []:
                 entry = (
                     cast("Mapping[str, Any]", one).get("model") if isinstance(one, dict) else one
                 )

@@ -90,7 +90,7 @@ class Settings(BaseModel):
     budget_time_zone: str = "UTC"
     """An IANA name; days, weeks and months of budgets begin there."""
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
-    """Shares of a budget at which the hook is told."""
+    """Shares of a budget at which the hook is called."""
     budget_alert_webhook_url: str | None = None
     """Told of thresholds by POST, signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
@@ -266,8 +266,8 @@ def _describe_error(error: ValidationError, values: Mapping[str, object]) -> str
     if first["type"] == "extra_forbidden":
         return f"There is no setting named {name!r}. See the reference of settings."
     is_secret = "Secret" in str(Settings.model_fields[name].annotation)
-    shown = "" if is_secret else f" = {values[name]!r}"
-    return f"The setting {name}{shown} ({_PREFIX}{name.upper()}) is wrong: {first['msg']}."
+    value = "" if is_secret else f" = {values[name]!r}"
+    return f"The setting {name}{value} ({_PREFIX}{name.upper()}) is wrong: {first['msg']}."
 
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:

@@ -61,10 +61,10 @@ class Histogram:
     def quantile_s(self, share: float) -> float | None:
         """The duration that `share` (0..1) of them did not exceed; None when there are none."""
         rank = share * self.count
-        seen = 0
+        cumulative = 0
         for number in sorted(self.counts):
-            seen += self.counts[number]
-            if seen >= rank:
+            cumulative += self.counts[number]
+            if cumulative >= rank:
                 return bucket_midpoint_s(number)
         return None
 
@@ -228,12 +228,12 @@ class EntriesReader:
         until: datetime | None = None,
         with_times: bool = True,
     ) -> Groups:
-        """As `LedgerReader.cells`; the times are always there, since they cost nothing here."""
+        """As `LedgerReader.aggregate`; the times are always there, since they cost nothing here."""
         tallies: dict[tuple[str, ...], Tally] = {}
         for entry in self._entries():
             for attempt in entry.attempts or (None,):
-                at = attempt.started_at if attempt else entry.started_at
-                if (since is None or at >= since) and (until is None or at < until):
+                started_at = attempt.started_at if attempt else entry.started_at
+                if (since is None or started_at >= since) and (until is None or started_at < until):
                     key = tuple(group_key(one, entry, attempt) for one in by)
                     tallies.setdefault(key, Tally()).add(entry, attempt)
         return {key: tally.summary() for key, tally in tallies.items()}
@@ -259,14 +259,14 @@ def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
 def _label(
     by: Literal["session", "project", "branch", "agent", "key", "node"], entry: LedgerEntry
 ) -> str:
-    who = entry.attribution
+    attribution = entry.attribution
     labels = {
-        "session": who.session_id,
-        "project": who.project,
-        "branch": who.branch,
-        "agent": who.agent,
-        "key": who.client_key,
-        "node": who.node,
+        "session": attribution.session_id,
+        "project": attribution.project,
+        "branch": attribution.branch,
+        "agent": attribution.agent,
+        "key": attribution.client_key,
+        "node": attribution.node,
     }
     return labels[by] or ""
 

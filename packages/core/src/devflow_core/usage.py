@@ -134,27 +134,27 @@ class Price:
         The rule that reproduces 109 of 121 costs recorded in 2026 to 0.1 %: cached and
         written tokens at their own price where there is one, else as prompt.
         """
-        at = self.resolve_tier(usage.prompt_tokens)
-        read = at.prompt if at.cache_read is None else at.cache_read
-        write = at.prompt if at.cache_write is None else at.cache_write
-        write_1h = write if at.cache_write_1h is None else at.cache_write_1h
-        reasoning = at.completion if at.reasoning is None else at.reasoning
+        tier = self.resolve_tier(usage.prompt_tokens)
+        read = tier.prompt if tier.cache_read is None else tier.cache_read
+        write = tier.prompt if tier.cache_write is None else tier.cache_write
+        write_1h = write if tier.cache_write_1h is None else tier.cache_write_1h
+        reasoning = tier.completion if tier.reasoning is None else tier.reasoning
         return (
-            usage.input_tokens * at.prompt
+            usage.input_tokens * tier.prompt
             + usage.cache_read_tokens * read
             + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * write
             + usage.cache_write_1h_tokens * write_1h
-            + usage.output_tokens * at.completion
+            + usage.output_tokens * tier.completion
             + usage.reasoning_tokens * reasoning
-            + at.request
+            + tier.request
         )
 
     def worst_case_usd(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
         """The most that so many tokens can cost: every input token at the dearest input price."""
-        at = self.resolve_tier(prompt_tokens)
-        dearest_in = max(at.prompt, at.cache_write or _ZERO, at.cache_write_1h or _ZERO)
-        dearest_out = max(at.completion, at.reasoning or _ZERO)
-        return prompt_tokens * dearest_in + completion_tokens * dearest_out + at.request
+        tier = self.resolve_tier(prompt_tokens)
+        dearest_in = max(tier.prompt, tier.cache_write or _ZERO, tier.cache_write_1h or _ZERO)
+        dearest_out = max(tier.completion, tier.reasoning or _ZERO)
+        return prompt_tokens * dearest_in + completion_tokens * dearest_out + tier.request
 
     def resolve_tier(self, prompt_tokens: int) -> Price:
         """This price with the tier that a prompt of this length falls into."""

@@ -18,22 +18,22 @@ from devflow_sandbox.serving import serve
 
 def _announce(sandbox: Sandbox) -> None:
     """One line of JSON on standard output, for the program that started this one."""
-    told = {
+    announcement = {
         "base_url": sandbox.base_url,
         "url": sandbox.url,
         "api_key": sandbox.api_key,
         "management_key": sandbox.management_key,
     }
-    sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
+    sys.stdout.buffer.write(orjson.dumps(announcement) + b"\n")
     sys.stdout.buffer.flush()
 
 
 async def _run(sandbox: Sandbox) -> None:
-    serving = asyncio.ensure_future(serve(sandbox, _announce))
+    server = asyncio.ensure_future(serve(sandbox, _announce))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, server.cancel)
     with contextlib.suppress(asyncio.CancelledError):
-        await serving
+        await server
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,15 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--faults", type=Path, help="a fault script")
     parser.add_argument("--script", type=Path, help="a script of turns")
     parser.add_argument("--tokens-per-s", type=float, help="how fast replies are streamed")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         sandbox = Sandbox(
-            host=asked.host,
-            port=asked.port,
-            faults=asked.faults,
-            script=asked.script,
-            seed=asked.seed,
-            tokens_per_s=asked.tokens_per_s,
+            host=options.host,
+            port=options.port,
+            faults=options.faults,
+            script=options.script,
+            seed=options.seed,
+            tokens_per_s=options.tokens_per_s,
         )
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")

@@ -201,15 +201,15 @@ def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> 
     )
 
 
-def context_too_long(limit: int, asked: int, output: int) -> ApiError:
+def context_too_long(limit: int, requested: int, output: int) -> ApiError:
     """More than the endpoint's window (recorded 2026-06-08)."""
-    parts = f"{asked - output} of text input"
+    parts = f"{requested - output} of text input"
     if output:
         parts += f", {output} in the output"
     return ApiError(
         400,
         f"This endpoint's maximum context length is {limit} tokens. However, you requested about "
-        f"{asked} tokens ({parts}). Please reduce the length of either one, or use the "
+        f"{requested} tokens ({parts}). Please reduce the length of either one, or use the "
         "context-compression plugin to compress your prompt automatically.",
         error_type="context_length_exceeded",
         metadata={"provider_name": None},

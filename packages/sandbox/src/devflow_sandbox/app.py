@@ -1,4 +1,4 @@
-"""Which function answers which path, and how what it raises is told."""
+"""Routes each path to its endpoint, and turns what it raises into an error answer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from devflow_sandbox.endpoints import (
     account,
     catalogue,
     control,
+    embeddings,
     generation,
     keys,
     media,
-)
-from devflow_sandbox.endpoints import (
-    embeddings as vectors,
 )
 from devflow_sandbox.faults.errors import make_error
 from devflow_sandbox.faults.matching import RequestTarget
@@ -58,8 +56,8 @@ _EXACT_ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/credits"): account.get_credits,
     ("GET", f"{API}/generation"): generation.get_generation,
     ("GET", f"{API}/activity"): account.get_activity,
-    ("POST", f"{API}/embeddings"): vectors.create_embeddings,
-    ("POST", f"{API}/rerank"): vectors.rerank,
+    ("POST", f"{API}/embeddings"): embeddings.create_embeddings,
+    ("POST", f"{API}/rerank"): embeddings.rerank,
     ("POST", f"{API}/audio/transcriptions"): media.create_transcription,
     ("POST", f"{API}/audio/speech"): media.create_speech,
     ("POST", f"{API}/images"): media.create_images,
@@ -92,7 +90,7 @@ _DIALECT_BY_PATH: dict[str, DialectName] = {
 
 
 class SandboxApp:
-    """Answers requests, one after the other, out of one world."""
+    """Answers requests, one after the other, from the state of one sandbox."""
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
@@ -104,25 +102,25 @@ class SandboxApp:
             if request.path in _REPLY_PATHS or not request.path.startswith(API):
                 return endpoint(self.state, request)
             return self._answer_or_fault(request, endpoint)
-        except ApiError as refusal:
+        except ApiError as error:
             dialect = _DIALECT_BY_PATH.get(request.path, "chat")
-            return refusal.to_answer(dialect, user_id=self.state.account.user_id)
+            return error.to_answer(dialect, user_id=self.state.account.user_id)
 
     def _answer_or_fault(self, request: SandboxRequest, endpoint: Endpoint) -> Answer:
         """Any endpoint but those for replies, which look for faults provider by provider."""
-        struck = self.state.faults.make_matcher().match(RequestTarget(request=request))
-        if struck is None:
+        matched = self.state.faults.make_matcher().match(RequestTarget(request=request))
+        if matched is None:
             return endpoint(self.state, request)
-        fault, _ = struck
+        fault, _ = matched
         if isinstance(fault.then, StatusFault):
             raise make_error(fault.then, model="", provider="", now_s=self.state.now_s())
         return apply_fault(fault, endpoint(self.state, request))
 
     def _find_endpoint(self, request: SandboxRequest) -> Endpoint:
         method = "GET" if request.method == "HEAD" else request.method
-        found = _EXACT_ROUTES.get((method, request.path))
-        if found is not None:
-            return found
+        exact = _EXACT_ROUTES.get((method, request.path))
+        if exact is not None:
+            return exact
         for verb, pattern, endpoint in _PATTERN_ROUTES:
             if verb == method and pattern.fullmatch(request.path):
                 return endpoint

@@ -49,16 +49,16 @@ _UNBILLED_KINDS = frozenset({"error_event", "redirect"})
 def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
     """Change `answer` as the fault demands. `settlement` is the call's, where it costs money."""
     kind = fault.then.kind
-    done = None if settlement is None else settlement.generation
-    before = list(answer.steps)
+    generation = None if settlement is None else settlement.generation
+    original_steps = list(answer.steps)
     if kind in _HANDLERS:
-        answer.steps = _HANDLERS[kind](fault.then, answer, before, done)
+        answer.steps = _HANDLERS[kind](fault.then, answer, original_steps, generation)
         answer.is_paced = True
     if settlement is not None:
         settlement.billing = "none" if kind in _UNBILLED_KINDS else fault.billed
         settlement.outcome = _OUTCOMES.get(kind, "completed")
         if kind in ("drop", "truncate") and isinstance(answer.steps, list):
-            settlement.share = share_of(answer.steps, before)
+            settlement.share = share_of(answer.steps, original_steps)
         elif settlement.outcome == "cut":
             settlement.share = 0.0
     return answer

@@ -20,7 +20,7 @@ class ReplyDialect(Protocol):
 
     @property
     def parse_request(self) -> Callable[[JsonObject], ParsedRequest]:
-        """A body as a question."""
+        """A body as a parsed request."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class ReplyDialect(Protocol):
 def build_answer(
     state: SandboxState, generation: Generation, settlement: Settlement, dialect: ReplyDialect
 ) -> Answer:
-    """The whole answer, undisturbed."""
+    """The whole answer, before any fault is applied."""
     steps: list[Step]
     if generation.request.stream:
         kind, steps = (

@@ -1,4 +1,4 @@
-"""From a request for a reply to its answer: choose, write, price, book, and say it."""
+"""From a request for a reply to its answer: choose, write, price, book, and encode it."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ class Inference:
     parsed: ParsedRequest
     matcher: FaultMatcher
     fault: Fault | None = None
-    """What will strike the answer."""
+    """The fault to apply to the answer."""
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """The attempts before the one that answers."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
-        """A reply out of the response cache or a new one, and what the cache says of it."""
-        world, now_s = self.state, self.state.now_s()
-        kept = world.response_cache.find(self.request, self.key, now_s)
-        if kept is not None:
-            self.call.cached_from = kept.generation.id
-            again = replace(
-                kept.generation,
-                id=world.new_id(),
+        """A reply from the response cache or a new one, with the headers of the cache."""
+        state, now_s = self.state, self.state.now_s()
+        cached = state.response_cache.find(self.request, self.key, now_s)
+        if cached is not None:
+            self.call.cached_from = cached.generation.id
+            repeated = replace(
+                cached.generation,
+                id=state.new_id(),
                 tokens=NO_TOKENS,
                 charge=NO_CHARGE,
                 metadata=None,
             )
-            return again, kept.hit_headers(now_s)
+            return repeated, cached.hit_headers(now_s)
         target = self.choose_target()
-        done = self.generate(target)
+        generation = self.generate(target)
         if self.request.headers.get("x-openrouter-metadata", "").lower() == "enabled":
-            done.metadata = self._build_metadata(done)
-        return done, world.response_cache.store(self.request, self.key, done, now_s)
+            generation.metadata = self._build_metadata(generation)
+        return generation, state.response_cache.store(self.request, self.key, generation, now_s)
 
     def _build_metadata(self, generation: Generation) -> JsonObject:
         """`openrouter_metadata`: how the request was routed."""
@@ -98,28 +98,28 @@ class Inference:
         """The first model and provider that take the request.
 
         Raises:
-            Refusal: the last one's, with the others' under `previous_errors`.
+            ApiError: the last one's, with the others' under `previous_errors`.
         """
         failed: list[ApiError] = []
         for name in self.parsed.models:
             try:
                 return self._choose_for(name)
-            except ApiError as refusal:
-                if refusal.status in _FINAL_STATUSES:
+            except ApiError as error:
+                if error.status in _FINAL_STATUSES:
                     raise
-                failed.append(refusal)
+                failed.append(error)
         raise _merge_errors(failed)
 
     def _choose_for(self, name: str) -> ProviderTarget:
-        named = self.state.catalogue.resolve(name, pick=self.parsed.turn + self.state.setup.seed)
+        resolved = self.state.catalogue.resolve(name, pick=self.parsed.turn + self.state.setup.seed)
         account = self.key.account
-        if named.model.is_free:
+        if resolved.model.is_free:
             account.count_free_call(self.state.now_s())
-        check_fit(named, self.parsed)
-        self._check_affordable(named)
+        check_fit(resolved, self.parsed)
+        self._check_affordable(resolved)
         failed: list[ApiError] = []
         for target in list_targets(
-            named, self.parsed, byok=account.byok, sticky=self._sticky_provider()
+            resolved, self.parsed, byok=account.byok, sticky=self._sticky_provider()
         ):
             error, is_providers = self._match_fault(target, name)
             if error is None:
@@ -130,19 +130,19 @@ class Inference:
         raise _merge_errors(failed)
 
     def _match_fault(self, target: ProviderTarget, requested: str) -> tuple[ApiError | None, bool]:
-        """The error with which a fault script lets this attempt fail, and whose it is."""
+        """The error that a fault script gives this attempt, and whether it is the provider's."""
         model, provider = target.resolved.model, target.provider
-        aim = RequestTarget(
+        request_target = RequestTarget(
             request=self.request,
             key=self.key,
             stream=self.parsed.stream,
             models=(model.id, requested),
             providers=(provider.slug, provider.name),
         )
-        struck = self.matcher.match(aim)
-        if struck is None:
+        matched = self.matcher.match(request_target)
+        if matched is None:
             return None, False
-        fault, self.call.fault = struck
+        fault, self.call.fault = matched
         if not isinstance(fault.then, StatusFault):
             self.fault = fault
             return None, False
@@ -156,8 +156,8 @@ class Inference:
     def _sticky_provider(self) -> str | None:
         if self.parsed.session_id is None:
             return None
-        slug, at_s = self.state.sticky_providers.get(self.parsed.session_id, (None, 0.0))
-        return slug if self.state.now_s() - at_s < STICKY_S else None
+        slug, last_used_s = self.state.sticky_providers.get(self.parsed.session_id, (None, 0.0))
+        return slug if self.state.now_s() - last_used_s < STICKY_S else None
 
     def _check_affordable(self, resolved: ResolvedModel) -> None:
         """The balance has to cover the longest reply that was asked for."""
@@ -166,23 +166,25 @@ class Inference:
             return
         if balance <= 0:
             raise no_credits()
-        most = self.parsed.max_tokens or resolved.model.max_completion_tokens
-        left = balance - self.parsed.prompt_tokens * prices.prompt
-        if most * prices.completion > left:
-            raise not_affordable(most, max(0, int(left / (prices.completion or Decimal(1)))))
+        max_tokens = self.parsed.max_tokens or resolved.model.max_completion_tokens
+        remaining = balance - self.parsed.prompt_tokens * prices.prompt
+        if max_tokens * prices.completion > remaining:
+            raise not_affordable(
+                max_tokens, max(0, int(remaining / (prices.completion or Decimal(1))))
+            )
 
     def generate(self, target: ProviderTarget) -> Generation:
-        """What is answered, and what it costs.
+        """Generate the reply, and price it.
 
         Raises:
-            Refusal: 402, the calls under way may use up the balance.
+            ApiError: 402, the calls under way may use up the balance.
         """
-        ask, model, account = self.parsed, target.resolved.model, self.key.account
+        request, model, account = self.parsed, target.resolved.model, self.key.account
         now_s = self.state.now_s()
-        reply = self.state.reply_script.next_reply(ask, target.provider)
-        reply = reply or compose(ask, target.provider, seed=self.state.setup.seed)
-        reply = reply.truncate(min(ask.max_tokens or 10**9, model.max_completion_tokens))
-        searches = _count_searches(target.resolved, ask)
+        reply = self.state.reply_script.next_reply(request, target.provider)
+        reply = reply or compose(request, target.provider, seed=self.state.setup.seed)
+        reply = reply.truncate(min(request.max_tokens or 10**9, model.max_completion_tokens))
+        searches = _count_searches(target.resolved, request)
         if searches:
             reply = replace(reply, annotations=(_make_citation(reply),))
         fees = searches * model.prices.web_search
@@ -198,7 +200,7 @@ class Inference:
             created=int(now_s),
             resolved=target.resolved,
             provider=target.provider,
-            request=ask,
+            request=request,
             reply=reply,
             tokens=tokens,
             charge=charge,
@@ -209,7 +211,7 @@ class Inference:
 
     def _count_tokens(self, target: ProviderTarget, reply: GeneratedReply) -> BilledTokens:
         model = target.resolved.model
-        hit = self.state.prompt_cache.use(
+        usage = self.state.prompt_cache.use(
             f"{self.key.account.user_id}|{model.id}|{target.provider.slug}",
             self.parsed.blocks,
             self.state.now_s(),
@@ -217,9 +219,9 @@ class Inference:
         )
         return BilledTokens(
             prompt=self.parsed.prompt_tokens,
-            cached=hit.cached,
-            written=hit.written,
-            written_1h=hit.written_1h,
+            cached=usage.cached,
+            written=usage.written,
+            written_1h=usage.written_1h,
             completion=reply.completion_tokens,
             reasoning=reply.reasoning_tokens,
         )
@@ -241,30 +243,30 @@ def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyD
     """The answer to a request for a reply.
 
     Raises:
-        Refusal: whatever OpenRouter would say instead.
+        ApiError: whatever OpenRouter would say instead.
     """
     call = state.billing.open_call(state.now_s(), request.path, None)
     call.user_agent = request.headers.get("user-agent")
     call.referer = request.headers.get("http-referer") or request.headers.get("referer")
     try:
         call.key = key = state.accounts.authorise_spending(request.headers, state.now_s())
-        ask = dialect.parse_request(parse_body(request.body))
-        call.model, call.streamed = ask.models[0], ask.stream
-        inference = Inference(state, request, call, key, ask, state.faults.make_matcher())
-        done, cached = inference.get_or_generate()
-    except ApiError as refusal:
+        parsed = dialect.parse_request(parse_body(request.body))
+        call.model, call.streamed = parsed.models[0], parsed.stream
+        inference = Inference(state, request, call, key, parsed, state.faults.make_matcher())
+        generation, cache_headers = inference.get_or_generate()
+    except ApiError as error:
         call.outcome = "refused" if call.fault is None else "failed"
-        call.status, call.ended_s = refusal.status, state.now_s()
+        call.status, call.ended_s = error.status, state.now_s()
         raise
-    settlement = inference.open_settlement(done)
-    said = build_answer(state, done, settlement, dialect)
-    said.headers += cached
-    return said if inference.fault is None else apply_fault(inference.fault, said, settlement)
+    settlement = inference.open_settlement(generation)
+    answer = build_answer(state, generation, settlement, dialect)
+    answer.headers += cache_headers
+    return answer if inference.fault is None else apply_fault(inference.fault, answer, settlement)
 
 
 def _count_searches(resolved: ResolvedModel, request: ParsedRequest) -> int:
-    is_asked = "online" in resolved.suffixes or "web" in request.plugins
-    return int(is_asked or "openrouter:web_search" in request.server_tools)
+    is_requested = "online" in resolved.suffixes or "web" in request.plugins
+    return int(is_requested or "openrouter:web_search" in request.server_tools)
 
 
 def _make_citation(reply: GeneratedReply) -> JsonObject:
@@ -282,6 +284,6 @@ def _make_citation(reply: GeneratedReply) -> JsonObject:
 def _merge_errors(failed: list[ApiError]) -> ApiError:
     last = failed[-1]
     if len(failed) > 1:
-        before = [{"code": one.status, "message": one.message} for one in failed[:-1]]
-        last.metadata = {**(last.metadata or {}), "previous_errors": before}
+        previous = [{"code": one.status, "message": one.message} for one in failed[:-1]]
+        last.metadata = {**(last.metadata or {}), "previous_errors": previous}
     return last

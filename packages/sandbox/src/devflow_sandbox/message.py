@@ -13,7 +13,7 @@ import orjson
 JsonObject = dict[str, Any]
 
 Framing = Literal["chunked", "length", "close", "raw"]
-"""How the end of a body is told; `raw`: the steps are the bytes of the connection itself."""
+"""How the end of a body is marked; `raw`: the steps are the bytes of the connection itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Answer:
     framing: Framing = "chunked"
     settle: Callable[[float], None] | None = None
     is_paced: bool = False
-    """There are pauses, drops or endless steps: play them one by one."""
+    """There are pauses, drops or endless steps: write them one by one."""
     step_count: int = 1
     """How many steps there are, for `settle`."""
     dribble_s: float | None = None

@@ -106,7 +106,7 @@ def parse_body(body: bytes) -> JsonObject:
     """A request body as an object.
 
     Raises:
-        Refusal: 400.
+        ApiError: 400.
     """
     try:
         value = orjson.loads(body)
@@ -126,9 +126,9 @@ class BodyReader:
 
     def _invalid_field(self, name: str, expected: str) -> Exception:
         value = self.body.get(name)
-        got = "null" if value is None else type(value).__name__
+        received = "null" if value is None else type(value).__name__
         return invalid_request(
-            f"Invalid input: {self._path}{name}: expected {expected}, received {got}"
+            f"Invalid input: {self._path}{name}: expected {expected}, received {received}"
         )
 
     def text(self, name: str) -> str | None:
@@ -235,11 +235,11 @@ def to_block(role: str, part: JsonObject) -> Block:
     return Block(role, orjson.dumps(part).decode(), read_ttl(part))
 
 
-def mark_last_block(blocks: tuple[Block, ...], kept: Ttl | None) -> tuple[Block, ...]:
+def mark_last_block(blocks: tuple[Block, ...], ttl: Ttl | None) -> tuple[Block, ...]:
     """With the last block marked, as a `cache_control` at the top of the body asks for."""
-    if kept is None or not blocks:
+    if ttl is None or not blocks:
         return blocks
-    return (*blocks[:-1], replace(blocks[-1], ttl=kept))
+    return (*blocks[:-1], replace(blocks[-1], ttl=ttl))
 
 
 def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:

@@ -29,7 +29,7 @@ def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
     """Whether the model can take the request at all.
 
     Raises:
-        Refusal: 404 for tools that it has not, 400 for a prompt that is too long or reasoning
+        ApiError: 404 for tools that it has not, 400 for a prompt that is too long or reasoning
             that cannot be switched off.
     """
     model = resolved.model
@@ -37,9 +37,9 @@ def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
         raise no_endpoints(model.id, "that support tool use")
     if request.provider.get("require_parameters") is True:
         _check_parameters(model, request)
-    thinking = request.reasoning
-    listed: JsonObject = model.row.get("reasoning") or {}
-    if thinking is not None and not thinking.is_enabled and listed.get("mandatory"):
+    reasoning = request.reasoning
+    supported: JsonObject = model.row.get("reasoning") or {}
+    if reasoning is not None and not reasoning.is_enabled and supported.get("mandatory"):
         raise invalid_request("Reasoning is mandatory for this endpoint and cannot be disabled.")
     output = request.max_tokens or 0
     if request.prompt_tokens + output > model.context_length:
@@ -65,14 +65,14 @@ def list_targets(
     Keys of one's own come first whatever `order` says, then the conversation's provider.
 
     Raises:
-        Refusal: 404 when preferences leave nobody; 400 when they are malformed.
+        ApiError: 404 when preferences leave nobody; 400 when they are malformed.
     """
-    wishes = _ProviderPreferences(request)
+    preferences = _ProviderPreferences(request)
     _check_price(resolved.model, request)
-    allowed = [one for one in resolved.model.providers if wishes.allows(one)]
+    allowed = [one for one in resolved.model.providers if preferences.allows(one)]
     if not allowed:
         raise no_endpoints(resolved.model.id, "matching your provider preferences")
-    ordered = wishes.order(allowed)
+    ordered = preferences.order(allowed)
     ranks = {one.name: place for place, one in enumerate(ordered)}
     ordered.sort(key=lambda one: (one.slug not in byok, one.slug != sticky, ranks[one.name]))
     if request.provider.get("allow_fallbacks") is False:
@@ -127,8 +127,8 @@ def _check_price(model: Model, request: ParsedRequest) -> None:
         if limit is None:
             continue
         try:
-            most = Decimal(str(cast("object", limit)))
+            max_price = Decimal(str(cast("object", limit)))
         except InvalidOperation as error:
             raise invalid_request(f"Invalid input: provider.max_price.{kind}: no number") from error
-        if price * _PER_MILLION > most:
+        if price * _PER_MILLION > max_price:
             raise no_endpoints(model.id, "that meet your max_price")

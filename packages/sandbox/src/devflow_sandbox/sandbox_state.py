@@ -54,7 +54,7 @@ class Grant:
 
 @dataclass(slots=True)
 class SandboxState:
-    """The state. Changed by one thread only, the one that answers."""
+    """All that a sandbox holds. Changed by one thread only, the one that answers."""
 
     setup: Setup
     catalogue: SandboxCatalogue = field(init=False)
@@ -116,8 +116,8 @@ class SandboxState:
         number = number << 64 | (number * 0x94D049BB133111EB & _MASK_64)
         letters: list[str] = []
         for _ in range(20):
-            number, rest = divmod(number, 62)
-            letters.append(_ALPHABET[rest])
+            number, remainder = divmod(number, 62)
+            letters.append(_ALPHABET[remainder])
         return f"{kind}-{int(self.now_s())}-{''.join(letters)}"
 
 

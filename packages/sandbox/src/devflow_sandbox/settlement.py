@@ -18,7 +18,7 @@ or to its end), or a fault script."""
 
 @dataclass(slots=True)
 class Settlement:
-    """Open from the moment the provider is asked until `end`; holds the worst case till then."""
+    """Open from the moment the provider is asked until `settle`; holds the worst case till then."""
 
     state: SandboxState
     call: BilledCall
@@ -34,27 +34,30 @@ class Settlement:
         self.key.account.in_flight_usd += self.generation.charge.total
 
     def settle(self, share: float) -> None:
-        """The reply was sent up to `share` (0 to 1) of what was to be sent."""
+        """Close the call: the reply was sent up to `share` (0 to 1) of what was to be sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
             self.billing = "provider" if self.billing == "none" else self.billing
-        call, done, now_s = self.call, self.generation, self.state.now_s()
-        self.key.account.in_flight_usd -= done.charge.total
+        call, generation, now_s = self.call, self.generation, self.state.now_s()
+        self.key.account.in_flight_usd -= generation.charge.total
         call.outcome = self.outcome
         call.ended_s = now_s
         call.tokens, call.charge = self._compute_charge()
         self._pay(call.charge, now_s)
 
     def _compute_charge(self) -> tuple[BilledTokens, Charge]:
-        done = self.generation
+        generation = self.generation
         if self.billing == "none":
-            return BilledTokens(prompt=done.tokens.prompt), Charge()
-        is_billed_on = self.billing == "full" or not done.provider.stops_on_cancel
-        if self.share >= 1.0 or is_billed_on or not done.request.stream:
-            return done.tokens, done.charge
-        tokens = done.tokens.truncate(self.share)
-        charge = done.resolved.model.prices.charge(
-            tokens, self.call.started_s, fees=done.fees, byok_fee_share=done.byok_fee_share
+            return BilledTokens(prompt=generation.tokens.prompt), Charge()
+        is_billed_in_full = self.billing == "full" or not generation.provider.stops_on_cancel
+        if self.share >= 1.0 or is_billed_in_full or not generation.request.stream:
+            return generation.tokens, generation.charge
+        tokens = generation.tokens.truncate(self.share)
+        charge = generation.resolved.model.prices.charge(
+            tokens,
+            self.call.started_s,
+            fees=generation.fees,
+            byok_fee_share=generation.byok_fee_share,
         )
         return tokens, charge
 

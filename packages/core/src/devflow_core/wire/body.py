@@ -38,11 +38,11 @@ def parse_body(body: bytes, *, max_depth: int = MAX_DEPTH) -> JsonObject:
         raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
-    found = cast("dict[str, Any]", parsed)
-    _check_depth(found, max_depth)
+    value = cast("dict[str, Any]", parsed)
+    _check_depth(value, max_depth)
     if len(_MODEL_KEY.findall(body)) > 1 and _has_two_models(body):
         raise InvalidRequest("model: the key stands twice in the request body; send it once.")
-    return found
+    return value
 
 
 def dump(value: JsonObject) -> bytes:

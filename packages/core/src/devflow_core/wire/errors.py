@@ -31,7 +31,7 @@ from devflow_core.errors import (
 )
 from devflow_core.log import redact
 from devflow_core.messages import JsonObject
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import excerpt
 from devflow_core.wire.retry_after import parse_retry_after
 
@@ -161,14 +161,14 @@ def error_from_object(
     if _is_too_long(failure):
         return ContextTooLong(_format_too_long(failure.message, detail), model=model)
     kind = _error_class(failure)
-    named = failure.limit_source or failure.availability or next(iter(failure.codes), None)
-    said_by = ", ".join(one for one in (failure.provider, named) if one)
-    said = f"The provider answered {failure.status}" + (f" ({said_by})" if said_by else "")
+    error_type = failure.limit_source or failure.availability or next(iter(failure.codes), None)
+    source = ", ".join(one for one in (failure.provider, error_type) if one)
+    summary = f"The provider answered {failure.status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
     return kind(
-        f"{said}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
+        f"{summary}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
         status=failure.status,
-        error_type=named,
+        error_type=error_type,
         provider=failure.provider,
         generation_id=failure.generation_id,
         retry_after_s=failure.retry_after_s,
@@ -179,30 +179,30 @@ def error_from_object(
 
 def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
     raw_error = body.get("error")
-    error = loosely.as_object(raw_error) or {
+    error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    metadata = loosely.as_object(error.get("metadata"))
-    availability = loosely.as_object(error.get("availability"))
-    words = (
+    metadata = lenient.as_object(error.get("metadata"))
+    availability = lenient.as_object(error.get("availability"))
+    codes = (
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
         error.get("code"), error.get("type"),
     )  # fmt: skip
-    asked_to_wait = availability.get("retry_after")
+    retry_after = availability.get("retry_after")
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
     return _Failure(
         status=_read_status(error, status),
         message=_read_message(error, metadata),
-        codes=tuple(word for word in words if isinstance(word, str) and word),
-        limit_source=loosely.as_text(metadata.get("limit_source")),
-        availability=loosely.as_text(availability.get("code")),
-        provider=loosely.as_text(metadata.get("provider_name"))
-        or loosely.as_text(body.get("provider")),
-        generation_id=next((one for one in map(loosely.as_text, ids) if one), None),
+        codes=tuple(code for code in codes if isinstance(code, str) and code),
+        limit_source=lenient.as_text(metadata.get("limit_source")),
+        availability=lenient.as_text(availability.get("code")),
+        provider=lenient.as_text(metadata.get("provider_name"))
+        or lenient.as_text(body.get("provider")),
+        generation_id=next((one for one in map(lenient.as_text, ids) if one), None),
         retry_after_s=parse_retry_after(headers.get("retry-after"))
         if headers.get("retry-after")
-        else parse_retry_after(str(asked_to_wait))
-        if isinstance(asked_to_wait, int)
+        else parse_retry_after(str(retry_after))
+        if isinstance(retry_after, int)
         else None,
     )
 
@@ -219,8 +219,8 @@ def _read_status(error: JsonObject, status: int) -> int:
 
 
 def _read_message(error: JsonObject, metadata: JsonObject) -> str:
-    message = loosely.as_text(error.get("message")) or ""
-    raw = loosely.as_text(metadata.get("raw"))
+    message = lenient.as_text(error.get("message")) or ""
+    raw = lenient.as_text(metadata.get("raw"))
     # the reason stands in `raw`, often as the JSON of the provider behind
     return raw if raw and message in {"", "Provider returned error"} else message
 
@@ -246,5 +246,5 @@ def _error_class(failure: _Failure) -> type[UpstreamError]:
         return _BY_AVAILABILITY.get(failure.availability, ModelUnavailable)
     if failure.status in {402, 403} and _KEY_LIMIT.search(failure.message):
         return KeyRefused
-    known = next((_BY_TYPE[word] for word in failure.codes if word in _BY_TYPE), None)
+    known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), None)
     return known or error_for_status(failure.status)

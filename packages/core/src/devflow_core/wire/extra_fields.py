@@ -1,4 +1,4 @@
-"""What goes from one dialect to another beside the hub's words, and notes of what does not."""
+"""What goes from one dialect to another beside the hub's words, and a record of what does not."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MAPPED_FIELDS = frozenset(
 
 
 class Omissions:
-    """Collects notes of what was left out, each once, in order."""
+    """Collects what was left out: each omission once, in order."""
 
     def __init__(self) -> None:
         self._omissions: dict[str, None] = {}
 
     def add(self, omission: str) -> None:
-        """Note that something was left out; names of fields and kinds, never their content."""
+        """Record that something was left out: the name of a field or kind, never its content."""
         self._omissions[omission] = None
 
     def as_tuple(self) -> tuple[str, ...]:
-        """All notes."""
+        """All omissions."""
         return tuple(self._omissions)
 
 
@@ -42,8 +42,8 @@ def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
 
 def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
     """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
-    whole = response.raw_response
-    return whole.body if whole is not None and whole.wire == wire else {}
+    raw = response.raw_response
+    return raw.body if raw is not None and raw.wire == wire else {}
 
 
 def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:
@@ -54,10 +54,10 @@ def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> di
     """
     if request.origin is None or request.origin.wire == wire:
         return dict(request.extra)
-    kept: dict[str, Any] = {}
+    allowed: dict[str, Any] = {}
     for key, value in request.extra.items():
         if key in _SHARED_FIELDS:
-            kept[key] = value
+            allowed[key] = value
         elif key not in _MAPPED_FIELDS:
             omitted.add(key)
-    return kept
+    return allowed

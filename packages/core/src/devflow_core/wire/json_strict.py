@@ -40,10 +40,10 @@ def text(value: object, path: str) -> str:
 
 def name(value: object, path: str) -> str:
     """A string that is not empty and has no control characters."""
-    found = text(value, path)
-    if not found or not found.isprintable():
+    string = text(value, path)
+    if not string or not string.isprintable():
         raise invalid_value(path, "must be a non-empty string without control characters")
-    return found
+    return string
 
 
 def boolean(value: object, path: str) -> bool:
@@ -62,10 +62,10 @@ def integer(value: object, path: str) -> int:
 
 def token_count(value: object, path: str) -> int:
     """A number of tokens of at least 1."""
-    found = integer(value, path)
-    if not 1 <= found <= _MAX_TOKENS:
+    count = integer(value, path)
+    if not 1 <= count <= _MAX_TOKENS:
         raise invalid_value(path, f"must be between 1 and {_MAX_TOKENS}")
-    return found
+    return count
 
 
 def number(value: object, path: str) -> float:
@@ -118,10 +118,10 @@ def cache_control(ttl: CacheTtl | None) -> JsonObject:
 
 def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
     """The fields that have no word of ours."""
-    rest = dict(body)
+    remaining = dict(body)
     for key in known:
-        rest.pop(key, None)
-    return rest
+        remaining.pop(key, None)
+    return remaining
 
 
 def drop_none(**fields: object) -> dict[str, Any]:

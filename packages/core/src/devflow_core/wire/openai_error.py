@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from devflow_core.errors import DevFlowError
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -20,7 +20,7 @@ def error_fields(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """The `error` object, with the stable code and the provider's own words."""
     status = error.status_hint
     kind = "server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
-    metadata = fields.drop_none(
+    metadata = strict.drop_none(
         provider_name=getattr(error, "provider", None),
         error_type=getattr(error, "error_type", None),
         generation_id=getattr(error, "generation_id", None),

@@ -18,7 +18,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     omitted: tuple[str, ...] = ()
-    """What this wire or model cannot take and was left out, one note each, for the caller."""
+    """What this wire or model cannot take and was left out, one entry each, for the caller."""
 
 
 class EventDecoder(Protocol):
@@ -56,7 +56,7 @@ class EventEncoder(Protocol):
     """
 
     def annotate(self, annotations: JsonObject, /) -> None:
-        """Facts of ours (`attempts`, `cost_usd`) for the event that holds the usage."""
+        """Add our own fields (`attempts`, `cost_usd`) to the event that holds the usage."""
         ...
 
     def encode(self, event: Event, /) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from devflow_core.messages import Message, Reasoning
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 
 ANTHROPIC_FORMAT = "anthropic-claude-v1"
 RESPONSES_FORMAT = "openai-responses-v1"
@@ -24,7 +24,7 @@ FOREIGN_REASONING = "thinking of another vendor's model"
 _SEAL_PREFIX = "devflow1."
 _MODEL_KEY = "devflow_model"
 _OWN_FORMAT_SUFFIX = "-by-devflow"
-# the words of `reasoning_details[].format` that name a vendor (as described in 2026-08)
+# the keywords of `reasoning_details[].format` that name a vendor (as described in 2026-08)
 _VENDORS = (
     ("anthropic", "anthropic"),
     ("google", "google"),
@@ -59,7 +59,7 @@ def vendor_of(reasoning: Reasoning) -> str | None:
     form = str(detail.get("format") or "")
     if form.endswith(_OWN_FORMAT_SUFFIX):
         return form.removesuffix(_OWN_FORMAT_SUFFIX)
-    return next((vendor for word, vendor in _VENDORS if word in form), None)
+    return next((vendor for keyword, vendor in _VENDORS if keyword in form), None)
 
 
 def is_foreign(reasoning: Reasoning, model: str) -> bool:
@@ -69,7 +69,7 @@ def is_foreign(reasoning: Reasoning, model: str) -> bool:
 
 
 def seal(reasoning: Reasoning, model: str | None) -> str:
-    """What must come back unchanged, as one opaque word; the thinking's text is not in it."""
+    """What must come back unchanged, as one opaque string; the thinking's text is not in it."""
     detail = dict(reasoning.detail or {})
     if model is not None and vendor_of(reasoning) is None:
         detail[_MODEL_KEY] = model
@@ -79,35 +79,35 @@ def seal(reasoning: Reasoning, model: str | None) -> str:
 
 def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
     """The signature of a thinking block: Anthropic's own, or everything else sealed."""
-    is_own = vendor_of(reasoning) == "anthropic" and reasoning.encrypted is None
-    if is_own and reasoning.signature is not None:
+    is_native = vendor_of(reasoning) == "anthropic" and reasoning.encrypted is None
+    if is_native and reasoning.signature is not None:
         return reasoning.signature
     return seal(reasoning, model)
 
 
-def unseal(text: str, word: str) -> Reasoning | None:
-    """The thinking that was sealed in `word`, with its visible text; None for a foreign word."""
-    if not is_sealed(word):
+def unseal(text: str, sealed_text: str) -> Reasoning | None:
+    """The thinking sealed in `sealed_text`, with its visible text; None if we did not seal it."""
+    if not is_sealed(sealed_text):
         return None
     try:
-        raw: Any = orjson.loads(base64.urlsafe_b64decode(word[len(_SEAL_PREFIX) :]))
+        raw: Any = orjson.loads(base64.urlsafe_b64decode(sealed_text[len(_SEAL_PREFIX) :]))
     except (binascii.Error, ValueError):
         return None
-    sealed = loosely.as_object(raw)
+    sealed = lenient.as_object(raw)
     return Reasoning(
         text=text,
-        signature=loosely.as_text(sealed.get("s")),
-        encrypted=loosely.as_text(sealed.get("e")),
-        detail=loosely.as_object(sealed.get("d")) or None,
+        signature=lenient.as_text(sealed.get("s")),
+        encrypted=lenient.as_text(sealed.get("e")),
+        detail=lenient.as_object(sealed.get("d")) or None,
     )
 
 
-def original_signature(word: str, model: str) -> str | None:
-    """What a vendor wrote on the wire of Anthropic's messages, out of a sealed word of ours.
+def original_signature(sealed_text: str, model: str) -> str | None:
+    """What a vendor wrote on the wire of Anthropic's messages, out of a signature that we sealed.
 
     None where the model is another vendor's, or where it stood on another wire.
     """
-    sealed = unseal("", word)
+    sealed = unseal("", sealed_text)
     if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
         return None
     return sealed.signature or sealed.encrypted
@@ -135,7 +135,7 @@ def strip_foreign(messages: Sequence[Message], model: str) -> tuple[tuple[Messag
 
     Messages that held nothing else disappear.
     """
-    kept: list[Message] = []
+    remaining: list[Message] = []
     is_changed = False
     for message in messages:
         parts = tuple(
@@ -144,14 +144,14 @@ def strip_foreign(messages: Sequence[Message], model: str) -> tuple[tuple[Messag
             if not isinstance(part, Reasoning) or not is_foreign(part, model)
         )
         if len(parts) == len(message.parts):
-            kept.append(message)
+            remaining.append(message)
             continue
         is_changed = True
         if parts:
-            kept.append(replace(message, parts=parts))
-    return tuple(kept), is_changed
+            remaining.append(replace(message, parts=parts))
+    return tuple(remaining), is_changed
 
 
-def is_sealed(word: str) -> bool:
-    """Whether a word of thinking (signature, data, encrypted content) is one of ours."""
-    return word.startswith(_SEAL_PREFIX)
+def is_sealed(signature: str) -> bool:
+    """Whether a signature (or data, or encrypted content) is one that we sealed."""
+    return signature.startswith(_SEAL_PREFIX)

@@ -32,8 +32,8 @@ def parse_retry_after(text: str | None, now_s: float | None = None) -> float | N
     if not _IMF_DATE.fullmatch(text):
         return None
     try:
-        at_s = parsedate_to_datetime(text).timestamp()
+        retry_at_s = parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):  # 31 Feb, hour 25
         return None
-    wait_s = at_s - (time.time() if now_s is None else now_s)
+    wait_s = retry_at_s - (time.time() if now_s is None else now_s)
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

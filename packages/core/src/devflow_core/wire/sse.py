@@ -63,40 +63,40 @@ class SseReader:
         Raises:
             ReplyTooLarge: an event is over the cap.
         """
-        rest = self._pending
+        pending = self._pending
         self._has_cr = self._has_cr or b"\r" in chunk
-        if rest:
-            rest += chunk
-            buffer: bytes | bytearray = rest
+        if pending:
+            pending += chunk
+            buffer: bytes | bytearray = pending
             scan_from = self._scanned
         else:
             buffer = chunk
             scan_from = 0
         frames: list[SseFrame] = []
         start = self._split_frames(buffer, scan_from, frames)
-        if buffer is rest:
-            del rest[:start]
+        if buffer is pending:
+            del pending[:start]
         elif start < len(chunk):
-            rest += chunk[start:]
+            pending += chunk[start:]
         # an end is four bytes at most: what lies further back need not be searched again
-        self._scanned = max(0, len(rest) - 3)
-        if len(rest) > self._max_event_bytes:
+        self._scanned = max(0, len(pending) - 3)
+        if len(pending) > self._max_event_bytes:
             raise self._too_large()
         return frames
 
     def close(self) -> list[SseFrame]:
         """The event that the end of the stream has left without its blank line, if any."""
-        rest = bytes(self._pending)
+        pending = bytes(self._pending)
         self._pending.clear()
-        if not rest:
+        if not pending:
             return []
-        frame = self._parse(rest, rest + b"\n\n")
+        frame = self._parse(pending, pending + b"\n\n")
         return [frame._replace(is_cut=True)] if frame.data is not None else []
 
     def _split_frames(
         self, buffer: bytes | bytearray, scan_from: int, frames: list[SseFrame]
     ) -> int:
-        """Append the frames that are whole; where the rest begins."""
+        """Append the complete frames; return where the rest begins."""
         start = 0
         if self._has_cr:
             while (end := _EVENT_END.search(buffer, scan_from)) is not None:
@@ -104,8 +104,8 @@ class SseReader:
                 frames.append(self._parse(raw[: end.start() - start], raw))
                 start = scan_from = end.end()
             return start
-        while (at := buffer.find(b"\n\n", scan_from)) >= 0:
-            raw = bytes(buffer[start : at + 2])
+        while (index := buffer.find(b"\n\n", scan_from)) >= 0:
+            raw = bytes(buffer[start : index + 2])
             # nearly every event is one data line
             if raw.startswith(b"data: ") and raw.find(b"\n", 6) == len(raw) - 2:
                 if len(raw) > self._max_event_bytes:
@@ -114,7 +114,7 @@ class SseReader:
                 frames.append(SseFrame(None, raw[6:-2], raw))
             else:
                 frames.append(self._parse(raw[:-2], raw))
-            start = scan_from = at + 2
+            start = scan_from = index + 2
         return start
 
     def _parse(self, block: bytes, raw: bytes) -> SseFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, Usage, usd_text
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 
 _MAX_TOKENS = 10**12
 _MAX_USD = Decimal(1_000_000)
@@ -27,8 +27,8 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
     completion = _parse_count(_first_present(usage, "completion_tokens", "output_tokens"))
     if prompt is None or completion is None:
         return None
-    into = loosely.as_object(_first_present(usage, "prompt_tokens_details", "input_tokens_details"))
-    out = loosely.as_object(
+    into = lenient.as_object(_first_present(usage, "prompt_tokens_details", "input_tokens_details"))
+    out = lenient.as_object(
         _first_present(usage, "completion_tokens_details", "output_tokens_details")
     )
     read = min(_parse_count(into.get("cached_tokens")) or 0, prompt)
@@ -52,11 +52,11 @@ def usage_from_anthropic(usage: JsonObject) -> Usage | None:
     written = _parse_count(usage.get("cache_creation_input_tokens")) or 0
     written_1h = (
         _parse_count(
-            loosely.as_object(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")
+            lenient.as_object(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")
         )
         or 0
     )
-    details = loosely.as_object(usage.get("output_tokens_details"))
+    details = lenient.as_object(usage.get("output_tokens_details"))
     reasoning = _parse_count(_first_present(details, "thinking_tokens", "reasoning_tokens")) or 0
     reasoning = min(reasoning, completion)
     return Usage(
@@ -86,7 +86,7 @@ def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     usd = _parse_usd(text)
     if usd is None:
         return None
-    details = loosely.as_object(usage.get("cost_details"))
+    details = lenient.as_object(usage.get("cost_details"))
     return ReportedCost(
         usd=usd,
         text=text,

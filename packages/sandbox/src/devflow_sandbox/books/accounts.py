@@ -128,7 +128,7 @@ class Account:
         """Count a `:free` call; calls that are turned away count too.
 
         Raises:
-            Refusal: 429, over the day's or the minute's number.
+            ApiError: 429, over the day's or the minute's number.
         """
         day, minute = int(now_s // DAY_S), int(now_s // 60)
         self.free_by_day[day] += 1
@@ -156,7 +156,7 @@ class Accounts:
         """A key by its hash.
 
         Raises:
-            Refusal: 404.
+            ApiError: 404.
         """
         for key in self.keys.values():
             if key.hash == key_hash:
@@ -167,7 +167,7 @@ class Accounts:
         """The key of a request.
 
         Raises:
-            Refusal: 401; 403 when its own limit is used up.
+            ApiError: 401; 403 when its own limit is used up.
         """
         key = self._find_key(headers, now_s)
         if key.disabled or (key.expires_s is not None and now_s >= key.expires_s):
@@ -179,7 +179,7 @@ class Accounts:
         """The key of a request that costs money.
 
         Raises:
-            Refusal: 401; 403 for a management key and when the key's own limit is used up.
+            ApiError: 401; 403 for a management key and when the key's own limit is used up.
         """
         key = self.authenticate(headers, now_s)
         if key.is_management:
@@ -192,7 +192,7 @@ class Accounts:
         """The key of a request that manages.
 
         Raises:
-            Refusal: 401, 403.
+            ApiError: 401, 403.
         """
         key = self.authenticate(headers, now_s)
         if not key.is_management:

@@ -48,7 +48,7 @@ class BilledCall:
     cached_from: str | None = None
     """The call whose reply was given again out of the response cache."""
     fault: str | None = None
-    """The id of the fault that struck it."""
+    """The id of the fault that was applied to it."""
 
     @property
     def cost_usd(self) -> Decimal:
@@ -89,9 +89,9 @@ class BillingBook:
     calls: list[BilledCall] = field(default_factory=list[BilledCall])
     _by_id: dict[str, BilledCall] = field(default_factory=dict[str, BilledCall])
 
-    def open_call(self, at_s: float, path: str, model: str | None) -> BilledCall:
-        """A new row."""
-        call = BilledCall(number=len(self.calls) + 1, started_s=at_s, path=path, model=model)
+    def open_call(self, now_s: float, path: str, model: str | None) -> BilledCall:
+        """Add the row of a new call."""
+        call = BilledCall(number=len(self.calls) + 1, started_s=now_s, path=path, model=model)
         self.calls.append(call)
         return call
 

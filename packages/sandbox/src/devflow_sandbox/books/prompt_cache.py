@@ -56,12 +56,12 @@ class PromptCache:
             if self._expires_s.get(digest, 0.0) > now_s:
                 cached = tokens
         written = written_1h = 0
-        before = cached
+        covered = cached
         for digest, tokens, ttl in marks:
-            if tokens > before:
-                written += tokens - before
-                written_1h += tokens - before if ttl == "1h" else 0
-                before = tokens
+            if tokens > covered:
+                written += tokens - covered
+                written_1h += tokens - covered if ttl == "1h" else 0
+                covered = tokens
             self._extend(digest, now_s + TTL_S[ttl or "5m"])
         return CacheUsage(cached=cached, written=written, written_1h=written_1h)
 
@@ -74,17 +74,17 @@ class PromptCache:
         cached = cached // _READ_STEP_TOKENS * _READ_STEP_TOKENS
         return CacheUsage(cached=cached if cached >= MIN_TOKENS else 0)
 
-    def _extend(self, digest: bytes, until_s: float) -> None:
-        self._expires_s[digest] = max(until_s, self._expires_s.get(digest, 0.0))
+    def _extend(self, digest: bytes, expires_s: float) -> None:
+        self._expires_s[digest] = max(expires_s, self._expires_s.get(digest, 0.0))
 
 
 def _hash_prefixes(scope: str, blocks: Sequence[Block]) -> list[tuple[bytes, int, Block]]:
     """For each block the hash and the tokens of the prompt up to and with it."""
     running = hashlib.blake2b(scope.encode(), digest_size=16)
     tokens = 0
-    found: list[tuple[bytes, int, Block]] = []
+    prefixes: list[tuple[bytes, int, Block]] = []
     for block in blocks:
         running.update(f"\x00{block.role}\x00{block.text}".encode(errors="surrogatepass"))
         tokens += block.tokens
-        found.append((running.digest(), tokens, block))
-    return found
+        prefixes.append((running.digest(), tokens, block))
+    return prefixes

@@ -22,7 +22,7 @@ class CachedGeneration:
     ttl_s: int
 
     def hit_headers(self, now_s: float) -> list[tuple[str, str]]:
-        """What a hit says of itself."""
+        """The headers of a cache hit."""
         return [
             ("X-OpenRouter-Cache-Status", "HIT"),
             ("X-OpenRouter-Cache-Age", str(int(now_s - self.stored_s))),
@@ -41,16 +41,16 @@ class SandboxResponseCache:
         """The reply to the same request, where the client wants the cache used."""
         if not _is_requested(request):
             return None
-        name = _make_key(request, key)
+        cache_key = _make_key(request, key)
         if request.headers.get("x-openrouter-cache-clear", "").lower() == "true":
-            self._entries.pop(name, None)
-        kept = self._entries.get(name)
-        return kept if kept is not None and now_s < kept.stored_s + kept.ttl_s else None
+            self._entries.pop(cache_key, None)
+        cached = self._entries.get(cache_key)
+        return cached if cached is not None and now_s < cached.stored_s + cached.ttl_s else None
 
     def store(
         self, request: SandboxRequest, key: Key, generation: Generation, now_s: float
     ) -> list[tuple[str, str]]:
-        """Keep a reply where the client wants it; what a miss says of itself."""
+        """Store a reply where the client wants it; return the headers of a miss."""
         if not _is_requested(request):
             return []
         ttl = request.headers.get("x-openrouter-cache-ttl", "")

@@ -45,8 +45,8 @@ class BilledTokens:
 
     def truncate(self, share: float) -> BilledTokens:
         """The same prompt with that share of the completion, rounded up."""
-        done = -int(-self.completion * share // 1) if share < 1 else self.completion
-        return replace(self, completion=done, reasoning=min(self.reasoning, done))
+        completion = -int(-self.completion * share // 1) if share < 1 else self.completion
+        return replace(self, completion=completion, reasoning=min(self.reasoning, completion))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,20 +134,22 @@ class Prices:
         The rule that reproduces the recorded costs; where cached and written tokens overlap (seen
         at Gemini), the rest is not below zero.
         """
-        at = self.resolve_overrides(tokens.prompt, now_s) if self.overrides else self
+        prices = self.resolve_overrides(tokens.prompt, now_s) if self.overrides else self
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
-        read = at.prompt if at.cache_read is None else at.cache_read
-        write = at.prompt if at.cache_write is None else at.cache_write
-        write_1h = write if at.cache_write_1h is None else at.cache_write_1h
+        read = prices.prompt if prices.cache_read is None else prices.cache_read
+        write = prices.prompt if prices.cache_write is None else prices.cache_write
+        write_1h = write if prices.cache_write_1h is None else prices.cache_write_1h
         prompt = (
-            plain * at.prompt
+            plain * prices.prompt
             + tokens.cached * read
             + (tokens.written - tokens.written_1h) * write
             + tokens.written_1h * write_1h
         )
-        completion = tokens.completion * at.completion
+        completion = tokens.completion * prices.completion
         byok = None if byok_fee_share is None else byok_fee_share * (prompt + completion) + fees
-        return Charge(prompt=prompt, completion=completion, fees=at.request + fees, byok_fee=byok)
+        return Charge(
+            prompt=prompt, completion=completion, fees=prices.request + fees, byok_fee=byok
+        )
 
 
 _OVERRIDABLE = {
@@ -168,8 +170,8 @@ def _read_overrides(override: Mapping[str, Any]) -> dict[str, Decimal]:
 
 
 def _applies(override: Mapping[str, Any], prompt_tokens: int, now_s: float) -> bool:
-    least = override.get("min_prompt_tokens")
-    if least is not None and prompt_tokens <= least:
+    min_tokens = override.get("min_prompt_tokens")
+    if min_tokens is not None and prompt_tokens <= min_tokens:
         return False
     start, end = override.get("utc_start"), override.get("utc_end")
     if start is None or end is None:

@@ -121,10 +121,10 @@ class SandboxCatalogue:
     @classmethod
     def load(cls, extra: Iterable[JsonObject] = ()) -> SandboxCatalogue:
         """The packaged catalogue; rows of `extra` come before and win over rows of their id."""
-        seen: dict[str, Model] = {}
+        by_id: dict[str, Model] = {}
         for model in (*(Model(_complete_row(row)) for row in extra), *_load_standard_models()):
-            seen.setdefault(model.id, model)
-        return cls(list(seen.values()))
+            by_id.setdefault(model.id, model)
+        return cls(list(by_id.values()))
 
     def get(self, name: str) -> Model | None:
         """A row by id or canonical slug."""
@@ -134,7 +134,7 @@ class SandboxCatalogue:
         """What `name` stands for; `pick` chooses where a router does.
 
         Raises:
-            Refusal: 400, there is no such model.
+            ApiError: 400, there is no such model.
         """
         model, suffixes = self.find(name)
         if model is None:
@@ -151,14 +151,14 @@ class SandboxCatalogue:
         """The row and the suffixes of a name; no alias or router is followed."""
         if name in self._by_id:
             return self._by_id[name], frozenset()
-        head, *rest = name.split(":")
-        kept = [part for part in rest if part not in _ROUTED_SUFFIXES]
-        plain = ":".join((_DASHED_VERSION.sub(r"\1.\2", head), *kept))
-        suffixes = frozenset(rest) & _ROUTED_SUFFIXES
-        for candidate in (":".join((head, *kept)), plain):
+        head, *suffixes = name.split(":")
+        row_suffixes = [part for part in suffixes if part not in _ROUTED_SUFFIXES]
+        plain = ":".join((_DASHED_VERSION.sub(r"\1.\2", head), *row_suffixes))
+        routed_suffixes = frozenset(suffixes) & _ROUTED_SUFFIXES
+        for candidate in (":".join((head, *row_suffixes)), plain):
             if candidate in self._by_id:
-                return self._by_id[candidate], suffixes
-        return None, suffixes
+                return self._by_id[candidate], routed_suffixes
+        return None, routed_suffixes
 
     def _choose_model(self, router: Model, pick: int) -> Model:
         if router.id == "openrouter/free":

@@ -38,7 +38,7 @@ def parse_request(body: JsonObject) -> ParsedRequest:
     """A request body.
 
     Raises:
-        Refusal: 400, naming the field.
+        ApiError: 400, naming the field.
     """
     reader = BodyReader(body)
     model = reader.text("model")
@@ -73,12 +73,14 @@ def parse_request(body: JsonObject) -> ParsedRequest:
 
 def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
     """`reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
-    given = reader.object("reasoning")
-    effort = BodyReader(given, "reasoning.").text("effort") or reader.text("reasoning_effort")
-    if not given and effort is None and not reader.flag("include_reasoning"):
+    options = reader.object("reasoning")
+    effort = BodyReader(options, "reasoning.").text("effort") or reader.text("reasoning_effort")
+    if not options and effort is None and not reader.flag("include_reasoning"):
         return None
-    is_on = effort != "none" and given.get("enabled", True) is not False
-    return ReasoningRequest(is_enabled=is_on, is_hidden=bool(given.get("exclude")), effort=effort)
+    is_enabled = effort != "none" and options.get("enabled", True) is not False
+    return ReasoningRequest(
+        is_enabled=is_enabled, is_hidden=bool(options.get("exclude")), effort=effort
+    )
 
 
 def _parse_tool(declared: JsonObject) -> ToolDefinition:
@@ -233,11 +235,11 @@ class _ChunkWriter:
         self._common = orjson.dumps(common)[:-1]
         self.head = b"data: " + self._common + b',"choices":[{"index":0,"delta":'
         self.tail = b',"finish_reason":null,"native_finish_reason":null}]}\n\n'
-        ends = {
+        finish = {
             "finish_reason": generation.reply.finish_reason,
             "native_finish_reason": generation.native_finish,
         }
-        self._end = b"," + orjson.dumps(ends)[1:-1] + b"}]"
+        self._end = b"," + orjson.dumps(finish)[1:-1] + b"}]"
 
     def encode_delta(self, delta: object) -> bytes:
         """One event."""
@@ -276,8 +278,8 @@ def encode_stream(generation: Generation) -> list[bytes]:
     ]
     events += [chunks.encode_text(piece) for piece in split_text(reply.text or "")]
     if reply.refusal is not None:
-        refused = {"content": "", "role": "assistant", "refusal": reply.refusal}
-        events.append(chunks.encode_delta(refused))
+        refusal = {"content": "", "role": "assistant", "refusal": reply.refusal}
+        events.append(chunks.encode_delta(refusal))
     if reply.annotations:
         cited = {"content": "", "role": "assistant", "annotations": reply.annotations}
         events.insert(0, chunks.encode_delta(cited))

@@ -17,8 +17,8 @@ def read_server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
 
 def read_plugins(reader: BodyReader) -> frozenset[str]:
     """The ids of the plugins that are switched on."""
-    listed = reader.objects("plugins")
-    return frozenset(str(one.get("id")) for one in listed if one.get("enabled", True))
+    plugins = reader.objects("plugins")
+    return frozenset(str(one.get("id")) for one in plugins if one.get("enabled", True))
 
 
 def read_tool_choice(choice: object, tools: tuple[ToolDefinition, ...]) -> str:

@@ -38,7 +38,7 @@ def parse_request(body: JsonObject) -> ParsedRequest:
     """A request body.
 
     Raises:
-        Refusal: 400, naming the field.
+        ApiError: 400, naming the field.
     """
     reader = BodyReader(body)
     declared = reader.objects("tools")
@@ -81,8 +81,8 @@ def _parse_models(reader: BodyReader) -> tuple[str, ...]:
         raise invalid_request(f"At most {_MAX_FALLBACKS} fallbacks are allowed")
     if any(set(one) != {"model"} for one in fallbacks):
         raise invalid_request("Invalid input: fallbacks: only 'model' is allowed")
-    listed = (model, *reader.texts("models"), *(str(one["model"]) for one in fallbacks))
-    models = tuple(dict.fromkeys(one for one in listed if one))
+    names = (model, *reader.texts("models"), *(str(one["model"]) for one in fallbacks))
+    models = tuple(dict.fromkeys(one for one in names if one))
     if not models:
         raise invalid_request("No models provided")
     return models
@@ -206,10 +206,10 @@ def _encode_event(name: str, body: JsonObject) -> bytes:
 
 def encode_stream(generation: Generation) -> list[bytes]:
     """A reply as named events, without comments; there is no `[DONE]` in this dialect."""
-    nothing = dict.fromkeys(_encode_usage(generation)) | {"input_tokens": 0, "output_tokens": 0}
+    no_usage = dict.fromkeys(_encode_usage(generation)) | {"input_tokens": 0, "output_tokens": 0}
     costs = ("cost", "is_byok", "cost_details")
-    begun = {key: value for key, value in nothing.items() if key not in costs}
-    start = _encode_message(generation, [], begun | {"service_tier": "standard"})
+    start_usage = {key: value for key, value in no_usage.items() if key not in costs}
+    start = _encode_message(generation, [], start_usage | {"service_tier": "standard"})
     events = [_encode_event("message_start", {"message": start}), _encode_event("ping", {})]
     for index, block in enumerate(_encode_content(generation)):
         events += _encode_block(index, block, generation)
@@ -239,14 +239,14 @@ def _encode_block(index: int, block: JsonObject, generation: Generation) -> list
         ]
     elif kind == "thinking":
         empty = {**block, "thinking": "", "signature": ""}
-        words = split_text(block["thinking"])
-        deltas = [_encode_delta(index, b"thinking_delta", b"thinking", word) for word in words]
+        pieces = split_text(block["thinking"])
+        deltas = [_encode_delta(index, b"thinking_delta", b"thinking", piece) for piece in pieces]
         signature = orjson.dumps(block["signature"])
         deltas.append(_encode_delta(index, b"signature_delta", b"signature", signature))
     else:
         empty = {**block, "text": ""}
-        words = split_text(block["text"])
-        deltas = [_encode_delta(index, b"text_delta", b"text", word) for word in words]
+        pieces = split_text(block["text"])
+        deltas = [_encode_delta(index, b"text_delta", b"text", piece) for piece in pieces]
     start = _encode_event("content_block_start", {"index": index, "content_block": empty})
     return [start, *deltas, _encode_event("content_block_stop", {"index": index})]
 

@@ -29,7 +29,7 @@ def parse_request(body: JsonObject) -> ParsedRequest:
     """A request body.
 
     Raises:
-        Refusal: 400, naming the field.
+        ApiError: 400, naming the field.
     """
     reader = BodyReader(body)
     if reader.flag("store") or reader.text("previous_response_id") is not None:
@@ -71,10 +71,10 @@ def parse_request(body: JsonObject) -> ParsedRequest:
 
 
 def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
-    given = reader.object("reasoning")
-    if not given:
+    options = reader.object("reasoning")
+    if not options:
         return None
-    effort = BodyReader(given, "reasoning.").text("effort")
+    effort = BodyReader(options, "reasoning.").text("effort")
     return ReasoningRequest(is_enabled=effort != "none", effort=effort)
 
 
@@ -82,9 +82,9 @@ def _parse_input(reader: BodyReader) -> Iterator[Block]:
     instructions = reader.text("instructions")
     if instructions:
         yield Block("system", instructions)
-    given = reader.body.get("input")
-    if isinstance(given, str):
-        yield Block("user", given)
+    value = reader.body.get("input")
+    if isinstance(value, str):
+        yield Block("user", value)
         return
     items = reader.objects("input")
     if not items:
@@ -161,30 +161,30 @@ def _encode_response_object(generation: Generation, **fields: object) -> JsonObj
 
 def _reasoning_settings(generation: Generation) -> JsonObject | None:
     """The settings in force; models of OpenAI tell theirs also when none were asked for."""
-    asked: JsonObject | None = generation.request.body.get("reasoning")
-    listed: JsonObject | None = generation.resolved.model.row.get("reasoning")
-    if generation.resolved.model.author != "openai" or listed is None:
-        return asked
-    effort = listed.get("default_effort") or "medium"
+    requested: JsonObject | None = generation.request.body.get("reasoning")
+    supported: JsonObject | None = generation.resolved.model.row.get("reasoning")
+    if generation.resolved.model.author != "openai" or supported is None:
+        return requested
+    effort = supported.get("default_effort") or "medium"
     default = {"effort": effort, "summary": "detailed", "context": "all_turns", "mode": "standard"}
-    return default | (asked or {})
+    return default | (requested or {})
 
 
 def _encode_outputs(generation: Generation) -> list[JsonObject]:
-    reply, mark = generation.reply, generation.id[-11:].lower()
+    reply, suffix = generation.reply, generation.id[-11:].lower()
     items: list[JsonObject] = []
     if reply.reasoning is not None:
         text = [{"type": "reasoning_text", "text": reply.reasoning}]
-        thought = {"type": "reasoning", "id": f"rs_tmp_{mark}", "summary": [], "content": text}
+        thinking = {"type": "reasoning", "id": f"rs_tmp_{suffix}", "summary": [], "content": text}
         if "reasoning.encrypted_content" in BodyReader(generation.request.body).texts("include"):
-            thought["encrypted_content"] = reply.signature
-        items.append(thought)
+            thinking["encrypted_content"] = reply.signature
+        items.append(thinking)
     if reply.text or reply.refusal or not reply.calls:
         part: JsonObject = {"type": "output_text", "text": reply.text or "", "annotations": []}
         part["logprobs"] = []
         if reply.refusal is not None:
             part = {"type": "refusal", "refusal": reply.refusal}
-        message = {"type": "message", "id": f"msg_tmp_{mark}", "role": "assistant"}
+        message = {"type": "message", "id": f"msg_tmp_{suffix}", "role": "assistant"}
         items.append({**message, "status": "completed", "content": [part]})
     for call in reply.calls:
         names = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
@@ -196,11 +196,11 @@ def _encode_outputs(generation: Generation) -> list[JsonObject]:
 
 def _final_fields(generation: Generation) -> JsonObject:
     """The fields in which a finished response differs; a limit of tokens is no error here."""
-    cut = generation.reply.finish_reason == "length"
+    is_truncated = generation.reply.finish_reason == "length"
     more = {} if generation.metadata is None else {"openrouter_metadata": generation.metadata}
     return {
-        "status": "incomplete" if cut else "completed",
-        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "status": "incomplete" if is_truncated else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if is_truncated else None,
         "completed_at": generation.created + 1,
         "output": _encode_outputs(generation),
         "usage": _encode_usage(generation),
@@ -223,7 +223,7 @@ class _EventWriter:
         event = {"type": f"response.{kind}", **fields, "sequence_number": len(self.events)}
         self.events.append(b"data: %b\n\n" % orjson.dumps(event))
 
-    def add_deltas(self, kind: str, item_id: str, index: int, words: tuple[bytes, ...]) -> None:
+    def add_deltas(self, kind: str, item_id: str, index: int, pieces: tuple[bytes, ...]) -> None:
         """The many small ones."""
         head = b'data: {"type":"response.%b","output_index":%d,"item_id":%b,"content_index":0' % (
             kind.encode(),
@@ -234,8 +234,8 @@ class _EventWriter:
             head += b',"logprobs":[]'
         start = len(self.events)
         self.events += [
-            b'%b,"delta":%b,"sequence_number":%d}\n\n' % (head, word, start + number)
-            for number, word in enumerate(words)
+            b'%b,"delta":%b,"sequence_number":%d}\n\n' % (head, piece, start + number)
+            for number, piece in enumerate(pieces)
         ]
 
 
@@ -246,8 +246,8 @@ def encode_stream(generation: Generation) -> list[bytes]:
     events.add("in_progress", response=_encode_response_object(generation))
     for index, item in enumerate(_encode_outputs(generation)):
         _STREAMERS[item["type"]](events, index, item)
-    ended = _encode_response_object(generation, **_final_fields(generation))
-    events.add("incomplete" if ended["status"] == "incomplete" else "completed", response=ended)
+    final = _encode_response_object(generation, **_final_fields(generation))
+    events.add("incomplete" if final["status"] == "incomplete" else "completed", response=final)
     return events.events
 
 
@@ -274,8 +274,8 @@ def _stream_call(events: _EventWriter, index: int, item: JsonObject) -> None:
     events.add("output_item.added", output_index=index, item=opened)
     for part in split_arguments(item["arguments"]):
         events.add("function_call_arguments.delta", **place, delta=part)
-    whole_call = {"name": item["name"], "arguments": item["arguments"]}
-    events.add("function_call_arguments.done", **place, **whole_call)
+    call = {"name": item["name"], "arguments": item["arguments"]}
+    events.add("function_call_arguments.done", **place, **call)
     events.add("output_item.done", output_index=index, item=item)
 
 

@@ -21,11 +21,11 @@ _RATE_LIMIT = {
 _ACTIVITY_DAYS = 30
 
 
-def format_timestamp(at_s: float | None) -> str | None:
+def format_timestamp(unix_s: float | None) -> str | None:
     """Unix time as the API writes it."""
-    if at_s is None:
+    if unix_s is None:
         return None
-    text = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
@@ -79,12 +79,12 @@ def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
 def _format_budget(one: Key, now_s: float) -> JsonObject | None:
     if one.limit_usd is None:
         return None
-    left = one.remaining_usd(now_s) or Decimal(0)
+    remaining = one.remaining_usd(now_s) or Decimal(0)
     return {
         "scope": "key_limit",
         "limit_usd": to_json_number(one.limit_usd),
-        "spend_usd": to_json_number(one.limit_usd - left),
-        "remaining_usd": to_json_number(left),
+        "spend_usd": to_json_number(one.limit_usd - remaining),
+        "remaining_usd": to_json_number(remaining),
         "reset_interval": one.limit_reset,
         "resets_at": None,
         "include_byok": one.include_byok_in_limit,
@@ -107,14 +107,14 @@ def get_activity(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /activity`, for management keys: the last 30 whole UTC days by model and provider."""
     now_s = state.now_s()
     account = state.accounts.authorise_management(request.headers, now_s).account
-    asked = request.query_parameters()
+    parameters = request.query_parameters()
     today = int(now_s // DAY_S)
     groups: dict[tuple[int, str, str], list[BilledCall]] = defaultdict(list)
     for call in state.billing.calls:
         day = int(call.started_s // DAY_S)
         if call.key is None or call.key.account is not account or call.served_model is None:
             continue
-        if today - _ACTIVITY_DAYS <= day < today and _is_requested(call, day, asked):
+        if today - _ACTIVITY_DAYS <= day < today and _is_requested(call, day, parameters):
             groups[day, call.served_model, call.provider or ""].append(call)
     rows = [_activity_row(*group, calls) for group, calls in sorted(groups.items(), reverse=True)]
     return json_answer({"data": rows})
@@ -124,22 +124,22 @@ def _format_date(day: int) -> str:
     return datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
 
 
-def _is_requested(call: BilledCall, day: int, asked: dict[str, str]) -> bool:
-    wanted_hash = asked.get("api_key_hash")
+def _is_requested(call: BilledCall, day: int, parameters: dict[str, str]) -> bool:
+    wanted_hash = parameters.get("api_key_hash")
     if wanted_hash is not None and (call.key is None or call.key.hash != wanted_hash):
         return False
-    return asked.get("date", _format_date(day)) == _format_date(day)
+    return parameters.get("date", _format_date(day)) == _format_date(day)
 
 
 def _activity_row(day: int, model: str, provider: str, calls: list[BilledCall]) -> JsonObject:
     byok = sum(
         (one.charge.inference for one in calls if one.charge.byok_fee is not None), Decimal(0)
     )
-    done = calls[0].generation
+    generation = calls[0].generation
     return {
         "date": _format_date(day),
         "model": model,
-        "model_permaslug": done.resolved.model.row["canonical_slug"] if done else model,
+        "model_permaslug": generation.resolved.model.row["canonical_slug"] if generation else model,
         "endpoint_id": f"{model}|{provider}",
         "provider_name": provider,
         "usage": to_json_number(sum((one.cost_usd for one in calls), Decimal(0))),

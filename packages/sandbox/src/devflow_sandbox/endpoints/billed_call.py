@@ -31,7 +31,7 @@ class EndpointJob:
     body: BodyReader
 
     def charge_tokens(self, kind: str, tokens: BilledTokens) -> tuple[str, Charge]:
-        """Charge the tokens; the generation id and what it cost."""
+        """Charge the tokens; return the generation id and the charge."""
         now_s = self.state.now_s()
         charge = self.model.prices.charge(tokens, now_s)
         generation_id = self.state.new_id(f"gen-{kind}")
@@ -53,7 +53,7 @@ def run_job(
     """Open the books, check key, model and balance, and do the work.
 
     Raises:
-        Refusal: whatever is wrong.
+        ApiError: whatever is wrong.
     """
     call = state.billing.open_call(state.now_s(), request.path, None)
     try:
@@ -66,8 +66,8 @@ def run_job(
         if key.account.balance_usd <= 0:
             raise no_credits()
         return work(EndpointJob(state, request, call, key, model, body))
-    except ApiError as refusal:
-        call.outcome, call.status, call.ended_s = "refused", refusal.status, state.now_s()
+    except ApiError as error:
+        call.outcome, call.status, call.ended_s = "refused", error.status, state.now_s()
         raise
 
 

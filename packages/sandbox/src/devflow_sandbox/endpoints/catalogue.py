@@ -25,8 +25,8 @@ def list_models(state: SandboxState, request: SandboxRequest) -> Answer:
 def list_user_models(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /models/user`: those that the account's policy leaves."""
     account = state.accounts.authenticate(request.headers, state.now_s()).account
-    kept = [one for one in state.catalogue.models if not account.is_zdr or _zdr_providers(one)]
-    return _list_page(kept, request)
+    allowed = [one for one in state.catalogue.models if not account.is_zdr or _zdr_providers(one)]
+    return _list_page(allowed, request)
 
 
 def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
@@ -36,12 +36,12 @@ def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def _list_page(rows: list[Model], request: SandboxRequest) -> Answer:
-    asked = request.query_parameters()
-    rows = _filter(rows, asked)
+    parameters = request.query_parameters()
+    rows = _filter(rows, parameters)
     total, following = len(rows), None
-    if "offset" in asked or "limit" in asked:
-        offset = _parse_integer(asked, "offset", 0, 10**9)
-        limit = _parse_integer(asked, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+    if "offset" in parameters or "limit" in parameters:
+        offset = _parse_integer(parameters, "offset", 0, 10**9)
+        limit = _parse_integer(parameters, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
         if offset + limit < total:
             following = f"/api/v1/models?offset={offset + limit}&limit={limit}"
         rows = rows[offset : offset + limit]
@@ -53,29 +53,29 @@ def _list_page(rows: list[Model], request: SandboxRequest) -> Answer:
     return json_answer(body)
 
 
-def _parse_integer(asked: dict[str, str], name: str, default: int, most: int) -> int:
-    text = asked.get(name, str(default))
-    if not (text.isascii() and text.isdigit()) or not int(name == "limit") <= int(text) <= most:
+def _parse_integer(parameters: dict[str, str], name: str, default: int, maximum: int) -> int:
+    text = parameters.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or not int(name == "limit") <= int(text) <= maximum:
         raise invalid_request(
-            f"Invalid query parameter {name}: expected a whole number up to {most}"
+            f"Invalid query parameter {name}: expected a whole number up to {maximum}"
         )
     return int(text)
 
 
-def _filter(rows: list[Model], asked: dict[str, str]) -> list[Model]:
-    modalities = set(asked.get("output_modalities", "text").split(","))
+def _filter(rows: list[Model], parameters: dict[str, str]) -> list[Model]:
+    modalities = set(parameters.get("output_modalities", "text").split(","))
     if "all" not in modalities:
         rows = [one for one in rows if any(one.can_output(kind) for kind in modalities)]
-    if "supported_parameters" in asked:
-        needed = set(asked["supported_parameters"].split(","))
+    if "supported_parameters" in parameters:
+        needed = set(parameters["supported_parameters"].split(","))
         rows = [one for one in rows if needed <= one.parameters]
-    if "q" in asked:
-        words = asked["q"].lower()
-        rows = [one for one in rows if words in f"{one.id} {one.row['name']}".lower()]
-    if "max_price" in asked:
-        most = _parse_price(asked["max_price"])
-        rows = [one for one in rows if 0 <= one.prices.prompt * _PER_MILLION <= most]
-    return _sort(rows, asked.get("sort"))
+    if "q" in parameters:
+        query = parameters["q"].lower()
+        rows = [one for one in rows if query in f"{one.id} {one.row['name']}".lower()]
+    if "max_price" in parameters:
+        max_price = _parse_price(parameters["max_price"])
+        rows = [one for one in rows if 0 <= one.prices.prompt * _PER_MILLION <= max_price]
+    return _sort(rows, parameters.get("sort"))
 
 
 def _parse_price(text: str) -> Decimal:
@@ -104,8 +104,8 @@ def _sort(rows: list[Model], by: str | None) -> list[Model]:
 def _find_model(state: SandboxState, author: str, slug: str) -> Model:
     try:
         return state.catalogue.resolve(f"{author}/{slug}").model
-    except ApiError as refusal:
-        raise ApiError(404, f"Model {author}/{slug} not found") from refusal
+    except ApiError as error:
+        raise ApiError(404, f"Model {author}/{slug} not found") from error
 
 
 def get_model(state: SandboxState, request: SandboxRequest) -> Answer:
@@ -117,10 +117,10 @@ def get_model(state: SandboxState, request: SandboxRequest) -> Answer:
 def list_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /models/{author}/{slug}/endpoints`: who serves the model."""
     author, slug = request.path.rsplit("/", 3)[-3:-1]
-    found = _find_model(state, author, slug)
+    model = _find_model(state, author, slug)
     keys = ("id", "name", "created", "description", "architecture")
-    data: JsonObject = {key: found.row[key] for key in keys}
-    data["endpoints"] = [_format_endpoint(found, provider) for provider in found.providers]
+    data: JsonObject = {key: model.row[key] for key in keys}
+    data["endpoints"] = [_format_endpoint(model, provider) for provider in model.providers]
     return json_answer({"data": data})
 
 

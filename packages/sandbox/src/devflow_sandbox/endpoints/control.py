@@ -5,7 +5,7 @@ from __future__ import annotations
 from devflow_core.errors import ConfigurationError
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.faults import schema as form
+from devflow_sandbox.faults import schema as fault_schema
 from devflow_sandbox.faults.matching import FaultRules
 from devflow_sandbox.message import Answer, SandboxRequest, json_answer
 from devflow_sandbox.parsed_request import BodyReader, parse_body
@@ -29,7 +29,7 @@ def load_faults(state: SandboxState, source: ScriptSource) -> None:
         ConfigurationError: names the line.
     """
     state.faults = FaultRules(
-        parse_script(source, form.FAULT_SCRIPT, "fault script"), state.setup.seed
+        parse_script(source, fault_schema.FAULT_SCRIPT, "fault script"), state.setup.seed
     )
 
 
@@ -58,7 +58,7 @@ def set_faults(state: SandboxState, request: SandboxRequest) -> Answer:
 
 def get_faults_schema(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /sandbox/faults/schema`: the form of a fault script as a JSON schema."""
-    return json_answer(form.json_schema())
+    return json_answer(fault_schema.json_schema())
 
 
 def get_script(state: SandboxState, request: SandboxRequest) -> Answer:

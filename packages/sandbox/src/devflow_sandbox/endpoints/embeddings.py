@@ -52,13 +52,13 @@ def _embed(job: EndpointJob) -> Answer:
     return json_answer(body | {"provider": job.call.provider, "id": generation_id})
 
 
-def _parse_inputs(given: object) -> list[str]:
+def _parse_inputs(value: object) -> list[str]:
     """A text, texts, tokens, or lists of tokens, each as one text."""
-    if isinstance(given, str):
-        given = [given]
-    if not isinstance(given, list) or not given:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not value:
         raise invalid_request("Invalid input: input: expected string or array")
-    several = cast("list[object]", given)
+    several = cast("list[object]", value)
     if all(isinstance(one, int) for one in several):
         return [repr(several)]
     return [one if isinstance(one, str) else repr(one) for one in several]
@@ -69,9 +69,9 @@ def _embed_text(text: str, dimensions: int) -> list[float]:
     values = [0.0] * dimensions
     for word in re.findall(r"\w+|[^\w\s]", text.lower())[:2000] or [text]:
         digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=32).digest()
-        for at in range(0, 32, 4):
-            place = int.from_bytes(digest[at : at + 3]) % dimensions
-            values[place] += 1.0 if digest[at + 3] & 1 else -1.0
+        for offset in range(0, 32, 4):
+            place = int.from_bytes(digest[offset : offset + 3]) % dimensions
+            values[place] += 1.0 if digest[offset + 3] & 1 else -1.0
     length = math.sqrt(sum(value * value for value in values)) or 1.0
     return [round(value / length, 9) for value in values]
 
@@ -81,12 +81,12 @@ def rerank(state: SandboxState, request: SandboxRequest) -> Answer:
     return run_job(state, request, "rerank", _rerank)
 
 
-def _parse_document(given: object) -> str:
-    if isinstance(given, str):
-        return given
-    if not isinstance(given, dict):
+def _parse_document(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
         raise invalid_request("Invalid input: documents: expected strings or objects")
-    return str(cast(JsonObject, given).get("text", ""))
+    return str(cast(JsonObject, value).get("text", ""))
 
 
 def _rerank(job: EndpointJob) -> Answer:

@@ -20,20 +20,20 @@ _API_TYPES = {
 
 def get_generation(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /generation`: unknown while the call runs and for a while after, as there."""
-    asking = state.accounts.authenticate(request.headers, state.now_s())
-    wanted = request.query_parameters().get("id")
-    if not wanted:
+    key = state.accounts.authenticate(request.headers, state.now_s())
+    generation_id = request.query_parameters().get("id")
+    if not generation_id:
         raise invalid_request("Invalid query parameter id: expected string, received undefined")
-    call = state.billing.find(wanted)
+    call = state.billing.find(generation_id)
     is_known = (
         call is not None
         and call.key is not None
-        and call.key.account is asking.account
+        and call.key.account is key.account
         and call.ended_s is not None
         and state.now_s() >= call.ended_s + state.setup.generation_delay_s
     )
     if call is None or not is_known:
-        raise ApiError(404, f"Generation {wanted} not found")
+        raise ApiError(404, f"Generation {generation_id} not found")
     return json_answer(
         {
             "data": {
@@ -60,16 +60,16 @@ def _cost_fields(call: BilledCall) -> JsonObject:
 
 def _cache_discount(call: BilledCall) -> object:
     """What the prompt cache saved; writing costs, so it may be below zero."""
-    done = call.generation
-    if done is None or not (call.tokens.cached or call.tokens.written):
+    generation = call.generation
+    if generation is None or not (call.tokens.cached or call.tokens.written):
         return None
     return to_json_number(
-        call.tokens.prompt * done.resolved.model.prices.prompt - call.charge.prompt
+        call.tokens.prompt * generation.resolved.model.prices.prompt - call.charge.prompt
     )
 
 
 def _token_fields(call: BilledCall) -> JsonObject:
-    tokens, done = call.tokens, call.generation
+    tokens, generation = call.tokens, call.generation
     return {
         "tokens_prompt": tokens.prompt,
         "tokens_completion": tokens.completion,
@@ -82,20 +82,20 @@ def _token_fields(call: BilledCall) -> JsonObject:
         "num_input_audio_prompt": 0,
         "num_media_completion": 0,
         "num_media_prompt": 0,
-        "num_search_results": done.searches * 5 if done else 0,
-        "web_search_engine": "exa" if done and done.searches else None,
+        "num_search_results": generation.searches * 5 if generation else 0,
+        "web_search_engine": "exa" if generation and generation.searches else None,
     }
 
 
 def _timing_fields(call: BilledCall) -> JsonObject:
-    done = call.generation
+    generation = call.generation
     took_ms = round(((call.ended_s or call.started_s) - call.started_s) * 1000)
     return {
-        "model": done.resolved.model.label if done else call.served_model,
+        "model": generation.resolved.model.label if generation else call.served_model,
         "provider_name": call.provider,
-        "router": done.resolved.router if done else None,
-        "finish_reason": done.reply.finish_reason if done else None,
-        "native_finish_reason": done.native_finish if done else None,
+        "router": generation.resolved.router if generation else None,
+        "finish_reason": generation.reply.finish_reason if generation else None,
+        "native_finish_reason": generation.native_finish if generation else None,
         "latency": took_ms,
         "generation_time": took_ms,
         "moderation_latency": None,
@@ -110,14 +110,14 @@ def _timing_fields(call: BilledCall) -> JsonObject:
 
 
 def _origin_fields(call: BilledCall) -> JsonObject:
-    done = call.generation
+    generation = call.generation
     return {
         "origin": call.referer or "",
         "app_id": None,
         "http_referer": call.referer,
         "user_agent": call.user_agent,
-        "external_user": done.request.user if done else None,
-        "session_id": done.request.session_id if done else None,
+        "external_user": generation.request.user if generation else None,
+        "session_id": generation.request.session_id if generation else None,
         "upstream_id": None,
         "request_id": call.generation_id,
         "preset_id": None,

@@ -30,19 +30,19 @@ class _KeyUpdate:
     body: BodyReader
 
     def apply(self, key: Key) -> None:
-        given = self.body.body
-        if "name" in given:
+        fields = self.body.body
+        if "name" in fields:
             key.name = self.body.text("name") or key.name
-        if "disabled" in given:
+        if "disabled" in fields:
             key.disabled = self.body.flag("disabled")
-        if "include_byok_in_limit" in given:
+        if "include_byok_in_limit" in fields:
             key.include_byok_in_limit = self.body.flag("include_byok_in_limit")
-        if "limit" in given:
+        if "limit" in fields:
             limit = self.body.number("limit", 0, 10**9)
-            key.limit_usd = None if limit is None else Decimal(str(given["limit"]))
-        if "limit_reset" in given:
+            key.limit_usd = None if limit is None else Decimal(str(fields["limit"]))
+        if "limit_reset" in fields:
             key.limit_reset = _parse_period(self.body)
-        if "expires_at" in given:
+        if "expires_at" in fields:
             key.expires_s = _parse_expiry(self.body)
 
 
@@ -58,14 +58,14 @@ def _parse_expiry(body: BodyReader) -> float | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text)
+        expiry = datetime.fromisoformat(text)
     except ValueError as error:
         raise invalid_request(
             "Invalid input: expires_at: expected an ISO 8601 timestamp"
         ) from error
-    if at.tzinfo is None or at.utcoffset() != UTC.utcoffset(None):
+    if expiry.tzinfo is None or expiry.utcoffset() != UTC.utcoffset(None):
         raise invalid_request("Invalid input: expires_at: expected UTC")
-    return at.timestamp()
+    return expiry.timestamp()
 
 
 def _format_key(key: Key, now_s: float) -> JsonObject:
@@ -94,9 +94,9 @@ def list_keys(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /keys`."""
     now_s = state.now_s()
     manager = state.accounts.authorise_management(request.headers, now_s)
-    asked = request.query_parameters()
-    with_disabled = asked.get("include_disabled", "").lower() == "true"
-    offset = asked.get("offset", "0")
+    parameters = request.query_parameters()
+    with_disabled = parameters.get("include_disabled", "").lower() == "true"
+    offset = parameters.get("offset", "0")
     if not (offset.isascii() and offset.isdigit()):
         raise invalid_request("Invalid query parameter offset: expected a whole number")
     keys = [
@@ -148,16 +148,16 @@ def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
     """`GET /auth`: where a browser is sent to; the button authorises."""
-    asked = request.query_parameters()
-    _parse_challenge(asked)
-    fields = "".join(
+    parameters = request.query_parameters()
+    _parse_challenge(parameters)
+    inputs = "".join(
         f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
-        for name, value in asked.items()
+        for name, value in parameters.items()
     )
-    target = html.escape(asked.get("callback_url", "this page"))
+    target = html.escape(parameters.get("callback_url", "this page"))
     return _render_page(
         f"<p>A program at <b>{target}</b> asks for a key on the sandbox account.</p>"
-        f'<form method="post" action="/auth">{fields}<button>Authorize</button></form>'
+        f'<form method="post" action="/auth">{inputs}<button>Authorize</button></form>'
     )
 
 
@@ -178,14 +178,14 @@ def grant_code(state: SandboxState, request: SandboxRequest) -> Answer:
     return Answer(status=302, headers=[("Location", location)], steps=[], framing="length")
 
 
-def _parse_challenge(asked: dict[str, str]) -> tuple[str | None, str]:
-    challenge = asked.get("code_challenge")
-    method = asked.get("code_challenge_method", "plain")
+def _parse_challenge(parameters: dict[str, str]) -> tuple[str | None, str]:
+    challenge = parameters.get("code_challenge")
+    method = parameters.get("code_challenge_method", "plain")
     if method not in ("S256", "plain"):
         raise invalid_request("Invalid code_challenge_method")
-    if "callback_url" not in asked and challenge is None:
+    if "callback_url" not in parameters and challenge is None:
         raise invalid_request("code_challenge is required without callback_url")
-    if not asked.get("callback_url", "http://").startswith(("http://", "https://")):
+    if not parameters.get("callback_url", "http://").startswith(("http://", "https://")):
         raise invalid_request("Invalid callback_url")
     return challenge, method
 

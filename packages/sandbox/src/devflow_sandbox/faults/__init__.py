@@ -1,1 +1,1 @@
-"""Failure on order: the form of a fault script, when a fault strikes, and what it does."""
+"""Failure on order: the form of a fault script, when a fault applies, and what it does."""

@@ -24,7 +24,7 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502
 def omit(
     fault: OmitFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Without some of its parts."""
+    """Leave out some parts of the reply."""
     for part in fault.parts:
         if part == "done":
             steps = [step for step in steps if step != DONE and not _is_end(step)]
@@ -79,7 +79,7 @@ _REMOVERS = {"usage": _remove_usage, "cost": _remove_cost, "finish": _remove_fin
 def corrupt_usage(
     fault: BadUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """With other numbers in `usage`, as raw text."""
+    """Put other numbers into `usage`, as raw text."""
 
     def lie(body: JsonObject) -> JsonObject:
         for holder in _find_usage_holders(body):
@@ -95,7 +95,7 @@ def corrupt_usage(
 def replace_body(
     fault: BodyFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Another body altogether, or one without choices."""
+    """Send another body altogether, or one without choices."""
     if fault.preset in ("choices_null", "choices_empty"):
         choices: Any = None if fault.preset == "choices_null" else []
 
@@ -117,7 +117,7 @@ def replace_body(
 def inject_error(
     fault: ErrorEventFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """An error after the 200."""
+    """Send an error after the 200."""
     if generation is None:
         return steps
     if not generation.request.stream:
@@ -130,14 +130,14 @@ def inject_error(
 def corrupt_tool_index(
     fault: ToolIndexFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Tool calls whose index or id changes on the way."""
-    seen = 0
+    """Change the index or id of tool calls on the way."""
+    call_count = 0
 
     def lie(one: JsonObject) -> JsonObject:
-        nonlocal seen
+        nonlocal call_count
         for choice in cast("list[JsonObject]", one.get("choices") or []):
             for call in cast("list[JsonObject]", choice.get("delta", {}).get("tool_calls") or []):
-                seen += "id" in call
+                call_count += "id" in call
                 if fault.form == "duplicate":
                     call["index"] = 0
                 elif fault.form == "gap":

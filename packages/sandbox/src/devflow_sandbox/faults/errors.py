@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from devflow_sandbox import api_error as refusal
+from devflow_sandbox import api_error
 from devflow_sandbox.api_error import ApiError
 from devflow_sandbox.books.accounts import FREE_PER_DAY, FREE_PER_MINUTE
 from devflow_sandbox.faults.schema import ErrorEventFault, ErrorPreset, StatusFault
@@ -37,10 +37,12 @@ def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -
     else:
         message = fault.message or _MESSAGES.get(fault.status, "Provider returned error")
         metadata: JsonObject = {"provider_name": provider} if provider else {}
-        given = dict(fault.metadata) if fault.metadata is not None else metadata
+        details = dict(fault.metadata) if fault.metadata is not None else metadata
         if fault.error_type is not None:
-            given["error_type"] = fault.error_type
-        error = ApiError(fault.status, message, error_type=fault.error_type, metadata=given or None)
+            details["error_type"] = fault.error_type
+        error = ApiError(
+            fault.status, message, error_type=fault.error_type, metadata=details or None
+        )
     error.headers |= fault.headers
     if fault.retry_after is not None:
         error.headers["Retry-After"] = fault.retry_after
@@ -50,19 +52,19 @@ def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -
 def _make_preset_error(name: ErrorPreset, model: str, provider: str, now_s: float) -> ApiError:
     day_ms = (int(now_s // 86_400) + 1) * 86_400_000
     minute_ms = (int(now_s // 60) + 1) * 60_000
-    made = {
-        "no_credits": refusal.no_credits,
-        "not_affordable": lambda: refusal.not_affordable(65_536, 3395),
-        "in_flight": refusal.in_flight_limit,
-        "key_limit": refusal.key_limit,
-        "rate_limited": lambda: refusal.rate_limited_upstream(model, provider),
-        "free_daily": lambda: refusal.free_limit(FREE_PER_DAY, day_ms, daily=True),
-        "free_per_minute": lambda: refusal.free_limit(FREE_PER_MINUTE, minute_ms, daily=False),
-        "moderated": lambda: refusal.flagged_input(provider, model, "…"),
-        "no_tool_endpoints": lambda: refusal.no_endpoints(model, "that support tool use"),
-        "context_too_long": lambda: refusal.context_too_long(200_000, 2_500_021, 0),
+    presets = {
+        "no_credits": api_error.no_credits,
+        "not_affordable": lambda: api_error.not_affordable(65_536, 3395),
+        "in_flight": api_error.in_flight_limit,
+        "key_limit": api_error.key_limit,
+        "rate_limited": lambda: api_error.rate_limited_upstream(model, provider),
+        "free_daily": lambda: api_error.free_limit(FREE_PER_DAY, day_ms, daily=True),
+        "free_per_minute": lambda: api_error.free_limit(FREE_PER_MINUTE, minute_ms, daily=False),
+        "moderated": lambda: api_error.flagged_input(provider, model, "…"),
+        "no_tool_endpoints": lambda: api_error.no_endpoints(model, "that support tool use"),
+        "context_too_long": lambda: api_error.context_too_long(200_000, 2_500_021, 0),
     }
-    return made[name]()
+    return presets[name]()
 
 
 def encode_error_body(fault: ErrorEventFault, generation: Generation) -> bytes:
@@ -80,8 +82,8 @@ def encode_error_event(fault: ErrorEventFault, generation: Generation) -> bytes:
         return b"data: %b\n\n" % orjson.dumps(_failed_response(fault, generation))
     if fault.form == "bare":
         return b"data: %b\n\n" % orjson.dumps({"error": _error_object(fault), "user_id": "user_x"})
-    ends = None if fault.form == "no_finish" else "error"
-    choice = {"index": 0, "delta": {"content": ""}, "finish_reason": ends}
+    finish_reason = None if fault.form == "no_finish" else "error"
+    choice = {"index": 0, "delta": {"content": ""}, "finish_reason": finish_reason}
     chunk = {
         "id": generation.id,
         "object": "chat.completion.chunk",

@@ -1,4 +1,4 @@
-"""Decides which fault strikes which request: counters, patterns and draws, nothing else."""
+"""Decides which fault applies to which request: counters, patterns and draws, nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _API = "/api/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTarget:
-    """What a request is about, as far as it is known where the question is asked."""
+    """What a rule is matched against: the request, and what is known of it by then."""
 
     request: SandboxRequest
     key: Key | None = None
@@ -27,7 +27,7 @@ class RequestTarget:
 
 @dataclass(slots=True)
 class FaultRules:
-    """A fault script at work: its rules with how often each was met and has struck."""
+    """A fault script in use: how often each rule has matched, and how often it was applied."""
 
     script: FaultScript = field(default_factory=FaultScript)
     seed: int = 0
@@ -39,21 +39,21 @@ class FaultRules:
         return FaultMatcher(self)
 
     def rule_name(self, index: int) -> str:
-        """How the bill calls a rule."""
+        """The name of a rule in the bill."""
         return self.script.faults[index].id or f"fault {index + 1}"
 
     def count_and_decide(self, index: int) -> bool:
-        """Count a request that fits the rule, and say whether it is struck."""
+        """Count a request that matches the rule; return whether the fault applies to it."""
         when = self.script.faults[index].when
         number = self._match_counts[index] = self._match_counts.get(index, 0) + 1
-        struck = self._applied_counts.get(index, 0)
+        applied = self._applied_counts.get(index, 0)
         is_due = (
             _is_scheduled(when, number)
-            and (when.times is None or struck < when.times)
+            and (when.times is None or applied < when.times)
             and self._draw(index, number) < when.probability
         )
         if is_due:
-            self._applied_counts[index] = struck + 1
+            self._applied_counts[index] = applied + 1
         return is_due
 
     def _draw(self, index: int, number: int) -> float:
@@ -69,16 +69,16 @@ class FaultMatcher:
     _decided: dict[int, bool] = field(default_factory=dict[int, bool])
 
     def match(self, target: RequestTarget) -> tuple[Fault, str] | None:
-        """The first rule that strikes, with its name."""
-        found: tuple[Fault, str] | None = None
+        """The first fault that applies, with the name of its rule."""
+        matched: tuple[Fault, str] | None = None
         for index, fault in enumerate(self.rules.script.faults):
             if not _matches_request(fault.when, target):
                 continue
             if index not in self._decided:
                 self._decided[index] = self.rules.count_and_decide(index)
-            if self._decided[index] and found is None:
-                found = fault, self.rules.rule_name(index)
-        return found
+            if self._decided[index] and matched is None:
+                matched = fault, self.rules.rule_name(index)
+        return matched
 
 
 def _is_scheduled(when: FaultCondition, number: int) -> bool:

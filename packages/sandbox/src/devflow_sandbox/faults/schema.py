@@ -1,4 +1,4 @@
-"""The form of a fault script: when a fault strikes, and what it does. One class for each kind."""
+"""The form of a fault script: when a fault applies, and what it does. One class for each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _FaultScriptForm(BaseModel):
 
 
 class FaultCondition(_FaultScriptForm):
-    """Which requests are struck. What is left out does not matter; all that is given must hold."""
+    """Which requests a fault applies to: all that is given must hold, the rest does not matter."""
 
     path: str | None = None
     """A pattern with `*` for the path below `/api/v1`, like `/chat/*`."""
@@ -147,7 +147,7 @@ class TruncateFault(_FaultScriptForm):
     kind: Literal["truncate"]
     at: BodyPosition = HALF
     framing: Literal["chunked", "close", "length", "gzip"] = "chunked"
-    """How the end is told: by the last chunk, by the end of the connection, not at all because
+    """How the end is marked: by the last chunk, by the end of the connection, not at all because
     `Content-Length` promises more, or inside a gzip stream."""
 
 
@@ -198,7 +198,7 @@ class FloodFault(_FaultScriptForm):
 
 
 class FramingFault(_FaultScriptForm):
-    """The same events, cut and dressed in other ways (U17)."""
+    """The same events, cut and framed in other ways (U17)."""
 
     kind: Literal["framing"]
     form: Literal[
@@ -284,7 +284,7 @@ class Fault(_FaultScriptForm):
 
 
 class FaultScript(_FaultScriptForm):
-    """A fault script. The first rule that is due strikes; the others see the request too."""
+    """A fault script. The first rule that is due is applied; the others count the request too."""
 
     faults: list[Fault] = []
 

@@ -21,25 +21,27 @@ def byte_count(steps: Sequence[Step]) -> int:
     return sum(len(step) for step in steps if isinstance(step, bytes))
 
 
-def split_at(steps: list[Step], at: BodyPosition) -> tuple[list[Step], list[Step]]:
+def split_at(steps: list[Step], position: BodyPosition) -> tuple[list[Step], list[Step]]:
     """What comes before a place and what comes after it."""
     events = sum(map(is_event, steps))
-    if at.byte is not None:
-        return _split_bytes(steps, at.byte)
+    if position.byte is not None:
+        return _split_bytes(steps, position.byte)
     if not events:
-        share = at.share if at.share is not None else float((at.event or 0) > 0)
+        share = position.share if position.share is not None else float((position.event or 0) > 0)
         return _split_bytes(steps, round(byte_count(steps) * share))
-    wanted = at.event if at.event is not None else round(events * (at.share or 0.0))
+    wanted = (
+        position.event if position.event is not None else round(events * (position.share or 0.0))
+    )
     return _split_events(steps, wanted)
 
 
 def _split_events(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]]:
     """After so many events; what is no event stays with what comes before."""
-    seen = 0
+    count = 0
     for index, step in enumerate(steps):
         if is_event(step):
-            seen += 1
-            if seen > wanted:
+            count += 1
+            if count > wanted:
                 return steps[:index], steps[index:]
     return steps, []
 

@@ -6,7 +6,6 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
-from devflow_sandbox import message as wire
 from devflow_sandbox.faults.schema import (
     DropFault,
     EndlessFault,
@@ -21,7 +20,7 @@ from devflow_sandbox.faults.schema import (
     TruncateFault,
 )
 from devflow_sandbox.faults.steps import byte_count, is_event, split_at
-from devflow_sandbox.message import COMMENT, DONE, Answer, Pause, Step
+from devflow_sandbox.message import COMMENT, DONE, Answer, DropConnection, Pause, Step
 from devflow_sandbox.replies.generation import Generation
 
 _BLOCK_BYTES = 64 * 1024
@@ -43,7 +42,7 @@ def drop(
     fault: DropFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
     """End the connection."""
-    how = wire.DropConnection(fault.how)
+    how = DropConnection(fault.how)
     if fault.at is None:
         answer.framing = "raw"
         return [how]
@@ -101,7 +100,7 @@ def truncate(
     if fault.framing == "length":
         answer.headers.append(("Content-Length", str(byte_count(steps))))
         answer.framing = "length"
-        return [*before, wire.DropConnection.CLOSE]
+        return [*before, DropConnection.CLOSE]
     answer.framing = "close"
     return before
 
@@ -109,7 +108,7 @@ def truncate(
 def flood(
     fault: FloodFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
-    """Far too much."""
+    """Send far too much."""
     if fault.what == "header":
         answer.headers.append(("X-Flood", "x" * fault.size))
         return steps
@@ -132,8 +131,8 @@ def _flood_line(wanted: int) -> Iterator[Step]:
 
 def _flood_body(wanted: int, steps: list[Step]) -> Iterator[Step]:
     """The reply's own events over and over; a whole body in front of so much white space."""
-    again = [step for step in steps if isinstance(step, bytes) and is_event(step)][:1]
-    block = again[0] * max(1, _BLOCK_BYTES // len(again[0])) if again else b" " * _BLOCK_BYTES
+    events = [step for step in steps if isinstance(step, bytes) and is_event(step)][:1]
+    block = events[0] * max(1, _BLOCK_BYTES // len(events[0])) if events else b" " * _BLOCK_BYTES
     sent = 0
     while sent < wanted:
         yield block
@@ -153,7 +152,7 @@ def _flood_gzip(wanted: int) -> Iterator[Step]:
 def repeat_forever(
     fault: EndlessFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterator[Step]:
-    """The same events for ever."""
+    """Repeat the same events for ever."""
     middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
     yield from steps[: len(steps) - 3]
     while True:
@@ -166,7 +165,7 @@ def repeat_forever(
 def redirect(
     fault: RedirectFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Somewhere else."""
+    """Send the client somewhere else."""
     answer.status, answer.framing = fault.status, "length"
     answer.headers = [("Location", fault.location)]
     return []
@@ -175,24 +174,24 @@ def redirect(
 def send_raw(
     fault: RawFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """No HTTP."""
+    """Send bytes that are not HTTP."""
     answer.framing = "raw"
     text = _RAW[fault.preset] if fault.preset is not None else fault.text.encode("latin-1")
-    return [text, wire.DropConnection.CLOSE]
+    return [text, DropConnection.CLOSE]
 
 
 def refuse(
     fault: RefuseFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Nobody is at home for a while."""
+    """Reset the connection, and stop listening for a while."""
     answer.framing, answer.refuse_s = "raw", fault.for_s
-    return [wire.DropConnection.RESET]
+    return [DropConnection.RESET]
 
 
 def make_stale(
     fault: StaleFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """The connection is dead when it is used again."""
+    """Answer, then reset the connection when it is used again."""
     answer.close_after = True
     return steps
 
@@ -200,34 +199,34 @@ def make_stale(
 def reframe(
     fault: FramingFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """The same stream in other clothes."""
-    whole = b"".join(step for step in steps if isinstance(step, bytes))
-    dressed = _REFRAMERS[fault.form](whole) if fault.form in _REFRAMERS else whole
+    """Send the same stream in another framing."""
+    stream = b"".join(step for step in steps if isinstance(step, bytes))
+    reframed = _REFRAMERS[fault.form](stream) if fault.form in _REFRAMERS else stream
     if fault.form == "bytewise":
-        return [whole[at : at + 1] for at in range(len(whole))]
+        return [stream[index : index + 1] for index in range(len(stream))]
     if fault.form == "split_crlf":
-        lines = whole.replace(b"\n", b"\r\n").split(b"\r\n")
+        lines = stream.replace(b"\n", b"\r\n").split(b"\r\n")
         parts: list[Step] = []
         for line in lines[:-1]:
             parts += [line + b"\r", b"\n"]
         return [*parts, lines[-1]]
-    return [dressed]
+    return [reframed]
 
 
 _Reframer = Callable[[bytes], bytes]
 _REFRAMERS: dict[str, _Reframer] = {
-    "crlf": lambda whole: whole.replace(b"\n", b"\r\n"),
-    "cr_only": lambda whole: whole.replace(b"\n", b"\r"),
-    "bom": lambda whole: b"\xef\xbb\xbf" + whole,
-    "no_space": lambda whole: whole.replace(b"data: ", b"data:"),
+    "crlf": lambda stream: stream.replace(b"\n", b"\r\n"),
+    "cr_only": lambda stream: stream.replace(b"\n", b"\r"),
+    "bom": lambda stream: b"\xef\xbb\xbf" + stream,
+    "no_space": lambda stream: stream.replace(b"data: ", b"data:"),
     # a line break between JSON tokens means nothing
-    "multi_line": lambda whole: whole.replace(b'data: {"', b'data: {\ndata: "'),
-    "comments": lambda whole: whole.replace(b"\n\n", b"\n\n:\n: OPENROUTER PROCESSING\n\n"),
-    "line_separator": lambda whole: whole.replace(b'"content":"', b'"content":"\xe2\x80\xa8', 3),
-    "bad_utf8": lambda whole: whole.replace(b'"content":"', b'"content":"\xff\xfe', 2),
-    "after_done": lambda whole: whole.replace(
+    "multi_line": lambda stream: stream.replace(b'data: {"', b'data: {\ndata: "'),
+    "comments": lambda stream: stream.replace(b"\n\n", b"\n\n:\n: OPENROUTER PROCESSING\n\n"),
+    "line_separator": lambda stream: stream.replace(b'"content":"', b'"content":"\xe2\x80\xa8', 3),
+    "bad_utf8": lambda stream: stream.replace(b'"content":"', b'"content":"\xff\xfe', 2),
+    "after_done": lambda stream: stream.replace(
         DONE, DONE + b'data: {"choices":[{"index":0,"delta":{"content":"too late"}}]}\n\n'
     ),
-    "event_names": lambda whole: whole.replace(b"data: ", b"event: message\ndata: "),
-    "ids_and_retry": lambda whole: whole.replace(b"data: ", b"id: 7\nretry: 10\ndata: "),
+    "event_names": lambda stream: stream.replace(b"data: ", b"event: message\ndata: "),
+    "ids_and_retry": lambda stream: stream.replace(b"data: ", b"id: 7\nretry: 10\ndata: "),
 }

@@ -140,8 +140,8 @@ class SandboxConnection(asyncio.Protocol):
             return ApiError(413, f"Request body is over {limit} MB").to_answer()
         return self._handler(request)
 
-    def _refuse(self, refusal: ApiError) -> None:
-        self._write_answer(refusal.to_answer(), keep_alive=False, is_head=False)
+    def _refuse(self, error: ApiError) -> None:
+        self._write_answer(error.to_answer(), keep_alive=False, is_head=False)
 
     def _write_answer(self, answer: Answer, *, keep_alive: bool, is_head: bool) -> None:
         transport = self._transport
@@ -171,7 +171,7 @@ class SandboxConnection(asyncio.Protocol):
 
 
 class AnswerWriter:
-    """Plays one answer's steps, waiting where it says so and where the client is slow."""
+    """Writes one answer's steps, waiting where it says so and where the client is slow."""
 
     def __init__(
         self,
@@ -299,6 +299,6 @@ def _dribble_head(text: bytes, dribble_s: float | None) -> Iterator[Step]:
     if dribble_s is None:
         yield text
         return
-    for at in range(len(text)):
-        yield text[at : at + 1]
+    for index in range(len(text)):
+        yield text[index : index + 1]
         yield Pause(dribble_s)

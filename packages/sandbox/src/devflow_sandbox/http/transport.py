@@ -62,8 +62,8 @@ class _AnswerStream(httpx.AsyncByteStream):
         steps = iter(self._answer.steps)
         step = next(steps, None)
         while step is not None:
-            ahead = next(steps, None)
-            if ahead is None or isinstance(step, DropConnection):
+            next_step = next(steps, None)
+            if next_step is None or isinstance(step, DropConnection):
                 self._settle(1.0)
             if isinstance(step, DropConnection):
                 raise httpx.ReadError("the sandbox was told to drop the connection")
@@ -72,7 +72,7 @@ class _AnswerStream(httpx.AsyncByteStream):
             elif step:
                 self._sent += 1
                 yield step
-            step = ahead
+            step = next_step
         self._settle(1.0)
 
     async def aclose(self) -> None:

@@ -57,16 +57,16 @@ _CLOSINGS = (
 def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> GeneratedReply:
     """A reply to what is asked, as this provider would shape it."""
     question = _TAG.sub(" ", request.question).strip() or request.question
-    draw = _SeededValues(seed, request.models[0], question, request.turn)
+    values = _SeededValues(seed, request.models[0], question, request.turn)
     tool = _choose_tool(request, question)
     if tool is not None:
         arguments = orjson.dumps(generate_value(tool.schema, question)).decode()
         return GeneratedReply(
             reasoning=_write_thinking(request, question),
-            signature=_sign_reasoning(request, draw),
+            signature=_sign_reasoning(request, values),
             calls=(
                 EmittedToolCall(
-                    id=draw.make_id(provider.tool_prefix), name=tool.name, arguments=arguments
+                    id=values.make_id(provider.tool_prefix), name=tool.name, arguments=arguments
                 ),
             ),
             finish_reason="tool_calls",
@@ -74,7 +74,7 @@ def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> Generat
     return GeneratedReply(
         text=_write_text(request, question, seed),
         reasoning=_write_thinking(request, question),
-        signature=_sign_reasoning(request, draw),
+        signature=_sign_reasoning(request, values),
     )
 
 
@@ -91,9 +91,9 @@ class _SeededValues:
         return base64.b64encode(self._digest * 5).decode()
 
 
-def _sign_reasoning(request: ParsedRequest, draw: _SeededValues) -> str:
+def _sign_reasoning(request: ParsedRequest, values: _SeededValues) -> str:
     return (
-        draw.make_signature()
+        values.make_signature()
         if request.reasoning is not None and request.reasoning.is_enabled
         else ""
     )
@@ -142,16 +142,20 @@ def _write_prose(question: str, seed: int, turn: int) -> str:
     exactly = _EXACTLY.search(question[-400:])
     if exactly is not None:
         return exactly.group(1)
-    draw = hashlib.sha256(repr((seed, question, turn)).encode()).digest()
+    digest = hashlib.sha256(repr((seed, question, turn)).encode()).digest()
     subjects = _find_subjects(question)
-    first, other = subjects[0], subjects[-1]
-    start = draw[3] % len(_STEPS)
+    first, last = subjects[0], subjects[-1]
+    start = digest[3] % len(_STEPS)
     steps = [_STEPS[(start + offset) % len(_STEPS)] for offset in range(3)]
-    listed = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    opening = _OPENINGS[draw[0] % len(_OPENINGS)].format(subject=first, topic=_find_topic(question))
-    finding = _FINDINGS[draw[1] % len(_FINDINGS)].format(subject=other)
-    closing = _CLOSINGS[draw[2] % len(_CLOSINGS)].format(subject=first)
-    return f"{opening}\n\n{finding}\n\nWhat I did:\n\n{listed}\n\n{_write_code(first)}\n\n{closing}"
+    step_list = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+    opening = _OPENINGS[digest[0] % len(_OPENINGS)].format(
+        subject=first, topic=_find_topic(question)
+    )
+    finding = _FINDINGS[digest[1] % len(_FINDINGS)].format(subject=last)
+    closing = _CLOSINGS[digest[2] % len(_CLOSINGS)].format(subject=first)
+    return (
+        f"{opening}\n\n{finding}\n\nWhat I did:\n\n{step_list}\n\n{_write_code(first)}\n\n{closing}"
+    )
 
 
 def _find_topic(question: str) -> str:
@@ -162,10 +166,10 @@ def _find_topic(question: str) -> str:
 def _find_subjects(question: str) -> list[str]:
     """Files and names that were mentioned, the first few, as code."""
     head = question[:20_000]
-    found = _FILE.findall(head)
-    found += [quoted or plain for quoted, plain in _NAME.findall(head)]
-    kept = list(dict.fromkeys(one.strip("`.") for one in found))[:_MAX_SUBJECTS]
-    return [f"`{one}`" for one in kept] or ["the entry point"]
+    names = _FILE.findall(head)
+    names += [quoted or plain for quoted, plain in _NAME.findall(head)]
+    subjects = list(dict.fromkeys(one.strip("`.") for one in names))[:_MAX_SUBJECTS]
+    return [f"`{one}`" for one in subjects] or ["the entry point"]
 
 
 def _write_code(subject: str) -> str:

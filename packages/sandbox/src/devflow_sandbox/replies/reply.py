@@ -56,8 +56,8 @@ class GeneratedReply:
         if max_tokens is None or self.completion_tokens <= max_tokens:
             return self
         reasoning = (self.reasoning or "")[: max_tokens * 4] or None
-        left = max_tokens - _count_tokens(reasoning)
-        text = (self.text or "")[: left * 4]
+        remaining = max_tokens - _count_tokens(reasoning)
+        text = (self.text or "")[: remaining * 4]
         return replace(self, reasoning=reasoning, text=text, calls=(), finish_reason="length")
 
 
@@ -74,5 +74,5 @@ def split_text(text: str) -> tuple[bytes, ...]:
 def split_arguments(arguments: str) -> list[str]:
     """Arguments of a call as they are streamed: two empty pieces, then a few cut anywhere."""
     third = max(1, len(arguments) // 3)
-    cut = [arguments[start : start + third] for start in range(0, len(arguments), third)]
-    return ["", *cut]
+    pieces = [arguments[start : start + third] for start in range(0, len(arguments), third)]
+    return ["", *pieces]

@@ -30,7 +30,7 @@ def generate_value(schema: JsonObject, words: str) -> Any:
     """A value that fits `schema`; strings without further rules are made of `words`.
 
     Raises:
-        Refusal: 400, it is no schema.
+        ApiError: 400, it is no schema.
     """
     try:
         return _ValueGenerator(schema, words).generate(schema, 0)
@@ -61,21 +61,21 @@ class _ValueGenerator:
         for _ in range(_MAX_DEPTH):
             if "$ref" not in node:
                 break
-            rest = {key: value for key, value in node.items() if key != "$ref"}
-            node = {**self._resolve_pointer(str(node["$ref"])), **rest}
+            own_keys = {key: value for key, value in node.items() if key != "$ref"}
+            node = {**self._resolve_pointer(str(node["$ref"])), **own_keys}
         for part in cast("list[JsonObject]", node.get("allOf") or []):
-            other = self._resolve(part)
-            properties = {**node.get("properties", {}), **other.get("properties", {})}
-            required = [*node.get("required", []), *other.get("required", [])]
-            node = {**other, **node, "properties": properties, "required": required}
+            part_schema = self._resolve(part)
+            properties = {**node.get("properties", {}), **part_schema.get("properties", {})}
+            required = [*node.get("required", []), *part_schema.get("required", [])]
+            node = {**part_schema, **node, "properties": properties, "required": required}
         return node
 
     def _resolve_pointer(self, pointer: str) -> JsonObject:
-        at: Any = self._root
+        target: Any = self._root
         for part in pointer.removeprefix("#").strip("/").split("/"):
             name = part.replace("~1", "/").replace("~0", "~")
-            at = cast(JsonObject, at).get(name, {}) if isinstance(at, dict) else {}
-        return cast(JsonObject, at)
+            target = cast(JsonObject, target).get(name, {}) if isinstance(target, dict) else {}
+        return cast(JsonObject, target)
 
     def _choose_simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
         """Deep down an alternative without parts of its own, else the first."""
@@ -122,9 +122,12 @@ class _ValueGenerator:
 
     def _generate_text(self, node: JsonObject) -> str:
         text = _FORMATS.get(str(node.get("format")), self._words)
-        least, most = min(int(node.get("minLength", 0)), _MAX_CHARACTERS), node.get("maxLength")
-        text = text if len(text) >= least else text.ljust(least, ".")
-        return text if most is None else text[: int(most)]
+        min_length, max_length = (
+            min(int(node.get("minLength", 0)), _MAX_CHARACTERS),
+            node.get("maxLength"),
+        )
+        text = text if len(text) >= min_length else text.ljust(min_length, ".")
+        return text if max_length is None else text[: int(max_length)]
 
 
 def _generate_number(node: JsonObject, kind: str) -> int | float:

@@ -72,7 +72,7 @@ REPLY_SCRIPT: TypeAdapter[ReplyScript] = TypeAdapter(ReplyScript)
 
 @dataclass(slots=True)
 class ScriptRunner:
-    """A script at work."""
+    """A reply script in use."""
 
     script: ReplyScript = field(default_factory=ReplyScript)
     _used: set[int] = field(default_factory=set[int])
@@ -105,9 +105,9 @@ def _matches_request(when: TurnCondition, request: ParsedRequest) -> bool:
 
 
 def _build_reply(
-    said: ScriptedReply, index: int, request: ParsedRequest, provider: Provider
+    scripted: ScriptedReply, index: int, request: ParsedRequest, provider: Provider
 ) -> GeneratedReply:
-    digest = hashlib.sha256(repr((index, request.turn, said)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((index, request.turn, scripted)).encode()).hexdigest()
     calls = tuple(
         EmittedToolCall(
             id=f"{provider.tool_prefix}01{digest[place : place + 22]}",
@@ -118,13 +118,13 @@ def _build_reply(
                 else orjson.dumps(call.arguments).decode()
             ),
         )
-        for place, call in enumerate(said.tool_calls)
+        for place, call in enumerate(scripted.tool_calls)
     )
     return GeneratedReply(
-        text=said.text,
-        reasoning=said.reasoning,
-        signature=digest * 3 if said.reasoning is not None else "",
+        text=scripted.text,
+        reasoning=scripted.reasoning,
+        signature=digest * 3 if scripted.reasoning is not None else "",
         calls=calls,
-        refusal=said.refusal,
-        finish_reason=said.finish_reason or ("tool_calls" if calls else "stop"),
+        refusal=scripted.refusal,
+        finish_reason=scripted.finish_reason or ("tool_calls" if calls else "stop"),
     )

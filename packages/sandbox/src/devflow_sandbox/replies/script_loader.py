@@ -1,4 +1,4 @@
-"""Reads a script of JSON so that what is wrong in it is told with its line."""
+"""Reads a script from JSON, and reports what is wrong in it with its line."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
         return form.validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
-        told = [_format_problem(name, text, value, one["loc"], one["msg"]) for one in wrong]
-        raise ConfigurationError("\n".join(dict.fromkeys(told))) from error
+        problems = [_format_problem(name, text, value, one["loc"], one["msg"]) for one in wrong]
+        raise ConfigurationError("\n".join(dict.fromkeys(problems))) from error
 
 
 def _read_source(source: ScriptSource, kind: str) -> tuple[str, str]:
@@ -76,34 +76,36 @@ def _existing_path(value: Any, loc: Sequence[int | str]) -> list[int | str]:
 
 def _find_offset(text: str, path: Sequence[int | str]) -> int:
     """Where the value at `path` begins in a valid JSON text."""
-    at = _skip_space(text, 0)
+    offset = _skip_space(text, 0)
     for part in path:
-        at = (
-            _find_member(text, at, part) if isinstance(part, str) else _find_element(text, at, part)
+        offset = (
+            _find_member(text, offset, part)
+            if isinstance(part, str)
+            else _find_element(text, offset, part)
         )
-    return at
+    return offset
 
 
-def _skip_space(text: str, at: int) -> int:
-    while text[at] in _SPACE:
-        at += 1
-    return at
+def _skip_space(text: str, offset: int) -> int:
+    while text[offset] in _SPACE:
+        offset += 1
+    return offset
 
 
-def _find_member(text: str, at: int, wanted: str) -> int:
-    at = _skip_space(text, at + 1)
+def _find_member(text: str, offset: int, wanted: str) -> int:
+    offset = _skip_space(text, offset + 1)
     while True:
-        name, at = _DECODER.raw_decode(text, at)
-        at = _skip_space(text, _skip_space(text, at) + 1)
+        name, offset = _DECODER.raw_decode(text, offset)
+        offset = _skip_space(text, _skip_space(text, offset) + 1)
         if name == wanted:
-            return at
-        _, at = _DECODER.raw_decode(text, at)
-        at = _skip_space(text, _skip_space(text, at) + 1)
+            return offset
+        _, offset = _DECODER.raw_decode(text, offset)
+        offset = _skip_space(text, _skip_space(text, offset) + 1)
 
 
-def _find_element(text: str, at: int, wanted: int) -> int:
-    at = _skip_space(text, at + 1)
+def _find_element(text: str, offset: int, wanted: int) -> int:
+    offset = _skip_space(text, offset + 1)
     for _ in range(wanted):
-        _, at = _DECODER.raw_decode(text, at)
-        at = _skip_space(text, _skip_space(text, at) + 1)
-    return at
+        _, offset = _DECODER.raw_decode(text, offset)
+        offset = _skip_space(text, _skip_space(text, offset) + 1)
+    return offset

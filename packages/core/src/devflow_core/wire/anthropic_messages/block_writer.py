@@ -183,15 +183,15 @@ def seal_frame(event: ReasoningDelta, model: str) -> bytes | None:
     None for a frame that holds none.
     """
     if event.signature is not None:
-        word = seal(Reasoning(signature=event.signature), model)
+        sealed = seal(Reasoning(signature=event.signature), model)
         if event.detail is None:
-            return _encode_delta(event.index, {"type": "signature_delta", "signature": word})
+            return _encode_delta(event.index, {"type": "signature_delta", "signature": sealed})
         return _encode_start(
-            event.index, {"type": "thinking", "thinking": event.text, "signature": word}
+            event.index, {"type": "thinking", "thinking": event.text, "signature": sealed}
         )
     if event.encrypted is not None:
-        word = seal(Reasoning(encrypted=event.encrypted), model)
-        return _encode_start(event.index, {"type": "redacted_thinking", "data": word})
+        sealed = seal(Reasoning(encrypted=event.encrypted), model)
+        return _encode_start(event.index, {"type": "redacted_thinking", "data": sealed})
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from devflow_core.messages import JsonObject, OpaquePart
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 
 _KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _MESSAGE_FIELDS = frozenset(
@@ -32,14 +32,14 @@ class ContentCollector:
     def add_block(self, index: int, block: JsonObject) -> None:
         """A block begins, or came whole."""
         self._blocks[index] = dict(block)
-        self._has_more |= loosely.as_text(block.get("type")) not in _KNOWN_BLOCKS
+        self._has_more |= lenient.as_text(block.get("type")) not in _KNOWN_BLOCKS
         self._has_more |= bool(block.get("citations"))
 
     def add_delta(self, index: int, delta: JsonObject) -> None:
         """A piece of a block."""
-        kind = loosely.as_text(delta.get("type")) or ""
+        kind = lenient.as_text(delta.get("type")) or ""
         if kind in _TEXT_KEYS:
-            piece = loosely.as_text(delta.get(_TEXT_KEYS[kind])) or ""
+            piece = lenient.as_text(delta.get(_TEXT_KEYS[kind])) or ""
             self._pieces.setdefault(index, []).append(piece)
         elif kind == "signature_delta" and index in self._blocks:
             self._blocks[index]["signature"] = delta.get("signature")
@@ -56,24 +56,24 @@ class ContentCollector:
 
     def to_raw_response(self, usage: JsonObject) -> OpaquePart | None:
         """Everything that the hub has no word for; None when there is nothing."""
-        kept: dict[str, Any] = {}
+        body: dict[str, Any] = {}
         if self._has_more:
-            kept["content"] = [self._join_block(index) for index in sorted(self._blocks)]
+            body["content"] = [self._join_block(index) for index in sorted(self._blocks)]
         if self._message:
-            kept["message"] = self._message
+            body["message"] = self._message
         if usage:
-            kept["usage"] = dict(usage)
-        return OpaquePart(wire="anthropic_messages", body=kept) if kept else None
+            body["usage"] = dict(usage)
+        return OpaquePart(wire="anthropic_messages", body=body) if body else None
 
     def _join_block(self, index: int) -> dict[str, Any]:
         block = self._blocks[index]
-        said = "".join(self._pieces.get(index, ()))
-        if not said:
+        text = "".join(self._pieces.get(index, ()))
+        if not text:
             return block
-        key = loosely.as_text(block.get("type"))
+        key = lenient.as_text(block.get("type"))
         if key in {"text", "thinking"}:
-            return {**block, key: (loosely.as_text(block.get(key)) or "") + said}
+            return {**block, key: (lenient.as_text(block.get(key)) or "") + text}
         try:
-            return {**block, "input": orjson.loads(said)}
+            return {**block, "input": orjson.loads(text)}
         except orjson.JSONDecodeError:
             return block

@@ -20,7 +20,7 @@ from devflow_core.events import (
 )
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
 from devflow_core.wire.body import dump, excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
@@ -95,8 +95,8 @@ class MessagesDecoder:
                 model=self._model,
             )
         events: list[Event] = [self._start(body, raw)]
-        for index, block in enumerate(loosely.as_objects(cast("list[Any]", blocks))):
-            events.append(self._decode_block_start(block, index, is_whole=True))
+        for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
+            events.append(self._decode_block_start(block, index, is_complete=True))
         self._record_end(body, raw)
         return [*events, self._finish()]
 
@@ -107,13 +107,13 @@ class MessagesDecoder:
                 return self._decode_delta(body)
             case "content_block_start":
                 return self._decode_block_start(
-                    loosely.as_object(body.get("content_block")), loosely.as_int(body.get("index"))
+                    lenient.as_object(body.get("content_block")), lenient.as_int(body.get("index"))
                 )
             case "message_start":
-                return self._start(loosely.as_object(body.get("message")), data)
+                return self._start(lenient.as_object(body.get("message")), data)
             case "message_delta":
                 self._record_end(
-                    {**loosely.as_object(body.get("delta")), "usage": body.get("usage")}, data
+                    {**lenient.as_object(body.get("delta")), "usage": body.get("usage")}, data
                 )
                 return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
             case "message_stop":
@@ -128,40 +128,42 @@ class MessagesDecoder:
 
     def _start(self, message: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = loosely.as_text(message.get("id"))
-        model = loosely.as_text(message.get("model"))
+        self._generation_id = lenient.as_text(message.get("id"))
+        model = lenient.as_text(message.get("model"))
         self._vendor_tag = vendor_tag(model, ANTHROPIC_FORMAT)
         self._record_usage(message.get("usage"), data)
         return Started(
             generation_id=self._generation_id,
             model=model,
-            provider=loosely.as_text(message.get("provider")),
+            provider=lenient.as_text(message.get("provider")),
         )
 
-    def _decode_block_start(self, block: JsonObject, index: int, is_whole: bool = False) -> Event:
+    def _decode_block_start(
+        self, block: JsonObject, index: int, is_complete: bool = False
+    ) -> Event:
         self._content.add_block(index, block)
         match block.get("type"):
             case "tool_use":
                 call = self._calls.setdefault(index, len(self._calls))
                 return ToolCallDelta(
                     index=call,
-                    id=loosely.as_text(block.get("id")),
-                    name=loosely.as_text(block.get("name")),
-                    arguments=dump(loosely.as_object(block.get("input"))).decode()
-                    if is_whole
+                    id=lenient.as_text(block.get("id")),
+                    name=lenient.as_text(block.get("name")),
+                    arguments=dump(lenient.as_object(block.get("input"))).decode()
+                    if is_complete
                     else "",
                 )
             case "thinking":
                 return ReasoningDelta(
-                    text=loosely.as_text(block.get("thinking")) or "",
+                    text=lenient.as_text(block.get("thinking")) or "",
                     index=index,
-                    signature=loosely.as_text(block.get("signature")),
+                    signature=lenient.as_text(block.get("signature")),
                     detail={"type": "reasoning.text", **self._vendor_tag},
                 )
             case "redacted_thinking":
                 return ReasoningDelta(
                     index=index,
-                    encrypted=loosely.as_text(block.get("data")),
+                    encrypted=lenient.as_text(block.get("data")),
                     detail={"type": "reasoning.encrypted", **self._vendor_tag},
                 )
             case "text" if block.get("text"):
@@ -170,35 +172,35 @@ class MessagesDecoder:
                 return Opaque(kind="content_block_start", body=block)
 
     def _decode_delta(self, body: JsonObject) -> Event:
-        delta = loosely.as_object(body.get("delta"))
-        index = loosely.as_int(body.get("index"))
+        delta = lenient.as_object(body.get("delta"))
+        index = lenient.as_int(body.get("index"))
         self._content.add_delta(index, delta)
         match delta.get("type"):
             case "text_delta":
-                return TextDelta(text=loosely.as_text(delta.get("text")) or "")
+                return TextDelta(text=lenient.as_text(delta.get("text")) or "")
             case "input_json_delta" if index in self._calls:
                 return ToolCallDelta(
                     index=self._calls[index],
-                    arguments=loosely.as_text(delta.get("partial_json")) or "",
+                    arguments=lenient.as_text(delta.get("partial_json")) or "",
                 )
             case "thinking_delta":
-                text = loosely.as_text(delta.get("thinking")) or ""
+                text = lenient.as_text(delta.get("thinking")) or ""
                 return ReasoningDelta(text=text, index=index)
             case "signature_delta":
                 return ReasoningDelta(
-                    index=index, signature=loosely.as_text(delta.get("signature"))
+                    index=index, signature=lenient.as_text(delta.get("signature"))
                 )
             case _:
                 return Opaque(kind="content_block_delta", body=body)
 
     def _record_end(self, end: JsonObject, data: bytes) -> None:
-        self._stop_reason = loosely.as_text(end.get("stop_reason")) or self._stop_reason
+        self._stop_reason = lenient.as_text(end.get("stop_reason")) or self._stop_reason
         self._content.add_fields(end)
         self._record_usage(end.get("usage"), data)
 
     def _record_usage(self, usage: object, data: bytes) -> None:
         """Later figures replace earlier ones; what is not repeated stays."""
-        fields = loosely.as_object(usage)
+        fields = lenient.as_object(usage)
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:
             self._cost = parse_cost(fields, data)

@@ -14,7 +14,7 @@ from devflow_core.messages import (
     ToolCall,
     ToolResult,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
@@ -24,24 +24,26 @@ def decode_content(owner: JsonObject, key: str, path: str) -> tuple[Part, ...]:
     value = owner.get(key)
     where = f"{path}.{key}" if path else key
     if value is None:
-        raise fields.invalid_value(where, "is required")
+        raise strict.invalid_value(where, "is required")
     if isinstance(value, str):
         return (Text(text=value),) if value else ()
     if not isinstance(value, list):
-        raise fields.invalid_value(where, "must be a string or an array of blocks")
-    return tuple(_decode_part(block, at) for block, at in fields.objects(owner, key, path))
+        raise strict.invalid_value(where, "must be a string or an array of blocks")
+    return tuple(
+        _decode_part(block, block_path) for block, block_path in strict.objects(owner, key, path)
+    )
 
 
 def _decode_part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case a kind of block
-    ttl = fields.read_cache_ttl(block)
-    match fields.required(block, "type", fields.text, path):
+    ttl = strict.read_cache_ttl(block)
+    match strict.required(block, "type", strict.text, path):
         case "text":
-            return Text(text=fields.required(block, "text", fields.text, path), cache_ttl=ttl)
+            return Text(text=strict.required(block, "text", strict.text, path), cache_ttl=ttl)
         case "tool_use":
             return ToolCall(
-                id=fields.required(block, "id", fields.text, path),
-                name=fields.required(block, "name", fields.text, path),
-                arguments=dump(fields.required(block, "input", fields.json_object, path)).decode(),
+                id=strict.required(block, "id", strict.text, path),
+                name=strict.required(block, "name", strict.text, path),
+                arguments=dump(strict.required(block, "input", strict.json_object, path)).decode(),
                 cache_ttl=ttl,
             )
         case "tool_result":
@@ -51,15 +53,15 @@ def _decode_part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case
         case "document":
             return _decode_document(block, path)
         case "thinking":
-            text = fields.optional(block, "thinking", fields.text, path) or ""
+            text = strict.optional(block, "thinking", strict.text, path) or ""
             return _decode_thinking(
-                text, fields.optional(block, "signature", fields.text, path) or ""
+                text, strict.optional(block, "signature", strict.text, path) or ""
             )
         case "redacted_thinking":
-            return _decode_redacted(fields.required(block, "data", fields.text, path))
+            return _decode_redacted(strict.required(block, "data", strict.text, path))
         case "tool_reference":
             # a tool that the client has loaded; other wires know no such block
-            name = fields.required(block, "tool_name", fields.text, path)
+            name = strict.required(block, "tool_name", strict.text, path)
             return Text(text=f"The tool {name} is loaded and can be called now.")
         case _:
             return _make_opaque(block)
@@ -86,21 +88,21 @@ def _decode_tool_result(block: JsonObject, path: str) -> ToolResult:
     parts = () if block.get("content") is None else decode_content(block, "content", path)
     plain = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(plain) != len(parts):
-        raise fields.invalid_value(f"{path}.content", "a tool's result holds text and media only")
+        raise strict.invalid_value(f"{path}.content", "a tool's result holds text and media only")
     return ToolResult(
-        call_id=fields.required(block, "tool_use_id", fields.text, path),
+        call_id=strict.required(block, "tool_use_id", strict.text, path),
         parts=plain,
-        is_error=fields.optional(block, "is_error", fields.boolean, path) or False,
-        cache_ttl=fields.read_cache_ttl(block),
+        is_error=strict.optional(block, "is_error", strict.boolean, path) or False,
+        cache_ttl=strict.read_cache_ttl(block),
     )
 
 
 def _decode_document(block: JsonObject, path: str) -> Part:
-    source = fields.required(block, "source", fields.json_object, path)
-    name = fields.optional(block, "title", fields.text, path)
-    ttl = fields.read_cache_ttl(block)
+    source = strict.required(block, "source", strict.json_object, path)
+    name = strict.optional(block, "title", strict.text, path)
+    ttl = strict.read_cache_ttl(block)
     if source.get("type") == "text":
-        text = fields.required(source, "data", fields.text, f"{path}.source")
+        text = strict.required(source, "data", strict.text, f"{path}.source")
         return Media(
             kind="file",
             media_type="text/plain",
@@ -113,24 +115,24 @@ def _decode_document(block: JsonObject, path: str) -> Part:
 
 def _decode_media(block: JsonObject, kind: str, path: str, name: str | None = None) -> Media | None:
     """A block with a source; None where the source is a file that only the provider has."""
-    source = fields.required(block, "source", fields.json_object, path)
+    source = strict.required(block, "source", strict.json_object, path)
     where = f"{path}.source"
     of_kind = "image" if kind == "image" else "file"
-    match fields.required(source, "type", fields.text, where):
+    match strict.required(source, "type", strict.text, where):
         case "base64":
             return Media(
                 kind=of_kind,
-                media_type=fields.required(source, "media_type", fields.text, where),
-                base64=fields.required(source, "data", fields.text, where),
+                media_type=strict.required(source, "media_type", strict.text, where),
+                base64=strict.required(source, "data", strict.text, where),
                 name=name,
-                cache_ttl=fields.read_cache_ttl(block),
+                cache_ttl=strict.read_cache_ttl(block),
             )
         case "url":
             return Media(
                 kind=of_kind,
-                url=fields.required(source, "url", fields.text, where),
+                url=strict.required(source, "url", strict.text, where),
                 name=name,
-                cache_ttl=fields.read_cache_ttl(block),
+                cache_ttl=strict.read_cache_ttl(block),
             )
         case _:
             return None

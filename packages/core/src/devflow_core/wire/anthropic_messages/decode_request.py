@@ -14,7 +14,7 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.decode_parts import decode_content
 
 PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
@@ -32,30 +32,30 @@ _MODES: Mapping[str, Any] = {"auto": "auto", "any": "required", "none": "none", 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`."""
-    choice = fields.optional(body, "tool_choice", fields.json_object) or {}
-    is_serial = fields.optional(choice, "disable_parallel_tool_use", fields.boolean, "tool_choice")
-    output = fields.optional(body, "output_config", fields.json_object) or {}
+    choice = strict.optional(body, "tool_choice", strict.json_object) or {}
+    is_serial = strict.optional(choice, "disable_parallel_tool_use", strict.boolean, "tool_choice")
+    output = strict.optional(body, "output_config", strict.json_object) or {}
     return ChatRequest(
-        model=fields.optional(body, "model", fields.name) or "auto",
+        model=strict.optional(body, "model", strict.name) or "auto",
         messages=(*_decode_system(body), *_decode_messages(body)),
         tools=tuple(
             _decode_tool(tool, path)
-            for tool, path in fields.objects(body, "tools")
+            for tool, path in strict.objects(body, "tools")
             if tool.get("name") != PLACEHOLDER_TOOL
         ),
         tool_choice=_decode_tool_choice(choice),
         parallel_tool_calls=None if is_serial is None else not is_serial,
-        max_output_tokens=fields.optional(body, "max_tokens", fields.token_count),
-        temperature=fields.optional(body, "temperature", fields.number),
-        top_p=fields.optional(body, "top_p", fields.number),
+        max_output_tokens=strict.optional(body, "max_tokens", strict.token_count),
+        temperature=strict.optional(body, "temperature", strict.number),
+        top_p=strict.optional(body, "top_p", strict.number),
         stop=tuple(
-            fields.text(one, f"stop_sequences.{index}")
-            for index, one in enumerate(fields.optional(body, "stop_sequences", fields.array) or [])
+            strict.text(one, f"stop_sequences.{index}")
+            for index, one in enumerate(strict.optional(body, "stop_sequences", strict.array) or [])
         ),
         response_format=_decode_response_format(body, output),
         reasoning=_decode_reasoning(body, output),
-        is_stream=fields.optional(body, "stream", fields.boolean) or False,
-        extra=fields.omit_keys(body, _KNOWN_FIELDS),
+        is_stream=strict.optional(body, "stream", strict.boolean) or False,
+        extra=strict.omit_keys(body, _KNOWN_FIELDS),
         origin=Origin(
             wire="anthropic_messages",
             body=body,
@@ -79,50 +79,52 @@ def _decode_system(body: JsonObject) -> tuple[Message, ...]:
 
 
 def _decode_messages(body: JsonObject) -> list[Message]:
-    fields.required(body, "messages", fields.array)
-    found = [_decode_message(message, path) for message, path in fields.objects(body, "messages")]
-    if not found:
-        raise fields.invalid_value("messages", "must hold at least one message")
-    return found
+    strict.required(body, "messages", strict.array)
+    messages = [
+        _decode_message(message, path) for message, path in strict.objects(body, "messages")
+    ]
+    if not messages:
+        raise strict.invalid_value("messages", "must hold at least one message")
+    return messages
 
 
 def _decode_message(message: JsonObject, path: str) -> Message:
-    role = fields.required(message, "role", fields.text, path)
+    role = strict.required(message, "role", strict.text, path)
     match role:
         case "user" | "assistant" | "system":
             return Message(
                 role=role,
                 parts=decode_content(message, "content", path),
-                extra=fields.omit_keys(message, ("role", "content")),
+                extra=strict.omit_keys(message, ("role", "content")),
             )
         case _:
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 f"{path}.role", "Input should be 'user', 'assistant' or 'system'"
             )
 
 
 def _decode_tool(tool: JsonObject, path: str) -> Tool:
-    name = fields.required(tool, "name", fields.name, path)
-    if fields.optional(tool, "type", fields.text, path) not in {None, "custom"}:
+    name = strict.required(tool, "name", strict.name, path)
+    if strict.optional(tool, "type", strict.text, path) not in {None, "custom"}:
         return Tool(name=name, native=tool)
     return Tool(
         name=name,
-        description=fields.optional(tool, "description", fields.text, path) or "",
-        schema=fields.required(tool, "input_schema", fields.json_object, path),
-        strict=fields.optional(tool, "strict", fields.boolean, path),
-        cache_ttl=fields.read_cache_ttl(tool),
+        description=strict.optional(tool, "description", strict.text, path) or "",
+        schema=strict.required(tool, "input_schema", strict.json_object, path),
+        strict=strict.optional(tool, "strict", strict.boolean, path),
+        cache_ttl=strict.read_cache_ttl(tool),
     )
 
 
 def _decode_tool_choice(choice: JsonObject) -> ToolChoice | None:
     if not choice:
         return None
-    kind = fields.required(choice, "type", fields.text, "tool_choice")
+    kind = strict.required(choice, "type", strict.text, "tool_choice")
     if kind not in _MODES:
-        raise fields.invalid_value("tool_choice.type", "must be auto, any, none or tool")
+        raise strict.invalid_value("tool_choice.type", "must be auto, any, none or tool")
     if kind != "tool":
         return ToolChoice(mode=_MODES[kind])
-    return ToolChoice(mode="tool", name=fields.required(choice, "name", fields.text, "tool_choice"))
+    return ToolChoice(mode="tool", name=strict.required(choice, "name", strict.text, "tool_choice"))
 
 
 def _decode_response_format(body: JsonObject, output: JsonObject) -> ResponseFormat | None:
@@ -136,14 +138,14 @@ def _decode_response_format(body: JsonObject, output: JsonObject) -> ResponseFor
 
 
 def _decode_reasoning(body: JsonObject, output: JsonObject) -> ReasoningOptions | None:
-    thinking = fields.optional(body, "thinking", fields.json_object) or {}
-    effort = fields.optional(output, "effort", fields.text, "output_config")
-    kind = fields.optional(thinking, "type", fields.text, "thinking")
+    thinking = strict.optional(body, "thinking", strict.json_object) or {}
+    effort = strict.optional(output, "effort", strict.text, "output_config")
+    kind = strict.optional(thinking, "type", strict.text, "thinking")
     if kind is None and effort is None:
         return None
     return ReasoningOptions(
         effort=effort,
-        max_tokens=fields.optional(thinking, "budget_tokens", fields.token_count, "thinking"),
+        max_tokens=strict.optional(thinking, "budget_tokens", strict.token_count, "thinking"),
         enabled=None if kind is None else kind != "disabled",
         exclude=True if thinking.get("display") == "omitted" else None,
     )

@@ -19,7 +19,7 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
 from devflow_core.usage import Usage
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
@@ -108,18 +108,18 @@ class MessagesEncoder:
             "type": "message",
             "role": "assistant",
             "model": model,
-            **fields.drop_none(provider=started.provider),
+            **strict.drop_none(provider=started.provider),
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
             # some clients record only this figure, so it must not be zero
             "usage": to_anthropic_usage(self._estimate_usage(), None) | {"output_tokens": 1},
         }
-        begun = _encode_event("message_start", {"type": "message_start", "message": message})
-        return begun if isinstance(event, Started) else begun + self.encode(event)
+        start = _encode_event("message_start", {"type": "message_start", "message": message})
+        return start if isinstance(event, Started) else start + self.encode(event)
 
     def _finish(self, event: Finished, blocks: BlockWriter) -> bytes:
-        rest = blocks.close()
+        remaining = blocks.close()
         usage = event.usage or self._estimate_usage(blocks.output_tokens)
         body: dict[str, Any] = {
             "type": "message_delta",
@@ -133,7 +133,7 @@ class MessagesEncoder:
         }
         if self._passthrough.annotations:
             body["devflow"] = self._passthrough.annotations
-        return rest + _encode_event("message_delta", body) + _MESSAGE_STOP
+        return remaining + _encode_event("message_delta", body) + _MESSAGE_STOP
 
     def _estimate_usage(self, output_tokens: int = 0) -> Usage:
         return Usage(input_tokens=estimate_input_tokens(self._request), output_tokens=output_tokens)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import orjson
 
 from devflow_core.messages import Media, OpaquePart, Part, Reasoning, Text, ToolCall, ToolResult
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.extra_fields import Omissions
 
 _INVALID_ID_CHARS = re.compile(r"[^A-Za-z0-9_-]")
@@ -31,7 +31,7 @@ def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
                 "id": clean_tool_id(part.id),
                 "name": part.name,
                 "input": _encode_input(part.arguments, omitted),
-                **fields.cache_control(part.cache_ttl),
+                **strict.cache_control(part.cache_ttl),
             }
         case ToolResult():
             return _encode_tool_result(part)
@@ -51,7 +51,7 @@ def clean_tool_id(call_id: str) -> str:
 def _encode_opaque(part: OpaquePart) -> dict[str, Any]:
     if part.wire != "anthropic_messages":
         kind = part.body.get("type")
-        raise fields.invalid_value(
+        raise strict.invalid_value(
             "messages", f"a part of type {kind!r} cannot be sent by this wire"
         )
     return dict(part.body)
@@ -83,16 +83,16 @@ def _encode_tool_result(result: ToolResult) -> dict[str, Any]:
             ]
     if result.is_error:
         body["is_error"] = True
-    return {**body, **fields.cache_control(result.cache_ttl)}
+    return {**body, **strict.cache_control(result.cache_ttl)}
 
 
 def _encode_text(part: Text) -> dict[str, Any]:
-    return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
+    return {"type": "text", "text": part.text, **strict.cache_control(part.cache_ttl)}
 
 
 def _encode_media(media: Media) -> dict[str, Any]:
     if media.kind not in {"image", "file"}:
-        raise fields.invalid_value(
+        raise strict.invalid_value(
             "messages", f"{media.kind} cannot be sent by Anthropic's messages"
         )
     kind = "image" if media.kind == "image" else "document"
@@ -101,7 +101,7 @@ def _encode_media(media: Media) -> dict[str, Any]:
         "type": kind,
         "source": _encode_source(media),
         **title,
-        **fields.cache_control(media.cache_ttl),
+        **strict.cache_control(media.cache_ttl),
     }
 
 
@@ -116,7 +116,7 @@ def _encode_source(media: Media) -> dict[str, Any]:
             "data": _decode_text(media.base64 or ""),
         }
     if media.kind == "file" and media_type != "application/pdf":
-        raise fields.invalid_value(
+        raise strict.invalid_value(
             "messages", f"a file of type {media_type} cannot be sent; send text or PDF"
         )
     return {"type": "base64", "media_type": media_type, "data": media.base64 or ""}
@@ -126,7 +126,7 @@ def _decode_text(content: str) -> str:
     try:
         return base64.b64decode(content).decode(errors="replace")
     except binascii.Error:
-        raise fields.invalid_value("messages", "a file's base64 is broken") from None
+        raise strict.invalid_value("messages", "a file's base64 is broken") from None
 
 
 def _encode_thinking(part: Reasoning, omitted: Omissions) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from devflow_core.messages import JsonObject, Message, Reasoning, ToolResult
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
-from devflow_core.wire import json_lenient as loosely
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
@@ -44,8 +44,8 @@ def encode_request(
 
 def _filter_messages(body: JsonObject, model: str, omitted: Omissions) -> list[Any]:
     """The messages as they came, without thinking that this model's vendor has not signed."""
-    kept = [_filter_message(message, model, omitted) for message in body["messages"]]
-    return [message for message in kept if message is not None]
+    filtered = [_filter_message(message, model, omitted) for message in body["messages"]]
+    return [message for message in filtered if message is not None]
 
 
 def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> JsonObject | None:
@@ -55,25 +55,27 @@ def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> Json
     found = cast("list[JsonObject]", blocks)
     if not any(one.get("type") in _SIGNATURE_KEYS for one in found):
         return message
-    kept = [own for own in (_filter_block(one, model) for one in found) if own is not None]
-    if len(kept) < len(found):
+    filtered = [
+        block for block in (_filter_block(one, model) for one in found) if block is not None
+    ]
+    if len(filtered) < len(found):
         omitted.add(FOREIGN_REASONING)
-    return {**message, "content": kept} if kept else None
+    return {**message, "content": filtered} if filtered else None
 
 
-def _filter_block(one: JsonObject, model: str) -> JsonObject | None:
-    """The block for this model: thinking with its vendor's own word, or None for foreign."""
-    key = _SIGNATURE_KEYS.get(one["type"])
+def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
+    """The block for this model: thinking with its vendor's own signature; None if foreign."""
+    key = _SIGNATURE_KEYS.get(block["type"])
     if key is None:
-        return one
-    word = loosely.as_text(one.get(key))
-    if word is not None and is_sealed(word):
-        original = original_signature(word, model)
-        return None if original is None else {**one, key: original}
+        return block
+    signature = lenient.as_text(block.get(key))
+    if signature is not None and is_sealed(signature):
+        original = original_signature(signature, model)
+        return None if original is None else {**block, key: original}
     if is_foreign(_SIGNED_REASONING, model):
-        # the word is Anthropic's; thinking without one may be read by anybody else
-        return one if word is None else None
-    return one if word is not None else None
+        # the signature is Anthropic's; thinking without one may be read by anybody else
+        return block if signature is None else None
+    return block if signature is not None else None
 
 
 def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str, Any]:
@@ -81,8 +83,8 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
     first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
-    is_own = request.origin is not None and request.origin.wire == "anthropic_messages"
-    spoken = [_encode_message(one, is_own, omitted) for one in messages[first:]]
+    is_native = request.origin is not None and request.origin.wire == "anthropic_messages"
+    encoded = [_encode_message(one, is_native, omitted) for one in messages[first:]]
     if request.seed is not None:
         omitted.add("seed")
     extra = filter_extra(request, "anthropic_messages", omitted) | _encode_output_config(
@@ -90,12 +92,12 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     )
     thinking = _encode_thinking(request.reasoning, request.max_output_tokens)
     return (
-        fields.drop_none(thinking=thinking)
+        strict.drop_none(thinking=thinking)
         | extra
-        | fields.drop_none(
+        | strict.drop_none(
             system=[one for message in messages[:first] for one in _encode_blocks(message, omitted)]
             or None,
-            messages=[one for one in spoken if one["content"] or one.get("output_config")],
+            messages=[one for one in encoded if one["content"] or one.get("output_config")],
             tools=_encode_tools(request.tools, omitted),
             tool_choice=_encode_tool_choice(request),
             max_tokens=request.max_output_tokens,
@@ -106,9 +108,9 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     )
 
 
-def _encode_message(message: Message, is_own: bool, omitted: Omissions) -> dict[str, Any]:
+def _encode_message(message: Message, is_native: bool, omitted: Omissions) -> dict[str, Any]:
     blocks = _encode_blocks(message, omitted)
-    if is_own:
+    if is_native:
         return {"role": message.role, "content": blocks, **message.extra}
     for key in message.extra:
         if key != "role":  # `developer`, which is `system` here
@@ -123,13 +125,13 @@ def _encode_message(message: Message, is_own: bool, omitted: Omissions) -> dict[
 def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]:
     """The blocks of a message; results of tools first, as the API demands."""
     parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResult))
-    found = [encode_block(part, omitted) for part in parts]
-    return [one for one in found if one is not None]
+    blocks = [encode_block(part, omitted) for part in parts]
+    return [one for one in blocks if one is not None]
 
 
 def _encode_tools(tools: tuple[Tool, ...], omitted: Omissions) -> list[dict[str, Any]] | None:
-    found = [one for one in (_encode_tool(tool, omitted) for tool in tools) if one is not None]
-    return found or None
+    encoded = [one for one in (_encode_tool(tool, omitted) for tool in tools) if one is not None]
+    return encoded or None
 
 
 def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
@@ -138,12 +140,12 @@ def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None
-    return fields.drop_none(
+    return strict.drop_none(
         name=tool.name,
         description=tool.description or None,
         input_schema={"type": "object", **tool.schema},
         strict=tool.strict,
-        **fields.cache_control(tool.cache_ttl),
+        **strict.cache_control(tool.cache_ttl),
     )
 
 
@@ -152,7 +154,7 @@ def _encode_tool_choice(request: ChatRequest) -> dict[str, Any] | None:
     if not request.tools or (choice is None and request.parallel_tool_calls is None):
         return None
     choice = choice or ToolChoice(mode="auto")
-    wanted = fields.drop_none(type=_MODES[choice.mode], name=choice.name)
+    wanted = strict.drop_none(type=_MODES[choice.mode], name=choice.name)
     if request.parallel_tool_calls is not None and choice.mode != "none":
         wanted["disable_parallel_tool_use"] = not request.parallel_tool_calls
     return wanted
@@ -183,13 +185,13 @@ def _encode_thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict
 
 def _encode_output_config(request: ChatRequest, omitted: Omissions) -> dict[str, Any]:
     """`output_config`: effort and structured output."""
-    found: dict[str, Any] = dict(request.extra.get("output_config") or {})
+    config: dict[str, Any] = dict(request.extra.get("output_config") or {})
     effort = request.reasoning and request.reasoning.effort
     if effort and effort != "none":
-        found["effort"] = _EFFORTS.get(effort, effort)
+        config["effort"] = _EFFORTS.get(effort, effort)
     if request.response_format is not None:
-        found.update(_encode_format(request.response_format, omitted))
-    return {"output_config": found} if found else {}
+        config.update(_encode_format(request.response_format, omitted))
+    return {"output_config": config} if config else {}
 
 
 def _encode_format(wanted: ResponseFormat, omitted: Omissions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from devflow_core.messages import JsonObject, Part, Reasoning
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, raw_response_body
@@ -68,7 +68,7 @@ def encode_response(
         "type": "message",
         "role": "assistant",
         "model": model,
-        **fields.drop_none(provider=response.provider),
+        **strict.drop_none(provider=response.provider),
         "content": [one for one in blocks if one is not None],
         "stop_reason": to_stop_reason(
             response.finish_reason, response.native_finish_reason, bool(response.tool_calls)
@@ -96,7 +96,7 @@ def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """The envelope of Anthropic's errors, with the wording that its clients act on."""
     kind = _ERROR_TYPES.get(error.status_hint, "api_error")
-    details = fields.drop_none(
+    details = strict.drop_none(
         code=error.code,
         provider=getattr(error, "provider", None),
         error_type=getattr(error, "error_type", None),

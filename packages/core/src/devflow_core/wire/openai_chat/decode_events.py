@@ -20,7 +20,7 @@ from devflow_core.events import (
 )
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, Usage
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_chat.raw_response import Extras
@@ -97,11 +97,11 @@ class ChatDecoder:
         if not self._is_started:
             events.append(self._start(chunk))
         choice = _first_choice(chunk)
-        delta = loosely.as_object(choice.get(key))
+        delta = lenient.as_object(choice.get(key))
         self._decode_delta(delta, events)
         self._record_finish(choice)
         self._extras.add_chunk(chunk, choice, delta)
-        if usage := loosely.as_object(chunk.get("usage")):
+        if usage := lenient.as_object(chunk.get("usage")):
             self._usage = usage_from_openai(usage)
             self._cost = parse_cost(usage, data)
         if not events:
@@ -110,11 +110,11 @@ class ChatDecoder:
 
     def _start(self, chunk: JsonObject) -> Started:
         self._is_started = True
-        self._generation_id = loosely.as_text(chunk.get("id"))
+        self._generation_id = lenient.as_text(chunk.get("id"))
         return Started(
             generation_id=self._generation_id,
-            model=loosely.as_text(chunk.get("model")),
-            provider=loosely.as_text(chunk.get("provider")),
+            model=lenient.as_text(chunk.get("model")),
+            provider=lenient.as_text(chunk.get("provider")),
         )
 
     def _decode_delta(self, delta: JsonObject, events: list[Event]) -> None:
@@ -122,18 +122,18 @@ class ChatDecoder:
         content = delta.get("content")
         if isinstance(content, str) and content:
             events.append(TextDelta(text=content))
-        self._calls.read(loosely.as_objects(delta.get("tool_calls")), events)
+        self._calls.read(lenient.as_objects(delta.get("tool_calls")), events)
 
     def _record_finish(self, choice: JsonObject) -> None:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._finish_reason = _FINISH_REASONS.get(reason, "stop")
             self._native_finish_reason = (
-                loosely.as_text(choice.get("native_finish_reason")) or reason
+                lenient.as_text(choice.get("native_finish_reason")) or reason
             )
 
     def _opaque_kind(self, chunk: JsonObject, choice: JsonObject) -> str:
-        if loosely.as_object(chunk.get("usage")):
+        if lenient.as_object(chunk.get("usage")):
             return "usage"
         return "finish" if choice.get("finish_reason") else "chunk"
 
@@ -184,15 +184,15 @@ class _CallIndex:
 
     def read(self, calls: list[JsonObject], events: list[Event]) -> None:
         for call in calls:
-            call_id = loosely.as_text(call.get("id"))
+            call_id = lenient.as_text(call.get("id"))
             index = self._assign_index(call.get("index"), call_id)
-            function = loosely.as_object(call.get("function"))
+            function = lenient.as_object(call.get("function"))
             events.append(
                 ToolCallDelta(
                     index=index,
                     id=call_id,
-                    name=loosely.as_text(function.get("name")),
-                    arguments=loosely.as_text(function.get("arguments")) or "",
+                    name=lenient.as_text(function.get("name")),
+                    arguments=lenient.as_text(function.get("arguments")) or "",
                 )
             )
 
@@ -219,21 +219,21 @@ class _ReasoningIndex:
         self._details: dict[int, dict[str, Any]] = {}
 
     def read(self, delta: JsonObject, events: list[Event]) -> None:
-        found = [
-            self._decode_fragment(one) for one in loosely.as_objects(delta.get("reasoning_details"))
+        deltas = [
+            self._decode_fragment(one) for one in lenient.as_objects(delta.get("reasoning_details"))
         ]
-        plain = loosely.as_text(delta.get("reasoning")) or loosely.as_text(
+        plain = lenient.as_text(delta.get("reasoning")) or lenient.as_text(
             delta.get("reasoning_content")
         )
-        if plain and not any(one.text for one in found):
+        if plain and not any(one.text for one in deltas):
             # the details hold only what is encrypted, or there are none
             events.append(
                 ReasoningDelta(text=plain, index=self._assign_index("plain", "reasoning.text"))
             )
-        events.extend(found)
+        events.extend(deltas)
 
     def _decode_fragment(self, fragment: JsonObject) -> ReasoningDelta:
-        index = self._assign_index(loosely.as_int(fragment.get("index")), str(fragment.get("type")))
+        index = self._assign_index(lenient.as_int(fragment.get("index")), str(fragment.get("type")))
         known = self._details.get(index)
         # the words of the block that are not its text: kept so that it can go back whole
         detail = {
@@ -245,12 +245,12 @@ class _ReasoningIndex:
         if is_new:
             detail = self._details[index] = {**(known or {}), **detail}
         return ReasoningDelta(
-            text=loosely.as_text(fragment.get("text"))
-            or loosely.as_text(fragment.get("summary"))
+            text=lenient.as_text(fragment.get("text"))
+            or lenient.as_text(fragment.get("summary"))
             or "",
             index=index,
-            signature=loosely.as_text(fragment.get("signature")),
-            encrypted=loosely.as_text(fragment.get("data")),
+            signature=lenient.as_text(fragment.get("signature")),
+            encrypted=lenient.as_text(fragment.get("data")),
             detail=detail if is_new else None,
         )
 
@@ -277,7 +277,7 @@ def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
 
 def _first_choice(chunk: JsonObject) -> JsonObject:
     """The choice of index 0; we never ask for others."""
-    for choice in loosely.as_objects(chunk.get("choices")):
+    for choice in lenient.as_objects(chunk.get("choices")):
         if not choice.get("index"):
             return choice
     return {}

@@ -23,7 +23,7 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import media_from_url
 
 _KNOWN_FIELDS = (
@@ -40,29 +40,29 @@ _HEADERS = ("x-anthropic-beta",)
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`."""
-    if fields.optional(body, "n", fields.integer) not in {None, 1}:
-        raise fields.invalid_value("n", "only one reply a request is supported")
-    limit = fields.optional(body, "max_completion_tokens", fields.token_count)
+    if strict.optional(body, "n", strict.integer) not in {None, 1}:
+        raise strict.invalid_value("n", "only one reply a request is supported")
+    limit = strict.optional(body, "max_completion_tokens", strict.token_count)
     tool_choice, response_format = _decode_tool_choice(body), _decode_response_format(body)
-    extra = dict(fields.omit_keys(body, _KNOWN_FIELDS))
+    extra = dict(strict.omit_keys(body, _KNOWN_FIELDS))
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):
         extra["tool_choice"] = body["tool_choice"]
     if response_format is None and body.get("response_format"):
         extra["response_format"] = body["response_format"]
     return ChatRequest(
-        model=fields.optional(body, "model", fields.name) or "auto",
+        model=strict.optional(body, "model", strict.name) or "auto",
         messages=_decode_messages(body),
-        tools=tuple(_decode_tool(tool, path) for tool, path in fields.objects(body, "tools")),
+        tools=tuple(_decode_tool(tool, path) for tool, path in strict.objects(body, "tools")),
         tool_choice=tool_choice,
-        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.boolean),
-        max_output_tokens=limit or fields.optional(body, "max_tokens", fields.token_count),
-        temperature=fields.optional(body, "temperature", fields.number),
-        top_p=fields.optional(body, "top_p", fields.number),
-        seed=fields.optional(body, "seed", fields.integer),
+        parallel_tool_calls=strict.optional(body, "parallel_tool_calls", strict.boolean),
+        max_output_tokens=limit or strict.optional(body, "max_tokens", strict.token_count),
+        temperature=strict.optional(body, "temperature", strict.number),
+        top_p=strict.optional(body, "top_p", strict.number),
+        seed=strict.optional(body, "seed", strict.integer),
         stop=_decode_stop(body),
         response_format=response_format,
         reasoning=_decode_reasoning_options(body),
-        is_stream=fields.optional(body, "stream", fields.boolean) or False,
+        is_stream=strict.optional(body, "stream", strict.boolean) or False,
         extra=extra,
         origin=Origin(
             wire="openai_chat",
@@ -73,19 +73,19 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
 
 
 def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
-    found: list[Message] = []
+    decoded: list[Message] = []
     results: list[ToolResult] = []
-    fields.required(body, "messages", fields.array)
-    for message, path in fields.objects(body, "messages"):
+    strict.required(body, "messages", strict.array)
+    for message, path in strict.objects(body, "messages"):
         if message.get("role") == "tool":
             results.append(_decode_tool_result(message, path))
             continue
-        _flush(results, found)
-        found.append(_decode_message(message, path))
-    _flush(results, found)
-    if not found:
-        raise fields.invalid_value("messages", "must hold at least one message")
-    return tuple(found)
+        _flush(results, decoded)
+        decoded.append(_decode_message(message, path))
+    _flush(results, decoded)
+    if not decoded:
+        raise strict.invalid_value("messages", "must hold at least one message")
+    return tuple(decoded)
 
 
 def _flush(results: list[ToolResult], into: list[Message]) -> None:
@@ -96,8 +96,8 @@ def _flush(results: list[ToolResult], into: list[Message]) -> None:
 
 
 def _decode_message(message: JsonObject, path: str) -> Message:
-    role = fields.required(message, "role", fields.text, path)
-    extra = fields.omit_keys(message, _MESSAGE_FIELDS)
+    role = strict.required(message, "role", strict.text, path)
+    extra = strict.omit_keys(message, _MESSAGE_FIELDS)
     match role:
         case "system" | "developer":
             parts, hub_role = _decode_content(message, path), "system"
@@ -113,13 +113,13 @@ def _decode_message(message: JsonObject, path: str) -> Message:
             )
             hub_role = "assistant"
         case _:
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 f"{path}.role", "must be system, developer, user, assistant or tool"
             )
     return Message(
         role=hub_role,
         parts=parts,
-        name=fields.optional(message, "name", fields.text, path),
+        name=strict.optional(message, "name", strict.text, path),
         extra=extra,
     )
 
@@ -128,11 +128,11 @@ def _decode_tool_result(message: JsonObject, path: str) -> ToolResult:
     parts = _decode_content(message, path)
     plain = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(plain) != len(parts):
-        raise fields.invalid_value(f"{path}.content", "a tool's result holds text and media only")
+        raise strict.invalid_value(f"{path}.content", "a tool's result holds text and media only")
     return ToolResult(
-        call_id=fields.required(message, "tool_call_id", fields.text, path),
+        call_id=strict.required(message, "tool_call_id", strict.text, path),
         parts=plain,
-        cache_ttl=fields.read_cache_ttl(message),
+        cache_ttl=strict.read_cache_ttl(message),
     )
 
 
@@ -143,35 +143,35 @@ def _decode_content(message: JsonObject, path: str) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (Text(text=content),) if content else ()
     if not isinstance(content, list):
-        raise fields.invalid_value(f"{path}.content", "must be a string or an array of parts")
+        raise strict.invalid_value(f"{path}.content", "must be a string or an array of parts")
     return tuple(
-        _decode_part(part, where) for part, where in fields.objects(message, "content", path)
+        _decode_part(part, where) for part, where in strict.objects(message, "content", path)
     )
 
 
 def _decode_part(part: JsonObject, path: str) -> Part:
-    kind = fields.required(part, "type", fields.text, path)
-    ttl = fields.read_cache_ttl(part)
+    kind = strict.required(part, "type", strict.text, path)
+    ttl = strict.read_cache_ttl(part)
     match kind:
         case "text":
-            return Text(text=fields.required(part, "text", fields.text, path), cache_ttl=ttl)
+            return Text(text=strict.required(part, "text", strict.text, path), cache_ttl=ttl)
         case "image_url":
-            image = fields.required(part, "image_url", fields.json_object, path)
+            image = strict.required(part, "image_url", strict.json_object, path)
             where = f"{path}.image_url"
-            url = fields.required(image, "url", fields.text, where)
-            detail = fields.optional(image, "detail", fields.text, where)
+            url = strict.required(image, "url", strict.text, where)
+            detail = strict.optional(image, "detail", strict.text, where)
             return media_from_url("image", url, detail=detail, cache_ttl=ttl)
         case "video_url":
-            video = fields.required(part, "video_url", fields.json_object, path)
-            url = fields.required(video, "url", fields.text, f"{path}.video_url")
+            video = strict.required(part, "video_url", strict.json_object, path)
+            url = strict.required(video, "url", strict.text, f"{path}.video_url")
             return media_from_url("video", url, cache_ttl=ttl)
         case "input_audio":
-            audio = fields.required(part, "input_audio", fields.json_object, path)
-            form = fields.optional(audio, "format", fields.text, f"{path}.input_audio")
+            audio = strict.required(part, "input_audio", strict.json_object, path)
+            form = strict.optional(audio, "format", strict.text, f"{path}.input_audio")
             return Media(
                 kind="audio",
                 media_type=f"audio/{form or 'wav'}",
-                base64=fields.required(audio, "data", fields.text, f"{path}.input_audio"),
+                base64=strict.required(audio, "data", strict.text, f"{path}.input_audio"),
                 cache_ttl=ttl,
             )
         case "file":
@@ -181,63 +181,63 @@ def _decode_part(part: JsonObject, path: str) -> Part:
 
 
 def _decode_file(part: JsonObject, path: str) -> Part:
-    file = fields.required(part, "file", fields.json_object, path)
+    file = strict.required(part, "file", strict.json_object, path)
     where = f"{path}.file"
-    content = fields.optional(file, "file_data", fields.text, where)
+    content = strict.optional(file, "file_data", strict.text, where)
     if content is None:
         return OpaquePart(wire="openai_chat", body=part)  # a file that only the provider has
-    name = fields.optional(file, "filename", fields.text, where)
-    return media_from_url("file", content, name=name, cache_ttl=fields.read_cache_ttl(part))
+    name = strict.optional(file, "filename", strict.text, where)
+    return media_from_url("file", content, name=name, cache_ttl=strict.read_cache_ttl(part))
 
 
 def _decode_reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
-    details = fields.objects(message, "reasoning_details", path)
+    details = strict.objects(message, "reasoning_details", path)
     if details:
         return tuple(
             Reasoning(
-                text=fields.optional(detail, "text", fields.text, where)
-                or fields.optional(detail, "summary", fields.text, where)
+                text=strict.optional(detail, "text", strict.text, where)
+                or strict.optional(detail, "summary", strict.text, where)
                 or "",
-                signature=fields.optional(detail, "signature", fields.text, where),
-                encrypted=fields.optional(detail, "data", fields.text, where),
-                detail=fields.omit_keys(detail, ("text", "summary", "signature", "data")),
+                signature=strict.optional(detail, "signature", strict.text, where),
+                encrypted=strict.optional(detail, "data", strict.text, where),
+                detail=strict.omit_keys(detail, ("text", "summary", "signature", "data")),
             )
             for detail, where in details
         )
-    text = fields.optional(message, "reasoning", fields.text, path)
-    text = text or fields.optional(message, "reasoning_content", fields.text, path)
+    text = strict.optional(message, "reasoning", strict.text, path)
+    text = text or strict.optional(message, "reasoning_content", strict.text, path)
     return (Reasoning(text=text),) if text else ()
 
 
 def _decode_calls(message: JsonObject, path: str) -> tuple[Part, ...]:
     return tuple(
-        _decode_call(call, where) for call, where in fields.objects(message, "tool_calls", path)
+        _decode_call(call, where) for call, where in strict.objects(message, "tool_calls", path)
     )
 
 
 def _decode_call(call: JsonObject, path: str) -> Part:
     if call.get("type", "function") != "function":
         return OpaquePart(wire="openai_chat", body=call)
-    function = fields.required(call, "function", fields.json_object, path)
+    function = strict.required(call, "function", strict.json_object, path)
     return ToolCall(
-        id=fields.required(call, "id", fields.text, path),
-        name=fields.required(function, "name", fields.text, f"{path}.function"),
-        arguments=fields.optional(function, "arguments", fields.text, f"{path}.function") or "",
+        id=strict.required(call, "id", strict.text, path),
+        name=strict.required(function, "name", strict.text, f"{path}.function"),
+        arguments=strict.optional(function, "arguments", strict.text, f"{path}.function") or "",
     )
 
 
 def _decode_tool(tool: JsonObject, path: str) -> Tool:
-    kind = fields.required(tool, "type", fields.text, path)
+    kind = strict.required(tool, "type", strict.text, path)
     if kind != "function":
         return Tool(name=kind, native=tool)
-    function = fields.required(tool, "function", fields.json_object, path)
+    function = strict.required(tool, "function", strict.json_object, path)
     where = f"{path}.function"
     return Tool(
-        name=fields.required(function, "name", fields.name, where),
-        description=fields.optional(function, "description", fields.text, where) or "",
-        schema=fields.optional(function, "parameters", fields.json_object, where) or {},
-        strict=fields.optional(function, "strict", fields.boolean, where),
-        cache_ttl=fields.read_cache_ttl(tool),
+        name=strict.required(function, "name", strict.name, where),
+        description=strict.optional(function, "description", strict.text, where) or "",
+        schema=strict.optional(function, "parameters", strict.json_object, where) or {},
+        strict=strict.optional(function, "strict", strict.boolean, where),
+        cache_ttl=strict.read_cache_ttl(tool),
     )
 
 
@@ -253,13 +253,13 @@ def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
         case {"type": str()}:
             return None  # a server tool, or `allowed_tools`: kept in `extra`
         case _:
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 "tool_choice", "must be auto, none, required or name a function"
             )
 
 
 def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
-    wanted = fields.optional(body, "response_format", fields.json_object)
+    wanted = strict.optional(body, "response_format", strict.json_object)
     if wanted is None:
         return None
     if wanted.get("type") == "json_object":
@@ -267,26 +267,26 @@ def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
     if wanted.get("type") != "json_schema":
         return None
     path = "response_format.json_schema"
-    schema = fields.required(wanted, "json_schema", fields.json_object, "response_format")
+    schema = strict.required(wanted, "json_schema", strict.json_object, "response_format")
     return ResponseFormat(
         kind="json_schema",
-        schema=fields.optional(schema, "schema", fields.json_object, path) or {},
-        name=fields.optional(schema, "name", fields.text, path) or "reply",
-        strict=fields.optional(schema, "strict", fields.boolean, path),
+        schema=strict.optional(schema, "schema", strict.json_object, path) or {},
+        name=strict.optional(schema, "name", strict.text, path) or "reply",
+        strict=strict.optional(schema, "strict", strict.boolean, path),
     )
 
 
 def _decode_reasoning_options(body: JsonObject) -> ReasoningOptions | None:
-    wanted = fields.optional(body, "reasoning", fields.json_object) or {}
-    effort = fields.optional(wanted, "effort", fields.text, "reasoning")
-    effort = effort or fields.optional(body, "reasoning_effort", fields.text)
+    wanted = strict.optional(body, "reasoning", strict.json_object) or {}
+    effort = strict.optional(wanted, "effort", strict.text, "reasoning")
+    effort = effort or strict.optional(body, "reasoning_effort", strict.text)
     if not wanted and effort is None:
         return None
     return ReasoningOptions(
         effort=effort,
-        max_tokens=fields.optional(wanted, "max_tokens", fields.integer, "reasoning"),
-        enabled=fields.optional(wanted, "enabled", fields.boolean, "reasoning"),
-        exclude=fields.optional(wanted, "exclude", fields.boolean, "reasoning"),
+        max_tokens=strict.optional(wanted, "max_tokens", strict.integer, "reasoning"),
+        enabled=strict.optional(wanted, "enabled", strict.boolean, "reasoning"),
+        exclude=strict.optional(wanted, "exclude", strict.boolean, "reasoning"),
     )
 
 
@@ -297,5 +297,5 @@ def _decode_stop(body: JsonObject) -> tuple[str, ...]:
     if isinstance(stop, str):
         return (stop,)
     return tuple(
-        fields.text(one, f"stop.{index}") for index, one in enumerate(fields.array(stop, "stop"))
+        strict.text(one, f"stop.{index}") for index, one in enumerate(strict.array(stop, "stop"))
     )

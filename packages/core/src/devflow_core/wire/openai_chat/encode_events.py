@@ -18,7 +18,7 @@ from devflow_core.events import (
 from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
 from devflow_core.request import ChatRequest
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.openai_error import error_fields
@@ -127,7 +127,7 @@ def _encode_reasoning_delta(event: ReasoningDelta) -> dict[str, Any]:
 
 
 def _encode_call_delta(event: ToolCallDelta) -> dict[str, Any]:
-    function = fields.drop_none(name=event.name, arguments=event.arguments)
+    function = strict.drop_none(name=event.name, arguments=event.arguments)
     if event.id is None:
         return {"index": event.index, "function": function}
     return {"index": event.index, "id": event.id, "type": "function", "function": function}

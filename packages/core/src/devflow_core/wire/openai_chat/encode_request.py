@@ -16,7 +16,7 @@ from devflow_core.messages import (
     ToolResult,
 )
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.data_url import url_of
 from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
@@ -51,17 +51,17 @@ def _strip_foreign(message: JsonObject, model: str, omitted: Omissions) -> JsonO
     details = message.get("reasoning_details")
     if not details:
         return message
-    kept = [
+    own_details = [
         detail
         for detail in details
         if _is_unsigned(detail) or not is_foreign(Reasoning(detail=detail), model)
     ]
-    if len(kept) == len(details):
+    if len(own_details) == len(details):
         return message
     omitted.add(FOREIGN_REASONING)
     return {
-        **fields.omit_keys(message, ("reasoning_details",)),
-        **({"reasoning_details": kept} if kept else {}),
+        **strict.omit_keys(message, ("reasoning_details",)),
+        **({"reasoning_details": own_details} if own_details else {}),
     }
 
 
@@ -74,15 +74,15 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
-    encoder = _MessageWriter(model, omitted)
+    writer = _MessageWriter(model, omitted)
     for message in messages:
-        encoder.add(message)
+        writer.add(message)
     tools = [
         tool for tool in (_encode_tool(one, omitted) for one in request.tools) if tool is not None
     ]
     extra = filter_extra(request, "openai_chat", omitted)
-    return extra | fields.drop_none(
-        messages=encoder.messages,
+    return extra | strict.drop_none(
+        messages=writer.messages,
         tools=tools or None,
         tool_choice=_encode_tool_choice(request.tool_choice) if tools else None,
         parallel_tool_calls=request.parallel_tool_calls if tools else None,
@@ -109,21 +109,26 @@ class _MessageWriter:
         if message.role == "assistant":
             self._add_assistant(message, extra)
             return
-        shown: list[Part] = []
+        content_parts: list[Part] = []
         for part in message.parts:
             if isinstance(part, ToolResult):
-                shown.extend(self._add_result(part))
+                content_parts.extend(self._add_result(part))
             else:
-                shown.append(part)
-        content = self._encode_content(shown)
+                content_parts.append(part)
+        content = self._encode_content(content_parts)
         if content or (message.role == "user" and not message.parts):
             self._append(message, {"role": message.role, "content": content or "", **extra})
 
     def _add_assistant(self, message: Message, extra: JsonObject) -> None:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         thinking = [part for part in message.parts if isinstance(part, Reasoning)]
-        rest = [part for part in message.parts if not isinstance(part, ToolCall | Reasoning)]
-        body: dict[str, Any] = {"role": "assistant", "content": self._encode_content(rest) or None}
+        content_parts = [
+            part for part in message.parts if not isinstance(part, ToolCall | Reasoning)
+        ]
+        body: dict[str, Any] = {
+            "role": "assistant",
+            "content": self._encode_content(content_parts) or None,
+        }
         if calls:
             body["tool_calls"] = [
                 {
@@ -177,19 +182,19 @@ class _MessageWriter:
             case [Text(text=text, cache_ttl=None)]:
                 return text
             case _:
-                found = [self._encode_part(part) for part in parts]
-                return [part for part in found if part is not None]
+                encoded = [self._encode_part(part) for part in parts]
+                return [part for part in encoded if part is not None]
 
     def _encode_part(self, part: Part) -> dict[str, Any] | None:
         match part:
             case Text():
-                return {"type": "text", "text": part.text, **fields.cache_control(part.cache_ttl)}
+                return {"type": "text", "text": part.text, **strict.cache_control(part.cache_ttl)}
             case Media():
                 return _encode_media(part)
             case OpaquePart(wire="openai_chat"):
                 return dict(part.body)
             case _:
-                raise fields.invalid_value(
+                raise strict.invalid_value(
                     "messages", f"{_describe_part(part)} cannot be sent to this provider"
                 )
 
@@ -201,11 +206,11 @@ def _describe_part(part: Part) -> str:
 
 
 def _encode_media(media: Media) -> dict[str, Any]:
-    marker = fields.cache_control(media.cache_ttl)
+    marker = strict.cache_control(media.cache_ttl)
     url = url_of(media)
     match media.kind:
         case "image":
-            image = fields.drop_none(url=url, detail=media.detail)
+            image = strict.drop_none(url=url, detail=media.detail)
             return {"type": "image_url", "image_url": image, **marker}
         case "video":
             return {"type": "video_url", "video_url": {"url": url}, **marker}
@@ -214,7 +219,7 @@ def _encode_media(media: Media) -> dict[str, Any]:
             return {"type": "file", "file": file, **marker}
         case _:
             if media.base64 is None:
-                raise fields.invalid_value(
+                raise strict.invalid_value(
                     "messages", "sound has to be sent as base64, not as a URL"
                 )
             subtype = (media.media_type or "audio/wav").partition("/")[2]
@@ -238,13 +243,13 @@ def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None
-    function = fields.drop_none(
+    function = strict.drop_none(
         name=tool.name,
         description=tool.description or None,
         parameters=tool.schema or {"type": "object", "properties": {}},
         strict=tool.strict,
     )
-    return {"type": "function", "function": function, **fields.cache_control(tool.cache_ttl)}
+    return {"type": "function", "function": function, **strict.cache_control(tool.cache_ttl)}
 
 
 def _encode_tool_choice(choice: ToolChoice | None) -> object:
@@ -258,14 +263,14 @@ def _encode_response_format(wanted: ResponseFormat | None) -> dict[str, Any] | N
         return None
     if wanted.kind == "json_object":
         return {"type": "json_object"}
-    schema = fields.drop_none(name=wanted.name, schema=wanted.schema, strict=wanted.strict)
+    schema = strict.drop_none(name=wanted.name, schema=wanted.schema, strict=wanted.strict)
     return {"type": "json_schema", "json_schema": schema}
 
 
 def _encode_reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    options = fields.drop_none(
+    options = strict.drop_none(
         # the provider takes one of the two; a budget is the more exact wish
         effort=wanted.effort if wanted.max_tokens is None else None,
         max_tokens=wanted.max_tokens,

@@ -10,7 +10,7 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import raw_response_body
 from devflow_core.wire.reasoning import detail_of
@@ -37,7 +37,7 @@ def encode_response(
         "object": "chat.completion",
         "created": int(clock()),
         "model": response.model or request.model,
-        **fields.drop_none(provider=response.provider),
+        **strict.drop_none(provider=response.provider),
         # the provider's own SDK refuses a reply without it
         "system_fingerprint": None,
         **extra.get("reply", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from devflow_core.messages import JsonObject, OpaquePart
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 
 _MESSAGE_FIELDS = frozenset(
     {"role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls"}
@@ -25,20 +25,20 @@ class Extras:
     def add_chunk(self, chunk: JsonObject, choice: JsonObject, delta: JsonObject) -> None:
         """Take one chunk in."""
         _merge(self._message, delta, _MESSAGE_FIELDS)
-        if logprobs := loosely.as_object(choice.get("logprobs")):
+        if logprobs := lenient.as_object(choice.get("logprobs")):
             _merge(self._choice, {"logprobs": logprobs}, frozenset())
         for key, value in chunk.items():
             if key not in _REPLY_FIELDS and value is not None:
                 self._reply[key] = value
-        self._usage = loosely.as_object(chunk.get("usage")) or self._usage
+        self._usage = lenient.as_object(chunk.get("usage")) or self._usage
 
     def to_raw_response(self) -> OpaquePart | None:
         """Everything gathered, by the object it belongs to; None when there is nothing."""
-        found = {"message": self._message, "choice": self._choice, "reply": self._reply}
-        kept: dict[str, Any] = {key: value for key, value in found.items() if value}
+        gathered = {"message": self._message, "choice": self._choice, "reply": self._reply}
+        body: dict[str, Any] = {key: value for key, value in gathered.items() if value}
         if self._usage:
-            kept["usage"] = self._usage
-        return OpaquePart(wire="openai_chat", body=kept) if kept else None
+            body["usage"] = self._usage
+        return OpaquePart(wire="openai_chat", body=body) if body else None
 
 
 def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:

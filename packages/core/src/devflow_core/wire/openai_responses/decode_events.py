@@ -19,7 +19,7 @@ from devflow_core.events import (
     ToolCallDelta,
 )
 from devflow_core.messages import JsonObject, OpaquePart
-from devflow_core.wire import json_lenient as loosely
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
@@ -88,43 +88,43 @@ class ResponsesDecoder:
                 model=self._model,
             )
         events = self._start(body)
-        for index, item in enumerate(loosely.as_objects(cast("list[Any]", output))):
+        for index, item in enumerate(lenient.as_objects(cast("list[Any]", output))):
             events.extend(self._decode_item(item, index))
         return [*events, self._finish(body, raw)]
 
     def _decode_events(self, body: JsonObject, data: bytes) -> list[Event]:
         kind = str(body.get("type"))
-        index = loosely.as_int(body.get("output_index"))
+        index = lenient.as_int(body.get("output_index"))
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self._streamed.add(index)
-                return [TextDelta(text=loosely.as_text(body.get("delta")) or "")]
+                return [TextDelta(text=lenient.as_text(body.get("delta")) or "")]
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self._streamed.add(index)
-                text = loosely.as_text(body.get("delta")) or ""
+                text = lenient.as_text(body.get("delta")) or ""
                 return [ReasoningDelta(text=text, index=self._reasoning_index(index, kind))]
             case "response.function_call_arguments.delta" if index in self._calls:
                 self._streamed.add(index)
-                arguments = loosely.as_text(body.get("delta")) or ""
+                arguments = lenient.as_text(body.get("delta")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "response.output_item.added":
-                return self._decode_item_added(loosely.as_object(body.get("item")), index) or [
+                return self._decode_item_added(lenient.as_object(body.get("item")), index) or [
                     _make_opaque(kind, body)
                 ]
             case "response.output_item.done":
-                return self._decode_item_done(loosely.as_object(body.get("item")), index) or [
+                return self._decode_item_done(lenient.as_object(body.get("item")), index) or [
                     _make_opaque(kind, body)
                 ]
             case "response.created" if not self._is_started:
-                return self._start(loosely.as_object(body.get("response")))
+                return self._start(lenient.as_object(body.get("response")))
             case _:
                 return [self._decode_other(kind, body, data)]
 
     def _decode_other(self, kind: str, body: JsonObject, data: bytes) -> Event:
         if kind in _TERMINAL_EVENTS:
-            return self._finish(loosely.as_object(body.get("response")), data)
+            return self._finish(lenient.as_object(body.get("response")), data)
         if kind in {"response.failed", "error"} or body.get("error"):
-            reply = loosely.as_object(body.get("response"))
+            reply = lenient.as_object(body.get("response"))
             fault = body.get("error") or reply.get("error") or body
             known = {"id": reply.get("id") or self._generation_id, "error": fault}
             error_type = body.get("error_type") or reply.get("error_type")
@@ -133,20 +133,20 @@ class ResponsesDecoder:
 
     def _start(self, reply: JsonObject) -> list[Event]:
         self._is_started = True
-        self._generation_id = loosely.as_text(reply.get("id"))
-        model = loosely.as_text(reply.get("model"))
+        self._generation_id = lenient.as_text(reply.get("id"))
+        model = lenient.as_text(reply.get("model"))
         self._vendor_tag = vendor_tag(model, "openai-responses-v1") if model else {}
-        provider = loosely.as_text(reply.get("provider"))
+        provider = lenient.as_text(reply.get("provider"))
         return [Started(generation_id=self._generation_id, model=model, provider=provider)]
 
     def _decode_item_added(self, item: JsonObject, index: int) -> list[Event]:
-        if loosely.as_text(item.get("type")) not in {"function_call", "custom_tool_call"}:
+        if lenient.as_text(item.get("type")) not in {"function_call", "custom_tool_call"}:
             return []
         call = self._calls.setdefault(index, len(self._calls))
         name = join_name(
-            loosely.as_text(item.get("namespace")), loosely.as_text(item.get("name")) or ""
+            lenient.as_text(item.get("namespace")), lenient.as_text(item.get("name")) or ""
         )
-        return [ToolCallDelta(index=call, id=loosely.as_text(item.get("call_id")), name=name)]
+        return [ToolCallDelta(index=call, id=lenient.as_text(item.get("call_id")), name=name)]
 
     def _decode_item_done(self, item: JsonObject, index: int) -> list[Event]:
         """What an item holds that its deltas did not tell."""
@@ -156,10 +156,10 @@ class ResponsesDecoder:
             case "message" if index not in self._streamed:
                 return [TextDelta(text=_join_text(item.get("content")))]
             case "function_call" if index in self._calls and index not in self._streamed:
-                arguments = loosely.as_text(item.get("arguments")) or ""
+                arguments = lenient.as_text(item.get("arguments")) or ""
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case "custom_tool_call" if index in self._calls:
-                arguments = wrap_input(loosely.as_text(item.get("input")) or "")
+                arguments = wrap_input(lenient.as_text(item.get("input")) or "")
                 return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
             case _:
                 return []
@@ -168,10 +168,10 @@ class ResponsesDecoder:
         text = ""
         if index not in self._streamed:
             text = _join_text(item.get("summary")) + _join_text(item.get("content"))
-        encrypted = loosely.as_text(item.get("encrypted_content"))
+        encrypted = lenient.as_text(item.get("encrypted_content"))
         if not text and encrypted is None:
             return []
-        known = [one for (at, _), one in self._reasoning.items() if at == index]
+        known = [one for (item_index, _), one in self._reasoning.items() if item_index == index]
         return [
             ReasoningDelta(
                 text=text,
@@ -189,9 +189,9 @@ class ResponsesDecoder:
 
     def _finish(self, reply: JsonObject, data: bytes) -> Finished:
         self.finished = True
-        status = loosely.as_text(reply.get("status")) or "completed"
-        why = loosely.as_text(loosely.as_object(reply.get("incomplete_details")).get("reason"))
-        usage = loosely.as_object(reply.get("usage"))
+        status = lenient.as_text(reply.get("status")) or "completed"
+        why = lenient.as_text(lenient.as_object(reply.get("incomplete_details")).get("reason"))
+        usage = lenient.as_object(reply.get("usage"))
         return Finished(
             finish_reason=self._finish_reason(status, why),
             native_finish_reason=why or status,
@@ -213,8 +213,8 @@ def _make_opaque(kind: str, body: JsonObject) -> Opaque:
 
 
 def _join_text(parts: object) -> str:
-    found = loosely.as_objects(parts)
+    pieces = lenient.as_objects(parts)
     return "".join(
-        loosely.as_text(part.get("text")) or loosely.as_text(part.get("refusal")) or ""
-        for part in found
+        lenient.as_text(part.get("text")) or lenient.as_text(part.get("refusal")) or ""
+        for part in pieces
     )

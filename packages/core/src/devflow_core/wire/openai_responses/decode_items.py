@@ -16,7 +16,7 @@ from devflow_core.messages import (
     ToolCall,
     ToolResult,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import media_from_url
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.reasoning import RESPONSES_FORMAT, unseal
@@ -57,14 +57,14 @@ class ItemReader:
             case "reasoning":
                 self._add_to_assistant(_decode_reasoning(item, path))
             case "item_reference":
-                raise fields.invalid_value(path, "no items are kept here; send the item itself")
+                raise strict.invalid_value(path, "no items are kept here; send the item itself")
             case _:
                 self._add_to_assistant(OpaquePart(wire="openai_responses", body=item))
 
     def _add_message(self, item: JsonObject, path: str) -> None:
-        role = fields.required(item, "role", fields.text, path)
+        role = strict.required(item, "role", strict.text, path)
         if role not in _ROLES:
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 f"{path}.role", "must be user, assistant, system or developer"
             )
         parts = _decode_content(item, path)
@@ -99,21 +99,21 @@ def _decode_content(item: JsonObject, path: str, key: str = "content") -> tuple[
     if isinstance(content, str):
         return (Text(text=content),) if content else ()
     if not isinstance(content, list):
-        raise fields.invalid_value(f"{path}.{key}", "must be a string or an array of parts")
-    return tuple(_decode_part(part, where) for part, where in fields.objects(item, key, path))
+        raise strict.invalid_value(f"{path}.{key}", "must be a string or an array of parts")
+    return tuple(_decode_part(part, where) for part, where in strict.objects(item, key, path))
 
 
 def _decode_part(part: JsonObject, path: str) -> Part:
-    match fields.required(part, "type", fields.text, path):
+    match strict.required(part, "type", strict.text, path):
         case "input_text" | "output_text" | "text":
-            return Text(text=fields.required(part, "text", fields.text, path))
+            return Text(text=strict.required(part, "text", strict.text, path))
         case "refusal":
-            return Text(text=fields.required(part, "refusal", fields.text, path))
+            return Text(text=strict.required(part, "refusal", strict.text, path))
         case "input_image" if isinstance(part.get("image_url"), str):
-            detail = fields.optional(part, "detail", fields.text, path)
+            detail = strict.optional(part, "detail", strict.text, path)
             return media_from_url("image", part["image_url"], detail=detail)
         case "input_file" if isinstance(part.get("file_data"), str):
-            name = fields.optional(part, "filename", fields.text, path)
+            name = strict.optional(part, "filename", strict.text, path)
             return media_from_url("file", part["file_data"], name=name)
         case "input_file" if isinstance(part.get("file_url"), str):
             return Media(kind="file", url=part["file_url"])
@@ -122,14 +122,14 @@ def _decode_part(part: JsonObject, path: str) -> Part:
 
 
 def _decode_call(item: JsonObject, path: str) -> ToolCall:
-    name = fields.required(item, "name", fields.text, path)
-    namespace = fields.optional(item, "namespace", fields.text, path)
+    name = strict.required(item, "name", strict.text, path)
+    namespace = strict.optional(item, "namespace", strict.text, path)
     if item["type"] == "custom_tool_call":
-        arguments = wrap_input(fields.required(item, "input", fields.text, path))
+        arguments = wrap_input(strict.required(item, "input", strict.text, path))
     else:
-        arguments = fields.optional(item, "arguments", fields.text, path) or ""
+        arguments = strict.optional(item, "arguments", strict.text, path) or ""
     return ToolCall(
-        id=fields.required(item, "call_id", fields.text, path),
+        id=strict.required(item, "call_id", strict.text, path),
         name=join_name(namespace, name),
         arguments=arguments,
     )
@@ -139,18 +139,18 @@ def _decode_result(item: JsonObject, path: str) -> ToolResult:
     parts = _decode_content(item, path, "output")
     plain = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(plain) != len(parts):
-        raise fields.invalid_value(f"{path}.output", "a tool's result holds text and media only")
-    return ToolResult(call_id=fields.required(item, "call_id", fields.text, path), parts=plain)
+        raise strict.invalid_value(f"{path}.output", "a tool's result holds text and media only")
+    return ToolResult(call_id=strict.required(item, "call_id", strict.text, path), parts=plain)
 
 
 def _decode_reasoning(item: JsonObject, path: str) -> Reasoning:
-    summary = fields.objects(item, "summary", path) + fields.objects(item, "content", path)
-    text = "".join(fields.optional(one, "text", fields.text, where) or "" for one, where in summary)
-    encrypted = fields.optional(item, "encrypted_content", fields.text, path)
+    summary = strict.objects(item, "summary", path) + strict.objects(item, "content", path)
+    text = "".join(strict.optional(one, "text", strict.text, where) or "" for one, where in summary)
+    encrypted = strict.optional(item, "encrypted_content", strict.text, path)
     sealed = unseal(text, encrypted or "")
     if sealed is not None:
         return sealed
-    detail: dict[str, Any] = fields.drop_none(id=item.get("id"))
+    detail: dict[str, Any] = strict.drop_none(id=item.get("id"))
     if (encrypted or "").startswith(_FERNET_PREFIX):
         detail["format"] = RESPONSES_FORMAT
     return Reasoning(text=text, encrypted=encrypted, detail=detail or None)

@@ -12,7 +12,7 @@ from devflow_core.request import (
     ResponseFormat,
     ToolChoice,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.openai_responses.decode_items import ItemReader
 from devflow_core.wire.openai_responses.tool_names import decode_tools, has_native_forms
 
@@ -27,49 +27,49 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """See `Translator.decode_request`; no header belongs to this dialect."""
     for key in _STATEFUL_FIELDS:
         if body.get(key):
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 key, "no replies are kept here; send the whole conversation in input"
             )
-    fields.optional(body, "store", fields.boolean)
+    strict.optional(body, "store", strict.boolean)
     tools, tool_choice = decode_tools(body), _decode_tool_choice(body)
-    extra = dict(fields.omit_keys(body, _KNOWN_FIELDS))
+    extra = dict(strict.omit_keys(body, _KNOWN_FIELDS))
     if tools and has_native_forms(tools, body):
         extra["tools"] = body["tools"]
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):
         extra["tool_choice"] = body["tool_choice"]
     return ChatRequest(
-        model=fields.optional(body, "model", fields.name) or "auto",
+        model=strict.optional(body, "model", strict.name) or "auto",
         messages=(*_decode_instructions(body), *_decode_input(body)),
         tools=tools,
         tool_choice=tool_choice,
-        parallel_tool_calls=fields.optional(body, "parallel_tool_calls", fields.boolean),
-        max_output_tokens=fields.optional(body, "max_output_tokens", fields.token_count),
-        temperature=fields.optional(body, "temperature", fields.number),
-        top_p=fields.optional(body, "top_p", fields.number),
+        parallel_tool_calls=strict.optional(body, "parallel_tool_calls", strict.boolean),
+        max_output_tokens=strict.optional(body, "max_output_tokens", strict.token_count),
+        temperature=strict.optional(body, "temperature", strict.number),
+        top_p=strict.optional(body, "top_p", strict.number),
         response_format=_decode_response_format(body),
         reasoning=_decode_reasoning(body),
-        is_stream=fields.optional(body, "stream", fields.boolean) or False,
+        is_stream=strict.optional(body, "stream", strict.boolean) or False,
         extra=extra,
         origin=Origin(wire="openai_responses", body=body),
     )
 
 
 def _decode_instructions(body: JsonObject) -> tuple[Message, ...]:
-    text = fields.optional(body, "instructions", fields.text)
+    text = strict.optional(body, "instructions", strict.text)
     return (Message(role="system", parts=(Text(text=text),)),) if text else ()
 
 
 def _decode_input(body: JsonObject) -> tuple[Message, ...]:
-    value = fields.required(body, "input", lambda value, _: value)
+    value = strict.required(body, "input", lambda value, _: value)
     if isinstance(value, str):
         return (Message(role="user", parts=(Text(text=value),)),)
     items = ItemReader()
-    for item, path in fields.objects(body, "input"):
+    for item, path in strict.objects(body, "input"):
         items.add(item, path)
-    found = items.to_messages()
-    if not found:
-        raise fields.invalid_value("input", "must hold at least one message")
-    return found
+    messages = items.to_messages()
+    if not messages:
+        raise strict.invalid_value("input", "must hold at least one message")
+    return messages
 
 
 def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
@@ -84,14 +84,14 @@ def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
         case {"type": str()}:
             return None  # the provider's own tools, or `allowed_tools`: kept in `extra`
         case _:
-            raise fields.invalid_value(
+            raise strict.invalid_value(
                 "tool_choice", "must be auto, none, required or name a function"
             )
 
 
 def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
-    text = fields.optional(body, "text", fields.json_object) or {}
-    wanted = fields.optional(text, "format", fields.json_object, "text") or {}
+    text = strict.optional(body, "text", strict.json_object) or {}
+    wanted = strict.optional(text, "format", strict.json_object, "text") or {}
     path = "text.format"
     match wanted.get("type"):
         case "json_object":
@@ -99,20 +99,20 @@ def _decode_response_format(body: JsonObject) -> ResponseFormat | None:
         case "json_schema":
             return ResponseFormat(
                 kind="json_schema",
-                schema=fields.optional(wanted, "schema", fields.json_object, path) or {},
-                name=fields.optional(wanted, "name", fields.text, path) or "reply",
-                strict=fields.optional(wanted, "strict", fields.boolean, path),
+                schema=strict.optional(wanted, "schema", strict.json_object, path) or {},
+                name=strict.optional(wanted, "name", strict.text, path) or "reply",
+                strict=strict.optional(wanted, "strict", strict.boolean, path),
             )
         case _:
             return None
 
 
 def _decode_reasoning(body: JsonObject) -> ReasoningOptions | None:
-    wanted = fields.optional(body, "reasoning", fields.json_object)
+    wanted = strict.optional(body, "reasoning", strict.json_object)
     if not wanted:
         return None
     return ReasoningOptions(
-        effort=fields.optional(wanted, "effort", fields.text, "reasoning"),
-        max_tokens=fields.optional(wanted, "max_tokens", fields.integer, "reasoning"),
-        enabled=fields.optional(wanted, "enabled", fields.boolean, "reasoning"),
+        effort=strict.optional(wanted, "effort", strict.text, "reasoning"),
+        max_tokens=strict.optional(wanted, "max_tokens", strict.integer, "reasoning"),
+        enabled=strict.optional(wanted, "enabled", strict.boolean, "reasoning"),
     )

@@ -67,14 +67,14 @@ class ResponsesEncoder:
             return passed
         if isinstance(event, Opaque):
             return b""
-        begun = b"" if self._reply is not None else self._start(event)
+        start = b"" if self._reply is not None else self._start(event)
         match event:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                return begun + self._encode_delta(event)
+                return start + self._encode_delta(event)
             case Finished():
-                return begun + self._finish(event)
+                return start + self._finish(event)
             case _:
-                return begun
+                return start
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """See `EventEncoder.encode_error`."""
@@ -143,16 +143,18 @@ class ResponsesEncoder:
         return written
 
     def _finish(self, event: Finished) -> bytes:
-        rest = b"".join(self._close(key) for key in list(self._open))
+        closing = b"".join(self._close(key) for key in list(self._open))
         status, details = to_status(event.finish_reason)
         reply = {**(self._reply or {}), "status": status, "incomplete_details": details}
         reply["output"] = self._output
         if event.usage is not None:
             reply["usage"] = to_openai_responses_usage(event.usage, event.cost)
-        notes = {"devflow": self._passthrough.annotations} if self._passthrough.annotations else {}
-        return rest + self._emit(f"response.{status}", response=reply, **notes)
+        annotations = (
+            {"devflow": self._passthrough.annotations} if self._passthrough.annotations else {}
+        )
+        return closing + self._emit(f"response.{status}", response=reply, **annotations)
 
-    def _emit(self, kind: str, **said: Any) -> bytes:
-        body = {"type": kind, "sequence_number": self._sequence_number, **said}
+    def _emit(self, kind: str, **fields: Any) -> bytes:
+        body = {"type": kind, "sequence_number": self._sequence_number, **fields}
         self._sequence_number += 1
         return sse.encode(dump(body), kind)

@@ -14,7 +14,7 @@ from devflow_core.messages import (
     ToolCall,
     ToolResult,
 )
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import url_of
 from devflow_core.wire.extra_fields import Omissions
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
@@ -25,7 +25,7 @@ class ItemWriter:
 
     Args:
         tools: how the client calls its tools; a call goes back in the form it came in.
-        omitted: takes the notes of what is left out.
+        omitted: collects what is left out.
     """
 
     def __init__(self, tools: dict[str, WireTool], omitted: Omissions) -> None:
@@ -39,22 +39,22 @@ class ItemWriter:
         role = str(message.extra.get("role", message.role))
         if message.name is not None or set(message.extra) - {"role"}:
             self._omitted.add("further fields of a message")
-        shown: list[dict[str, Any]] = []
+        pending: list[dict[str, Any]] = []
         for part in message.parts:
             item = self._encode_item(part)
             if item is None:
-                content = self._encode_content(part, role)
-                if content is not None:
-                    shown.append(content)
+                block = self._encode_content(part, role)
+                if block is not None:
+                    pending.append(block)
                 continue
-            self._flush(role, shown)
+            self._flush(role, pending)
             self.items.append(item)
-        self._flush(role, shown)
+        self._flush(role, pending)
 
-    def _flush(self, role: str, shown: list[dict[str, Any]]) -> None:
-        if shown:
-            self.items.append({"type": "message", "role": role, "content": [*shown]})
-            shown.clear()
+    def _flush(self, role: str, pending: list[dict[str, Any]]) -> None:
+        if pending:
+            self.items.append({"type": "message", "role": role, "content": [*pending]})
+            pending.clear()
 
     def _encode_item(self, part: Part) -> dict[str, Any] | None:
         """The item for a part that is one; None for content of a message."""
@@ -71,7 +71,7 @@ class ItemWriter:
             case Reasoning() if part.encrypted is not None:
                 return {
                     "type": "reasoning",
-                    **fields.drop_none(id=(part.detail or {}).get("id")),
+                    **strict.drop_none(id=(part.detail or {}).get("id")),
                     "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
                     "encrypted_content": part.encrypted,
                 }
@@ -89,14 +89,14 @@ class ItemWriter:
                 "call_id": call.id,
                 "name": known.name,
                 "input": unwrap_input(call.arguments),
-                **fields.drop_none(namespace=known.namespace),
+                **strict.drop_none(namespace=known.namespace),
             }
         return {
             "type": "function_call",
             "call_id": call.id,
             "name": known.name,
             "arguments": call.arguments or "{}",
-            **fields.drop_none(namespace=known.namespace),
+            **strict.drop_none(namespace=known.namespace),
         }
 
     def _encode_output(self, result: ToolResult) -> str | list[dict[str, Any]]:
@@ -129,7 +129,7 @@ class ItemWriter:
                 self._omitted.add("thinking without a signature of this wire")
                 return None
             case _:
-                raise fields.invalid_value(
+                raise strict.invalid_value(
                     "messages", f"a {type(part).__name__} cannot be sent by this wire"
                 )
 
@@ -157,4 +157,4 @@ def _encode_media(media: Media) -> dict[str, Any]:
                 "file_data": url_of(media),
             }
         case _:
-            raise fields.invalid_value("messages", f"{media.kind} cannot be sent by Responses")
+            raise strict.invalid_value("messages", f"{media.kind} cannot be sent by Responses")

@@ -6,8 +6,8 @@ from typing import Any
 
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
-from devflow_core.wire import json_lenient as loosely
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
 from devflow_core.wire.openai_responses.decode_items import ItemReader
@@ -38,17 +38,17 @@ def _filter_input(items: Any, model: str, omitted: Omissions) -> Any:
     """The input as it came, without thinking that is known to be another vendor's."""
     if isinstance(items, str):
         return items
-    kept = [item for item in items if not _is_foreign_item(item, model)]
-    if len(kept) != len(items):
+    filtered = [item for item in items if not _is_foreign_item(item, model)]
+    if len(filtered) != len(items):
         omitted.add(FOREIGN_REASONING)
-    return kept
+    return filtered
 
 
 def _is_foreign_item(item: JsonObject, model: str) -> bool:
-    word = loosely.as_text(item.get("encrypted_content"))
-    if item.get("type") != "reasoning" or word is None:
+    encrypted = lenient.as_text(item.get("encrypted_content"))
+    if item.get("type") != "reasoning" or encrypted is None:
         return False
-    if is_sealed(word):
+    if is_sealed(encrypted):
         return True
     items = ItemReader()
     items.add(item, "input")
@@ -68,7 +68,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     tools = [
         one for one in (_encode_tool(tool, omitted) for tool in request.tools) if one is not None
     ]
-    said = fields.drop_none(
+    body = strict.drop_none(
         input=writer.items,
         tools=tools or None,
         tool_choice=_encode_tool_choice(request.tool_choice) if tools else None,
@@ -80,7 +80,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         text=_encode_text_format(request.response_format),
         reasoning=_encode_reasoning(request.reasoning),
     )
-    return said | filter_extra(request, "openai_responses", omitted)
+    return body | filter_extra(request, "openai_responses", omitted)
 
 
 def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
@@ -107,7 +107,7 @@ def _encode_text_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
         return None
     if wanted.kind == "json_object":
         return {"format": {"type": "json_object"}}
-    schema = fields.drop_none(
+    schema = strict.drop_none(
         type="json_schema", name=wanted.name, schema=wanted.schema, strict=wanted.strict
     )
     return {"format": schema}
@@ -116,7 +116,7 @@ def _encode_text_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
 def _encode_reasoning(wanted: ReasoningOptions | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    options = fields.drop_none(
+    options = strict.drop_none(
         effort=wanted.effort if wanted.max_tokens is None else None,
         max_tokens=wanted.max_tokens,
         enabled=wanted.enabled,

@@ -11,7 +11,7 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning, Text, ToolCall
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import raw_response_body
 from devflow_core.wire.openai_responses.output_items import (
@@ -31,9 +31,7 @@ _ECHOED_FIELDS = (
 def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
     """The response object that all events and the whole reply share, still without output."""
     origin = request.origin
-    asked = (
-        origin.body if origin is not None and origin.wire == "openai_responses" else None
-    ) or {}
+    body = (origin.body if origin is not None and origin.wire == "openai_responses" else None) or {}
     return {
         "id": started.generation_id or new_id("resp"),
         "object": "response",
@@ -43,14 +41,14 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
         "error": None,
         "incomplete_details": None,
         "model": started.model or request.model,
-        **fields.drop_none(provider=started.provider),
+        **strict.drop_none(provider=started.provider),
         "output": [],
         "previous_response_id": None,
         "store": False,
-        **{key: asked.get(key) for key in _ECHOED_FIELDS},
+        **{key: body.get(key) for key in _ECHOED_FIELDS},
         "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "tool_choice": asked.get("tool_choice") or "auto",
-        "tools": asked.get("tools") or [],
+        "tool_choice": body.get("tool_choice") or "auto",
+        "tools": body.get("tools") or [],
         "usage": None,
     }
 
@@ -73,8 +71,8 @@ def encode_response(
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """See `Translator.encode_response`."""
-    if whole := raw_response_body(response, "openai_responses"):
-        return dump({**whole, "devflow": annotations} if annotations else whole)
+    if raw := raw_response_body(response, "openai_responses"):
+        return dump({**raw, "devflow": annotations} if annotations else raw)
     started = Started(
         generation_id=response.generation_id, model=response.model, provider=response.provider
     )
@@ -91,13 +89,13 @@ def encode_response(
 def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[str, Any]]:
     tools = index_wire_tools(request)
     model = response.model or request.model
-    found: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     for part in response.parts:
         if isinstance(part, Text):
-            found.append(make_message_item(new_id("msg"), part.text))
+            items.append(make_message_item(new_id("msg"), part.text))
         elif isinstance(part, Reasoning):
-            found.append(make_reasoning_item(new_id("rs"), part, model))
+            items.append(make_reasoning_item(new_id("rs"), part, model))
         elif isinstance(part, ToolCall):  # a reply holds nothing else
             tool = tools.get(part.name) or WireTool(name=part.name)
-            found.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
-    return found
+            items.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
+    return items

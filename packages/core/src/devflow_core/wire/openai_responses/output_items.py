@@ -10,7 +10,7 @@ import orjson
 from devflow_core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
 from devflow_core.wire.reasoning import seal
 
@@ -40,17 +40,17 @@ def make_call_item(
     item_id: str, call_id: str, tool: WireTool, arguments: str, status: str = "completed"
 ) -> dict[str, Any]:
     """A call, in the form in which the client knows the tool."""
-    said = (
+    form = (
         {"type": "custom_tool_call", "input": unwrap_input(arguments) if arguments else ""}
         if tool.is_custom
         else {"type": "function_call", "arguments": arguments}
     )
     return {
-        **said,
+        **form,
         "id": item_id,
         "call_id": call_id,
         "name": tool.name,
-        **fields.drop_none(namespace=tool.namespace),
+        **strict.drop_none(namespace=tool.namespace),
         "status": status,
     }
 
@@ -58,14 +58,14 @@ def make_call_item(
 def make_reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
     """Thinking; what must come back to its vendor is in `encrypted_content`, sealed if foreign."""
     detail = thinking.detail or {}
-    is_own = thinking.encrypted is not None and "openai" in str(detail.get("format"))
+    is_native = thinking.encrypted is not None and "openai" in str(detail.get("format"))
     needs_seal = thinking.encrypted is not None or thinking.signature is not None
     sealed = seal(thinking, model) if needs_seal else None
     return {
         "type": "reasoning",
         "id": detail.get("id") or item_id,
         "summary": [{"type": "summary_text", "text": thinking.text}] if thinking.text else [],
-        **fields.drop_none(encrypted_content=thinking.encrypted if is_own else sealed),
+        **strict.drop_none(encrypted_content=thinking.encrypted if is_native else sealed),
     }
 
 
@@ -81,17 +81,17 @@ class MessageItem:
     def begin(self) -> bytes:
         """The events before the first piece."""
         item = make_message_item(self._id, "", "in_progress")
-        at = {**self._position, "content_index": 0}
+        position = {**self._position, "content_index": 0}
         return self._emit(
             "response.output_item.added", output_index=self._position["output_index"], item=item
-        ) + self._emit("response.content_part.added", **at, part=make_text_part(""))
+        ) + self._emit("response.content_part.added", **position, part=make_text_part(""))
 
     def add_delta(self, delta: Delta) -> bytes:
         """One more piece."""
         assert isinstance(delta, TextDelta)  # noqa: S101 - items are chosen by the delta's type
         self._texts.append(delta.text)
-        at = {**self._position, "content_index": 0}
-        return self._emit("response.output_text.delta", **at, delta=delta.text, logprobs=[])
+        position = {**self._position, "content_index": 0}
+        return self._emit("response.output_text.delta", **position, delta=delta.text, logprobs=[])
 
     def is_complete(self) -> bool:
         """Whether something else may begin: always."""
@@ -101,10 +101,10 @@ class MessageItem:
         """The closing events, and the item."""
         text = "".join(self._texts)
         item = make_message_item(self._id, text)
-        at = {**self._position, "content_index": 0}
+        position = {**self._position, "content_index": 0}
         closing = (
-            self._emit("response.output_text.done", **at, text=text, logprobs=[])
-            + self._emit("response.content_part.done", **at, part=make_text_part(text))
+            self._emit("response.output_text.done", **position, text=text, logprobs=[])
+            + self._emit("response.content_part.done", **position, part=make_text_part(text))
             + self._emit(
                 "response.output_item.done", output_index=self._position["output_index"], item=item
             )
@@ -140,13 +140,15 @@ class ReasoningItem:
         self._detail = delta.detail or self._detail
         if not delta.text:
             return b""
-        at = {**self._position, "summary_index": 0}
-        begun = b""
+        position = {**self._position, "summary_index": 0}
+        start = b""
         if not self._texts:
             part = {"type": "summary_text", "text": ""}
-            begun = self._emit("response.reasoning_summary_part.added", **at, part=part)
+            start = self._emit("response.reasoning_summary_part.added", **position, part=part)
         self._texts.append(delta.text)
-        return begun + self._emit("response.reasoning_summary_text.delta", **at, delta=delta.text)
+        return start + self._emit(
+            "response.reasoning_summary_text.delta", **position, delta=delta.text
+        )
 
     def is_complete(self) -> bool:
         """Whether something else may begin: always."""
@@ -162,12 +164,12 @@ class ReasoningItem:
             detail={**(self._detail or {}), "id": self._id},
         )
         item = make_reasoning_item(self._id, thinking, self._model)
-        at = {**self._position, "summary_index": 0}
+        position = {**self._position, "summary_index": 0}
         closing = b""
         if text:
             part = {"type": "summary_text", "text": text}
-            closing = self._emit("response.reasoning_summary_text.done", **at, text=text)
-            closing += self._emit("response.reasoning_summary_part.done", **at, part=part)
+            closing = self._emit("response.reasoning_summary_text.done", **position, text=text)
+            closing += self._emit("response.reasoning_summary_part.done", **position, part=part)
         index = self._position["output_index"]
         return closing + self._emit(
             "response.output_item.done", output_index=index, item=item
@@ -214,18 +216,18 @@ class CallItem:
     def end(self) -> tuple[bytes, JsonObject]:
         """The closing events, and the item."""
         item = make_call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
-        at = {"output_index": self._index, "item_id": self._id}
+        position = {"output_index": self._index, "item_id": self._id}
         if self._tool.is_custom:
             kind = "response.custom_tool_call_input"
-            said = self._emit(f"{kind}.delta", **at, delta=item["input"])
-            said += self._emit(f"{kind}.done", **at, input=item["input"])
+            arguments_events = self._emit(f"{kind}.delta", **position, delta=item["input"])
+            arguments_events += self._emit(f"{kind}.done", **position, input=item["input"])
         else:
-            said = self._emit(
+            arguments_events = self._emit(
                 "response.function_call_arguments.done",
-                **at, name=self._tool.name, arguments=item["arguments"],
+                **position, name=self._tool.name, arguments=item["arguments"],
             )  # fmt: skip
         closing = self._emit("response.output_item.done", output_index=self._index, item=item)
-        return said + closing, item
+        return arguments_events + closing, item
 
 
 OutputItem = MessageItem | ReasoningItem | CallItem

@@ -14,8 +14,8 @@ import orjson
 
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, Tool
-from devflow_core.wire import json_lenient as loosely
-from devflow_core.wire import json_strict as fields
+from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 
 _SEPARATOR = "__"
@@ -51,15 +51,15 @@ def unwrap_input(arguments: str) -> str:
         parsed: Any = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    found = cast("JsonObject", parsed).get("input") if isinstance(parsed, dict) else None
-    return found if isinstance(found, str) else arguments
+    value = cast("JsonObject", parsed).get("input") if isinstance(parsed, dict) else None
+    return value if isinstance(value, str) else arguments
 
 
 def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
     """The tools of a request, groups taken apart."""
     return tuple(
         one
-        for tool, path in fields.objects(body, "tools")
+        for tool, path in strict.objects(body, "tools")
         for one in _decode_tool(tool, path, None)
     )
 
@@ -77,7 +77,7 @@ def index_wire_tools(request: ChatRequest) -> dict[str, WireTool]:
     if origin is not None and origin.wire != "openai_responses":
         return {}
     body = request.extra if origin is None or origin.body is None else origin.body
-    return dict(_iter_wire_tools(loosely.as_objects(body.get("tools")), None))
+    return dict(_iter_wire_tools(lenient.as_objects(body.get("tools")), None))
 
 
 def _iter_wire_tools(
@@ -86,7 +86,7 @@ def _iter_wire_tools(
     for tool in tools:
         name = tool.get("name")
         if tool.get("type") == "namespace":
-            yield from _iter_wire_tools(loosely.as_objects(tool.get("tools")), str(name))
+            yield from _iter_wire_tools(lenient.as_objects(tool.get("tools")), str(name))
         elif isinstance(name, str):
             is_custom = tool.get("type") == "custom"
             known = WireTool(name=name, namespace=namespace, is_custom=is_custom)
@@ -94,24 +94,24 @@ def _iter_wire_tools(
 
 
 def _decode_tool(tool: JsonObject, path: str, namespace: str | None) -> Iterator[Tool]:
-    kind = fields.required(tool, "type", fields.text, path)
+    kind = strict.required(tool, "type", strict.text, path)
     match kind:
         case "function":
             yield Tool(
-                name=join_name(namespace, fields.required(tool, "name", fields.name, path)),
-                description=fields.optional(tool, "description", fields.text, path) or "",
-                schema=fields.optional(tool, "parameters", fields.json_object, path) or {},
-                strict=fields.optional(tool, "strict", fields.boolean, path),
+                name=join_name(namespace, strict.required(tool, "name", strict.name, path)),
+                description=strict.optional(tool, "description", strict.text, path) or "",
+                schema=strict.optional(tool, "parameters", strict.json_object, path) or {},
+                strict=strict.optional(tool, "strict", strict.boolean, path),
             )
         case "custom":
             yield Tool(
-                name=join_name(namespace, fields.required(tool, "name", fields.name, path)),
+                name=join_name(namespace, strict.required(tool, "name", strict.name, path)),
                 description=_describe_free_form(tool, path),
                 schema=_FREE_FORM_SCHEMA,
             )
         case "namespace":
-            group = fields.required(tool, "name", fields.name, path)
-            for one, where in fields.objects(tool, "tools", path):
+            group = strict.required(tool, "name", strict.name, path)
+            for one, where in strict.objects(tool, "tools", path):
                 yield from _decode_tool(one, where, group)
         case _:
             yield Tool(name=kind, native=tool)
@@ -119,8 +119,8 @@ def _decode_tool(tool: JsonObject, path: str, namespace: str | None) -> Iterator
 
 def _describe_free_form(tool: JsonObject, path: str) -> str:
     """The description, with the grammar that the provider would have enforced."""
-    text = fields.optional(tool, "description", fields.text, path) or ""
-    form = fields.optional(tool, "format", fields.json_object, path) or {}
+    text = strict.optional(tool, "description", strict.text, path) or ""
+    form = strict.optional(tool, "format", strict.json_object, path) or {}
     definition = form.get("definition")
     if not isinstance(definition, str):
         return text
