@@ -40,7 +40,7 @@ test: install ## the whole test suite, with branch coverage; 300 examples a law
 
 .PHONY: test-laws
 test-laws: install ## the laws again, with thousands of examples each
-	$(RUN) pytest -n 2 -m laws --hypothesis-profile laws -q
+	$(RUN) pytest -n 2 -m laws --hypothesis-profile laws --timeout 1200 -q
 
 # Real clients, pinned, in a folder that git ignores. No install scripts run.
 CLAUDE_CODE_VERSIONS := 2.1.329 2.1.197 2.0.77

@@ -5,6 +5,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+MOST_REQUESTS = 1_000
+"""Of one kind, in `make test-laws`: each is a request over HTTP, or several."""
 PARTS = 4
 """So that several processes share the routes."""
 
@@ -71,6 +73,7 @@ async def test_whatever_the_description_allows_is_answered_as_described(
 
         def collect(operation: Any) -> None:
             @settings(
+                max_examples=min(settings().max_examples, MOST_REQUESTS),
                 database=None,
                 phases=[Phase.generate],
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
@@ -162,5 +163,5 @@ class BudgetMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-TestBudgets = BudgetMachine.TestCase
+TestBudgets = pytest.mark.laws(1_000)(BudgetMachine.TestCase)  # each opens a ledger twice
 TestBudgets.settings = settings(stateful_step_count=25, deadline=None)
