@@ -20,13 +20,13 @@ SESSION = (
 )
 PROGRAM = """#!{python}
 import asyncio, sys
-from devflow_claude_code import McpTools, hook, serve_mcp
+from devflow_claude_code import McpTools, run_hook, serve_mcp
 
 async def tool(**arguments):
     return f"asked with {{arguments}}"
 
 if sys.argv[1] == "hook":
-    sys.stdout.write(hook(sys.stdin.buffer.read()).stdout)
+    sys.stdout.write(run_hook(sys.stdin.buffer.read()).stdout)
 if sys.argv[1] == "mcp":
     tools = McpTools(ask=tool, handoff=tool, report=tool, explain=tool)
     asyncio.run(serve_mcp(tools, sys.stdin.buffer, sys.stdout.buffer))
