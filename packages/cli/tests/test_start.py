@@ -101,9 +101,11 @@ def test_the_stand_in_runs_until_it_is_told_to_end(home: Path) -> None:
             assert reply.status == 200
     finally:
         child.send_signal(signal.SIGINT)
-        assert child.wait(60) in (0, 130)
-        assert child.stdout is not None
-        child.stdout.close()
+        try:
+            assert child.wait(60) in (0, 130)
+        finally:
+            child.kill()  # nothing is left running where it has not heeded the signal
+            child.communicate()
 
 
 def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
