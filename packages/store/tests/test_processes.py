@@ -24,13 +24,17 @@ def _start(what: str, database: Any, count: int, folder: Path) -> subprocess.Pop
 
 
 def _results(processes: list[subprocess.Popen[bytes]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    outputs: list[bytes] = []
     for process in processes:
         with process:
-            out, _err = process.communicate(timeout=240)
-            assert process.returncode == 0
-            found.append(json.loads(out.splitlines()[-1]))  # logs may stand before
-    return found
+            outputs.append(process.communicate(timeout=240)[0])
+    assert {process.returncode for process in processes} == {0}
+    return [json.loads(out.splitlines()[-1]) for out in outputs]  # logs may stand before
+
+
+async def _create_ledger(database: Any, folder: Path) -> None:
+    async with Store(database, data_dir=folder):
+        pass
 
 
 async def _with_budget(database: Any, folder: Path, budget: Budget) -> None:
@@ -76,6 +80,7 @@ def test_two_processes_never_overspend_a_budget(database: Any, tmp_path: Path) -
 
 
 def test_two_processes_carry_each_idempotency_key_out_once(database: Any, tmp_path: Path) -> None:
+    asyncio.run(_create_ledger(database, tmp_path))
     results = _results([_start("claim_keys", database, 10, tmp_path) for _ in range(2)])
     carried = [key for one in results for key in one["carried"]]
     assert len(carried) == len(set(carried)) == 100
