@@ -18,14 +18,14 @@ from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import JsonObject
 from devflow_core.metered import Metered
 from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Classifier, ContextInjector, Router, Upstream
+from devflow_core.ports import Classifier, ContextInjector, Upstream
+from devflow_core.ports import Router as RouterPort
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price, to_pico
-from devflow_routing import Catalogue, RoutingPolicy, TaskClassifier, encode_route
-from devflow_routing import Router as OpenRouterRouter
+from devflow_routing import Catalogue, Router, RoutingPolicy, TaskClassifier, encode_route
 from devflow_upstream.keys import KeyPool, KeyRotation
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_upstream.policies.fallback import FallbackChain
@@ -69,7 +69,7 @@ class OpenRouterGateway:
         *,
         book: Book | None = None,
         ledger: Ledger | None = None,
-        router: Router | None = None,
+        router: RouterPort | None = None,
         classifier: Classifier | None = None,
         transport: Transport | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class OpenRouterGateway:
         )
         self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
         views: list[Ledger] = [self._recent, *([ledger] if ledger else [])]
-        if isinstance(self.router, OpenRouterRouter):
+        if isinstance(self.router, Router):
             views += [self.router.performance, self.router.sessions]
         book = book or build_memory_book(settings)
         self._reader = _ledger_reader(book, views)
@@ -209,7 +209,7 @@ class OpenRouterGateway:
         entry = self._recent.get(entry_id)
         if entry is None:
             raise NotFound(f"No recent request has the id {entry_id!r}.")
-        if not isinstance(self.router, OpenRouterRouter):
+        if not isinstance(self.router, Router):
             return False
         return self.router.feedback(entry, score)
 
@@ -240,12 +240,12 @@ class OpenRouterGateway:
         if criteria is not None:
             request = replace(request, criteria=criteria)
         task = self.classifier.classify(request)
-        if isinstance(self.router, OpenRouterRouter):
+        if isinstance(self.router, Router):
             return self.router.explain(request, task)
         return self.router.route(request, task)
 
     def _price_of(self, model: str) -> Price | None:
-        if not isinstance(self.router, OpenRouterRouter):
+        if not isinstance(self.router, Router):
             return None
         try:
             return self.router.catalogue.find(model).price
@@ -279,7 +279,7 @@ def build_transport(settings: Settings) -> Transport:
     return Http1Transport(settings.base_url, connect_timeout_s=connect_s)
 
 
-def build_router(settings: Settings, catalogue: Catalogue | None = None) -> OpenRouterRouter:
+def build_router(settings: Settings, catalogue: Catalogue | None = None) -> Router:
     """A router with the settings' names and weights.
 
     Args:
@@ -301,7 +301,7 @@ def build_router(settings: Settings, catalogue: Catalogue | None = None) -> Open
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
     known = catalogue or load_shipped_catalogue().with_overrides(settings.models)
-    return OpenRouterRouter(known, policy=policy)
+    return Router(known, policy=policy)
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:
