@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from devflow_core.settings import Settings
+from house.code_map import Module, body_lines
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/**/src/**/*.py"))
@@ -24,28 +25,14 @@ def _ids(path: Path) -> str:
     return str(path.relative_to(ROOT / "packages"))
 
 
-def _functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return [
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-
-
-def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of code, the docstring not counted."""
-    first = function.body[0]
-    is_documented = ast.get_docstring(function) is not None
-    start = (first.end_lineno or 0) + 1 if is_documented else first.lineno
-    return (function.end_lineno or 0) - start + 1
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=_ids)
 def test_a_module_is_small_documented_and_well_named(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    module = Module(path)
     assert text.count("\n") <= MOST_LINES
-    assert ast.get_docstring(tree)
+    assert ast.get_docstring(module.tree)
     assert path.stem not in FORBIDDEN_NAMES
-    long = [one.name for one in _functions(tree) if _body_lines(one) > MOST_FUNCTION_LINES]
+    long = [one.name for one in module.functions if body_lines(one) > MOST_FUNCTION_LINES]
     assert long == []
 
 
