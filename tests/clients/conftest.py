@@ -115,6 +115,14 @@ class ScriptedApi:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
+    def was_asked(self, *words: str) -> bool:
+        """Whether one request holds all of these words.
+
+        Clients also ask in the background (a title, a warm-up), before or after the question.
+        """
+        bodies = [json.dumps(request) for request in self.requests]
+        return any(all(word in body for word in words) for body in bodies)
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()

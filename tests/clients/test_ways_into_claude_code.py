@@ -55,9 +55,7 @@ def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     plan_install(settings, command=devflow).apply()
     ended = claude_code.run("-p", "Hello")
     assert ended.returncode == 0, ended.stderr
-    asked = json.dumps(api.requests[-1])
-    assert "session-context-" in asked
-    assert "Add a --json flag to report.py" in asked
+    assert api.was_asked("session-context-", "Add a --json flag to report.py")
     plan_undo(settings).apply()
     assert settings.read_text() == '{"permissions": {}}'
 
@@ -73,9 +71,8 @@ def test_the_mcp_server_offers_its_tools(
     claude_code.environment |= {**patience, "MCP_TIMEOUT": "60000"}
     ended = claude_code.run("-p", "Hello", "--mcp-config", str(config))
     assert ended.returncode == 0, ended.stderr
-    asked = json.dumps(api.requests[-1])
-    for name in ("ask", "handoff", "report", "explain"):
-        assert f"mcp__devflow__{name}" in asked
+    tools = ("ask", "handoff", "report", "explain")
+    assert api.was_asked("Hello", *(f"mcp__devflow__{name}" for name in tools))
 
 
 @pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
