@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from devflow_core.attribution import Attribution
 from devflow_core.events import Event, Finished, FinishReason
 from devflow_core.journal import Clocks, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
@@ -120,6 +121,7 @@ class Pipeline:
         deadline_s: how long one request may take in all.
         bills_on_cancel: whether a provider charges on for a reply that nobody reads.
         encode_decision: a route as the text that the entry keeps; None keeps none.
+        label: completes the labels of a request; None leaves them as they are.
         clocks: where time comes from.
     """
 
@@ -134,6 +136,7 @@ class Pipeline:
         deadline_s: float = 600.0,
         bills_on_cancel: Callable[[str | None], bool] = lambda _provider: True,
         encode_decision: Callable[[Route], str] | None = None,
+        label: Callable[[Attribution], Attribution] | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._classifier = classifier
@@ -144,6 +147,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._bills_on_cancel = bills_on_cancel
         self._encode_decision = encode_decision
+        self._label = label
         self._clocks = clocks or Clocks()
 
     def stream(
@@ -224,9 +228,12 @@ class Pipeline:
     ) -> Reply:
         if session is not None:
             request = await session.inject(request)
+        if self._label is not None:
+            request = replace(request, attribution=self._label(request.attribution))
+        journal.set_request(request)
         task = self._classifier.classify(request)
         route = filter_by_scope(request, self._router.route(request, task))
-        journal.set_route(request, route)
+        journal.set_route(route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
         reply = Reply(request, route, journal)
         reply.attach(self._relay_events(events, reply, stack))

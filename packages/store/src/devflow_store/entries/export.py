@@ -17,8 +17,8 @@ _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d
 """First characters that make a spreadsheet take text for a formula, full-width ones included."""
 COLUMNS = (
     "entry_id", "started_at", "outcome", "error_code", "task_type", "session_id", "project",
-    "branch", "agent", "client_key", "node", "attempt", "model", "provider", "generation_id",
-    "finish_reason", "cost_usd", "cost_status", "input_tokens", "cache_read_tokens",
+    "branch", "commit", "agent", "client_key", "node", "attempt", "model", "provider",
+    "generation_id", "finish_reason", "cost_usd", "cost_status", "input_tokens", "cache_read_tokens",
     "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_s", "total_s",
 )  # fmt: skip
 
@@ -45,6 +45,7 @@ def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
         attribution.session_id,
         attribution.project,
         attribution.branch,
+        attribution.commit,
         attribution.agent,
         attribution.client_key,
         attribution.node,
