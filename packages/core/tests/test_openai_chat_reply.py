@@ -254,7 +254,9 @@ def test_bad_utf8_and_halves_of_surrogates_become_replacement_characters(
         {"prompt_tokens": 1e308, "completion_tokens": 1},
         {"prompt_tokens": 1.5, "completion_tokens": 1},
         {"prompt_tokens": 2**64, "completion_tokens": 1},
-        {"prompt_tokens": "7", "completion_tokens": 1},
+        {"prompt_tokens": "seven", "completion_tokens": 1},
+        {"prompt_tokens": "9" * 30, "completion_tokens": 1},
+        {"prompt_tokens": 10**18, "completion_tokens": 1},
         {"prompt_tokens": True, "completion_tokens": 1},
         {"prompt_tokens": float("nan"), "completion_tokens": 1},
         {"completion_tokens": 1},
@@ -264,6 +266,17 @@ def test_bad_utf8_and_halves_of_surrogates_become_replacement_characters(
 def test_impossible_usage_is_no_usage(usage: dict[str, Any], decode_stream: Decode) -> None:
     stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="stop", usage=usage) + DONE
     assert _collect(decode_stream(CHAT.make_decoder(), stream)).usage is None
+
+
+@pytest.mark.parametrize(("prompt", "completion"), [(7, 1), (7.0, 1.0), ("7", "1")])
+def test_counts_are_taken_as_programs_write_them(
+    prompt: object, completion: object, decode_stream: Decode
+) -> None:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    stream = _chunk({"content": "x"}) + _chunk({}, finish_reason="stop", usage=usage) + DONE
+    assert _collect(decode_stream(CHAT.make_decoder(), stream)).usage == Usage(
+        input_tokens=7, output_tokens=1
+    )
 
 
 @pytest.mark.parametrize("cost", [-0.1, 1e9, float("nan"), float("inf"), True, "free", [], None])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from devflow_core.messages import JsonObject, OpaquePart, WireName
-from devflow_core.usage import ReportedCost, Usage
+from devflow_core.usage import Iteration, ReportedCost, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 """The normalised reasons of chat completions; the provider's own word is `native_finish_reason`."""
@@ -81,6 +81,8 @@ class Finished:
     native_finish_reason: str | None = None
     usage: Usage | None = None
     """None where the provider reported nothing; the ledger then estimates and says so."""
+    iterations: tuple[Iteration, ...] = ()
+    """The calls that `usage` is the sum of, where there were several."""
     cost: ReportedCost | None = None
     raw_response: OpaquePart | None = None
     """What a whole reply of this wire holds beside the hub's words (citations, images…)."""

@@ -37,7 +37,7 @@ from devflow_core.ledger import (
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
-from devflow_core.usage import Usage
+from devflow_core.usage import Price, Usage
 
 CHARS_PER_TOKEN = 3.6
 """For estimates of a reply that was cut; the mean over English prose and code of cl100k_base."""
@@ -269,12 +269,23 @@ class MeteredAttempt:
         if price is None:
             return reserved
         if is_counted:
-            return price.cost_usd(usage)
+            return self._price_counted(price, usage, reserved)
         if self._first_event_s is None or self._journal.bills_on_cancel(self._started.provider):
             return reserved
         # the input was billed in full; how much it was, only the reservation tells
         observed_usd = price.completion * usage.completion_tokens
         return min(reserved, observed_usd + self._input_usd())
+
+    def _price_counted(self, price: Price, usage: Usage, reserved: Decimal) -> Decimal:
+        """The provider's counts at the listed price; each of several calls by itself."""
+        iterations = self._finished.iterations if self._finished else ()
+        if not iterations:
+            return price.cost_usd(usage)
+        total = sum((price.cost_usd(one.usage) for one in iterations), Decimal(0))
+        own = (None, self._candidate.model)
+        is_own = all(one.model in own for one in iterations)
+        # an advisor is often dearer than the model it advises, and its price is not known here
+        return total if is_own else max(total, reserved)
 
     def _input_usd(self) -> Decimal:
         """The input's share of the reservation."""

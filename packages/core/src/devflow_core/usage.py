@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 PICO_PER_USD = 10**12
 """Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
+MAX_TOKENS = 10**9
+"""More tokens than any reply can have: a larger count is a mistake of whoever wrote it."""
 
 _PICO = Decimal(1).scaleb(-12)
 _ZERO = Decimal(0)
@@ -26,6 +29,23 @@ def usd_text(usd: Decimal) -> str:
     """USD as plain decimal text: no exponent, no trailing zeros after the point."""
     text = format(usd, "f")
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+
+
+def parse_token_count(value: object) -> int | None:
+    """A count as programs write them: 1500, 1500.0 or "1500".
+
+    None for what is missing, no whole number, negative or over `MAX_TOKENS`.
+    """
+    if isinstance(value, str):
+        # eighteen digits are far over the bound, and longer texts would only cost time
+        return int(value) if value.isdecimal() and len(value) < 18 and _is_count(int(value)) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_count(value):
+        return None
+    return int(value)
+
+
+def _is_count(number: float) -> bool:
+    return 0 <= number <= MAX_TOKENS and number == int(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +93,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """One of the calls that made a reply: the model's own, a compaction, an advisor's.
+
+    Each is billed by itself, a long prompt at the price for long prompts.
+    """
+
+    usage: Usage
+    model: str | None = None
+    """None: the model that the reply names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedCost:
     """What the provider says a reply cost."""
 
@@ -94,6 +126,61 @@ class ReportedCost:
         if self.is_byok and self.upstream_usd is not None:
             return self.usd + self.upstream_usd
         return self.usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingCost:
+    """Replies whose cost is not known, or not all of it, for one reason."""
+
+    replies: int
+    reason: str
+    """Continues "2 replies …": `of an unknown model`."""
+    remedy: str = ""
+    """A sentence on what would make it known; empty where nothing does."""
+
+    def __str__(self) -> str:
+        return f"{self.replies} {'reply' if self.replies == 1 else 'replies'} {self.reason}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As the command line prints it."""
+        return {"replies": self.replies, "reason": self.reason, "remedy": self.remedy}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCost:
+    """A sum of costs, and what it lacks: exact where nothing is missing, else "at least"."""
+
+    usd: Decimal = _ZERO
+    missing: tuple[MissingCost, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything in it has a price."""
+        return not self.missing
+
+    def __add__(self, other: KnownCost) -> KnownCost:
+        if not other.missing:
+            return KnownCost(usd=self.usd + other.usd, missing=self.missing)
+        merged = {(one.reason, one.remedy): one for one in self.missing}
+        for one in other.missing:
+            key = (one.reason, one.remedy)
+            known = merged.get(key)
+            replies = one.replies + (known.replies if known else 0)
+            merged[key] = MissingCost(replies=replies, reason=one.reason, remedy=one.remedy)
+        return KnownCost(usd=self.usd + other.usd, missing=tuple(merged.values()))
+
+    def __str__(self) -> str:
+        if self.is_complete:
+            return f"{usd_text(self.usd)} USD"
+        return f"≥ {usd_text(self.usd)} USD ({', '.join(str(one) for one in self.missing)})"
+
+    def as_json(self) -> dict[str, Any]:
+        """`cost_usd`, `is_complete` and `missing`; money as decimal text."""
+        return {
+            "cost_usd": usd_text(self.usd),
+            "is_complete": self.is_complete,
+            "missing": [one.as_json() for one in self.missing],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

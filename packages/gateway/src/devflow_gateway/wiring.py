@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
-from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Ledger, Tee, replay
 from devflow_core.ports import Executor, Upstream
 from devflow_core.repository import FolderLabels
@@ -20,7 +20,11 @@ from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
 from devflow_openrouter.gateway import build_executor, build_router
-from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
+from devflow_openrouter.models.catalogue import (
+    load_shipped_catalogue,
+    load_unlisted_prices,
+    parse_catalogue,
+)
 from devflow_routing import Catalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
 
@@ -108,15 +112,25 @@ async def refresh_catalogue(settings: Settings) -> Catalogue:
 
 
 def make_price_lookup(catalogue: Catalogue) -> Callable[[str], Price | None]:
-    """Prices by any name of a model: OpenRouter's id or Claude Code's."""
+    """Prices by any name of a model: OpenRouter's id, Claude Code's, another cloud's.
 
+    The catalogue knows best; what it does not list, retired models for one, has the price that
+    comes with the package.
+    """
+
+    @cache
     def price_of(model: str) -> Price | None:
-        try:
-            return catalogue.find(model).price
-        except UnknownModel:
-            return None
+        known = catalogue.lookup(model)
+        if known is None or known.price is None:
+            known = _load_unlisted_prices().lookup(model)
+        return known.price if known is not None else None
 
     return price_of
+
+
+@cache
+def _load_unlisted_prices() -> Catalogue:
+    return load_unlisted_prices()
 
 
 def make_report(

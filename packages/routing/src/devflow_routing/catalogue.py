@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +19,7 @@ from devflow_routing.model_config import (
     apply_override,
     parse_override,
 )
+from devflow_routing.model_names import normalize_name, normalized_spellings, split_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +93,25 @@ class Catalogue:
 
         Takes an id; an id with one of the provider's suffixes (`:nitro`, `:floor`…), which has its
         price only where that cannot be dearer than listed; a preset, of which nothing is known;
-        and the names of others' APIs (`claude-sonnet-4-5-20250929`, `gpt-5`).
+        and the names of others' APIs (`claude-sonnet-4-5-20250929`, `gpt-5`, Bedrock's and
+        Vertex AI's).
 
         Raises:
             UnknownModel: nothing fits; the message names what comes close.
         """
+        found = self.lookup(name)
+        if found is not None:
+            return found
+        close = ", ".join(self.close_matches(name))
+        raise UnknownModel(
+            f"There is no model {name!r} in the catalogue of {self.version}. "
+            + (f"Close: {close}. " if close else "")
+            + "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
+            model=name,
+        )
+
+    def lookup(self, name: str) -> ModelConfig | None:
+        """As `find`, but None where nothing fits."""
         found = (
             self._by_id.get(name) or self._find_with_suffix(name) or self._find_foreign_name(name)
         )
@@ -107,13 +121,7 @@ class Catalogue:
             base, _, _ = name.partition("@")
             known = self._by_id.get(base)
             return replace(known, id=name, price=None) if known else ModelConfig(id=name)
-        close = ", ".join(self.close_matches(name))
-        raise UnknownModel(
-            f"There is no model {name!r} in the catalogue of {self.version}. "
-            + (f"Close: {close}. " if close else "")
-            + "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
-            model=name,
-        )
+        return None
 
     def close_matches(self, name: str) -> list[str]:
         """Up to three ids that look like the name."""
@@ -189,26 +197,38 @@ class Catalogue:
         return replace(known, id=name, price=known.price if is_priced else None)
 
     def _find_foreign_name(self, name: str) -> ModelConfig | None:
-        return self._by_normalized_name.get(_normalize_name(name))
+        base, variant = split_variant(name)
+        for spelling in normalized_spellings(base):
+            known = self._by_normalized_name.get(spelling)
+            if known is not None:
+                return self._by_id.get(f"{known.id}:{variant}") if variant else known
+        return None
 
     @cached_property
     def _by_normalized_name(self) -> dict[str, ModelConfig]:
-        """Models by what is left of their names without author, date, order and punctuation."""
-        found: dict[str, ModelConfig | None] = {}
-        for model in self.models:
-            if ":" in model.id or model.id.startswith("~") or model.is_router:
-                continue
-            for key in {_normalize_name(model.id), _normalize_name(model.canonical_slug)}:
-                known = found.setdefault(key, model)
-                if known is not None and known.id != model.id:
-                    found[key] = None
+        """Models by their normalized names; what two models share is nobody's.
+
+        A canonical slug counts where no id is spelled so: that of `z-ai/glm-4.6v` is
+        `z-ai/glm-4.6-20251208`.
+        """
+        plain = [
+            model
+            for model in self.models
+            if ":" not in model.id and not model.id.startswith("~") and not model.is_router
+        ]
+        ids = _index_unique((normalize_name(model.id), model) for model in plain)
+        slugs = _index_unique((normalize_name(model.canonical_slug), model) for model in plain)
+        found = {**slugs, **ids}
         return {key: model for key, model in found.items() if model is not None}
 
 
-def _normalize_name(name: str) -> str:
-    slug = re.sub(r"\[.*?\]$", "", name.lower().rpartition("/")[2])
-    slug = re.sub(r"[-@]?(20\d{6}|latest)$", "", slug)
-    return "-".join(sorted(one for one in re.split(r"[-._@]", slug) if one))
+def _index_unique(names: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelConfig | None]:
+    found: dict[str, ModelConfig | None] = {}
+    for key, model in names:
+        known = found.setdefault(key, model)
+        if known is not None and known.id != model.id:
+            found[key] = None
+    return found
 
 
 def _diff_model(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from devflow_core.messages import JsonObject
-from devflow_core.usage import ReportedCost, Usage, usd_text
+from devflow_core.usage import Iteration, ReportedCost, Usage, parse_token_count, usd_text
 from devflow_core.wire import json_lenient as lenient
 
-_MAX_TOKENS = 10**12
 _MAX_USD = Decimal(1_000_000)
 _COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
 
@@ -23,17 +22,17 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
     Cached and written tokens are inside the prompt's, reasoning inside the completion's. Gemini
     reports tokens as both read and written: what exceeds the prompt is not counted twice.
     """
-    prompt = _parse_count(_first_present(usage, "prompt_tokens", "input_tokens"))
-    completion = _parse_count(_first_present(usage, "completion_tokens", "output_tokens"))
+    prompt = parse_token_count(_first_present(usage, "prompt_tokens", "input_tokens"))
+    completion = parse_token_count(_first_present(usage, "completion_tokens", "output_tokens"))
     if prompt is None or completion is None:
         return None
     into = lenient.as_object(_first_present(usage, "prompt_tokens_details", "input_tokens_details"))
     out = lenient.as_object(
         _first_present(usage, "completion_tokens_details", "output_tokens_details")
     )
-    read = min(_parse_count(into.get("cached_tokens")) or 0, prompt)
-    written = min(_parse_count(into.get("cache_write_tokens")) or 0, prompt - read)
-    reasoning = min(_parse_count(out.get("reasoning_tokens")) or 0, completion)
+    read = min(parse_token_count(into.get("cached_tokens")) or 0, prompt)
+    written = min(parse_token_count(into.get("cache_write_tokens")) or 0, prompt - read)
+    reasoning = min(parse_token_count(out.get("reasoning_tokens")) or 0, completion)
     return Usage(
         input_tokens=prompt - read - written,
         cache_read_tokens=read,
@@ -43,29 +42,81 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
     )
 
 
-def usage_from_anthropic(usage: JsonObject) -> Usage | None:
-    """Usage of Anthropic messages, whose input counts are disjoint already."""
-    fresh = _parse_count(usage.get("input_tokens"))
-    completion = _parse_count(usage.get("output_tokens"))
-    if fresh is None or completion is None:
+def iterations_from_anthropic(usage: JsonObject) -> tuple[Iteration, ...]:
+    """The calls that made a reply of Anthropic messages, whose input counts are disjoint already.
+
+    None of them when a count is missing or impossible; nearly always one. `usage.iterations` tells of several: the counts beside it are those of the
+    model's own calls at most (of their input only the first's), a compaction and an advisor's
+    call come on top (Anthropic, "Compaction" and "Advisor tool", 2026).
+    """
+    reported = _parse_anthropic_counts(usage)
+    if reported is None:
+        return ()
+    rows = usage.get("iterations")
+    if not isinstance(rows, list) or not rows:
+        return (Iteration(usage=reported),)
+    found: list[Iteration] = []
+    own = Usage()
+    for row in cast("list[object]", rows):
+        fields = lenient.as_object(row)
+        counts = _parse_anthropic_counts({"input_tokens": 0, "output_tokens": 0, **fields})
+        if counts is None:
+            return ()
+        model = lenient.as_text(fields.get("model"))
+        found.append(Iteration(usage=counts, model=model))
+        if fields.get("type") in (None, "message"):
+            own += counts
+    rest = _excess(reported, own)
+    return (*found, Iteration(usage=rest)) if rest.total_tokens else tuple(found)
+
+
+def sum_of_usage(iterations: Sequence[Iteration]) -> Usage | None:
+    """All tokens of a reply; None where there is no iteration."""
+    if not iterations:
         return None
-    written = _parse_count(usage.get("cache_creation_input_tokens")) or 0
-    written_1h = (
-        _parse_count(
-            lenient.as_object(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")
-        )
-        or 0
-    )
+    return sum((one.usage for one in iterations[1:]), iterations[0].usage)
+
+
+def _parse_anthropic_counts(usage: JsonObject) -> Usage | None:
+    split = lenient.as_object(usage.get("cache_creation"))
     details = lenient.as_object(usage.get("output_tokens_details"))
-    reasoning = _parse_count(_first_present(details, "thinking_tokens", "reasoning_tokens")) or 0
-    reasoning = min(reasoning, completion)
+    counts = (
+        parse_token_count(usage.get("input_tokens")),
+        parse_token_count(usage.get("output_tokens")),
+        _parse_optional_count(usage.get("cache_read_input_tokens")),
+        _parse_optional_count(usage.get("cache_creation_input_tokens")),
+        _parse_optional_count(split.get("ephemeral_5m_input_tokens")),
+        _parse_optional_count(split.get("ephemeral_1h_input_tokens")),
+        _parse_optional_count(_first_present(details, "thinking_tokens", "reasoning_tokens")),
+    )
+    if None in counts:
+        return None
+    fresh, completion, read, written, short, hour, reasoning = cast("tuple[int, ...]", counts)
     return Usage(
         input_tokens=fresh,
-        cache_read_tokens=_parse_count(usage.get("cache_read_input_tokens")) or 0,
-        cache_write_tokens=written,
-        output_tokens=completion - reasoning,
-        reasoning_tokens=reasoning,
-        cache_write_1h_tokens=min(written_1h, written),
+        cache_read_tokens=read,
+        cache_write_tokens=max(written, short + hour),
+        output_tokens=completion - min(reasoning, completion),
+        reasoning_tokens=min(reasoning, completion),
+        cache_write_1h_tokens=hour,
+    )
+
+
+def _parse_optional_count(value: object) -> int | None:
+    return 0 if value is None else parse_token_count(value)
+
+
+def _excess(reported: Usage, counted: Usage) -> Usage:
+    """What the counts beside the iterations hold beyond them: where those leave a field out."""
+    read = reported.cache_read_tokens - counted.cache_read_tokens
+    written = reported.cache_write_tokens - counted.cache_write_tokens
+    hour = reported.cache_write_1h_tokens - counted.cache_write_1h_tokens
+    return Usage(
+        input_tokens=max(0, reported.input_tokens - counted.input_tokens),
+        cache_read_tokens=max(0, read),
+        cache_write_tokens=max(0, written),
+        output_tokens=max(0, reported.completion_tokens - counted.completion_tokens),
+        cache_write_1h_tokens=min(max(0, hour), max(0, written)),
     )
 
 
@@ -164,15 +215,6 @@ def _parse_usd(value: object) -> Decimal | None:
     except ArithmeticError:
         return None
     return usd if usd.is_finite() and 0 <= usd <= _MAX_USD else None
-
-
-def _parse_count(value: object) -> int | None:
-    """A count; None for what is missing, negative, huge, broken or no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not 0 <= value <= _MAX_TOKENS or value != int(value):
-        return None
-    return int(value)
 
 
 def _first_present(fields: Mapping[str, Any], *keys: str) -> object:

@@ -17,6 +17,7 @@ from devflow_routing.model_config import ModelConfig
 from pydantic import ValidationError
 
 from devflow_openrouter.models.model_config import endpoint_from_row, model_from_row
+from devflow_openrouter.pricing import parse_price
 
 NAMING_RULES = NamingRules(
     suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
@@ -28,9 +29,29 @@ NAMING_RULES = NamingRules(
 
 def load_shipped_catalogue() -> Catalogue:
     """The snapshot that comes with the package (`data/README.md` tells its origin)."""
-    packed = files("devflow_openrouter").joinpath("data/catalogue.json.gz").read_bytes()
-    body: dict[str, Any] = orjson.loads(gzip.decompress(packed))
+    body = _load_data("catalogue.json.gz")
     return parse_catalogue(body, fetched_at=datetime.fromisoformat(body["fetched_at"]))
+
+
+def load_unlisted_prices() -> Catalogue:
+    """Models that the shipped snapshot does not list, retired or newer: ids and prices only.
+
+    To price recorded work with; nothing else is known of them, so that none can be routed to.
+    """
+    body = _load_data("unlisted_prices.json.gz")
+    version, prices = body["version"], body["prices"]
+    models = (
+        ModelConfig(id=name, canonical_slug=name, price=parse_price(pricing, version=version))
+        for name, pricing in prices.items()
+    )
+    return Catalogue(
+        models, version=version, fetched_at=datetime.fromisoformat(body["as_of"]), naming=NAMING_RULES
+    )
+
+
+def _load_data(name: str) -> dict[str, Any]:
+    packed = files("devflow_openrouter").joinpath("data", name).read_bytes()
+    return orjson.loads(gzip.decompress(packed))
 
 
 def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalogue:

@@ -26,7 +26,7 @@ from devflow_core.wire.body import dump, excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import parse_cost, usage_from_anthropic
+from devflow_core.wire.usage import iterations_from_anthropic, parse_cost, sum_of_usage
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -214,10 +214,12 @@ class MessagesDecoder:
                 model=self._model,
             )
         self.finished = True
+        iterations = iterations_from_anthropic(self._usage)
         return Finished(
             finish_reason=_FINISH_REASONS.get(self._stop_reason, "stop"),
             native_finish_reason=self._stop_reason,
-            usage=usage_from_anthropic(self._usage),
+            usage=sum_of_usage(iterations),
+            iterations=iterations if len(iterations) > 1 else (),
             cost=self._cost,
             raw_response=self._content.to_raw_response(self._usage),
         )
