@@ -6,7 +6,7 @@ from devflow_analytics import Turn, turns_of, whatif
 from devflow_analytics.cache_simulation import CacheRules, rules_of, simulate
 from devflow_core.attribution import Attribution
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
-from devflow_core.usage import Price, Usage
+from devflow_core.usage import KnownCost, Price, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,7 +138,12 @@ def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
         window_of=lambda model: 2_500 if model == "x/uncached" else None,
     ).as_json()
     assert result["turns"] == 2
-    assert result["recorded"] == {"models": ["x/recorded"], "cost_usd": "0.02"}
+    assert result["recorded"] == {
+        "models": ["x/recorded"],
+        "cost_usd": "0.02",
+        "is_complete": True,
+        "missing": [],
+    }
     cached, uncached, unknown = result["models"]
     # 3000 written at 1.25e-6, 2000 read at 1e-7
     assert cached["cost_usd"] == "0.00395"
@@ -152,12 +157,12 @@ def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
 
 def test_a_record_without_costs_is_priced_at_its_own_models() -> None:
     one = Turn(thread="m", started_at=EPOCH, model="x/uncached", usage=Usage(input_tokens=1_000))
-    assert whatif([one], [], price_of=PRICES.get).recorded_usd == Decimal("0.001")
+    assert whatif([one], [], price_of=PRICES.get).recorded == KnownCost(usd=Decimal("0.001"))
     strange = Turn(
         thread="m", started_at=EPOCH, model="nobody/knows", usage=Usage(input_tokens=1_000)
     )
     result = whatif([one, strange], ["x/uncached"], price_of=PRICES.get)
-    assert result.recorded_usd is None
+    assert str(result.recorded) == "≥ 0.001 USD (1 reply of nobody/knows)"
     assert result.as_json()["models"][0]["difference_usd"] is None
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from devflow_claude_code import ClaudeCodeSession, hand_off, list_sessions
 from devflow_claude_code.reading.paths import project_slug
-from devflow_claude_code.reading.rows import TranscriptRow, TranscriptTokens
-from devflow_claude_code.reading.session_cost import as_usage, fold_usage, read_turns
+from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.session_cost import fold_usage, read_turns
 from devflow_claude_code.reading.transcript import Transcript
+from devflow_claude_code.reading.usage import TranscriptTokens, as_usage
 from devflow_core.errors import SessionError
-from devflow_core.usage import Price, Usage
+from devflow_core.usage import KnownCost, Price, Usage
 
 
 def unknown(_model: str) -> Price | None:
@@ -63,7 +64,7 @@ def test_the_turns_of_a_session_are_its_spending_in_time_and_threads(
 ) -> None:
     session = ClaudeCodeSession.open(recording(name))
     turns = session.turns
-    spent = sum((as_usage(tokens) for _, tokens in session.spend.responses), Usage())
+    spent = sum((as_usage(one.tokens) for one in session.spend.responses), Usage())
     assert sum((turn.usage for turn in turns), Usage()) == spent
     assert [turn.started_at for turn in turns] == sorted(turn.started_at for turn in turns)
     assert len({turn.thread for turn in turns}) > 1
@@ -131,7 +132,7 @@ def test_writes_for_an_hour_cost_more_than_those_for_five_minutes(
         + tokens.cache_write_1h * Decimal("0.00002")
         + tokens.output * Decimal("0.00005")
     )
-    assert session.spend.cost_usd(price) == expected
+    assert session.spend.cost(price) == KnownCost(usd=expected)
     shown = session.detail_json(price)
     assert Decimal(shown["cost_usd"]) == expected
     assert shown["unpriced_models"] == []
@@ -139,7 +140,10 @@ def test_writes_for_an_hour_cost_more_than_those_for_five_minutes(
 
 def test_an_unknown_price_is_no_cost_of_zero(recording: Callable[[str], Path]) -> None:
     shown = ClaudeCodeSession.open(recording("2.1.329/foreign-model")).detail_json(unknown)
-    assert shown["cost_usd"] is None
+    assert (shown["cost_usd"], shown["is_complete"]) == ("0", False)
+    (missing,) = shown["missing"]
+    assert missing["reason"] == "of deepseek/deepseek-chat"
+    assert '[models."deepseek/deepseek-chat"]' in missing["remedy"]
     assert shown["unpriced_models"] == ["deepseek/deepseek-chat"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from devflow_claude_code import (
     McpTools,
-    catalogue_ids,
     plan_launch,
     render_status_line,
     run_hook,
@@ -161,22 +160,6 @@ def test_an_address_that_cannot_work_is_refused(url: str) -> None:
 def test_settings_of_the_callers_own_are_refused(argument: str) -> None:
     with pytest.raises(ConfigurationError, match="--settings"):
         plan_launch(URL, "k", [argument], {})
-
-
-@pytest.mark.parametrize(
-    ("model", "first"),
-    [
-        ("claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5"),
-        ("claude-opus-4-8[1m]", "anthropic/claude-opus-4.8"),
-        ("claude-sonnet-4-20250514", "anthropic/claude-sonnet-4"),
-        ("claude-3-5-haiku-20241022", "anthropic/claude-3.5-haiku"),
-        ("claude-3-opus-latest", "anthropic/claude-3-opus"),
-        ("deepseek/deepseek-chat", "deepseek/deepseek-chat"),
-        ("my-model", "anthropic/my-model"),
-    ],
-)
-def test_names_of_claude_code_as_ids_of_the_catalogue(model: str, first: str) -> None:
-    assert catalogue_ids(model)[0] == first
 
 
 class Tools:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from devflow_core.ledger import LedgerEntry
-from devflow_core.usage import Usage, usd_text
+from devflow_core.usage import KnownCost, MissingCost, Usage, usd_text
 
 from devflow_analytics.cache_simulation import Turn, rules_of, simulate
 from devflow_analytics.savings import PriceOf
@@ -21,6 +21,8 @@ CAVEATS = (
     "Quality: nothing here says that another model would have done the work.",
     "The cache: whether a prefix would have been kept is simulated from published rules; providers "
     "drop entries early and route elsewhere.",
+    "Searches and other calls of a provider's tools: they are in what was recorded, not in what "
+    "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
 """What a re-priced record cannot tell; part of every result."""
@@ -42,8 +44,8 @@ class WhatIf:
     """A record, and what it would have cost elsewhere."""
 
     turns: int
-    recorded_usd: Decimal | None
-    """What it has cost; None where a price is not known."""
+    recorded: KnownCost
+    """What it has cost; "at least" where a price is not known."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     """In the order they were asked for."""
@@ -54,7 +56,7 @@ class WhatIf:
             "turns": self.turns,
             "recorded": {
                 "models": list(self.recorded_models),
-                "cost_usd": _format_usd(self.recorded_usd),
+                **self.recorded.as_json(),
             },
             "models": [self._alternative_as_json(one) for one in self.alternatives],
             "unknowns": list(CAVEATS),
@@ -62,8 +64,8 @@ class WhatIf:
 
     def _alternative_as_json(self, alternative: Alternative) -> dict[str, Any]:
         difference = None
-        if alternative.cost_usd is not None and self.recorded_usd is not None:
-            difference = alternative.cost_usd - self.recorded_usd
+        if alternative.cost_usd is not None and self.recorded.is_complete:
+            difference = alternative.cost_usd - self.recorded.usd
         return {
             "model": alternative.model,
             "cost_usd": _format_usd(alternative.cost_usd),
@@ -83,6 +85,7 @@ def whatif(
     *,
     price_of: PriceOf,
     window_of: Callable[[str], int | None] = lambda _: None,
+    recorded: KnownCost | None = None,
 ) -> WhatIf:
     """Price a record on other models, each with its own prompt cache simulated.
 
@@ -91,13 +94,14 @@ def whatif(
         models: to compare, by their names in the catalogue.
         price_of: the present price of a model.
         window_of: the largest prompt that a model takes, in tokens; None where it is not known.
+        recorded: what the record has cost, where the caller knows better than the turns tell.
     """
     ordered = sorted(turns, key=lambda turn: turn.started_at)
-    costs = [_recorded_usd(turn, price_of) for turn in ordered]
-    known = [cost for cost in costs if cost is not None]
+    if recorded is None:
+        recorded = sum((_recorded_cost(turn, price_of) for turn in ordered), KnownCost())
     return WhatIf(
         turns=len(ordered),
-        recorded_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        recorded=recorded,
         recorded_models=tuple(dict.fromkeys(turn.model for turn in ordered)),
         alternatives=tuple(
             _price_alternative(ordered, model, price_of, window_of)
@@ -123,11 +127,13 @@ def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
         )
 
 
-def _recorded_usd(turn: Turn, price_of: PriceOf) -> Decimal | None:
+def _recorded_cost(turn: Turn, price_of: PriceOf) -> KnownCost:
     if turn.cost_usd is not None:
-        return turn.cost_usd
+        return KnownCost(usd=turn.cost_usd)
     price = price_of(turn.model)
-    return price.cost_usd(turn.usage) if price else None
+    if price is not None:
+        return KnownCost(usd=price.cost_usd(turn.usage))
+    return KnownCost(missing=(MissingCost(replies=1, reason=f"of {turn.model}"),))
 
 
 def _price_alternative(

@@ -106,28 +106,28 @@ def build_whatif_document(
         UnknownModel: one to compare is not in the catalogue.
     """
     from devflow_analytics import Turn, turns_of, whatif
-    from devflow_core.errors import UnknownModel
     from devflow_gateway import wiring
 
     catalogue = wiring.load_catalogue(settings)
+    price_of = wiring.make_price_lookup(catalogue)
 
     def window_of(model: str) -> int | None:
-        try:
-            return catalogue.find(model).context_length
-        except UnknownModel:
-            return None
+        known = catalogue.lookup(model)
+        return known.context_length if known else None
 
     for name in models:
-        catalogue.find(name)
+        if price_of(name) is None:
+            catalogue.find(name)
+    recorded = None
     if session is None:
         turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
     else:
-        recorded = session.turns
+        recorded = session.spend.cost(price_of)
         turns = [
             Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
-            for one in recorded
+            for one in session.turns
         ]
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
     return whatif(
-        turns, models or usual, price_of=wiring.make_price_lookup(catalogue), window_of=window_of
+        turns, models or usual, price_of=price_of, window_of=window_of, recorded=recorded
     ).as_json()

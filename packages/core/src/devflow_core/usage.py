@@ -10,6 +10,7 @@ PICO_PER_USD = 10**12
 """Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
 MAX_TOKENS = 10**9
 """More tokens than any reply can have: a larger count is a mistake of whoever wrote it."""
+_MAX_TOKEN_DIGITS = 10
 
 _PICO = Decimal(1).scaleb(-12)
 _ZERO = Decimal(0)
@@ -36,9 +37,8 @@ def parse_token_count(value: object) -> int | None:
 
     None for what is missing, no whole number, negative or over `MAX_TOKENS`.
     """
-    if isinstance(value, str):
-        # eighteen digits are far over the bound, and longer texts would only cost time
-        return int(value) if value.isdecimal() and len(value) < 18 and _is_count(int(value)) else None
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_TOKEN_DIGITS:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_count(value):
         return None
     return int(value)

@@ -122,15 +122,10 @@ def make_price_lookup(catalogue: Catalogue) -> Callable[[str], Price | None]:
     def price_of(model: str) -> Price | None:
         known = catalogue.lookup(model)
         if known is None or known.price is None:
-            known = _load_unlisted_prices().lookup(model)
+            known = load_unlisted_prices().lookup(model)
         return known.price if known is not None else None
 
     return price_of
-
-
-@cache
-def _load_unlisted_prices() -> Catalogue:
-    return load_unlisted_prices()
 
 
 def make_report(

@@ -1,6 +1,7 @@
 """Claude Code sessions: read, understood, handed off and written back."""
 
 from devflow_claude_code.context.session_context import SessionContext, piece_json
+from devflow_claude_code.copies import CountedSession, count_once, find_related
 from devflow_claude_code.handoff.request import Handoff, HandoffReport, HandoffTarget, hand_off
 from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
 from devflow_claude_code.integration.hooks import HookReply, run_hook
@@ -8,7 +9,6 @@ from devflow_claude_code.integration.installer import SettingsChange, plan_insta
 from devflow_claude_code.integration.launcher import LaunchPlan, plan_launch
 from devflow_claude_code.integration.mcp import McpTools, serve_mcp
 from devflow_claude_code.integration.statusline import render_status_line
-from devflow_claude_code.model_ids import catalogue_ids
 from devflow_claude_code.reading.paths import belongs_to
 from devflow_claude_code.reading.session_cost import Spend
 from devflow_claude_code.reading.transcript import Transcript
@@ -17,6 +17,7 @@ from devflow_claude_code.session import ClaudeCodeSession, list_sessions
 __all__ = [
     "AssistantReply",
     "ClaudeCodeSession",
+    "CountedSession",
     "Handoff",
     "HandoffReport",
     "HandoffTarget",
@@ -29,7 +30,8 @@ __all__ = [
     "Transcript",
     "WrittenSession",
     "belongs_to",
-    "catalogue_ids",
+    "count_once",
+    "find_related",
     "hand_off",
     "list_sessions",
     "piece_json",

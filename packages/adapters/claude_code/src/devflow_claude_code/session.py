@@ -105,7 +105,7 @@ class ClaudeCodeSession:
         """Read what was appended since; whether there was anything."""
         has_new = self.transcript.refresh()
         if has_new:
-            for name in ("branch", "conversation", "history", "title", "spend"):
+            for name in ("branch", "conversation", "history", "title", "spend", "agents"):
                 self.__dict__.pop(name, None)
             self._contexts.clear()
         return has_new
@@ -202,32 +202,39 @@ class ClaudeCodeSession:
 
     @cached_property
     def spend(self) -> Spend:
-        """What the session used, sub-agents included.
+        """What the session's transcripts record, sub-agents and copied replies included.
 
         Without the warm-up calls of 2.0, which are no part of anyone's work.
         """
-        rows: list[TranscriptRow] = list(self.transcript.rows)
-        for agent in self._iterate_agents():
-            rows += [row._replace(is_sidechain=True) for row in agent.rows if row.tokens]
-        return fold_usage(rows)
+        return fold_usage(self.iterate_rows())
+
+    @cached_property
+    def agents(self) -> tuple[Transcript, ...]:
+        """The transcripts of its sub-agents, where they have files of their own."""
+        found: list[Transcript] = []
+        for path in paths.find_agent_transcripts(self.path, self.session_id):
+            agent = Transcript(path)
+            agent.refresh()
+            if not _is_warm_up(agent):
+                found.append(agent)
+        return tuple(found)
+
+    def iterate_rows(self) -> Iterator[TranscriptRow]:
+        """All rows of the session, then those of its sub-agents, marked as theirs."""
+        yield from self.transcript.rows
+        for agent in self.agents:
+            yield from (row._replace(is_sidechain=True) for row in agent.rows)
 
     @property
     def turns(self) -> tuple[RecordedTurn, ...]:
-        """Every response with its time, for re-pricing; sub-agents are threads of their own."""
+        """Every call with its time, for re-pricing; sub-agents are threads of their own."""
         found = list(read_turns(self.transcript.rows))
-        for agent in self._iterate_agents():
+        for agent in self.agents:
             name = agent.path.stem
             found += [
                 turn._replace(thread=f"{name} {turn.thread}") for turn in read_turns(agent.rows)
             ]
         return tuple(sorted(found, key=lambda turn: turn.started_at))
-
-    def _iterate_agents(self) -> Iterator[Transcript]:
-        for path in paths.find_agent_transcripts(self.path, self.session_id):
-            agent = Transcript(path)
-            agent.refresh()
-            if not _is_warm_up(agent):
-                yield agent
 
     @property
     def attribution(self) -> Attribution:
@@ -259,6 +266,7 @@ class ClaudeCodeSession:
     def summary_json(self, price_of: PriceOf) -> dict[str, Any]:
         """The session as a line of `devflow sessions list --json`."""
         spend = self.spend.as_json(price_of)
+        del spend["usage"]
         return {
             "session_id": self.session_id,
             "path": str(self.path),
@@ -268,8 +276,7 @@ class ClaudeCodeSession:
             "started_at": self.started_at,
             "last_at": self.last_at,
             "messages": len(self.conversation),
-            "cost_usd": spend["cost_usd"],
-            "unpriced_models": spend["unpriced_models"],
+            **spend,
         }
 
     def detail_json(self, price_of: PriceOf) -> dict[str, Any]:
@@ -286,8 +293,16 @@ class ClaudeCodeSession:
             "last_at": self.last_at,
             "branch": [row.uuid for row in self.conversation],
             "skipped_lines": self.skipped_lines,
+            "agents": [self._agent_name(agent) for agent in self.agents],
             **self.spend.as_json(price_of),
         }
+
+    def _agent_name(self, agent: Transcript) -> str:
+        """Where the file of a sub-agent stands below the session's, without its suffix."""
+        folder = paths.agents_dir(self.path)
+        below = agent.path.is_relative_to(folder)
+        name = agent.path.relative_to(folder) if below else Path(agent.path.name)
+        return name.with_suffix("").as_posix()
 
     def _read_preserved(self) -> dict[str, tuple[str, Sequence[str]]]:
         preserved: dict[str, tuple[str, Sequence[str]]] = {}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from devflow_core.usage import usd_text
 
 from devflow_cli.app import app
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from devflow_claude_code import CountedSession
+    from devflow_claude_code.reading.session_cost import PriceOf
+    from devflow_core.usage import KnownCost
 
 sessions = typer.Typer(help="Claude Code's sessions, as DevFlow reads them.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
@@ -31,48 +39,73 @@ def list_sessions(
     run: Run,
     project: Annotated[str | None, typer.Option(help="Only sessions of this folder.")] = None,
 ) -> None:
-    """List the sessions found, newest first, with what they cost."""
-    from devflow_claude_code import list_sessions as find_sessions
-    from devflow_gateway import wiring
+    """List the sessions found, newest first, with what they cost.
 
-    from devflow_cli.views.tables import print_table
+    A reply that a fork copied counts once: in the session that made it.
+    """
+    from devflow_claude_code import count_once
+    from devflow_claude_code import list_sessions as find_sessions
+    from devflow_core.usage import KnownCost
+    from devflow_gateway import wiring
 
     settings = run.settings()
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
-    rows = [
-        one.summary_json(price_of) for one in find_sessions(project, config_dir=settings.claude_dir)
-    ]
+    counted = count_once(find_sessions(project, config_dir=settings.claude_dir))
+    total = sum((one.own.cost(price_of) for one in counted), KnownCost())
     if run.as_json:
-        run.emit({"sessions": rows})
-        return
-    if not rows:
+        rows = [
+            {**one.session.summary_json(price_of), **_without_usage(one.cost_json(price_of))}
+            for one in counted
+        ]
+        run.emit({"sessions": rows, "total": total.as_json()})
+    elif not counted:
         run.say(f"No Claude Code sessions below {settings.claude_dir}.")
-        return
-    for row in rows:
-        row["session_id"] = str(row["session_id"])[:8]
-        row["last_at"] = str(row["last_at"] or "")[:16].replace("T", " ")
+    else:
+        _print_sessions(run, counted, price_of)
+        run.say(f"Together {total}")
+        _say_remedies(run, total)
+
+
+def _print_sessions(run: Run, counted: Sequence[CountedSession], price_of: PriceOf) -> None:
+    from devflow_cli.views.tables import print_table
+
     columns = {
         "session_id": "Session",
         "last_at": "Last (UTC)",
         "project": "Project",
         "messages": ">Messages",
-        "cost_usd": ">Cost USD",
+        "cost": ">Cost USD",
         "title": "Title",
     }
+    rows: list[dict[str, Any]] = []
+    for one in counted:
+        session, cost = one.session, one.own.cost(price_of)
+        rows.append(
+            {
+                "session_id": session.session_id[:8],
+                "last_at": (session.last_at or "")[:16].replace("T", " "),
+                "project": session.project,
+                "messages": len(session.conversation),
+                "cost": usd_text(cost.usd) if cost.is_complete else f"≥ {usd_text(cost.usd)}",
+                "title": session.title,
+            }
+        )
     print_table(run, columns, rows)
 
 
 @command(sessions)
 def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder = None) -> None:
     """Show one session: its active branch, its usage per model, its cost."""
+    from devflow_claude_code import count_once, find_related
     from devflow_gateway import wiring
 
     from devflow_cli.lookup import find_session
-    from devflow_cli.views.tables import print_table
 
     settings = run.settings()
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
-    shown: dict[str, Any] = find_session(settings, session, project).detail_json(price_of)
+    found = find_session(settings, session, project)
+    counted = count_once([found, *find_related(found)])[0]
+    shown = {**found.detail_json(price_of), **counted.cost_json(price_of)}
     if run.as_json:
         run.emit(shown)
         return
@@ -81,6 +114,16 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
     run.say(f"Title    {shown['title']}")
     run.say(f"File     {shown['path']}")
     run.say(f"Branch   {len(shown['branch'])} rows; {shown['skipped_lines']} lines skipped")
+    if shown["agents"]:
+        run.say(f"Agents   {', '.join(shown['agents'])}")
+    _print_spending(run, shown, counted, price_of)
+
+
+def _print_spending(
+    run: Run, shown: Mapping[str, Any], counted: CountedSession, price_of: PriceOf
+) -> None:
+    from devflow_cli.views.tables import print_table
+
     rows = [{"model": model, **counts} for model, counts in shown["usage"].items()]
     columns = {
         "model": "Model",
@@ -91,10 +134,24 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
         "output_tokens": ">Output",
     }
     print_table(run, columns, rows)
-    if shown["cost_usd"] is not None:
-        run.say(f"Cost     {shown['cost_usd']} USD at today's list prices, a lower bound")
-    else:
-        run.say(f"Cost     unknown: no price for {', '.join(shown['unpriced_models'])}")
+    cost = counted.own.cost(price_of)
+    run.say(f"Cost     {cost} at today's list prices, of what the transcript records")
+    _say_remedies(run, cost)
+    if counted.copied.responses:
+        count, sessions_named = len(counted.copied.responses), ", ".join(counted.copied_from)
+        run.say(
+            f"Copied   {count} {'reply' if count == 1 else 'replies'} of {sessions_named},"
+            f" counted there: {counted.copied.cost(price_of)}"
+        )
+
+
+def _say_remedies(run: Run, cost: KnownCost) -> None:
+    for remedy in dict.fromkeys(one.remedy for one in cost.missing if one.remedy):
+        run.say(f"         {remedy}")
+
+
+def _without_usage(cost: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in cost.items() if key != "usage"}
 
 
 @command(sessions)

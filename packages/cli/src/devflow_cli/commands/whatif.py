@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 import typer
+from devflow_core.usage import KnownCost, MissingCost
 
 from devflow_cli.app import app
 from devflow_cli.options import ProjectFolder, parse_time
@@ -48,5 +50,8 @@ def whatif(
     print_table(
         run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]]
     )
+    recorded = shown["recorded"]
+    missing = tuple(MissingCost(**one) for one in recorded["missing"])
+    run.say(f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
     for unknown in shown["unknowns"]:
         run.say(f"Not known: {unknown}")

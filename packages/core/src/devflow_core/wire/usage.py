@@ -45,9 +45,10 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
 def iterations_from_anthropic(usage: JsonObject) -> tuple[Iteration, ...]:
     """The calls that made a reply of Anthropic messages, whose input counts are disjoint already.
 
-    None of them when a count is missing or impossible; nearly always one. `usage.iterations` tells of several: the counts beside it are those of the
-    model's own calls at most (of their input only the first's), a compaction and an advisor's
-    call come on top (Anthropic, "Compaction" and "Advisor tool", 2026).
+    Nearly always one; none where a count is missing or impossible. `usage.iterations` tells of
+    several: the counts beside it are those of the model's own calls at most (of their input only
+    the first's), a compaction and an advisor's call come on top (Anthropic, "Compaction" and
+    "Advisor tool", 2026).
     """
     reported = _parse_anthropic_counts(usage)
     if reported is None:

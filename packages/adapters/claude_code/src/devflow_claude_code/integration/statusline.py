@@ -43,18 +43,19 @@ def render_status_line(
 
 def _cost_text(event: Json, price_of: PriceOf) -> str:
     cost = _parse_decimal(get_object(event, "cost").get("total_cost_usd"))
-    if cost is None:
-        cost = _transcript_cost(get_string(event, "transcript_path"), price_of)
-    return "" if cost is None else f"${cost.quantize(_CENT)}"
+    if cost is not None:
+        return f"${cost.quantize(_CENT)}"
+    return _transcript_cost_text(get_string(event, "transcript_path"), price_of)
 
 
-def _transcript_cost(path: str, price_of: PriceOf) -> Decimal | None:
+def _transcript_cost_text(path: str, price_of: PriceOf) -> str:
     if not path:
-        return None
+        return ""
     try:
-        return ClaudeCodeSession.open(path).spend.cost_usd(price_of)
+        cost = ClaudeCodeSession.open(path).spend.cost(price_of)
     except SessionError:
-        return None
+        return ""
+    return f"{'' if cost.is_complete else '≥ '}${cost.usd.quantize(_CENT)}"
 
 
 def _gateway_cost_text(event: Json, spent_usd: Callable[[str], Decimal | None] | None) -> str:

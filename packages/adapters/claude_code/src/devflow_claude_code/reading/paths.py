@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ _MAX_SLUG_CHARS = 200
 _SESSION_ID = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
+_AGENT_FILE = re.compile(r"agent-.*\.jsonl")
 _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 
 
@@ -108,15 +110,28 @@ def check_link(path: Path, config_dir: Path) -> None:
         raise _outside_link_error(path, root)
 
 
+def agents_dir(transcript: Path) -> Path:
+    """The folder of a session's sub-agents, as 2.1 names it."""
+    return transcript.with_suffix("") / "subagents"
+
+
+def find_siblings(transcript: Path) -> Iterator[Path]:
+    """The other sessions in the folder of one, unordered; links that lead out are left out."""
+    for path in transcript.parent.glob("*.jsonl"):
+        if path != transcript and _is_session_file(path) and _is_below(path, transcript.parent):
+            yield path
+
+
 def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
     """Transcripts of the sub-agents of a session, where they have files of their own.
 
-    2.1: `<session>/subagents/agent-*.jsonl`. 2.0: `agent-*.jsonl` beside the session, whose rows
-    name it.
+    2.1: `<session>/subagents/agent-*.jsonl`, those of a workflow in folders below it. 2.0:
+    `agent-*.jsonl` beside the session, whose rows name it. Links are not followed.
     """
-    for path in sorted(transcript.with_suffix("").glob("subagents/agent-*.jsonl")):
-        if _is_below(path, transcript.parent):
-            yield path
+    for folder, folders, names in os.walk(agents_dir(transcript)):
+        folders.sort()
+        paths = (Path(folder, name) for name in sorted(names) if _AGENT_FILE.fullmatch(name))
+        yield from (path for path in paths if _is_below(path, transcript.parent))
     needle = session_id.encode()
     for path in sorted(transcript.parent.glob("agent-*.jsonl")):
         if _is_below(path, transcript.parent) and path.is_file():

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
+from devflow_claude_code.reading.usage import Billing, TranscriptTokens, parse_usage
+
 Json = dict[str, Any]
 
 _SURROGATES = re.compile(
@@ -18,16 +20,6 @@ _TITLE_FIELDS = {
     "summary": "summary",
     "agent-name": "agentName",
 }
-
-
-class TranscriptTokens(NamedTuple):
-    """The usage of one row as Anthropic counts it; the five do not overlap."""
-
-    input: int
-    cache_read: int
-    cache_write_5m: int
-    cache_write_1h: int
-    output: int
 
 
 class TranscriptRow(NamedTuple):
@@ -62,6 +54,11 @@ class TranscriptRow(NamedTuple):
     tokens: TranscriptTokens | None
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
+    request_id: str | None
+    billing: Billing | None
+    """What beside the tokens decides the cost; None for an ordinary reply."""
+    forked_from: tuple[str, str] | None
+    """Session and row that this one is a copy of, where the client says so."""
 
 
 def decode_line(line: bytes) -> Json | None:
@@ -104,8 +101,9 @@ class RowReader:
         self._names: dict[str, str] = {}
         self._uuid: str | None = None
         self._message_id: str | None = None
+        self._request_id: str | None = None
         self._usage: object = None
-        self._tokens: TranscriptTokens | None = None
+        self._counted: tuple[TranscriptTokens | None, Billing | None] = (None, None)
 
     def read_row(self, line: int, offset: int, length: int, body: Json) -> TranscriptRow:
         """The entry of one line."""
@@ -115,7 +113,10 @@ class RowReader:
         if message.__class__ is not dict:
             message = None
         calls, results, has_text = self._read_content(message)
-        message_id, tokens = self._read_usage(message) if kind == "assistant" else (None, None)
+        message_id = tokens = billing = request_id = None
+        if kind == "assistant":
+            message_id, request_id = self._read_ids(message, get("requestId"))
+            tokens, billing = self._read_usage(message)
         parent, previous = get("parentUuid"), self._uuid
         uuid = self._uuid = _as_text(get("uuid")) or None
         return TranscriptRow(
@@ -138,6 +139,9 @@ class RowReader:
             has_text,
             tokens,
             _as_text(get("leafUuid") or get("logicalParentUuid")) or None,
+            request_id,
+            billing,
+            _read_fork(get("forkedFrom")),
         )
 
     def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:
@@ -157,17 +161,20 @@ class RowReader:
                 return self._intern(cast("Json", attachment).get("type"))
         return self._intern(body.get("subtype"))
 
-    def _read_usage(self, message: Json | None) -> tuple[str | None, TranscriptTokens | None]:
-        if message is None:
-            return None, None
-        message_id = _as_text(message.get("id")) or None
-        if message_id == self._message_id:
-            message_id = self._message_id
-        self._message_id = message_id
-        usage = message.get("usage")
+    def _read_ids(self, message: Json | None, request: object) -> tuple[str | None, str | None]:
+        message_id = _as_text(message.get("id")) or None if message is not None else None
+        if message_id != self._message_id:
+            self._message_id = message_id
+        request_id = _as_text(request) or None
+        if request_id != self._request_id:
+            self._request_id = request_id
+        return self._message_id, self._request_id
+
+    def _read_usage(self, message: Json | None) -> tuple[TranscriptTokens | None, Billing | None]:
+        usage = message.get("usage") if message is not None else None
         if usage != self._usage:
-            self._usage, self._tokens = usage, _parse_tokens(usage)
-        return message_id, self._tokens
+            self._usage, self._counted = usage, parse_usage(usage)
+        return self._counted
 
     def _read_content(self, message: Json | None) -> _Content:
         content = message.get("content") if message is not None else None
@@ -193,29 +200,12 @@ _Content = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, bool], ...], bool
 _NO_CONTENT: _Content = ((), (), False)
 
 
-def _parse_tokens(usage: object) -> TranscriptTokens | None:
-    if not isinstance(usage, dict):
+def _read_fork(fork: object) -> tuple[str, str] | None:
+    if not isinstance(fork, dict):
         return None
-    counts = cast("Json", usage)
-    split = counts.get("cache_creation")
-    written = _as_count(counts.get("cache_creation_input_tokens"))
-    hour = 0
-    if isinstance(split, dict):
-        parts = cast("Json", split)
-        hour = _as_count(parts.get("ephemeral_1h_input_tokens"))
-        written = max(written, hour + _as_count(parts.get("ephemeral_5m_input_tokens")))
-    return TranscriptTokens(
-        input=_as_count(counts.get("input_tokens")),
-        cache_read=_as_count(counts.get("cache_read_input_tokens")),
-        cache_write_5m=written - hour,
-        cache_write_1h=hour,
-        output=_as_count(counts.get("output_tokens")),
-    )
+    origin = cast("Json", fork)
+    return _as_text(origin.get("sessionId")), _as_text(origin.get("messageUuid"))
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _as_count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

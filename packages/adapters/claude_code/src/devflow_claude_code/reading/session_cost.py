@@ -5,110 +5,194 @@ Titles, compactions, aborted and retried calls leave no row; the gateway's ledge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from devflow_core.usage import Price, Usage, usd_text
+from devflow_core.usage import KnownCost, MissingCost, Price, Usage
 
-from devflow_claude_code.reading.rows import TranscriptRow, TranscriptTokens
+from devflow_claude_code.reading.responses import unique_responses
+from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.usage import Billing, TranscriptTokens, add_tokens, as_usage
 
 PriceOf = Callable[[str], Price | None]
-"""The price of a model by the name Claude Code wrote down; None where it is not known."""
+"""The price of a model by the name Claude Code wrote down; None where it is not known.
+
+Fast and batch variants are asked for as `claude-opus-4-8-fast` and `claude-opus-4-8:batch`.
+"""
 
 SYNTHETIC = "<synthetic>"
 """The model of replies that the client made itself."""
+UNKNOWN_MODEL = "unknown"
+"""What stands for the name where a row tells none."""
+SEARCH_USD = Decimal("0.01")
+"""A web search of a Claude model: 10 USD for 1,000 (Anthropic, "Pricing", read 2026-11)."""
+US_ONLY_FACTOR = Decimal("1.1")
+"""On all token prices of a call that is kept within the United States (Anthropic, "Pricing")."""
+_ORDINARY = Billing()
+
+
+class Call(NamedTuple):
+    """One call of a model, billed by itself; a reply has several where others took part."""
+
+    name: str
+    """What its price stands under: the model with its speed and tier."""
+    tokens: TranscriptTokens
+    is_us_only: bool = False
+    advisor: str | None = None
+    """The other model that was asked; None where it is the reply's own."""
+
+    def cost(self, price_of: PriceOf) -> KnownCost:
+        """What it cost at today's prices."""
+        price = None if self.name == UNKNOWN_MODEL else price_of(self.name)
+        if price is not None:
+            usd = price.cost_usd(as_usage(self.tokens))
+            return KnownCost(usd=usd * US_ONLY_FACTOR if self.is_us_only else usd)
+        if not any(self.tokens):
+            return KnownCost()
+        if self.name == UNKNOWN_MODEL:
+            return _unknown("of an unknown model")
+        return _unknown(
+            f"of {self.name}",
+            f"No price is known of {self.name}: `devflow models refresh` fetches the newest list,"
+            f' or give one under [models."{self.name}"] in devflow.toml.',
+        )
+
+
+class Response(NamedTuple):
+    """One reply of a model: everything it is billed for."""
+
+    model: str | None
+    """As Claude Code wrote it; None where the row does not tell, or names no model."""
+    tokens: TranscriptTokens
+    """Of all calls that made it."""
+    billing: Billing = _ORDINARY
+
+    def calls(self) -> Iterator[Call]:
+        """The calls that made it."""
+        billing = self.billing
+        if billing.is_impossible:
+            return
+        for advisor, tokens in billing.calls or ((None, self.tokens),):
+            name = advisor or (self.model and f"{self.model}{billing.variant}") or UNKNOWN_MODEL
+            yield Call(name, tokens, billing.is_us_only, advisor)
+
+    def cost(self, price_of: PriceOf) -> KnownCost:
+        """What it cost at today's prices, and what of it has none."""
+        parts = [call.cost(price_of) for call in self.calls()]
+        parts += [_unknown(reason) for reason in self.billing.unpriced]
+        if self.billing.is_impossible:
+            parts.append(_unknown("with counts of tokens that cannot be"))
+        searches = self.billing.searches
+        if searches and "claude" in (self.model or ""):
+            parts.append(KnownCost(usd=searches * SEARCH_USD))
+        elif searches:
+            parts.append(_unknown("with web searches, whose price is known of Claude models only"))
+        if len(parts) == 1:
+            return parts[0]
+        total = sum(parts, KnownCost())
+        return replace(total, missing=tuple(replace(one, replies=1) for one in total.missing))
+
+
+def _unknown(reason: str, remedy: str = "") -> KnownCost:
+    return KnownCost(missing=(MissingCost(replies=1, reason=reason, remedy=remedy),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """The responses of a session, each counted once."""
 
-    responses: tuple[tuple[str, TranscriptTokens], ...]
-    """Model and tokens."""
+    responses: tuple[Response, ...]
 
     def by_model(self) -> dict[str, TranscriptTokens]:
         """Tokens per model, the models in order of their names."""
-        totals: dict[str, TranscriptTokens] = {}
-        for model, tokens in self.responses:
-            known = totals.get(model, TranscriptTokens(0, 0, 0, 0, 0))
-            totals[model] = TranscriptTokens(*(a + b for a, b in zip(known, tokens, strict=True)))
-        return dict(sorted(totals.items()))
+        counts: dict[str, list[TranscriptTokens]] = {}
+        for response in self.responses:
+            for call in response.calls():
+                counts.setdefault(call.name, []).append(call.tokens)
+        return {name: add_tokens(counts[name]) for name in sorted(counts)}
 
     def unpriced_models(self, price_of: PriceOf) -> tuple[str, ...]:
         """Models whose price is not known."""
-        return tuple(model for model in self.by_model() if price_of(model) is None)
+        counts = self.by_model().items()
+        return tuple(model for model, used in counts if any(used) and price_of(model) is None)
 
-    def cost_usd(self, price_of: PriceOf) -> Decimal | None:
-        """What it cost at today's prices; None where one of them is not known."""
-        total = Decimal(0)
-        for model, tokens in self.responses:
-            price = price_of(model)
-            if price is None:
-                return None
-            total += price.cost_usd(as_usage(tokens))
-        return total
+    def cost(self, price_of: PriceOf) -> KnownCost:
+        """What it cost at today's prices; "at least" where a part has none."""
+        usd, missing = Decimal(0), KnownCost()
+        for response in self.responses:
+            cost = response.cost(price_of)
+            usd += cost.usd
+            if cost.missing:
+                missing += KnownCost(missing=cost.missing)
+        return KnownCost(usd=usd, missing=missing.missing)
 
     def as_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """`usage`, `cost_usd` and `unpriced_models` as the command line prints them."""
-        cost = self.cost_usd(price_of)
+        """The tokens, the cost and what it lacks, as the command line prints them."""
         return {
             "usage": {model: tokens_json(one) for model, one in self.by_model().items()},
-            "cost_usd": None if cost is None else usd_text(cost),
+            **self.cost(price_of).as_json(),
             "unpriced_models": list(self.unpriced_models(price_of)),
         }
 
 
 def fold_usage(rows: Iterable[TranscriptRow]) -> Spend:
-    """Fold rows, of one file or of several, into responses.
+    """Fold rows, of one file or of several, into responses."""
+    return spend_of(unique_responses(rows).values())
 
-    A response is written once per content block, again when a session is forked, and with fewer
-    tokens while it streams; so the key is the message's id alone (1.0 copies rows without their
-    request id) and the row with most tokens counts, one of the main chain first.
-    """
-    return Spend(
-        responses=tuple(
-            (row.model, row.tokens) for row in _unique_responses(rows) if row.model and row.tokens
-        )
-    )
+
+def spend_of(rows: Iterable[TranscriptRow]) -> Spend:
+    """What rows record that are each the one of a response."""
+    return Spend(responses=tuple(one for row in rows if (one := read_response(row))))
+
+
+def read_response(row: TranscriptRow) -> Response | None:
+    """What a row was billed for; None where nothing was: the client made it itself."""
+    if row.tokens is None:
+        return None
+    model = None if row.model == SYNTHETIC else row.model
+    if model is None and not any(row.tokens) and row.billing is None:
+        return None
+    return Response(model, row.tokens, row.billing or _ORDINARY)
 
 
 class RecordedTurn(NamedTuple):
-    """One response: when it came, in which conversation, from whom, and its tokens."""
+    """One call of a model: when it came, in which conversation, and what it used."""
 
     started_at: datetime
     thread: str
-    """The session's main chain, or one sub-agent's."""
-    model: str
-    usage: Usage
+    """The session's main chain, one sub-agent's, or an advisor's."""
+    call: Call
+
+    @property
+    def model(self) -> str:
+        """The model, with the speed and tier it was billed at."""
+        return self.call.name
+
+    @property
+    def usage(self) -> Usage:
+        """Its tokens."""
+        return as_usage(self.call.tokens)
 
 
 def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
-    """The responses of a file, each once, in order of time; rows without a time are left out."""
+    """The calls of a file, each once, in order of time; rows without a time are left out."""
     roots: dict[str, str] = {}
     for row in rows:
         if row.uuid and row.is_sidechain:
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
-    found = [
-        RecordedTurn(started_at, roots.get(row.uuid or "", ""), row.model, as_usage(row.tokens))
-        for row in _unique_responses(rows)
-        if row.model and row.tokens and (started_at := _parse_time(row.timestamp))
-    ]
-    return tuple(sorted(found, key=lambda turn: turn.started_at))
-
-
-def _unique_responses(rows: Iterable[TranscriptRow]) -> Iterable[TranscriptRow]:
-    best: dict[str, TranscriptRow] = {}
-    for row in rows:
-        if row.tokens is None or row.model is None or row.model == SYNTHETIC:
+    found: list[RecordedTurn] = []
+    for row in unique_responses(rows).values():
+        response, started_at = read_response(row), _parse_time(row.timestamp)
+        if response is None or started_at is None:
             continue
-        key = row.message_id or row.uuid or f"line {row.line}"
-        known = best.get(key)
-        if known is None or _priority(row) > _priority(known):
-            best[key] = row
-    return best.values()
+        thread = roots.get(row.uuid or "", "")
+        for call in response.calls():
+            of_call = f"{thread} {call.advisor}" if call.advisor else thread
+            found.append(RecordedTurn(started_at, of_call, call))
+    return tuple(sorted(found, key=lambda turn: turn.started_at))
 
 
 def _parse_time(timestamp: str) -> datetime | None:
@@ -117,17 +201,6 @@ def _parse_time(timestamp: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def as_usage(tokens: TranscriptTokens) -> Usage:
-    """In the words of the core; Claude Code does not tell reasoning from other output."""
-    return Usage(
-        input_tokens=tokens.input,
-        cache_read_tokens=tokens.cache_read,
-        cache_write_tokens=tokens.cache_write_5m + tokens.cache_write_1h,
-        cache_write_1h_tokens=tokens.cache_write_1h,
-        output_tokens=tokens.output,
-    )
 
 
 def tokens_json(tokens: TranscriptTokens) -> dict[str, int]:
@@ -139,7 +212,3 @@ def tokens_json(tokens: TranscriptTokens) -> dict[str, int]:
         "cache_write_1h_tokens": tokens.cache_write_1h,
         "output_tokens": tokens.output,
     }
-
-
-def _priority(row: TranscriptRow) -> tuple[bool, int]:
-    return not row.is_sidechain, sum(row.tokens or ())

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ def load_shipped_catalogue() -> Catalogue:
     return parse_catalogue(body, fetched_at=datetime.fromisoformat(body["fetched_at"]))
 
 
+@cache
 def load_unlisted_prices() -> Catalogue:
     """Models that the shipped snapshot does not list, retired or newer: ids and prices only.
 
@@ -45,7 +47,10 @@ def load_unlisted_prices() -> Catalogue:
         for name, pricing in prices.items()
     )
     return Catalogue(
-        models, version=version, fetched_at=datetime.fromisoformat(body["as_of"]), naming=NAMING_RULES
+        models,
+        version=version,
+        fetched_at=datetime.fromisoformat(body["as_of"]),
+        naming=NAMING_RULES,
     )
 
 

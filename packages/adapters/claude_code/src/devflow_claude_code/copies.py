@@ -1,0 +1,97 @@
+"""Replies that several sessions hold, because one was forked from another: each counted once."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devflow_core.errors import SessionError
+
+from devflow_claude_code.reading import paths
+from devflow_claude_code.reading.responses import ResponseKey, responses_by_session
+from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.session_cost import PriceOf, Spend, spend_of
+from devflow_claude_code.reading.transcript import open_regular_file
+from devflow_claude_code.session import ClaudeCodeSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedSession:
+    """A session among others: what is counted in it, and what in the session it was copied from."""
+
+    session: ClaudeCodeSession
+    own: Spend
+    copied: Spend
+    """Replies that stand in its transcript too, and are counted where they were made."""
+    copied_from: tuple[str, ...]
+    """Ids of those sessions, sorted."""
+
+    def cost_json(self, price_of: PriceOf) -> dict[str, Any]:
+        """The cost of its own replies, and under `copied` that of the others; null for none."""
+        copied = None
+        if self.copied.responses:
+            copied = {
+                "replies": len(self.copied.responses),
+                "from": list(self.copied_from),
+                **self.copied.cost(price_of).as_json(),
+            }
+        return {**self.own.as_json(price_of), "copied": copied}
+
+
+def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
+    """Count every reply of some sessions in one of them, in the order given.
+
+    That is the session which does not say that it copied the reply; of several the one that
+    ended first, since a fork goes on after its original was left.
+    """
+    found = responses_by_session(session.iterate_rows() for session in sessions)
+    owners: dict[ResponseKey, int] = {}
+    for at, responses in enumerate(found):
+        for key, row in responses.items():
+            known = owners.setdefault(key, at)
+            if _rank(sessions[at], row) < _rank(sessions[known], found[known][key]):
+                owners[key] = at
+    return [_split(at, sessions, responses, owners) for at, responses in enumerate(found)]
+
+
+def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
+    """Sessions of the same project whose transcripts hold the first reply of this one."""
+    first = next((row for row in session.transcript.rows if row.tokens and row.message_id), None)
+    if first is None or first.message_id is None:
+        return []
+    needle = first.message_id.encode()
+    found: list[ClaudeCodeSession] = []
+    for path in sorted(paths.find_siblings(session.path)):
+        try:
+            with (
+                open_regular_file(path) as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                is_related = content.find(needle) >= 0
+            if is_related:
+                found.append(ClaudeCodeSession.open(path))
+        except (SessionError, OSError, ValueError):
+            continue  # empty, gone or no transcript: it holds no copy
+    return found
+
+
+def _rank(session: ClaudeCodeSession, row: TranscriptRow) -> tuple[bool, str, str, str]:
+    is_copy = row.forked_from is not None
+    return is_copy, row.timestamp, session.last_at or "", session.session_id
+
+
+def _split(
+    at: int,
+    sessions: Sequence[ClaudeCodeSession],
+    responses: dict[ResponseKey, TranscriptRow],
+    owners: dict[ResponseKey, int],
+) -> CountedSession:
+    copied = {key: row for key, row in responses.items() if owners[key] != at}
+    return CountedSession(
+        session=sessions[at],
+        own=spend_of(row for key, row in responses.items() if key not in copied),
+        copied=spend_of(copied.values()),
+        copied_from=tuple(sorted({sessions[owners[key]].session_id for key in copied})),
+    )
