@@ -84,23 +84,25 @@ class _ResponseNamer:
 
     def name(self, row: TranscriptRow) -> ResponseKey:
         """The response that a row is of."""
+        message = row.message_id
+        requests = self._requests.get(message, ()) if message else ()
+        if message and len(requests) == 1:
+            return (message, *requests)
         origin = row.forked_from[1] if row.forked_from and row.forked_from[1] else row.uuid
-        known = self._by_row.get((origin, row.message_id)) if origin else None
-        key = known or self._find_key(row, origin or f"line {row.line}")
+        known = self._by_row.get((origin, message)) if origin else None
+        if known is not None:
+            return known
+        key = self._find_key(row, origin or f"line {row.line}")
         if origin:
-            self._by_row[origin, row.message_id] = key
+            self._by_row[origin, message] = key
         return key
 
     def _find_key(self, row: TranscriptRow, origin: str) -> ResponseKey:
-        message = row.message_id
-        if message is None:
+        if row.message_id is None:
             return (origin,)
         if row.request_id:
-            return (message, row.request_id)
-        requests = self._requests.get(message, ())
-        if len(requests) == 1:
-            return (message, *requests)
-        return self._find_run(row, message, origin)
+            return (row.message_id, row.request_id)
+        return self._find_run(row, row.message_id, origin)
 
     def _find_run(self, row: TranscriptRow, message: str, origin: str) -> ResponseKey:
         turns = self._turns[row.is_sidechain]

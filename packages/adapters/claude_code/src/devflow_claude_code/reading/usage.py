@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
-from devflow_core.usage import Usage, parse_token_count
+from devflow_core.usage import MAX_TOKENS, Usage, parse_token_count
 from devflow_core.wire.usage import iterations_from_anthropic
 
 Json = dict[str, Any]
@@ -15,6 +15,13 @@ _ANYWHERE = (None, "", "global", "not_available")
 _FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
 """Searches have a price of their own; the other two cost the tokens they bring (Anthropic,
 "Pricing", read 2026-11)."""
+
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 
 
 class TranscriptTokens(NamedTuple):
@@ -56,6 +63,9 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     if not isinstance(usage, dict):
         return None, None
     counts = cast("Json", usage)
+    plain = _parse_plain(counts)
+    if plain is not None:
+        return plain, None
     iterations = iterations_from_anthropic(_with_defaults(counts))
     if not iterations:
         return NO_TOKENS, _PLAIN._replace(is_impossible=True)
@@ -64,14 +74,48 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     server_calls = cast("Json", tools) if isinstance(tools, dict) else {}
     geo = counts.get("inference_geo")
     billing = Billing(
-        calls=calls if len(calls) > 1 or calls[0][0] else (),
+        calls=calls if len(calls) > 1 else (),
         variant=_variant_of(counts),
         searches=parse_token_count(server_calls.get("web_search_requests")) or 0,
         is_us_only=geo == "us",
         unpriced=tuple(_find_unpriced(server_calls, geo)),
     )
-    tokens = calls[0][1] if len(calls) == 1 else add_tokens(one for _, one in calls)
-    return tokens, None if billing == _PLAIN else billing
+    return add_tokens(tokens for _, tokens in calls), None if billing == _PLAIN else billing
+
+
+def _parse_plain(counts: Json) -> TranscriptTokens | None:
+    """The tokens of an ordinary reply; None where there is more to look at.
+
+    A long session has tens of thousands of them, and hardly one of another kind.
+    """
+    get = counts.get
+    read, written = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
+    five: list[Any] = [get("input_tokens"), read or 0, written or 0, 0, get("output_tokens")]
+    split, tools = get("cache_creation"), get("server_tool_use")
+    if split:
+        hour = split.get("ephemeral_1h_input_tokens") if split.__class__ is dict else None
+        short = split.get("ephemeral_5m_input_tokens") if split.__class__ is dict else None
+        five[2:4] = short, hour
+    for count in five:
+        if count.__class__ is not int or not 0 <= count <= MAX_TOKENS:
+            return None
+    is_whole = five[2] + five[3] == (written or 0)
+    is_ordinary = get("speed") in _ORDINARY and get("service_tier") in _ORDINARY
+    is_near = get("inference_geo") in _ANYWHERE and _is_one_call(counts)
+    is_toolless = not tools or (tools.__class__ is dict and not any(tools.values()))
+    is_plain = is_whole and is_ordinary and is_near and is_toolless
+    return TranscriptTokens(*five) if is_plain else None
+
+
+def _is_one_call(counts: Json) -> bool:
+    """Whether the iterations, if there are any, say no more than the counts beside them."""
+    rows = counts.get("iterations")
+    if not isinstance(rows, list) or not rows:
+        return not rows
+    first, *others = cast("list[Any]", rows)
+    if others or first.__class__ is not dict or first.get("type") != "message":
+        return False
+    return not first.get("model") and all(first.get(one) == counts.get(one) for one in _COUNTS)
 
 
 def add_tokens(counts: Iterable[TranscriptTokens]) -> TranscriptTokens:
