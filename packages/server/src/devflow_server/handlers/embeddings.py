@@ -149,10 +149,8 @@ def _read_request(context: RequestContext) -> ChatRequest:
 
 
 def _parse_usage(reported: Mapping[str, Any]) -> Usage | None:
-    tokens = reported.get("prompt_tokens")
-    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
-        return None
-    return Usage(input_tokens=tokens)
+    tokens = parse_token_count(reported.get("prompt_tokens"))
+    return None if tokens is None else Usage(input_tokens=tokens)
 
 
 def _parse_cost(reported: Mapping[str, Any]) -> ReportedCost | None:
