@@ -15,7 +15,7 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Call, EventStream, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
-from devflow_core.usage import Price, ReportedCost, Usage
+from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
 from devflow_core.wire import parse_body
 
 from devflow_server.error_responses import id_headers
