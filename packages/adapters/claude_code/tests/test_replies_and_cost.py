@@ -30,6 +30,7 @@ PRICES = {
         tiers=(PriceTier(min_prompt_tokens=200_000, prompt=6 * USD, completion=22 * USD),),
     ),
 }
+IMPOSSIBLE: tuple[Any, ...] = (-1, 1.5, 10**10, 10**18, "9" * 40, "many", "NaN", True, [3], {})
 Write = Callable[[Iterable[object]], Path]
 
 
@@ -85,7 +86,7 @@ def test_what_decides_the_price_of_a_reply(
         ),
         *(
             ({"input_tokens": count}, 0, "1 reply with counts of tokens that cannot be")
-            for count in (-1, 1.5, 10**10, 10**18, "9" * 40, "many", "NaN", True, [3], {})
+            for count in IMPOSSIBLE
         ),
         ({"cache_read_input_tokens": -5}, 0, "1 reply with counts of tokens that cannot be"),
         (
@@ -136,20 +137,16 @@ def test_each_iteration_is_priced_by_itself(write: Write) -> None:
 
 
 def test_an_advisor_and_a_compaction_come_on_top(write: Write) -> None:
-    usage = {
-        "input_tokens": 10,
-        "output_tokens": 1,
-        "speed": "fast",
-        "iterations": [
-            {"type": "compaction", "input_tokens": 1000, "output_tokens": 100},
-            {"type": "message", "input_tokens": 10, "output_tokens": 1},
-            {"type": "advisor_message", "model": ADVISOR, "input_tokens": 30, "output_tokens": 2},
-        ],
-    }
+    advice: dict[str, Any] = {"type": "advisor_message", "input_tokens": 30, "output_tokens": 2}
+    own = [
+        {"type": "compaction", "input_tokens": 1000, "output_tokens": 100},
+        {"type": "message", "input_tokens": 10, "output_tokens": 1},
+    ]
+    usage = {"input_tokens": 10, "output_tokens": 1, "speed": "fast"}
     expected = (1000 * 10 + 100 * 50) + (10 * 10 + 50) + (30 * 7 + 2 * 11)
-    assert cost_of(write, usage).usd == expected * USD
-    usage["iterations"][2]["model"] = "nobody/knows"
-    cost = cost_of(write, usage)
+    known = {**usage, "iterations": [*own, {**advice, "model": ADVISOR}]}
+    assert cost_of(write, known).usd == expected * USD
+    cost = cost_of(write, {**usage, "iterations": [*own, {**advice, "model": "nobody/knows"}]})
     assert cost.usd == (15_000 + 150) * USD
     assert reasons(cost) == ["1 reply of nobody/knows"]
 

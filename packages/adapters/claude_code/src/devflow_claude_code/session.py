@@ -21,6 +21,7 @@ from devflow_claude_code.context.session_context import (
     build_context,
 )
 from devflow_claude_code.reading import paths
+from devflow_claude_code.reading.agents import agent_name, read_agents
 from devflow_claude_code.reading.branch import active_branch, conversation_rows
 from devflow_claude_code.reading.content import get_object, human_text
 from devflow_claude_code.reading.rows import TranscriptRow
@@ -202,22 +203,13 @@ class ClaudeCodeSession:
 
     @cached_property
     def spend(self) -> Spend:
-        """What the session's transcripts record, sub-agents and copied replies included.
-
-        Without the warm-up calls of 2.0, which are no part of anyone's work.
-        """
+        """What the session's transcripts record, sub-agents and copied replies included."""
         return fold_usage(self.iterate_rows())
 
     @cached_property
     def agents(self) -> tuple[Transcript, ...]:
         """The transcripts of its sub-agents, where they have files of their own."""
-        found: list[Transcript] = []
-        for path in paths.find_agent_transcripts(self.path, self.session_id):
-            agent = Transcript(path)
-            agent.refresh()
-            if not _is_warm_up(agent):
-                found.append(agent)
-        return tuple(found)
+        return read_agents(self.path, self.session_id)
 
     def iterate_rows(self) -> Iterator[TranscriptRow]:
         """All rows of the session, then those of its sub-agents, marked as theirs."""
@@ -293,16 +285,9 @@ class ClaudeCodeSession:
             "last_at": self.last_at,
             "branch": [row.uuid for row in self.conversation],
             "skipped_lines": self.skipped_lines,
-            "agents": [self._agent_name(agent) for agent in self.agents],
+            "agents": [agent_name(agent.path, self.path) for agent in self.agents],
             **self.spend.as_json(price_of),
         }
-
-    def _agent_name(self, agent: Transcript) -> str:
-        """Where the file of a sub-agent stands below the session's, without its suffix."""
-        folder = paths.agents_dir(self.path)
-        below = agent.path.is_relative_to(folder)
-        name = agent.path.relative_to(folder) if below else Path(agent.path.name)
-        return name.with_suffix("").as_posix()
 
     def _read_preserved(self) -> dict[str, tuple[str, Sequence[str]]]:
         preserved: dict[str, tuple[str, Sequence[str]]] = {}
@@ -336,12 +321,6 @@ def _is_session_row(row: TranscriptRow) -> bool:
     return row.type in ("user", "assistant", "summary", "system", "queue-operation") and (
         row.uuid is not None or row.refers_to is not None
     )
-
-
-def _is_warm_up(agent: Transcript) -> bool:
-    """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
-    rows = [row for row in agent.rows if row.type]
-    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.read_line(rows[0])
 
 
 def _parse_version(text: str) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ US_ONLY_FACTOR = Decimal("1.1")
 _ORDINARY = Billing()
 
 
-class BilledCall(NamedTuple):
+class PricedCall(NamedTuple):
     """One call of a model, billed by itself; a reply has several where others took part."""
 
     name: str
@@ -70,14 +70,14 @@ class Response(NamedTuple):
     """Of all calls that made it."""
     billing: Billing = _ORDINARY
 
-    def calls(self) -> Iterator[BilledCall]:
+    def calls(self) -> Iterator[PricedCall]:
         """The calls that made it."""
         billing = self.billing
         if billing.is_impossible:
             return
         for advisor, tokens in billing.calls or ((None, self.tokens),):
             name = advisor or (self.model and f"{self.model}{billing.variant}") or UNKNOWN_MODEL
-            yield BilledCall(name, tokens, billing.is_us_only, advisor)
+            yield PricedCall(name, tokens, billing.is_us_only, advisor)
 
     def cost(self, price_of: PriceOf) -> KnownCost:
         """What it cost at today's prices, and what of it has none."""
@@ -164,7 +164,7 @@ class RecordedTurn(NamedTuple):
     started_at: datetime
     thread: str
     """The session's main chain, one sub-agent's, or an advisor's."""
-    call: BilledCall
+    call: PricedCall
 
     @property
     def model(self) -> str:

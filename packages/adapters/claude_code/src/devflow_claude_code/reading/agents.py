@@ -1,0 +1,35 @@
+"""The transcripts of a session's sub-agents, where they have files of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devflow_claude_code.reading.paths import agents_dir, find_agent_transcripts
+from devflow_claude_code.reading.transcript import Transcript
+
+
+def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
+    """What the sub-agents of a session wrote down, at any depth.
+
+    Without the warm-up calls of 2.0, which are no part of anyone's work.
+    """
+    found: list[Transcript] = []
+    for path in find_agent_transcripts(transcript, session_id):
+        agent = Transcript(path)
+        agent.refresh()
+        if not _is_warm_up(agent):
+            found.append(agent)
+    return tuple(found)
+
+
+def agent_name(agent: Path, transcript: Path) -> str:
+    """Where the file of a sub-agent stands below its session's, without its suffix."""
+    folder = agents_dir(transcript)
+    name = agent.relative_to(folder) if agent.is_relative_to(folder) else Path(agent.name)
+    return name.with_suffix("").as_posix()
+
+
+def _is_warm_up(agent: Transcript) -> bool:
+    """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
+    rows = [row for row in agent.rows if row.type]
+    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.read_line(rows[0])
