@@ -5,11 +5,10 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from devflow_cli.testing import run_command
 from devflow_core.attribution import Attribution
 from devflow_core.ledger import AttemptStart
 from devflow_core.testing import an_attempt, an_entry
@@ -66,15 +65,10 @@ def home(tmp_path: Path) -> Path:
 
 
 def devflow(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "devflow_cli", *arguments],
-        cwd=home,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200"},
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.decode()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200"}
+    done = run_command(*arguments, folder=home, environment=environment)
+    assert done.status == 0, done.err
+    return done.out
 
 
 @pytest.mark.parametrize("command", [("ledger", "export", "--csv"), ("report", "--format", "csv")])

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from devflow_cli.testing import run_command
 
 FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/faulty"
-PROGRAM = Path(sys.executable).with_name("devflow")
 SESSION, FORK = (f"11111111-2222-4333-8444-00000000000{number}" for number in (1, 2))
 UNKNOWN_MODEL = "of an unknown model"
 
@@ -45,17 +43,9 @@ class Home:
             "PATH": os.environ["PATH"],
             "COLUMNS": "200",
         }
-        ended = subprocess.run(
-            [PROGRAM, *arguments],
-            env=environment,
-            cwd=self.path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        ended = run_command(*arguments, folder=self.path, environment=environment)
+        assert ended.status == 0, ended.err
+        return ended.out
 
     def show(self, session: str = SESSION) -> dict[str, Any]:
         """The document of a session."""

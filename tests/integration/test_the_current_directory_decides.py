@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.reading.paths import project_slug
+from devflow_cli.testing import CommandResult, run_command
 from devflow_core.errors import SessionError
 from devflow_core.repository import find_repository
 from devflow_core.request import ChatRequest
@@ -21,7 +21,6 @@ from devflow_server import run_gateway
 
 TIMEOUT_S = 60
 MODEL = "anthropic/claude-haiku-4.5"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Home:
@@ -70,21 +69,12 @@ class Home:
         (folder / f"{session_id}.jsonl").write_text(lines)
         return session_id
 
-    def run(self, where: Path, *arguments: str, stdin: str = "") -> Any:
-        return subprocess.run(
-            [sys.executable, "-m", "devflow_cli", *arguments],
-            cwd=where,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+    def run(self, where: Path, *arguments: str) -> CommandResult:
+        return run_command(*arguments, folder=where, environment=self.environment)
 
     def entries(self) -> list[dict[str, Any]]:
         """What the ledger holds."""
-        lines = self.run(self.folder, "ledger", "export").stdout.splitlines()
+        lines = self.run(self.folder, "ledger", "export").out.splitlines()
         return [json.loads(line) for line in lines]
 
 
@@ -134,21 +124,21 @@ def test_the_latest_session_is_that_of_this_project(
 ) -> None:
     ours, theirs = two
     done = home.run(ours, *command)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
+    assert done.status == 0, done.err
+    said = done.out + done.err
     assert "our sums" in said
     assert "their secret" not in said
     by_name = home.run(ours, *command, "--project", str(theirs))
-    assert "their secret" in by_name.stdout + by_name.stderr
-    assert "our sums" not in by_name.stdout + by_name.stderr
+    assert "their secret" in by_name.out + by_name.err
+    assert "our sums" not in by_name.out + by_name.err
 
 
 def test_what_is_sent_is_named_before(home: Home, two: tuple[Path, Path]) -> None:
     ours, _ = two
     home.environment["OPENROUTER_BASE_URL"] = "http://127.0.0.1:9/api/v1"
     done = home.run(ours, "handoff")
-    assert done.returncode == 5
-    assert f"of {ours}, last message 2026-11-01 10:00 UTC: our sums" in done.stderr
+    assert done.status == 5
+    assert f"of {ours}, last message 2026-11-01 10:00 UTC: our sums" in done.err
 
 
 @pytest.mark.parametrize("command", [("handoff",), ("sessions", "show"), ("whatif", "latest")])
@@ -157,10 +147,10 @@ def test_without_a_session_the_choices_are_named(
 ) -> None:
     elsewhere = home.project("elsewhere")
     done = home.run(elsewhere, *command)
-    assert done.returncode == 1
-    assert f"There is no session of {elsewhere}" in done.stderr
+    assert done.status == 1
+    assert f"There is no session of {elsewhere}" in done.err
     for project in two:
-        assert str(project) in done.stderr
+        assert str(project) in done.err
     assert home.entries() == []
 
 
@@ -171,7 +161,7 @@ def test_the_latest_is_the_one_with_the_latest_message(home: Home) -> None:
     touched = home.claude_dir / "projects" / project_slug(ours) / f"{old}.jsonl"
     changed_s = touched.stat().st_mtime + 60  # as a copy from a backup does
     os.utime(touched, (changed_s, changed_s))
-    assert "of late" in home.run(ours, "sessions", "show").stdout
+    assert "of late" in home.run(ours, "sessions", "show").out
 
 
 def test_a_folder_of_a_repository_has_the_sessions_of_its_root(home: Home) -> None:
@@ -179,7 +169,7 @@ def test_a_folder_of_a_repository_has_the_sessions_of_its_root(home: Home) -> No
     home.session(ours, 1, "our sums", at="2026-11-01T10:00")
     below = ours / "api" / "v1"
     below.mkdir(parents=True)
-    assert "our sums" in home.run(below, "sessions", "show").stdout
+    assert "our sums" in home.run(below, "sessions", "show").out
     with pytest.raises(SessionError, match="There is no session of"):
         ClaudeCodeSession.latest(home.folder, config_dir=home.claude_dir)
 
@@ -191,16 +181,16 @@ def test_a_question_is_booked_on_the_repository_its_branch_and_commit(home: Home
     tree = home.folder / "tree"
     git(ours, "worktree", "add", "-q", "-b", "feature/one", str(tree))
     for where in (below, tree):
-        assert home.run(where, "ask", "Hello.", "--model", MODEL).returncode == 0
-    assert home.run(home.folder, "ask", "Hello.", "--model", MODEL).returncode == 0
+        assert home.run(where, "ask", "Hello.", "--model", MODEL).status == 0
+    assert home.run(home.folder, "ask", "Hello.", "--model", MODEL).status == 0
     named = home.run(ours, "ask", "Hello.", "--model", MODEL, "--project", "shop")
-    assert named.returncode == 0
+    assert named.status == 0
     labels = [one["attribution"] for one in home.entries()]
     commit = git(ours, "rev-parse", "HEAD")
     assert [one["project"] for one in labels] == [str(ours), str(ours), str(home.folder), "shop"]
     assert [one["branch"] for one in labels] == ["main", "feature/one", None, None]
     assert [one["commit"] for one in labels] == [commit, commit, None, None]
-    report = home.run(ours, "report", "--by", "project", "--format", "csv").stdout
+    report = home.run(ours, "report", "--by", "project", "--format", "csv").out
     assert str(ours) in report
     assert "shop" in report
 
@@ -212,16 +202,16 @@ def test_a_budget_of_the_project_holds_for_a_question(home: Home, named: tuple[s
     below = ours / "api"
     below.mkdir()
     made = home.run(below, "budget", "set", "--scope", "project", *limit, *named)
-    assert made.returncode == 0, made.stderr
-    assert home.run(ours, "ask", "Hello.", "--model", MODEL).returncode == 4
+    assert made.status == 0, made.err
+    assert home.run(ours, "ask", "Hello.", "--model", MODEL).status == 4
     elsewhere = home.run(home.folder, "ask", "Hello.", "--model", MODEL)
-    assert elsewhere.returncode == (4 if "*" in named else 0)
+    assert elsewhere.status == (4 if "*" in named else 0)
 
 
 def test_a_folder_that_is_not_there_is_no_project(home: Home) -> None:
     done = home.run(home.folder, "ask", "Hello.", "--project", "./nowhere")
-    assert done.returncode == 2
-    assert "there is no folder" in done.stderr
+    assert done.status == 2
+    assert "there is no folder" in done.err
 
 
 async def test_python_books_on_the_repository_of_its_folder(
@@ -350,7 +340,7 @@ def test_no_program_of_a_repository_is_run_and_no_other_repository_is_taken(home
     ours = home.repository("ours")
     mark = home.folder / "mark"
     git(ours, "config", "core.fsmonitor", f"touch {mark}")
-    assert home.run(ours, "ask", "Hello.", "--model", MODEL).returncode == 0
+    assert home.run(ours, "ask", "Hello.", "--model", MODEL).status == 0
     assert not mark.exists()
     stranger = home.project("stranger")
     (stranger / ".git").write_text(f"gitdir: {ours}/.git\n")

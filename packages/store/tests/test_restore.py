@@ -80,7 +80,7 @@ def test_what_was_backed_up_comes_back(backup: Path, file: Path) -> None:
 def test_a_schema_that_is_not_ours_is_refused(backup: Path, file: Path, foreign: str) -> None:
     touch(backup, foreign)
     before = file.read_bytes()
-    with pytest.raises(LedgerCorrupt, match="did not make|is missing"):
+    with pytest.raises(LedgerCorrupt, match=r"did not make|is missing"):
         restore(backup, file)
     assert file.read_bytes() == before
     assert sorted(one.name for one in file.parent.iterdir() if "restoring" in one.name) == []
