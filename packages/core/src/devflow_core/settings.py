@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from devflow_core.addresses import check_address, check_confidential_address, hide_user_info
+from devflow_core.addresses import check_address, check_confidential_address
 from devflow_core.errors import ConfigurationError
 from devflow_core.folder_trust import (
     FolderQuestion,
@@ -31,6 +31,8 @@ from devflow_core.folder_trust import (
 from devflow_core.settings_sources import (
     SETTINGS_FILE,
     Kind,
+    describe_error,
+    describe_unknown,
     find_config_dir,
     find_home,
     merge_settings,
@@ -65,6 +67,7 @@ ENVIRONMENT_ALIASES = {
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
 """A client key for `devflow doctor --url`."""
 _OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
+_SAFE_PATH = "PYTHONSAFEPATH"
 _CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What any program may need of the environment."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
@@ -308,12 +311,17 @@ def copy_environment() -> Mapping[str, str]:
     An address of DevFlow's keeps its variable unless it holds a password.
     """
     secret = {f"{_PREFIX}{name.upper()}" for name in SECRETS}
-    secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE}
+    secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
     return {
         name: value
         for name, value in os.environ.items()
         if name not in secret and not (name.startswith(_OWN_PREFIXES) and "@" in value)
     }
+
+
+def shield_children() -> None:
+    """Keep Python processes that are started from here from importing the working directory."""
+    os.environ[_SAFE_PATH] = "1"
 
 
 def copy_child_environment() -> Mapping[str, str]:
@@ -342,7 +350,7 @@ def _read_files(
 def _ask_about(found: FolderSettings, config_dir: Path | None) -> FolderQuestion | None:
     for name in found.values:
         if name not in Settings.model_fields:
-            raise ConfigurationError(_describe_unknown(name))
+            raise ConfigurationError(describe_unknown(name))
     left_out = found.beyond_taste(TASTE)
     if not left_out:
         return None
@@ -371,24 +379,7 @@ def _validate(kind: type[_SettingsT], values: Mapping[str, object]) -> _Settings
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(_describe_error(error, values)) from None
-
-
-def _describe_error(error: ValidationError, values: Mapping[str, object]) -> str:
-    """The first wrong setting, its value unless it is a secret, and what is allowed."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return _describe_unknown(name)
-    value = values[name]
-    shown = hide_user_info(value) if isinstance(value, str) else value
-    told = "" if name in SECRETS else f" = {shown!r}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"The setting {name}{told} ({_PREFIX}{name.upper()}) is wrong: {reason}."
-
-
-def _describe_unknown(name: str) -> str:
-    return f"There is no setting named {name!r}. See the reference of settings."
+        raise ConfigurationError(describe_error(error, values, SECRETS, _PREFIX)) from None
 
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:

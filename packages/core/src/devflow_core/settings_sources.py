@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
+from pydantic import ValidationError
+
+from devflow_core.addresses import hide_user_info
 from devflow_core.errors import ConfigurationError
 
 SETTINGS_FILE = "devflow.toml"
@@ -121,3 +124,23 @@ def _parse_variable(text: str, variable: str, kind: Kind) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         raise ConfigurationError(f"{variable} is not valid JSON.") from None
+
+
+def describe_error(
+    error: ValidationError, values: _Table, secrets: Collection[str], prefix: str
+) -> str:
+    """The first wrong setting, its value without any secret, and what is allowed."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return describe_unknown(name)
+    value = values[name]
+    shown = hide_user_info(value) if isinstance(value, str) else value
+    told = "" if name in secrets else f" = {shown!r}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"The setting {name}{told} ({prefix}{name.upper()}) is wrong: {reason}."
+
+
+def describe_unknown(name: str) -> str:
+    """What to say of a name that is none of ours."""
+    return f"There is no setting named {name!r}. See the reference of settings."
