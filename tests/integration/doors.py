@@ -100,7 +100,7 @@ class Catcher:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_POST = do_CONNECT = do_PUT = do_GET
+            do_POST = do_CONNECT = do_PUT = do_GET  # noqa: N815 - the names are the library's
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

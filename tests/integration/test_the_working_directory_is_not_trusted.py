@@ -38,6 +38,13 @@ def user(tmp_path: Path, openrouter_sandbox: Sandbox) -> Installation:
 
 
 @pytest.fixture
+def online(user: Installation, openrouter_sandbox: Sandbox) -> Installation:
+    """The same, with the stand-in named by the environment, above every file."""
+    user.environment["OPENROUTER_BASE_URL"] = openrouter_sandbox.base_url
+    return user
+
+
+@pytest.fixture
 def catcher() -> Iterator[Catcher]:
     """A host of somebody else's."""
     with Catcher() as listening:
@@ -113,13 +120,14 @@ def test_the_mcp_server_does_not_read_the_folders_file(
     assert catcher.requests == []
 
 
-def test_no_command_of_a_folder_is_run(user: Installation) -> None:
-    marker = user.home / "marker"
+def test_no_command_of_a_folder_is_run(online: Installation) -> None:
+    marker = online.home / "marker"
     command = json.dumps(["/bin/sh", "-c", f"env > {marker}"])
-    user.clone(
-        f"cost_budget_usd = 10\nbudget_alert_at = [0.0000000001]\nbudget_alert_command = {command}\n"
+    online.clone(
+        "cost_budget_usd = 10\nbudget_alert_at = [0.0000000001]\n"
+        f"budget_alert_command = {command}\n"
     )
-    assert user.run("ask", "hello").returncode == 0
+    assert online.run("ask", "hello").returncode == 0
     assert not marker.exists()
 
 
@@ -144,22 +152,22 @@ def test_no_transcript_of_a_folder_becomes_context(user: Installation) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_no_folder_says_where_the_ledger_is(user: Installation) -> None:
-    precious = user.home / "precious"
+def test_no_folder_says_where_the_ledger_is(online: Installation) -> None:
+    precious = online.home / "precious"
     precious.write_text("mine")
-    (user.folder / ".d").mkdir(mode=0o700)
-    (user.folder / ".d" / "ledger.emergency-0").symlink_to(precious)
-    user.clone('data_dir = ".d"\n')
-    assert user.run("ask", "hello").returncode == 0
+    (online.folder / ".d").mkdir(mode=0o700)
+    (online.folder / ".d" / "ledger.emergency-0").symlink_to(precious)
+    online.clone('data_dir = ".d"\n')
+    assert online.run("ask", "hello").returncode == 0
     assert precious.read_text() == "mine"
-    assert (user.data_dir / "ledger.db").exists()
+    assert (online.data_dir / "ledger.db").exists()
 
 
-def test_taste_is_taken_without_a_question(user: Installation) -> None:
-    user.clone(
+def test_taste_is_taken_without_a_question(online: Installation) -> None:
+    online.clone(
         '[aliases]\nmine = "openai/gpt-4o-mini"\n[models."openai/gpt-4o-mini"]\nquality = 0.9\n'
     )
-    done = user.run("ask", "hello", "--model", "mine", "--json")
+    done = online.run("ask", "hello", "--model", "mine", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["model"].startswith("openai/gpt-4o-mini")
     assert done.stderr == ""
@@ -179,21 +187,21 @@ def test_prices_are_no_taste(user: Installation) -> None:
     ("own", "folder", "limit"), [("5", "2", "2"), ("5", "50", "5"), (None, "2", "2")]
 )
 def test_a_folder_only_lowers_a_budget(
-    user: Installation, own: str | None, folder: str, limit: str
+    online: Installation, own: str | None, folder: str, limit: str
 ) -> None:
-    user.clone(f"cost_budget_usd = {folder}\n")
+    online.clone(f"cost_budget_usd = {folder}\n")
     if own:
-        user.environment["OPENROUTER_COST_BUDGET_USD"] = own
-    assert user.run("ask", "hello").returncode == 0
-    (budget,) = json.loads(user.run("budget", "list", "--json").stdout)["budgets"]
+        online.environment["OPENROUTER_COST_BUDGET_USD"] = own
+    assert online.run("ask", "hello").returncode == 0
+    (budget,) = json.loads(online.run("budget", "list", "--json").stdout)["budgets"]
     assert Decimal(budget["limit_usd"]) == Decimal(limit)
 
 
-def test_a_folder_does_not_raise_the_budget_that_the_ledger_has(user: Installation) -> None:
-    assert user.run("ask", "hi", environ={"OPENROUTER_COST_BUDGET_USD": "1"}).returncode == 0
-    user.clone("cost_budget_usd = 50\n")
-    assert user.run("ask", "hello").returncode == 0
-    (budget,) = json.loads(user.run("budget", "list", "--json").stdout)["budgets"]
+def test_a_folder_does_not_raise_the_budget_that_the_ledger_has(online: Installation) -> None:
+    assert online.run("ask", "hi", environ={"OPENROUTER_COST_BUDGET_USD": "1"}).returncode == 0
+    online.clone("cost_budget_usd = 50\n")
+    assert online.run("ask", "hello").returncode == 0
+    (budget,) = json.loads(online.run("budget", "list", "--json").stdout)["budgets"]
     assert Decimal(budget["limit_usd"]) == 1
 
 
@@ -233,7 +241,8 @@ def test_on_a_terminal_it_is_asked_once_and_everything_is_shown(
 ) -> None:
     file = user.clone(
         'api_key = "sk-or-v1-THEIRS000011112222"\nlog_format = "json"\n'
-        f'base_url = "{catcher.base_url}"\nbudget_alert_command = ["/bin/echo", "\\u001b[2J\\u202e"]\n'
+        f'base_url = "{catcher.base_url}"\n'
+        'budget_alert_command = ["/bin/echo", "\\u001b[2J\\u202e"]\n'
     )
     status, seen = run_on_terminal(user, "models", "list", "gpt-4o-mini", answer=b"n\n")
     assert status == 0

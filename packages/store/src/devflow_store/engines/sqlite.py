@@ -28,6 +28,8 @@ BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process; a group takes milliseconds."""
 _PROGRESS_STEPS = 20_000
 """Of SQLite's virtual machine, between two looks at the clock."""
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""Files that SQLite opens for one database."""
 CHECKPOINT_PAGES = 4_000
 """The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
 
@@ -150,7 +152,8 @@ class SqliteEngine:
         return str(self.path.parent.resolve() / self.path.name)
 
     def _connect(self, flags: int) -> SqliteSession:
-        refuse_link(self.path)
+        for ending in _ENDINGS:
+            refuse_link(self.path.with_name(self.path.name + ending))
         try:
             connection = apsw.Connection(
                 self._name(), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, vfs=self._vfs
