@@ -16,12 +16,14 @@ HEADER = """# Settings
 
 Made from `devflow_core/settings.py` by `make docs`; do not edit.
 
-Defaults < `devflow.toml` (in the working directory, or `--config FILE`) < environment < command
-line. Every setting has an environment name: `DEVFLOW_` and its name in capitals. Lists are given as
-JSON or separated by commas, tables as JSON.
+Defaults < `~/.config/devflow/devflow.toml` < `./devflow.toml` < environment < command line;
+`--config FILE` stands in the place of both files. Every setting has an environment name: `DEVFLOW_`
+and its name in capitals. Lists are given as JSON or separated by commas, tables as JSON. What has a
+● may stand in the file of a working directory; for all else it has to be trusted
+([trust.md](trust.md)).
 
-| setting | type | default | meaning |
-| --- | --- | --- | --- |
+| setting | | type | default | meaning |
+| --- | --- | --- | --- | --- |
 """
 OTHER_NAMES = """
 ## Other names that are read
@@ -37,8 +39,8 @@ def settings_page() -> str:
     """The table of settings with their docstrings, and the well-known variables."""
     meanings = _docstrings()
     rows = "".join(
-        f"| `{name}` | {_type_name(field.annotation)} | {_default(field.default)} "
-        f"| {meanings.get(name, '')} |\n"
+        f"| `{name}` | {'●' if name in settings.TASTE else ''} | {_type_name(field.annotation)} "
+        f"| {_default(field.default)} | {meanings.get(name, '')} |\n"
         for name, field in Settings.model_fields.items()
         if name != "xdg_data_home"
     )
