@@ -1,7 +1,5 @@
 """Which addresses keys may go to, and what is shown of one."""
 
-from contextlib import suppress
-
 import pytest
 from devflow_core.addresses import (
     check_address,
@@ -62,10 +60,12 @@ def test_what_stands_before_an_at_is_not_shown(secret: str, rest: str) -> None:
 
 @given(st.text())
 def test_any_text_is_an_address_or_a_value_error_without_it(text: str) -> None:
-    problem = "it has to begin with http:// or https:// and name a host"
-    with suppress(ValueError), pytest.raises(ValueError, match=f"^{problem}$"):
+    told = ""
+    try:
         parse_address(text)
-        raise ValueError(problem)
+    except ValueError as error:
+        told = str(error)
+    assert told in ("", "it has to begin with http:// or https:// and name a host")
 
 
 def test_no_host_is_not_this_machine() -> None:
