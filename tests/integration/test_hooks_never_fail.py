@@ -87,7 +87,7 @@ def test_a_data_folder_that_is_a_file(user: Installation) -> None:
         {"hook_event_name": "Stop", "transcript_path": "/a\0b.jsonl"},
         {"hook_event_name": "SessionEnd", "transcript_path": "/" + "y/" * 3000},
         {"session_id": "\0", "transcript_path": "\0", "model": {"id": "\ud800"}},
-        [[[]]],
+        "text",
     ],
 )
 def test_events_that_no_client_sends(user: Installation, event: object) -> None:

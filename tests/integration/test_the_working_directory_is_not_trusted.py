@@ -218,22 +218,25 @@ def run_on_terminal(user: Installation, *arguments: str, answer: bytes) -> tuple
         start_new_session=True,
     ) as child:
         os.close(slave)
-        seen, end_s, is_answered = b"", time.monotonic() + PATIENCE_S, False
-        while time.monotonic() < end_s:
-            if select.select([master], [], [], 0.1)[0]:
-                try:
-                    piece = os.read(master, 65536)
-                except OSError:
-                    break
-                if not piece:
-                    break
-                seen += piece
+        seen, is_answered = b"", False
+        while piece := _read_terminal(master):
+            seen += piece
             if QUESTION in seen and not is_answered:
                 is_answered = True
                 os.write(master, answer)
         status = child.wait(PATIENCE_S)
     os.close(master)
     return status, seen.decode().replace("\r\n", "\n")
+
+
+def _read_terminal(master: int) -> bytes:
+    """What comes next; nothing at the end, or when nothing comes any more."""
+    if not select.select([master], [], [], PATIENCE_S)[0]:
+        return b""
+    try:
+        return os.read(master, 65536)
+    except OSError:  # the other side has been closed
+        return b""
 
 
 def test_on_a_terminal_it_is_asked_once_and_everything_is_shown(
@@ -344,10 +347,11 @@ def test_workers_import_no_module_of_a_folder(user: Installation) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as child:
-        end_s = time.monotonic() + PATIENCE_S
-        while not marker.exists() and not is_healthy(port) and time.monotonic() < end_s:
-            time.sleep(0.1)
-        child.terminate()
+        try:
+            while not marker.exists() and not is_healthy(port) and child.poll() is None:
+                time.sleep(0.1)
+        finally:
+            child.terminate()
     assert not marker.exists()
 
 
