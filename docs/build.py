@@ -5,6 +5,7 @@ Run by `make docs`; a test runs the check.
 
 import ast
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def _type_name(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     for noise in ("typing.", "pydantic.types.", "collections.abc.", "pathlib.", "decimal."):
         text = text.replace(noise, "")
+    text = re.sub(r"Optional\[Annotated\[(\w+), .*\]\]", r"\1", text)  # a value that is checked
     return text.replace(" | None", "").replace("|", "or")
 
 
