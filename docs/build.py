@@ -5,6 +5,7 @@ Run by `make docs`; a test runs the check.
 
 import ast
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -16,12 +17,14 @@ HEADER = """# Settings
 
 Made from `devflow_core/settings.py` by `make docs`; do not edit.
 
-Defaults < `devflow.toml` (in the working directory, or `--config FILE`) < environment < command
-line. Every setting has an environment name: `DEVFLOW_` and its name in capitals. Lists are given as
-JSON or separated by commas, tables as JSON.
+Defaults < `~/.config/devflow/devflow.toml` < `./devflow.toml` < environment < command line;
+`--config FILE` stands in the place of both files. Every setting has an environment name: `DEVFLOW_`
+and its name in capitals. Lists are given as JSON or separated by commas, tables as JSON. What has a
+● may stand in the file of a working directory; for all else it has to be trusted
+([trust.md](trust.md)).
 
-| setting | type | default | meaning |
-| --- | --- | --- | --- |
+| setting | | type | default | meaning |
+| --- | --- | --- | --- | --- |
 """
 OTHER_NAMES = """
 ## Other names that are read
@@ -37,8 +40,8 @@ def settings_page() -> str:
     """The table of settings with their docstrings, and the well-known variables."""
     meanings = _docstrings()
     rows = "".join(
-        f"| `{name}` | {_type_name(field.annotation)} | {_default(field.default)} "
-        f"| {meanings.get(name, '')} |\n"
+        f"| `{name}` | {'●' if name in settings.TASTE else ''} | {_type_name(field.annotation)} "
+        f"| {_default(field.default)} | {meanings.get(name, '')} |\n"
         for name, field in Settings.model_fields.items()
         if name != "xdg_data_home"
     )
@@ -68,6 +71,7 @@ def _type_name(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     for noise in ("typing.", "pydantic.types.", "collections.abc.", "pathlib.", "decimal."):
         text = text.replace(noise, "")
+    text = re.sub(r"Optional\[Annotated\[(\w+), .*\]\]", r"\1", text)  # a value that is checked
     return text.replace(" | None", "").replace("|", "or")
 
 

@@ -22,8 +22,15 @@ def test_defaults_need_nothing() -> None:
 
 
 def test_each_source_overrides_the_one_before(tmp_path: Path) -> None:
-    (tmp_path / "devflow.toml").write_text('port = 1\nhost = "::1"\nmax_retries = 2\n')
-    environ = {"DEVFLOW_PORT": "2", "OPENROUTER_MAX_RETRIES": "5", "DEVFLOW_MAX_RETRIES": "4"}
+    own = tmp_path / ".config" / "devflow" / "devflow.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('port = 1\nhost = "::1"\nmax_retries = 2\n')
+    environ = {
+        "HOME": str(tmp_path),
+        "DEVFLOW_PORT": "2",
+        "OPENROUTER_MAX_RETRIES": "5",
+        "DEVFLOW_MAX_RETRIES": "4",
+    }
     settings = Settings.load(environ, port=3, host=None)
     assert (settings.port, settings.host, settings.max_retries) == (3, "::1", 4)
 

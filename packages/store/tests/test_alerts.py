@@ -101,12 +101,12 @@ def test_an_unsafe_webhook_stops_the_start(url: str, secret: str) -> None:
 def test_a_command_reads_the_alert(tmp_path: Path) -> None:
     target = tmp_path / "alert"
     code = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
-    asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", code, str(target)))))
+    asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", code, str(target)), {})))
     assert orjson.loads(target.read_bytes())["spent_usd"] == "1.25"
     with pytest.raises(OSError, match="status 3"):
-        asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", "raise SystemExit(3)"))))
+        asyncio.run(_run_hook(CommandAlerts((sys.executable, "-c", "raise SystemExit(3)"), {})))
     with pytest.raises(ConfigurationError):
-        CommandAlerts(())
+        CommandAlerts((), {})
 
 
 def test_a_hook_that_fails_or_hangs_harms_no_request(

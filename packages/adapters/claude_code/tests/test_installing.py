@@ -1,8 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from devflow_claude_code import plan_install, plan_undo
+from devflow_claude_code import SettingsChange
+from devflow_claude_code import plan_install as plan_install_with
+from devflow_claude_code import plan_undo as plan_undo_with
 from devflow_core.errors import ConfigurationError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,19 @@ OTHERS = """{
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / ".claude" / "settings.json"
+
+
+def plan_install(path: Path, **options: Any) -> SettingsChange:
+    return plan_install_with(path, data_dir=data_dir_of(path), **options)
+
+
+def plan_undo(path: Path) -> SettingsChange:
+    return plan_undo_with(path, data_dir=data_dir_of(path))
+
+
+def data_dir_of(path: Path) -> Path:
+    """DevFlow's own folder; not beside the file."""
+    return path.parent.with_name(f"{path.parent.name}-data")
 
 
 def put(path: Path, text: str) -> None:
@@ -108,17 +124,27 @@ def test_undoing_what_was_never_installed_changes_nothing(path: Path) -> None:
     assert not plan_undo(path.with_name("missing.json")).is_needed
 
 
-def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+def test_no_link_is_written_through(path: Path, tmp_path: Path) -> None:
     put(path, "{}")
-    dotfiles = tmp_path / "dotfiles.json"
-    dotfiles.write_text("{}")
+    change = plan_install(path)
+    precious = tmp_path / "precious.json"
+    precious.write_text("{}")
     path.unlink()
-    path.symlink_to(dotfiles)
-    plan_install(path).apply()
+    path.symlink_to(precious)
+    for attempt in (change.apply, lambda: plan_install(path), lambda: plan_undo(path)):
+        with pytest.raises(ConfigurationError, match=r"is a link to .*precious"):
+            attempt()
     assert path.is_symlink()
-    assert "devflow hook" in dotfiles.read_text()
-    plan_undo(path).apply()
-    assert dotfiles.read_text() == "{}"
+    assert precious.read_text() == "{}"
+
+
+def test_a_copy_that_is_damaged_is_named(path: Path) -> None:
+    put(path, "{}")
+    plan_install(path).apply()
+    (copy,) = data_dir_of(path).glob("*/*")
+    copy.write_text(json.dumps({"before_base64": "a"}))
+    with pytest.raises(ConfigurationError, match="is damaged"):
+        plan_undo(path)
 
 
 def test_a_change_that_is_out_of_date_is_refused(path: Path) -> None:
@@ -149,7 +175,7 @@ def test_what_cannot_be_changed_safely_is_left_alone(path: Path, text: str, word
 
 
 def test_a_path_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="no regular file"):
         plan_install(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot be"):

@@ -22,13 +22,14 @@ from devflow_cli.commands import (
     sandbox,
     serve,
     sessions,
+    trust,
     whatif,
 )
 from devflow_cli.run import run_guarded
 
 _COMMANDS = (
     ask, budget, claude, demo, doctor, explain, handoff, keys, ledger, models, report, sandbox,
-    serve, sessions, whatif,
+    serve, sessions, trust, whatif,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 import typer
 
 if TYPE_CHECKING:
+    from devflow_core.folder_trust import FolderQuestion
     from devflow_core.settings import Settings
     from rich.console import Console
 
@@ -34,7 +35,9 @@ _COMMON_OPTIONS: dict[str, Any] = {
     ],
     "config": Annotated[
         Path | None,
-        typer.Option(help="A settings file instead of ./devflow.toml.", show_default=False),
+        typer.Option(
+            help="A settings file instead of yours and ./devflow.toml.", show_default=False
+        ),
     ],
 }
 
@@ -47,8 +50,12 @@ class Run:
     data_dir: Path | None = None
     config: Path | None = None
 
-    def settings(self, **overrides: object) -> Settings:
+    def settings(self, *, reads_folder: bool = True, **overrides: object) -> Settings:
         """The settings with this run's options on top; also sets up the logs.
+
+        Args:
+            reads_folder: whether the working directory's own file is looked at, and asked about.
+            overrides: of single settings.
 
         Raises:
             ConfigurationError: as `Settings.load`.
@@ -56,9 +63,23 @@ class Run:
         from devflow_core import log
         from devflow_core.settings import Settings
 
-        settings = Settings.load(None, self.config, data_dir=self.data_dir, **overrides)
+        settings = Settings.load(
+            None,
+            self.config,
+            judge_folder=self._judge_folder if reads_folder else None,
+            data_dir=self.data_dir,
+            **overrides,
+        )
         log.configure(settings.log_level, settings.log_format)
         return settings
+
+    def _judge_folder(self, question: FolderQuestion) -> bool:
+        """Ask once on a terminal; anywhere else the answer is no, and a remark."""
+        is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
+        if question.answer is None and is_terminal:
+            return ask_about_folder(self, question)
+        self.remark(f"devflow: {question.remark}")
+        return False
 
     @functools.cached_property
     def console(self) -> Console:
@@ -93,6 +114,20 @@ class Run:
         shown = orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_json_default)
         sys.stdout.buffer.write(escape_json(shown.decode()).encode() + b"\n")
         sys.stdout.flush()
+
+
+def ask_about_folder(run: Run, question: FolderQuestion) -> bool:
+    """Show every setting of a folder's file, ask whether it is trusted, and remember the answer."""
+    run.remark(f"{question.file.path} came with this folder. It sets:\n")
+    for line in question.describe():
+        run.remark(f"  {line}")
+    run.remark(
+        "\nSettings can send your keys and your work to other hosts, and run commands as you."
+        " Without your trust only taste is taken: models, names and weights."
+    )
+    is_trusted = typer.confirm("Trust this file as long as it does not change?", err=True)
+    question.remember(is_trusted=is_trusted)
+    return is_trusted
 
 
 def command(

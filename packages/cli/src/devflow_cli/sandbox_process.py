@@ -52,9 +52,12 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     """
     import orjson
     from devflow_core.errors import ConfigurationError
+    from devflow_core.settings import copy_child_environment
 
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-        [sys.executable, "-m", "devflow_sandbox", *arguments],
+        # -P: nothing of the working directory is imported in place of a module
+        [sys.executable, "-P", "-m", "devflow_sandbox", *arguments],
+        env=dict(copy_child_environment()),
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
     )

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+)
 
+from devflow_core.addresses import check_address, check_confidential_address
 from devflow_core.errors import ConfigurationError
+from devflow_core.folder_trust import (
+    FolderQuestion,
+    FolderSettings,
+    Judge,
+    Taste,
+    TrustedFolders,
+    warn_of_folder,
+)
+from devflow_core.settings_sources import (
+    SETTINGS_FILE,
+    Kind,
+    describe_error,
+    describe_unknown,
+    find_config_dir,
+    find_home,
+    merge_settings,
+    parse_settings,
+    read_environment,
+    read_settings,
+)
 
 API_KEY_VARIABLES = (
     "OPENROUTER_API_KEYS",
@@ -36,12 +64,28 @@ ENVIRONMENT_ALIASES = {
     "XDG_DATA_HOME": "xdg_data_home",
 }
 """Well-known variables that set one of ours; a `DEVFLOW_…` name wins over them."""
+CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
+"""A client key for `devflow doctor --url`."""
+_OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
+_SAFE_PATH = "PYTHONSAFEPATH"
+_CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+"""What any program may need of the environment."""
+_SettingsT = TypeVar("_SettingsT", bound="Settings")
+_LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
+
+
+def _check_ledger_url(url: str) -> str:
+    if not url.startswith(_LEDGER_SCHEMES):
+        raise ValueError(f"it has to begin with {' or '.join(_LEDGER_SCHEMES)}")
+    return url
 
 
 class Settings(BaseModel):
-    """What a person can set. Defaults < `devflow.toml` < environment < command line.
+    """What a person can set.
 
-    Every field has the environment name `DEVFLOW_` + its name in capitals.
+    Defaults < the user's `devflow.toml` < that of the working directory < environment < command
+    line. Every field has the environment name `DEVFLOW_` + its name in capitals. The file of the
+    working directory sets what is marked as `Taste`; the rest of it only where the user trusts it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -52,8 +96,10 @@ class Settings(BaseModel):
     """The single OpenRouter key, used after the pool."""
     management_key: SecretStr | None = None
     """OpenRouter's key for the account's own books; only `ledger reconcile` uses it."""
-    base_url: str = "https://openrouter.ai/api/v1"
-    """Where OpenRouter is; `/api/v1` included."""
+    base_url: Annotated[str, AfterValidator(check_confidential_address)] = (
+        "https://openrouter.ai/api/v1"
+    )
+    """Where OpenRouter is; `/api/v1` included. https, or http to this machine."""
     timeout_ms: int = Field(default=30_000, gt=0)
     """Connecting and sending; replies have deadlines of their own."""
     max_retries: int = Field(default=3, ge=1, le=10)
@@ -76,15 +122,15 @@ class Settings(BaseModel):
     """The least time between two calls with one key."""
     retry_budget: Literal["adaptive", "strict"] = "adaptive"
     """`strict` holds retries under 10 % of calls at any error rate."""
-    proxy_url: str | None = None
-    """A proxy for calls to OpenRouter."""
+    proxy_url: Annotated[str, AfterValidator(check_address)] | None = None
+    """A proxy for calls to OpenRouter; `http://` or `https://`."""
     app_url: str = "https://github.com/devflow/devflow"
     """Sent to OpenRouter as the identity of the application."""
     app_title: str = "DevFlow"
     """Its name."""
 
-    cost_budget_usd: Decimal | None = Field(default=None, ge=0)
-    """A monthly limit over everything."""
+    cost_budget_usd: Annotated[Decimal | None, Taste(is_ceiling=True)] = Field(default=None, ge=0)
+    """A monthly limit over everything; of a folder's and the user's the lower one holds."""
     allow_unknown_price: bool = False
     """Whether a model without a known price may be asked while a budget applies."""
     budget_time_zone: str = "UTC"
@@ -95,25 +141,28 @@ class Settings(BaseModel):
     """Told of thresholds by POST, signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
     budget_alert_command: tuple[str, ...] = ()
-    """Run at thresholds, with the alert as JSON on its standard input."""
+    """Run at thresholds, with the alert as JSON on its standard input and no key in reach."""
 
-    preferred_models: tuple[str, ...] = ()
+    preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Tried first where they are able."""
-    cost_priority: float = Field(default=0.5, ge=0, le=1)
+    cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
     """0..1: how much a saved dollar counts against expected quality."""
-    performance_priority: float = Field(default=0.2, ge=0, le=1)
+    performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
     """0..1: how much a saved second counts against expected quality."""
-    fallback_models: tuple[str, ...] = ()
+    fallback_models: Annotated[tuple[str, ...], Taste()] = ()
     """Tried after a model that was named, and at the end of every chain."""
-    fallbacks: Mapping[str, tuple[str, ...]] = {}
+    fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
     """By model id or pattern: its own fallbacks."""
-    aliases: Mapping[str, str] = {}
+    aliases: Annotated[Mapping[str, str], Taste()] = {}
     """Names for models; `*` and `?` match as in file names."""
-    nodes: Mapping[str, Mapping[str, Any]] = {}
+    nodes: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Taste(columns=("model", "cost_priority", "performance_priority")),
+    ] = {}
     """Named tasks with the model and weights they use."""
-    models: Mapping[str, Mapping[str, Any]] = {}
+    models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
-    baseline_model: str = "anthropic/claude-sonnet-4.5"
+    baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
     """What savings are counted against."""
     learn_quality: bool = False
     """Whether feedback changes the expected quality."""
@@ -124,7 +173,7 @@ class Settings(BaseModel):
 
     data_dir: Path = Path()
     """Ledger, keys, reports; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
-    ledger_url: str | None = None
+    ledger_url: Annotated[str, AfterValidator(_check_ledger_url)] | None = None
     """`postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")
     """Claude Code's folder."""
@@ -147,25 +196,40 @@ class Settings(BaseModel):
     cache_ttl_s: float = Field(default=300.0, gt=0)
     """How long an answer may be repeated."""
     otel_endpoint: str | None = None
-    """Where OpenTelemetry traces go, over OTLP; needs the extra `otel`."""
+    """Where OpenTelemetry traces go, over OTLP; needs the extra `otel`. https, or http to this
+    machine."""
+    otel_allow_http: bool = False
+    """Whether traces may go to another machine over http: names of models and projects, in the
+    clear."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Lower events cost under a microsecond."""
     log_format: Literal["console", "json"] = "console"
     """`json` for machines."""
 
+    _is_limited_by_folder: bool = PrivateAttr(default=False)
+
+    @property
+    def is_limited_by_folder(self) -> bool:
+        """Whether `cost_budget_usd` comes from a folder that is not trusted."""
+        return self._is_limited_by_folder
+
     @classmethod
     def load(
         cls,
         environ: Mapping[str, str] | None = None,
         file: Path | None = None,
+        *,
+        judge_folder: Judge | None = warn_of_folder,
         **overrides: object,
     ) -> Self:
-        """Settings from a file, the environment and the command line.
+        """Settings from files, the environment and the command line.
 
         Args:
             environ: the environment; None reads the process's own.
-            file: a `devflow.toml`; None looks for one in the working directory.
+            file: a `devflow.toml` in place of the user's and the working directory's.
+            judge_folder: says whether the working directory's file may set more than taste, where
+                the user has not said so before; None leaves that file alone altogether.
             overrides: from the command line; None values are left out.
 
         Raises:
@@ -173,19 +237,21 @@ class Settings(BaseModel):
                 that is not allowed; the message names it.
         """
         env = os.environ if environ is None else environ
-        values: dict[str, object] = {**_read_file(file), **_read_environment(env)}
+        files, ceilings = _read_files(env, file, judge_folder)
+        values: dict[str, object] = {**files, **_read_environment(env)}
         values.update({name: value for name, value in overrides.items() if value is not None})
-        home = Path(env.get("HOME", "~")).expanduser()
-        try:
-            settings = cls.model_validate(values)
-        except ValidationError as error:
-            raise ConfigurationError(_describe_error(error, values)) from None
-        return settings.model_copy(
+        settings, home = _validate(cls, values), find_home(env)
+        own, folder = settings.cost_budget_usd, _validate(cls, ceilings).cost_budget_usd
+        is_limited = folder is not None and (own is None or folder < own)
+        loaded = settings.model_copy(
             update={
                 "data_dir": _resolve_data_dir(settings, home),
                 "claude_dir": _expand_home(home, settings.claude_dir),
+                "cost_budget_usd": folder if is_limited else own,
             }
         )
+        loaded._is_limited_by_folder = is_limited  # noqa: SLF001 - an instance of this class
+        return loaded
 
     def server_keys(self) -> tuple[str, ...]:
         """The gateway's own OpenRouter keys: the pool, then the single key, none twice."""
@@ -207,67 +273,113 @@ class Settings(BaseModel):
         return keys
 
 
+SECRETS = frozenset(
+    name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+)
+TASTE: Mapping[str, Taste] = {
+    name: mark
+    for name, field in Settings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, Taste)
+}
+"""What the file of a working directory may set unasked."""
+
+
+def find_folder_question(
+    folder: Path, environ: Mapping[str, str] | None = None
+) -> FolderQuestion | None:
+    """What has to be asked about a folder's `devflow.toml`; None: it sets taste only, or is none.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or names no setting of ours.
+    """
+    found = FolderSettings.read(folder)
+    if found is None:
+        return None
+    env = os.environ if environ is None else environ
+    return _ask_about(found, find_config_dir(env))
+
+
+def open_trusted_folders() -> TrustedFolders:
+    """What the user has said of folders' files."""
+    return TrustedFolders(find_config_dir(os.environ))
+
+
 def copy_environment() -> Mapping[str, str]:
-    """The process's own environment, for a child that needs all of it."""
-    return dict(os.environ)
+    """The process's own environment without DevFlow's secrets, for a program that a user works in.
+
+    An address of DevFlow's keeps its variable unless it holds a password.
+    """
+    secret = {f"{_PREFIX}{name.upper()}" for name in SECRETS}
+    secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in secret and not (name.startswith(_OWN_PREFIXES) and "@" in value)
+    }
 
 
-def _read_file(file: Path | None) -> dict[str, object]:
-    path = file or Path("devflow.toml")
-    if file is None and not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
+def shield_children() -> None:
+    """Keep Python processes that are started from here from importing the working directory."""
+    os.environ[_SAFE_PATH] = "1"
+
+
+def copy_child_environment() -> Mapping[str, str]:
+    """What any program needs of the process's own environment, and nothing else."""
+    return {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
+
+
+def _read_files(
+    env: Mapping[str, str], file: Path | None, judge_folder: Judge | None
+) -> tuple[dict[str, object], dict[str, object]]:
+    """What the files say, and the ceilings of a folder that is not trusted."""
+    if file is not None:
+        return parse_settings(file, read_settings(file)), {}
+    config_dir = find_config_dir(env)
+    own = config_dir / SETTINGS_FILE if config_dir else None
+    values = parse_settings(own, read_settings(own)) if own and own.is_file() else {}
+    found = FolderSettings.read(Path()) if judge_folder else None
+    if found is None or judge_folder is None or (own and found.path == own.resolve()):
+        return values, {}
+    question = _ask_about(found, config_dir)
+    if question and (question.answer or judge_folder(question)):
+        return merge_settings(values, found.values), {}
+    return merge_settings(values, found.taste(TASTE)), found.ceilings(TASTE)
+
+
+def _ask_about(found: FolderSettings, config_dir: Path | None) -> FolderQuestion | None:
+    for name in found.values:
+        if name not in Settings.model_fields:
+            raise ConfigurationError(describe_unknown(name))
+    left_out = found.beyond_taste(TASTE)
+    if not left_out:
+        return None
+    return FolderQuestion(
+        file=found, left_out=left_out, folders=TrustedFolders(config_dir), secrets=SECRETS
+    )
 
 
 def _read_environment(env: Mapping[str, str]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for variable in reversed(API_KEY_VARIABLES[1:]):
-        if env.get(variable):
-            values["api_key"] = env[variable]
-    for variable, name in ENVIRONMENT_ALIASES.items():
-        if env.get(variable):
-            values[name] = _parse_variable(name, env[variable], variable)
-    for name in Settings.model_fields:
-        variable = _PREFIX + name.upper()
-        if variable in env:
-            values[name] = _parse_variable(name, env[variable], variable)
-    return values
+    keys = [(variable, "api_key") for variable in reversed(API_KEY_VARIABLES[1:])]
+    return read_environment(env, _KINDS, (*keys, *ENVIRONMENT_ALIASES.items()), _PREFIX)
 
 
-_LISTS = {name for name, field in Settings.model_fields.items() if "tuple" in str(field.annotation)}
-_TABLES = {
-    name for name, field in Settings.model_fields.items() if "Mapping" in str(field.annotation)
+def _kind_of(annotation: str) -> Kind:
+    if "Mapping" in annotation:
+        return "table"
+    return "list" if "tuple" in annotation else "text"
+
+
+_KINDS: Mapping[str, Kind] = {
+    name: _kind_of(str(field.annotation)) for name, field in Settings.model_fields.items()
 }
 
 
-def _parse_variable(name: str, text: str, variable: str) -> object:
-    """A variable's text as a value: lists by JSON or commas, tables by JSON, the rest as it is."""
-    if name in _LISTS and not text.lstrip().startswith("["):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if name not in _LISTS | _TABLES:
-        return text
-    import orjson
-
+def _validate(kind: type[_SettingsT], values: Mapping[str, object]) -> _SettingsT:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise ConfigurationError(f"{variable} is not valid JSON.") from None
-
-
-def _describe_error(error: ValidationError, values: Mapping[str, object]) -> str:
-    """The first wrong setting, its value unless it is a secret, and what is allowed."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return f"There is no setting named {name!r}. See the reference of settings."
-    is_secret = "Secret" in str(Settings.model_fields[name].annotation)
-    value = "" if is_secret else f" = {values[name]!r}"
-    return f"The setting {name}{value} ({_PREFIX}{name.upper()}) is wrong: {first['msg']}."
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(describe_error(error, values, SECRETS, _PREFIX)) from None
 
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:

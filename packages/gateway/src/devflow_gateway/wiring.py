@@ -11,10 +11,16 @@ from pathlib import Path
 import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
+from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Ledger, Tee, replay
 from devflow_core.ports import Executor, Upstream
+from devflow_core.private_files import (
+    ensure_private_folder,
+    read_private_file,
+    replace_file,
+)
 from devflow_core.repository import FolderLabels
-from devflow_core.settings import Settings
+from devflow_core.settings import Settings, copy_child_environment
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway
@@ -39,9 +45,13 @@ SETTINGS_BUDGET_ID = "settings"
 
 
 def make_store(settings: Settings) -> Store:
-    """The durable store of the settings; enter it to write, read it as it is."""
+    """The durable store of the settings; enter it to write, read it as it is.
+
+    Raises:
+        ConfigurationError: the data folder is another user's, or others may write into it.
+    """
     days = settings.retention_days
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ensure_private_folder(settings.data_dir)
     return Store(
         settings.ledger_url or settings.data_dir / LEDGER_FILE,
         on_alert=make_alert_hooks(settings),
@@ -73,24 +83,49 @@ def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
     if url is not None:
         hooks.append(WebhookAlerts(url, secret.get_secret_value() if secret else ""))
     if settings.budget_alert_command:
-        hooks.append(CommandAlerts(settings.budget_alert_command))
+        hooks.append(CommandAlerts(settings.budget_alert_command, copy_child_environment()))
     return tuple(hooks)
 
 
 def load_catalogue(settings: Settings) -> Catalogue:
-    """OpenRouter's list as it was last fetched, else as shipped, with the user's corrections."""
+    """OpenRouter's list as it was last fetched, else as shipped, with the user's corrections.
+
+    Raises:
+        ConfigurationError: the list that is kept is damaged, or a correction is wrong.
+    """
     return load_base_catalogue(settings).with_overrides(settings.models)
 
 
 def load_base_catalogue(settings: Settings) -> Catalogue:
-    """OpenRouter's list as it was last fetched, else as shipped; without corrections."""
+    """OpenRouter's list as it was last fetched, else as shipped; without corrections.
+
+    Raises:
+        ConfigurationError: the list that is kept is damaged.
+    """
     file = settings.data_dir / CATALOGUE_FILE
-    if not file.is_file():
+    try:
+        content = read_private_file(file)
+    except FileNotFoundError:
         return load_shipped_catalogue()
-    fetched = orjson.loads(file.read_bytes())
-    return parse_catalogue(
-        fetched["body"], fetched_at=datetime.fromisoformat(fetched["fetched_at"])
-    )
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
+    try:
+        fetched = orjson.loads(content)
+        return parse_catalogue(
+            fetched["body"], fetched_at=datetime.fromisoformat(fetched["fetched_at"])
+        )
+    except (ConfigurationError, ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigurationError(
+            f"{file} is damaged. Fetch the list anew with `devflow models refresh`, or delete it."
+        ) from None
+
+
+def load_former_catalogue(settings: Settings) -> Catalogue:
+    """What a fetched list is compared with: the kept one, or the shipped one if that is damaged."""
+    try:
+        return load_catalogue(settings)
+    except ConfigurationError:
+        return load_shipped_catalogue().with_overrides(settings.models)
 
 
 async def refresh_catalogue(settings: Settings) -> Catalogue:
@@ -103,11 +138,9 @@ async def refresh_catalogue(settings: Settings) -> Catalogue:
     async with OpenRouterGateway(settings) as gateway:
         body = await gateway.api.models()
     found = parse_catalogue(body, fetched_at=fetched_at).with_overrides(settings.models)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    file = settings.data_dir / CATALOGUE_FILE
-    written = file.with_suffix(".new")
-    written.write_bytes(orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body}))
-    written.replace(file)
+    ensure_private_folder(settings.data_dir)
+    kept = orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body})
+    replace_file(settings.data_dir / CATALOGUE_FILE, kept)
     return found
 
 
@@ -230,9 +263,16 @@ def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 9
 
 
 async def _set_budget(settings: Settings, book: Store) -> None:
-    """Give the ledger the monthly budget of the settings, if they have one."""
+    """Give the ledger the monthly budget of the settings, if they have one.
+
+    A folder that is not trusted only lowers it: a budget that is stricter stays.
+    """
     if settings.cost_budget_usd is None:
         return
+    if settings.is_limited_by_folder:
+        known = {state.budget.id: state.budget.limit_usd for state in book.budget_states()}
+        if known.get(SETTINGS_BUDGET_ID, settings.cost_budget_usd) < settings.cost_budget_usd:
+            return
     await book.budgets.set(
         Budget(
             id=SETTINGS_BUDGET_ID,

@@ -100,7 +100,9 @@ async def run_gateway(
         StoreError: the ledger cannot be opened.
     """
     async with wiring.make_store(settings) as store, AsyncExitStack() as stack:
-        tracing = await stack.enter_async_context(open_tracing(settings.otel_endpoint))
+        tracing = await stack.enter_async_context(
+            open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
+        )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         metrics, keep_alive = Metrics(worker), KeepAlive()
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from devflow_core import log
-from devflow_core.settings import Settings
+from devflow_core.settings import Settings, shield_children
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -82,6 +82,7 @@ async def _serve_in_process(
 def _serve_with_workers(settings: Settings, announce: Announce) -> None:
     from devflow_server.serving import bind_socket, url_of
 
+    shield_children()
     bound = bind_socket(settings.host, settings.port)
     supervisor = _Supervisor(settings, bound)
     for number in (signal.SIGTERM, signal.SIGINT):

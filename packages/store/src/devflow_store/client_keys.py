@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from devflow_core.errors import ConfigurationError, Conflict, NotFound
 from devflow_core.ids import new_id
+from devflow_core.private_files import ensure_private_folder, read_private_file
 
 from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
@@ -185,11 +186,11 @@ def load_pepper(path: Path) -> bytes:
         ConfigurationError: others may read it, it is too short, or it cannot be used.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_private_folder(path.parent)
         _make_pepper(path)
         if path.stat().st_mode & 0o077:
             raise ConfigurationError(f"{path} can be read by others. Run `chmod 600 {path}`.")
-        pepper = path.read_bytes()
+        pepper = read_private_file(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be used: {error.strerror}.") from error
     if len(pepper) < _PEPPER_BYTES:
@@ -202,8 +203,8 @@ def load_pepper(path: Path) -> bytes:
 
 def _make_pepper(path: Path) -> None:
     """Write a new pepper unless there is one; whole or not at all, whoever else tries."""
-    if path.exists():
-        return
+    if path.exists() or path.is_symlink():
+        return  # a link is refused by whoever reads it
     draft = path.with_name(f"{path.name}.{new_id('draft')}")
     handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:

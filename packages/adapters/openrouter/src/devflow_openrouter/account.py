@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 
 from devflow_core.errors import KeyRefused, ModelUnavailable, ProtocolError, Refused
@@ -105,6 +105,10 @@ def _parse_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
     """An amount as its shortest decimal text; 0 where the field is missing."""
     value = row.get(field) or 0
-    if not isinstance(value, int | float | str):
-        raise ProtocolError(f"OpenRouter's {field} is no amount.")
-    return Decimal(str(value))
+    try:
+        amount = Decimal(str(value)) if isinstance(value, int | float | str) else Decimal("NaN")
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise ProtocolError(f"OpenRouter's {field} is no amount. Try again later.")
+    return amount

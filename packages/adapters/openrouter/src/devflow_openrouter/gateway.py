@@ -13,6 +13,7 @@ from typing import Self, cast
 from urllib.parse import urlsplit
 
 from devflow_analytics import Report, Reporter
+from devflow_core.addresses import is_loopback
 from devflow_core.attribution import Attribution
 from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
 from devflow_core.ledger import Book, Ledger, Tee
@@ -49,7 +50,6 @@ from devflow_openrouter.structured_output import (
 )
 
 _MAX_CONNECT_S = 5.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MAX_RECENT_ENTRIES = 1_000
 """Entries that feedback can be given on."""
 
@@ -278,7 +278,7 @@ def build_transport(settings: Settings) -> Transport:
 
     Nothing on this machine is asked by way of a proxy.
     """
-    if settings.proxy_url and urlsplit(settings.base_url).hostname not in _LOOPBACK:
+    if settings.proxy_url and not is_loopback(urlsplit(settings.base_url).hostname):
         # httpx is slow to import, and only proxies need it
         from devflow_upstream.transport.httpx_transport import make_proxy_transport
 

@@ -44,7 +44,7 @@ async def test_a_refused_connection_is_not_sent_and_costs_nothing(harness: Gatew
 
 
 async def test_a_name_that_cannot_be_resolved_is_asked_for_once(harness: GatewayHarness) -> None:
-    outcome = await harness(base_url="http://no-such-host.invalid/api/v1")
+    outcome = await harness(base_url="https://no-such-host.invalid/api/v1")
     assert outcome.codes == ["upstream_unreachable"]
     assert "cannot be resolved" in str(outcome.error)
 

@@ -45,7 +45,7 @@ from devflow_openrouter.testing import (
 )
 from devflow_upstream import Http1Transport, HttpRequest
 from devflow_upstream.keys import key_id
-from devflow_upstream.transport.httpx_transport import HttpxTransport
+from devflow_upstream.transport.httpx_transport import HttpxTransport, make_proxy_transport
 
 SCHEMA = {
     "type": "object",
@@ -361,7 +361,7 @@ async def test_a_reply_over_httpx_is_read_as_it_comes() -> None:
 
 
 async def test_a_proxy_that_is_not_there_is_not_sent(harness: GatewayHarness) -> None:
-    away = "http://openrouter.invalid/api/v1"
+    away = "https://openrouter.invalid/api/v1"
     outcome = await harness(base_url=away, proxy_url="http://127.0.0.1:9", max_retries=1)
     assert outcome.codes == ["upstream_unreachable"]
     assert isinstance(outcome.error, NotSent)
@@ -379,6 +379,10 @@ async def test_a_call_goes_through_its_proxy(
 ) -> None:
     upstream.add_script(streamed_reply())  # it plays the proxy
     away = "http://openrouter.invalid/api/v1"
-    outcome = await harness(base_url=away, proxy_url=f"http://127.0.0.1:{upstream.port}")
-    assert outcome.text == "Hello"
+    transport = make_proxy_transport(away, f"http://127.0.0.1:{upstream.port}")
+    gateway = harness.build_gateway()
+    gateway.api._transport = transport
+    async with gateway:
+        assert (await gateway.complete(a_request())).text == "Hello"
+    await transport.aclose()
     assert upstream.requests[0].startswith(b"POST http://openrouter.invalid/api/v1/chat")

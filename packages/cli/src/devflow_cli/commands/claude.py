@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.deadline import try_within, write_quietly
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import DONE, FAILED, Run, command
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from devflow_core.settings import Settings
+
+HOOK_TIMEOUT_S = 8.0
+"""Claude Code gives up on our hook after 10 s."""
+STATUS_TIMEOUT_S = 3.0
+"""For each of the steps to a status line; a ledger that answers takes milliseconds."""
+MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -82,20 +89,43 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 
 @command(app)
 def hook(run: Run) -> None:
-    """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout."""
+    """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout.
+
+    It never fails: where it has nothing to say, or cannot, it says nothing.
+    """
+    write_quietly(try_within(HOOK_TIMEOUT_S, lambda: _answer_hook(run), ""))
+
+
+def _answer_hook(run: Run) -> str:
     from devflow_claude_code import run_hook
 
-    reply = run_hook(sys.stdin.buffer.read(), config_dir=run.settings().claude_dir)
-    sys.stdout.write(reply.stdout)
+    settings = run.settings(reads_folder=False)
+    event = sys.stdin.buffer.read(MAX_EVENT_BYTES)
+    return run_hook(event, config_dir=settings.claude_dir).stdout
 
 
 @command(app)
 def statusline(run: Run) -> None:
-    """Write the status line: model, cost by the ledger, context."""
+    """Write the status line: model, cost by the ledger, context.
+
+    It never fails: figures that cannot be had in time are left out.
+    """
+    from devflow_claude_code import render_status_line
+
+    event = try_within(STATUS_TIMEOUT_S, lambda: sys.stdin.buffer.read(MAX_EVENT_BYTES), b"")
+    line = try_within(STATUS_TIMEOUT_S, lambda: _render_status(run, event), "")
+    if not line:
+        line = try_within(
+            STATUS_TIMEOUT_S, lambda: render_status_line(event, price_of=lambda _: None), "DevFlow"
+        )
+    write_quietly(line + "\n")
+
+
+def _render_status(run: Run, event: bytes) -> str:
     from devflow_claude_code import render_status_line
     from devflow_gateway import wiring
 
-    settings = run.settings()
+    settings = run.settings(reads_folder=False)
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
 
     def spent_usd(session_id: str) -> Decimal | None:
@@ -104,8 +134,7 @@ def statusline(run: Run) -> None:
         costs = [one.cost_usd for one in wiring.make_store(settings).entries(session_id=session_id)]
         return sum(costs[1:], costs[0]) if costs else None
 
-    line = render_status_line(sys.stdin.buffer.read(), price_of=price_of, spent_usd=spent_usd)
-    sys.stdout.write(line + "\n")
+    return render_status_line(event, price_of=price_of, spent_usd=spent_usd)
 
 
 @command(app)
@@ -119,7 +148,7 @@ async def mcp(run: Run, project: ProjectFolder = None) -> None:
 
     from devflow_cli.mcp_tools import build_mcp_tools
 
-    settings = run.settings()
+    settings = run.settings(reads_folder=False)
     settings.require_keys()
     folder = project or Path.cwd()
     async with wiring.open_gateway(settings, folder=folder) as gateway:
@@ -144,14 +173,16 @@ def integrate(
     """Put hooks and status line into Claude Code's settings; shows the change and asks first."""
     from devflow_claude_code import plan_install, plan_undo
 
-    default = Path(".mcp.json") if with_mcp else run.settings().claude_dir / "settings.json"
-    file = settings_file or default
+    settings = run.settings(reads_folder=False)
+    default = Path(".mcp.json") if with_mcp else settings.claude_dir / "settings.json"
+    file = _resolve_target(settings_file or default, settings.claude_dir)
+    data_dir = settings.data_dir
     if undo:
-        change = plan_undo(file)
+        change = plan_undo(file, data_dir=data_dir)
     elif with_mcp:
-        change = plan_install(file, features=("mcp",))
+        change = plan_install(file, data_dir=data_dir, features=("mcp",))
     else:
-        change = plan_install(file)
+        change = plan_install(file, data_dir=data_dir)
     document = {"path": file, "diff": change.diff}
     if not change.is_needed:
         _report_result(run, "Nothing to change.", {**document, "written": False})
@@ -165,6 +196,19 @@ def integrate(
     undoing = "Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it."
     _report_result(run, undoing, {**document, "written": True})
     return DONE
+
+
+def _resolve_target(file: Path, claude_dir: Path) -> Path:
+    """The file that is written: in the user's own folder a link leads to it, elsewhere none may.
+
+    Raises:
+        ConfigurationError: a link that may have come with the working directory.
+    """
+    from devflow_core.private_files import refuse_links_below
+
+    if file.absolute().is_relative_to(claude_dir.absolute()):
+        return file.resolve()
+    return refuse_links_below(file, Path.cwd())
 
 
 def _report_result(run: Run, text: str, document: dict[str, object]) -> None:

@@ -31,6 +31,7 @@ async def demo(
     """
     from devflow_analytics import to_html
     from devflow_claude_code import ClaudeCodeSession
+    from devflow_core.private_files import replace_file
     from devflow_core.settings import API_KEY_VARIABLES
     from devflow_gateway import wiring
 
@@ -49,7 +50,7 @@ async def demo(
     _check_bill(run, shown)
     report = wiring.make_report(settings, with_days=True)
     html = settings.data_dir / "report.html"
-    html.write_text(to_html(report), encoding="utf-8")
+    replace_file(html, to_html(report).encode())
     if run.as_json:
         run.emit({**shown, "report": report.as_json(), "html": str(html)})
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -136,9 +136,12 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
     reported: Mapping[str, Any] = {}
     note = ""
     try:
-        reported = (await gateway.api.key_status(key))["data"]
+        told = (await gateway.api.key_status(key)).get("data")
     except DevFlowError as error:
         note = str(error)
+    else:
+        reported = cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else {}
+        note = "" if reported else "The provider's answer holds no status of a key."
     return {
         "id": key.id,
         "source": state.source,

@@ -83,7 +83,7 @@ async def refresh(run: Run) -> None:
     from devflow_gateway import wiring
 
     settings = run.settings()
-    before = wiring.load_catalogue(settings)
+    before = wiring.load_former_catalogue(settings)
     with run.progress.status("Fetching the list of models …"):
         now = await wiring.refresh_catalogue(settings)
     changes = [dataclasses.asdict(one) for one in now.changes_since(before)]

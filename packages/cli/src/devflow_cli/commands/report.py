@@ -72,5 +72,7 @@ def _write(run: Run, text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    output.write_text(text, encoding="utf-8")
+    from devflow_core.private_files import refuse_links_below
+
+    refuse_links_below(output, Path.cwd()).write_text(text, encoding="utf-8")
     run.remark(f"Written to {output}.")

@@ -6,6 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
+from devflow_core.addresses import (
+    hide_user_info,
+    parse_address,
+    parse_confidential_address,
+)
+from devflow_core.errors import ConfigurationError
 
 from devflow_cli.conformance import contract
 from devflow_cli.conformance.claude_code import CHECKS as CLAUDE_CODE_CHECKS
@@ -39,7 +45,16 @@ async def run_checks(
 
     Returns:
         One finding a check; a check that cannot be made is a finding that is not ok.
+
+    Raises:
+        ConfigurationError: the URL is none, or would carry the key in the clear.
     """
+    try:
+        (parse_confidential_address if key else parse_address)(url)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The URL {hide_user_info(url)!r} cannot be checked: {error}."
+        ) from None
     headers = {"authorization": f"Bearer {key}"} if key else {}
     chosen = [*contract.CHECKS, *(CLAUDE_CODE_CHECKS if claude_code else ())]
     async with httpx.AsyncClient(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
+from devflow_core.addresses import hide_user_info, parse_address, parse_confidential_address
 from devflow_core.errors import ConfigurationError
 
 from devflow_server.routes import RequestContext
@@ -83,15 +84,28 @@ class OpenTelemetryTracing:
 
 
 @asynccontextmanager
-async def open_tracing(endpoint: str | None) -> AsyncGenerator[Tracing]:
-    """Traces to an OTLP endpoint over HTTP (`http://host:4318/v1/traces`); None traces nothing.
+async def open_tracing(
+    endpoint: str | None, *, allow_http: bool = False
+) -> AsyncGenerator[Tracing]:
+    """Traces to an OTLP endpoint over HTTP (`https://host:4318/v1/traces`); None traces nothing.
+
+    Args:
+        endpoint: https, or http to this machine.
+        allow_http: whether http may also go to another one.
 
     Raises:
-        ConfigurationError: an endpoint is set and the extra is not installed.
+        ConfigurationError: the endpoint is none of these, or the extra is not installed.
     """
     if endpoint is None:
         yield NoTracing()
         return
+    try:
+        (parse_address if allow_http else parse_confidential_address)(endpoint)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The setting otel_endpoint = {hide_user_info(endpoint)!r} is wrong: {error}; elsewhere"
+            " only with otel_allow_http."
+        ) from None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource

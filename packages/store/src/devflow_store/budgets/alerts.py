@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import orjson
 import structlog
+from devflow_core.addresses import parse_confidential_address
 from devflow_core.errors import ConfigurationError
 from devflow_core.usage import usd_text
 
@@ -23,7 +24,6 @@ AlertHook = Callable[[BudgetAlert], Awaitable[None]]
 SIGNATURE_HEADER = "X-DevFlow-Signature"
 """`t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
 TIMEOUT_S = 10.0
-_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _log = structlog.get_logger("devflow.budget")
 
 
@@ -68,17 +68,16 @@ class WebhookAlerts:
     """
 
     def __init__(self, url: str, secret: str) -> None:
-        parts = urlsplit(url)
         if not secret:
             raise ConfigurationError(
                 "A budget webhook needs a secret: set DEVFLOW_BUDGET_ALERT_WEBHOOK_SECRET."
             )
-        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-        if not parts.hostname or (parts.scheme != "https" and not is_local):
+        try:
+            self._parts = parse_confidential_address(url)
+        except ValueError:
             raise ConfigurationError(
                 "The budget webhook has to be an https URL (http only to this machine)."
-            )
-        self._parts = parts
+            ) from None
         self._secret = secret.encode()
 
     async def __call__(self, alert: BudgetAlert) -> None:
@@ -113,13 +112,23 @@ class CommandAlerts:
     """Runs a program with the alert as JSON on its standard input; no shell is involved.
 
     Args:
-        argv: the program and its arguments.
+        argv: the program and its arguments. A name without `/` is looked for on the PATH.
+        environment: all that it sees of ours, so that it gets no key.
+
+    Raises:
+        ConfigurationError: there is no program, or its path depends on the working directory,
+            which may be anybody's.
     """
 
-    def __init__(self, argv: tuple[str, ...]) -> None:
+    def __init__(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> None:
         if not argv:
             raise ConfigurationError("The budget alert command is empty.")
+        if "/" in argv[0] and not Path(argv[0]).is_absolute():
+            raise ConfigurationError(
+                f"The budget alert command {argv[0]!r} needs its whole path, or a name on the PATH."
+            )
         self._argv = argv
+        self._environment = dict(environment)
 
     async def __call__(self, alert: BudgetAlert) -> None:
         """Run the program and wait for it.
@@ -132,6 +141,7 @@ class CommandAlerts:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            env=self._environment,
         )
         try:
             async with asyncio.timeout(TIMEOUT_S):

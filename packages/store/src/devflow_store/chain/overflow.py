@@ -11,6 +11,7 @@ from zlib import crc32
 
 from devflow_core.errors import StoreError
 from devflow_core.ledger import LedgerEntry
+from devflow_core.private_files import ensure_private_folder, open_private_file
 
 from devflow_store.chain.records import decode_entry, encode_record
 
@@ -50,7 +51,7 @@ class OverflowFile:
             StoreError: no file can be made.
         """
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ensure_private_folder(self._folder)
             self._handle = self._acquire_file()
             _allocate(self._handle)
         except OSError as error:
@@ -116,7 +117,7 @@ class OverflowFile:
     def _acquire_file(self) -> int:
         for number in range(_MAX_FILES):
             path = self._folder / f"ledger.emergency-{number}"
-            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            handle = open_private_file(path, os.O_CREAT | os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

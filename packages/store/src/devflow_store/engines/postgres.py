@@ -81,7 +81,7 @@ class PostgresEngine:
                 self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
             )
         except psycopg.Error as error:
-            raise _translate_error(error) from error
+            raise _translate_error(error) from None  # its own text may quote the password
         return PostgresSession(connection)
 
 

@@ -62,7 +62,8 @@ def _build(backup: Path, engine: SqliteEngine) -> None:
     Raises:
         LedgerCorrupt, StoreError: as `restore`.
     """
-    source = SqliteEngine(backup).open_reader()
+    # the user named it, so a link to the newest backup is followed
+    source = SqliteEngine(backup.resolve()).open_reader()
     try:
         version = _check_schema(source, backup)
         engine.create_file()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import apsw
 from devflow_core.errors import StoreError
+from devflow_core.private_files import ensure_private_folder, refuse_link
 
 from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
 from devflow_store.database.schema import SCHEMA_VERSION, migrate, read_version
@@ -27,6 +28,8 @@ BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process; a group takes milliseconds."""
 _PROGRESS_STEPS = 20_000
 """Of SQLite's virtual machine, between two looks at the clock."""
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""Files that SQLite opens for one database."""
 CHECKPOINT_PAGES = 4_000
 """The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
 
@@ -63,7 +66,9 @@ class SqliteEngine:
     def prepare(self) -> None:
         """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
         if self._vfs is None:
+            _ensure_folder(self.path)
             _create_private_file(self.path)
+        self._head_file.refuse_link()
         session = self.open_writer()
         try:
             version = read_version(session, self.dialect)
@@ -140,9 +145,19 @@ class SqliteEngine:
         """As `Engine.open_reader`."""
         return self._connect(apsw.SQLITE_OPEN_READONLY)
 
+    def _name(self) -> str:
+        """The file's name for SQLite, which would refuse a link of the user's on the way to it."""
+        if self._vfs is not None:
+            return str(self.path)
+        return str(self.path.parent.resolve() / self.path.name)
+
     def _connect(self, flags: int) -> SqliteSession:
+        for ending in _ENDINGS:
+            refuse_link(self.path.with_name(self.path.name + ending))
         try:
-            connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+            connection = apsw.Connection(
+                self._name(), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, vfs=self._vfs
+            )
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             session = SqliteSession(connection, self.path)
             for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
@@ -255,7 +270,15 @@ def _execute_of(cursor: apsw.Cursor) -> _Execute:
     return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
+def _ensure_folder(path: Path) -> None:
+    try:
+        ensure_private_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be created: {error.strerror}.") from error
+
+
 def _create_private_file(path: Path) -> None:
+    refuse_link(path)
     if path.exists():
         return
     try:

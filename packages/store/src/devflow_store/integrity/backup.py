@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
+from devflow_core.errors import ConfigurationError, InvalidRequest, LedgerCorrupt, StoreError
+from devflow_core.private_files import open_private_file, read_private_file, refuse_link
 
 from devflow_store.database.engine import Session
 from devflow_store.integrity.verify import Verification, verify, verify_tail
@@ -32,19 +33,27 @@ class HeadFile:
         self._path = path.with_name(f"{path.name}.head")
         self._handle: int | None = None
 
+    def refuse_link(self) -> None:
+        """Check, before anything is written, that the file is no link.
+
+        Raises:
+            ConfigurationError: it is one.
+        """
+        refuse_link(self._path)
+
     def write(self, head: str) -> None:
         """Write the head over the one before."""
         try:
             if self._handle is None:
-                self._handle = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+                self._handle = open_private_file(self._path, os.O_CREAT | os.O_WRONLY)
             os.pwrite(self._handle, f"{head:<100}\n".encode(), 0)
-        except OSError:
-            return  # a full disk: an older head still says something
+        except (OSError, ConfigurationError):
+            return  # a full disk, a link made since: what was committed stays so without a head
 
     def read(self) -> str | None:
         """The head that was noted last; None when none was, or when it was cut."""
         try:
-            text = self._path.read_text().strip()
+            text = read_private_file(self._path).decode().strip()
         except (OSError, UnicodeDecodeError):
             return None
         number, _, digest = text.partition(":")

@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 from devflow_core.errors import SessionError
 from devflow_core.messages import Message
+from devflow_core.private_files import replace_file
 from devflow_core.usage import Usage
 
-from devflow_claude_code.atomic_write import atomic_write
 from devflow_claude_code.handoff.reply_blocks import (
     content_blocks,
     drop_open_calls,
@@ -102,7 +102,7 @@ def write_back(
     folder = _target_folder(session.path, session.project, config_dir or paths.configuration_dir())
     path = folder / f"{session_id}.jsonl"
     try:
-        atomic_write(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        replace_file(path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
     except OSError as error:
         raise SessionError(f"{path}: cannot be written: {error.strerror}.") from error
     return WrittenSession(session_id=session_id, path=path, cwd=session.project)

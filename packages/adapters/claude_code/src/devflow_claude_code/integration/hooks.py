@@ -51,7 +51,7 @@ def run_hook(
         return HookReply()
     try:
         return handler(event, config_dir or paths.configuration_dir(), command)
-    except DevFlowError:
+    except (DevFlowError, OSError, ValueError):  # a name that no file can have is a ValueError
         return HookReply()
 
 

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from devflow_core.errors import ConfigurationError
+from devflow_core.private_files import ensure_private_folder, read_private_file, replace_file
 
-from devflow_claude_code.atomic_write import atomic_write
 from devflow_claude_code.integration.hooks import HOOK_EVENTS
 from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
-_BACKUP_SUFFIX = ".before-devflow"
+_COPIES_FOLDER = "before-integrate"
+"""Below the data folder: what files held before DevFlow changed them."""
 _OUR_COMMAND = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
@@ -34,12 +35,15 @@ class SettingsChange:
     """What would be written to one file."""
 
     path: Path
+    """No link: where the file was one of the user's, what it leads to."""
     before: bytes | None
     """None: there is no file."""
     after: bytes | None
     """None: the file goes."""
     backup: bytes | None
     """What the copy for the way back holds; None: there is no copy afterwards."""
+    backup_path: Path
+    """Where that copy is: out of reach of whoever writes beside the file."""
 
     @property
     def is_needed(self) -> bool:
@@ -64,16 +68,18 @@ class SettingsChange:
         """Write it.
 
         Raises:
-            ConfigurationError: the file is not what it was when the change was planned, or
-                cannot be written.
+            ConfigurationError: the file is not what it was when the change was planned, is a
+                link, or cannot be written; the data folder is not the user's alone.
         """
         if _read(self.path) != self.before:
             raise ConfigurationError(
                 f"{self.path} has changed meanwhile; look at the change again."
             )
         try:
-            atomic_write(_backup_path(self.path), self.backup)
-            atomic_write(self.path, self.after)
+            for folder in (self.backup_path.parent.parent, self.backup_path.parent):
+                ensure_private_folder(folder)
+            replace_file(self.backup_path, self.backup)
+            replace_file(self.path, self.after)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path}: cannot be written: {error.strerror}."
@@ -81,7 +87,11 @@ class SettingsChange:
 
 
 def plan_install(
-    path: Path, *, command: str = "devflow", features: Sequence[Feature] = ("hooks", "statusline")
+    path: Path,
+    *,
+    data_dir: Path,
+    command: str = "devflow",
+    features: Sequence[Feature] = ("hooks", "statusline"),
 ) -> SettingsChange:
     """Put hooks and status line into a `settings.json`, or the MCP server into a `.mcp.json`.
 
@@ -89,13 +99,14 @@ def plan_install(
     maker is not replaced.
 
     Args:
-        path: the file; it need not exist.
+        path: the file; it need not exist, and is no link.
+        data_dir: DevFlow's own folder, where the copy for the way back is kept.
         command: how DevFlow is called, as the shell takes it; ends in `devflow`.
         features: `mcp` belongs into a file of its own kind.
 
     Raises:
-        ConfigurationError: the file is no JSON object, or already has another status line or
-            another server of our name.
+        ConfigurationError: the file is a link, is no JSON object, or already has another status
+            line or another server of our name.
     """
     before = _read(path)
     settings = _parse_settings(path, before)
@@ -104,34 +115,41 @@ def plan_install(
     after = (
         before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
     )
-    original = before
-    if (backup := _read_backup(path)) is not None:
+    original, copy = before, _backup_path(path, data_dir)
+    if (backup := _read_backup(copy)) is not None:
         original = (
             backup[1]
             if backup[0] == _digest(before)
             else _encode_settings(_remove_ours(path), before)
         )
     return SettingsChange(
-        path=path, before=before, after=after, backup=_encode_backup(after, original)
+        path=path,
+        before=before,
+        after=after,
+        backup=_encode_backup(path, after, original),
+        backup_path=copy,
     )
 
 
-def plan_undo(path: Path) -> SettingsChange:
+def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
     """Back to the bytes from before the installation.
 
     Where others have changed the file since, only what is ours is taken out.
 
     Raises:
-        ConfigurationError: the file is no JSON object.
+        ConfigurationError: the file is a link, or no JSON object.
     """
-    before, backup = _read(path), _read_backup(path)
+    copy = _backup_path(path, data_dir)
+    before, backup = _read(path), _read_backup(copy)
     if backup is not None and backup[0] == _digest(before):
-        return SettingsChange(path=path, before=before, after=backup[1], backup=None)
+        return SettingsChange(
+            path=path, before=before, after=backup[1], backup=None, backup_path=copy
+        )
     settings = _remove_ours(path)
     after = (
         before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
     )
-    return SettingsChange(path=path, before=before, after=after, backup=None)
+    return SettingsChange(path=path, before=before, after=after, backup=None, backup_path=copy)
 
 
 def _add_hooks(path: Path, settings: Json, command: str) -> None:
@@ -220,23 +238,30 @@ def _encode_settings(settings: Json, like: bytes | None) -> bytes:
     return json.dumps(settings, indent=by, ensure_ascii=False).encode() + b"\n"
 
 
-def _backup_path(path: Path) -> Path:
-    return path.with_name(path.name + _BACKUP_SUFFIX)
+def _backup_path(path: Path, data_dir: Path) -> Path:
+    return data_dir / _COPIES_FOLDER / f"{sha256(str(path.absolute()).encode()).hexdigest()}.json"
 
 
-def _read_backup(path: Path) -> tuple[str, bytes | None] | None:
+def _read_backup(copy: Path) -> tuple[str, bytes | None] | None:
     """The digest of what was installed, and what was there before it; None: nothing is kept."""
-    content = _read(_backup_path(path))
+    content = _read(copy)
     if content is None:
         return None
     body = decode_line(content) or {}
     before = body.get("before_base64")
-    return get_string(body, "installed_sha256"), b64decode(before) if before is not None else None
+    try:
+        original = None if before is None else b64decode(before)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"{copy} is damaged. Delete it; then only what is DevFlow's is taken out."
+        ) from None
+    return get_string(body, "installed_sha256"), original
 
 
-def _encode_backup(installed: bytes | None, original: bytes | None) -> bytes:
+def _encode_backup(path: Path, installed: bytes | None, original: bytes | None) -> bytes:
     body = {
-        "about": "What DevFlow has changed beside this file; needed to undo it.",
+        "about": "What DevFlow has changed in this file; needed to undo it.",
+        "path": str(path.absolute()),
         "installed_sha256": _digest(installed),
         "before_base64": b64encode(original).decode() if original is not None else None,
     }
@@ -253,7 +278,7 @@ def _split_lines(content: bytes | None) -> list[str]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_private_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:

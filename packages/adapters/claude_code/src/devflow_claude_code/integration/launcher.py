@@ -47,7 +47,7 @@ def plan_launch(
         gateway_url: the root of the gateway, without `/v1`.
         client_key: a client key of the gateway.
         arguments: passed on as they are.
-        environment: the caller's.
+        environment: the caller's, without keys of a provider: whatever Claude Code runs sees it.
         program: name or path of Claude Code.
 
     Raises:

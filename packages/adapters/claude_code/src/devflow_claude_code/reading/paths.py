@@ -22,7 +22,7 @@ _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 
 def configuration_dir() -> Path:
     """The folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`)."""
-    return Settings.load().claude_dir
+    return Settings.load(judge_folder=None).claude_dir
 
 
 def projects_dir(config_dir: Path) -> Path:

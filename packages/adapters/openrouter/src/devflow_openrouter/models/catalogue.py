@@ -63,12 +63,10 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
     """The catalogue of a `GET /models` body. A row that cannot be read is skipped and named.
 
     Raises:
-        ConfigurationError: the body holds no list of models at all.
+        ConfigurationError: the body holds no model at all.
     """
     found: object = body.get("data")
-    if not isinstance(found, list) or not found:
-        raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")
-    rows = cast("list[Any]", found)
+    rows = cast("list[Any]", found) if isinstance(found, list) else []
     digest = hashlib.sha256(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
     version = f"{fetched_at.astimezone(UTC):%Y-%m-%d}/{digest}"
     models: list[ModelConfig] = []
@@ -78,6 +76,8 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
             models.append(model_from_row(row, price_version=version))
         except (ValidationError, ValueError, TypeError):
             skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    if not models:
+        raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")
     return Catalogue(
         models, version=version, fetched_at=fetched_at, skipped=tuple(skipped), naming=NAMING_RULES
     )

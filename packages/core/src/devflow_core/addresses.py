@@ -1,0 +1,73 @@
+"""Addresses of other machines: which may be spoken to in the clear, and how one is shown."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+_PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
+"""`urlsplit` takes line ends out, others read a backslash as a slash; no address holds either."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself, by its name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def parse_address(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        ValueError: it is none, or of another scheme; the text holds nothing of it.
+    """
+    problem = f"it has to begin with {' or '.join(f'{one}://' for one in schemes)} and name a host"
+    if not _PLAIN.fullmatch(url):
+        raise ValueError(problem)
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(problem) from None
+    if parts.scheme not in schemes or not has_host:
+        raise ValueError(problem)
+    return parts
+
+
+def parse_confidential_address(url: str) -> SplitResult:
+    """The parts of an address over which keys may go: https, or http to this machine.
+
+    Raises:
+        ValueError: it is none, or what is sent there could be read on the way; the text holds
+            nothing of it.
+    """
+    parts = parse_address(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("it has to be https; http goes to this machine only")
+    return parts
+
+
+def check_address(url: str) -> str:
+    """The address itself; raises as `parse_address`."""
+    parse_address(url)
+    return url
+
+
+def check_confidential_address(url: str) -> str:
+    """The address itself; raises as `parse_confidential_address`."""
+    parse_confidential_address(url)
+    return url
+
+
+def hide_user_info(url: str) -> str:
+    """An address, or what was meant to be one, without the name and password in front of `@`."""
+    before, at, after = url.rpartition("@")
+    if not at:
+        return url
+    scheme, is_url, _ = before.partition("://")
+    return f"{scheme}://…@{after}" if is_url else f"…@{after}"

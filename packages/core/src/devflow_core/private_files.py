@@ -1,0 +1,136 @@
+"""Files of the user alone: no link is followed to them, and nobody else may exchange them.
+
+Whoever can put a link where DevFlow writes would choose the file that is written. A cloned
+repository brings links along, and so does a data folder that others may write.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from devflow_core.errors import ConfigurationError
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""More is read of no file."""
+_WRITABLE_BY_OTHERS = 0o022
+_ROOT = 0
+
+
+def ensure_private_folder(path: Path) -> None:
+    """Make a folder for the owner alone, or check the one that is there.
+
+    Raises:
+        ConfigurationError: it belongs to another user, or others may write into it.
+        OSError: it cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid not in (os.geteuid(), _ROOT):
+        raise ConfigurationError(
+            f"{path} belongs to another user, who could exchange what is in it. Name a folder of"
+            " your own: --data-dir or DEVFLOW_DATA_DIR."
+        )
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        raise ConfigurationError(
+            f"{path} can be written by others. Look through it, then run `chmod 700 {path}`."
+        )
+
+
+def refuse_link(path: Path) -> None:
+    """Check that a path is no link.
+
+    Raises:
+        ConfigurationError: it is one; says where it leads.
+    """
+    if path.is_symlink():
+        raise ConfigurationError(
+            f"{path} is a link to {path.readlink()}, and DevFlow follows none there. Remove it, or"
+            " put the file itself in its place."
+        )
+
+
+def refuse_links_below(path: Path, folder: Path) -> Path:
+    """Check that neither a path nor a folder on its way, below the given one, is a link.
+
+    What lies below a working directory may have come with a repository.
+
+    Returns:
+        The path without `..`; only this one has been checked.
+
+    Raises:
+        ConfigurationError: one is a link.
+    """
+    whole = Path(os.path.normpath(folder / path))
+    for one in (whole, *whole.parents):
+        if one == folder or not one.is_relative_to(folder):
+            break
+        refuse_link(one)
+    return whole
+
+
+def open_private_file(path: Path, flags: int) -> int:
+    """A descriptor of a regular file that is no link; a new one gets the mode 0600.
+
+    Args:
+        path: the file.
+        flags: as `os.open` takes them.
+
+    Raises:
+        ConfigurationError: it is a link, or no regular file.
+        OSError: it cannot be opened.
+    """
+    refuse_link(path)
+    # a pipe must not make us wait for whoever writes into it
+    always = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags | always, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{path} is no regular file; put one in its place.")
+    return descriptor
+
+
+def read_private_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """What is in a regular file that is no link.
+
+    Raises:
+        ConfigurationError: it is a link, no regular file, or larger than that.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_private_file(path, os.O_RDONLY), "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ConfigurationError(f"{path} is larger than {max_bytes} bytes.")
+    return content
+
+
+def replace_file(path: Path, content: bytes | None) -> None:
+    """Put a file under its name whole, or not at all; None removes it.
+
+    The mode of an existing file stays; a new one gets 0600, and its folders 0700.
+
+    Raises:
+        ConfigurationError: there is a link of this name.
+        OSError: it could not be written; the old content is still there.
+    """
+    refuse_link(path)
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()

@@ -1,0 +1,73 @@
+"""Which addresses keys may go to, and what is shown of one."""
+
+import pytest
+from devflow_core.addresses import (
+    check_address,
+    check_confidential_address,
+    hide_user_info,
+    is_loopback,
+    parse_address,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h/api", "HTTPS://h:1", "http://localhost", "http://127.9.9.9:1/x", "http://[::1]:1/"],
+)
+def test_keys_go_over_https_or_stay_here(url: str) -> None:
+    assert check_confidential_address(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://localhost.h",
+        "http://127.0.0.1@h",
+        "http://h#@127.0.0.1",
+        "http://h\\@127.0.0.1",
+        "http://[::2]",
+    ],
+)
+def test_keys_do_not_go_over_http_elsewhere(url: str) -> None:
+    with pytest.raises(ValueError, match="it has to be"):
+        check_confidential_address(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "h", "//h", "https://", "ftp://h", "https://h:x", "https://h:0", "https://[h"),
+        *("https:// h", "ht\ntps://h", "https://h\x7f"),
+    ],
+)
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(ValueError, match=r"begin with http:// or https://"):
+        check_address(url)
+
+
+@given(st.text(), st.text(alphabet=st.characters(exclude_characters="@")))
+def test_what_stands_before_an_at_is_not_shown(secret: str, rest: str) -> None:
+    for url in (f"https://{secret}@{rest}", f"{secret}@{rest}"):
+        assert hide_user_info(url).rpartition("…@")[2] == rest
+        assert hide_user_info(url) in (f"https://…@{rest}", f"…@{rest}") or "://" in secret
+    assert hide_user_info(rest) == rest
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_a_value_error_without_it(text: str) -> None:
+    told = ""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        told = str(error)
+    assert told in ("", "it has to begin with http:// or https:// and name a host")
+
+
+def test_no_host_is_not_this_machine() -> None:
+    assert not is_loopback(None)
+    assert not is_loopback("")
