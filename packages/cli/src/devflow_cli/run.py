@@ -184,9 +184,9 @@ def exit_status(error: BaseException) -> int:
 
 def _report_failure(error: BaseException, *, as_json: bool) -> int:
     from devflow_core.errors import DevFlowError
-    from devflow_core.log import redact
+    from devflow_core.masking import mask
 
-    message = redact(str(error))
+    message = mask(str(error))
     if as_json:
         code = error.code if isinstance(error, DevFlowError) else "internal_error"
         Run(as_json=True).emit({"error": {"code": code, "message": message}})

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from devflow_core.errors import ConfigurationError
+from devflow_core.masking import KNOWN_SECRETS, mask
 
 API_KEY_VARIABLES = (
     "OPENROUTER_API_KEYS",
@@ -22,6 +25,7 @@ API_KEY_VARIABLES = (
 """Where server keys are looked for, in this order; the first is a JSON list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
+_PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
 ENVIRONMENT_ALIASES = {
     "OPENROUTER_API_KEYS": "api_keys",
     "OPENROUTER_BASE_URL": "base_url",
@@ -154,6 +158,20 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
     """`json` for machines."""
 
+    def model_post_init(self, _context: object, /) -> None:
+        """Have every secret of the settings masked, wherever a text of this process holds it."""
+        KNOWN_SECRETS.remember(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        """Keys and passwords, also those inside addresses."""
+        for name in type(self).model_fields:
+            value: object = getattr(self, name)
+            for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+                if isinstance(one, SecretStr):
+                    yield one.get_secret_value()
+                elif isinstance(one, str) and "@" in one:
+                    yield from _passwords_in(one)
+
     @classmethod
     def load(
         cls,
@@ -266,8 +284,15 @@ def _describe_error(error: ValidationError, values: Mapping[str, object]) -> str
     if first["type"] == "extra_forbidden":
         return f"There is no setting named {name!r}. See the reference of settings."
     is_secret = "Secret" in str(Settings.model_fields[name].annotation)
-    value = "" if is_secret else f" = {values[name]!r}"
+    value = "" if is_secret else f" = {mask(repr(values[name]))}"
     return f"The setting {name}{value} ({_PREFIX}{name.upper()}) is wrong: {first['msg']}."
+
+
+def _passwords_in(address: str) -> Iterator[str]:
+    """The password before the `@` of an address, as it stands and without percent signs."""
+    found = _PASSWORD.search(address)
+    if found is not None:
+        yield from {found[1], unquote(found[1])}
 
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:

@@ -13,7 +13,7 @@ from devflow_core.errors import (
     QueueFull,
     UpstreamError,
 )
-from devflow_core.log import redact
+from devflow_core.masking import mask
 from devflow_core.messages import WireName
 from devflow_core.wire import get_translator
 
@@ -37,7 +37,7 @@ def error_body(error: DevFlowError, wire: WireName | None, request_id: str) -> b
     return orjson.dumps(
         {
             "error": {
-                "message": redact(error.message),
+                "message": mask(error.message),
                 "code": error.code,
                 "request_id": request_id,
             }

@@ -14,7 +14,7 @@ from devflow_core.repository import project_label
 from devflow_core.request import ChatRequest
 
 from devflow_claude_code.context.injector import inject_context
-from devflow_claude_code.context.masking import escape_invisible
+from devflow_core.masking import escape_invisible
 from devflow_claude_code.context.session_context import (
     DEFAULT_BUDGET_TOKENS,
     SessionContext,
