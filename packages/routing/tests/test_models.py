@@ -285,5 +285,5 @@ def test_words_are_told_apart_whatever_their_case() -> None:
     assert bucket_of("Haiku") == bucket_of("haiku")
     assert bucket_of("haiku") != bucket_of("sonnet")
     found = extract_features("Write a haiku")
-    assert found.word_of(bucket_of("a haiku")) == "a haiku"
+    assert found.phrase_of(bucket_of("a haiku")) == "a haiku"
     assert len(extract_features("").words) == 0

@@ -7,10 +7,12 @@ import functools
 import inspect
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
@@ -146,6 +148,16 @@ async def _await_result(awaitable: Awaitable[T]) -> T:
 def strip_control_chars(text: str) -> str:
     """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def report_fault(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What the interpreter says of a fault of ours, with the secrets in it masked."""
+    from devflow_core.masking import mask
+
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(mask("".join(lines)))
 
 
 def run_guarded(main: Callable[[], object]) -> int:

@@ -12,6 +12,7 @@ import structlog
 
 from devflow_core.masking import mask
 
+
 class _CurrentStderr(io.StringIO):
     """Whatever `sys.stderr` is when a line is written: it may have been exchanged since."""
 

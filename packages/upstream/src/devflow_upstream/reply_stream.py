@@ -209,13 +209,16 @@ class ReplyStream:
         secret = self._call.key.secret if self._call.key else ""
         names = (first.generation_id, first.model, first.provider)
         data = first.frame.data if first.frame else body
+        is_plain = are_plain_names(*names)
         is_echoed = holds_secret("\n".join(filter(None, names)), secret) or (
             len(secret) >= MIN_SECRET_CHARS and secret.encode() in data
         )
-        if not is_echoed and are_plain_names(*names):
+        if is_plain and not is_echoed:
             return
         with KNOWN_SECRETS.using(secret):
             generation_id, model, provider = map(clean_name, names)
+            # an encoding that is no plain name is not seen at first sight
+            is_echoed = is_echoed or any(KNOWN_SECRETS.mask(one or "")[1] for one in names)
         cleaned = replace(first, generation_id=generation_id, model=model, provider=provider)
         self._is_rewritten = is_echoed
         rest = list(self._events)[1:]

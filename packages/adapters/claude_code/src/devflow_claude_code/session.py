@@ -10,11 +10,11 @@ from typing import Any, Self, cast
 
 from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
+from devflow_core.masking import escape_invisible
 from devflow_core.repository import project_label
 from devflow_core.request import ChatRequest
 
 from devflow_claude_code.context.injector import inject_context
-from devflow_core.masking import escape_invisible
 from devflow_claude_code.context.session_context import (
     DEFAULT_BUDGET_TOKENS,
     SessionContext,

@@ -53,7 +53,9 @@ class SecretForms:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """All forms; compiled only once a needle was found, since it takes milliseconds."""
-        bare, gap = ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
+        bare, gap = (
+            ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
+        )
         forms = [gap.join(map(_any_escape, bare))]
         if len(bare) >= _MIN_CUT_CHARS:
             forms.append(gap.join(map(_any_escape, bare[:_PREFIX_CHARS])) + _TAIL)

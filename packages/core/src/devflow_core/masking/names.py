@@ -10,7 +10,7 @@ import re
 
 from devflow_core.masking.masker import mask
 
-MAX_NAME_CHARS = 128
+MAX_NAME_CHARS = 200
 _CHARS = r"\w .:/@+~(){}\[\]&',*!=-"
 _PLAIN = re.compile(rf"[{_CHARS}]{{0,{MAX_NAME_CHARS}}}", re.ASCII)
 _OTHER = re.compile(rf"[^{_CHARS}]", re.ASCII)

@@ -17,10 +17,8 @@ _QUOTE = r"\\?[\"']?"
 _IS = rf"{_QUOTE}[ \t]{{0,4}}(?:=>|:=|[:=])[ \t]{{0,4}}{_QUOTE}"
 _MIXED = rf"(?={_VALUE}{{0,80}}[0-9])(?={_VALUE}{{0,80}}[A-Za-z])"
 _UNMASKED = r"(?!\[masked )"
-_PASSWORD_STARTS = ("passw", "passphrase", "pwd", "pass", "private_key", "api")
-_PASSWORD_NAMES = (
-    r"(?:passw(?:or)?d|passphrase|(?<![a-z])pwd|(?<=_)pass|private_key|api[-_]?key)"
-)
+_LETTERS_STARTS = ("passw", "passphrase", "pwd", "pass", "private_key", "api")
+_LETTERS_NAMES = r"(?:passw(?:or)?d|passphrase|(?<![a-z])pwd|(?<=_)pass|private_key|api[-_]?key)"
 
 _ORDINARY = re.compile(
     r"your|example|placeholder|changeme|redacted|masked|xxx|\*\*|\.\.\.|…"
@@ -195,17 +193,17 @@ PATTERNS = (
     ),
     SecretPattern(
         "password",
-        _PASSWORD_STARTS,
+        _LETTERS_STARTS,
         _compile(
-            rf"(?i:(?P<name>{_PASSWORD_NAMES}{_IS})){_UNMASKED}{_VALUE}{{8,}}+"
+            rf"(?i:(?P<name>{_LETTERS_NAMES}{_IS})){_UNMASKED}{_VALUE}{{8,}}+"
             r"(?=[ \t]*(?:$|[\"'\\;]))"
         ),
         _is_no_word,
     ),
     SecretPattern(
         "password",
-        _PASSWORD_STARTS,
-        _compile(rf"(?i:(?P<name>{_PASSWORD_NAMES}=)){_UNMASKED}{_VALUE}{{8,}}+(?=\s)"),
+        _LETTERS_STARTS,
+        _compile(rf"(?i:(?P<name>{_LETTERS_NAMES}=)){_UNMASKED}{_VALUE}{{8,}}+(?=\s)"),
         _is_no_word,
     ),
     SecretPattern(

@@ -13,6 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Complexity, Task, TaskType
 from numpy.typing import NDArray
 
+from devflow_routing.classifier.evidence import describe_evidence, name_phrases
 from devflow_routing.classifier.features import (
     BUCKETS,
     NON_ASCII_SHARE,
@@ -20,7 +21,6 @@ from devflow_routing.classifier.features import (
     bucket_of,
     extract_features,
 )
-from devflow_routing.classifier.evidence import describe_evidence, name_phrases
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
 
@@ -123,10 +123,11 @@ class TaskClassifier:
             domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
         )
 
-
     def _describe(self, features: Features, learned: Floats, ruled: Floats, best: int) -> str:
         named = name_phrases(features, learned, ruled, self._phrases)
-        return describe_evidence(TASK_TYPES[best], features, named, has_learned=learned.max() > 0)
+        return describe_evidence(
+            TASK_TYPES[best], features, named, has_learned=bool((learned > 0).any())
+        )
 
 
 def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
