@@ -29,6 +29,8 @@ class EchoingUpstream(ThreadingHTTPServer):
         self.reply_text = "A short answer."
         self.keys: list[str] = []
         """Of every call so far."""
+        self.traces: list[bytes] = []
+        """What was exported to `/v1/traces`."""
 
     @property
     def base_url(self) -> str:
@@ -62,8 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a call."""
-        self.rfile.read(int(self.headers.get("content-length", "0")))
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
         upstream = self.server
+        if self.path == "/v1/traces":
+            upstream.traces.append(body)
+            self._send(200, b"", "application/x-protobuf")
+            return
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
         upstream.keys.append(key)
         said, place = upstream.say(key), upstream.place
@@ -83,9 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "broken":
             del events[-2:]
             events.append({"type": "error", "error": {"code": 400, **_error(field, said)}})
-        body = b"".join(_frame(one) for one in events)
+        stream = b"".join(_frame(one) for one in events)
         headers = {"x-generation-id": said} if kind == "header" else {}
-        self._send(200, body, "text/event-stream", headers)
+        self._send(200, stream, "text/event-stream", headers)
 
     def _send_error_reply(self, field: str, said: str) -> None:
         headers = {"x-generation-id": said} if field == "header" else {}
