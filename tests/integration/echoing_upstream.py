@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 Json = dict[str, Any]
 Say = Callable[[str], str]
@@ -38,7 +38,7 @@ class EchoingUpstream(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/api/v1"
 
     @contextmanager
-    def serve(self) -> Iterator[EchoingUpstream]:
+    def serve(self) -> Generator[EchoingUpstream]:
         """Serve until left."""
         thread = Thread(target=self.serve_forever, daemon=True)
         thread.start()
@@ -53,7 +53,6 @@ class EchoingUpstream(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together
-    server: EchoingUpstream
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -65,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a call."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        upstream = self.server
+        upstream = cast("EchoingUpstream", self.server)
         if self.path == "/v1/traces":
             upstream.traces.append(body)
             self._send(200, b"", "application/x-protobuf")
@@ -167,7 +166,13 @@ def _chat(fields: Json, text: str) -> list[Any]:
 
 def _messages(fields: Json, text: str) -> list[Any]:
     usage = {"input_tokens": 5, "output_tokens": 2, "cost": 0.00001}
-    message = {**fields, "type": "message", "role": "assistant", "content": [], "usage": usage}
+    message: Json = {
+        **fields,
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "usage": usage,
+    }
     return [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
@@ -184,7 +189,7 @@ def _messages(fields: Json, text: str) -> list[Any]:
 
 def _responses(fields: Json, text: str) -> list[Any]:
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "cost": 0.00001}
-    content = [{"type": "output_text", "text": text, "annotations": []}]
+    content: list[Json] = [{"type": "output_text", "text": text, "annotations": []}]
     item = {"id": "m", "type": "message", "role": "assistant", "status": "completed"}
     whole = {**fields, "object": "response", "status": "completed", "usage": usage}
     return [

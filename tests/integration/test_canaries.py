@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +179,7 @@ def _bodies(prompt: str) -> dict[str, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _served(house: House) -> AsyncIterator[httpx.AsyncClient]:
+async def _served(house: House) -> AsyncGenerator[httpx.AsyncClient]:
     """The gateway's own server, with a client key made for it."""
     async with (
         run_gateway(house.settings()) as running,
@@ -231,7 +231,7 @@ async def _drive_server(house: House, client: httpx.AsyncClient) -> None:
 
 async def _drive_failures(house: House, client: httpx.AsyncClient) -> None:
     """A provider that repeats the key in its errors."""
-    house.upstream.say = lambda key: key
+    house.upstream.say = str
     for field_name in ("provider_name", "message", "error_type", "id"):
         house.upstream.place = f"error {field_name}"
         for path, body in _bodies(TEXTS["prompt"]).items():
@@ -240,31 +240,32 @@ async def _drive_failures(house: House, client: httpx.AsyncClient) -> None:
     house.upstream.place = ""
 
 
-def _drive_commands(house: House) -> None:
-    """Every command that takes or shows something."""
+def _drive_asking(house: House) -> None:
+    """Every command that takes a text, or fails with an address that holds a password."""
     house.run("ask", TEXTS["prompt"])
     house.run("ask", TEXTS["key in a prompt"], "--json", "--model", "z-ai/glm-5")
     house.run("explain", TEXTS["password in a prompt"])
     house.run("explain", TEXTS["token in a prompt"], "--json")
     house.run("handoff", "latest", "--to", "z-ai/glm-5", "--prompt", TEXTS["prompt"])
+    house.run("mcp", stdin=_mcp_calls())
+    wrong_proxy = {"DEVFLOW_PROXY_URL": f"htp//u:{KEYS['password of a proxy']}@h"}
+    house.run("ask", "hi", OPENROUTER_BASE_URL="https://nobody.invalid/api/v1", **wrong_proxy)
+    house.run("ask", "hi", OPENROUTER_BASE_URL=f"ftp://u:{KEYS['password of a proxy']}@h")
+    address = f"postgresql://u:{KEYS['password of a database']}@127.0.0.1:9/x"
+    house.run("report", DEVFLOW_LEDGER_URL=address)
+    house.run("ask", "hi", DEVFLOW_LEDGER_URL=address.replace("postgresql", "nosql"))
+
+
+def _drive_showing(house: House) -> None:
+    """Every command that shows what is kept."""
     for by, form in (("model", "html"), ("provider", "csv"), ("session", "json"), ("key", "table")):
         house.run("report", "--by", by, "--format", form)
     lines = house.run("ledger", "export").splitlines()
     house.run("explain", orjson.loads(lines[-1])["entry_id"])
-    house.run("ledger", "export", "--csv")
-    house.run("ledger", "verify")
-    house.run("whatif")
-    house.run("doctor")
-    house.run("keys", "status")
-    house.run("keys", "list")
+    for arguments in ("ledger export --csv", "ledger verify", "whatif", "doctor", "keys status"):
+        house.run(*arguments.split())
     session = "11111111-2222-4333-8444-555555555555"
     house.run("statusline", stdin=json.dumps({"session_id": session}).encode())
-    house.run("report", DEVFLOW_PROXY_URL=f"htp//u:{KEYS['password of a proxy']}@h")
-    house.run("ask", "hi", DEVFLOW_BASE_URL=f"ftp://u:{KEYS['password of a proxy']}@h")
-    address = f"postgresql://u:{KEYS['password of a database']}@127.0.0.1:9/x"
-    house.run("report", DEVFLOW_LEDGER_URL=address)
-    house.run("ask", "hi", DEVFLOW_LEDGER_URL=address.replace("postgresql", "nosql"))
-    house.run("mcp", stdin=_mcp_calls())
 
 
 def _mcp_calls() -> bytes:
@@ -281,34 +282,44 @@ def _mcp_calls() -> bytes:
     return b"".join(orjson.dumps(line) + b"\n" for line in lines)
 
 
-async def _drive_python(house: House) -> None:
-    async with wiring.open_gateway(house.settings()) as gateway:
-        for text in TEXTS.values():
-            completion = await gateway.complete(ChatRequest.from_text(text, system=text))
-            house.seen[f"decision of {completion.entry.entry_id}"] = repr(
-                (completion.route.task.reasons, completion.entry)
-            ).encode()
-
-
-async def test_no_canary_is_found_where_it_does_not_belong(house: House) -> None:
-    async with _served(house) as client:
-        await _drive_failures(house, client)
-        await _drive_server(house, client)
-    await _drive_python(house)
-    await asyncio.to_thread(_drive_commands, house)
-    assert house.upstream.traces
-    kept = read_places(house.home / ".local", house.home / "log") | {
+def _check(house: House) -> dict[str, bytes]:
+    """Raise AssertionError where a canary is in a file, a log, a trace or what was seen."""
+    kept = read_places(house.home / ".local") | {
         "log": (house.home / "log").read_bytes(),
         "traces": b"".join(house.upstream.traces),
     }
     assert any(name.endswith("ledger.db") for name in kept)
-    assert b"z-ai/glm-5" in house.seen["devflow ledger export --csv → stdout"]
-    found: dict[str, list[str]] = {}
-    for name, text in {**TEXTS, **KEYS, "client key": house.client_key}.items():
-        found[name] = find_canary(text, {**kept, **house.seen})
+    keys = {**KEYS, "client key": house.client_key} if house.client_key else KEYS
+    places = {**kept, **house.seen}
+    found = {name: find_canary(text, places) for name, text in {**TEXTS, **keys}.items()}
     found["reply"] = find_canary(REPLY, kept)
     assert {name: places for name, places in found.items() if places} == {}
+    return kept
+
+
+async def test_the_server_keeps_and_shows_no_canary(house: House) -> None:
+    async with _served(house) as client:
+        await _drive_failures(house, client)
+        await _drive_server(house, client)
+    await asyncio.to_thread(_drive_showing, house)
+    kept = _check(house)
+    assert b"gen_ai.request.model" in kept["traces"]
+    assert b"z-ai/glm-5" in house.seen["devflow ledger export --csv → stdout"]
+
+
+def test_commands_keep_and_show_no_canary(house: House) -> None:
+    _drive_asking(house)
     assert REPLY.encode() in house.seen["devflow ask qzPromptKanarie71w → stdout"]
+    _check(house)
+
+
+async def test_a_program_finds_no_canary_in_decisions_and_entries(house: House) -> None:
+    async with wiring.open_gateway(house.settings()) as gateway:
+        for text in TEXTS.values():
+            completion = await gateway.complete(ChatRequest.from_text(text, system=text))
+            decision = (completion.route.task.reasons, completion.entry)
+            house.seen[f"decision of {completion.entry.entry_id}"] = repr(decision).encode()
+    _check(house)
 
 
 async def test_an_idempotency_key_keeps_the_reply_and_nothing_that_was_asked(house: House) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class Door:
 
 
 @asynccontextmanager
-async def open_door(folder: Path) -> AsyncIterator[Door]:
+async def open_door(folder: Path) -> AsyncGenerator[Door]:
     with EchoingUpstream().serve() as upstream, (folder.parent / "log").open("w") as written:
         log.configure("debug", "json", written)
         settings = Settings.load(
@@ -132,7 +132,7 @@ async def test_embeddings_say_nothing_of_the_key(tmp_path: Path) -> None:
         for place in PLACES:
             if place.startswith("broken"):
                 continue
-            door.upstream.place, door.upstream.say = place, lambda key: key
+            door.upstream.place, door.upstream.say = place, str
             seen = await door.ask("/v1/embeddings", {"input": "hi"}, None)
             assert find_canary(SERVER_KEY, {place: seen}) == []
     assert find_canary(SERVER_KEY, read_places(tmp_path)) == []
@@ -140,7 +140,7 @@ async def test_embeddings_say_nothing_of_the_key(tmp_path: Path) -> None:
 
 async def test_a_reply_that_had_to_be_rewritten_is_whole(tmp_path: Path) -> None:
     async with open_door(tmp_path / "d") as door:
-        door.upstream.place, door.upstream.say = "reply provider", lambda key: f"P{key}"
+        door.upstream.place, door.upstream.say = "reply provider", "P{}".format
         for path, body in DIALECTS.items():
             for stream in (False, True):
                 seen = await door.ask(path, {**body, "stream": stream}, None)

@@ -65,8 +65,8 @@ class Disposition(Enum):
 class DevFlowError(Exception):
     """The root. `str()` of it says what happened, to which model, and what to do.
 
-    `message` never holds text of a conversation, and keys in it are masked. `retry_after_s` is how long to wait
-    before another try is of use, None where that is not known.
+    `message` never holds text of a conversation, and keys in it are masked. `retry_after_s` is how
+    long to wait before another try is of use, None where that is not known.
     """
 
     code: ClassVar[str] = "internal_error"

@@ -6,7 +6,7 @@ import html
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -45,7 +45,7 @@ class SecretForms:
     @cached_property
     def needles(self) -> tuple[str, ...]:
         """Lower-case texts, one of which stands in any text that holds the secret plainly."""
-        bare = "".join(self.value.lower().split())
+        bare = _undress(self.value.lower())[1 if self._is_long else 0]
         digits = (self._data.hex(), self._data.hex(":"), self._data.hex(" "))
         found = (self.value.lower(), bare, bare[::-1], *digits, *self._base64_cores)
         return tuple(dict.fromkeys(_cut(one.lower()) for one in found))
@@ -143,7 +143,7 @@ class KnownSecrets:
                     self._forget(value)
 
     @contextmanager
-    def using(self, *values: str) -> Iterator[None]:
+    def using(self, *values: str) -> Generator[None]:
         """Know these inside the block."""
         for value in values:
             self.hold(value)
@@ -160,7 +160,7 @@ class KnownSecrets:
         views = _undress(text.lower())
         total = 0
         for forms in list(self._forms.values()):
-            if forms.is_hidden_in(views):
+            if forms.is_hidden_in(views) or forms.value in text:
                 text, count = forms.mask(text)
                 total += count
         return text, total

@@ -113,7 +113,7 @@ PATTERNS = (
             "age-secret-key-",
         ),
         _compile(
-            r"\b(?:(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"
+            r"sk-(?:or-v1|ant|proj)-[A-Za-z0-9_-]{16,}|\b(?:(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"
             r"|devflow_[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{30,}|AIza[A-Za-z0-9_-]{35}"
             r"|ya29\.[A-Za-z0-9_-]{16,}|GOCSPX-[A-Za-z0-9_-]{16,}|gsk_[A-Za-z0-9]{20,}"
             r"|xai-[A-Za-z0-9]{20,}|pplx-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"
