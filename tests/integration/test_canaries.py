@@ -7,20 +7,22 @@ report and reply is searched for them, in every encoding.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
 import pytest
 from devflow_claude_code.testing import TranscriptScript
+from devflow_cli import main
 from devflow_core import log
 from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
@@ -97,19 +99,40 @@ class House:
         )
 
     def run(self, *arguments: str, stdin: bytes = b"", **environ: str) -> bytes:
-        """What a command has written, kept under its arguments."""
+        """What a command has written, kept under its arguments; it runs in this process."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "oe")
+        values = {**self.environ, **environ}
+        with pytest.MonkeyPatch.context() as patch, suppress(SystemExit):
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in values.items():
+                patch.setenv(name, value)
+            patch.chdir(self.home)
+            patch.setattr(sys, "argv", ["devflow", *arguments])
+            patch.setattr(sys, "excepthook", sys.excepthook)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            main.run()
+        return self._keep(
+            arguments, *(cast("io.BytesIO", one.buffer).getvalue() for one in (out, err))
+        )
+
+    def run_installed(self, *arguments: str, **environ: str) -> bytes:
+        """The same by the installed command, in a process of its own."""
         done = subprocess.run(
             [str(DEVFLOW), *arguments],
             env={**self.environ, **environ},
             cwd=self.home,
-            input=stdin,
             capture_output=True,
             check=False,
         )
-        name = " ".join(["devflow", *arguments])
-        self.seen[f"{name} → stdout"] = done.stdout
-        self.seen[f"{name} → stderr"] = done.stderr
-        return done.stdout
+        return self._keep(arguments, done.stdout, done.stderr)
+
+    def _keep(self, arguments: tuple[str, ...], out: bytes, err: bytes) -> bytes:
+        name = f"{len(self.seen)} devflow {' '.join(arguments)}"
+        self.seen |= {f"{name} → stdout": out, f"{name} → stderr": err}
+        return out
 
 
 @pytest.fixture
@@ -242,14 +265,14 @@ async def _drive_failures(house: House, client: httpx.AsyncClient) -> None:
 
 def _drive_asking(house: House) -> None:
     """Every command that takes a text, or fails with an address that holds a password."""
-    house.run("ask", TEXTS["prompt"])
+    house.run_installed("ask", TEXTS["prompt"])
     house.run("ask", TEXTS["key in a prompt"], "--json", "--model", "z-ai/glm-5")
     house.run("explain", TEXTS["password in a prompt"])
     house.run("explain", TEXTS["token in a prompt"], "--json")
     house.run("handoff", "latest", "--to", "z-ai/glm-5", "--prompt", TEXTS["prompt"])
     house.run("mcp", stdin=_mcp_calls())
-    wrong_proxy = {"DEVFLOW_PROXY_URL": f"htp//u:{KEYS['password of a proxy']}@h"}
-    house.run("ask", "hi", OPENROUTER_BASE_URL="https://nobody.invalid/api/v1", **wrong_proxy)
+    proxy, far = f"htp//u:{KEYS['password of a proxy']}@h", "https://nobody.invalid/api/v1"
+    house.run_installed("ask", "hi", OPENROUTER_BASE_URL=far, DEVFLOW_PROXY_URL=proxy)
     house.run("ask", "hi", OPENROUTER_BASE_URL=f"ftp://u:{KEYS['password of a proxy']}@h")
     address = f"postgresql://u:{KEYS['password of a database']}@127.0.0.1:9/x"
     house.run("report", DEVFLOW_LEDGER_URL=address)
@@ -304,12 +327,13 @@ async def test_the_server_keeps_and_shows_no_canary(house: House) -> None:
     await asyncio.to_thread(_drive_showing, house)
     kept = _check(house)
     assert b"gen_ai.request.model" in kept["traces"]
-    assert b"z-ai/glm-5" in house.seen["devflow ledger export --csv → stdout"]
+    (exported,) = [text for name, text in house.seen.items() if name.endswith("--csv → stdout")]
+    assert b"z-ai/glm-5" in exported
 
 
 def test_commands_keep_and_show_no_canary(house: House) -> None:
     _drive_asking(house)
-    assert REPLY.encode() in house.seen["devflow ask qzPromptKanarie71w → stdout"]
+    assert REPLY.encode() in house.seen["0 devflow ask qzPromptKanarie71w → stdout"]
     _check(house)
 
 
@@ -337,13 +361,12 @@ def test_a_session_goes_out_without_the_keys_in_it(house: House) -> None:
     """What is asked for is shown (texts of a session), but no key, known or by its form."""
     house.run("sessions", "list")
     house.run("sessions", "show")
-    house.run("sessions", "context")
+    shown = house.run("sessions", "context")
     house.run("handoff", "latest", "--to", "z-ai/glm-5", "--json")
     stdin = json.dumps(
         {"hook_event_name": "SessionStart", "source": "startup", "cwd": "/home/dev/demo"}
     )
     house.run("hook", stdin=stdin.encode())
-    shown = house.seen["devflow sessions context → stdout"]
     assert TEXTS["prompt in a session"].encode() in shown
     for secret in (KEYS["server's key"], TEXTS["key in a prompt"]):
         assert find_canary(secret, house.seen) == []

@@ -310,8 +310,8 @@ def test_reasons_hold_no_word_of_the_prompt_but_shipped_ones(text: str) -> None:
 @given(
     st.text(min_size=1, max_size=40), st.sampled_from(["Fix the bug in {}", "{}", "What is {}?"])
 )
-def test_reasons_are_the_same_whatever_unknown_word_stands_there(word: str, frame: str) -> None:
-    """Everything quoted in a reason is a phrase of the rules."""
+def test_all_that_a_reason_quotes_is_a_phrase_of_the_rules(word: str, frame: str) -> None:
+
     task = CLASSIFIER.classify(ChatRequest.from_text(frame.format(word)))
     rules = orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
     shipped = {one for phrases in rules.values() for one in phrases}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -39,9 +40,14 @@ class SecretPattern(NamedTuple):
     kind: str
     starts: tuple[str, ...]
     """Every match begins with one of these, in any case: the pattern is tried nowhere else."""
-    pattern: re.Pattern[str]
+    source: str
     is_secret: Check | None = None
     """The last word about the value that was found."""
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first needed: all of them would delay every start."""
+        return _compile(self.source)
 
 
 def _is_no_word(value: str) -> bool:
@@ -92,6 +98,7 @@ def _is_no_lower_word(value: str) -> bool:
     return not value.rstrip(".").isalpha() or not value.islower()
 
 
+@cache
 def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.MULTILINE)
 
@@ -100,7 +107,7 @@ PATTERNS = (
     SecretPattern(
         "private key",
         ("-----begin ",),
-        _compile(
+        (
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
         ),
     ),
@@ -112,8 +119,9 @@ PATTERNS = (
             "dor_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "dapi", "hvs.", "lin_api_",
             "age-secret-key-",
         ),
-        _compile(
-            r"sk-(?:or-v1|ant|proj)-[A-Za-z0-9_-]{16,}|\b(?:(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"
+        (
+            r"sk-(?:or-v1|ant|proj)-[A-Za-z0-9_-]{16,}"
+            r"|\b(?:(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"
             r"|devflow_[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{30,}|AIza[A-Za-z0-9_-]{35}"
             r"|ya29\.[A-Za-z0-9_-]{16,}|GOCSPX-[A-Za-z0-9_-]{16,}|gsk_[A-Za-z0-9]{20,}"
             r"|xai-[A-Za-z0-9]{20,}|pplx-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}"
@@ -127,31 +135,31 @@ PATTERNS = (
     SecretPattern(
         "GitHub token",
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        _compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{40,})"),
+        (r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{40,})"),
     ),
-    SecretPattern("AWS key", ("akia", "asia"), _compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
+    SecretPattern("AWS key", ("akia", "asia"), (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
     SecretPattern(
         "Slack token",
         ("xox", "hooks.slack.com/"),
-        _compile(
+        (
             r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}|hooks\.slack\.com/services/[A-Za-z0-9/]{20,}"
         ),
     ),
     SecretPattern(
         "JSON web token",
         ("eyj",),
-        _compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
+        (r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
     ),
     SecretPattern(
         "bearer token",
         ("bearer ",),
-        _compile(r"(?i:(?P<name>bearer\s+))[A-Za-z0-9._~+/-]{8,}=*"),
+        (r"(?i:(?P<name>bearer\s+))[A-Za-z0-9._~+/-]{8,}=*"),
         _is_no_lower_word,
     ),
     SecretPattern(
         "credentials",
         ("authorization",),
-        _compile(
+        (
             rf"(?i:(?P<name>authorization{_IS}(?:basic|token|digest|apikey|negotiate)\s+))"
             r"[A-Za-z0-9._~+/-]{8,}=*"
         ),
@@ -160,7 +168,7 @@ PATTERNS = (
     SecretPattern(
         "cookie",
         ("cookie",),
-        _compile(
+        (
             rf"(?i:(?<![\w.])(?P<name>cookie{_QUOTE}:[ \t]{{0,4}}{_QUOTE}[\w.-]{{1,64}}=))"
             rf"{_UNMASKED}[^\r\n\"'\\<>${{}}()]{{8,}}"
         ),
@@ -168,14 +176,14 @@ PATTERNS = (
     SecretPattern(
         "password in a URL",
         ("//",),
-        _compile(
+        (
             r"(?P<name>//[^\s:/@\"'\\]{0,64}:)(?!\[masked )[^\s:/@\"'\\<>{}$]{2,128}(?=@)"
         ),
     ),
     SecretPattern(
         "option",
         ("--pass", "--api", "--token", "--secret", "sshpass"),
-        _compile(
+        (
             r"(?i:(?P<name>(?<![\w-])--(?:password|passwd|pass|api-?key|token|secret)"
             rf"(?:=|[ \t]+){_QUOTE}|\bsshpass[ \t]+-p[ \t]?{_QUOTE})){_UNMASKED}{_VALUE}{{5,}}+"
         ),
@@ -184,7 +192,7 @@ PATTERNS = (
     SecretPattern(
         "assigned secret",
         ("secret", "token", "passw", "passphrase", "api", "access", "private", "account", "cred"),
-        _compile(
+        (
             r"(?i:(?P<name>(?:secret|token|passw(?:or)?d|passphrase|api[-_ ]?key|access[-_]?key"
             rf"|private[-_]?key|account[-_]?key|credential)s?{_IS})){_UNMASKED}{_MIXED}"
             rf"{_VALUE}{{8,}}+(?![(\[])"
@@ -194,7 +202,7 @@ PATTERNS = (
     SecretPattern(
         "password",
         _LETTERS_STARTS,
-        _compile(
+        (
             rf"(?i:(?P<name>{_LETTERS_NAMES}{_IS})){_UNMASKED}{_VALUE}{{8,}}+"
             r"(?=[ \t]*(?:$|[\"'\\;]))"
         ),
@@ -203,13 +211,13 @@ PATTERNS = (
     SecretPattern(
         "password",
         _LETTERS_STARTS,
-        _compile(rf"(?i:(?P<name>{_LETTERS_NAMES}=)){_UNMASKED}{_VALUE}{{8,}}+(?=\s)"),
+        (rf"(?i:(?P<name>{_LETTERS_NAMES}=)){_UNMASKED}{_VALUE}{{8,}}+(?=\s)"),
         _is_no_word,
     ),
     SecretPattern(
         "variable",
         ("key=", "pass=", "pwd=", "secret=", "token=", "credential"),
-        _compile(
+        (
             r"(?P<name>(?<=[A-Z0-9_])(?:KEY|PASS|PWD|SECRET|TOKEN|CREDENTIALS?)="
             rf"{_QUOTE}){_UNMASKED}{_VALUE}{{8,}}+(?![(\[])"
         ),
@@ -218,7 +226,7 @@ PATTERNS = (
     SecretPattern(
         "key",
         ("key",),
-        _compile(
+        (
             rf"(?i:(?<![a-z0-9])(?P<name>key{_IS})){_UNMASKED}"
             r"[A-Za-z0-9+/_-]{12,}+={0,2}(?![\w(.\[])"
         ),
