@@ -78,8 +78,7 @@ class DevFlowError(Exception):
     ) -> None:
         message = mask(message)  # whoever wrote it, it may be shown anywhere
         super().__init__(message)
-        self.message, self.model = message, model
-        self.retry_after_s = retry_after_s
+        self.message, self.model, self.retry_after_s = message, model, retry_after_s
 
 
 class RequestError(DevFlowError):

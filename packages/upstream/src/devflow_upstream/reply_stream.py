@@ -18,11 +18,11 @@ from devflow_core.errors import (
 from devflow_core.events import Event, Finished, Opaque, Started
 from devflow_core.masking import (
     KNOWN_SECRETS,
-    MIN_SECRET_CHARS,
     are_plain_names,
     clean_name,
     holds_secret,
 )
+from devflow_core.masking.known_secrets import MIN_SECRET_CHARS
 from devflow_core.ports import Call
 from devflow_core.wire.body import excerpt
 from devflow_core.wire.errors import error_from_body

@@ -8,7 +8,6 @@ it is the caller's, and a key that a model writes into a file must arrive as it 
 from devflow_core.masking.invisible import escape_invisible
 from devflow_core.masking.known_secrets import (
     KNOWN_SECRETS,
-    MIN_SECRET_CHARS,
     KnownSecrets,
     holds_secret,
 )
@@ -17,7 +16,6 @@ from devflow_core.masking.names import are_plain_names, clean_name
 
 __all__ = [
     "KNOWN_SECRETS",
-    "MIN_SECRET_CHARS",
     "KnownSecrets",
     "Masker",
     "are_plain_names",
