@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import orjson
@@ -114,9 +114,7 @@ class House:
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             main.run()
-        return self._keep(
-            arguments, *(cast("io.BytesIO", one.buffer).getvalue() for one in (out, err))
-        )
+        return self._keep(arguments, *(one.buffer.getvalue() for one in (out, err)))
 
     def run_installed(self, *arguments: str, **environ: str) -> bytes:
         """The same by the installed command, in a process of its own."""
