@@ -7,7 +7,7 @@ import pytest
 import structlog
 from devflow_core import errors
 from devflow_core.ledger import Tee, replay
-from devflow_core.log import configure, redact
+from devflow_core.log import configure
 from devflow_core.memory import MemoryLedger
 from devflow_core.testing import an_attempt, an_entry
 
@@ -98,15 +98,11 @@ def test_no_secret_reaches_a_log_however_deep() -> None:
     assert "cccc" not in text
     event = json.loads(text)
     assert (event["count"], event["ratio"], event["nothing"]) == (3, 0.5, None)
-    assert event["headers"] == {"Authorization": "[masked]"}
+    assert event["headers"] == {"Authorization": "Bearer [masked API key]"}
 
 
 def test_logs_for_a_person_are_one_line() -> None:
     assert "asked" in logged("console", model="a/b")
-
-
-def test_client_keys_are_masked_too() -> None:
-    assert redact("key devflow_" + "a" * 20 + " used") == "key [masked] used"
 
 
 def test_logs_follow_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ def test_what_is_known_of_the_provider_is_kept() -> None:
     assert error.provider == "DigitalOcean"
     assert error.error_type == "upstream_provider_shared_pool"
     assert error.generation_id == "gen-7"
-    assert error.detail == "x/y is temporarily rate-limited upstream. Key [masked]"
+    assert error.detail == "x/y is temporarily rate-limited upstream. Key [masked API key]"
     assert "sk-or" not in str(error)
 
 

@@ -1,9 +1,12 @@
 """The catalogue, what requests need, how long they are, and what they are about."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
+import orjson
 import pytest
 from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.messages import Media, Message, OpaquePart, Reasoning, Text, ToolCall, ToolResult
@@ -281,9 +284,50 @@ def test_any_text_has_a_task_and_the_same_each_time(text: str) -> None:
     assert FORGETFUL.classify(request) == CLASSIFIER.classify(request)
 
 
+def _own_words(text: str) -> set[str]:
+    rules = orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
+    shipped = {word for phrases in rules.values() for one in phrases for word in one.split()}
+    return {word.lower() for word in re.findall(r"\w+", text)} - shipped
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-or-v1-0123456789abcdefCANARYKEY0123456789abcdef",
+        "postgres://admin:S3cretCANARYDB@prod",
+        "hunter3CANARYPW",
+        "Fix the tests of zanzibar_importer: it fails on 4111111111111111 with KeyError",
+        "Schrijf een gedicht over de regen in Groningen",
+        "翻译这句话 von Kanarienvogel",
+    ],
+)
+def test_reasons_hold_no_word_of_the_prompt_but_shipped_ones(text: str) -> None:
+    reasons = " ".join(CLASSIFIER.classify(ChatRequest.from_text(text)).reasons).lower()
+    assert not {word for word in _own_words(text) if len(word) > 3 and word in reasons}
+    assert not re.search("canary|0123|4111|zanzibar|groningen|kanarien", reasons)
+
+
+@given(
+    st.text(min_size=1, max_size=40), st.sampled_from(["Fix the bug in {}", "{}", "What is {}?"])
+)
+def test_all_that_a_reason_quotes_is_a_phrase_of_the_rules(word: str, frame: str) -> None:
+
+    task = CLASSIFIER.classify(ChatRequest.from_text(frame.format(word)))
+    rules = orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
+    shipped = {one for phrases in rules.values() for one in phrases}
+    assert set(re.findall("“([^”]*)”", task.reasons[0])) <= shipped
+    assert set(re.sub("“[^”]*”", "", task.reasons[0])) <= set(" abcdefghijklmnopqrstuvwxyzL:;,_")
+
+
+def test_reasons_still_tell_a_person_something() -> None:
+    task = CLASSIFIER.classify(ChatRequest.from_text("Fix the failing unit test: f({}) == [1, 2]"))
+    assert task.reasons[0].startswith("coding: “fix")
+    assert "signs of code" in task.reasons[0]
+
+
 def test_words_are_told_apart_whatever_their_case() -> None:
     assert bucket_of("Haiku") == bucket_of("haiku")
     assert bucket_of("haiku") != bucket_of("sonnet")
     found = extract_features("Write a haiku")
-    assert found.word_of(bucket_of("a haiku")) == "a haiku"
+    assert found.phrase_of(bucket_of("a haiku")) == "a haiku"
     assert len(extract_features("").words) == 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from devflow_core.masking import mask
 from devflow_core.summary import GroupBy, Groups, LedgerReader, Summary
 
 from devflow_analytics.recommendations import EVIDENCE_GROUPING, recommend
@@ -92,7 +93,8 @@ def _sum_by_first_key(groups: Groups) -> dict[str, Summary]:
     """The groups added up by the first of the dimensions that they are grouped by."""
     found: dict[str, Summary] = {}
     for key, summary in groups.items():
-        found[key[0]] = found[key[0]] + summary if key[0] in found else summary
+        label = mask(key[0])  # old rows hold what providers said word for word
+        found[label] = found[label] + summary if label in found else summary
     return found
 
 

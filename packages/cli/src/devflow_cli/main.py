@@ -25,7 +25,7 @@ from devflow_cli.commands import (
     trust,
     whatif,
 )
-from devflow_cli.run import run_guarded
+from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
     ask, budget, claude, demo, doctor, explain, handoff, keys, ledger, models, report, sandbox,
@@ -35,4 +35,5 @@ _COMMANDS = (
 
 def run() -> None:
     """The entry point of the installed command; ends the process with the exit status."""
+    sys.excepthook = report_fault
     sys.exit(run_guarded(lambda: app(standalone_mode=True)))

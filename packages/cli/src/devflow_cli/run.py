@@ -7,10 +7,12 @@ import functools
 import inspect
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
@@ -183,6 +185,16 @@ def strip_control_chars(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
+def report_fault(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What the interpreter says of a fault of ours, with the secrets in it masked."""
+    from devflow_core.masking import mask
+
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(mask("".join(lines)))
+
+
 def run_guarded(main: Callable[[], object]) -> int:
     """Run the program and turn whatever ends it into a line on stderr and an exit status."""
     from devflow_core.errors import DevFlowError
@@ -219,9 +231,9 @@ def exit_status(error: BaseException) -> int:
 
 def _report_failure(error: BaseException, *, as_json: bool) -> int:
     from devflow_core.errors import DevFlowError
-    from devflow_core.log import redact
+    from devflow_core.masking import mask
 
-    message = redact(str(error))
+    message = mask(str(error))
     if as_json:
         code = error.code if isinstance(error, DevFlowError) else "internal_error"
         Run(as_json=True).emit({"error": {"code": code, "message": message}})

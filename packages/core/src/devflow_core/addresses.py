@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
 """`urlsplit` takes line ends out, others read a backslash as a slash; no address holds either."""
+_PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
 
 
 def is_loopback(host: str | None) -> bool:
@@ -71,3 +73,10 @@ def hide_user_info(url: str) -> str:
         return url
     scheme, is_url, _ = before.partition("://")
     return f"{scheme}://…@{after}" if is_url else f"…@{after}"
+
+
+def passwords_in(url: str) -> Iterator[str]:
+    """The password before the `@` of an address, as it stands and without percent signs."""
+    found = _PASSWORD.search(url)
+    if found is not None:
+        yield from {found[1], unquote(found[1])}

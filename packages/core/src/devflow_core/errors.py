@@ -48,6 +48,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
+from devflow_core.masking import mask
+
 
 class Disposition(Enum):
     """What may be done after an error, before the reply has begun."""
@@ -63,8 +65,8 @@ class Disposition(Enum):
 class DevFlowError(Exception):
     """The root. `str()` of it says what happened, to which model, and what to do.
 
-    `message` never holds a key or text of a conversation. `retry_after_s` is how long to wait
-    before another try is of use, None where that is not known.
+    `message` never holds text of a conversation, and keys in it are masked. `retry_after_s` is how
+    long to wait before another try is of use, None where that is not known.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -74,9 +76,9 @@ class DevFlowError(Exception):
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, model: str | None = None
     ) -> None:
+        message = mask(message)  # whoever wrote it, it may be shown anywhere
         super().__init__(message)
-        self.message, self.model = message, model
-        self.retry_after_s = retry_after_s
+        self.message, self.model, self.retry_after_s = message, model, retry_after_s
 
 
 class RequestError(DevFlowError):

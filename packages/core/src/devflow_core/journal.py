@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from devflow_core.errors import (
     DevFlowError,
@@ -34,6 +35,7 @@ from devflow_core.ledger import (
     LedgerEntry,
     Outcome,
 )
+from devflow_core.masking import clean_name
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
@@ -122,7 +124,7 @@ class Journal:
             attempt_id=new_id("att"),
             entry_id=self.entry_id,
             number=self._count,
-            model=call.candidate.model,
+            model=_clean_model(call.candidate.model),
             started_at=self.clocks.now(),
             reserved_usd=call.candidate.worst_case_usd,
             task_type=self.route.task.type if self.route else "",
@@ -158,7 +160,7 @@ class Journal:
         entry = LedgerEntry(
             entry_id=self.entry_id,
             started_at=self._started_at,
-            requested_model=self._request.model,
+            requested_model=_clean_model(self._request.model),
             outcome=outcome,
             attempts=tuple(self.ended),
             task_type=route.task.type if route else "",
@@ -294,6 +296,12 @@ class MeteredAttempt:
         if price is None or max_output is None:
             return reserved
         return max(Decimal(0), reserved - price.worst_case_usd(0, max_output))
+
+
+@lru_cache(maxsize=1024)
+def _clean_model(name: str) -> str:
+    """The name of a model as the ledger keeps it: a caller may have sent anything for one."""
+    return clean_name(name) or name
 
 
 def _is_never_billed(error: BaseException | None) -> bool:

@@ -1,27 +1,16 @@
-"""Structured logs, with a redaction that nothing bypasses."""
+"""Structured logs, in which secrets are masked whoever writes them."""
 
 from __future__ import annotations
 
 import io
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-_SECRET_PATTERN = re.compile(
-    r"sk-[A-Za-z0-9_\-]{8,}"  # OpenAI, Anthropic and the routers to them
-    r"|devflow_[A-Za-z0-9_\-]{16,}"  # client keys of this gateway
-    r"|(?i:bearer\s+)[A-Za-z0-9._~+/\-]{8,}=*"
-)
-MASK = "[masked]"
-
-
-def redact(text: str) -> str:
-    """The text with everything that looks like a key or a bearer token masked."""
-    return _SECRET_PATTERN.sub(MASK, text)
+from devflow_core.masking import mask
 
 
 class _CurrentStderr(io.StringIO):
@@ -71,15 +60,16 @@ def mask_secrets(
 ) -> MutableMapping[str, Any]:
     """The processor that masks every value, also nested ones, just before rendering."""
     for key in event:
-        event[key] = _mask(event[key])
+        event[key] = _mask_value(event[key])
     return event
 
 
-def _mask(value: object) -> object:
+def _mask_value(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {key: _mask(one) for key, one in cast("Mapping[str, object]", value).items()}
+        found = cast("Mapping[object, object]", value)
+        return {mask(str(key)): _mask_value(one) for key, one in found.items()}
     if isinstance(value, list | tuple):
-        return [_mask(one) for one in cast("list[object]", value)]
-    return redact(str(value))
+        return [_mask_value(one) for one in cast("list[object]", value)]
+    return mask(str(value))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from devflow_core.addresses import check_address, check_confidential_address
+from devflow_core.addresses import check_address, check_confidential_address, passwords_in
 from devflow_core.errors import ConfigurationError
 from devflow_core.folder_trust import (
     FolderQuestion,
@@ -28,6 +28,7 @@ from devflow_core.folder_trust import (
     TrustedFolders,
     warn_of_folder,
 )
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.settings_sources import (
     SETTINGS_FILE,
     Kind,
@@ -213,6 +214,20 @@ class Settings(BaseModel):
     def is_limited_by_folder(self) -> bool:
         """Whether `cost_budget_usd` comes from a folder that is not trusted."""
         return self._is_limited_by_folder
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Have every secret of the settings masked, wherever a text of this process holds it."""
+        KNOWN_SECRETS.remember(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        """Keys and passwords, also those inside addresses."""
+        for name in type(self).model_fields:
+            value: object = getattr(self, name)
+            for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+                if isinstance(one, SecretStr):
+                    yield one.get_secret_value()
+                elif isinstance(one, str) and "@" in one:
+                    yield from passwords_in(one)
 
     @classmethod
     def load(

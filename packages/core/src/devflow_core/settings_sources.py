@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from devflow_core.addresses import hide_user_info
 from devflow_core.errors import ConfigurationError
+from devflow_core.masking import mask
 
 SETTINGS_FILE = "devflow.toml"
 """The name of a file of settings, in the user's folder and in a working directory."""
@@ -136,7 +137,7 @@ def describe_error(
         return describe_unknown(name)
     value = values[name]
     shown = hide_user_info(value) if isinstance(value, str) else value
-    told = "" if name in secrets else f" = {shown!r}"
+    told = "" if name in secrets else f" = {mask(repr(shown))}"
     reason = first["msg"].removeprefix("Value error, ")
     return f"The setting {name}{told} ({prefix}{name.upper()}) is wrong: {reason}."
 

@@ -8,9 +8,10 @@ import time
 import structlog
 from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
 from devflow_core.ids import new_id
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.messages import WireName
 
-from devflow_server.auth import ANONYMOUS, Authenticator, Caller
+from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
 from devflow_server.error_responses import InternalError, error_body, error_headers
 from devflow_server.http import ClientDisconnected, Exchange
 from devflow_server.operations.metrics import Metrics
@@ -53,6 +54,9 @@ class App:
         began_s = time.monotonic()
         route: HttpRoute | None = None
         context: RequestContext | None = None
+        presented = presented_secrets(exchange.request.headers)
+        for secret in presented:
+            KNOWN_SECRETS.hold(secret)
         try:
             found = self._find_route(exchange)
             route = found.route
@@ -73,10 +77,13 @@ class App:
                 self._send_error(exchange, route, request_id, going)
             raise
         except Exception:  # noqa: BLE001 - the outermost handler: the client gets an answer
-            self._log.exception("fault", request_id=request_id, path=exchange.request.path)
+            path = route.path if route else None  # as declared: what was sent is the caller's text
+            self._log.exception("fault", request_id=request_id, route=path)
             self._send_error(exchange, route, request_id, InternalError("The gateway has failed."))
         finally:
             self._record(exchange, route, context, request_id, time.monotonic() - began_s)
+            for secret in presented:
+                KNOWN_SECRETS.release(secret)
 
     def _find_route(self, exchange: Exchange) -> RouteMatch:
         request = exchange.request

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from devflow_core.errors import ConfigurationError, Forbidden, Unauthorized
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.scope import is_in_scope
 
 from devflow_server.http import Request
+from devflow_server.http.message import UPSTREAM_KEY_HEADER
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _MAX_KEY_CHARS = 512
+_MIN_KEY_CHARS = 16
 
 
 class ClientKey(Protocol):
@@ -88,6 +91,7 @@ class Authenticator:
         self._require_key = require_key
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in allowed_hosts}
         self._local_key = local_key.encode() if local_key else None
+        KNOWN_SECRETS.remember([local_key])
 
     def check_origin(self, request: Request) -> None:
         """Turn away pages of other sites: names that were rebound, and foreign origins.
@@ -158,6 +162,18 @@ def is_loopback(address: str) -> bool:
         return False
     mapped = getattr(ip, "ipv4_mapped", None)
     return (mapped or ip).is_loopback
+
+
+def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What a request shows to be let in or to pay with, right or wrong: it is repeated nowhere."""
+    found = (headers.get("x-api-key"), headers.get(UPSTREAM_KEY_HEADER))
+    token = headers.get("authorization", "").rpartition(" ")[2]
+    return tuple(dict.fromkeys(one for one in (*found, token) if one and _is_key_like(one)))
+
+
+def _is_key_like(value: str) -> bool:
+    """Placeholders, and names of models that somebody sends for a key, stay readable."""
+    return len(value) >= _MIN_KEY_CHARS and "/" not in value
 
 
 def _caller_from_key(key: ClientKey) -> Caller:

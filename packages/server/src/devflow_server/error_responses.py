@@ -13,7 +13,6 @@ from devflow_core.errors import (
     QueueFull,
     UpstreamError,
 )
-from devflow_core.log import redact
 from devflow_core.messages import WireName
 from devflow_core.wire import get_translator
 
@@ -37,7 +36,7 @@ def error_body(error: DevFlowError, wire: WireName | None, request_id: str) -> b
     return orjson.dumps(
         {
             "error": {
-                "message": redact(error.message),
+                "message": error.message,
                 "code": error.code,
                 "request_id": request_id,
             }

@@ -25,6 +25,7 @@ from devflow_core.errors import (
     UpstreamError,
 )
 from devflow_core.events import Event
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import Call, EventStream, Upstream, UpstreamKey
 
 _REFUSED_COOL_DOWN_S = 300.0
@@ -107,6 +108,7 @@ class KeyPool:
     def set_keys(self, pool: Sequence[str], single: str | None = None) -> None:
         """Use other keys from now on, without a restart; those that stay keep their cool-downs."""
         known = {slot.key.secret: slot for slot in self._slots}
+        KNOWN_SECRETS.remember([*pool, single])
         named: dict[str, Literal["pool", "single"]] = dict.fromkeys((k for k in pool if k), "pool")
         if single:
             named.setdefault(single, "single")
@@ -268,20 +270,31 @@ class KeyRotation:
 class _KeyedCall:
     """One call, asked with one key after the other until one is taken."""
 
-    __slots__ = ("_call", "_inner", "_pool", "_upstream")
+    __slots__ = ("_call", "_held", "_inner", "_pool", "_upstream")
 
     def __init__(self, upstream: Upstream, call: Call, pool: KeyPool) -> None:
         self._upstream = upstream
         self._call = call
         self._pool = pool
         self._inner: EventStream | None = None
+        self._held: str | None = None
+        """The caller's own key, masked wherever it comes back while the call runs."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         secret = self._call.request.user_key
-        if secret:
+        if not secret:
+            return await self._open_with_ours()
+        KNOWN_SECRETS.hold(secret)
+        self._held = secret
+        try:
             return await self._open_with(
                 UpstreamKey(secret=secret, id=key_id(secret), source="user")
             )
+        except BaseException:
+            self._release()
+            raise
+
+    async def _open_with_ours(self) -> AsyncIterator[Event]:
         refused: UpstreamError | None = None
         tried: set[str] = set()
         max_wait_s = self._call.journal.remaining_s()
@@ -310,7 +323,15 @@ class _KeyedCall:
         trace: TracebackType | None,
     ) -> bool | None:
         assert self._inner is not None  # noqa: S101 - it was entered
-        return await self._inner.__aexit__(kind, error, trace)
+        try:
+            return await self._inner.__aexit__(kind, error, trace)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            KNOWN_SECRETS.release(self._held)
+            self._held = None
 
     async def _open_with(self, key: UpstreamKey) -> AsyncIterator[Event]:
         inner = self._upstream.open(replace(self._call, key=key))

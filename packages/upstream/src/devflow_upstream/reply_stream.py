@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -15,9 +15,16 @@ from devflow_core.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from devflow_core.events import Event, Finished, Started
-from devflow_core.log import redact
+from devflow_core.events import Event, Finished, Opaque, Started
+from devflow_core.masking import (
+    KNOWN_SECRETS,
+    are_plain_names,
+    clean_name,
+    holds_secret,
+)
+from devflow_core.masking.known_secrets import MIN_SECRET_CHARS
 from devflow_core.ports import Call
+from devflow_core.wire.body import excerpt
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EventDecoder, Translator
 from devflow_core.wire.sse import SseFrame, SseReader
@@ -25,7 +32,6 @@ from devflow_core.wire.sse import SseFrame, SseReader
 from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
 
 _MAX_ERROR_BYTES = 256 * 1024
-_EXCERPT_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,8 @@ class ReplyStream:
 
     __slots__ = (
         "_call", "_deadline_at_s", "_deadlines", "_decoder", "_error", "_events", "_exchange",
-        "_is_complete", "_phase", "_reader", "_request", "_translator", "_transport",
+        "_is_complete", "_is_rewritten", "_phase", "_reader", "_request", "_translator",
+        "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +81,8 @@ class ReplyStream:
         self._events: deque[Event] = deque()
         self._error: DevFlowError | None = None
         self._is_complete = False
+        self._is_rewritten = False
+        """The provider's own bytes are not passed on: they hold what must not be."""
         self._phase = "first event"
         self._deadline_at_s = 0.0
 
@@ -129,14 +138,16 @@ class ReplyStream:
                 if self._error is not None and not self._events:
                     raise self._error
             self._set_generation_id(exchange)
+            self._clean_start()
         elif content_type == "application/json":
             body = await read_all(exchange)
             self._add_events(self._translator.decode_response(body, self._call.candidate.model))
+            self._clean_start(body)
         else:
-            start = (await exchange.read())[: 4 * _EXCERPT_CHARS]
+            start = await exchange.read()
             raise ProtocolError(
                 f"The provider sent {content_type or 'no content type'} instead of events: "
-                f"{_excerpt(start)!r}. Check the base URL.",
+                f"{excerpt(start)!r}. Check the base URL.",
                 status=200,
             )
         self._phase = "next event"
@@ -169,7 +180,7 @@ class ReplyStream:
             exchange.deadline_s = min(self._deadline_at_s, now_s + self._deadlines.idle_s)
 
     def _add_events(self, events: Iterable[Event]) -> None:
-        for event in events:
+        for event in _without_bytes(events) if self._is_rewritten else events:
             self._events.append(event)
             if isinstance(event, Finished):
                 self._is_complete = True
@@ -179,7 +190,40 @@ class ReplyStream:
         first = self._events[0]
         generation_id = exchange.headers.get("x-generation-id")
         if isinstance(first, Started) and first.generation_id is None and generation_id:
-            self._events[0] = replace(first, generation_id=generation_id)
+            self._events[0] = replace(first, generation_id=clean_name(generation_id))
+
+    def _clean_start(self, body: bytes = b"") -> None:
+        """Look once, at the beginning, at what the reply says of itself.
+
+        Its names go into headers, the ledger and reports, so they have to be names. Where they, or
+        anything else in the first event, echo the key of the call, the whole reply is written
+        anew from its events, because the same names stand in every later frame. The content is
+        not looked at: it is the caller's.
+
+        Args:
+            body: of a reply that came whole.
+        """
+        first = self._events[0]
+        if not isinstance(first, Started):
+            return
+        secret = self._call.key.secret if self._call.key else ""
+        names = (first.generation_id, first.model, first.provider)
+        data = first.frame.data if first.frame else body
+        is_plain = are_plain_names(*names)
+        is_echoed = holds_secret("\n".join(filter(None, names)), secret) or (
+            len(secret) >= MIN_SECRET_CHARS and secret.encode() in data
+        )
+        if is_plain and not is_echoed:
+            return
+        with KNOWN_SECRETS.using(secret):
+            generation_id, model, provider = map(clean_name, names)
+            # an encoding that is no plain name is not seen at first sight
+            is_echoed = is_echoed or any(KNOWN_SECRETS.mask(one or "")[1] for one in names)
+        cleaned = replace(first, generation_id=generation_id, model=model, provider=provider)
+        self._is_rewritten = is_echoed
+        rest = list(self._events)[1:]
+        self._events.clear()
+        self._add_events([cleaned, *rest])
 
     async def _read_error(self, exchange: UpstreamExchange) -> DevFlowError:
         status, model = exchange.status, self._call.candidate.model
@@ -202,7 +246,7 @@ class ReplyStream:
         error.model = error.model or self._call.candidate.model
         if isinstance(error, UpstreamError) and self._exchange is not None:
             header = self._exchange.headers.get("x-generation-id")
-            error.generation_id = error.generation_id or header
+            error.generation_id = error.generation_id or clean_name(header)
 
     def _timeout_error(self) -> UpstreamTimeout:
         model = self._call.candidate.model
@@ -237,7 +281,10 @@ async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) 
     return b"".join(pieces)
 
 
-def _excerpt(data: bytes) -> str:
-    text = data.decode("utf-8", errors="replace")
-    clean = "".join(char if char.isprintable() else " " for char in text)
-    return redact(" ".join(clean.split()))[:_EXCERPT_CHARS]
+def _without_bytes(events: Iterable[Event]) -> Iterator[Event]:
+    """The events without what only a reader of the provider's own bytes would see."""
+    for event in events:
+        if isinstance(event, Finished):
+            yield replace(event, frame=None, raw_response=None)
+        elif not isinstance(event, Opaque):
+            yield replace(event, frame=None)

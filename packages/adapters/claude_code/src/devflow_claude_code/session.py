@@ -10,11 +10,11 @@ from typing import Any, Self, cast
 
 from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
+from devflow_core.masking import escape_invisible, mask
 from devflow_core.repository import project_label
 from devflow_core.request import ChatRequest
 
 from devflow_claude_code.context.injector import inject_context
-from devflow_claude_code.context.masking import escape_invisible
 from devflow_claude_code.context.session_context import (
     DEFAULT_BUDGET_TOKENS,
     SessionContext,
@@ -195,10 +195,10 @@ class ClaudeCodeSession:
         metadata = self.transcript.metadata
         for name in ("customTitle", "aiTitle", "agentName", "summary"):
             if metadata.get(name):
-                return escape_invisible(metadata[name])
+                return escape_invisible(mask(metadata[name]))
         for row in self.history:
             if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
-                return escape_invisible(text.split("\n")[0][:120])
+                return escape_invisible(mask(text.split("\n")[0][:1_000])[:120])
         return None
 
     @cached_property

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 
 from devflow_core.errors import KeyRefused, ModelUnavailable, ProtocolError, Refused
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import UpstreamKey
 from devflow_upstream.keys import key_id
 
@@ -94,6 +95,7 @@ class OpenRouterAccount:
 
 
 def _make_key(secret: str) -> UpstreamKey:
+    KNOWN_SECRETS.remember([secret])
     return UpstreamKey(secret=secret, id=key_id(secret), source="server")
 
 

@@ -29,7 +29,7 @@ from devflow_core.errors import (
     UpstreamTimeout,
     error_for_status,
 )
-from devflow_core.log import redact
+from devflow_core.masking import clean_name
 from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import excerpt
@@ -157,11 +157,13 @@ def error_from_object(
 ) -> DevFlowError:
     """The error for a decoded failure: a body, or an event in the middle of a stream."""
     failure = _parse_failure(body, status, headers or {})
-    detail = redact(excerpt(failure.message))
+    detail = excerpt(failure.message)
     if _is_too_long(failure):
         return ContextTooLong(_format_too_long(failure.message, detail), model=model)
     kind = _error_class(failure)
-    error_type = failure.limit_source or failure.availability or next(iter(failure.codes), None)
+    error_type = clean_name(
+        failure.limit_source or failure.availability or next(iter(failure.codes), None)
+    )
     source = ", ".join(one for one in (failure.provider, error_type) if one)
     summary = f"The provider answered {failure.status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
@@ -196,9 +198,10 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
         codes=tuple(code for code in codes if isinstance(code, str) and code),
         limit_source=lenient.as_text(metadata.get("limit_source")),
         availability=lenient.as_text(availability.get("code")),
-        provider=lenient.as_text(metadata.get("provider_name"))
-        or lenient.as_text(body.get("provider")),
-        generation_id=next((one for one in map(lenient.as_text, ids) if one), None),
+        provider=clean_name(
+            lenient.as_text(metadata.get("provider_name")) or lenient.as_text(body.get("provider"))
+        ),
+        generation_id=clean_name(next((one for one in map(lenient.as_text, ids) if one), None)),
         retry_after_s=parse_retry_after(headers.get("retry-after"))
         if headers.get("retry-after")
         else parse_retry_after(str(retry_after))

@@ -92,12 +92,16 @@ class Features:
     buckets: Indices
     """Of the words in their order, then of the pairs of neighbours in theirs."""
 
-    def word_of(self, bucket: int) -> str:
-        """The first word or pair of words that fell into this bucket."""
+    def phrase_of(self, bucket: int) -> str:
+        """The first word or pair of words that fell into this bucket, in lower case.
+
+        It is the caller's text: compare it, and show it to nobody.
+        """
         index = int((self.buckets == bucket).argmax())
         count = len(self.starts)
-        first, last = (index, index) if index < count else (index - count, index - count + 1)
-        return self.encoded[self.starts[first] : self.ends[last]].decode("utf-8", "replace")
+        places = (index,) if index < count else (index - count, index - count + 1)
+        words = (self.encoded[self.starts[one] : self.ends[one]] for one in places)
+        return b" ".join(words).decode("utf-8", "replace").lower()
 
 
 def extract_features(text: str) -> Features:

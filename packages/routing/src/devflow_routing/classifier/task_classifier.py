@@ -1,4 +1,4 @@
-"""What a request is about: its kind, how hard it is, and the words that say so."""
+"""What a request is about: its kind, how hard it is, and what in it says so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Complexity, Task, TaskType
 from numpy.typing import NDArray
 
+from devflow_routing.classifier.evidence import describe_evidence, name_phrases
 from devflow_routing.classifier.features import (
     BUCKETS,
     NON_ASCII_SHARE,
@@ -29,8 +30,6 @@ SCORE_WEIGHT = 6.0
 RULE_WEIGHT = 0.8
 """What one word of the rules is worth in logits."""
 MAX_RULE_HITS = 3
-RULE_REASON_BOOST = 1000
-"""Among the reasons a word of the rules stands before any learned one."""
 TOOLS_WEIGHT = 1.0
 """Logits for coding when the request brings tools: harnesses of coders bring most of them."""
 
@@ -72,9 +71,15 @@ class TaskClassifier:
     def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
         self._model = model or LinearModel.load_shipped()
         # learned weights and rules side by side: one look-up serves both
+        rules = _load_rules()
         self._table: Floats = np.concatenate(
-            (self._model.weights, _load_rules()), axis=1, dtype=np.float32
+            (self._model.weights, _tabulate(rules)), axis=1, dtype=np.float32
         )
+        self._phrases = {
+            extract_features(phrase).phrase_of(bucket_of(phrase)): phrase
+            for phrases in rules.values()
+            for phrase in phrases
+        }
         self.version = self._model.version
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
@@ -107,27 +112,22 @@ class TaskClassifier:
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
         best, small = order[0], float(scores[len(TASK_TYPES)])
-        word_scores = rows[:, best] + rows[:, learned + best] * RULE_REASON_BOOST
         return _Classification(
             task_type=TASK_TYPES[best],
             complexity=_rate_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
-            reasons=_explain(features, word_scores, best, small),
+            reasons=(
+                self._describe(features, rows[:, best], rows[:, learned + best], best),
+                f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well",
+            ),
             domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
         )
 
-
-def _explain(features: Features, word_scores: Floats, best: int, small: float) -> tuple[str, ...]:
-    """The words that spoke most, and what makes it hard."""
-    strongest: list[int] = np.argsort(-word_scores, kind="stable")[:3].tolist()
-    words = [
-        features.word_of(int(features.words[index]))
-        for index in strongest
-        if word_scores[index] > 0
-    ]
-    quoted = ", ".join(f"“{word}”" for word in dict.fromkeys(words))
-    evidence = f"{TASK_TYPES[best]}: {quoted}" if quoted else "no telling words"
-    return evidence, f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well"
+    def _describe(self, features: Features, learned: Floats, ruled: Floats, best: int) -> str:
+        named = name_phrases(features, learned, ruled, self._phrases)
+        return describe_evidence(
+            TASK_TYPES[best], features, named, has_learned=bool((learned > 0).any())
+        )
 
 
 def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
@@ -156,13 +156,15 @@ def _rate_complexity(small_model: float, chars: int) -> Complexity:
     )
 
 
-def _load_rules() -> NDArray[np.int8]:
+def _load_rules() -> dict[TaskType, list[str]]:
+    """By kind, the words and the pairs of words that speak for it."""
+    return orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
+
+
+def _tabulate(rules: dict[TaskType, list[str]]) -> NDArray[np.int8]:
     """By bucket and kind, whether the rules name the word or the pair of words."""
-    rules: dict[str, list[str]] = orjson.loads(
-        files("devflow_routing").joinpath("data/rules.json").read_bytes()
-    )
     table = np.zeros((BUCKETS, len(TASK_TYPES)), dtype=np.int8)
     for kind, phrases in rules.items():
         for phrase in phrases:
-            table[bucket_of(phrase), list(TASK_TYPES).index(kind)] = 1  # type: ignore[arg-type]
+            table[bucket_of(phrase), TASK_TYPES.index(kind)] = 1
     return table

@@ -10,12 +10,14 @@ from typing import Any, Protocol, cast
 import orjson
 from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.events import Event, Finished, Opaque, Started
+from devflow_core.masking import Masker, clean_name
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Call, EventStream, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import parse_body
 
 from devflow_server.error_responses import id_headers
@@ -83,7 +85,17 @@ class EmbeddingsUpstream:
             raise InvalidRequest("There is no key for this call.")
         body = {**call.request.extra, "model": call.candidate.model}
         reply = await self._api.embeddings(body, call.key)
-        yield _reply_events(reply)
+        yield _reply_events(_clean_reply(reply))
+
+
+def _clean_reply(reply: JsonObject) -> JsonObject:
+    """The reply with its names cleaned; `data`, which is most of it, holds numbers."""
+    rest = {name: value for name, value in reply.items() if name != "data"}
+    cleaned = cast("dict[str, Any]", Masker().mask_value(rest))
+    for name in ("id", "model", "provider"):
+        if isinstance(cleaned.get(name), str):
+            cleaned[name] = clean_name(cleaned[name])
+    return {**reply, **cleaned}
 
 
 async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
@@ -91,7 +103,9 @@ async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
     reported: Mapping[str, Any] = {}
     if isinstance(usage, Mapping):
         reported = cast("Mapping[str, Any]", usage)
-    yield Started(generation_id=reply.get("id"), model=reply.get("model"))
+    yield Started(
+        generation_id=lenient.as_text(reply.get("id")), model=lenient.as_text(reply.get("model"))
+    )
     yield Opaque(kind=_EVENT_KIND, body=reply)
     yield Finished(finish_reason="stop", usage=_parse_usage(reported), cost=_parse_cost(reported))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from devflow_core.addresses import hide_user_info, parse_address, parse_confidential_address
 from devflow_core.errors import ConfigurationError
+from devflow_core.masking import mask
 
 from devflow_server.routes import RequestContext
 
@@ -38,7 +39,7 @@ class OpenTelemetryTracing:
     """One span a request, child of the client's span where it sent a `traceparent`.
 
     Attributes are the names of the semantic conventions for HTTP and for generative AI, and hold
-    no text of a request.
+    no text of a request, and no secret that stands where a model should.
 
     Args:
         tracer: whose exporter sends in a thread of its own.
@@ -71,7 +72,7 @@ class OpenTelemetryTracing:
             "error.type": fields.get("error"),
         }
         attributes.update(
-            {name: str(value) for name, value in reported.items() if value is not None}
+            {name: mask(str(value)) for name, value in reported.items() if value is not None}
         )
         span = self._tracer.start_span(
             f"{request.method} {context.route.path}",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
 from devflow_core.attribution import Attribution
+from devflow_core.masking import mask
 from devflow_core.messages import JsonObject
 
 _SESSION_HEADERS = ("x-devflow-session", "x-claude-code-session-id", "x-session-id")
@@ -84,4 +86,10 @@ def _clean_commit(value: str | None) -> str | None:
 
 
 def _clean_label(value: object) -> str | None:
-    return value if isinstance(value, str) and _LABEL_PATTERN.fullmatch(value) else None
+    return value if isinstance(value, str) and _is_label(value) else None
+
+
+@lru_cache(maxsize=2048)
+def _is_label(value: str) -> bool:
+    """A plain word, and no key that somebody has put into the wrong header."""
+    return _LABEL_PATTERN.fullmatch(value) is not None and mask(value) == value

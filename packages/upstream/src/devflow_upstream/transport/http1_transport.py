@@ -18,6 +18,7 @@ from devflow_core.errors import (
     NotSent,
     PossiblyAccepted,
 )
+from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_connection import UpstreamConnection
 from devflow_upstream.transport.http1_reader import ReplyLimits
@@ -61,7 +62,7 @@ class Http1Transport:
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigurationError(f"The base URL {base_url!r} is no http or https URL.")
+            raise ConfigurationError(f"The base URL {mask(base_url)!r} is no http or https URL.")
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = (tls or make_tls_context()) if url.scheme == "https" else None

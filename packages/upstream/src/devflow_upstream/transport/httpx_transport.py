@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 import httpx
 from devflow_core.errors import (
+    ConfigurationError,
     Incomplete,
     InvalidRequest,
     NotSent,
@@ -19,6 +20,7 @@ from devflow_core.errors import (
     ProtocolError,
     ReplyTooLarge,
 )
+from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_reader import ReplyLimits
 from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
@@ -89,9 +91,19 @@ class HttpxTransport:
 
 
 def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
-    """Calls over an HTTP proxy; TLS to the upstream is end to end, inside the tunnel."""
+    """Calls over an HTTP proxy; TLS to the upstream is end to end, inside the tunnel.
+
+    Raises:
+        ConfigurationError: this is no address of a proxy; a password in it is not repeated.
+    """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return HttpxTransport(base_url, httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits))
+    try:
+        inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits)
+    except (ValueError, httpx.InvalidURL):
+        raise ConfigurationError(
+            f"proxy_url {mask(proxy_url)!r} is no address of a proxy. Write http://host:port."
+        ) from None
+    return HttpxTransport(base_url, inner)
 
 
 class _HttpxExchange:

@@ -9,11 +9,11 @@ from typing import Any
 
 from devflow_core.errors import SessionError
 from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.masking import Masker, escape_invisible
 from devflow_core.request import ContextPiece
 
 from devflow_claude_code.context.extraction import extract_facts
 from devflow_claude_code.context.facts import Fact
-from devflow_claude_code.context.masking import Masker, escape_invisible
 from devflow_claude_code.reading.rows import TranscriptRow
 from devflow_claude_code.reading.transcript import Transcript, gc_paused
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
+from devflow_core.masking import Masker
 from devflow_core.messages import Media, Message, Part, Role, Text, ToolCall, ToolResult
 
-from devflow_claude_code.context.masking import Masker
 from devflow_claude_code.reading.content import (
     blocks,
     flatten_text,

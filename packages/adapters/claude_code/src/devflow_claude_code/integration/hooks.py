@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 from devflow_core.errors import DevFlowError
+from devflow_core.masking import escape_invisible
 
 from devflow_claude_code.context.injector import render_context
-from devflow_claude_code.context.masking import escape_invisible
 from devflow_claude_code.reading import paths
 from devflow_claude_code.reading.content import get_string, text_of
 from devflow_claude_code.reading.rows import Json, decode_line

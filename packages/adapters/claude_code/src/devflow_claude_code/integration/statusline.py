@@ -6,8 +6,8 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 from devflow_core.errors import SessionError
+from devflow_core.masking import escape_invisible
 
-from devflow_claude_code.context.masking import escape_invisible
 from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 from devflow_claude_code.reading.session_cost import PriceOf

@@ -1,0 +1,231 @@
+"""The secrets of this process, known by their value, in whatever encoding they come back."""
+
+from __future__ import annotations
+
+import html
+import re
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from threading import Lock
+from urllib.parse import unquote
+
+from devflow_core.masking.invisible import ZERO_WIDTH, strip_zero_width
+
+MIN_SECRET_CHARS = 8
+"""A shorter value stands in too many words to be masked by itself."""
+MAX_REMEMBERED = 256
+"""Values that are remembered for good; the oldest go first."""
+KEY_IN_USE = "[masked key in use]"
+_PREFIX_CHARS = 20
+"""Of a long secret so much gives it away, also where the rest was cut off."""
+_MIN_CUT_CHARS = 28
+"""Secrets shorter than this have to stand there whole."""
+_MIN_GAP_CHARS = 16
+"""Shorter ones may be words, and words stand side by side: no spaces are looked for in them."""
+_TAIL = rf"[\w.~+/=%\\{ZERO_WIDTH}-]*"
+_HIDDEN_GAP = rf"(?:[{ZERO_WIDTH}]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
+_GAP = rf"(?:[\s{ZERO_WIDTH}]|\\[nrt]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
+"""What may stand between two characters: what takes no room, and in long secrets line ends."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2}))", re.IGNORECASE)
+
+
+class SecretForms:
+    """One secret, and what it looks like in the encodings that echo it.
+
+    As it is in any case, JSON-, percent- and HTML-escaped, with gaps, reversed, as hex and as
+    base64 at any alignment.
+    """
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @cached_property
+    def needles(self) -> tuple[str, ...]:
+        """Lower-case texts, one of which stands in any text that holds the secret plainly."""
+        bare = _undress(self.value.lower())[1 if self._is_long else 0]
+        digits = (self._data.hex(), self._data.hex(":"), self._data.hex(" "))
+        found = (self.value.lower(), bare, bare[::-1], *digits, *self._base64_cores)
+        return tuple(dict.fromkeys(_cut(one.lower()) for one in found))
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """All forms; compiled only once a needle was found, since it takes milliseconds."""
+        bare, gap = (
+            ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
+        )
+        forms = [gap.join(map(_any_escape, bare))]
+        if len(bare) >= _MIN_CUT_CHARS:
+            forms.append(gap.join(map(_any_escape, bare[:_PREFIX_CHARS])) + _TAIL)
+        forms.append(gap.join(map(re.escape, reversed(bare))))
+        forms.append(r"(?:[\s:,-]|\\x|0x)*".join(f"{byte:02x}" for byte in self._data))
+        forms += [rf"[A-Za-z0-9+/_-]?{_spaced(core)}=*" for core in self._base64_cores]
+        return re.compile("|".join(forms), re.IGNORECASE)
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text in lower case holds one of the needles."""
+        return any(needle in text for needle in self.needles)
+
+    def is_hidden_in(self, views: tuple[str, str]) -> bool:
+        """Whether one of the needles stands behind escapes and gaps; `views` are `_undress`'s."""
+        return self.is_in(views[1 if self._is_long else 0])
+
+    def mask(self, text: str) -> tuple[str, int]:
+        """The text without this secret, and how often it was there."""
+        count = text.count(self.value)
+        if count:
+            text = text.replace(self.value, KEY_IN_USE)
+        if not self.is_hidden_in(_undress(text.lower())):
+            return text, count
+        masked, more = self.pattern.subn(KEY_IN_USE, text)
+        if self.is_hidden_in(_undress(masked.lower())):  # in a way that no pattern describes
+            return KEY_IN_USE, count + more + 1
+        return masked, count + more
+
+    @property
+    def _is_long(self) -> bool:
+        return len(self.value) >= _MIN_GAP_CHARS
+
+    @property
+    def _data(self) -> bytes:
+        return self.value.encode("utf-8", "surrogatepass")
+
+    @property
+    def _base64_cores(self) -> tuple[str, ...]:
+        """What of its base64 does not depend on what stands before and after it."""
+        cores: list[str] = []
+        for before, skipped in ((0, 0), (1, 2), (2, 3)):
+            encoded = b64encode(bytes(before) + self._data).rstrip(b"=").decode()
+            is_whole = (before + len(self._data)) % 3 == 0
+            core = encoded[skipped : None if is_whole else -1]
+            cores += [core, core.replace("+", "-").replace("/", "_")]
+        return tuple(dict.fromkeys(cores))
+
+
+class KnownSecrets:
+    """What is secret in this process: keys of the settings for good, others while in use."""
+
+    def __init__(self) -> None:
+        self._forms: dict[str, SecretForms] = {}
+        self._uses: Counter[str] = Counter()
+        self._remembered: dict[str, None] = {}
+        self._lock = Lock()
+
+    def remember(self, values: Iterable[str | None]) -> None:
+        """Know these from now on; those of fewer than 8 characters are left out."""
+        with self._lock:
+            for value in values:
+                if value and len(value) >= MIN_SECRET_CHARS and value not in self._remembered:
+                    self._remembered[value] = None
+                    self._forms[value] = forms_of(value)
+            while len(self._remembered) > MAX_REMEMBERED:
+                oldest = next(iter(self._remembered))
+                del self._remembered[oldest]
+                self._forget(oldest)
+
+    def hold(self, value: str) -> None:
+        """Know this one until it is released as often as it was held."""
+        if len(value) >= MIN_SECRET_CHARS:
+            with self._lock:
+                self._uses[value] += 1
+                if value not in self._forms:
+                    self._forms[value] = SecretForms(value)
+
+    def release(self, value: str) -> None:
+        """The other end of `hold`."""
+        if len(value) >= MIN_SECRET_CHARS:
+            with self._lock:
+                self._uses[value] -= 1
+                if self._uses[value] <= 0:
+                    del self._uses[value]
+                    self._forget(value)
+
+    @contextmanager
+    def using(self, *values: str) -> Generator[None]:
+        """Know these inside the block."""
+        for value in values:
+            self.hold(value)
+        try:
+            yield
+        finally:
+            for value in values:
+                self.release(value)
+
+    def mask(self, text: str) -> tuple[str, int]:
+        """The text without any known secret, and how many there were."""
+        if not self._forms or len(text) < MIN_SECRET_CHARS:
+            return text, 0
+        views = _undress(text.lower())
+        total = 0
+        for forms in list(self._forms.values()):
+            if forms.is_hidden_in(views) or forms.value in text:
+                text, count = forms.mask(text)
+                total += count
+        return text, total
+
+    def _forget(self, value: str) -> None:
+        if value not in self._remembered and value not in self._uses:
+            self._forms.pop(value, None)
+
+
+KNOWN_SECRETS = KnownSecrets()
+"""Those of this process; whoever makes or takes in a key names it here."""
+
+
+@lru_cache(maxsize=512)
+def forms_of(value: str) -> SecretForms:
+    """The forms of a secret that is met often."""
+    return SecretForms(value)
+
+
+def holds_secret(text: str, secret: str | None) -> bool:
+    """Whether a plain text, as a name is, holds this secret in any encoding; a microsecond."""
+    if secret is None or len(secret) < MIN_SECRET_CHARS or len(text) < MIN_SECRET_CHARS:
+        return False
+    return forms_of(secret).is_in(text.lower())
+
+
+def _cut(needle: str) -> str:
+    return needle[:_PREFIX_CHARS] if len(needle) >= _MIN_CUT_CHARS else needle
+
+
+def _undress(lowered: str) -> tuple[str, str]:
+    """A text in lower case without its escapes, and without its spaces as well."""
+    for _ in range(2):  # an escape may be escaped
+        if "%" in lowered:
+            lowered = unquote(lowered).lower()
+        if "\\" in lowered:
+            lowered = _unescape(lowered)
+    if "&#" in lowered or "&amp" in lowered:
+        lowered = html.unescape(lowered).lower()
+    plain = strip_zero_width(lowered)
+    return plain, "".join(plain.split())
+
+
+def _unescape(lowered: str) -> str:
+    for line_end in ("\\n", "\\r", "\\t"):
+        lowered = lowered.replace(line_end, " ")
+    if "\\u" in lowered or "\\x" in lowered:
+        lowered = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)).lower(), lowered)
+    return lowered.replace("\\", "")
+
+
+def _any_escape(char: str) -> str:
+    """One character, as it is or in any escape."""
+    forms = [re.escape(char)]
+    if char in "\"'\\/":
+        forms.append(re.escape(f"\\{char}"))
+    forms.append("".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass")))
+    code = ord(char)
+    if code < 0x10000:
+        forms.append(rf"\\u{code:04x}")
+    if code < 0x100:
+        forms.append(rf"\\x{code:02x}")
+    forms.append(f"&#(?:0*{code}|x0*{code:x});")
+    return f"(?:{'|'.join(forms)})"
+
+
+def _spaced(core: str) -> str:
+    return r"\s*".join(map(re.escape, core))

@@ -1,0 +1,59 @@
+"""Why a task was taken for what it is, in words of ours: none of the prompt's is repeated.
+
+Reasons are kept in the ledger and shown by several commands, and a prompt may hold anything. So
+only phrases that are shipped with the rules are named, and signs of writing by their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devflow_routing.classifier.features import Features
+
+_MAX_NAMED = 3
+_MAX_TRIED = 8
+_MIN_SIGNS = 4
+_SIGNS = (
+    ((4,), "code or names in backquotes"),
+    ((5, 14), "signs of code"),
+    ((8, 9), "signs of formulas"),
+    ((0,), "numbers"),
+    ((1,), "questions"),
+    ((17,), "another script than Latin"),
+)
+"""Columns of `Features.dense` (logarithms of counts), and what many of them are called."""
+
+
+def name_phrases(
+    features: Features,
+    learned: NDArray[np.float32],
+    ruled: NDArray[np.float32],
+    phrases: Mapping[str, str],
+) -> tuple[str, ...]:
+    """The phrases of the rules that stand in the text, those first that speak most for its kind.
+
+    Args:
+        features: of the text.
+        learned: how much each of `features.words` speaks for the kind.
+        ruled: by word, above 0 where the rules name it, or another one of its bucket.
+        phrases: as they are compared → as they are shown.
+    """
+    hits = np.flatnonzero(ruled > 0)
+    order: list[int] = hits[np.argsort(-learned[hits], kind="stable")][:_MAX_TRIED].tolist()
+    found = (phrases.get(features.phrase_of(int(features.words[index]))) for index in order)
+    return tuple(dict.fromkeys(phrase for phrase in found if phrase))[:_MAX_NAMED]
+
+
+def describe_evidence(
+    kind: str, features: Features, named: tuple[str, ...], *, has_learned: bool
+) -> str:
+    """The kind with what speaks for it: `coding: “fix the”, “pytest”; signs of code`."""
+    evidence = [", ".join(f"“{phrase}”" for phrase in named)] if named else []
+    if not named and has_learned:
+        evidence.append("words that such prompts were learned by")
+    counts = np.expm1(features.dense)
+    evidence += [name for columns, name in _SIGNS if counts[list(columns)].sum() >= _MIN_SIGNS]
+    return f"{kind}: {'; '.join(evidence)}" if evidence else "no telling words"

@@ -1,0 +1,60 @@
+"""Where a canary came out again: in any encoding, in a file, an output, or a reply."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+
+_MIN_CORE_CHARS = 10
+
+
+def encodings_of(secret: str) -> dict[str, str]:
+    """How a text may come back, by the name of the encoding; base64 at every alignment."""
+    data = secret.encode()
+    found = {
+        "plain": secret,
+        "upper": secret.upper(),
+        "reversed": secret[::-1],
+        "percent": "".join(f"%{byte:02X}" for byte in data),
+        "percent twice": "".join(f"%25{byte:02x}" for byte in data),
+        "hex": data.hex(),
+        "hex with colons": data.hex(":"),
+        "JSON escapes": "".join(f"\\u{ord(char):04x}" for char in secret),
+        "HTML escapes": "".join(f"&#{ord(char)};" for char in secret),
+        "zero width": "\u200b".join(secret),
+    }
+    for before in range(3):
+        found[f"base64, {before} before"] = b64encode(b"xyz"[:before] + data).decode()
+    return found
+
+
+def find_canary(canary: str, places: dict[str, bytes]) -> list[str]:
+    """The places that hold the canary, or its first or last half, in any encoding."""
+    half = max(_MIN_CORE_CHARS, len(canary) // 2)
+    pieces = {canary, canary[:half], canary[-half:]}
+    needles = {needle for piece in pieces for needle in _needles(piece)}
+    return [
+        name
+        for name, content in places.items()
+        if any(needle in lowered for lowered in (content.lower(),) for needle in needles)
+    ]
+
+
+def read_places(*folders: Path) -> dict[str, bytes]:
+    """Every file below these folders."""
+    return {
+        str(file): file.read_bytes()
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def _needles(text: str) -> set[bytes]:
+    """In lower case, as texts are compared; of base64 what does not depend on neighbours."""
+    plain = {one for name, one in encodings_of(text).items() if not name.startswith("base64")}
+    cores: set[str] = set()
+    for before, skipped in ((0, 0), (1, 2), (2, 3)):
+        encoded = b64encode(bytes(before) + text.encode()).rstrip(b"=").decode()
+        cores.add(encoded[skipped:-1])
+    return {one.lower().encode() for one in plain | cores} | {text.lower().encode("utf-16-le")}
