@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.messages import JsonObject, WireName
+from devflow_core.messages import JsonObject, OpaquePart, WireName
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.wire import json_lenient as lenient
 
 _SHARED_FIELDS = frozenset(
     {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
@@ -44,6 +45,27 @@ def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
     """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
     raw = response.raw_response
     return raw.body if raw is not None and raw.wire == wire else {}
+
+
+def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
+    """A line on the pictures of a reply, for a reader whose wire has no place for them."""
+    if raw is None or raw.wire == wire:
+        return ""
+    if raw.wire == "openai_chat":
+        message = lenient.as_object(raw.body.get("message"))
+        pictures = lenient.as_objects(message.get("images"))
+    else:
+        pictures = [
+            item
+            for item in lenient.as_objects(raw.body.get("output"))
+            if item.get("type") == "image_generation_call"
+        ]
+    if not pictures:
+        return ""
+    urls = [lenient.as_object(one.get("image_url")).get("url") for one in pictures]
+    links = "".join(f" {url}" for url in urls if str(url).startswith(("http://", "https://")))
+    count = "A picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    return f"\n[{count} came with this reply and cannot be shown here.{links}]"
 
 
 def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:
