@@ -407,7 +407,7 @@ _STATUSES_TOLD: dict[tuple[str, int], int] = {
     (KeysExhausted.code, 401): 503, (KeysExhausted.code, 402): 402, (KeysExhausted.code, 403): 402,
     **{(UpstreamRejected.code, status): status for status in (412, 413, 422)},
 }  # fmt: skip
-"""(Code, the provider's status) → the status that the client is told, where it is not the class's."""
+"""(Code, the provider's status) → what the client is told, where it is not the class's status."""
 
 STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     401: KeyRefused, 402: PaymentRequired, 403: Refused, 404: ModelUnavailable, 429: RateLimited,

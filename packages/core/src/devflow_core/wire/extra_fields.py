@@ -25,14 +25,26 @@ class Omissions:
 
     def __init__(self) -> None:
         self._omissions: dict[str, None] = {}
+        self.has_parts = False
+        """Whether parts of messages are among them."""
 
     def add(self, omission: str) -> None:
         """Record that something was left out: the name of a field or kind, never its content."""
         self._omissions[omission] = None
 
+    def add_part(self, part: OpaquePart) -> None:
+        """Record that a part of a kind which only another wire knows was left out."""
+        self.has_parts = True
+        self.add(f"a part of type {part.body.get('type')}")
+
     def as_tuple(self) -> tuple[str, ...]:
         """All omissions."""
         return tuple(self._omissions)
+
+
+def is_native(request: ChatRequest, wire: WireName) -> bool:
+    """Whether a request speaks this wire: it came in by it, or was made in Python for it."""
+    return request.origin is None or request.origin.wire == wire
 
 
 def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
@@ -74,7 +86,7 @@ def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> di
     A request made in Python (without an origin) says what it wants sent; one that came by another
     wire keeps only the fields that mean the same everywhere.
     """
-    if request.origin is None or request.origin.wire == wire:
+    if is_native(request, wire):
         return dict(request.extra)
     allowed: dict[str, Any] = {}
     for key, value in request.extra.items():

@@ -47,9 +47,9 @@ class CallPieces:
         return call.begin()
 
     def flush(self) -> list[ToolCallDelta]:
-        """At the end of the reply: the calls whose name has never come."""
+        """At the end of the reply: the calls whose name has never come, if they say anything."""
         unnamed, self._unnamed = self._unnamed, {}
-        return [call.begin() for call in unnamed.values()]
+        return [call.begin() for call in unnamed.values() if any(call.arguments)]
 
     def has(self, wire_index: object) -> bool:
         """Whether a call with this number has begun."""
