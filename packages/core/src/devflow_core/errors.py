@@ -21,8 +21,7 @@
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
     │   ├── KeyRefused              401  this key is unknown or disabled; 402: over its limit
-    │   ├── KeysExhausted           429  no key is left: OPENROUTER_SYSTEM_KEY_EXHAUSTED;
-    │   │                                402: all are spent; 503: all are refused
+    │   ├── KeysExhausted           429  no key is left; 402: all are spent; 503: refused
     │   ├── PaymentRequired         402
     │   ├── Refused                 403  moderation, guardrail or data policy
     │   ├── UpstreamRejected        400  the provider calls the request wrong (412, 413, 422 too)
@@ -42,18 +41,14 @@
         └── LedgerCorrupt           503
 
 A class says what others must know: `status_hint` for the server, `disposition` for the policies.
-
-The status says whose fault it is. A client's SDK repeats 408, 409, 429 and 5xx by itself and
-nothing else (those of Anthropic and OpenAI, Claude Code), so what only a person can mend has a
-status that is not repeated: 401 for the caller's own key, 402 for money, 400, 403, 404, 413 for
-the request. Where the gateway's own keys are refused the caller can do nothing, and a 401 would
-blame their key: that is 503, which the server marks as not to be repeated.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import ClassVar
+
+from devflow_core.statuses import status_to_tell
 
 
 class Disposition(Enum):
@@ -209,12 +204,9 @@ class UpstreamError(DevFlowError):
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, model=model)
         self.status, self.detail = status, detail
-        self.error_type = error_type
-        self.provider = provider
+        self.error_type, self.provider = error_type, provider
         self.generation_id = generation_id
-        told = _STATUSES_TOLD.get((self.code, status or 0))
-        if told is not None:
-            self.status_hint = told
+        self.status_hint = status_to_tell(self.code, status, self.status_hint)
 
 
 class NotSent(UpstreamError):
@@ -230,10 +222,7 @@ class PossiblyAccepted(UpstreamError):
 
 
 class KeyRefused(UpstreamError):
-    """This provider key is unknown, disabled or over its own limit. Another key may do.
-
-    401 where the key is not known, 402 where it is and may spend no more.
-    """
+    """This provider key is unknown, disabled (401) or over its own limit (402)."""
 
     code = "upstream_key_refused"
     status_hint = 401
@@ -241,10 +230,7 @@ class KeyRefused(UpstreamError):
 
 
 class KeysExhausted(UpstreamError):
-    """No provider key of the gateway's is left to use; `status` is what the provider said of them.
-
-    429 where they are throttled, 402 where they may spend no more, 503 where they are refused.
-    """
+    """No provider key of the gateway's is left: throttled (429), spent (402) or refused (503)."""
 
     code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
     status_hint = 429
@@ -268,10 +254,7 @@ class Refused(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider calls the request wrong; it would be wrong at once again.
-
-    412, 413 and 422 are told as they are, every other status as 400.
-    """
+    """The provider calls the request wrong; it would be wrong at once again."""
 
     code = "upstream_rejected"
     status_hint = 400
@@ -401,13 +384,6 @@ class AllCandidatesFailed(RoutingError):
         )
         self.errors = errors
 
-
-_STATUSES_TOLD: dict[tuple[str, int], int] = {
-    (KeyRefused.code, 402): 402, (KeyRefused.code, 403): 402,
-    (KeysExhausted.code, 401): 503, (KeysExhausted.code, 402): 402, (KeysExhausted.code, 403): 402,
-    **{(UpstreamRejected.code, status): status for status in (412, 413, 422)},
-}  # fmt: skip
-"""(Code, the provider's status) → what the client is told, where it is not the class's status."""
 
 STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     401: KeyRefused, 402: PaymentRequired, 403: Refused, 404: ModelUnavailable, 429: RateLimited,

@@ -99,8 +99,7 @@ def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path
 
 def arguments(body: JsonObject, key: str, path: str) -> str:
     """Arguments of a call as JSON text, also where they stand there as an object; empty if none."""
-    value = body.get(key)
-    return lenient.as_arguments(value) or optional(body, key, text, path) or ""
+    return lenient.as_arguments(body.get(key)) or optional(body, key, text, path) or ""
 
 
 def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject, str]]:
