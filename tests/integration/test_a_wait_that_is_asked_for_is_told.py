@@ -77,14 +77,14 @@ async def test_a_wait_within_the_deadline_is_obeyed(
     tmp_path: Path, form: str, loop_clock: Any
 ) -> None:
     scripts = (_replies(30)[form], (streamed_reply(),))
-    async with open_door(tmp_path, *scripts) as door:
-        async with wiring.open_gateway(door.settings) as gateway:
-            asking = asyncio.ensure_future(
-                gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
-            )
-            await loop_clock.until(lambda: door.upstream.bodies)
-            waited_s = await loop_clock.run_until(asking.done, step_s=0.5)
-            done = await asking
+    async with (
+        open_door(tmp_path, *scripts) as door,
+        wiring.open_gateway(door.settings) as gateway,
+    ):
+        asking = asyncio.ensure_future(gateway.complete(ChatRequest.from_text("Hi", model=MODEL)))
+        await loop_clock.until(lambda: door.upstream.bodies)
+        waited_s = await loop_clock.run_until(asking.done, step_s=0.5)
+        done = await asking
     assert done.text == "Hello"
     assert waited_s >= 28
 
@@ -100,9 +100,12 @@ async def test_the_allowance_of_a_day_tells_when_it_comes_back(tmp_path: Path) -
 
 
 async def test_python_is_told_the_wait(tmp_path: Path) -> None:
-    async with open_door(tmp_path, _replies(30)["free per minute"], total_timeout_s=20) as door:
-        async with wiring.open_gateway(door.settings) as gateway:
-            with pytest.raises(RateLimited) as caught:
-                await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
+    script = _replies(30)["free per minute"]
+    async with (
+        open_door(tmp_path, script, total_timeout_s=20) as door,
+        wiring.open_gateway(door.settings) as gateway,
+    ):
+        with pytest.raises(RateLimited) as caught:
+            await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
     assert caught.value.retry_after_s is not None
     assert 20 <= caught.value.retry_after_s <= 30

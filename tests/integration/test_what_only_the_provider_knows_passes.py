@@ -23,7 +23,8 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
         "mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}],
         "tools": [{"type": "mcp_toolset", "mcp_server_name": "x"}]}),
     ("anthropic_messages", {"messages": [
-        {"role": "user", "content": [{"type": "new_block", "x": 1}, {"type": "text", "text": "?"}]}]}),
+        {"role": "user", "content": [
+            {"type": "new_block", "x": 1}, {"type": "text", "text": "?"}]}]}),
     ("anthropic_messages", {"messages": [{"role": "judge", "content": "Well?"}]}),
     ("openai_chat", {"messages": [
         {"role": "user", "content": "Look."},
