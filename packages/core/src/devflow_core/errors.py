@@ -206,7 +206,7 @@ class UpstreamError(DevFlowError):
         self.status, self.detail = status, detail
         self.error_type, self.provider = error_type, provider
         self.generation_id = generation_id
-        self.status_hint = status_to_tell(self.code, status, self.status_hint)
+        self.status_hint = status_to_tell(type(self).__name__, status, self.status_hint)
 
 
 class NotSent(UpstreamError):

@@ -10,21 +10,21 @@ repeated.
 from __future__ import annotations
 
 _TOLD: dict[tuple[str, int], int] = {
-    ("upstream_key_refused", 402): 402,
-    ("upstream_key_refused", 403): 402,
-    ("OPENROUTER_SYSTEM_KEY_EXHAUSTED", 401): 503,
-    ("OPENROUTER_SYSTEM_KEY_EXHAUSTED", 402): 402,
-    **{("upstream_rejected", status): status for status in (412, 413, 422)},
+    ("KeyRefused", 402): 402,
+    ("KeyRefused", 403): 402,
+    ("KeysExhausted", 401): 503,
+    ("KeysExhausted", 402): 402,
+    **{("UpstreamRejected", status): status for status in (412, 413, 422)},
 }
-"""(Code of the error, the provider's status) → status, where it is not that of the class."""
+"""(Class of the error, the provider's status) → status, where it is not that of the class."""
 
 
-def status_to_tell(code: str, status: int | None, usual: int) -> int:
+def status_to_tell(kind: str, status: int | None, usual: int) -> int:
     """The status for a client.
 
     Args:
-        code: of the error's class.
+        kind: name of the error's class.
         status: what the provider answered, where it did.
         usual: the class's own status.
     """
-    return _TOLD.get((code, status or 0), usual)
+    return _TOLD.get((kind, status or 0), usual)
