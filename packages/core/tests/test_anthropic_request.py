@@ -451,7 +451,7 @@ def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages: is required"),
     ({"messages": []}, "messages: must hold at least one message"),
-    ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'user'"),
+    ({"messages": [{"role": 7, "content": "x"}]}, "messages.0.role: must be a string"),
     ({"messages": [{"role": "user"}]}, "messages.0.content: is required"),
     ({"messages": [{"role": "user", "content": 1}]}, "messages.0.content: must be a string or"),
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]},
@@ -459,8 +459,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "user", "content": [{"type": "image"}]}]},
      "messages.0.content.0.source: is required"),
     ({"messages": [{"role": "user", "content": [
-        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "odd"}]}]}]},
-     "messages.0.content.0.content: a tool's result holds text"),
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"kind": "odd"}]}]}]},
+     "messages.0.content.0.content.0.type: is required"),
     ({"system": [{"type": "text"}]}, "system.0.text: is required"),
     ({"tools": [{"name": "f"}]}, "tools.0.input_schema: is required"),
     ({"tool_choice": {"type": "some"}}, "tool_choice.type: must be auto, any, none or tool"),

@@ -20,11 +20,11 @@
     ├── UpstreamError           the provider's fault, or ours towards it
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
-    │   ├── KeyRefused              401  this key is unknown, disabled or over its limit
-    │   ├── KeysExhausted           429  no key is left: OPENROUTER_SYSTEM_KEY_EXHAUSTED
+    │   ├── KeyRefused              401  this key is unknown or disabled; 402: over its limit
+    │   ├── KeysExhausted           429  no key is left; 402: all are spent; 503: refused
     │   ├── PaymentRequired         402
     │   ├── Refused                 403  moderation, guardrail or data policy
-    │   ├── UpstreamRejected        400  the provider calls the request wrong
+    │   ├── UpstreamRejected        400  the provider calls the request wrong (412, 413, 422 too)
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
     │   │   └── DailyQuotaExceeded      429  the free models' allowance of a day
@@ -40,7 +40,7 @@
     └── StoreError                  503  the ledger cannot be written or read
         └── LedgerCorrupt           503
 
-A class says what others must know: `status_hint` for the server, `disposition` for the policies.
+A class says `status_hint` for the server and `disposition` for the policies.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from enum import Enum
 from typing import ClassVar
 
 from devflow_core.masking import mask
+from devflow_core.statuses import status_to_tell
 
 
 class Disposition(Enum):
@@ -65,12 +66,12 @@ class Disposition(Enum):
 class DevFlowError(Exception):
     """The root. `str()` of it says what happened, to which model, and what to do.
 
-    `message` never holds text of a conversation, and keys in it are masked. `retry_after_s` is how
-    long to wait before another try is of use, None where that is not known.
+    `message` holds no text of a conversation and no key. `retry_after_s` is how long to wait before
+    another try is of use; None: not known.
     """
 
     code: ClassVar[str] = "internal_error"
-    status_hint: ClassVar[int] = 500
+    status_hint: int = 500
     disposition: ClassVar[Disposition] = Disposition.FAIL
 
     def __init__(
@@ -204,9 +205,9 @@ class UpstreamError(DevFlowError):
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, model=model)
         self.status, self.detail = status, detail
-        self.error_type = error_type
-        self.provider = provider
+        self.error_type, self.provider = error_type, provider
         self.generation_id = generation_id
+        self.status_hint = status_to_tell(type(self).__name__, status, self.status_hint)
 
 
 class NotSent(UpstreamError):
@@ -222,7 +223,7 @@ class PossiblyAccepted(UpstreamError):
 
 
 class KeyRefused(UpstreamError):
-    """This provider key is unknown, disabled or over its own limit. Another key may do."""
+    """This provider key is unknown, disabled (401) or over its own limit (402)."""
 
     code = "upstream_key_refused"
     status_hint = 401
@@ -230,7 +231,7 @@ class KeyRefused(UpstreamError):
 
 
 class KeysExhausted(UpstreamError):
-    """No provider key is left to use."""
+    """No provider key of the gateway's is left: throttled (429), spent (402) or refused (503)."""
 
     code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
     status_hint = 429

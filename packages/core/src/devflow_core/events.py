@@ -23,7 +23,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The provider has begun: the request is committed."""
+    """The provider has begun; the reply itself begins with the first event that `has_content`."""
 
     generation_id: str | None = None
     model: str | None = None
@@ -70,6 +70,8 @@ class Opaque:
     kind: str
     """What it was (`ping`, `content_block_stop`, `annotations`…)."""
     body: JsonObject | None = None
+    is_content: bool = False
+    """Whether it shows something of the reply (a picture, a search), not only its frame."""
     frame: Frame | None = None
 
 
@@ -90,3 +92,18 @@ class Finished:
 
 
 Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Opaque | Finished
+
+
+def has_content(event: Event) -> bool:
+    """Whether an event shows something of the reply; before the first of them it has not begun."""
+    match event:
+        case TextDelta():
+            return bool(event.text)
+        case ReasoningDelta():
+            return bool(event.text or event.signature or event.encrypted)
+        case ToolCallDelta() | Finished():
+            return True
+        case Opaque():
+            return event.is_content
+        case _:
+            return False

@@ -50,11 +50,22 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpaquePart:
+    """A part of a kind that we have no word for; the wire that sent it gets it back."""
+
+    wire: WireName
+    body: JsonObject
+
+
+ResultPart = Text | Media | OpaquePart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
     """What a tool gave back for the call `call_id`."""
 
     call_id: str
-    parts: tuple[Text | Media, ...]
+    parts: tuple[ResultPart, ...]
     is_error: bool = False
     cache_ttl: CacheTtl | None = None
 
@@ -68,14 +79,6 @@ class Reasoning:
     encrypted: str | None = None
     detail: JsonObject | None = None
     """The block as the wire had it (`reasoning_details[i]`, a thinking block), kept whole."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpaquePart:
-    """A part of a kind that we have no word for; the wire that sent it gets it back."""
-
-    wire: WireName
-    body: JsonObject
 
 
 Part = Text | Media | ToolCall | ToolResult | Reasoning | OpaquePart

@@ -1,16 +1,23 @@
-"""The innermost wrapper of a call: durable before bytes leave, counted until its end."""
+"""The innermost wrapper of a call: durable before bytes leave, held until there is content."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from devflow_core.events import Event
+from devflow_core.events import Event, has_content
 from devflow_core.ports import Call, EventStream, OpenAttempt, Upstream
+
+MAX_OPENING_EVENTS = 1_000
+"""A reply that has said nothing in so many events is handed on as it is."""
 
 
 class Metered:
-    """The innermost wrapper: each call has a row before bytes leave, and exactly one end."""
+    """The innermost wrapper: each call has a row before bytes leave, and exactly one end.
+
+    It is entered at the first event with content. A failure before that has shown nothing to
+    anybody, so it is raised on entry, where it may be asked again; it is counted as any call.
+    """
 
     def __init__(self, inner: Upstream) -> None:
         self._inner = inner
@@ -25,7 +32,8 @@ class Metered:
         error: BaseException | None = None
         try:
             async with self._inner.open(call) as events:
-                yield _observe_events(events, attempt)
+                opening = await _read_opening(events, attempt)
+                yield _observe_events(opening, events, attempt)
         except BaseException as caught:
             error = caught
             raise
@@ -33,9 +41,22 @@ class Metered:
             attempt.end(error)
 
 
+async def _read_opening(events: AsyncIterator[Event], attempt: OpenAttempt) -> list[Event]:
+    """The events up to the first with content."""
+    opening: list[Event] = []
+    async for event in events:
+        attempt.observe(event)
+        opening.append(event)
+        if has_content(event) or len(opening) >= MAX_OPENING_EVENTS:
+            break
+    return opening
+
+
 async def _observe_events(
-    events: AsyncIterator[Event], attempt: OpenAttempt
+    opening: list[Event], events: AsyncIterator[Event], attempt: OpenAttempt
 ) -> AsyncIterator[Event]:
+    for event in opening:
+        yield event
     async for event in events:
         attempt.observe(event)
         yield event

@@ -159,7 +159,7 @@ class Pipeline:
     ) -> AbstractAsyncContextManager[Reply]:
         """Ask, and hand out the reply's events as they come.
 
-        Entered at the first event. The last event is `Finished`, and comes only once the entry is
+        Entered at the first content. The last event is `Finished`, and comes only once the entry is
         durable. Leaving early cancels the call upstream and writes the entry as cancelled.
 
         Args:

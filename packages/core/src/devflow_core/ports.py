@@ -13,7 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
-"""Entered at the first event, which is a `Started`; left, it has closed what it opened."""
+"""Entered when there is content; the first event is a `Started`; left, it has closed all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +80,10 @@ class Upstream(Protocol):
     """The shape of the HTTP client and of every policy wrapped around it."""
 
     def open(self, call: Call, /) -> EventStream:
-        """Ask one candidate. Before the first event an error may be retried; after it, never.
+        """Ask one candidate. Before the first content an error may be retried; after it, never.
 
         Raises:
-            DevFlowError: on entry, when the candidate refused or failed before its first event;
+            DevFlowError: on entry, when the candidate refused or failed before it said anything;
                 from the iterator, when the reply broke off.
         """
         ...

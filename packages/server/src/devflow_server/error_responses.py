@@ -10,6 +10,7 @@ from devflow_core.errors import (
     CircuitOpen,
     Conflict,
     DevFlowError,
+    KeysExhausted,
     QueueFull,
     UpstreamError,
 )
@@ -17,6 +18,11 @@ from devflow_core.messages import WireName
 from devflow_core.wire import get_translator
 
 from devflow_server.http.message import Header
+
+MAX_CLIENT_WAIT_S = 60.0
+"""SDKs obey no longer wait; they would ask again at once instead."""
+
+_DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
 
 class KeyReused(Conflict):
@@ -51,18 +57,27 @@ def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
     repeated and fallen back from here: three tries each of client, gateway and provider are 27.
     """
     headers = [("content-type", "application/json"), *id_headers(request_id)]
-    if error.retry_after_s is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
-    elif isinstance(error, QueueFull):
-        headers.append(("retry-after", "1"))
-    elif _has_been_tried(error) or error.status_hint < 500:
-        headers.append(("x-should-retry", "false"))
+    wait_s = 1.0 if isinstance(error, QueueFull) else error.retry_after_s
+    if _needs_a_person(error):
+        return [*headers, _DO_NOT_RETRY]
+    if wait_s is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(wait_s)))))
+        return headers if wait_s <= MAX_CLIENT_WAIT_S else [*headers, _DO_NOT_RETRY]
+    if _has_been_tried(error) or error.status_hint < 500:
+        headers.append(_DO_NOT_RETRY)
     return headers
 
 
 def id_headers(request_id: str) -> list[Header]:
     """The request's id, under our name and under the one that Anthropic's SDK reads."""
     return [("x-devflow-request-id", request_id), ("request-id", request_id)]
+
+
+def _needs_a_person(error: DevFlowError) -> bool:
+    """Whether waiting helps nobody: a key is refused, or there is no money."""
+    return error.status_hint in {401, 402} or (
+        isinstance(error, KeysExhausted) and error.status_hint != 429
+    )
 
 
 def _has_been_tried(error: DevFlowError) -> bool:

@@ -32,9 +32,13 @@ _REFUSED_COOL_DOWN_S = 300.0
 """An unknown or disabled key does not come back by itself; a person has to act."""
 _SPENT_COOL_DOWN_S = 60.0
 """A spent account or key may be filled up at any time, and asking again costs nothing."""
+_FIRST_LONE_REST_S = 10.0
+"""Of a refused or spent key that no other stands in for; doubles with each refusal in a row."""
 _THROTTLED_COOL_DOWN_S = 1.0
 """Where a key's 429 names no time."""
 _MAX_COOL_DOWN_S = 3600.0
+_MAX_JITTER_S = 2.0
+"""Keys come back apart, but before a call that waits for one has given up."""
 _PROBE_TIMEOUT_S = 30.0
 """How long a key that comes back is tried by one call only."""
 _MAX_WAIT_S = 5.0
@@ -59,6 +63,16 @@ class KeyState:
     """Why it cools down: the code of the error."""
 
 
+@dataclass(frozen=True, slots=True)
+class _KeyFailure:
+    """Why a provider does not serve a key."""
+
+    status: int
+    """401: it is refused; 402: it may spend no more; 429: it is throttled."""
+    words: str | None
+    error_type: str | None
+
+
 class _KeySlot:
     """One key of the gateway and its cool-down."""
 
@@ -70,6 +84,14 @@ class _KeySlot:
         self.is_unproven = False
         """It has cooled down; the next call to use it finds out whether it is good again."""
         self.is_probing = False
+        self.failure: _KeyFailure | None = None
+        """What it cools down for, where a provider has said it."""
+        self.failures_in_a_row = 0
+
+    def describe(self) -> str:
+        """The key, and why it cools down."""
+        words = (self.failure.words if self.failure else None) or self.reason
+        return f"{self.key.id}: {words or 'being tried'}"
 
 
 class KeyPool:
@@ -174,8 +196,28 @@ class KeyPool:
 
     def cool_down(self, key: UpstreamKey, seconds: float, reason: str) -> None:
         """Leave a key alone for so long, and a little longer."""
-        until_s = self._now_s() + seconds * (1 + 0.25 * self._chance())
-        self._set_state(key, until_s, reason)
+        jitter_s = min(0.25 * seconds, _MAX_JITTER_S) * self._chance()
+        self._set_state(key, self._now_s() + seconds + jitter_s, reason)
+
+    def record_failure(self, key: UpstreamKey, error: UpstreamError) -> bool:
+        """Settle what an error says of its key; whether it cools down.
+
+        A key that nobody can stand in for is tried again sooner: what refuses it may have passed.
+        """
+        seconds = self.cool_down_s(error)
+        if seconds is None:
+            return False
+        slot = next((one for one in self._slots if one.key.id == key.id), None)
+        if slot is not None:
+            now_s = self._now_s()
+            slot.failure = _KeyFailure(_key_status(error), error.detail, error.error_type)
+            slot.failures_in_a_row += 1
+            is_alone = all(one is slot or one.available_at_s > now_s for one in self._slots)
+            if is_alone and not isinstance(error, RateLimited):
+                lone_s = _FIRST_LONE_REST_S * 2 ** min(slot.failures_in_a_row - 1, 16)
+                seconds = min(seconds, lone_s)
+        self.cool_down(key, seconds, error.code)
+        return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
         """How long a key cools down after this error; None when it says nothing of the key."""
@@ -192,18 +234,17 @@ class KeyPool:
                 slot.available_at_s, slot.is_probing = self._now_s(), False
                 self._notify()
 
-    def exhausted_error(
-        self, cause: UpstreamError | None = None
-    ) -> UpstreamError | ConfigurationError:
-        """The error for a call that found no key."""
+    def exhausted_error(self) -> UpstreamError | ConfigurationError:
+        """The error for a call that found no key: what it says is what keeps the keys away."""
         if not self._slots:
             return ConfigurationError(self._no_key_message)
-        states = ", ".join(f"{slot.key.id}: {slot.reason or 'being tried'}" for slot in self._slots)
-        last = f" Last answer: {cause.message}" if cause else ""
+        failures = [slot.failure or _THROTTLED for slot in self._slots]
+        failure = min(failures, key=lambda one: _BY_HOPE.index(one.status))
+        states = ", ".join(slot.describe() for slot in self._slots)
         return KeysExhausted(
-            f"Every key rests ({states}).{last} Add credits or another key.",
-            status=cause.status if cause else None,
-            error_type=cause.error_type if cause else None,
+            _EXHAUSTED_MESSAGES[failure.status].format(states=states),
+            status=failure.status,
+            error_type=failure.error_type,
             retry_after_s=max(0.0, min(one.available_at_s for one in self._slots) - self._now_s()),
         )
 
@@ -219,6 +260,8 @@ class KeyPool:
             if slot.key.id == key.id and (slot.is_unproven or reason is not None):
                 slot.available_at_s, slot.reason = until_s, reason
                 slot.is_unproven, slot.is_probing = reason is not None, False
+                if reason is None:
+                    slot.failure, slot.failures_in_a_row = None, 0
                 self._notify()
 
     def _notify(self) -> None:
@@ -234,9 +277,27 @@ class KeyPool:
         return self._clock() if self._clock else asyncio.get_running_loop().time()
 
 
+_THROTTLED = _KeyFailure(429, None, None)
+_BY_HOPE = (429, 402, 401)
+"""Where keys rest for several reasons: the one that passes first is told."""
+_EXHAUSTED_MESSAGES = {
+    429: "Every key of this gateway rests ({states}). Wait, or add another key.",
+    402: "This gateway's keys may spend no more ({states}). Whoever runs it has to add credits or"
+    " raise the limit.",
+    401: "The provider does not accept this gateway's keys ({states}). Whoever runs it has to set a"
+    " valid key; the key of the client is not the cause.",
+}
+
+
+def _key_status(error: UpstreamError) -> int:
+    if isinstance(error, KeyRefused | PaymentRequired):
+        return error.status_hint
+    return 429
+
+
 def _cool_down_s(error: UpstreamError) -> float | None:
     if isinstance(error, KeyRefused):
-        return _REFUSED_COOL_DOWN_S if error.status == 401 else _SPENT_COOL_DOWN_S
+        return _REFUSED_COOL_DOWN_S if error.status_hint == 401 else _SPENT_COOL_DOWN_S
     if isinstance(error, PaymentRequired):
         # what is left does for a smaller request, so the key is of use still
         return None if "can only afford" in error.message else _SPENT_COOL_DOWN_S
@@ -341,14 +402,12 @@ class _KeyedCall:
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
         """Settle what an error means for its key; whether another key may do."""
-        seconds = self._pool.cool_down_s(error)
-        if seconds is not None:
-            self._pool.cool_down(key, seconds, error.code)
-        elif error.status is not None:
+        is_resting = self._pool.record_failure(key, error)
+        if not is_resting and error.status is not None:
             self._pool.mark_good(key)
-        else:
+        elif not is_resting:
             self._pool.release(key)
-        return seconds is not None or isinstance(error, PaymentRequired)
+        return is_resting or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
         """The error when no key is left: that all cool down, or what the last one ran into."""
@@ -356,7 +415,7 @@ class _KeyedCall:
             refused is not None and self._pool.cool_down_s(refused) is None
         ):
             return refused
-        error = self._pool.exhausted_error(refused)
+        error = self._pool.exhausted_error()
         error.model = self._call.candidate.model
         error.__cause__ = refused
         return error

@@ -33,7 +33,7 @@ from devflow_core.masking import clean_name
 from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import excerpt
-from devflow_core.wire.retry_after import parse_retry_after
+from devflow_core.wire.retry_after import read_retry_after
 
 _BY_LIMIT: dict[str, type[UpstreamError]] = {
     "openrouter_credits": PaymentRequired,
@@ -104,6 +104,8 @@ _ADVICE: dict[type[UpstreamError], str] = {
     UpstreamRejected: "Change the request.",
     RateLimited: "Wait, or ask another model.",
 }
+_API_STATUSES = frozenset({400, 401, 402, 404, 408, 413, 422, 429})
+"""What an API of models says of a request, in whichever form; other 4xx without JSON are a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,6 @@ class _Failure:
     availability: str | None
     provider: str | None
     generation_id: str | None
-    retry_after_s: float | None
 
 
 def error_from_body(
@@ -145,7 +146,23 @@ def error_from_body(
         parsed = None
     if not isinstance(parsed, dict):
         parsed = {"error": {"message": excerpt(body)}}
+        if 400 <= status < 500 and status not in _API_STATUSES:
+            return _error_from_page(status, excerpt(body), headers or {}, model)
     return error_from_object(cast("JsonObject", parsed), status, headers, model=model)
+
+
+def _error_from_page(
+    status: int, detail: str, headers: Mapping[str, str], model: str | None
+) -> ProviderUnavailable:
+    """The error for a page that something between us and the provider has sent."""
+    return ProviderUnavailable(
+        f"A firewall or proxy in front of the provider answered {status}: "
+        f"{detail or 'it gave no reason'}. Ask again, ask another model, or check the network.",
+        status=status,
+        retry_after_s=read_retry_after(headers, {}, is_limit=False),
+        model=model,
+        detail=detail or None,
+    )
 
 
 def error_from_object(
@@ -156,7 +173,8 @@ def error_from_object(
     model: str | None = None,
 ) -> DevFlowError:
     """The error for a decoded failure: a body, or an event in the middle of a stream."""
-    failure = _parse_failure(body, status, headers or {})
+    headers = headers or {}
+    failure = _parse_failure(body, status, headers)
     detail = excerpt(failure.message)
     if _is_too_long(failure):
         return ContextTooLong(_format_too_long(failure.message, detail), model=model)
@@ -173,7 +191,9 @@ def error_from_object(
         error_type=error_type,
         provider=failure.provider,
         generation_id=failure.generation_id,
-        retry_after_s=failure.retry_after_s,
+        retry_after_s=read_retry_after(
+            headers, lenient.as_object(body.get("error")), is_limit=issubclass(kind, RateLimited)
+        ),
         model=model,
         detail=detail or None,
     )
@@ -190,7 +210,6 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
         error.get("code"), error.get("type"),
     )  # fmt: skip
-    retry_after = availability.get("retry_after")
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
     return _Failure(
         status=_read_status(error, status),
@@ -202,11 +221,6 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
             lenient.as_text(metadata.get("provider_name")) or lenient.as_text(body.get("provider"))
         ),
         generation_id=clean_name(next((one for one in map(lenient.as_text, ids) if one), None)),
-        retry_after_s=parse_retry_after(headers.get("retry-after"))
-        if headers.get("retry-after")
-        else parse_retry_after(str(retry_after))
-        if isinstance(retry_after, int)
-        else None,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.messages import JsonObject, WireName
+from devflow_core.messages import JsonObject, OpaquePart, WireName
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.wire import json_lenient as lenient
 
 _SHARED_FIELDS = frozenset(
     {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
@@ -24,14 +25,26 @@ class Omissions:
 
     def __init__(self) -> None:
         self._omissions: dict[str, None] = {}
+        self.has_parts = False
+        """Whether parts of messages are among them."""
 
     def add(self, omission: str) -> None:
         """Record that something was left out: the name of a field or kind, never its content."""
         self._omissions[omission] = None
 
+    def add_part(self, part: OpaquePart) -> None:
+        """Record that a part of a kind which only another wire knows was left out."""
+        self.has_parts = True
+        self.add(f"a part of type {part.body.get('type')}")
+
     def as_tuple(self) -> tuple[str, ...]:
         """All omissions."""
         return tuple(self._omissions)
+
+
+def is_native(request: ChatRequest, wire: WireName) -> bool:
+    """Whether a request speaks this wire: it came in by it, or was made in Python for it."""
+    return request.origin is None or request.origin.wire == wire
 
 
 def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
@@ -46,13 +59,34 @@ def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
     return raw.body if raw is not None and raw.wire == wire else {}
 
 
+def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
+    """A line on the pictures of a reply, for a reader whose wire has no place for them."""
+    if raw is None or raw.wire == wire:
+        return ""
+    if raw.wire == "openai_chat":
+        message = lenient.as_object(raw.body.get("message"))
+        pictures = lenient.as_objects(message.get("images"))
+    else:
+        pictures = [
+            item
+            for item in lenient.as_objects(raw.body.get("output"))
+            if item.get("type") == "image_generation_call"
+        ]
+    if not pictures:
+        return ""
+    urls = [lenient.as_object(one.get("image_url")).get("url") for one in pictures]
+    links = "".join(f" {url}" for url in urls if str(url).startswith(("http://", "https://")))
+    count = "A picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    return f"\n[{count} came with this reply and cannot be shown here.{links}]"
+
+
 def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:
     """The fields without a word of ours that may be sent by this wire.
 
     A request made in Python (without an origin) says what it wants sent; one that came by another
     wire keeps only the fields that mean the same everywhere.
     """
-    if request.origin is None or request.origin.wire == wire:
+    if is_native(request, wire):
         return dict(request.extra)
     allowed: dict[str, Any] = {}
     for key, value in request.extra.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import orjson
+
 from devflow_core.messages import JsonObject
 
 
@@ -26,3 +28,10 @@ def as_text(value: object) -> str | None:
 def as_int(value: object) -> int:
     """A whole number; 0 for anything else."""
     return value if isinstance(value, int) else 0
+
+
+def as_arguments(value: object) -> str:
+    """Arguments of a tool as JSON text; some send them as the object itself."""
+    if isinstance(value, dict | list):
+        return orjson.dumps(value).decode()
+    return value if isinstance(value, str) else ""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from devflow_core.errors import InvalidRequest
 from devflow_core.messages import CacheTtl, JsonObject
+from devflow_core.wire import json_lenient as lenient
 
 _T = TypeVar("_T")
 _MAX_TOKENS = 10**9
@@ -15,6 +16,11 @@ _MAX_TOKENS = 10**9
 def invalid_value(path: str, what: str) -> InvalidRequest:
     """The error for a value that cannot be used, named by its path (`messages.3.content`)."""
     return InvalidRequest(f"{path}: {what}")
+
+
+def nothing_left() -> InvalidRequest:
+    """The error for a request of whose messages another wire can say nothing."""
+    return invalid_value("messages", "nothing is left that this provider understands")
 
 
 def json_object(value: object, path: str) -> JsonObject:
@@ -89,6 +95,11 @@ def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path
     if body.get(key) is None:
         raise invalid_value(where, "is required")
     return read(body[key], where)
+
+
+def arguments(body: JsonObject, key: str, path: str) -> str:
+    """Arguments of a call as JSON text, also where they stand there as an object; empty if none."""
+    return lenient.as_arguments(body.get(key)) or optional(body, key, text, path) or ""
 
 
 def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject, str]]:

@@ -7,12 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from devflow_core.errors import DevFlowError, Overloaded
-from devflow_core.events import Finished, Opaque, Started
+from devflow_core.events import Finished, Started
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.wire import EventEncoder, Translator, get_translator
 
 from devflow_server.error_responses import id_headers
+from devflow_server.replies.held_usage import HeldUsage
 from devflow_server.replies.idempotency import IdempotencyHandler, StoredResponse, send_stored
 from devflow_server.replies.keep_alive import KeepAlive, LiveStream
 from devflow_server.replies.reply import HttpReply, ReplyMetadata
@@ -153,22 +154,19 @@ class ChatHandler:
     async def _send_events(
         self, context: RequestContext, stream: LiveStream, reply: HttpReply, encoder: EventEncoder
     ) -> None:
-        write = context.exchange.write
-        held: Opaque | None = None
-        async for event in reply:
-            if isinstance(event, Started):
-                stream.start(reply.start_metadata(event).headers())
-            elif isinstance(event, Finished):
-                metadata = reply.final_metadata()
-                encoder.annotate(metadata.annotations())
-                _log_metadata(context, metadata)
-            elif isinstance(event, Opaque) and event.kind == "usage":
-                held = event  # until the cost is known, which is with the next event
-                continue
-            if held is not None:
-                await write(encoder.encode(held))
-                held = None
-            await write(encoder.encode(event))
+        write, held = context.exchange.write, HeldUsage(encoder)
+        try:
+            async for event in reply:
+                if isinstance(event, Started):
+                    stream.start(reply.start_metadata(event).headers())
+                elif isinstance(event, Finished):
+                    metadata = reply.final_metadata()
+                    encoder.annotate(metadata.annotations())
+                    _log_metadata(context, metadata)
+                await write(held.encode(event))
+        except (DevFlowError, asyncio.CancelledError):
+            context.exchange.write_now(held.release())
+            raise
 
 
 def _end_with_error(context: RequestContext, encoder: EventEncoder, error: DevFlowError) -> None:

@@ -22,7 +22,7 @@ from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
-from devflow_core.wire.body import dump, excerpt, load_frame
+from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.sse import SseFrame
@@ -38,6 +38,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "refusal": "content_filter",
 }
 _NO_EVENTS: tuple[Event, ...] = ()
+_EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
 class MessagesDecoder:
@@ -57,6 +58,8 @@ class MessagesDecoder:
         self._cost: ReportedCost | None = None
         self._content = ContentCollector()
         self._calls: dict[int, int] = {}
+        self._whole_inputs: dict[int, str] = {}
+        self._prelude = b""
         self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
@@ -73,10 +76,15 @@ class MessagesDecoder:
             return _NO_EVENTS
         is_first = not self._is_started
         event = self._decode_event(body, frame.data)
-        if not is_first or isinstance(event, Started):
+        if not is_first:
             return (replace(event, frame=raw),)
         if isinstance(event, Opaque):
-            return _NO_EVENTS  # a ping before the reply
+            if event.kind != "ping":
+                self._prelude += frame.raw  # goes out with the first frame of the reply
+            return _NO_EVENTS
+        raw = Frame(wire="anthropic_messages", data=self._prelude + frame.raw)
+        if isinstance(event, Started):
+            return (replace(event, frame=raw),)
         return (replace(self._start({}, b""), frame=raw), event)
 
     def close(self) -> Sequence[Event]:
@@ -118,13 +126,17 @@ class MessagesDecoder:
                 return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
             case "message_stop":
                 return self._finish()
-            case "error":
-                known = {"id": self._generation_id} if self._generation_id else {}
-                raise error_from_object({**known, **body}, model=self._model)
             case _:
-                if "error" in body:
-                    raise error_from_object(body, model=self._model)
-                return Opaque(kind=str(kind), body=body)
+                return self._decode_other(str(kind), body)
+
+    def _decode_other(self, kind: str, body: JsonObject) -> Event:
+        index = lenient.as_int(body.get("index"))
+        if kind == "error" or "error" in body:
+            known = {"id": self._generation_id} if self._generation_id else {}
+            raise error_from_object({**known, **body}, model=self._model)
+        if kind == "content_block_stop" and index in self._whole_inputs:
+            return ToolCallDelta(index=self._calls[index], arguments=self._whole_inputs.pop(index))
+        return Opaque(kind=kind, body=body, is_content=kind not in _EVENTS_WITHOUT_CONTENT)
 
     def _start(self, message: JsonObject, data: bytes) -> Started:
         self._is_started = True
@@ -144,15 +156,7 @@ class MessagesDecoder:
         self._content.add_block(index, block)
         match block.get("type"):
             case "tool_use":
-                call = self._calls.setdefault(index, len(self._calls))
-                return ToolCallDelta(
-                    index=call,
-                    id=lenient.as_text(block.get("id")),
-                    name=lenient.as_text(block.get("name")),
-                    arguments=dump(lenient.as_object(block.get("input"))).decode()
-                    if is_complete
-                    else "",
-                )
+                return self._decode_call(block, index, is_complete=is_complete)
             case "thinking":
                 return ReasoningDelta(
                     text=lenient.as_text(block.get("thinking")) or "",
@@ -169,7 +173,25 @@ class MessagesDecoder:
             case "text" if block.get("text"):
                 return TextDelta(text=str(block["text"]))
             case _:
-                return Opaque(kind="content_block_start", body=block)
+                is_content = lenient.as_text(block.get("type")) not in {"text", None}
+                return Opaque(kind="content_block_start", body=block, is_content=is_content)
+
+    def _decode_call(self, block: JsonObject, index: int, *, is_complete: bool) -> ToolCallDelta:
+        """The start of a call; whole arguments in it wait, since pieces may follow all the same."""
+        call = self._calls.setdefault(index, len(self._calls))
+        arguments = lenient.as_arguments(block.get("input"))
+        if not is_complete:
+            if arguments not in {"", "{}"}:
+                self._whole_inputs[index] = arguments
+            arguments = ""
+        elif not arguments:
+            arguments = "{}"
+        return ToolCallDelta(
+            index=call,
+            id=lenient.as_text(block.get("id")),
+            name=lenient.as_text(block.get("name")),
+            arguments=arguments,
+        )
 
     def _decode_delta(self, body: JsonObject) -> Event:
         delta = lenient.as_object(body.get("delta"))
@@ -179,10 +201,10 @@ class MessagesDecoder:
             case "text_delta":
                 return TextDelta(text=lenient.as_text(delta.get("text")) or "")
             case "input_json_delta" if index in self._calls:
-                return ToolCallDelta(
-                    index=self._calls[index],
-                    arguments=lenient.as_text(delta.get("partial_json")) or "",
-                )
+                piece = lenient.as_arguments(delta.get("partial_json"))
+                if piece:
+                    self._whole_inputs.pop(index, None)
+                return ToolCallDelta(index=self._calls[index], arguments=piece)
             case "thinking_delta":
                 text = lenient.as_text(delta.get("thinking")) or ""
                 return ReasoningDelta(text=text, index=index)
@@ -191,7 +213,7 @@ class MessagesDecoder:
                     index=index, signature=lenient.as_text(delta.get("signature"))
                 )
             case _:
-                return Opaque(kind="content_block_delta", body=body)
+                return Opaque(kind="content_block_delta", body=body, is_content=True)
 
     def _record_end(self, end: JsonObject, data: bytes) -> None:
         self._stop_reason = lenient.as_text(end.get("stop_reason")) or self._stop_reason

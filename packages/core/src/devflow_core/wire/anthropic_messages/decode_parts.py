@@ -10,12 +10,12 @@ from devflow_core.messages import (
     OpaquePart,
     Part,
     Reasoning,
+    ResultPart,
     Text,
     ToolCall,
     ToolResult,
 )
 from devflow_core.wire import json_strict as strict
-from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
 
@@ -43,7 +43,7 @@ def _decode_part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case
             return ToolCall(
                 id=strict.required(block, "id", strict.text, path),
                 name=strict.required(block, "name", strict.text, path),
-                arguments=dump(strict.required(block, "input", strict.json_object, path)).decode(),
+                arguments=strict.arguments(block, "input", path) or "{}",
                 cache_ttl=ttl,
             )
         case "tool_result":
@@ -85,15 +85,22 @@ def _decode_redacted(data: str) -> Reasoning:
 
 
 def _decode_tool_result(block: JsonObject, path: str) -> ToolResult:
-    parts = () if block.get("content") is None else decode_content(block, "content", path)
-    plain = tuple(part for part in parts if isinstance(part, Text | Media))
-    if len(plain) != len(parts):
-        raise strict.invalid_value(f"{path}.content", "a tool's result holds text and media only")
     return ToolResult(
         call_id=strict.required(block, "tool_use_id", strict.text, path),
-        parts=plain,
+        parts=_decode_result_parts(block, path),
         is_error=strict.optional(block, "is_error", strict.boolean, path) or False,
         cache_ttl=strict.read_cache_ttl(block),
+    )
+
+
+def _decode_result_parts(block: JsonObject, path: str) -> tuple[ResultPart, ...]:
+    content = block.get("content")
+    if content is None:
+        return ()
+    parts = decode_content(block, "content", path)
+    return tuple(
+        part if isinstance(part, Text | Media | OpaquePart) else _make_opaque(content[index])
+        for index, part in enumerate(parts)
     )
 
 

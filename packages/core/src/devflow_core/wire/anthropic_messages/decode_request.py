@@ -97,18 +97,20 @@ def _decode_message(message: JsonObject, path: str) -> Message:
                 parts=decode_content(message, "content", path),
                 extra=strict.omit_keys(message, ("role", "content")),
             )
-        case _:
-            raise strict.invalid_value(
-                f"{path}.role", "Input should be 'user', 'assistant' or 'system'"
+        case _:  # the provider may know it
+            return Message(
+                role="user",
+                parts=decode_content(message, "content", path),
+                extra=strict.omit_keys(message, ("content",)),
             )
 
 
 def _decode_tool(tool: JsonObject, path: str) -> Tool:
-    name = strict.required(tool, "name", strict.name, path)
-    if strict.optional(tool, "type", strict.text, path) not in {None, "custom"}:
-        return Tool(name=name, native=tool)
+    kind = strict.optional(tool, "type", strict.text, path)
+    if kind is not None and kind != "custom":
+        return Tool(name=strict.optional(tool, "name", strict.name, path) or kind, native=tool)
     return Tool(
-        name=name,
+        name=strict.required(tool, "name", strict.name, path),
         description=strict.optional(tool, "description", strict.text, path) or "",
         schema=strict.required(tool, "input_schema", strict.json_object, path),
         strict=strict.optional(tool, "strict", strict.boolean, path),

@@ -24,6 +24,7 @@ from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
 from devflow_core.wire.body import dump
+from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.passthrough import Passthrough
 from devflow_core.wire.reasoning import vendor_of_model
 from devflow_core.wire.token_estimate import estimate_input_tokens
@@ -119,7 +120,8 @@ class MessagesEncoder:
         return start if isinstance(event, Started) else start + self.encode(event)
 
     def _finish(self, event: Finished, blocks: BlockWriter) -> bytes:
-        remaining = blocks.close()
+        note = note_on_pictures(event.raw_response, "anthropic_messages")
+        remaining = (blocks.add(TextDelta(text=note)) if note else b"") + blocks.close()
         usage = event.usage or self._estimate_usage(blocks.output_tokens)
         body: dict[str, Any] = {
             "type": "message_delta",

@@ -34,13 +34,13 @@ def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
                 **strict.cache_control(part.cache_ttl),
             }
         case ToolResult():
-            return _encode_tool_result(part)
+            return _encode_tool_result(part, omitted)
         case Media():
             return _encode_media(part)
         case Reasoning():
             return _encode_thinking(part, omitted)
         case _:
-            return _encode_opaque(part)
+            return _encode_opaque(part, omitted)
 
 
 def clean_tool_id(call_id: str) -> str:
@@ -48,13 +48,11 @@ def clean_tool_id(call_id: str) -> str:
     return _INVALID_ID_CHARS.sub("_", call_id) or "call"
 
 
-def _encode_opaque(part: OpaquePart) -> dict[str, Any]:
-    if part.wire != "anthropic_messages":
-        kind = part.body.get("type")
-        raise strict.invalid_value(
-            "messages", f"a part of type {kind!r} cannot be sent by this wire"
-        )
-    return dict(part.body)
+def _encode_opaque(part: OpaquePart, omitted: Omissions) -> dict[str, Any] | None:
+    if part.wire == "anthropic_messages":
+        return dict(part.body)
+    omitted.add_part(part)
+    return None
 
 
 def _encode_input(arguments: str, omitted: Omissions) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _encode_input(arguments: str, omitted: Omissions) -> dict[str, Any]:
     return {"arguments": arguments}
 
 
-def _encode_tool_result(result: ToolResult) -> dict[str, Any]:
+def _encode_tool_result(result: ToolResult, omitted: Omissions) -> dict[str, Any]:
     body: dict[str, Any] = {"type": "tool_result", "tool_use_id": clean_tool_id(result.call_id)}
     match result.parts:
         case ():
@@ -76,11 +74,8 @@ def _encode_tool_result(result: ToolResult) -> dict[str, Any]:
         case (Text(text=text, cache_ttl=None),):
             body["content"] = text
         case _:
-            body["content"] = [
-                _encode_media(part) if isinstance(part, Media) else _encode_text(part)
-                for part in result.parts
-                if not (isinstance(part, Text) and not part.text)
-            ]
+            blocks = [encode_block(part, omitted) for part in result.parts]
+            body["content"] = [block for block in blocks if block is not None]
     if result.is_error:
         body["is_error"] = True
     return {**body, **strict.cache_control(result.cache_ttl)}

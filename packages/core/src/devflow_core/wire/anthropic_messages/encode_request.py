@@ -10,7 +10,7 @@ from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
+from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import (
     ANTHROPIC_FORMAT,
@@ -83,8 +83,11 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
     first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
-    is_native = request.origin is not None and request.origin.wire == "anthropic_messages"
-    encoded = [_encode_message(one, is_native, omitted) for one in messages[first:]]
+    native = request.origin is not None and is_native(request, "anthropic_messages")
+    encoded = [_encode_message(one, native, omitted) for one in messages[first:]]
+    encoded = [one for one in encoded if one["content"] or one.get("output_config")]
+    if not encoded and omitted.has_parts:
+        raise strict.nothing_left()
     if request.seed is not None:
         omitted.add("seed")
     extra = filter_extra(request, "anthropic_messages", omitted) | _encode_output_config(
@@ -97,8 +100,8 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         | strict.drop_none(
             system=[one for message in messages[:first] for one in _encode_blocks(message, omitted)]
             or None,
-            messages=[one for one in encoded if one["content"] or one.get("output_config")],
-            tools=_encode_tools(request.tools, omitted),
+            messages=encoded,
+            tools=_encode_tools(request, omitted),
             tool_choice=_encode_tool_choice(request),
             max_tokens=request.max_output_tokens,
             temperature=_clamp_temperature(request.temperature, omitted),
@@ -108,13 +111,15 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     )
 
 
-def _encode_message(message: Message, is_native: bool, omitted: Omissions) -> dict[str, Any]:
+def _encode_message(message: Message, native: bool, omitted: Omissions) -> dict[str, Any]:
     blocks = _encode_blocks(message, omitted)
-    if is_native:
+    if native:
         return {"role": message.role, "content": blocks, **message.extra}
-    for key in message.extra:
-        if key != "role":  # `developer`, which is `system` here
+    for key, value in message.extra.items():
+        if key != "role":
             omitted.add(f"{key} of a message")
+        elif value != "developer":  # which is `system` here
+            omitted.add(f"role {value} of a message")
     if message.name is not None:
         omitted.add("name of a message")
     # only clients of this wire know system messages in the middle, with the beta for them
@@ -129,14 +134,15 @@ def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]
     return [one for one in blocks if one is not None]
 
 
-def _encode_tools(tools: tuple[Tool, ...], omitted: Omissions) -> list[dict[str, Any]] | None:
-    encoded = [one for one in (_encode_tool(tool, omitted) for tool in tools) if one is not None]
-    return encoded or None
+def _encode_tools(request: ChatRequest, omitted: Omissions) -> list[dict[str, Any]] | None:
+    native = is_native(request, "anthropic_messages")
+    encoded = [_encode_tool(tool, native, omitted) for tool in request.tools]
+    return [one for one in encoded if one is not None] or None
 
 
-def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
-        if "name" in tool.native or tool.is_server_tool:
+        if native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None

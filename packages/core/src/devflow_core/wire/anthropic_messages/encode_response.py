@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.errors import ContextTooLong, DevFlowError
+from devflow_core.errors import ContextTooLong, DevFlowError, KeysExhausted
 from devflow_core.events import FinishReason
 from devflow_core.ids import new_id
-from devflow_core.messages import JsonObject, Part, Reasoning
+from devflow_core.messages import JsonObject, Part, Reasoning, Text
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, raw_response_body
+from devflow_core.wire.extra_fields import Omissions, note_on_pictures, raw_response_body
 from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
 from devflow_core.wire.token_estimate import estimate_input_tokens, estimate_tokens
 from devflow_core.wire.usage import to_anthropic_usage
@@ -59,7 +59,9 @@ def encode_response(
     """See `Translator.encode_response`."""
     extra = raw_response_body(response, "anthropic_messages")
     model = response.model or request.model
-    blocks = [_encode_reply_block(part, model) for part in response.parts]
+    note = note_on_pictures(response.raw_response, "anthropic_messages")
+    parts = (*response.parts, Text(text=note)) if note else response.parts
+    blocks = [_encode_reply_block(part, model) for part in parts]
     usage = response.usage or Usage(
         input_tokens=estimate_input_tokens(request), output_tokens=estimate_tokens(response.text)
     )
@@ -96,6 +98,8 @@ def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """The envelope of Anthropic's errors, with the wording that its clients act on."""
     kind = _ERROR_TYPES.get(error.status_hint, "api_error")
+    if isinstance(error, KeysExhausted) and error.status_hint == 503:
+        kind = "api_error"  # Claude Code repeats `overloaded_error`, whatever else is said
     details = strict.drop_none(
         code=error.code,
         provider=getattr(error, "provider", None),
@@ -114,4 +118,5 @@ def _error_message(error: DevFlowError) -> str:
     if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
         return f"prompt is too long: {error.message}"
     detail = getattr(error, "detail", None)
-    return detail if error.status_hint == 400 and isinstance(detail, str) else error.message
+    is_rejected = error.status_hint in {400, 412, 413, 422}
+    return detail if is_rejected and isinstance(detail, str) else error.message

@@ -16,7 +16,7 @@ from devflow_core.events import (
     ReasoningDelta,
     Started,
     TextDelta,
-    ToolCallDelta,
+    has_content,
 )
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, Usage
@@ -25,6 +25,7 @@ from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_chat.raw_response import Extras
 from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.tool_calls import CallPieces
 from devflow_core.wire.usage import parse_cost, usage_from_openai
 
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -36,6 +37,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 _NO_EVENTS: tuple[Event, ...] = ()
+_FRAME_FIELDS = frozenset({"role", "content"})
+"""What a delta may hold without saying anything."""
 
 
 class ChatDecoder:
@@ -52,9 +55,12 @@ class ChatDecoder:
         self._generation_id: str | None = None
         self._finish_reason: FinishReason | None = None
         self._native_finish_reason: str | None = None
+        self._wire_finish_reason: str | None = None
         self._usage: Usage | None = None
         self._cost: ReportedCost | None = None
-        self._calls = _CallIndex()
+        self._has_text = False
+        self._has_refusal = False
+        self._calls = CallPieces()
         self._reasoning = _ReasoningIndex()
         self._extras = Extras()
 
@@ -73,6 +79,7 @@ class ChatDecoder:
         raw = Frame(wire="openai_chat", data=frame.raw)
         delta = _parse_plain_delta(chunk)
         if delta is not None and self._is_started:
+            self._has_text = True
             return (TextDelta(text=delta, frame=raw),)
         return self._decode_chunk(chunk, data, raw)
 
@@ -102,10 +109,12 @@ class ChatDecoder:
         self._record_finish(choice)
         self._extras.add_chunk(chunk, choice, delta)
         if usage := lenient.as_object(chunk.get("usage")):
-            self._usage = usage_from_openai(usage)
-            self._cost = parse_cost(usage, data)
-        if not events:
-            events.append(Opaque(kind=self._opaque_kind(chunk, choice), body=chunk))
+            self._usage = usage_from_openai(usage) or self._usage
+            self._cost = parse_cost(usage, data) or self._cost
+        is_content = any(delta[key] for key in delta if key not in _FRAME_FIELDS)
+        if not events or (is_content and not any(map(has_content, events))):
+            kind = self._opaque_kind(chunk, choice)
+            events.append(Opaque(kind=kind, body=chunk, is_content=is_content))
         return events if frame is None else _attach_frame(events, frame)
 
     def _start(self, chunk: JsonObject) -> Started:
@@ -121,13 +130,37 @@ class ChatDecoder:
         self._reasoning.read(delta, events)
         content = delta.get("content")
         if isinstance(content, str) and content:
+            self._has_text = True
             events.append(TextDelta(text=content))
-        self._calls.read(lenient.as_objects(delta.get("tool_calls")), events)
+        elif not self._has_text:
+            self._decode_substitute(delta, events)
+        for call in lenient.as_objects(delta.get("tool_calls")):
+            self._decode_call(call, events)
+
+    def _decode_substitute(self, delta: JsonObject, events: list[Event]) -> None:
+        """What stands in the place of the text: a refusal, or the words of spoken audio."""
+        refusal = lenient.as_text(delta.get("refusal"))
+        self._has_refusal = self._has_refusal or refusal is not None
+        spoken = lenient.as_text(lenient.as_object(delta.get("audio")).get("transcript"))
+        if text := refusal or spoken:
+            events.append(TextDelta(text=text))
+
+    def _decode_call(self, call: JsonObject, events: list[Event]) -> None:
+        function = lenient.as_object(call.get("function"))
+        piece = self._calls.add(
+            call.get("index"),
+            lenient.as_text(call.get("id")),
+            lenient.as_text(function.get("name")),
+            lenient.as_arguments(function.get("arguments")),
+        )
+        if piece is not None:
+            events.append(piece)
 
     def _record_finish(self, choice: JsonObject) -> None:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._finish_reason = _FINISH_REASONS.get(reason, "stop")
+            self._wire_finish_reason = reason
             self._native_finish_reason = (
                 lenient.as_text(choice.get("native_finish_reason")) or reason
             )
@@ -156,9 +189,14 @@ class ChatDecoder:
                 model=self._model,
             )
         self.finished = True
+        is_refused = self._has_refusal and self._finish_reason == "stop"
+        reason = "content_filter" if is_refused else self._finish_reason
+        if self._wire_finish_reason in _FINISH_REASONS and self._wire_finish_reason != reason:
+            self._extras.set_finish_reason(self._wire_finish_reason)
         return (
+            *self._calls.flush(),
             Finished(
-                finish_reason=self._finish_reason,
+                finish_reason=reason,
                 native_finish_reason=self._native_finish_reason,
                 usage=self._usage,
                 cost=self._cost,
@@ -172,43 +210,6 @@ class ChatDecoder:
             f"The provider sent {what}: {excerpt(raw)!r}. Ask again, or ask another model.",
             model=self._model,
         )
-
-
-class _CallIndex:
-    """Tool calls keyed by (index, id): one index with a new id is another call."""
-
-    def __init__(self) -> None:
-        self._by_wire_index: dict[object, tuple[int, str | None]] = {}
-        self._count = 0
-        self._last: object = 0
-
-    def read(self, calls: list[JsonObject], events: list[Event]) -> None:
-        for call in calls:
-            call_id = lenient.as_text(call.get("id"))
-            index = self._assign_index(call.get("index"), call_id)
-            function = lenient.as_object(call.get("function"))
-            events.append(
-                ToolCallDelta(
-                    index=index,
-                    id=call_id,
-                    name=lenient.as_text(function.get("name")),
-                    arguments=lenient.as_text(function.get("arguments")) or "",
-                )
-            )
-
-    def _assign_index(self, wire_index: object, call_id: str | None) -> int:
-        """Our index: from 0 in the order the calls began."""
-        if not isinstance(wire_index, int):
-            wire_index = call_id or self._last
-        self._last = wire_index
-        known = self._by_wire_index.get(wire_index)
-        if known is not None and (call_id is None or known[1] in {None, call_id}):
-            self._by_wire_index[wire_index] = (known[0], known[1] or call_id)
-            return known[0]
-        index = self._count
-        self._count += 1
-        self._by_wire_index[wire_index] = (index, call_id)
-        return index
 
 
 class _ReasoningIndex:

@@ -11,6 +11,7 @@ from devflow_core.messages import (
     OpaquePart,
     Part,
     Reasoning,
+    ResultPart,
     Text,
     ToolCall,
     ToolResult,
@@ -33,7 +34,7 @@ _KNOWN_FIELDS = (
 )  # fmt: skip
 _MESSAGE_FIELDS = (
     "role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content",
-    "reasoning_details",
+    "reasoning_details", "function_call",
 )  # fmt: skip
 _HEADERS = ("x-anthropic-beta",)
 
@@ -75,11 +76,18 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
 def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
     decoded: list[Message] = []
     results: list[ToolResult] = []
+    function_id = "call"
     strict.required(body, "messages", strict.array)
     for message, path in strict.objects(body, "messages"):
         if message.get("role") == "tool":
             results.append(_decode_tool_result(message, path))
             continue
+        if message.get("role") == "function":
+            results.append(
+                ToolResult(call_id=function_id, parts=_decode_result_parts(message, path))
+            )
+            continue
+        function_id = _function_call_id(path) if message.get("function_call") else function_id
         _flush(results, decoded)
         decoded.append(_decode_message(message, path))
     _flush(results, decoded)
@@ -112,10 +120,9 @@ def _decode_message(message: JsonObject, path: str) -> Message:
                 *_decode_calls(message, path),
             )
             hub_role = "assistant"
-        case _:
-            raise strict.invalid_value(
-                f"{path}.role", "must be system, developer, user, assistant or tool"
-            )
+        case _:  # the provider may know it
+            parts, hub_role = _decode_content(message, path), "user"
+            extra = {"role": role, **extra}
     return Message(
         role=hub_role,
         parts=parts,
@@ -125,18 +132,18 @@ def _decode_message(message: JsonObject, path: str) -> Message:
 
 
 def _decode_tool_result(message: JsonObject, path: str) -> ToolResult:
-    parts = _decode_content(message, path)
-    plain = tuple(part for part in parts if isinstance(part, Text | Media))
-    if len(plain) != len(parts):
-        raise strict.invalid_value(f"{path}.content", "a tool's result holds text and media only")
     return ToolResult(
         call_id=strict.required(message, "tool_call_id", strict.text, path),
-        parts=plain,
+        parts=_decode_result_parts(message, path),
         cache_ttl=strict.read_cache_ttl(message),
     )
 
 
-def _decode_content(message: JsonObject, path: str) -> tuple[Part, ...]:
+def _decode_result_parts(message: JsonObject, path: str) -> tuple[ResultPart, ...]:
+    return _decode_content(message, path)
+
+
+def _decode_content(message: JsonObject, path: str) -> tuple[ResultPart, ...]:
     content = message.get("content")
     if content is None:
         return ()
@@ -149,23 +156,23 @@ def _decode_content(message: JsonObject, path: str) -> tuple[Part, ...]:
     )
 
 
-def _decode_part(part: JsonObject, path: str) -> Part:
+def _decode_part(part: JsonObject, path: str) -> ResultPart:
     kind = strict.required(part, "type", strict.text, path)
     ttl = strict.read_cache_ttl(part)
     match kind:
         case "text":
             return Text(text=strict.required(part, "text", strict.text, path), cache_ttl=ttl)
         case "image_url":
-            image = strict.required(part, "image_url", strict.json_object, path)
+            image = _decode_link(part, "image_url", path)
             where = f"{path}.image_url"
             url = strict.required(image, "url", strict.text, where)
             detail = strict.optional(image, "detail", strict.text, where)
             return media_from_url("image", url, detail=detail, cache_ttl=ttl)
         case "video_url":
-            video = strict.required(part, "video_url", strict.json_object, path)
+            video = _decode_link(part, "video_url", path)
             url = strict.required(video, "url", strict.text, f"{path}.video_url")
             return media_from_url("video", url, cache_ttl=ttl)
-        case "input_audio":
+        case "input_audio" if isinstance(part.get("input_audio"), dict):
             audio = strict.required(part, "input_audio", strict.json_object, path)
             form = strict.optional(audio, "format", strict.text, f"{path}.input_audio")
             return Media(
@@ -174,13 +181,23 @@ def _decode_part(part: JsonObject, path: str) -> Part:
                 base64=strict.required(audio, "data", strict.text, f"{path}.input_audio"),
                 cache_ttl=ttl,
             )
-        case "file":
+        case "file" if isinstance(part.get("file"), dict):
             return _decode_file(part, path)
         case _:
             return OpaquePart(wire="openai_chat", body=part)
 
 
-def _decode_file(part: JsonObject, path: str) -> Part:
+def _decode_link(part: JsonObject, key: str, path: str) -> JsonObject:
+    """The object with the URL; some clients send the URL itself."""
+    url = part.get(key)
+    return (
+        {"url": url}
+        if isinstance(url, str)
+        else strict.required(part, key, strict.json_object, path)
+    )
+
+
+def _decode_file(part: JsonObject, path: str) -> ResultPart:
     file = strict.required(part, "file", strict.json_object, path)
     where = f"{path}.file"
     content = strict.optional(file, "file_data", strict.text, where)
@@ -210,9 +227,17 @@ def _decode_reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
 
 
 def _decode_calls(message: JsonObject, path: str) -> tuple[Part, ...]:
-    return tuple(
-        _decode_call(call, where) for call, where in strict.objects(message, "tool_calls", path)
-    )
+    calls = [_decode_call(one, where) for one, where in strict.objects(message, "tool_calls", path)]
+    # the word for a call before there were tools
+    if function := strict.optional(message, "function_call", strict.json_object, path):
+        call = {"id": _function_call_id(path), "function": function}
+        calls.append(_decode_call(call, f"{path}.function_call"))
+    return tuple(calls)
+
+
+def _function_call_id(path: str) -> str:
+    """An id for a call that has none: where it stands."""
+    return f"call_{path.rpartition('.')[2]}"
 
 
 def _decode_call(call: JsonObject, path: str) -> Part:
@@ -222,7 +247,7 @@ def _decode_call(call: JsonObject, path: str) -> Part:
     return ToolCall(
         id=strict.required(call, "id", strict.text, path),
         name=strict.required(function, "name", strict.text, f"{path}.function"),
-        arguments=strict.optional(function, "arguments", strict.text, f"{path}.function") or "",
+        arguments=strict.arguments(function, "arguments", f"{path}.function"),
     )
 
 

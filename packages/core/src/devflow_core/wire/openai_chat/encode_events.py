@@ -21,6 +21,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
+from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_error import error_fields
 from devflow_core.wire.passthrough import Passthrough
 from devflow_core.wire.reasoning import detail_of
@@ -99,6 +100,7 @@ class ChatEncoder:
             "finish_reason": event.finish_reason,
             "native_finish_reason": event.native_finish_reason,
         }
+        note = note_on_pictures(event.raw_response, "openai_chat")
         body = {**self._ensure_id(), "choices": [choice]}
         last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [choice]}
         if event.usage is not None:
@@ -106,7 +108,9 @@ class ChatEncoder:
         if self._passthrough.annotations:
             last["devflow"] = self._passthrough.annotations
         has_last = event.usage is not None or bool(self._passthrough.annotations)
-        return sse.encode(dump(body)) + (sse.encode(dump(last)) if has_last else b"") + _DONE
+        noted = self._encode_delta({"content": note}) if note else b""
+        ends = sse.encode(dump(body)) + (sse.encode(dump(last)) if has_last else b"")
+        return noted + ends + _DONE
 
     def _ensure_id(self) -> dict[str, Any]:
         if not self._head["id"]:

@@ -19,7 +19,7 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.data_url import url_of
-from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
+from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import FOREIGN_REASONING, detail_of, is_foreign, strip_foreign
 
@@ -74,12 +74,14 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
-    writer = _MessageWriter(model, omitted)
+    native = is_native(request, "openai_chat")
+    writer = _MessageWriter(omitted, is_native=native)
     for message in messages:
         writer.add(message)
-    tools = [
-        tool for tool in (_encode_tool(one, omitted) for one in request.tools) if tool is not None
-    ]
+    if not writer.messages and omitted.has_parts:
+        raise strict.nothing_left()
+    encoded = (_encode_tool(one, native, omitted) for one in request.tools)
+    tools = [tool for tool in encoded if tool is not None]
     extra = filter_extra(request, "openai_chat", omitted)
     return extra | strict.drop_none(
         messages=writer.messages,
@@ -99,10 +101,10 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
 class _MessageWriter:
     """One hub message becomes one wire message, or several where it holds results of tools."""
 
-    def __init__(self, model: str, omitted: Omissions) -> None:
+    def __init__(self, omitted: Omissions, *, is_native: bool) -> None:
         self.messages: list[dict[str, Any]] = []
-        self._model = model
         self._omitted = omitted
+        self._is_native = is_native
 
     def add(self, message: Message) -> None:
         extra = self._select_extra(message)
@@ -152,7 +154,9 @@ class _MessageWriter:
         """The fields of a message that this wire knows beside the hub's words."""
         known: dict[str, Any] = {}
         for key, value in message.extra.items():
-            if key in _MESSAGE_FIELDS:
+            if key == "role" and value != "developer" and not self._is_native:
+                self._omitted.add(f"role {value} of a message")
+            elif key in _MESSAGE_FIELDS:
                 known[key] = value
             else:
                 self._omitted.add(f"{key} of a message")
@@ -161,9 +165,10 @@ class _MessageWriter:
     def _add_result(self, result: ToolResult) -> list[Part]:
         """The text as a tool's message; its media are shown in a message of the user after it."""
         media: list[Part] = [part for part in result.parts if isinstance(part, Media)]
-        texts = [part for part in result.parts if isinstance(part, Text)]
-        if result.cache_ttl is not None and texts:
-            texts[-1] = Text(text=texts[-1].text, cache_ttl=result.cache_ttl)
+        texts = [part for part in result.parts if not isinstance(part, Media)]
+        last = texts[-1] if texts else None
+        if result.cache_ttl is not None and isinstance(last, Text):
+            texts[-1] = Text(text=last.text, cache_ttl=result.cache_ttl)
         content = self._encode_content(texts)
         if media and not content:
             content = "The result is shown in the next message."
@@ -193,16 +198,13 @@ class _MessageWriter:
                 return _encode_media(part)
             case OpaquePart(wire="openai_chat"):
                 return dict(part.body)
+            case OpaquePart():
+                self._omitted.add_part(part)
+                return None
             case _:
                 raise strict.invalid_value(
-                    "messages", f"{_describe_part(part)} cannot be sent to this provider"
+                    "messages", f"a {type(part).__name__} in this place cannot be sent"
                 )
-
-
-def _describe_part(part: Part) -> str:
-    if isinstance(part, OpaquePart):
-        return f"a part of type {part.body.get('type')!r}"
-    return f"a {type(part).__name__} in this place"
 
 
 def _encode_media(media: Media) -> dict[str, Any]:
@@ -237,9 +239,9 @@ def _encode_thinking(thinking: list[Reasoning]) -> dict[str, Any]:
     return {"reasoning": plain} if plain else {}
 
 
-def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
-        if "function" in tool.native or tool.is_server_tool:
+        if native or tool.is_server_tool:
             return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None

@@ -10,9 +10,10 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import raw_response_body
+from devflow_core.wire.extra_fields import note_on_pictures, raw_response_body
 from devflow_core.wire.reasoning import detail_of
 from devflow_core.wire.usage import to_openai_chat_usage
 
@@ -30,7 +31,7 @@ def encode_response(
         "logprobs": None,
         "finish_reason": response.finish_reason,
         "native_finish_reason": response.native_finish_reason,
-        "message": _encode_message(response) | extra.get("message", {}),
+        "message": _encode_message(response, extra.get("message", {})),
     }
     body: dict[str, Any] = {
         "id": response.generation_id or new_id("chatcmpl"),
@@ -51,7 +52,7 @@ def encode_response(
     return dump(body)
 
 
-def _encode_message(response: ChatResponse) -> dict[str, Any]:
+def _encode_message(response: ChatResponse, extra: JsonObject) -> dict[str, Any]:
     calls = [
         {
             "index": index,
@@ -63,11 +64,18 @@ def _encode_message(response: ChatResponse) -> dict[str, Any]:
     ]
     thinking = [part for part in response.parts if isinstance(part, Reasoning)]
     details = [detail_of(part) for part in thinking if part.detail or part.signature]
+    # text to everybody else, and a field of its own here
+    substitute = lenient.as_text(extra.get("refusal")) or lenient.as_text(
+        lenient.as_object(extra.get("audio")).get("transcript")
+    )
+    text = response.text.removesuffix(substitute or "")
+    text += note_on_pictures(response.raw_response, "openai_chat")
     return {
         "role": "assistant",
-        "content": response.text or (None if calls else ""),
+        "content": text or (None if calls or substitute else ""),
         "refusal": None,
         "reasoning": "".join(part.text for part in thinking) or None,
         **({"tool_calls": calls} if calls else {}),
         **({"reasoning_details": details} if details else {}),
+        **extra,
     }

@@ -32,6 +32,10 @@ class Extras:
                 self._reply[key] = value
         self._usage = lenient.as_object(chunk.get("usage")) or self._usage
 
+    def set_finish_reason(self, reason: str) -> None:
+        """The wire's own word for the end, where the hub has another."""
+        self._choice["finish_reason"] = reason
+
     def to_raw_response(self) -> OpaquePart | None:
         """Everything gathered, by the object it belongs to; None when there is nothing."""
         gathered = {"message": self._message, "choice": self._choice, "reply": self._reply}

@@ -16,7 +16,6 @@ from devflow_core.events import (
     ReasoningDelta,
     Started,
     TextDelta,
-    ToolCallDelta,
 )
 from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as lenient
@@ -25,10 +24,15 @@ from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.reasoning import vendor_tag
 from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.tool_calls import CallPieces
 from devflow_core.wire.usage import parse_cost, usage_from_openai
 
 _NO_EVENTS: tuple[Event, ...] = ()
-_TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete"})
+_FRAME_EVENTS = frozenset(
+    {"response.created", "response.queued", "response.in_progress", "response.content_part.added",
+     "response.reasoning_summary_part.added", "ping", "keepalive"}
+)  # fmt: skip
+"""What is sent before a reply has said anything."""
 
 
 class ResponsesDecoder:
@@ -43,7 +47,8 @@ class ResponsesDecoder:
         self.finished = False
         self._generation_id: str | None = None
         self._is_started = False
-        self._calls: dict[int, int] = {}
+        self._calls = CallPieces()
+        self._prelude = b""
         self._streamed: set[int] = set()
         self._reasoning: dict[tuple[int, str], int] = {}
         self._vendor_tag: dict[str, Any] = {}
@@ -59,9 +64,14 @@ class ResponsesDecoder:
         body = load_frame(frame)
         if body is None:
             return _NO_EVENTS
+        is_first = not self._is_started
         events = self._decode_events(body, frame.data)
-        if not self._is_started:
-            events = self._start({}) + [one for one in events if not isinstance(one, Opaque)]
+        if is_first and all(isinstance(event, Opaque) for event in events):
+            self._prelude += frame.raw  # goes out with the first frame of the reply
+            return _NO_EVENTS
+        if is_first:
+            raw = Frame(wire="openai_responses", data=self._prelude + frame.raw)
+            events = events if self._is_started else self._start({}) + events
         events[0] = replace(events[0], frame=raw)
         return events
 
@@ -90,7 +100,7 @@ class ResponsesDecoder:
         events = self._start(body)
         for index, item in enumerate(lenient.as_objects(cast("list[Any]", output))):
             events.extend(self._decode_item(item, index))
-        return [*events, self._finish(body, raw)]
+        return [*events, *self._calls.flush(), self._finish(body, raw)]
 
     def _decode_events(self, body: JsonObject, data: bytes) -> list[Event]:
         kind = str(body.get("type"))
@@ -103,10 +113,10 @@ class ResponsesDecoder:
                 self._streamed.add(index)
                 text = lenient.as_text(body.get("delta")) or ""
                 return [ReasoningDelta(text=text, index=self._reasoning_index(index, kind))]
-            case "response.function_call_arguments.delta" if index in self._calls:
+            case "response.function_call_arguments.delta" if self._calls.has(index):
                 self._streamed.add(index)
-                arguments = lenient.as_text(body.get("delta")) or ""
-                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
+                piece = lenient.as_arguments(body.get("delta"))
+                return self._add_piece(index, piece) or [_make_opaque(kind, body)]
             case "response.output_item.added":
                 return self._decode_item_added(lenient.as_object(body.get("item")), index) or [
                     _make_opaque(kind, body)
@@ -117,12 +127,13 @@ class ResponsesDecoder:
                 ]
             case "response.created" if not self._is_started:
                 return self._start(lenient.as_object(body.get("response")))
+            case "response.completed" | "response.incomplete":
+                reply = lenient.as_object(body.get("response"))
+                return [*self._calls.flush(), self._finish(reply, data)]
             case _:
-                return [self._decode_other(kind, body, data)]
+                return [self._decode_other(kind, body)]
 
-    def _decode_other(self, kind: str, body: JsonObject, data: bytes) -> Event:
-        if kind in _TERMINAL_EVENTS:
-            return self._finish(lenient.as_object(body.get("response")), data)
+    def _decode_other(self, kind: str, body: JsonObject) -> Event:
         if kind in {"response.failed", "error"} or body.get("error"):
             reply = lenient.as_object(body.get("response"))
             fault = body.get("error") or reply.get("error") or body
@@ -140,13 +151,18 @@ class ResponsesDecoder:
         return [Started(generation_id=self._generation_id, model=model, provider=provider)]
 
     def _decode_item_added(self, item: JsonObject, index: int) -> list[Event]:
-        if lenient.as_text(item.get("type")) not in {"function_call", "custom_tool_call"}:
-            return []
-        call = self._calls.setdefault(index, len(self._calls))
-        name = join_name(
-            lenient.as_text(item.get("namespace")), lenient.as_text(item.get("name")) or ""
+        return self._add_piece(index, "", item) if _is_call(item) else []
+
+    def _add_piece(self, index: int, arguments: str, item: JsonObject | None = None) -> list[Event]:
+        item = item or {}
+        name = lenient.as_text(item.get("name"))
+        piece = self._calls.add(
+            index,
+            lenient.as_text(item.get("call_id")),
+            name and join_name(lenient.as_text(item.get("namespace")), name),
+            arguments,
         )
-        return [ToolCallDelta(index=call, id=lenient.as_text(item.get("call_id")), name=name)]
+        return [piece] if piece is not None else []
 
     def _decode_item_done(self, item: JsonObject, index: int) -> list[Event]:
         """What an item holds that its deltas did not tell."""
@@ -155,12 +171,13 @@ class ResponsesDecoder:
                 return self._decode_reasoning_done(item, index)
             case "message" if index not in self._streamed:
                 return [TextDelta(text=_join_text(item.get("content")))]
-            case "function_call" if index in self._calls and index not in self._streamed:
-                arguments = lenient.as_text(item.get("arguments")) or ""
-                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
-            case "custom_tool_call" if index in self._calls:
-                arguments = wrap_input(lenient.as_text(item.get("input")) or "")
-                return [ToolCallDelta(index=self._calls[index], arguments=arguments)]
+            case "function_call":
+                is_streamed = index in self._streamed
+                arguments = "" if is_streamed else lenient.as_arguments(item.get("arguments"))
+                return self._add_piece(index, arguments, item)
+            case "custom_tool_call":
+                arguments = wrap_input(lenient.as_arguments(item.get("input")))
+                return self._add_piece(index, arguments, item)
             case _:
                 return []
 
@@ -205,11 +222,20 @@ class ResponsesDecoder:
     def _finish_reason(self, status: str, why: str | None) -> FinishReason:
         if status == "incomplete":
             return "content_filter" if why == "content_filter" else "length"
-        return "tool_calls" if self._calls else "stop"
+        return "tool_calls" if self._calls.count else "stop"
 
 
 def _make_opaque(kind: str, body: JsonObject) -> Opaque:
-    return Opaque(kind=kind, body=body)
+    item = lenient.as_object(body.get("item"))
+    is_frame = kind in _FRAME_EVENTS or lenient.as_text(item.get("type")) in {
+        "message",
+        "reasoning",
+    }
+    return Opaque(kind=kind, body=body, is_content=not is_frame)
+
+
+def _is_call(item: JsonObject) -> bool:
+    return lenient.as_text(item.get("type")) in {"function_call", "custom_tool_call"}
 
 
 def _join_text(parts: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from devflow_core.messages import (
     JsonObject,
@@ -11,11 +11,13 @@ from devflow_core.messages import (
     OpaquePart,
     Part,
     Reasoning,
+    ResultPart,
     Role,
     Text,
     ToolCall,
     ToolResult,
 )
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import media_from_url
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
@@ -63,17 +65,14 @@ class ItemReader:
 
     def _add_message(self, item: JsonObject, path: str) -> None:
         role = strict.required(item, "role", strict.text, path)
-        if role not in _ROLES:
-            raise strict.invalid_value(
-                f"{path}.role", "must be user, assistant, system or developer"
-            )
         parts = _decode_content(item, path)
         if role == "assistant":
             self._add_to_assistant(*parts)
             return
         self._flush()
-        extra = {"role": "developer"} if role == "developer" else {}
-        self._messages.append(Message(role=_ROLES[role], parts=parts, extra=extra))
+        hub_role = _ROLES.get(role, "user")  # another one the provider may know
+        extra = {"role": role} if role == "developer" or role not in _ROLES else {}
+        self._messages.append(Message(role=hub_role, parts=parts, extra=extra))
 
     def _add_to_assistant(self, *parts: Part) -> None:
         self._flush_results()
@@ -94,7 +93,7 @@ class ItemReader:
             self._results.clear()
 
 
-def _decode_content(item: JsonObject, path: str, key: str = "content") -> tuple[Part, ...]:
+def _decode_content(item: JsonObject, path: str, key: str = "content") -> tuple[ResultPart, ...]:
     content = item.get(key)
     if isinstance(content, str):
         return (Text(text=content),) if content else ()
@@ -103,7 +102,7 @@ def _decode_content(item: JsonObject, path: str, key: str = "content") -> tuple[
     return tuple(_decode_part(part, where) for part, where in strict.objects(item, key, path))
 
 
-def _decode_part(part: JsonObject, path: str) -> Part:
+def _decode_part(part: JsonObject, path: str) -> ResultPart:
     match strict.required(part, "type", strict.text, path):
         case "input_text" | "output_text" | "text":
             return Text(text=strict.required(part, "text", strict.text, path))
@@ -125,9 +124,9 @@ def _decode_call(item: JsonObject, path: str) -> ToolCall:
     name = strict.required(item, "name", strict.text, path)
     namespace = strict.optional(item, "namespace", strict.text, path)
     if item["type"] == "custom_tool_call":
-        arguments = wrap_input(strict.required(item, "input", strict.text, path))
+        arguments = wrap_input(strict.arguments(item, "input", path))
     else:
-        arguments = strict.optional(item, "arguments", strict.text, path) or ""
+        arguments = strict.arguments(item, "arguments", path)
     return ToolCall(
         id=strict.required(item, "call_id", strict.text, path),
         name=join_name(namespace, name),
@@ -136,11 +135,13 @@ def _decode_call(item: JsonObject, path: str) -> ToolCall:
 
 
 def _decode_result(item: JsonObject, path: str) -> ToolResult:
-    parts = _decode_content(item, path, "output")
-    plain = tuple(part for part in parts if isinstance(part, Text | Media))
-    if len(plain) != len(parts):
-        raise strict.invalid_value(f"{path}.output", "a tool's result holds text and media only")
-    return ToolResult(call_id=strict.required(item, "call_id", strict.text, path), parts=plain)
+    output = item.get("output")
+    parts: tuple[ResultPart, ...] = (
+        (Text(text=lenient.as_arguments(cast("JsonObject", output))),)
+        if isinstance(output, dict)
+        else _decode_content(item, path, "output")
+    )
+    return ToolResult(call_id=strict.required(item, "call_id", strict.text, path), parts=parts)
 
 
 def _decode_reasoning(item: JsonObject, path: str) -> Reasoning:

@@ -20,6 +20,7 @@ from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
+from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_error import error_fields
 from devflow_core.wire.openai_responses.encode_response import make_response_object, to_status
 from devflow_core.wire.openai_responses.output_items import (
@@ -143,7 +144,9 @@ class ResponsesEncoder:
         return written
 
     def _finish(self, event: Finished) -> bytes:
-        closing = b"".join(self._close(key) for key in list(self._open))
+        note = note_on_pictures(event.raw_response, "openai_responses")
+        closing = self._encode_delta(TextDelta(text=note))
+        closing += b"".join(self._close(key) for key in list(self._open))
         status, details = to_status(event.finish_reason)
         reply = {**(self._reply or {}), "status": status, "incomplete_details": details}
         reply["output"] = self._output

@@ -19,6 +19,8 @@ from devflow_core.wire.data_url import url_of
 from devflow_core.wire.extra_fields import Omissions
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
 
+_ROLES = frozenset({"user", "assistant", "system", "developer"})
+
 
 class ItemWriter:
     """Writes messages as items.
@@ -26,9 +28,11 @@ class ItemWriter:
     Args:
         tools: how the client calls its tools; a call goes back in the form it came in.
         omitted: collects what is left out.
+        is_native: whether the messages came in by this wire.
     """
 
-    def __init__(self, tools: dict[str, WireTool], omitted: Omissions) -> None:
+    def __init__(self, tools: dict[str, WireTool], omitted: Omissions, *, is_native: bool) -> None:
+        self._is_native = is_native
         self.items: list[dict[str, Any]] = []
         self._tools = tools
         self._omitted = omitted
@@ -37,6 +41,9 @@ class ItemWriter:
     def add(self, message: Message) -> None:
         """Write one message: its calls, results and thinking are items of their own."""
         role = str(message.extra.get("role", message.role))
+        if role not in _ROLES and not self._is_native:
+            self._omitted.add(f"role {role} of a message")
+            role = message.role
         if message.name is not None or set(message.extra) - {"role"}:
             self._omitted.add("further fields of a message")
         pending: list[dict[str, Any]] = []
@@ -108,10 +115,8 @@ class ItemWriter:
             case (Text(text=text),):
                 return text
             case parts:
-                return [
-                    _encode_media(one) if isinstance(one, Media) else _encode_text(one)
-                    for one in parts
-                ]
+                encoded = [self._encode_content(one, "user") for one in parts]
+                return [one for one in encoded if one is not None]
 
     def _encode_content(self, part: Part, role: str) -> dict[str, Any] | None:
         match part:
@@ -125,6 +130,9 @@ class ItemWriter:
                 return _encode_media(part)
             case OpaquePart(wire="openai_responses"):
                 return dict(part.body)
+            case OpaquePart():
+                self._omitted.add_part(part)
+                return None
             case Reasoning():
                 self._omitted.add("thinking without a signature of this wire")
                 return None

@@ -9,7 +9,7 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, filter_extra, original_body
+from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
 from devflow_core.wire.openai_responses.decode_items import ItemReader
 from devflow_core.wire.openai_responses.encode_items import ItemWriter
 from devflow_core.wire.openai_responses.tool_names import index_wire_tools
@@ -59,14 +59,19 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
-    writer = ItemWriter(index_wire_tools(request), omitted)
+    native = is_native(request, "openai_responses")
+    writer = ItemWriter(index_wire_tools(request), omitted, is_native=native)
     for message in messages:
         writer.add(message)
+    if not writer.items and omitted.has_parts:
+        raise strict.nothing_left()
     for key, value in (("stop", request.stop), ("seed", request.seed)):
         if value not in {None, ()}:
             omitted.add(key)
     tools = [
-        one for one in (_encode_tool(tool, omitted) for tool in request.tools) if one is not None
+        one
+        for one in (_encode_tool(tool, native, omitted) for tool in request.tools)
+        if one is not None
     ]
     body = strict.drop_none(
         input=writer.items,
@@ -83,8 +88,10 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     return body | filter_extra(request, "openai_responses", omitted)
 
 
-def _encode_tool(tool: Tool, omitted: Omissions) -> dict[str, Any] | None:
+def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
     if tool.native is not None:
+        if native or tool.is_server_tool:
+            return dict(tool.native)
         omitted.add(f"the provider's own tool {tool.name}")
         return None
     return {

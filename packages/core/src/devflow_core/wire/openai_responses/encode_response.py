@@ -13,7 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import raw_response_body
+from devflow_core.wire.extra_fields import note_on_pictures, raw_response_body
 from devflow_core.wire.openai_responses.output_items import (
     make_call_item,
     make_message_item,
@@ -98,4 +98,6 @@ def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[st
         elif isinstance(part, ToolCall):  # a reply holds nothing else
             tool = tools.get(part.name) or WireTool(name=part.name)
             items.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
+    if note := note_on_pictures(response.raw_response, "openai_responses"):
+        items.append(make_message_item(new_id("msg"), note))
     return items

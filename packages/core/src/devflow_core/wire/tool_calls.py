@@ -1,0 +1,102 @@
+"""Pieces of tool calls as providers send them, into calls that begin with their name."""
+
+from __future__ import annotations
+
+import orjson
+
+from devflow_core.events import ToolCallDelta
+
+
+class CallPieces:
+    """Says which call a piece belongs to, and holds a call back until its name is known.
+
+    Providers send the id before the name, another id with every piece of one call, or one index
+    for all parallel calls.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[object, _Call] = {}
+        self._unnamed: dict[int, _Call] = {}
+        self._last: object = 0
+        self.count = 0
+        """Calls that have begun, also those that are held back."""
+
+    def add(
+        self, wire_index: object, call_id: str | None, name: str | None, arguments: str
+    ) -> ToolCallDelta | None:
+        """The delta for one piece; None while the call has no name.
+
+        Args:
+            wire_index: what the provider numbers the call with, if anything.
+            call_id: None where the piece brings none.
+            name: None where the piece brings none.
+            arguments: more text of the arguments.
+        """
+        call = self._find(wire_index, call_id, name)
+        call.arguments.append(arguments)
+        if call.name is not None:
+            new_id = call_id if call.id is None else None
+            call.id = call.id or call_id
+            return ToolCallDelta(index=call.index, id=new_id, arguments=arguments)
+        call.id = call.id or call_id
+        if name is None:
+            self._unnamed[call.index] = call
+            return None
+        call.name = name
+        self._unnamed.pop(call.index, None)
+        return call.begin()
+
+    def flush(self) -> list[ToolCallDelta]:
+        """At the end of the reply: the calls whose name has never come, if they say anything."""
+        unnamed, self._unnamed = self._unnamed, {}
+        return [call.begin() for call in unnamed.values() if any(call.arguments)]
+
+    def has(self, wire_index: object) -> bool:
+        """Whether a call with this number has begun."""
+        return wire_index in self._calls
+
+    def _find(self, wire_index: object, call_id: str | None, name: str | None) -> _Call:
+        if not isinstance(wire_index, int):
+            is_known = call_id in self._calls or name is not None or not self._calls
+            wire_index = call_id if call_id is not None and is_known else self._last
+        self._last = wire_index
+        call = self._calls.get(wire_index)
+        if call is None or call.is_other(call_id, name):
+            call = self._calls[wire_index] = _Call(self.count)
+            self.count += 1
+        return call
+
+
+class _Call:
+    """One call as far as it has come."""
+
+    __slots__ = ("arguments", "id", "index", "name")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        """Ours: from 0, in the order the calls began."""
+        self.id: str | None = None
+        self.name: str | None = None
+        self.arguments: list[str] = []
+
+    def begin(self) -> ToolCallDelta:
+        """All that has come, as the first piece."""
+        arguments = "".join(self.arguments)
+        return ToolCallDelta(index=self.index, id=self.id, name=self.name, arguments=arguments)
+
+    def is_other(self, call_id: str | None, name: str | None) -> bool:
+        """Whether a piece under this call's number begins another call.
+
+        A new id alone does not: some providers make one for every piece. A name beside it does,
+        unless this call is still being written.
+        """
+        if call_id is None or name is None or self.id in {None, call_id} or self.name is None:
+            return False
+        arguments = "".join(self.arguments)
+        if not arguments:
+            return name != self.name
+        try:
+            orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return False
+        return True

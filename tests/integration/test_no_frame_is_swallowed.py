@@ -1,0 +1,262 @@
+"""What a provider streams reaches a client of the same dialect byte by byte, and nothing twice."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import openai
+import orjson
+import pytest
+from devflow_core.events import Finished
+from devflow_core.messages import WireName
+from devflow_core.request import ChatRequest
+from devflow_core.wire import SseReader, get_translator
+from devflow_gateway import wiring
+from devflow_server.replies.held_usage import HeldUsage
+from hypothesis import given
+from hypothesis import strategies as st
+from integration.upstream_door import MODEL, WIRE_SAMPLES, open_door, sample, streamed
+
+_OURS = re.compile(rb',"devflow":\{[^{}]*\}')
+SAMPLES = sorted(path.name for path in WIRE_SAMPLES.glob("*.sse"))
+
+
+def _without_ours(body: bytes) -> bytes:
+    return _OURS.sub(b"", body)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+async def test_a_stream_of_chunks_arrives_as_it_was_sent(tmp_path: Path, name: str) -> None:
+    async with open_door(tmp_path, streamed(sample(name))) as door:
+        reply = await door.send("openai_chat", stream=True)
+        assert _without_ours(reply.content) == sample(name)
+        assert reply.content.count(b'"devflow"') == 1
+
+
+def _event(**body: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (body["type"].encode(), orjson.dumps(body))
+
+
+MESSAGE_START = _event(
+    type="message_start",
+    message={"id": "gen-1", "type": "message", "role": "assistant", "content": [],
+             "model": "anthropic/claude-x", "usage": {"input_tokens": 5, "output_tokens": 1}},
+)  # fmt: skip
+_REPLY = {"id": "gen-1", "object": "response", "model": "openai/gpt-5-mini"}
+CREATED = _event(type="response.created", response=_REPLY)
+USAGE = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+
+
+async def test_a_stream_of_messages_arrives_as_it_was_sent(tmp_path: Path) -> None:
+    sent = (
+        MESSAGE_START
+        + _event(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
+        + _event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": "a"})
+        + b": still here\n\n"
+        + _event(type="message_delta", delta={"stop_reason": None}, usage=USAGE)
+        + _event(type="vendor_news", what="odd")
+        + _event(type="content_block_stop", index=0)
+        + _event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE)
+        + _event(type="message_delta", delta={}, usage={**USAGE, "cost": 0.0001})
+        + _event(type="message_stop")
+    )
+    async with open_door(tmp_path, streamed(sent)) as door:
+        reply = await door.send("anthropic_messages", stream=True)
+        assert _without_ours(reply.content) == sent
+
+
+async def test_a_stream_of_responses_arrives_as_it_was_sent(tmp_path: Path) -> None:
+    sent = (
+        _event(type="response.vendor_news")
+        + CREATED
+        + _event(type="response.output_text.delta", output_index=0, delta="a")
+        + _event(type="response.odd.delta", delta="b")
+        + _event(
+            type="response.completed", response={**_REPLY, "status": "completed", "usage": USAGE}
+        )
+    )
+    async with open_door(tmp_path, streamed(sent)) as door:
+        reply = await door.send("openai_responses", stream=True)
+        assert _without_ours(reply.content) == sent
+
+
+async def test_a_usage_is_not_lost_when_the_reply_breaks_off(tmp_path: Path) -> None:
+    text, finish = sample("usage_twice.sse").split(b"\n\n")[:2]
+    broken = b'data: {"error": {"code": 502, "message": "gone"}, "choices": []}'
+    sent = b"\n\n".join((text, finish, broken, b""))
+    async with open_door(tmp_path, streamed(sent)) as door:
+        reply = await door.send("openai_chat", stream=True)
+        assert reply.content.startswith(text + b"\n\n" + finish + b"\n\n")
+        assert b'"error"' in reply.content
+
+
+@pytest.mark.parametrize("name", ["id_changes.sse", "name_after_id.sse", "arguments_as_object.sse"])
+async def test_a_call_in_any_pieces_is_one_call(tmp_path: Path, name: str) -> None:
+    async with open_door(tmp_path, streamed(sample(name))) as door:
+        reply = await door.send("openai_chat", stream=False)
+        (call,) = reply.json()["choices"][0]["message"]["tool_calls"]
+        assert call["id"] == "call_a"
+        assert call["function"] == {"name": "Read", "arguments": '{"p":1}'}
+        async with wiring.open_gateway(door.settings) as gateway:
+            done = await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
+        (called,) = done.tool_calls
+        assert (called.id, called.name, called.arguments) == ("call_a", "Read", '{"p":1}')
+
+
+async def test_a_whole_refusal_stays_one(tmp_path: Path) -> None:
+    async with open_door(tmp_path, streamed(sample("refusal.sse"))) as door:
+        reply = await door.send("openai_chat", stream=False)
+        (choice,) = reply.json()["choices"]
+        assert choice["message"]["content"] is None
+        assert choice["message"]["refusal"] == "I can't do that"
+        assert choice["finish_reason"] == "stop"
+        async with wiring.open_gateway(door.settings) as gateway:
+            done = await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
+        assert (done.text, done.finish_reason) == ("I can't do that", "content_filter")
+
+
+async def test_a_real_client_reads_a_usage_that_comes_twice(tmp_path: Path) -> None:
+    async with (
+        open_door(tmp_path, streamed(sample("usage_twice.sse"))) as door,
+        openai.AsyncOpenAI(base_url=f"{door.url}/v1", api_key="x", max_retries=0) as client,
+    ):
+        chunks = [
+            chunk
+            async for chunk in await client.chat.completions.create(
+                model=MODEL, messages=[{"role": "user", "content": "Hi"}], stream=True
+            )
+        ]
+    assert [one.finish_reason for chunk in chunks for one in chunk.choices] == [None, "stop"]
+    assert sum(chunk.usage is not None for chunk in chunks) == 2
+
+
+# the law, for each dialect
+
+
+def _chunk(delta: dict[str, Any] | None = None, reason: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": reason}]
+    return b"data: " + orjson.dumps({"id": "gen-1", "choices": choices, **more}) + b"\n\n"
+
+
+def _call(**call: Any) -> bytes:
+    return _chunk({"tool_calls": [{"index": 0, **call}]})
+
+
+_COUNTS = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+_COMMENTS = [b": waiting\n\n", b"retry: 5\n\n", b"id: 7\n\n", b":\n\n"]
+FRAMES: dict[WireName, tuple[list[bytes], list[bytes], list[bytes]]] = {
+    # what may come before the start, what may come between, and the end
+    "openai_chat": (
+        [],
+        [
+            *_COMMENTS,
+            _chunk({"role": "assistant", "content": ""}),
+            _chunk({"content": "a"}),
+            _chunk({"content": "b}"}, usage=_COUNTS),
+            _chunk({}, "stop", usage=_COUNTS),
+            _chunk({}, "length"),
+            _chunk(usage=_COUNTS),
+            _chunk({"refusal": "no"}),
+            _chunk({"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}),
+            _chunk({"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]}),
+            _call(id="a", function={"name": "f", "arguments": ""}),
+            _call(id="b", function={"arguments": '{"p":'}),
+            _call(id="c", function={"name": "", "arguments": "1}"}),
+            _call(function={"name": "g", "arguments": {"p": 1}}),
+            _chunk(object="news"),
+            b"event: odd\nid: 3\ndata: {}\n\n",
+            b'data: {"id":\ndata: "gen-1"}\n\n',
+        ],
+        [_chunk({}, "stop") + b"data: [DONE]\n\n",
+         _chunk({}, "stop", usage=_COUNTS) + _chunk(usage=_COUNTS) + b"data: [DONE]\n\n",
+         _chunk({}, "tool_calls", usage=_COUNTS) + b": late\n\ndata: [DONE]\n\n"],
+    ),
+    "anthropic_messages": (
+        [_event(type="news"), _event(type="content_block_stop", index=3)],
+        [
+            *_COMMENTS,
+            _event(type="ping"),
+            _event(type="news", usage=USAGE),
+            _event(type="content_block_start", index=0, content_block={"type": "text", "text": ""}),
+            _event(type="content_block_start", index=1, content_block={
+                "type": "tool_use", "id": "t", "name": "f", "input": {"p": 1}}),
+            _event(type="content_block_start", index=2, content_block={
+                "type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}),
+            _event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}),
+            _event(type="content_block_delta", index=1, delta={
+                "type": "input_json_delta", "partial_json": "{}"}),
+            _event(type="content_block_delta", index=0, delta={"type": "odd_delta"}),
+            _event(type="content_block_stop", index=1),
+            _event(type="message_delta", delta={}, usage=USAGE),
+            _event(type="message_delta", delta={"stop_reason": "end_turn"}),
+            b"data: [DONE]\n\n",
+        ],
+        [_event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE)
+         + _event(type="message_stop")],
+    ),
+    "openai_responses": (
+        [_event(type="response.queued"), _event(type="response.news")],
+        [
+            *_COMMENTS,
+            CREATED,
+            _event(type="response.in_progress", response=_REPLY),
+            _event(type="response.output_text.delta", output_index=0, delta="a"),
+            _event(type="response.news.delta", delta="b"),
+            _event(type="response.output_item.added", output_index=1, item={
+                "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}),
+            _event(type="response.function_call_arguments.delta", output_index=1, delta="{}"),
+            _event(type="response.output_item.done", output_index=1, item={
+                "type": "function_call", "call_id": "d", "name": "f", "arguments": {"p": 1}}),
+            _event(type="response.output_item.added", output_index=2, item={"type": "odd"}),
+            b"data: [DONE]\n\n",
+        ],
+        [_event(type="response.completed", response={**_REPLY, "usage": USAGE}),
+         _event(type="response.incomplete", response={**_REPLY, "status": "incomplete"})],
+    ),
+}  # fmt: skip
+STARTS: dict[WireName, bytes] = {
+    "openai_chat": _chunk({"role": "assistant", "content": ""}),
+    "anthropic_messages": MESSAGE_START,
+    "openai_responses": CREATED,
+}
+
+
+@st.composite
+def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
+    """A reply, and where its bytes are cut."""
+    before, between, ends = FRAMES[wire]
+    frames = [
+        *draw(st.lists(st.sampled_from(before), max_size=2) if before else st.just([])),
+        STARTS[wire],
+        *draw(st.lists(st.sampled_from(between), max_size=12)),
+        draw(st.sampled_from(ends)),
+    ]
+    reply = b"".join(frames)
+    cuts = draw(st.lists(st.integers(0, len(reply)), max_size=8))
+    return reply, sorted(cuts)
+
+
+def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
+    """What a client of the same dialect is sent."""
+    translator = get_translator(wire)
+    reader, decoder = SseReader(), translator.make_decoder("a/b")
+    encoder = translator.make_encoder(ChatRequest.from_text("Hi", model="a/b"))
+    held, sent = HeldUsage(encoder), b""
+    for start, end in zip([0, *cuts], [*cuts, len(reply)], strict=True):
+        for frame in reader.feed(reply[start:end]):
+            for event in decoder.feed(frame):
+                if isinstance(event, Finished):
+                    encoder.annotate({"cost_usd": "1"})
+                sent += held.encode(event)
+    assert decoder.finished
+    return sent + held.release()
+
+
+@pytest.mark.parametrize("wire", list(FRAMES))
+@given(data=st.data())
+def test_whatever_is_sent_and_however_it_is_cut_arrives(wire: WireName, data: Any) -> None:
+    reply, cuts = data.draw(_replies(wire))
+    sent = _relay(wire, reply, cuts)
+    assert _without_ours(sent) == reply
+    # a chunk may hold a usage beside its text; that one says nothing of ours
+    assert sent.count(b'"devflow"') in ({0, 1} if wire == "openai_chat" else {1})
