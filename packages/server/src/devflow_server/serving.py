@@ -28,6 +28,7 @@ from devflow_server.handlers.embeddings import (
     NamedModelRouter,
 )
 from devflow_server.http import Limits, Listener
+from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
@@ -138,6 +139,20 @@ async def run_gateway(
                 yield replace(listening, first_key=first_key)
 
 
+async def prepare(settings: Settings) -> str | None:
+    """What is done once before several processes serve: the checks of the start, the first key.
+
+    Returns:
+        The client key made just now, since there was none; to be shown once.
+
+    Raises:
+        ConfigurationError: it must not start so.
+        StoreError: the ledger cannot be opened.
+    """
+    async with wiring.make_store(settings) as store:
+        return await _ensure_first_key(settings, store, has_own=False)
+
+
 async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
     """Check that it may listen there; make a key where one is needed and there is none.
 
@@ -145,7 +160,12 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
         ConfigurationError: off loopback without keys.
     """
     has_keys = has_own or bool(await store.keys.list())
-    check_bind(settings.host, require_key=settings.require_key, has_keys=has_keys)
+    check_bind(
+        settings.host,
+        require_key=settings.require_key,
+        has_keys=has_keys,
+        allowed_hosts=settings.allowed_hosts,
+    )
     if has_keys or not settings.require_key:
         return None
     with suppress(Conflict):  # another worker was first, and shows it
@@ -211,15 +231,22 @@ async def _listen(
     components: Components, bound: socket.socket | None
 ) -> AsyncGenerator[RunningGateway]:
     settings = components.settings
-    limits = Limits(max_body_bytes=settings.max_body_bytes)
-    metrics = components.metrics
+    metrics, app = components.metrics, build_app(components)
 
     def on_sweep(now_s: float) -> None:
         components.keep_alive.send_pings(now_s)
-        metrics.set_load(in_flight=listener.in_flight, connections=len(listener.connections))
+        metrics.set_load(
+            in_flight=listener.in_flight,
+            connections=len(listener.connections),
+            held_bytes=listener.held.total,
+        )
 
     listener = Listener(
-        build_app(components), limits=limits, on_sweep=on_sweep, on_rejected=metrics.count_rejected
+        app,
+        admit=app.admit,
+        limits=_limits_of(settings),
+        on_sweep=on_sweep,
+        on_rejected=metrics.count_rejected,
     )
     async with listener:
         listening_socket = bound or bind_socket(settings.host, settings.port)
@@ -229,6 +256,19 @@ async def _listen(
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
             await listener.drain(DRAIN_TIMEOUT_S)
+
+
+def _limits_of(settings: Settings) -> Limits:
+    """The limits of one process.
+
+    Each worker has its share of the memory for requests, but never so little that a request of
+    the largest size could not come in.
+    """
+    share = settings.max_held_bytes // settings.workers
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
+    )
 
 
 async def wait_for_signal() -> None:

@@ -61,6 +61,7 @@ def build_app(components: Components) -> App:
         ConfigurationError: a route has no policy.
     """
     settings = components.settings
+    components.metrics.knows_model = lambda model: model in components.catalogue()
     authenticator = Authenticator(
         components.keys,
         require_key=settings.require_key,
@@ -107,6 +108,7 @@ _DIALECTS: tuple[tuple[str, WireName, str], ...] = (
 
 def _chat_routes(components: Components) -> list[HttpRoute]:
     reader = RequestReader(components.nodes)
+    max_body_bytes = components.settings.max_body_bytes
     chat = ChatHandler(
         reader,
         SessionContexts(components.find_session),
@@ -120,6 +122,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         handler=TokenCounter(reader, components.catalogue),
         access=Access.CLIENT,
         group="chat",
+        max_body_bytes=max_body_bytes,
         wire="anthropic_messages",
         summary="How many tokens a message would be; an estimate",
     )
@@ -129,6 +132,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         handler=EmbeddingsHandler(components.embeddings),
         access=Access.CLIENT,
         group="embeddings",
+        max_body_bytes=max_body_bytes,
         wire="openai_chat",
         summary="Vectors for texts",
     )
@@ -139,6 +143,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
             handler=chat,
             access=Access.CLIENT,
             group="chat",
+            max_body_bytes=max_body_bytes,
             wire=wire,
             summary=summary,
         )
