@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +62,14 @@ class Served:
         method: str,
         path: str,
         body: bytes | dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         *,
         key: str | None = None,
         source: str = "127.0.0.1",
-        **headers: str,
     ) -> Reply:
         """One request on a connection of its own."""
         raw = json.dumps(body).encode() if isinstance(body, dict) else body
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = dict(headers or {})
         if key is not None:
             given["Authorization"] = f"Bearer {key}"
         with self.connect(source) as one:
@@ -122,8 +122,18 @@ def start(home: Path, *options: str, **more: str) -> subprocess.Popen[str]:
     )
 
 
+def read_end(child: subprocess.Popen[str]) -> str:
+    """What a gateway that does not start has said; one that does start is ended."""
+    try:
+        return child.communicate(timeout=PATIENCE_S)[1]
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        child.communicate(timeout=PATIENCE_S)
+        raise
+
+
 @contextmanager
-def serve(home: Path, *options: str, **more: str) -> Iterator[Served]:
+def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
     """`devflow serve` until the block ends; it must end in good order."""
     child = start(home, *options, **more)
     assert child.stdout is not None

@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from socket import socket
 
 import pytest
-
-from integration.served import Served, is_closed_by_peer, read_reply, send_what_is_taken, serve
+from integration.served import (
+    Reply,
+    Served,
+    is_closed_by_peer,
+    read_reply,
+    send_what_is_taken,
+    serve,
+)
 
 CHAT = "/v1/chat/completions"
 MIB = 1024 * 1024
@@ -20,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-STRANGERS = {
+STRANGERS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "no key": ("POST", CHAT, {}, 401),
     "a wrong key": ("POST", CHAT, {"Authorization": f"Bearer {WRONG}"}, 401),
     "a wrong key as x-api-key": ("POST", "/v1/messages", {"x-api-key": WRONG}, 401),
@@ -82,30 +89,28 @@ def test_the_gateways_own_client_is_told_to_go_on(served: Served) -> None:
 
 def test_what_all_requests_may_hold_together_is_bounded(served: Served) -> None:
     first, second = served.make_key("first-of-two"), served.make_key("second-of-two")
-    with ExitStack() as open_connections:
-        holding = []
-        for number in range(3):
-            one = open_connections.enter_context(served.connect())
-            headers = {"Authorization": f"Bearer {first}", "Expect": "100-continue"}
-            one.sendall(served.head("POST", CHAT, headers, 24 * MIB))
-            reply = read_reply(one)
-            assert reply.status == (100 if number < 2 else 503)  # half of it is for others
-            holding.append(one)
-        assert int(reply.headers["retry-after"]) >= 1
-        assert reply.json["error"]["code"] == "queue_full"
-        assert "max_held_bytes" in reply.error
-        other = open_connections.enter_context(served.connect())
-        headers = {"Authorization": f"Bearer {second}", "Expect": "100-continue"}
-        other.sendall(served.head("POST", CHAT, headers, 24 * MIB))
-        assert read_reply(other).status == 100
+    with ExitStack() as kept:
+        holding = [kept.enter_context(served.connect()) for _ in range(2)]
+        assert [announce(served, one, first).status for one in holding] == [100, 100]
+        refused = announce(served, kept.enter_context(served.connect()), first)
+        assert refused.status == 503  # half of it is for others
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json["error"]["code"] == "queue_full"
+        assert "max_held_bytes" in refused.error
+        assert announce(served, kept.enter_context(served.connect()), second).status == 100
         for one in holding:
             one.close()
         while True:  # until the gateway has seen that they are gone
             with served.connect() as again:
-                headers = {"Authorization": f"Bearer {first}", "Expect": "100-continue"}
-                again.sendall(served.head("POST", CHAT, headers, 24 * MIB))
-                if read_reply(again).status == 100:
+                if announce(served, again, first).status == 100:
                     break
+
+
+def announce(served: Served, one: socket, key: str) -> Reply:
+    """What is said to somebody who has a large body to send."""
+    headers = {"Authorization": f"Bearer {key}", "Expect": "100-continue"}
+    one.sendall(served.head("POST", CHAT, headers, 24 * MIB))
+    return read_reply(one)
 
 
 def test_slow_heads_of_strangers_do_not_keep_out_who_has_a_key(served: Served) -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
 from integration.served import Served, read_reply, serve
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from devflow_sandbox.threaded import ThreadedSandbox
-
 from integration.served import serve
 
 MODEL = "anthropic/claude-haiku-4.5"

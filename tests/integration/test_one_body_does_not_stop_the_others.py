@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from devflow_sandbox.threaded import ThreadedSandbox
-
 from integration.served import Served, serve
 
 MODEL = "anthropic/claude-haiku-4.5"
@@ -131,8 +130,7 @@ def test_others_are_answered_while_it_is_read(
     statuses: list[int] = []
 
     def send_three() -> None:
-        for _ in range(3):
-            statuses.append(served.ask("POST", path, body).status)
+        statuses.extend(served.ask("POST", path, body).status for _ in range(3))
 
     sender = threading.Thread(target=send_three)
     sender.start()

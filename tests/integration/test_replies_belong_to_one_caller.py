@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from devflow_sandbox.threaded import ThreadedSandbox
-
 from integration.served import serve
 
 MODEL = "anthropic/claude-haiku-4.5"
 PATH = "/v1/chat/completions"
+IDEMPOTENT = {"Idempotency-Key": "one"}
 BODY = {"model": MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -26,12 +26,12 @@ def test_a_key_of_the_same_name_does_not_get_the_replies_of_the_old_one(
 ) -> None:
     with serve(tmp_path, **upstream) as served:
         old = served.make_key("user")
-        first = served.ask("POST", PATH, BODY, key=old, Idempotency_Key="one")
+        first = served.ask("POST", PATH, BODY, IDEMPOTENT, key=old)
         assert first.status == 200
-        assert served.ask("POST", PATH, BODY, key=old, Idempotency_Key="one").json == first.json
+        assert served.ask("POST", PATH, BODY, IDEMPOTENT, key=old).json == first.json
         assert served.devflow("keys", "revoke", "user").returncode == 0
         new = served.make_key("user", "--model", "deepseek/*")
-        reply = served.ask("POST", PATH, BODY, key=new, Idempotency_Key="one")
+        reply = served.ask("POST", PATH, BODY, IDEMPOTENT, key=new)
         assert reply.status == 403
         assert "idempotent-replayed" not in reply.headers
 
@@ -43,13 +43,13 @@ def test_two_keys_of_their_own_never_share_a_reply(
     prefix = "Bearer " if header == "Authorization" else ""
     key = prefix + upstream["OPENROUTER_API_KEY"]
     with serve(tmp_path, "--no-key", **upstream) as served:
-        mine = {header: key, "Idempotency-Key": "one"}
-        first = served.ask("POST", PATH, BODY, **mine)
+        mine = {header: key, **IDEMPOTENT}
+        first = served.ask("POST", PATH, BODY, mine)
         assert first.status == 200
-        again = served.ask("POST", PATH, BODY, **mine)
+        again = served.ask("POST", PATH, BODY, mine)
         assert again.json == first.json
         for other in ({header: f"{prefix}sk-or-v1-of-somebody-else"}, {}):
-            reply = served.ask("POST", PATH, BODY, **{"Idempotency-Key": "one", **other})
+            reply = served.ask("POST", PATH, BODY, {**IDEMPOTENT, **other})
             assert "idempotent-replayed" not in reply.headers
             assert reply.status != 200 or reply.json["id"] != first.json["id"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,7 @@ from devflow_server.handlers.embeddings import (
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
+from devflow_server.operations.maintenance import Job
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
 from devflow_server.operations.tracing import open_tracing
@@ -133,7 +134,7 @@ async def run_gateway(
             )
             maintenance_tasks = _maintenance_tasks(store, gateway, worker)
             jobs = _run_in_background(
-                refresh.run(), idempotency.renew_claims(), readiness.run(), *maintenance_tasks
+                refresh.run, idempotency.renew_claims, readiness.run, *maintenance_tasks
             )
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
@@ -200,30 +201,24 @@ def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
     )
 
 
-def _maintenance_tasks(
-    store: Store, gateway: AsyncGateway, worker: int
-) -> Iterator[Coroutine[None, None, None]]:
+def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():
-        yield maintenance.learn_limits(gateway)
+        yield partial(maintenance.learn_limits, gateway)
         if worker == 0:
-            yield maintenance.confirm_costs(wiring.make_reconciler(store, gateway))
+            yield partial(maintenance.confirm_costs, wiring.make_reconciler(store, gateway))
 
 
 @asynccontextmanager
-async def _run_in_background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Work that goes on beside the block and ends with it; what is raised comes out as it is."""
+async def _run_in_background(*work: Job) -> AsyncGenerator[None]:
+    """Work that goes on beside the block and ends with it."""
+    running = [asyncio.create_task(maintenance.keep_running(one)) for one in work]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one) for one in work]
-            yield
-            for task in running:
-                task.cancel()
-    except BaseExceptionGroup as several:
-        first, *more = several.exceptions
-        if more:
-            raise
-        raise first from first.__cause__
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 @asynccontextmanager

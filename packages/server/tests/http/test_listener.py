@@ -232,3 +232,19 @@ async def test_a_line_break_in_a_reply_header_is_an_error(start: Start, send: Se
 
     _, port = await start(inject)
     assert b" 200 " in await send(port, GET, until=b"\r\n\r\nok")
+
+
+async def test_an_idle_connection_holds_nothing_of_its_last_request(
+    start: Start, send: Send
+) -> None:
+    listener, port = await start()
+    body = b"x" * 300_000
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + body)
+    assert (await _reader.readuntil(b"POST / ")).endswith(b"POST / ")
+    await _reader.readexactly(len(body))
+    (connection,) = listener.connections
+    assert len(connection._receiver._parser._body) == 0
+    assert listener.held.total == 0
+    writer.close()

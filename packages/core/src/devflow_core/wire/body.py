@@ -109,17 +109,26 @@ def _load_repaired(data: bytes) -> object:
 
 
 def _has_more_values(body: bytes, most: int) -> bool:
-    """Whether a JSON text has more values: commas and opening brackets that are in no string.
-
-    A value is the root, the first of its container, or behind a comma. Nearly every body is told
-    by its length or by counting bytes; the rest is looked through piece by piece, each so small
-    that other threads get their turn.
-    """
-    if len(body) <= 2 * most or _count_separators(body) <= most:
+    """Whether a JSON text has more values; nearly every body is told by counting its bytes."""
+    if len(body) <= 2 * most or _count_separators(body) < most:
         return False
+    return count_values(body, most) > most
+
+
+def count_values(body: bytes, most: int | None = None, piece_bytes: int = _PIECE_BYTES) -> int:
+    """How many values a JSON text has, an empty container counted as if it held one.
+
+    They are the commas and opening brackets that are in no string. It is looked through piece by
+    piece, each so small that other threads get their turn.
+
+    Args:
+        body: what is no JSON is counted somehow.
+        most: where the count may end.
+        piece_bytes: how much is looked at in one go.
+    """
     count, is_in_string, at = 0, False, 0
-    while at < len(body) and count <= most:
-        piece = body[at : at + _PIECE_BYTES]
+    while at < len(body) and (most is None or count <= most):
+        piece = body[at : at + piece_bytes]
         at += len(piece)
         if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # an escape is cut in two
             piece += body[at : at + 1]
@@ -127,7 +136,7 @@ def _has_more_values(body: bytes, most: int) -> bool:
         parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         count += _count_separators(b"".join(parts[is_in_string::2]))
         is_in_string ^= len(parts) % 2 == 0
-    return count > most
+    return count
 
 
 def _count_separators(text: bytes) -> int:
