@@ -36,7 +36,7 @@ _MAX_ADMISSION_AGE_S = 1.0
 """A key that was right when the headers came is looked at again when the body took longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class AdmittedRequest(Admission):
     """What the head of a request has shown."""
 
@@ -73,7 +73,7 @@ class App:
         self._metrics = metrics
         self._log = structlog.get_logger("devflow.access")
 
-    def admit(self, request: Request) -> Admission | Coroutine[Any, Any, Admission]:
+    def admit(self, request: Request) -> AdmittedRequest | Coroutine[Any, Any, AdmittedRequest]:
         """Decide on a request whose body has not come yet, at once where nothing is looked up."""
         found = None
         try:
@@ -117,10 +117,7 @@ class App:
         ):
             return known
         decided = self.admit(request)
-        if isinstance(decided, Coroutine):
-            decided = await decided
-        assert isinstance(decided, AdmittedRequest)  # noqa: S101 - this class makes no other
-        return decided
+        return decided if isinstance(decided, AdmittedRequest) else await decided
 
     def _find_route(self, request: Request) -> RouteMatch:
         self._authenticator.check_origin(request)

@@ -29,7 +29,7 @@ class RequestRejected(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Admission:
     """What is decided of a request when its headers are there, before its body is read."""
 
