@@ -126,17 +126,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         wire="anthropic_messages",
         summary="How many tokens a message would be; an estimate",
     )
-    embeddings = HttpRoute(
-        method="POST",
-        path="/v1/embeddings",
-        handler=EmbeddingsHandler(components.embeddings),
-        access=Access.CLIENT,
-        group="embeddings",
-        max_body_bytes=max_body_bytes,
-        wire="openai_chat",
-        summary="Vectors for texts",
-    )
-    return [count, embeddings] + [
+    return [count, _embeddings_route(components)] + [
         HttpRoute(
             method="POST",
             path=prefix + path,
@@ -151,6 +141,19 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         if wire in TRANSLATORS
         for prefix in ("", "/api")  # the provider's own SDK adds nothing to its /api/v1
     ]
+
+
+def _embeddings_route(components: Components) -> HttpRoute:
+    return HttpRoute(
+        method="POST",
+        path="/v1/embeddings",
+        handler=EmbeddingsHandler(components.embeddings),
+        access=Access.CLIENT,
+        group="embeddings",
+        max_body_bytes=components.settings.max_body_bytes,
+        wire="openai_chat",
+        summary="Vectors for texts",
+    )
 
 
 def _system_routes(components: Components) -> list[HttpRoute]:

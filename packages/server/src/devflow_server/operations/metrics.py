@@ -63,6 +63,11 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._add_gauges(worker)
+        self._models: set[str] = set()
+
+    def _add_gauges(self, worker: int) -> None:
+        registry = self._registry
         self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
@@ -72,7 +77,6 @@ class Metrics:
         self._held_bytes = Gauge(
             "devflow_held_bytes", "Of requests in memory", ["worker"], registry=registry
         ).labels(str(worker))
-        self._models: set[str] = set()
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
         """A request has been answered; `route` is the path as declared, never as sent."""
