@@ -47,7 +47,7 @@ class ReceivingHost(Protocol):
     loop: asyncio.AbstractEventLoop
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where the bytes come from."""
 
     def pause_reading(self) -> None:
@@ -78,7 +78,7 @@ class Receiver:
     """
 
     def __init__(
-        self, host: ReceivingHost, source: Source, connection: Receiving, peer: str
+        self, host: ReceivingHost, source: ByteSource, connection: Receiving, peer: str
     ) -> None:
         self._host = host
         self._source = source
