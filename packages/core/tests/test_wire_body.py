@@ -2,6 +2,7 @@ import json
 
 import pytest
 from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.wire import body as wire_body
 from devflow_core.wire import parse_body
 from devflow_core.wire.body import excerpt, load_event
 from hypothesis import given
@@ -82,3 +83,39 @@ def test_an_excerpt_is_one_short_line_without_markup() -> None:
 def test_an_event_that_cannot_be_mended_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         load_event(data)
+
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.text(alphabet='a",[{\\é', max_size=8)
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(alphabet='a",[{\\', max_size=4), inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+def _count(value: object) -> int:
+    """Values, and one for each container that is empty: as if it held one."""
+    if isinstance(value, dict):
+        return 1 + (sum(_count(one) for one in value.values()) or 1)
+    if isinstance(value, list):
+        return 1 + (sum(_count(one) for one in value) or 1)
+    return 1
+
+
+@given(value=st.dictionaries(st.text(max_size=3), _VALUES, max_size=6), cut=st.integers(1, 40))
+def test_values_are_counted_outside_of_strings_wherever_pieces_are_cut(
+    value: dict[str, object], cut: int
+) -> None:
+    raw = json.dumps({"a": value}).encode()
+    count = wire_body.count_values(raw, piece_bytes=cut)
+    assert count == _count({"a": value}) - 1  # the root stands in no container
+
+
+def test_too_many_values_are_refused_before_they_are_made() -> None:
+    text = json.dumps({"a": "[," * 5_000}).encode()
+    assert parse_body(text, max_values=10)
+    with pytest.raises(InvalidRequest, match="more than 10 JSON values"):
+        parse_body(b'{"a":[' + b",".join([b"1"] * 30) + b"]}", max_values=10)

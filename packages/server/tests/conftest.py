@@ -61,6 +61,7 @@ CATALOGUE = Catalogue(
 @dataclass(frozen=True)
 class Key:
     name: str
+    id: str = "id"
     scopes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -69,6 +70,9 @@ class FakeKeys:
 
     def __init__(self, **keys: Key) -> None:
         self.keys = keys
+
+    def find_known(self, secret: str, /) -> Key | None:
+        return None  # as when nothing was looked up within the last second
 
     async def verify(self, secret: str, /) -> Key | None:
         return self.keys.get(secret)
@@ -194,7 +198,9 @@ class ServerFactory:
         async with (
             store,
             calls,
-            Listener(app, limits=limits, on_sweep=keep_alive.send_pings) as listener,
+            Listener(
+                app, admit=app.admit, limits=limits, on_sweep=keep_alive.send_pings
+            ) as listener,
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
             ) as client,
@@ -218,7 +224,9 @@ class ServerFactory:
 def fake_keys() -> Callable[..., FakeKeys]:
     def fake_keys(**scopes: Mapping[str, Any]) -> FakeKeys:
         """Keys by their secret, which is also their name, with their scopes."""
-        return FakeKeys(**{name: Key(name, one) for name, one in scopes.items()})
+        return FakeKeys(
+            **{name: Key(name, scopes=one, id=f"id-of-{name}") for name, one in scopes.items()}
+        )
 
     return fake_keys
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devflow_core.errors import ConfigurationError, Conflict, NotFound
+from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, NotFound
 from devflow_store import Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
 
 
@@ -143,3 +143,50 @@ def test_nodes_are_kept(in_store: Any) -> None:
         assert store.verify().ok
 
     in_store(act)
+
+
+async def test_guesses_share_their_readings_and_a_new_key_is_found_among_them(file: Path) -> None:
+    async with Store(file) as store:
+        jobs: list[object] = []
+        submit = store.keys._submit
+
+        async def count(job: Any) -> Any:
+            jobs.append(job)
+            return await submit(job)
+
+        store.keys._submit = count
+        _key, known = await store.keys.create("known", {})
+        assert await store.keys.verify(known) is not None
+        jobs.clear()
+        guesses = [store.keys.verify(f"devflow_guess-{number}") for number in range(500)]
+        assert await asyncio.gather(*guesses) == [None] * 500
+        assert len(jobs) <= 2
+        guessing = asyncio.gather(*[store.keys.verify(f"devflow_{one}") for one in range(500)])
+        async with Store(file) as another_process:
+            _key, fresh = await another_process.keys.create("fresh", {})
+        found = await store.keys.verify(fresh)
+        assert found is not None
+        assert found.name == "fresh"
+        assert store.keys.find_known(fresh) == found
+        assert await guessing == [None] * 500
+        jobs.clear()
+        assert [await store.keys.verify("sk-no-key-of-ours") for _ in range(10)] == [None] * 10
+        assert jobs == []  # what cannot be a key is not looked up
+
+
+async def test_keys_are_made_for_what_there_is_and_revoked_by_name(file: Path) -> None:
+    async with Store(file) as store:
+        for name, scopes in (
+            ("local", {}),
+            ("anybody", {}),
+            (" ", {}),
+            ("a", {"routes": ["fly"]}),
+            ("a", {"route": ["chat"]}),
+        ):
+            with pytest.raises(InvalidRequest):
+                await store.keys.create(name, scopes)
+        key, secret = await store.keys.create("a", {"routes": ["chat"]})
+        assert (await store.keys.revoke("a")).id == key.id
+        assert await store.keys.verify(secret) is None
+        with pytest.raises(NotFound):
+            await store.keys.revoke("a")

@@ -192,6 +192,8 @@ class Settings(BaseModel):
     """Host names besides loopback under which the gateway may be addressed."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Larger requests are refused."""
+    max_held_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
+    """Of all requests being received or answered at once, over all workers; more get 503."""
     cache: bool = True
     """Answer exact repetitions at temperature 0, or on request, from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)

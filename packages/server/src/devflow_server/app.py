@@ -4,22 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
-from devflow_core.errors import DevFlowError, Forbidden, NotFound, Overloaded
+from devflow_core.errors import (
+    DevFlowError,
+    Forbidden,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    Unauthorized,
+)
 from devflow_core.ids import new_id
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.messages import WireName
 
 from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
 from devflow_server.error_responses import InternalError, error_body, error_headers
-from devflow_server.http import ClientDisconnected, Exchange
+from devflow_server.http import Admission, ClientDisconnected, Exchange, Request
+from devflow_server.http.receiver import too_many_bytes
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.tracing import Tracing
 from devflow_server.routes import Access, HttpRoute, RequestContext, RouteMatch, RouteTable
 
 _CLIENT_CLOSED_STATUS = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""
+
+
+_MAX_ADMISSION_AGE_S = 1.0
+"""A key that was right when the headers came is looked at again when the body took longer."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AdmittedRequest(Admission):
+    """What the head of a request has shown."""
+
+    found: RouteMatch | None = None
+    """None where there is no such route."""
+    caller: Caller = ANONYMOUS
+    at_s: float = 0.0
+    """On the monotonic clock."""
 
 
 class MethodNotAllowed(NotFound):
@@ -48,6 +74,18 @@ class App:
         self._metrics = metrics
         self._log = structlog.get_logger("devflow.access")
 
+    def admit(self, request: Request) -> AdmittedRequest | Coroutine[Any, Any, AdmittedRequest]:
+        """Decide on a request whose body has not come yet, at once where nothing is looked up."""
+        found = None
+        try:
+            found = self._find_route(request)
+            caller = self._recognize(request, found.route)
+        except DevFlowError as error:
+            return self._refuse(found, error)
+        if caller is None:
+            return self._look_up(request, found)
+        return self._admit(found, caller)
+
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request; raises cancellation and `ClientDisconnected` only."""
         request_id = new_id("req")
@@ -58,17 +96,10 @@ class App:
         for secret in presented:
             KNOWN_SECRETS.hold(secret)
         try:
-            found = self._find_route(exchange)
-            route = found.route
-            caller = await self._authorize(exchange, route)
-            context = RequestContext(
-                exchange=exchange,
-                route=route,
-                request_id=request_id,
-                caller=caller,
-                path_parameter=found.parameter,
-            )
-            await route.handler(context)
+            admitted = await self._read_admission(exchange.request)
+            route = admitted.found.route if admitted.found else None
+            context = _open_context(exchange, admitted, request_id)
+            await context.route.handler(context)
         except DevFlowError as error:
             self._send_error(exchange, route, request_id, error)
         except (asyncio.CancelledError, ClientDisconnected):
@@ -85,8 +116,17 @@ class App:
             for secret in presented:
                 KNOWN_SECRETS.release(secret)
 
-    def _find_route(self, exchange: Exchange) -> RouteMatch:
-        request = exchange.request
+    async def _read_admission(self, request: Request) -> AdmittedRequest:
+        """What was decided when its headers came; decided now where it came whole, or slowly."""
+        known = request.admission
+        if isinstance(known, AdmittedRequest) and (
+            known.refusal is not None or request.arrived_s - known.at_s < _MAX_ADMISSION_AGE_S
+        ):
+            return known
+        decided = self.admit(request)
+        return decided if isinstance(decided, AdmittedRequest) else await decided
+
+    def _find_route(self, request: Request) -> RouteMatch:
         self._authenticator.check_origin(request)
         found = self.routes.find(request.method, request.path)
         if found is not None:
@@ -98,16 +138,33 @@ class App:
             raise NotFound("There is no such path: the client adds /v1 itself, leave it out.")
         raise NotFound("There is no such path; /docs lists what there is.")
 
-    async def _authorize(self, exchange: Exchange, route: HttpRoute) -> Caller:
-        if route.access is Access.OPEN:
-            return ANONYMOUS
-        caller = await self._authenticator.authenticate(exchange.request)
-        if route.access is Access.OPERATOR:
-            if not caller.is_operator:
-                raise Forbidden("Only a key with the scope `operate` may do this.")
-        elif caller.groups is not None and route.group not in caller.groups:
-            raise Forbidden(f"This client key has not the scope `{route.group}`.")
-        return caller
+    def _recognize(self, request: Request, route: HttpRoute) -> Caller | None:
+        return ANONYMOUS if route.access is Access.OPEN else self._authenticator.recognize(request)
+
+    async def _look_up(self, request: Request, found: RouteMatch) -> AdmittedRequest:
+        try:
+            return self._admit(found, await self._authenticator.look_up(request))
+        except DevFlowError as error:
+            return self._refuse(found, error)
+
+    def _admit(self, found: RouteMatch, caller: Caller) -> AdmittedRequest:
+        route = found.route
+        try:
+            _check_rights(caller, route)
+        except Forbidden as error:
+            return self._refuse(found, error)
+        return AdmittedRequest(
+            owner=caller.id,
+            max_body_bytes=0 if route.access is Access.OPEN else route.max_body_bytes,
+            found=found,
+            caller=caller,
+            at_s=time.monotonic(),
+        )
+
+    def _refuse(self, found: RouteMatch | None, error: DevFlowError) -> AdmittedRequest:
+        if isinstance(error, Unauthorized):
+            self._metrics.count_auth_failure()
+        return AdmittedRequest(found=found, refusal=error)
 
     def _send_error(
         self, exchange: Exchange, route: HttpRoute | None, request_id: str, error: DevFlowError
@@ -144,6 +201,46 @@ class App:
             key=context.caller.name if context else None,
             **(context.log_fields if context else {}),
         )
+
+
+def _open_context(exchange: Exchange, admitted: AdmittedRequest, request_id: str) -> RequestContext:
+    """The context of a request that is let in.
+
+    Raises:
+        DevFlowError: it was refused when its headers came.
+        PayloadTooLarge: its route takes no such body.
+        QueueFull: there is no place for its bytes.
+    """
+    if admitted.refusal is not None:
+        raise admitted.refusal
+    found, max_bytes = admitted.found, admitted.max_body_bytes
+    assert found is not None  # noqa: S101 - who is let in has a route
+    if max_bytes is not None and len(exchange.request.body) > max_bytes:
+        raise PayloadTooLarge(f"This path takes bodies of {max_bytes} bytes at the most.")
+    if not exchange.hold_body(admitted.owner):
+        raise too_many_bytes()
+    return RequestContext(
+        exchange=exchange,
+        route=found.route,
+        request_id=request_id,
+        caller=admitted.caller,
+        path_parameter=found.parameter,
+    )
+
+
+def _check_rights(caller: Caller, route: HttpRoute) -> None:
+    """Whether a caller may use a route.
+
+    Raises:
+        Forbidden: the key has not its scope.
+    """
+    if route.access is Access.OPERATOR:
+        if not caller.is_operator:
+            raise Forbidden("Only a key with the scope `operate` may do this.")
+        return
+    if route.access is Access.OPEN or caller.groups is None or route.group in caller.groups:
+        return
+    raise Forbidden(f"This client key has not the scope `{route.group}`.")
 
 
 def _error_dialect(exchange: Exchange, route: HttpRoute | None) -> WireName | None:

@@ -12,6 +12,7 @@ from devflow_core.messages import WireName
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
+from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
 
 
@@ -55,7 +56,9 @@ class HttpRoute:
     access: Access | None = None
     """None is refused at the start: nobody has thought about who may use it."""
     group: str = "read"
-    """Which scope of a client key covers it: `chat`, `embeddings`, `read`."""
+    """Which scope of a client key covers it: one of `devflow_store.ROUTE_GROUPS`."""
+    max_body_bytes: int = MAX_SMALL_BODY_BYTES
+    """Of a request to it. An open route takes no body at all."""
     wire: WireName | None = None
     """The dialect of requests, replies and errors; None is plain JSON."""
     summary: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,9 @@ from devflow_server.handlers.embeddings import (
     NamedModelRouter,
 )
 from devflow_server.http import Limits, Listener
+from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
+from devflow_server.operations.maintenance import Job
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
 from devflow_server.operations.tracing import open_tracing
@@ -134,10 +136,24 @@ async def run_gateway(
             )
             maintenance_tasks = _maintenance_tasks(store, gateway, worker)
             jobs = _run_in_background(
-                refresh.run(), idempotency.renew_claims(), readiness.run(), *maintenance_tasks
+                refresh.run, idempotency.renew_claims, readiness.run, *maintenance_tasks
             )
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
+
+
+async def prepare(settings: Settings) -> str | None:
+    """What is done once before several processes serve: the checks of the start, the first key.
+
+    Returns:
+        The client key made just now, since there was none; to be shown once.
+
+    Raises:
+        ConfigurationError: it must not start so.
+        StoreError: the ledger cannot be opened.
+    """
+    async with wiring.make_store(settings) as store:
+        return await _ensure_first_key(settings, store, has_own=False)
 
 
 async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
@@ -147,7 +163,12 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
         ConfigurationError: off loopback without keys.
     """
     has_keys = has_own or bool(await store.keys.list())
-    check_bind(settings.host, require_key=settings.require_key, has_keys=has_keys)
+    check_bind(
+        settings.host,
+        require_key=settings.require_key,
+        has_keys=has_keys,
+        allowed_hosts=settings.allowed_hosts,
+    )
     if has_keys or not settings.require_key:
         return None
     with suppress(Conflict):  # another worker was first, and shows it
@@ -182,30 +203,24 @@ def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
     )
 
 
-def _maintenance_tasks(
-    store: Store, gateway: AsyncGateway, worker: int
-) -> Iterator[Coroutine[None, None, None]]:
+def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
     if gateway.settings.server_keys():
-        yield maintenance.learn_limits(gateway)
+        yield partial(maintenance.learn_limits, gateway)
         if worker == 0:
-            yield maintenance.confirm_costs(wiring.make_reconciler(store, gateway))
+            yield partial(maintenance.confirm_costs, wiring.make_reconciler(store, gateway))
 
 
 @asynccontextmanager
-async def _run_in_background(*work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Work that goes on beside the block and ends with it; what is raised comes out as it is."""
+async def _run_in_background(*work: Job) -> AsyncGenerator[None]:
+    """Work that goes on beside the block and ends with it."""
+    running = [asyncio.create_task(maintenance.keep_running(one)) for one in work]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one) for one in work]
-            yield
-            for task in running:
-                task.cancel()
-    except BaseExceptionGroup as several:
-        first, *more = several.exceptions
-        if more:
-            raise
-        raise first from first.__cause__
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -213,15 +228,22 @@ async def _listen(
     components: Components, bound: socket.socket | None
 ) -> AsyncGenerator[RunningGateway]:
     settings = components.settings
-    limits = Limits(max_body_bytes=settings.max_body_bytes)
-    metrics = components.metrics
+    metrics, app = components.metrics, build_app(components)
 
     def on_sweep(now_s: float) -> None:
         components.keep_alive.send_pings(now_s)
-        metrics.set_load(in_flight=listener.in_flight, connections=len(listener.connections))
+        metrics.set_load(
+            in_flight=listener.in_flight,
+            connections=len(listener.connections),
+            held_bytes=listener.held.total,
+        )
 
     listener = Listener(
-        build_app(components), limits=limits, on_sweep=on_sweep, on_rejected=metrics.count_rejected
+        app,
+        admit=app.admit,
+        limits=_limits_of(settings),
+        on_sweep=on_sweep,
+        on_rejected=metrics.count_rejected,
     )
     async with listener:
         listening_socket = bound or bind_socket(settings.host, settings.port)
@@ -231,6 +253,19 @@ async def _listen(
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
             await listener.drain(DRAIN_TIMEOUT_S)
+
+
+def _limits_of(settings: Settings) -> Limits:
+    """The limits of one process.
+
+    Each worker has its share of the memory for requests, but never so little that a request of
+    the largest size could not come in.
+    """
+    share = settings.max_held_bytes // settings.workers
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
+    )
 
 
 async def wait_for_signal() -> None:

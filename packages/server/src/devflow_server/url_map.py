@@ -61,6 +61,7 @@ def build_app(components: Components) -> App:
         ConfigurationError: a route has no policy.
     """
     settings = components.settings
+    components.metrics.knows_model = lambda model: model in components.catalogue()
     authenticator = Authenticator(
         components.keys,
         require_key=settings.require_key,
@@ -107,6 +108,7 @@ _DIALECTS: tuple[tuple[str, WireName, str], ...] = (
 
 def _chat_routes(components: Components) -> list[HttpRoute]:
     reader = RequestReader(components.nodes)
+    max_body_bytes = components.settings.max_body_bytes
     chat = ChatHandler(
         reader,
         SessionContexts(components.find_session),
@@ -120,25 +122,18 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         handler=TokenCounter(reader, components.catalogue),
         access=Access.CLIENT,
         group="chat",
+        max_body_bytes=max_body_bytes,
         wire="anthropic_messages",
         summary="How many tokens a message would be; an estimate",
     )
-    embeddings = HttpRoute(
-        method="POST",
-        path="/v1/embeddings",
-        handler=EmbeddingsHandler(components.embeddings),
-        access=Access.CLIENT,
-        group="embeddings",
-        wire="openai_chat",
-        summary="Vectors for texts",
-    )
-    return [count, embeddings] + [
+    return [count, _embeddings_route(components)] + [
         HttpRoute(
             method="POST",
             path=prefix + path,
             handler=chat,
             access=Access.CLIENT,
             group="chat",
+            max_body_bytes=max_body_bytes,
             wire=wire,
             summary=summary,
         )
@@ -146,6 +141,19 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
         if wire in TRANSLATORS
         for prefix in ("", "/api")  # the provider's own SDK adds nothing to its /api/v1
     ]
+
+
+def _embeddings_route(components: Components) -> HttpRoute:
+    return HttpRoute(
+        method="POST",
+        path="/v1/embeddings",
+        handler=EmbeddingsHandler(components.embeddings),
+        access=Access.CLIENT,
+        group="embeddings",
+        max_body_bytes=components.settings.max_body_bytes,
+        wire="openai_chat",
+        summary="Vectors for texts",
+    )
 
 
 def _system_routes(components: Components) -> list[HttpRoute]:

@@ -80,15 +80,21 @@ async def _serve_in_process(
 
 
 def _serve_with_workers(settings: Settings, announce: Announce) -> None:
-    from devflow_server.serving import bind_socket, url_of
+    from devflow_server.serving import bind_socket, prepare, url_of
 
     shield_children()
     bound = bind_socket(settings.host, settings.port)
+    made: list[str | None] = []
+
+    async def prepare_once() -> None:
+        made.append(await prepare(settings))
+
+    run_loop(prepare_once())
     supervisor = _Supervisor(settings, bound)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.stop)
     supervisor.start()
-    announce(Announcement(url=url_of(settings.host, bound)))
+    announce(Announcement(url=url_of(settings.host, bound), first_key=made[0]))
     supervisor.supervise()
 
 

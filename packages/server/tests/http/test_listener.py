@@ -81,7 +81,7 @@ async def test_a_slow_or_silent_client_is_closed(
     sending = asyncio.create_task(send(port, sent))
     await eventually(lambda: listener.connections)
     (connection,) = listener.connections
-    await eventually(lambda: connection._parser.phase == phase)
+    await eventually(lambda: connection._receiver.phase == phase)
     await eventually(lambda: sent != GET or (answered.is_set() and connection.exchange is None))
     allowed_s = {"head": 8.0, "body": 28.0, "idle": 75.0}[phase] if sent else 8.0
     clock.advance(allowed_s - 0.1)
@@ -99,7 +99,7 @@ async def test_dribbling_does_not_move_the_deadline(start: Start, eventually: An
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in (b"GET / HTTP/1.1\r\n", *[b"X: y\r\n"] * 3):
         writer.write(piece)
-        await eventually(lambda: [c for c in listener.connections if c._parser.phase == "head"])
+        await eventually(lambda: [c for c in listener.connections if c._receiver.phase == "head"])
         clock.advance(2.0)
         await eventually(lambda: listener.now_s == clock())
     assert b" 408 " in await reader.read()
@@ -232,3 +232,19 @@ async def test_a_line_break_in_a_reply_header_is_an_error(start: Start, send: Se
 
     _, port = await start(inject)
     assert b" 200 " in await send(port, GET, until=b"\r\n\r\nok")
+
+
+async def test_an_idle_connection_holds_nothing_of_its_last_request(
+    start: Start, send: Send
+) -> None:
+    listener, port = await start()
+    body = b"x" * 300_000
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + body)
+    assert (await _reader.readuntil(b"POST / ")).endswith(b"POST / ")
+    await _reader.readexactly(len(body))
+    (connection,) = listener.connections
+    assert len(connection._receiver._parser._body) == 0
+    assert listener.held.total == 0
+    writer.close()

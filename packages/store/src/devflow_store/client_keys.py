@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from devflow_core.errors import ConfigurationError, Conflict, NotFound
+from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, NotFound
 from devflow_core.ids import new_id
 from devflow_core.private_files import ensure_private_folder, read_private_file
 
@@ -26,7 +27,14 @@ from devflow_store.integrity.settings_seal import KEY_COLUMNS, seal_key
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
 CACHE_TTL_S = 1.0
 """How long a key counts as it was last seen: a revocation holds everywhere after this time."""
-_MAX_CACHED = 10_000
+MIN_READ_GAP_S = 0.2
+"""How long apart the table is read for keys that nobody has seen; all who ask wait for one read,
+so that guessing costs the ledger's writer nothing more."""
+ROUTE_GROUPS = ("chat", "embeddings", "read", "operate")
+"""What a key's scope `routes` may name."""
+RESERVED_NAMES = frozenset({"local", "anybody"})
+"""What the gateway itself books requests under that came without a client key."""
+_MAX_NAME_CHARS = 128
 _PEPPER_BYTES = 32
 _UNSEALED = (
     f"SELECT {', '.join(f'k.{name}' for name in KEY_COLUMNS)}, made.body FROM client_keys k "  # noqa: S608 - constants
@@ -66,7 +74,10 @@ class ClientKeys:
         self._submit = submit
         self._read_pepper = read_pepper
         self._pepper: bytes | None = None
-        self._cache: dict[bytes, tuple[float, ClientKey | None]] = {}
+        self._known: dict[bytes, tuple[tuple[Any, ...], ClientKey]] = {}
+        """By hash: every key that is not revoked, as it was last read."""
+        self._read_at_s = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
 
     async def create(
         self, name: str, scopes: Mapping[str, Any], expires_at: datetime | None = None
@@ -75,13 +86,15 @@ class ClientKeys:
 
         Args:
             name: what its requests are booked under; unique among keys that are in force.
-            scopes: what it may do.
+            scopes: what it may do: `routes`, of `ROUTE_GROUPS`, and `models`, patterns.
             expires_at: when it ends; None is never.
 
         Raises:
+            InvalidRequest: a name or a scope that means nothing here.
             Conflict: a key in force has this name.
             StoreError: it could not be written.
         """
+        _check_new(name, scopes)
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         key_hash, key_id = self._hash_secret(secret), new_id("key")
         prefix = secret[: len(SECRET_PREFIX) + 4]
@@ -132,46 +145,93 @@ class ClientKeys:
 
         return await self._submit(WriteJob(run))
 
-    async def revoke(self, key_id: str) -> ClientKey:
+    async def revoke(self, name_or_id: str) -> ClientKey:
         """End a key now; other processes follow within a second.
 
+        Args:
+            name_or_id: the id, or the name of a key that is in force.
+
         Raises:
-            NotFound: there is none of this id.
+            NotFound: there is none.
         """
 
         def run(tx: Transaction) -> ClientKey:
             tx.flush()
-            found = _load_key(tx, key_id)
+            found = _find_by_name_or_id(tx, name_or_id)
             if found.revoked_at is None:
                 tx.execute(
-                    "UPDATE client_keys SET revoked_us = ? WHERE id = ?", (tx.now_us, key_id)
+                    "UPDATE client_keys SET revoked_us = ? WHERE id = ?", (tx.now_us, found.id)
                 )
-                change = orjson.dumps({"client_key": key_id, "revoked": True})
+                change = orjson.dumps({"client_key": found.id, "revoked": True})
                 tx.append(RowKind.CHANGE, f"change/{tx.seq + 1}", change)
-            return _load_key(tx, key_id)
+            return _load_key(tx, found.id)
 
         revoked = await self._submit(WriteJob(run))
-        self._cache.clear()
+        self._read_at_s = float("-inf")
         return revoked
+
+    def find_known(self, secret: str) -> ClientKey | None:
+        """The key with this secret if it was in force within the last second.
+
+        None says nothing: ask `verify`.
+        """
+        if not secret.startswith(SECRET_PREFIX):
+            return None
+        if time.monotonic() - self._read_at_s > CACHE_TTL_S:
+            return None
+        return self._find(self._hash_secret(secret))
 
     async def verify(self, secret: str) -> ClientKey | None:
         """The key with this secret while it is in force; None for anything else.
 
         The secret is looked up by its keyed hash, so no comparison with a stored secret takes
-        place whose time could tell anything.
+        place whose time could tell anything. All keys are read at once: a key that was seen is
+        known for a second, one that was not is waited for with all others that nobody has seen.
+
+        Raises:
+            StoreError: the table cannot be read.
         """
-        key_hash = self._hash_secret(secret)
-        cached = self._cache.get(key_hash)
-        if cached is None or cached[0] < time.monotonic():
-            found = await self._submit(WriteJob(lambda tx: _find_by_hash(tx, key_hash)))
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()  # somebody is guessing
-            cached = self._cache[key_hash] = (time.monotonic() + CACHE_TTL_S, found)
-        key = cached[1]
-        if key is None or key.revoked_at is not None:
+        if not secret.startswith(SECRET_PREFIX):
             return None
+        asked_s = time.monotonic()
+        key_hash = self._hash_secret(secret)
+        if asked_s - self._read_at_s > CACHE_TTL_S:
+            await self._read_since(asked_s)
+        found = self._find(key_hash)
+        if found is None and self._read_at_s < asked_s:
+            await self._read_since(asked_s)
+            found = self._find(key_hash)
+        return found
+
+    def _find(self, key_hash: bytes) -> ClientKey | None:
+        known = self._known.get(key_hash)
+        if known is None:
+            return None
+        key = known[1]
         has_ended = key.expires_at is not None and to_us(key.expires_at) <= time.time_ns() // 1000
         return None if has_ended else key
+
+    async def _read_since(self, asked_s: float) -> None:
+        """Have the table read, in a reading that begins now or later and that all share."""
+        while self._read_at_s < asked_s:
+            if self._reading is None:
+                self._reading = asyncio.get_running_loop().create_task(self._read())
+            await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        try:
+            await asyncio.sleep(max(0.0, self._read_at_s + MIN_READ_GAP_S - time.monotonic()))
+            began_s = time.monotonic()
+            rows = await self._submit(WriteJob(_load_in_force))
+            before, self._known = self._known, {}
+            for *row, key_hash in rows:
+                known = before.get(bytes(key_hash))
+                is_same = known is not None and known[0] == tuple(row)
+                entry = known if is_same and known else (tuple(row), _key_from_row(tuple(row)))
+                self._known[bytes(key_hash)] = entry
+            self._read_at_s = began_s
+        finally:
+            self._reading = None
 
     def _hash_secret(self, secret: str) -> bytes:
         if self._pepper is None:
@@ -218,10 +278,38 @@ def _make_pepper(path: Path) -> None:
         draft.unlink()
 
 
-def _find_by_hash(tx: Transaction, key_hash: bytes) -> ClientKey | None:
+def _check_new(name: str, scopes: Mapping[str, Any]) -> None:
+    if not name.strip() or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise InvalidRequest(f"A client key's name has 1 to {_MAX_NAME_CHARS} visible characters.")
+    if name in RESERVED_NAMES:
+        raise InvalidRequest(
+            f"The name {name!r} stands for requests without a client key; choose another one."
+        )
+    unknown = [one for one in scopes if one not in ("routes", "models")]
+    if unknown:
+        raise InvalidRequest(f"A client key has no scope {unknown[0]!r}: there are routes, models.")
+    strange = [one for one in scopes.get("routes", ()) if one not in ROUTE_GROUPS]
+    if strange:
+        raise InvalidRequest(
+            f"There are no routes called {strange[0]!r}; there are {', '.join(ROUTE_GROUPS)}."
+        )
+
+
+def _load_in_force(tx: Transaction) -> list[tuple[Any, ...]]:
     tx.flush()
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys WHERE hash = ?", (key_hash,))  # noqa: S608 - constants
-    return _key_from_row(rows[0]) if rows else None
+    return tx.execute(f"SELECT {_COLUMNS}, hash FROM client_keys WHERE revoked_us IS NULL")  # noqa: S608 - constants
+
+
+def _find_by_name_or_id(tx: Transaction, name_or_id: str) -> ClientKey:
+    """An id is looked for first: a name that looks like one cannot hide a key."""
+    for condition in ("id = ?", "name = ? AND revoked_us IS NULL"):
+        rows = tx.execute(
+            f"SELECT {_COLUMNS} FROM client_keys WHERE {condition}",  # noqa: S608 - constants
+            (name_or_id,),
+        )
+        if rows:
+            return _key_from_row(rows[0])
+    raise NotFound(f"There is no client key {name_or_id}; `devflow keys list` shows them.")
 
 
 def _load_key(tx: Transaction, key_id: str) -> ClientKey:

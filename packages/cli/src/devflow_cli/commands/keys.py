@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from devflow_cli.app import app
-from devflow_cli.run import FAILED, Run, command
+from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from devflow_core.ports import UpstreamKey
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devflow_store.client_keys import ClientKey
     from devflow_upstream.keys import KeyState
 
+_ROUTES = "chat, embeddings, read, operate"
 keys = typer.Typer(help="Provider keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
@@ -56,7 +57,7 @@ async def create(
         list[str] | None, typer.Option(help="Only these models (patterns); may be repeated.")
     ] = None,
     route: Annotated[
-        list[str] | None, typer.Option(help="Only these routes; may be repeated.")
+        list[str] | None, typer.Option(help=f"Only these routes, of {_ROUTES}; may be repeated.")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
 ) -> None:
@@ -116,17 +117,18 @@ def _format_scopes(key: ClientKey) -> str:
 
 
 @command(keys)
-async def revoke(run: Run, key_id: Annotated[str, typer.Argument(help="As listed.")]) -> int | None:
+async def revoke(
+    run: Run, key: Annotated[str, typer.Argument(help="Its name or its id, as listed.")]
+) -> None:
     """Revoke a client key; requests with it are refused within a second."""
     from devflow_gateway import wiring
 
     async with wiring.make_store(run.settings()) as store:
-        is_revoked = await store.keys.revoke(key_id)
+        revoked = await store.keys.revoke(key)
     if run.as_json:
-        run.emit({"revoked": key_id if is_revoked else None})
+        run.emit({"revoked": revoked.id})
     else:
-        run.say("Revoked." if is_revoked else f"There is no key {key_id}.")
-    return None if is_revoked else FAILED
+        run.say(f"Revoked {revoked.name} ({revoked.id}).")
 
 
 async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:

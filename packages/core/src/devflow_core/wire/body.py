@@ -18,21 +18,29 @@ MAX_DEPTH = 64
 """Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
 
 _MAX_SECRET_CHARS = 1024
+_PIECE_BYTES = 256 * 1024
 _CONTAINERS = frozenset({dict, list})
 _MODEL_KEY = re.compile(rb'"model"\s*:\s*(?![{\s])')
 
 
-def parse_body(body: bytes, *, max_depth: int = MAX_DEPTH) -> JsonObject:
+def parse_body(
+    body: bytes, *, max_depth: int = MAX_DEPTH, max_values: int | None = None
+) -> JsonObject:
     """A caller's request body.
 
     Args:
         body: as received; its size has been limited by the server.
         max_depth: inclusive limit of nesting.
+        max_values: inclusive limit of values of any kind, looked at before any is made.
 
     Raises:
-        InvalidRequest: no JSON object in UTF-8, nested too deeply, or with `model` twice at the
-            top (two readers would see two models).
+        InvalidRequest: no JSON object in UTF-8, nested too deeply, too many values, or with
+            `model` twice at the top (two readers would see two models).
     """
+    if max_values is not None and _has_more_values(body, max_values):
+        raise InvalidRequest(
+            f"The request body holds more than {max_values:,} JSON values: send fewer, larger ones."
+        )
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -102,6 +110,41 @@ def _load_repaired(data: bytes) -> object:
     except (ValueError, RecursionError):
         return None
     return json.loads(lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _has_more_values(body: bytes, most: int) -> bool:
+    """Whether a JSON text has more values; nearly every body is told by counting its bytes."""
+    if len(body) <= 2 * most or _count_separators(body) < most:
+        return False
+    return count_values(body, most) > most
+
+
+def count_values(body: bytes, most: int | None = None, piece_bytes: int = _PIECE_BYTES) -> int:
+    """How many values a JSON text has, an empty container counted as if it held one.
+
+    They are the commas and opening brackets that are in no string. It is looked through piece by
+    piece, each so small that other threads get their turn.
+
+    Args:
+        body: what is no JSON is counted somehow.
+        most: where the count may end.
+        piece_bytes: how much is looked at in one go.
+    """
+    count, is_in_string, at = 0, False, 0
+    while at < len(body) and (most is None or count <= most):
+        piece = body[at : at + piece_bytes]
+        at += len(piece)
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # an escape is cut in two
+            piece += body[at : at + 1]
+            at += 1
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        count += _count_separators(b"".join(parts[is_in_string::2]))
+        is_in_string ^= len(parts) % 2 == 0
+    return count
+
+
+def _count_separators(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _check_depth(root: dict[str, Any], max_depth: int) -> None:

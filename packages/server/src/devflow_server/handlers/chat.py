@@ -66,7 +66,8 @@ class ChatHandler:
 
     async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = await self._session_contexts.add_context(context, self._reader.read(context))
+        request = await self._reader.read(context)
+        request = await self._session_contexts.add_context(context, request)
         context.log_fields["requested"] = request.model
         assert context.route.wire is not None  # noqa: S101 - checked by the reader
         dialect = get_translator(context.route.wire)
@@ -144,7 +145,7 @@ class ChatHandler:
         key = context.exchange.request.headers.get("idempotency-key")
         if key is None:
             return self._reply_source.open(context, request)
-        found = await self._idempotency.claim(context, key)
+        found = await self._idempotency.claim(context, request, key)
         return (
             found
             if isinstance(found, StoredResponse)

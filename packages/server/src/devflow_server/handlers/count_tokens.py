@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 from devflow_core.errors import UnknownModel
@@ -10,6 +11,7 @@ from devflow_routing import Catalogue, TextSize
 from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
 from devflow_server.error_responses import id_headers
+from devflow_server.off_loop import run_by_size
 from devflow_server.requests.reader import RequestReader
 from devflow_server.routes import RequestContext
 
@@ -31,9 +33,12 @@ class TokenCounter:
 
     async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = self._reader.read(context)
+        request = await self._reader.read(context)
         tokenizer = self._find_family(request.model)
-        tokens = TextSize.from_request(request).estimate_tokens(tokenizer)
+        size = await run_by_size(
+            len(context.exchange.request.body), partial(TextSize.from_request, request)
+        )
+        tokens = size.estimate_tokens(tokenizer)
         body = {
             "input_tokens": tokens,
             "devflow": {"is_estimate": True, "relative_error": tokenizer.error},

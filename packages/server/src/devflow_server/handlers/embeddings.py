@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol, cast
 
 import orjson
@@ -18,11 +19,11 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
-from devflow_core.wire import parse_body
 
 from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
 from devflow_server.requests.attribution import attribution_of
+from devflow_server.requests.bodies import read_body
 from devflow_server.requests.reader import read_upstream_key
 from devflow_server.routes import RequestContext
 
@@ -122,7 +123,8 @@ class EmbeddingsHandler:
 
     async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
-        request = _read_request(context)
+        read = partial(_decode_request, context)
+        request = await read_body(context.exchange.request.body, read)
         context.log_fields["requested"] = request.model
         reply: JsonObject | None = None
         async with self._pipeline.stream(request, entry_id=context.request_id) as stream:
@@ -137,14 +139,13 @@ class EmbeddingsHandler:
         context.exchange.respond(200, orjson.dumps(reply), [*headers, *metadata.headers()])
 
 
-def _read_request(context: RequestContext) -> ChatRequest:
+def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
     """The request; its body goes on as it is.
 
     Raises:
         InvalidRequest: there is no model or no input.
     """
     headers = context.exchange.request.headers
-    body = parse_body(context.exchange.request.body)
     model, given = body.get("model"), body.get("input")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("model: send the id of a model for embeddings.")

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 from devflow_core.errors import InvalidRequest, NotFound, QueueFull, StoreError
-from devflow_core.wire import parse_body
 
 from devflow_server.error_responses import id_headers
 from devflow_server.handlers.model_list import AUTO_MODELS
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.operations.metrics import Metrics
 from devflow_server.requests.attribution import is_claude_code
+from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import DISCOVERY_PREFIX
 from devflow_server.routes import RequestContext
@@ -108,7 +108,7 @@ class NodesHandler:
 
     async def patch_node(self, context: RequestContext) -> None:
         """Change one; the change holds for all workers and survives."""
-        changes = parse_body(context.exchange.request.body)
+        changes = await read_body(context.exchange.request.body, dict)
         node = await self._nodes.patch(context.path_parameter, changes)
         respond_json(context, node.as_json())
 

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
 import orjson
 
 from devflow_server.http.exchange import ClientDisconnected, Exchange
-from devflow_server.http.limits import Limits
+from devflow_server.http.limits import MAX_DISCARDED_BYTES
 from devflow_server.http.message import Request, RequestRejected, encode_head
-from devflow_server.http.request_parser import RequestParser
+from devflow_server.http.receiver import Receiver, ReceivingHost
 
 _FLUSH_BYTES = 64 * 1024
 _JSON_HEADER = ("content-type", "application/json")
+_RETRY_HEADER = ("retry-after", "1")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STILL_SENDING = frozenset({413, 503})
+"""Refusals in the middle of a request; its sender is most often not at fault, and reads later."""
+_NO_PLACE = "This gateway holds as many bytes of requests as it may. Ask again in a moment."
 
 
-class ConnectionHost(Protocol):
+class ConnectionHost(ReceivingHost, Protocol):
     """The listener as its connections need it: limits, a clock, a handler, and a head count."""
 
-    limits: Limits
     handler: Callable[[Exchange], Awaitable[None]]
-    loop: asyncio.AbstractEventLoop
     now_s: float
     """The monotonic clock as of the last sweep."""
     is_draining: bool
@@ -65,7 +66,6 @@ class ServerConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self._host = host
         self._limits = host.limits
-        self._pipelined: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Event | None = None
         self._deadline_s = host.now_s + self._limits.head_timeout_s
@@ -74,6 +74,7 @@ class ServerConnection(asyncio.Protocol):
         self._buffered_bytes = 0
         self._stalled_since_s: float | None = None
         self._is_closing = False
+        self._discarded_bytes = 0
         self._is_lost = False
 
     @property
@@ -94,34 +95,39 @@ class ServerConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         peer = self._transport.get_extra_info("peername")
         address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) else ""
-        self._parser = RequestParser(self._limits, address)
+        self._receiver = Receiver(self._host, self._transport, self, address)
         if not self._host.register(self):
             self._reject(RequestRejected(503, "This gateway has too many connections."))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of it have come."""
         if self._is_closing:
+            self._discard(len(data))
             return
-        before = self._parser.phase
+        before = self._receiver.phase
         try:
-            self._pipelined.extend(self._parser.feed(data))
+            self._receiver.feed(data)
         except RequestRejected as rejection:
             self._reject(rejection)
             return
-        if self._parser.wants_continue:
-            self._parser.wants_continue = False
-            self.send(_CONTINUE)
-        if self._parser.phase != before:
+        if self._receiver.phase != before:
             self._set_deadline()
-        if len(self._pipelined) > self._limits.max_pipelined:
-            self._transport.pause_reading()
-        if self._task is None and self._pipelined:
+        self.wake()
+        self._receiver.count()
+
+    def wake(self) -> None:
+        """There may be a request to answer, or a body to ask for."""
+        if self._task is not None or self._is_closing:
+            return
+        if self._receiver.has_waiting:
             self._handle_next()
+        elif self._receiver.take_continue():
+            self.send(_CONTINUE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone: nobody reads what its handler still does."""
         self._is_closing = self._is_lost = True
-        self._pipelined.clear()
+        self._receiver.drop()
         if self._writable is not None:
             self._writable.set()
         if self._task is not None:
@@ -143,6 +149,13 @@ class ServerConnection(asyncio.Protocol):
             self._writable.set()
 
     # for the exchange
+
+    def hold(self, request: Request, owner: str) -> bool:
+        """Count a request's bytes as its owner's until it is answered, if there is a place."""
+        if not self._host.held.take(owner, len(request.body)):
+            return False
+        request.owner, request.held_bytes = owner, len(request.body)
+        return True
 
     def send(self, piece: bytes) -> None:
         """Send bytes at the end of this turn of the loop, in one system call with others.
@@ -175,15 +188,22 @@ class ServerConnection(asyncio.Protocol):
             self._check_progress(now_s, self._stalled_since_s)
         if self._task is not None or now_s < self._deadline_s:
             return
-        if self._parser.phase == "idle":
+        if self._receiver.phase == "idle" or self._is_closing:
             self._close()
         else:
             self._reject(RequestRejected(408, "The request took too long to arrive."))
 
     def drain(self) -> None:
         """The server is going down: an idle connection is closed, a busy one after its reply."""
-        if self._task is None and self._parser.phase == "idle":
+        if self._task is None and self._receiver.phase == "idle":
             self._close()
+
+    def evict(self) -> None:
+        """Too many bytes of requests are held that nobody is known to have sent."""
+        if self._is_closing:
+            self._receiver.drop()
+        else:
+            self._reject(RequestRejected(503, _NO_PLACE))
 
     def cancel(self) -> None:
         """The time to drain is over."""
@@ -220,13 +240,10 @@ class ServerConnection(asyncio.Protocol):
             "head": limits.head_timeout_s,
             "body": limits.body_timeout_s,
         }
-        self._deadline_s = self._host.now_s + allowed_s[self._parser.phase]
+        self._deadline_s = self._host.now_s + allowed_s[self._receiver.phase]
 
     def _handle_next(self) -> None:
-        request = self._pipelined.popleft()
-        if len(self._pipelined) == self._limits.max_pipelined:
-            self._transport.resume_reading()
-        exchange = Exchange(self, request)
+        exchange = Exchange(self, self._receiver.next_request())
         self.exchange = exchange
         self._task = self._host.loop.create_task(self._handle(exchange))
 
@@ -234,29 +251,31 @@ class ServerConnection(asyncio.Protocol):
         self._host.begin_request()
         try:
             if self._host.is_overloaded:
-                exchange.respond(503, _OVERLOADED_BODY, [_JSON_HEADER, ("retry-after", "1")])
+                exchange.respond(503, _OVERLOADED_BODY, [_JSON_HEADER, _RETRY_HEADER])
             else:
                 await self._host.handler(exchange)
         except ClientDisconnected:
             self.abort()
         finally:
             self._host.end_request()
+            self._host.held.give_back(exchange.request.owner, exchange.request.held_bytes)
             self._task = self.exchange = None
             self._finish_request(exchange)
 
     def _finish_request(self, exchange: Exchange) -> None:
         if not exchange.is_finished:
             self.abort()  # a reply that is not whole must not look as if it were
+        elif exchange.request.is_refused:
+            self._linger()
         elif exchange.request.is_last or self.is_draining:
             self._close()
-        elif self._pipelined and not self._is_closing:
-            self._handle_next()
         else:
             self._set_deadline()
+            self.wake()
 
     def _reject(self, rejection: RequestRejected) -> None:
         """Answer what is no request, and close. A handler at work is left to its own end."""
-        self._pipelined.clear()
+        self._receiver.drop()
         if self._task is not None:
             self._is_closing = True
             if self.exchange is not None:
@@ -264,9 +283,28 @@ class ServerConnection(asyncio.Protocol):
             return
         body = _error_body(rejection.message)
         framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-        self.send(encode_head(rejection.status, [_JSON_HEADER], framing) + body)
+        headers = [_JSON_HEADER, *([_RETRY_HEADER] if rejection.status == 503 else ())]
+        self.send(encode_head(rejection.status, headers, framing) + body)
         self._host.count_rejected(rejection.status)
-        self._close()
+        if rejection.status in _STILL_SENDING:
+            self._linger()
+        else:
+            self._close()
+
+    def _linger(self) -> None:
+        """Close in a moment: closed at once, a peer that still sends might not get the answer."""
+        self._flush()
+        self._is_closing = True
+        if self._transport.is_closing():
+            return
+        self._transport.write_eof()
+        self._receiver.discard_rest()
+        self._deadline_s = self._host.now_s + self._limits.linger_timeout_s
+
+    def _discard(self, count: int) -> None:
+        self._discarded_bytes += count
+        if self._discarded_bytes > MAX_DISCARDED_BYTES:
+            self._transport.close()
 
     def _close(self) -> None:
         self._flush()

@@ -31,6 +31,10 @@ class ReplyWriter(Protocol):
         """The monotonic clock as of the last sweep."""
         ...
 
+    def hold(self, request: Request, owner: str, /) -> bool:
+        """Count a request's bytes as its owner's until it is answered, if there is a place."""
+        ...
+
     def send(self, piece: bytes, /) -> None:
         """Take bytes; they leave in order, without waiting."""
         ...
@@ -71,6 +75,10 @@ class Exchange:
     def is_draining(self) -> bool:
         """Whether the server is going down."""
         return self._writer.is_draining
+
+    def hold_body(self, owner: str) -> bool:
+        """Count the body as the owner's until this is answered; whether there is a place for it."""
+        return self.request.held_bytes > 0 or self._writer.hold(self.request, owner)
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         """A whole reply in one write. To HEAD only its head is sent."""

@@ -10,9 +10,17 @@ from socket import socket
 
 from devflow_server.http.connection import ServerConnection
 from devflow_server.http.exchange import Exchange
+from devflow_server.http.held_bytes import HeldBytes
 from devflow_server.http.limits import Limits
+from devflow_server.http.message import Admission, Request
+from devflow_server.http.receiver import Admit
 
 Handler = Callable[[Exchange], Awaitable[None]]
+
+
+def admit_everything(_request: Request) -> Admission:
+    """Nobody is asked before a body is read."""
+    return Admission()
 
 
 class Listener:
@@ -20,6 +28,7 @@ class Listener:
 
     Args:
         handler: called once a request; raises nothing but cancellation and `ClientDisconnected`.
+        admit: called with the head of a request whose body has not come yet; raises nothing.
         limits: what one peer may take.
         on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
         on_rejected: called with the status of each request that reached no handler.
@@ -30,13 +39,16 @@ class Listener:
         self,
         handler: Handler,
         *,
+        admit: Admit = admit_everything,
         limits: Limits | None = None,
         on_sweep: Callable[[float], None] = lambda _now_s: None,
         on_rejected: Callable[[int], None] = lambda _status: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler = handler
+        self.admit = admit
         self.limits = limits or Limits()
+        self.held = HeldBytes(self.limits.max_held_bytes)
         self._clock = clock
         self.now_s = clock()
         """As of the last sweep; exact enough for deadlines of seconds."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
+from devflow_core.errors import DevFlowError
+
 Header = tuple[str, str]
 UPSTREAM_KEY_HEADER = "x-openrouter-key"
 """The caller's own key of the provider, for this request only."""
@@ -27,9 +29,24 @@ class RequestRejected(Exception):
         self.message = message
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Admission:
+    """What is decided of a request when its headers are there, before its body is read."""
+
+    owner: str = ""
+    """Whose bytes its body is; see `HeldBytes`."""
+    max_body_bytes: int | None = None
+    """Of this request; None is what the server takes at the most."""
+    refusal: DevFlowError | None = None
+    """Why it is not let in: its handler gets it without a body, to say so."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One whole request. Header names are in lower case; the path is as it was sent."""
+    """One request, whole unless it was refused before its body was read.
+
+    Header names are in lower case; the path is as it was sent.
+    """
 
     method: str
     path: str
@@ -43,6 +60,16 @@ class Request:
     is_http_1_0: bool
     arrived_s: float
     """On the monotonic clock, when the last byte was there."""
+    admission: Admission | None = None
+    """Where it was decided before the body came; None for a request that came whole."""
+    owner: str = ""
+    held_bytes: int = 0
+    """How many bytes are counted as its owner's until it is answered."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was refused before its body was read."""
+        return self.admission is not None and self.admission.refusal is not None
 
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}

@@ -78,14 +78,45 @@ class RequestParser:
         self._count_incomplete(len(received))
         return self._completed
 
+    def read_head(self) -> Request:
+        """The request whose headers have come, without a body."""
+        path, _, query = self._target.decode("ascii").partition("?")
+        parser = self._parser
+        is_1_0 = parser.get_http_version() == "1.0"
+        return Request(
+            method=parser.get_method().decode("ascii"),
+            path=path,
+            query=query,
+            headers=self._headers,
+            body=b"",
+            peer=self._peer,
+            is_last=is_1_0 or not parser.should_keep_alive() or "upgrade" in self._headers,
+            is_http_1_0=is_1_0,
+            arrived_s=time.monotonic(),
+        )
+
+    def limit_body(self, max_bytes: int) -> bool:
+        """Set how large the body that is coming may be; whether it can still keep to it."""
+        self._max_body_bytes = min(max_bytes, self._max_body_bytes)
+        return max(self.announced_bytes or 0, self.body_bytes) <= self._max_body_bytes
+
+    def stop(self) -> None:
+        """Take no more, and let go of what has come."""
+        self._is_closed = True
+        self._body = b""
+
     def _reset(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._header_count = 0
         self._head_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
         self._wire_bytes = 0
+        self._max_body_bytes = self._limits.max_body_bytes
+        self.body_bytes = 0
+        """Of the body, as far as it has come."""
+        self.announced_bytes: int | None = None
+        """Of the whole body; None for one that comes in chunks."""
 
     def _handle_error(self, error: httptools.HttpParserError) -> None:
         self._is_closed = True
@@ -102,7 +133,7 @@ class RequestParser:
                 raise self._reject(431, "The request's headers are too large.")
         elif self.phase == "body":
             self._wire_bytes += received_bytes
-            if self._wire_bytes > self._limits.max_body_bytes + _CHUNK_OVERHEAD_BYTES:
+            if self._wire_bytes > self._max_body_bytes + _CHUNK_OVERHEAD_BYTES:
                 raise self._reject_too_large()
 
     def _reject(self, status: int, message: str) -> RequestRejected:
@@ -111,7 +142,7 @@ class RequestParser:
         return self._rejection
 
     def _reject_too_large(self) -> RequestRejected:
-        max_bytes = self._limits.max_body_bytes
+        max_bytes = self._max_body_bytes
         return self._reject(413, f"The request body is over this gateway's {max_bytes} bytes.")
 
     # what llhttp calls
@@ -152,8 +183,10 @@ class RequestParser:
         self.phase = "body"
         self._check_head()
         length = self._headers.get("content-length")
-        if length is not None and int(length) > self._limits.max_body_bytes:
-            raise self._reject_too_large()
+        if length is not None:
+            self.announced_bytes = int(length)
+            if self.announced_bytes > self._max_body_bytes:
+                raise self._reject_too_large()
         expect = self._headers.get("expect")
         if expect is not None and expect.lower() != "100-continue":
             raise self._reject(417, "Only 100-continue can be expected here.")
@@ -176,28 +209,20 @@ class RequestParser:
 
     def on_body(self, piece: bytes) -> None:
         """A piece of its body, without chunk framing."""
-        self._body_bytes += len(piece)
-        if self._body_bytes > self._limits.max_body_bytes:
+        self.body_bytes += len(piece)
+        if self.body_bytes > self._max_body_bytes:
             raise self._reject_too_large()
-        self._body.append(piece)
+        if not self._body:
+            self._body = piece
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)  # a list of pieces would hold a header for each
+        self._body += piece
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self.phase = "idle"
         self.wants_continue = False
-        path, _, query = self._target.decode("ascii").partition("?")
-        parser = self._parser
-        is_1_0 = parser.get_http_version() == "1.0"
-        self._completed.append(
-            Request(
-                method=parser.get_method().decode("ascii"),
-                path=path,
-                query=query,
-                headers=self._headers,
-                body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
-                peer=self._peer,
-                is_last=is_1_0 or not parser.should_keep_alive() or "upgrade" in self._headers,
-                is_http_1_0=is_1_0,
-                arrived_s=time.monotonic(),
-            )
-        )
+        request = self.read_head()
+        request.body, self._body = bytes(self._body), b""
+        self._completed.append(request)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 from devflow_analytics import Reconciler
 from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
 
+Job = Callable[[], Coroutine[Any, Any, None]]
+"""Work beside the requests."""
+RESTART_DELAY_S = 5.0
+"""A job that has failed is begun again after this long."""
 CONFIRM_INTERVAL_S = 60.0
 """The provider knows a call's cost seconds to minutes after it; 15 minutes is our own limit."""
+
+
+async def keep_running(job: Job) -> None:
+    """Run a job to its end, and again when it fails: none of them may end the server."""
+    while True:
+        try:
+            return await job()
+        except Exception:  # noqa: BLE001 - whatever it is, requests are answered meanwhile
+            _log().exception("job_failed", job=getattr(job, "__qualname__", repr(job)))
+        await asyncio.sleep(RESTART_DELAY_S)
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from devflow_core.ledger import LedgerEntry
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-MAX_MODELS = 200
-"""Distinct values of the label `model`; more are counted as `other`."""
+MAX_MODELS = 1_000
+"""Distinct values of the label `model`; more, and names that no list of models has, are counted as
+`other`."""
 _DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -20,7 +23,11 @@ class Metrics:
         worker: number of the worker, from 0.
     """
 
+    knows_model: Callable[[str], bool]
+    """Whether a model is in the catalogue; a name that anybody may invent is no label."""
+
     def __init__(self, worker: int = 0) -> None:
+        self.knows_model = lambda _model: False
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "devflow_http_requests",
@@ -41,6 +48,11 @@ class Metrics:
             ["status"],
             registry=registry,
         )
+        self._auth_failures = Counter(
+            "devflow_auth_failures",
+            "Requests without a key that is in force, where one is needed",
+            registry=registry,
+        )
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -51,27 +63,39 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._add_gauges(worker)
+        self._models: set[str] = set()
+
+    def _add_gauges(self, worker: int) -> None:
+        registry = self._registry
         self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
         self._connections = Gauge(
             "devflow_connections", "Open client connections", ["worker"], registry=registry
         ).labels(str(worker))
-        self._models: set[str] = set()
+        self._held_bytes = Gauge(
+            "devflow_held_bytes", "Of requests in memory", ["worker"], registry=registry
+        ).labels(str(worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
         """A request has been answered; `route` is the path as declared, never as sent."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
 
-    def set_load(self, *, in_flight: int, connections: int) -> None:
+    def set_load(self, *, in_flight: int, connections: int, held_bytes: int) -> None:
         """How much is going on now; told at every sweep."""
         self._in_flight.set(in_flight)
         self._connections.set(connections)
+        self._held_bytes.set(held_bytes)
 
     def count_rejected(self, status: int) -> None:
         """A request has reached no handler."""
         self._rejected.labels(str(status)).inc()
+
+    def count_auth_failure(self) -> None:
+        """A request has had no right key."""
+        self._auth_failures.inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""
@@ -88,8 +112,10 @@ class Metrics:
         return generate_latest(self._registry)
 
     def _model_label(self, model: str) -> str:
-        if model not in self._models:
-            if len(self._models) >= MAX_MODELS:
-                return "other"
-            self._models.add(model)
-        return model
+        for name in (model, model.partition(":")[0]):  # a variant is counted with its model
+            if name in self._models:
+                return name
+            if len(self._models) < MAX_MODELS and self.knows_model(name):
+                self._models.add(name)
+                return name
+        return "other"

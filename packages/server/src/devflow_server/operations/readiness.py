@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from devflow_core.errors import StoreError
+from devflow_core.errors import DevFlowError
 
 CHECK_INTERVAL_S = 2.0
 """How often the ledger is looked at; so late a worker also sees what another has changed."""
@@ -44,7 +44,7 @@ class Readiness:
         """Look now."""
         try:
             await self._probe()
-        except StoreError as error:
+        except DevFlowError as error:  # also what another version has written, and this one not
             self._problem = error.message
         else:
             self._problem = None

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -18,8 +19,10 @@ from devflow_core.response import Collector
 from devflow_core.wire import Translator, get_translator
 from devflow_store import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 
+from devflow_server.auth import caller_id
 from devflow_server.error_responses import KeyReused
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
+from devflow_server.off_loop import run_by_size
 from devflow_server.replies.reply import HttpReply
 from devflow_server.replies.shared_calls import OnEnd, SharedCall, SharedCalls, SharedReply
 from devflow_server.routes import RequestContext
@@ -96,7 +99,9 @@ class IdempotencyHandler:
         self._calls = calls
         self._own_tokens: set[str] = set()
 
-    async def claim(self, context: RequestContext, key: str) -> StoredResponse | str:
+    async def claim(
+        self, context: RequestContext, request: ChatRequest, key: str
+    ) -> StoredResponse | str:
         """The reply that was given to this key, or a token to carry the request out with.
 
         Raises:
@@ -106,7 +111,9 @@ class IdempotencyHandler:
         """
         if not _KEY_PATTERN.fullmatch(key):
             raise InvalidRequest("Idempotency-Key: send 1 to 255 visible ASCII characters.")
-        scope, fingerprint = context.caller.name, _fingerprint(context)
+        scope = caller_id(context.caller, request.user_key)
+        body = context.exchange.request.body
+        fingerprint = await run_by_size(len(body), partial(_fingerprint, context))
         found = await self._claims.claim(scope, key, fingerprint, LEASE_S)
         while isinstance(found, InFlight):
             found = await self._claims.wait(scope, key, _WAIT_TIMEOUT_S)

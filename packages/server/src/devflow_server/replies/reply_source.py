@@ -7,12 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from devflow_core.events import Event, Started
 from devflow_core.ledger import Book, Ledger, LedgerEntry
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
 
+from devflow_server.off_loop import run_by_size
 from devflow_server.replies.reply import HttpReply, LiveReply, ReplyMetadata
 from devflow_server.replies.response_cache import (
     CachedResponse,
@@ -70,7 +72,8 @@ class PipelineReplies:
     async def _open_shared(
         self, context: RequestContext, request: ChatRequest, cache: ResponseCache
     ) -> AsyncGenerator[HttpReply]:
-        key = cache_key(request, context.caller.name)
+        find_key = partial(cache_key, request, context.caller.id)
+        key = await run_by_size(len(context.exchange.request.body), find_key)
         cached = cache.get(key)
         if cached is not None:
             await self._record_cache_hit(context, request)

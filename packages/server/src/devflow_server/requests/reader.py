@@ -8,11 +8,13 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from devflow_core.errors import InvalidRequest
+from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, Origin
-from devflow_core.wire import get_translator, parse_body
+from devflow_core.wire import get_translator
 
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.requests.attribution import attribution_of, node_of
+from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.routes import RequestContext
 
@@ -34,17 +36,21 @@ class RequestReader:
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
 
-    def read(self, context: RequestContext) -> ChatRequest:
-        """The request.
+    async def read(self, context: RequestContext) -> ChatRequest:
+        """The request; a large one is read in a thread.
 
         Raises:
             InvalidRequest: the body or a header of ours is wrong.
         """
         headers = context.exchange.request.headers
-        body = parse_body(context.exchange.request.body)
         wire = context.route.wire
         assert wire is not None  # noqa: S101 - a route of chat has its dialect
-        request = get_translator(wire).decode_request(body, headers)
+        decode = get_translator(wire).decode_request
+
+        def read_both(body: JsonObject) -> tuple[JsonObject, ChatRequest]:
+            return body, decode(body, headers)
+
+        body, request = await read_body(context.exchange.request.body, read_both)
         node = node_of(headers, request.model)
         request = replace(
             request,

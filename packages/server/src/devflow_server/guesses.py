@@ -1,0 +1,107 @@
+"""Wrong keys: counted, and answered ever later. A right key never meets any of it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from devflow_core.errors import Unauthorized
+
+MAX_FREE_GUESSES = 10
+"""Wrong keys of one address that are answered at once; one is forgotten every 6 seconds."""
+MAX_FREE_GUESSES_IN_ALL = 1_000
+"""The same of all addresses together."""
+MAX_DELAY_S = 4.0
+"""The longest wait for an answer; it begins at a tenth of a second and doubles."""
+MAX_DELAYED = 256
+"""Answers that are held back at once; more are given right away, to hold no connections."""
+MAX_ADDRESSES = 10_000
+"""Addresses that are remembered; the one that was not heard of for longest is forgotten."""
+_FORGET_INTERVAL_S = 6.0
+_FIRST_DELAY_S = 0.1
+_LOG_INTERVAL_S = 60.0
+_ALL = ""
+
+
+class TooManyGuesses(Unauthorized):
+    """A wrong key, after many others from the same address."""
+
+    code = "too_many_wrong_keys"
+    status_hint = 429
+
+
+class GuessBrake:
+    """Tells whoever has sent a wrong key, and takes its time over it.
+
+    Args:
+        clock: monotonic.
+        sleep: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._failures: dict[str, tuple[float, float]] = {}
+        """By address: how many, and as of when."""
+        self._delayed = 0
+        self._since_log = 0
+        self._logged_s = clock() - _LOG_INTERVAL_S
+
+    async def refuse(self, address: str) -> Unauthorized:
+        """The error to raise for a wrong key from an address, after the wait that it has earned."""
+        over = max(
+            self._count(_network(address)) - MAX_FREE_GUESSES,
+            self._count(_ALL) - MAX_FREE_GUESSES_IN_ALL,
+        )
+        if over <= 0:
+            return Unauthorized("This client key is unknown, revoked or expired.")
+        self._log_now_and_then()
+        delay_s = min(MAX_DELAY_S, _FIRST_DELAY_S * 2 ** min(over - 1, 10))
+        if self._delayed < MAX_DELAYED:
+            self._delayed += 1
+            try:
+                await self._sleep(delay_s)
+            finally:
+                self._delayed -= 1
+        return TooManyGuesses(
+            "This client key is unknown, revoked or expired, and so were many others from this"
+            " address. Send a key that `devflow keys list` shows.",
+            retry_after_s=MAX_DELAY_S,
+        )
+
+    def _count(self, address: str) -> float:
+        """Count one more; what is left of the earlier ones with it."""
+        now_s = self._clock()
+        count, as_of_s = self._failures.pop(address, (0.0, now_s))
+        count = max(0.0, count - (now_s - as_of_s) / _FORGET_INTERVAL_S) + 1
+        if len(self._failures) >= MAX_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[address] = (count, now_s)
+        return count
+
+    def _log_now_and_then(self) -> None:
+        self._since_log += 1
+        now_s = self._clock()
+        if now_s - self._logged_s >= _LOG_INTERVAL_S:
+            log = structlog.get_logger("devflow.auth")
+            log.warning("wrong_keys", refused=self._since_log, addresses=len(self._failures) - 1)
+            self._logged_s, self._since_log = now_s, 0
+
+
+def _network(address: str) -> str:
+    """The address, or of IPv6 the network of one customer, who has 2⁶⁴ of them."""
+    if ":" not in address:
+        return address or "unix"
+    try:
+        ip = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))

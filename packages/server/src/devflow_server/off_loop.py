@@ -1,0 +1,21 @@
+"""Work on large bodies, done in a few threads so that the streams of others go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from devflow_server.http.limits import MAX_PARSED_ON_LOOP_BYTES, MAX_READER_THREADS
+
+_threads = ThreadPoolExecutor(MAX_READER_THREADS, thread_name_prefix="devflow-body")
+"""Threads are made when they are first needed; what they do is bounded by the limits."""
+T = TypeVar("T")
+
+
+async def run_by_size(size_bytes: int, work: Callable[[], T]) -> T:
+    """What the work returns or raises; for a small body it is done at once, without a thread."""
+    if size_bytes <= MAX_PARSED_ON_LOOP_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_threads, work)

@@ -1,0 +1,204 @@
+"""`devflow serve` as a child of a test, and sockets that say to it whatever they like."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 60.0
+NOBODY = "http://127.0.0.1:9/api/v1"
+"""An upstream at which nobody listens."""
+KEY = "sk-or-v1-of-this-test"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back over a socket until it was closed, or until the reply was whole."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    is_closed: bool
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        return self.json["error"]["message"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A gateway that takes requests."""
+
+    pid: int
+    port: int
+    first_key: str | None
+    home: Path
+
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        """A connection; `source` is the loopback address that it comes from."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (source, 0))
+
+    def head(self, method: str, path: str, headers: dict[str, str], length: int | None) -> bytes:
+        lines = {"Host": f"127.0.0.1:{self.port}", **headers}
+        if length is not None:
+            lines["Content-Length"] = str(length)
+        text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
+        return f"{method} {path} HTTP/1.1\r\n{text}\r\n".encode("latin-1")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str | None = None,
+        source: str = "127.0.0.1",
+    ) -> Reply:
+        """One request on a connection of its own."""
+        raw = json.dumps(body).encode() if isinstance(body, dict) else body
+        given = dict(headers or {})
+        if key is not None:
+            given["Authorization"] = f"Bearer {key}"
+        with self.connect(source) as one:
+            one.sendall(self.head(method, path, given, None if raw is None else len(raw)))
+            if raw is not None:
+                send_what_is_taken(one, raw)
+            return read_reply(one)
+
+    def devflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command over the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "devflow_cli", *arguments],
+            cwd=self.home,
+            env=environment(self.home),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+
+    def make_key(self, name: str, *options: str) -> str:
+        done = self.devflow("keys", "create", name, *options, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["key"]
+
+    def resident_bytes(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "OPENROUTER_API_KEY": KEY,
+        "OPENROUTER_BASE_URL": NOBODY,
+        **more,
+    }
+
+
+def start(home: Path, *options: str, **more: str) -> subprocess.Popen[str]:
+    """`devflow serve` on a free port over an empty home; it has not begun to serve yet."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "devflow_cli", "serve", "--port", "0", "--json", *options],
+        cwd=home,
+        env=environment(home, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_end(child: subprocess.Popen[str]) -> str:
+    """What a gateway that does not start has said; one that does start is ended."""
+    try:
+        return child.communicate(timeout=PATIENCE_S)[1]
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        child.communicate(timeout=PATIENCE_S)
+        raise
+
+
+@contextmanager
+def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
+    """`devflow serve` until the block ends; it must end in good order."""
+    child = start(home, *options, **more)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    try:
+        lines: list[str] = []
+        while not lines or lines[-1].rstrip() != "}":
+            lines.append(child.stdout.readline())
+            assert lines[-1], child.stderr.read()
+        ready = json.loads("".join(lines))
+        port = int(ready["url"].rpartition(":")[2])
+        yield Served(child.pid, port, ready["first_key"], home)
+        assert child.poll() is None, "the gateway has ended"
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=PATIENCE_S)
+
+
+def send_what_is_taken(one: socket.socket, raw: bytes) -> int:
+    """Send until it is all sent or the other end takes no more; how much left."""
+    view, sent = memoryview(raw), 0
+    try:
+        while sent < len(raw):
+            sent += one.send(view[sent : sent + 65536])
+    except OSError:
+        return sent
+    return sent
+
+
+def read_reply(one: socket.socket) -> Reply:
+    """The reply that has come; a body without a length is read to the connection's end."""
+    one.settimeout(PATIENCE_S)
+    raw, is_closed = b"", False
+    while not is_closed and not _is_whole(raw):
+        piece = _receive(one)
+        is_closed = not piece
+        raw += piece
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    is_closed = is_closed or headers.get("connection") == "close"
+    return Reply(int(first[9:12] or 0), headers, body, is_closed)
+
+
+def is_closed_by_peer(one: socket.socket) -> bool:
+    """Whether the other end closes the connection without another word."""
+    one.settimeout(PATIENCE_S)
+    return _receive(one) == b""
+
+
+def _receive(one: socket.socket) -> bytes:
+    try:
+        return one.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def _is_whole(raw: bytes) -> bool:
+    head, end, body = raw.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    lower = head.lower()
+    if b"\r\ntransfer-encoding: chunked" in lower:
+        return body.endswith(b"0\r\n\r\n")
+    _, found, rest = lower.partition(b"\r\ncontent-length: ")
+    if not found:
+        return raw[9:12] == b"100"
+    return len(body) >= int(rest.split(b"\r\n")[0])
