@@ -279,8 +279,10 @@ class Fault(_FaultScriptForm):
     """A name for the bill's column `fault`; without one its number in the script."""
     when: FaultCondition = FaultCondition()
     then: FaultAction
-    billed: Literal["provider", "full", "none"] = "provider"
-    """What a reply costs that did not end well: as its provider does it, all of it, or nothing."""
+    billed: Literal["provider", "full", "fees", "none"] = "provider"
+    """What a reply costs that did not end well: as its provider does it, all of it, the services
+    that ran beside it alone, or nothing. A `status` fault costs nothing unless this is `fees`: then
+    what ran before the model was asked is billed, a search or the pages of a PDF."""
 
 
 class FaultScript(_FaultScriptForm):
