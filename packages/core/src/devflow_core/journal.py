@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from devflow_core.errors import (
     DevFlowError,
@@ -32,12 +33,13 @@ from devflow_core.ledger import (
     Book,
     CostStatus,
     LedgerEntry,
+    ModelShare,
     Outcome,
 )
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Candidate, Route
-from devflow_core.usage import Usage
+from devflow_core.routing import Alternate, Candidate, Route
+from devflow_core.usage import Price, Usage
 
 CHARS_PER_TOKEN = 3.6
 """For estimates of a reply that was cut; the mean over English prose and code of cl100k_base."""
@@ -58,6 +60,10 @@ class Clocks:
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+FindModel = Callable[[str], Alternate | None]
+"""The model that a reply calls by this name; None where there is none."""
 
 
 class Journal:
@@ -90,6 +96,10 @@ class Journal:
         self.route: Route | None = None
         self.omitted: tuple[str, ...] = ()
         """What the latest call could not carry over to the provider; set before it is sent."""
+        self.served: str | None = None
+        """The model that answers the latest call; None before its first event."""
+        self.find_served: FindModel = lambda _name: None
+        """Asked for models that nobody has named beforehand; the pipeline sets it."""
         self._request = request
         self._book = book
         self._unwritten: list[Attempt] = []
@@ -125,12 +135,21 @@ class Journal:
             task_type=self.route.task.type if self.route else "",
             attribution=self._request.attribution,
             key_id=call.key.id if call.key else None,
+            **_serving_terms(call.candidate),
         )
         await self._book.begin(start, ended=tuple(self._unwritten))
         self._unwritten.clear()
         if self._first_sent_s is None:
             self._first_sent_s = self.clocks.monotonic()
         return MeteredAttempt(start, call.candidate, self)
+
+    def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
+        """The model that answers, by the name it was asked for with, and its price."""
+        known = served_model(candidate, started.model)
+        if known is None and candidate.may_be_any and started.model:
+            known = self.find_served(started.model)
+        self.served = (known or candidate).model
+        return self.served, (known or candidate).price
 
     def record_first_event(self, at_s: float) -> None:
         """The first event of the reply has come, on the monotonic clock."""
@@ -182,6 +201,7 @@ class MeteredAttempt:
         self._sent_s = journal.clocks.monotonic()
         self._first_event_s: float | None = None
         self._started = Started()
+        self._model, self._price = candidate.model, candidate.price
         self._finished: Finished | None = None
         self._answer_chars = 0
         self._reasoning_chars = 0
@@ -200,6 +220,7 @@ class MeteredAttempt:
                 self._reasoning_chars += len(event.text)
             case Started():
                 self._started = event
+                self._model, self._price = self._journal.resolve_served(self._candidate, event)
             case Finished():
                 self._finished = event
             case _:
@@ -213,7 +234,7 @@ class MeteredAttempt:
             Attempt(
                 attempt_id=self._start.attempt_id,
                 number=self._start.number,
-                model=self._start.model,
+                model=self._model,
                 started_at=self._start.started_at,
                 outcome=self._outcome(error),
                 cost_status=status,
@@ -228,7 +249,7 @@ class MeteredAttempt:
                 ttft_s=_elapsed_s(self._sent_s, self._first_event_s),
                 total_s=self._journal.clocks.monotonic() - self._sent_s,
                 key_id=self._start.key_id,
-                price_version=self._candidate.price.version if self._candidate.price else None,
+                price_version=self._price.version if self._price else None,
                 reserved_usd=self._start.reserved_usd,
             )
         )
@@ -261,13 +282,19 @@ class MeteredAttempt:
     def _estimate_usd(self, usage: Usage) -> Decimal:
         """What the call may have cost: never less than is known, never 0 for a price above 0."""
         reserved = self._start.reserved_usd or Decimal(0)
-        price = self._candidate.price
+        price = self._price
         is_counted = self._finished is not None and self._finished.usage is not None
         if price is None:
             return reserved
-        if is_counted:
+        if is_counted and not self._candidate.has_fees:
             return price.cost_usd(usage)
-        if self._first_event_s is None or self._journal.bills_on_cancel(self._started.provider):
+        if is_counted:
+            return max(reserved, price.cost_usd(usage))
+        if (
+            self._first_event_s is None
+            or self._candidate.has_fees
+            or self._journal.bills_on_cancel(self._started.provider)
+        ):
             return reserved
         # the input was billed in full; how much it was, only the reservation tells
         observed_usd = price.completion * usage.completion_tokens
@@ -280,6 +307,41 @@ class MeteredAttempt:
         if price is None or max_output is None:
             return reserved
         return max(Decimal(0), reserved - price.worst_case_usd(0, max_output))
+
+
+def _serving_terms(candidate: Candidate) -> dict[str, Any]:
+    """What an attempt's start says beside the model that is asked; nothing for nearly all."""
+    terms: dict[str, Any] = {}
+    if candidate.alternates:
+        terms["own_reserved_usd"] = candidate.own_worst_case_usd
+        terms["may_serve"] = tuple(
+            ModelShare(model=one.model, reserved_usd=one.worst_case_usd)
+            for one in candidate.alternates
+        )
+    if candidate.may_be_any:
+        terms["may_be_any"] = True
+    if candidate.worst_case_usd is None and candidate.unpriced_reason:
+        terms["unpriced_reason"] = candidate.unpriced_reason
+    return terms
+
+
+def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
+    """Who of those that may answer goes by this name in a reply; None where nobody does."""
+    if name is None or name in (candidate.model, candidate.slug):
+        return candidate
+    for one in candidate.alternates:
+        if name in (one.model, one.slug):
+            return one
+    names = {_plain_name(name)}
+    for one in (candidate, *candidate.alternates):
+        if not names.isdisjoint((_plain_name(one.model), _plain_name(one.slug))):
+            return one
+    return None
+
+
+def _plain_name(name: str) -> str:
+    """A name without its maker and its suffix, as some providers give it."""
+    return name.rpartition("/")[2].partition(":")[0]
 
 
 def _is_never_billed(error: BaseException | None) -> bool:

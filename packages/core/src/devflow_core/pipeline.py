@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from devflow_core.events import Event, Finished, FinishReason
-from devflow_core.journal import Clocks, Journal
+from devflow_core.journal import Clocks, FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
 from devflow_core.messages import Part, ToolCall
 from devflow_core.ports import Classifier, ContextInjector, Executor, Router
@@ -120,6 +120,7 @@ class Pipeline:
         deadline_s: how long one request may take in all.
         bills_on_cancel: whether a provider charges on for a reply that nobody reads.
         encode_decision: a route as the text that the entry keeps; None keeps none.
+        find_served: the model that a reply names, where anybody may have answered.
         clocks: where time comes from.
     """
 
@@ -134,6 +135,7 @@ class Pipeline:
         deadline_s: float = 600.0,
         bills_on_cancel: Callable[[str | None], bool] = lambda _provider: True,
         encode_decision: Callable[[Route], str] | None = None,
+        find_served: FindModel | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._classifier = classifier
@@ -144,6 +146,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._bills_on_cancel = bills_on_cancel
         self._encode_decision = encode_decision
+        self._find_served = find_served
         self._clocks = clocks or Clocks()
 
     def stream(
@@ -202,6 +205,8 @@ class Pipeline:
             bills_on_cancel=self._bills_on_cancel,
             entry_id=entry_id,
         )
+        if self._find_served is not None:
+            journal.find_served = self._find_served
         stack = AsyncExitStack()
         error: BaseException | None = None
         try:

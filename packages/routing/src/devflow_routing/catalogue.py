@@ -115,6 +115,10 @@ class Catalogue:
             model=name,
         )
 
+    def find_listed(self, name: str) -> ModelConfig | None:
+        """The listed model that a reply names by its id or its other name, or None."""
+        return self._by_id.get(name) or self._by_slug.get(name)
+
     def close_matches(self, name: str) -> list[str]:
         """Up to three ids that look like the name."""
         wanted = name.lower()
@@ -190,6 +194,14 @@ class Catalogue:
 
     def _find_foreign_name(self, name: str) -> ModelConfig | None:
         return self._by_normalized_name.get(_normalize_name(name))
+
+    @cached_property
+    def _by_slug(self) -> dict[str, ModelConfig]:
+        """Models by their other name; of several the plain one, without `:free` or `:batch`."""
+        found: dict[str, ModelConfig] = {}
+        for model in sorted(self.models, key=lambda one: ":" in one.id or one.id.startswith("~")):
+            found.setdefault(model.canonical_slug, model)
+        return found
 
     @cached_property
     def _by_normalized_name(self) -> dict[str, ModelConfig]:

@@ -109,7 +109,9 @@ class TextSize:
             for part in message.parts:
                 extra += _collect_text(part, texts)
         schema_chars = sum(
-            len(tool.name) + len(tool.description) + len(orjson.dumps(tool.schema, default=str))
+            len(tool.name)
+            + len(tool.description)
+            + len(orjson.dumps(tool.native or tool.schema, default=str))
             for tool in request.tools
         )
         return cls.from_texts(texts, schema_chars=schema_chars, extra_tokens=extra)
@@ -160,5 +162,6 @@ def _collect_text(part: Part, texts: list[str]) -> int:
         case Media():
             return MEDIA_TOKENS[part.kind]
         case _:
+            texts.append(orjson.dumps(part.body, default=str).decode())
             return _UNKNOWN_PART_TOKENS
     return 0

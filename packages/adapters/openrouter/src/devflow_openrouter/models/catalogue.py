@@ -20,7 +20,7 @@ from devflow_openrouter.models.model_config import endpoint_from_row, model_from
 
 NAMING_RULES = NamingRules(
     suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
-    list_price_suffixes=frozenset({"floor"}),
+    list_price_suffixes=frozenset({"floor", "online"}),
     preset_marker="@preset/",
 )
 """Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""
