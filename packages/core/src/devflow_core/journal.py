@@ -11,7 +11,9 @@ from typing import Any
 
 from devflow_core.errors import (
     DevFlowError,
+    Disposition,
     Incomplete,
+    NotSent,
     PossiblyAccepted,
     ProtocolError,
     ReplyTooLarge,
@@ -276,6 +278,8 @@ class MeteredAttempt:
             text = cost.text if cost.total_usd == cost.usd else None
             return "settled", cost.total_usd, text
         if self._first_event_s is None and _is_never_billed(error):
+            if self._candidate.first_fees_usd and _reached_a_provider(error):
+                return "estimated", self._candidate.first_fees_usd, None
             return "void", Decimal(0), None
         return "estimated", self._estimate_usd(usage), None
 
@@ -347,6 +351,12 @@ def _plain_name(name: str) -> str:
 def _is_never_billed(error: BaseException | None) -> bool:
     """Whether a call that brought no event cannot have cost anything."""
     return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
+
+
+def _reached_a_provider(error: BaseException | None) -> bool:
+    """Whether a provider has failed after what runs before it may have been billed."""
+    is_failure = isinstance(error, UpstreamError) and not isinstance(error, NotSent)
+    return is_failure and error.disposition is Disposition.RETRY
 
 
 def _error_code(error: BaseException | None) -> str | None:

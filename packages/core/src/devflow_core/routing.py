@@ -100,6 +100,8 @@ class Candidate:
     """Whether the provider may let any model answer."""
     has_fees: bool = False
     """More than the tokens of one turn may be billed."""
+    first_fees_usd: Decimal = Decimal(0)
+    """At the most, for what runs before the model is asked: billed although the model then fails."""
     provider: Mapping[str, Any] | None = None
     """Preferences among the providers behind a router (`provider`), to send with it."""
 

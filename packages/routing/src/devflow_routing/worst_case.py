@@ -51,6 +51,8 @@ class WorstCase:
 
     usd: Decimal | None
     reason: str = ""
+    first_fees_usd: Decimal = Decimal(0)
+    """Of it, what is billed before the model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,14 @@ class WorstCases:
         self._billable = billable
         self._has_ceiling = has_ceiling
         self._is_plain = billable.is_plain and not needs.files and not needs.is_prompt_open
+        self._alternates_first_fees_usd = Decimal(0)
         self._has_audio = bool(needs.capabilities & Capability.AUDIO)
 
     def of_model(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
         """What it may cost where this very model answers."""
         if model.price is None:
             return WorstCase(None, f"the price of {model.id} is not known")
-        if self._is_plain and not _searches_always(model):
+        if self._is_plain_for(model):
             return WorstCase(self._turn_usd(model, bounds.input, bounds.output))
         doubt = self._billable.first_doubt("cost")
         if doubt is not None:
@@ -115,11 +118,13 @@ class WorstCases:
         if reason:
             return WorstCase(None, reason)
         amounts = [one.worst_case_usd for one in alternates if one.worst_case_usd is not None]
-        return WorstCase(max(own.usd, *amounts))
+        first = max(own.first_fees_usd, self._alternates_first_fees_usd)
+        return WorstCase(max(own.usd, *amounts), first_fees_usd=first)
 
     def fill_in(self, candidate: Candidate, model: ModelConfig, bounds: TokenBounds) -> Candidate:
         """The candidate with its worst case, and with who may answer in its place."""
-        if self._is_plain and model.alias_of is None and not model.is_router:
+        is_plain = self._is_plain_for(model)
+        if is_plain and model.alias_of is None and not model.is_router:
             worst = self.of_model(model, bounds)
             return replace(
                 candidate,
@@ -141,7 +146,8 @@ class WorstCases:
             slug=model.canonical_slug,
             alternates=alternates,
             may_be_any=model.is_router or self._billable.may_be_any,
-            has_fees=not self._is_plain,
+            has_fees=not is_plain,
+            first_fees_usd=call.first_fees_usd,
         )
 
     @cached_property
@@ -160,7 +166,13 @@ class WorstCases:
                 prefix = "" if worst.reason.startswith(one.path) else f"{one.path}: "
                 reasons.append(prefix + worst.reason)
             found.append(_as_alternate(one.model, model, worst.usd))
+            first = max(self._alternates_first_fees_usd, worst.first_fees_usd)
+            self._alternates_first_fees_usd = first
         return tuple(found), reasons[0] if reasons else ""
+
+    def _is_plain_for(self, model: ModelConfig) -> bool:
+        """Only the tokens of one turn are billed."""
+        return self._is_plain and not (_searches_always(model) or _searches_by_name(model))
 
     def _find(self, named: NamedModel) -> ModelConfig | None:
         try:
@@ -184,12 +196,14 @@ class WorstCases:
         searches = (*billable.searches, *_searches_by_name(model))
         turns = 1 + billable.extra_turns
         turns += sum(one.max_count for one in searches if not one.is_once)
-        fees = Decimal(0)
+        fees, first_fees = Decimal(0), self._file_fees(model)
         for one in searches:
             reason = _unbounded_reason(one, model)
             if reason:
                 return WorstCase(None, reason)
-            fees += one.max_count * _search_usd(one, model)
+            search_usd = one.max_count * _search_usd(one, model)
+            fees += search_usd
+            first_fees += search_usd if one.is_once else 0
         if _searches_always(model):
             if "deep-research" in model.id:
                 return WorstCase(None, f"{model.id} searches as often as it likes")
@@ -200,7 +214,8 @@ class WorstCases:
             return WorstCase(None, f"the window of {model.id} is not known")
         output = self._output_bound(model, bounds, turns)
         usd = self._turn_usd(model, tokens, output) * turns * SPEED_FACTORS[billable.speed]
-        return WorstCase((usd + fees) * billable.replies + self._file_fees(model))
+        usd = (usd + fees) * billable.replies + self._file_fees(model)
+        return WorstCase(usd, first_fees_usd=first_fees)
 
     def _input_bound(
         self, model: ModelConfig, bounds: TokenBounds, *, is_growing: bool
