@@ -154,7 +154,10 @@ def corrupt_tool_index(
 
 def _calls_in(chunk: JsonObject) -> list[JsonObject]:
     choices = cast("list[JsonObject]", chunk.get("choices") or [])
-    return [call for one in choices for call in one.get("delta", {}).get("tool_calls") or []]
+    deltas = [cast(JsonObject, one.get("delta") or {}) for one in choices]
+    return [
+        call for one in deltas for call in cast("list[JsonObject]", one.get("tool_calls") or [])
+    ]
 
 
 def _renew_ids(chunk: JsonObject) -> JsonObject:
