@@ -153,11 +153,10 @@ def corrupt_tool_index(
 
 
 def _calls_in(chunk: JsonObject) -> list[JsonObject]:
-    choices = cast("list[JsonObject]", chunk.get("choices") or [])
-    deltas = [cast(JsonObject, one.get("delta") or {}) for one in choices]
-    return [
-        call for one in deltas for call in cast("list[JsonObject]", one.get("tool_calls") or [])
-    ]
+    found: list[JsonObject] = []
+    for choice in cast("list[JsonObject]", chunk.get("choices") or []):
+        found += (choice.get("delta") or {}).get("tool_calls") or []
+    return found
 
 
 def _renew_ids(chunk: JsonObject) -> JsonObject:
