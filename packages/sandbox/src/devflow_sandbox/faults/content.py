@@ -155,7 +155,8 @@ def corrupt_tool_index(
 def _calls_in(chunk: JsonObject) -> list[JsonObject]:
     found: list[JsonObject] = []
     for choice in cast("list[JsonObject]", chunk.get("choices") or []):
-        found += (choice.get("delta") or {}).get("tool_calls") or []
+        delta = cast(JsonObject, choice.get("delta") or {})
+        found += cast("list[JsonObject]", delta.get("tool_calls") or [])
     return found
 
 
