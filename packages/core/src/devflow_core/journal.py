@@ -355,8 +355,11 @@ def _is_never_billed(error: BaseException | None) -> bool:
 
 def _reached_a_provider(error: BaseException | None) -> bool:
     """Whether a provider has failed after what runs before it may have been billed."""
-    is_failure = isinstance(error, UpstreamError) and not isinstance(error, NotSent)
-    return is_failure and error.disposition is Disposition.RETRY
+    return (
+        isinstance(error, UpstreamError)
+        and not isinstance(error, NotSent)
+        and error.disposition is Disposition.RETRY
+    )
 
 
 def _error_code(error: BaseException | None) -> str | None:

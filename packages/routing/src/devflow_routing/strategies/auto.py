@@ -94,10 +94,8 @@ class AutoStrategy:
         reasons = self._explain_choices(chain, inputs, estimates)
         return Route(
             candidates=tuple(
-                costs.fill_in(
-                    self._build_candidate(index, reason, int(limits[index]), estimates),
-                    self._selector.models[index],
-                    _bounds_at(index, selection, limits),
+                self._build_candidate(
+                    index, reason, _bounds_at(index, selection, limits), estimates, costs
                 )
                 for index, reason in zip(chain, reasons, strict=True)
             ),
@@ -237,7 +235,12 @@ class AutoStrategy:
         return (chain + same_maker)[: self._policy.chain_length]
 
     def _build_candidate(
-        self, index: int, reason: str, limit: int, estimates: ModelEstimates
+        self,
+        index: int,
+        reason: str,
+        bounds: TokenBounds,
+        estimates: ModelEstimates,
+        costs: WorstCases,
     ) -> Candidate:
         model = self._selector.models[index]
         return Candidate(
@@ -254,7 +257,8 @@ class AutoStrategy:
             ),
             price=model.price,
             max_input_tokens=model.context_length,
-            max_output_tokens=limit,
+            max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
         )
 
     def _explain_choices(

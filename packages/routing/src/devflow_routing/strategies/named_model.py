@@ -140,14 +140,14 @@ class NamedModelStrategy:
         self, model: ModelConfig, inputs: DecisionInputs, costs: WorstCases, *, is_first: bool
     ) -> Candidate:
         bounds = token_bounds(model, inputs.needs, has_ceiling=inputs.max_cost_usd is not None)
-        named = Candidate(
+        return Candidate(
             model=model.id,
             reason="named by the caller" if is_first else "a configured fallback",
             price=model.price,
             max_input_tokens=model.context_length,
             max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
         )
-        return costs.fill_in(named, model, bounds)
 
 
 def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:
