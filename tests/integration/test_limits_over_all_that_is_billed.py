@@ -231,7 +231,9 @@ async def test_a_budget_of_a_day_holds_for_dear_fallbacks_at_once(
 ) -> None:
     busy = {"when": {"model": CHEAP}, "then": {"kind": "status", "status": 503}}
     running.sandbox.set_faults({"faults": [busy]})
-    field = {"fallbacks": [{"model": DEAR}]} if dialect == "messages" else {"models": [DEAR]}
+    field: dict[str, Any] = (
+        {"fallbacks": [{"model": DEAR}]} if dialect == "messages" else {"models": [DEAR]}
+    )
     replies = await asyncio.gather(
         *(running.ask(dialect, "daily", model=CHEAP, **field) for _ in range(5))
     )
@@ -253,7 +255,9 @@ async def test_the_cost_is_put_down_to_the_model_that_served(
                 Budget(scope="model", value=model, window="day", limit_usd=Decimal(5))
             )
     # the reply names it by its other name, claude-4.5-opus-20251124
-    field = {"fallbacks": [{"model": OPUS}]} if dialect == "messages" else {"models": [OPUS]}
+    field: dict[str, Any] = (
+        {"fallbacks": [{"model": OPUS}]} if dialect == "messages" else {"models": [OPUS]}
+    )
     reply = await running.ask(dialect, model=CHEAP, stream=stream, **field)
     assert (reply.status_code, reply.headers["x-devflow-model"]) == (200, OPUS), reply.text
     report = wiring.make_report(running.settings)
@@ -271,7 +275,8 @@ async def test_a_budget_for_a_model_holds_whoever_asks_for_it(running: Running) 
         await store.budgets.set(
             Budget(scope="model", value=DEAR, window="day", limit_usd=Decimal("0.00001"))
         )
-    for body in ({"models": [DEAR]}, {"models": [GLM, DEAR]}):
+    bodies: tuple[dict[str, Any], ...] = ({"models": [DEAR]}, {"models": [GLM, DEAR]})
+    for body in bodies:
         assert (await running.ask("chat", model=CHEAP, **body)).status_code == 402
     assert (await running.ask("chat", model=CHEAP)).status_code == 200
     router = await running.ask("chat", model="openrouter/auto")
