@@ -32,6 +32,7 @@ _HANDLERS: dict[str, FaultHandler] = {
     "body": content.replace_body,
     "error_event": content.inject_error,
     "tool_index": content.corrupt_tool_index,
+    "early_usage": content.repeat_usage,
 }
 _OUTCOMES: dict[str, Outcome] = {
     "drop": "cut",

@@ -29,7 +29,7 @@ CALL_TOKENS = 20
 """Output for the call of a tool. The recorded calls of an advisor and a search: about so many."""
 _SHORT_PROMPT_TOKENS = 120
 """What a model writes to an advisor, a worker or a painter: a guess from the recorded costs."""
-_MOST_BY_DRAW = 3
+_MAX_BY_DRAW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ class _Performer:
     def _draw(self, most: int) -> int:
         """How often a tool is used: 1 to 3 times by the seed, or as often as was set up."""
         self._draws += 1
-        drawn = 1 + self.digest[self._draws % len(self.digest)] % _MOST_BY_DRAW
+        drawn = 1 + self.digest[self._draws % len(self.digest)] % _MAX_BY_DRAW
         return min(most, drawn if self.uses is None else self.uses)
 
     def _read_documents(self) -> None:

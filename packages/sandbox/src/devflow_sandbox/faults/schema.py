@@ -219,10 +219,20 @@ class FramingFault(_FaultScriptForm):
 
 
 class ToolIndexFault(_FaultScriptForm):
-    """Tool calls with indexes that lie (U18)."""
+    """Tool calls whose pieces do not fit together (U18)."""
 
     kind: Literal["tool_index"]
-    form: Literal["duplicate", "gap", "split"]
+    form: Literal["duplicate", "gap", "split", "ids", "object"]
+    """Indexes that lie; every character a piece; an id of its own in every piece; the arguments as
+    one object instead of text."""
+
+
+class EarlyUsageFault(_FaultScriptForm):
+    """Usage before the last event as well, as some providers send it; without a cost."""
+
+    kind: Literal["early_usage"]
+    form: Literal["finish", "each"] = "finish"
+    """Beside the finish reason, or in every event."""
 
 
 class RawFault(_FaultScriptForm):
@@ -265,6 +275,7 @@ FaultAction = Annotated[
     | FloodFault
     | FramingFault
     | ToolIndexFault
+    | EarlyUsageFault
     | RawFault
     | EndlessFault
     | BillingFault,

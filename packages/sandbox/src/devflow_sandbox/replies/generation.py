@@ -64,7 +64,7 @@ class Generation:
             provider_fees=self.extras.provider_fees,
             fees=self.extras.fees,
             byok_fee_share=self.byok_fee_share,
-            factor=TIER_FACTOR[self.tier],
+            factor=TIER_FACTOR["default" if self.is_fast else self.tier],
         )
 
     def fees_only(self) -> Charge:
