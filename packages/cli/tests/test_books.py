@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from devflow_claude_code.reading.paths import project_slug
 from devflow_cli.testing import Devflow
 from devflow_sandbox import Sandbox
 
@@ -143,7 +144,7 @@ def test_sessions_are_listed_shown_and_their_context(
     devflow: Devflow, home: Path, transcript: Path
 ) -> None:
     assert "No Claude Code sessions" in devflow("sessions", "list").out
-    folder = home / ".claude" / "projects" / "-home-dev-demo"
+    folder = home / ".claude" / "projects" / project_slug(home)
     folder.mkdir(parents=True)
     (folder / transcript.name).write_bytes(transcript.read_bytes())
     (listed,) = devflow("sessions", "list", "--json").document["sessions"]

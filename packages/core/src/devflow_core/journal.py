@@ -111,9 +111,12 @@ class Journal:
         self._first_sent_s: float | None = None
         self._first_event_s: float | None = None
 
-    def set_route(self, request: ChatRequest, route: Route) -> None:
-        """The request as it will be sent, and the decision; its task labels the entry."""
+    def set_request(self, request: ChatRequest) -> None:
+        """The request as it will be sent; its labels are the entry's."""
         self._request = request
+
+    def set_route(self, route: Route) -> None:
+        """The decision; its task labels the entry."""
         self.route = route
 
     def remaining_s(self) -> float:
