@@ -143,12 +143,13 @@ async def test_a_keys_models_hold_for_whoever_may_be_asked_inside(
 
 @pytest.mark.parametrize("dialect", PATHS)
 async def test_what_stays_within_a_keys_models_goes_on(running: Running, dialect: str) -> None:
-    for fields in (
+    benign: tuple[dict[str, Any], ...] = (
         {},
         {"models": [GLM, "z-ai/glm-4.6"]},
         {"plugins": [{"id": "response-healing"}, {"id": "web", "engine": "exa"}]},
         {"service_tier": "auto"},
-    ):
+    )
+    for fields in benign:
         reply = await running.ask(dialect, "zai", model=GLM, **fields)
         assert reply.status_code == 200, reply.text
 
@@ -221,7 +222,7 @@ async def test_without_a_limit_everything_goes_on(running: Running, dialect: str
 
 
 async def test_the_larger_of_two_limits_is_reserved(running: Running) -> None:
-    fields = {"model": CHEAP, "max_tokens": 100_000, "max_completion_tokens": 16}
+    fields: dict[str, Any] = {"model": CHEAP, "max_tokens": 100_000, "max_completion_tokens": 16}
     assert (await running.ask("chat", ceiling="0.001", **fields)).status_code == 402
 
 

@@ -8,7 +8,7 @@ import pytest
 from devflow_core.billable import NamedModel, read_billable
 from devflow_core.errors import DevFlowError
 from devflow_core.messages import WireName
-from devflow_core.request import Origin
+from devflow_core.request import Origin, Tool
 from devflow_core.testing import a_request
 from devflow_core.wire import get_translator
 
@@ -120,7 +120,8 @@ def test_models_are_read_in_every_form(models: Any, named: list[tuple[str, str]]
 
 
 def test_what_is_no_model_and_odd_names_of_fields_are_not_repeated() -> None:
-    billable = read(models=["sk-secret words of the prompt"], **{"my secret field": 1})
+    body: dict[str, Any] = {"models": ["sk-secret words of the prompt"], "my secret field": 1}
+    billable = read_billable(a_request(extra=body))
     assert billable.alternates == ()
     assert all("secret" not in one.text for one in billable.doubts)
     assert len(billable.doubts) == 2
@@ -152,3 +153,12 @@ def test_loops_are_bounded_by_their_steps() -> None:
     assert read(tools=tools).first_doubt("cost") is not None
     assert read(tools=tools, stop_server_tools_when=stop).extra_turns == 4
     assert read("openai_responses", tools=tools, max_tool_calls=2).extra_turns == 3
+
+
+def test_tools_of_both_kinds_are_read_where_there_is_no_body() -> None:
+    native = Tool(name="openrouter:advisor", native={"type": "openrouter:advisor"})
+    billable = read_billable(a_request(tools=(native,), extra={"tools": [{"type": "mystery"}]}))
+    assert {one.path.partition(".parameters")[0] for one in billable.doubts} == {
+        "tools.0",
+        "tools.1",
+    }

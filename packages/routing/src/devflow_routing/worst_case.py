@@ -85,16 +85,12 @@ class WorstCases:
         catalogue: knows the prices.
         needs: what the request needs.
         billable: what it may be billed for beside tokens.
-        has_ceiling: the request itself has one, so the length of the reply is limited.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, needs: Needs, billable: Billable, *, has_ceiling: bool
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, needs: Needs, billable: Billable) -> None:
         self._catalogue = catalogue
         self._needs = needs
         self._billable = billable
-        self._has_ceiling = has_ceiling
         self._is_plain = billable.is_plain and not needs.files and not needs.is_prompt_open
         self._alternates_first_fees_usd = Decimal(0)
         self._has_audio = bool(needs.capabilities & Capability.AUDIO)
@@ -159,7 +155,8 @@ class WorstCases:
                 found.append(Alternate(model=one.model))
                 reasons.append(f"{one.path}: the price of {one.model} is not known")
                 continue
-            bounds = token_bounds(model, self._needs, has_ceiling=self._has_ceiling)
+            # a limit that is set for the model that is asked may be above this one's
+            bounds = token_bounds(model, self._needs, has_ceiling=False)
             worst = self.of_model(model, bounds)
             if worst.usd is None:
                 prefix = "" if worst.reason.startswith(one.path) else f"{one.path}: "

@@ -87,7 +87,7 @@ class AutoStrategy:
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
         selection = self._filter_by_quality(selection, inputs, estimates)
         limits = _output_limits(self._selector, selection, estimates, inputs)
-        costs = self._worst_cases(inputs)
+        costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
         selection = self._filter_by_cost(selection, inputs, limits, costs)
         order = self._rank(inputs, selection, estimates)
         chain = order if include_all else self._pick_chain(order, estimates)
@@ -162,14 +162,6 @@ class AutoStrategy:
         session_index = inputs.session and self._selector.index.get(inputs.session.model)
         good_enough[[*self._preferred, *([] if session_index is None else [session_index])]] = True
         return selection.with_filter("a good reply is too unlikely", good_enough)
-
-    def _worst_cases(self, inputs: DecisionInputs) -> WorstCases:
-        return WorstCases(
-            self._selector.catalogue,
-            inputs.needs,
-            inputs.billable,
-            has_ceiling=inputs.max_cost_usd is not None,
-        )
 
     def _filter_by_cost(
         self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases

@@ -54,12 +54,7 @@ class NamedModelStrategy:
         candidates: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
-        costs = WorstCases(
-            self._catalogue,
-            inputs.needs,
-            inputs.billable,
-            has_ceiling=inputs.max_cost_usd is not None,
-        )
+        costs = WorstCases(self._catalogue, inputs.needs, inputs.billable)
         for index, model in enumerate(chain):
             candidate = self._build_candidate(model, inputs, costs, is_first=index == 0)
             error = self._check_candidate(model, candidate, inputs)
