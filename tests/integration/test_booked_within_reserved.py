@@ -164,7 +164,11 @@ FEATURES: tuple[dict[str, Any], ...] = (
         for one in ("advisor", "subagent", "image_generation")
     ),
     {"tools": [{"type": "advisor_20260301", "name": "advisor", "model": DEAR, "max_uses": 2}]},
-    *({"models": one} for one in ([DEAR], [CHEAP, DEAR], [DEAR, HAIKU, DEEPSEEK], DEAR, {})),
+    {"models": [DEAR]},
+    {"models": [CHEAP, DEAR]},
+    {"models": [DEAR, HAIKU, DEEPSEEK]},
+    {"models": DEAR},
+    {"models": {}},
     {"models": [DEEPSEEK, f"{DEEPSEEK}:online"]},
     {"models": ["~anthropic/claude-haiku-latest", "no/such-model"]},
     {"fallbacks": [{"model": DEAR}]},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from devflow_claude_code.reading.paths import project_slug
 from devflow_cli.testing import Devflow
 from devflow_sandbox import Sandbox
 
@@ -116,9 +117,12 @@ def test_the_settings_are_changed_after_asking_and_put_back(
 
 
 def test_the_mcp_tools_answer(home: Path, openrouter_sandbox: Sandbox, transcript: Path) -> None:
+    folder = home / ".claude" / "projects" / project_slug(home)
+    folder.mkdir(parents=True)
+    (folder / transcript.name).write_bytes(transcript.read_bytes())
     calls = [
-        ("ask", {"prompt": "Say hello.", "session": str(transcript)}),
-        ("handoff", {"session": str(transcript), "model": "openai/gpt-4o-mini"}),
+        ("ask", {"prompt": "Say hello.", "session": transcript.stem}),
+        ("handoff", {"session": "latest", "model": "openai/gpt-4o-mini"}),
         ("report", {"by": "model", "since": "1d"}),
         ("explain", {"prompt": "Prove it."}),
         ("ask", {"prompt": "Say hello.", "model": "no/such-model"}),

@@ -163,7 +163,6 @@ def test_sessions_are_found_by_id_by_its_start_and_by_project(config: Path) -> N
     for text in (CODING, "b0b4c439"):
         assert ClaudeCodeSession.find(text, config_dir=config).session_id == CODING
     assert ClaudeCodeSession.latest("/home/dev/demo", config_dir=config).session_id == CODING
-    assert ClaudeCodeSession.latest(config_dir=config).session_id == CODING
     assert len(list_sessions(config_dir=config)) == 2
     listed = [
         one.summary_json(unknown) for one in list_sessions("/home/dev/demo", config_dir=config)

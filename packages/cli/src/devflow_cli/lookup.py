@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from devflow_claude_code import ClaudeCodeSession, HandoffTarget
     from devflow_core.settings import Settings
@@ -21,8 +22,13 @@ COMPARISON_MODELS = (
 """What recorded work is compared with when nobody says: cheaper models of four makers."""
 
 
-def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
+def find_session(settings: Settings, name: str, project: Path | None = None) -> ClaudeCodeSession:
     """A Claude Code session by its id, the unique start of one, a path, or `latest`.
+
+    Args:
+        settings: where Claude Code keeps its sessions, and how much context one may add.
+        name: of the session; `latest` is that of the project.
+        project: its folder; None is the working directory.
 
     Raises:
         SessionError: there is none, or it is no transcript; names file and line.
@@ -30,11 +36,40 @@ def find_session(settings: Settings, name: str) -> ClaudeCodeSession:
     from devflow_claude_code import ClaudeCodeSession
 
     if name == "latest":
-        session = ClaudeCodeSession.latest(config_dir=settings.claude_dir)
+        session = ClaudeCodeSession.latest(project, config_dir=settings.claude_dir)
     else:
         session = ClaudeCodeSession.find(name, config_dir=settings.claude_dir)
     session.context_budget_tokens = settings.context_tokens
     return session
+
+
+def find_project_session(settings: Settings, session_id: str, folder: Path) -> ClaudeCodeSession:
+    """A session of one project, by its id, the unique start of it, or `latest`; never by a path.
+
+    Raises:
+        SessionError: it is no id, there is none, or it is another project's.
+    """
+    from devflow_claude_code import belongs_to
+    from devflow_core.errors import SessionError
+
+    if "/" in session_id or "." in session_id:
+        raise SessionError("A session is named here by its id, or by 'latest'; not by a path.")
+    session = find_session(settings, session_id, folder)
+    if not belongs_to(session.path, folder, config_dir=settings.claude_dir):
+        raise SessionError(
+            f"The session {session_id} is not one of the project in {folder}."
+            " `devflow handoff` in a terminal takes sessions of every project."
+        )
+    return session
+
+
+def describe_session(session: ClaudeCodeSession) -> str:
+    """Which session is meant, in one line: said before anything of it is sent."""
+    last = (session.last_at or "at an unknown time")[:16].replace("T", " ")
+    return (
+        f"Session {session.session_id} of {session.project or 'an unknown project'},"
+        f" last message {last} UTC: {session.title or 'no title'}"
+    )
 
 
 def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
@@ -53,18 +88,20 @@ def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
 
 
 def build_whatif_document(
-    settings: Settings, session: str | None, since: datetime | None, models: Sequence[str]
+    settings: Settings,
+    session: ClaudeCodeSession | None,
+    since: datetime | None,
+    models: Sequence[str],
 ) -> dict[str, Any]:
     """A session, or the ledger since a time, priced on other models.
 
     Args:
         settings: where the ledger, the sessions and the catalogue are.
-        session: as for `find_session`; None takes the ledger.
+        session: None takes the ledger.
         since: of the ledger.
         models: to compare; none takes the recorded ones, the baseline, and a few well-known ones.
 
     Raises:
-        SessionError: as `find_session`.
         StoreError: the ledger cannot be read.
         UnknownModel: one to compare is not in the catalogue.
     """
@@ -85,7 +122,7 @@ def build_whatif_document(
     if session is None:
         turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
     else:
-        recorded = find_session(settings, session).turns
+        recorded = session.turns
         turns = [
             Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
             for one in recorded

@@ -4,46 +4,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
 from devflow_claude_code import McpTools, hand_off
 from devflow_claude_code.handoff.request import DEFAULT_PROMPT
+from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
 
-from devflow_cli.lookup import find_handoff_target, find_session
+from devflow_cli.lookup import describe_session, find_handoff_target, find_project_session
 from devflow_cli.options import GROUP_BY_OPTIONS, parse_time
 from devflow_cli.views.reply import describe_completion, describe_route
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from devflow_claude_code import ClaudeCodeSession
     from devflow_core.pipeline import Completion
     from devflow_core.settings import Settings
     from devflow_gateway.wiring import AsyncGateway
 
 
-def build_mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
-    """The four tools; what they raise is told to the client by the MCP server."""
+def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> McpTools:
+    """The four tools; what they raise is told to the client by the MCP server.
+
+    The client is a model that may repeat what a stranger has written: it names sessions of this
+    project by their ids, and no other file of the user.
+
+    Args:
+        settings: all of them.
+        gateway: who is asked; it stays the caller's to close.
+        folder: of the project.
+    """
 
     async def ask(*, prompt: str, model: str = "auto", session: str | None = None) -> str:
-        context = find_session(settings, session) if session else None
+        context = find_project_session(settings, session, folder) if session else None
         request = ChatRequest.from_text(prompt, model=model)
-        return _format_reply(await gateway.complete(request, session=context))
+        reply = await gateway.complete(request, session=context)
+        return _format_reply(reply, context)
 
     async def handoff(
         *, session: str = "latest", model: str = "auto", prompt: str = DEFAULT_PROMPT
     ) -> str:
         from devflow_gateway import wiring
 
-        found = find_session(settings, session)
+        found = find_project_session(settings, session, folder)
         target = find_handoff_target(model, wiring.load_catalogue(settings))
         prepared = hand_off(found, prompt, target=target)
-        return _format_reply(await gateway.complete(prepared.request))
+        return _format_reply(await gateway.complete(prepared.request), found)
 
     async def report(*, by: str = "model", since: str | None = None) -> str:
         from devflow_analytics import to_markdown
         from devflow_gateway import wiring
 
-        made = wiring.make_report(
-            settings, GROUP_BY_OPTIONS.get(by, "model"), since=parse_time(since)
-        )
-        return to_markdown(made)
+        if by not in GROUP_BY_OPTIONS:
+            raise InvalidRequest(f"by: {by!r} is none of {', '.join(GROUP_BY_OPTIONS)}.")
+        try:
+            start = parse_time(since)
+        except typer.BadParameter as error:
+            raise InvalidRequest(f"since: {error.message}.") from None
+        return to_markdown(wiring.make_report(settings, GROUP_BY_OPTIONS[by], since=start))
 
     async def explain(*, prompt: str) -> str:
         return "\n".join(describe_route(gateway.explain(ChatRequest.from_text(prompt)), ()))
@@ -51,5 +69,8 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway) -> McpTools:
     return McpTools(ask=ask, handoff=handoff, report=report, explain=explain)
 
 
-def _format_reply(reply: Completion) -> str:
-    return "\n".join([reply.text, "", reply.route.chosen.model, *describe_completion(reply)])
+def _format_reply(reply: Completion, session: ClaudeCodeSession | None) -> str:
+    of_session = [describe_session(session)] if session is not None else []
+    return "\n".join(
+        [reply.text, "", *of_session, reply.route.chosen.model, *describe_completion(reply)]
+    )

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 if TYPE_CHECKING:
+    from devflow_core.attribution import Attribution
     from devflow_core.request import ChatRequest
     from devflow_core.routing import SelectionCriteria
 
@@ -18,6 +20,18 @@ GroupByOption = Literal[
     "model", "provider", "task", "session", "project", "branch", "agent", "key", "node", "day"
 ]
 GROUP_BY_OPTIONS: Mapping[str, GroupByOption] = {name: name for name in get_args(GroupByOption)}
+
+
+ProjectFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        file_okay=False,
+        show_default=False,
+        help="The project's folder.  [default: the working directory]",
+    ),
+]
+"""Whose latest session is meant."""
 
 
 def apply_options(
@@ -35,6 +49,24 @@ def apply_options(
                 f"{max_cost!r} is no amount in USD", param_hint="--max-cost"
             ) from None
     return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
+
+
+def read_project(project: str | None) -> tuple[Path | None, Attribution]:
+    """The folder of a project and the labels of its work; of a mere name only the label.
+
+    Nothing is said where None is given: the gateway then takes the working directory.
+    """
+    from devflow_core.attribution import Attribution
+    from devflow_core.repository import describe_folder
+
+    if project is None:
+        return None, Attribution()
+    folder = Path(project).expanduser()
+    if folder.is_dir():
+        return folder, describe_folder(folder)
+    if project.startswith(("/", ".", "~")):
+        raise typer.BadParameter(f"there is no folder {project!r}", param_hint="--project")
+    return None, Attribution(project=project)
 
 
 def parse_criteria(

@@ -88,11 +88,10 @@ class Run:
     def emit(self, document: object) -> None:
         """The one JSON document of `--json`."""
         import orjson
+        from devflow_core.safe_text import escape_json
 
-        sys.stdout.buffer.write(
-            orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_json_default)
-        )
-        sys.stdout.buffer.write(b"\n")
+        shown = orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_json_default)
+        sys.stdout.buffer.write(escape_json(shown.decode()).encode() + b"\n")
         sys.stdout.flush()
 
 

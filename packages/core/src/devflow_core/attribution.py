@@ -12,6 +12,8 @@ class Attribution:
     session_id: str | None = None
     project: str | None = None
     branch: str | None = None
+    commit: str | None = None
+    """What was checked out, in full."""
     agent: str | None = None
     """`main`, or the id of a sub-agent."""
     client_key: str | None = None

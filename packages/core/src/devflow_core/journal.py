@@ -111,9 +111,12 @@ class Journal:
         self._first_sent_s: float | None = None
         self._first_event_s: float | None = None
 
-    def set_route(self, request: ChatRequest, route: Route) -> None:
-        """The request as it will be sent, and the decision; its task labels the entry."""
+    def set_request(self, request: ChatRequest) -> None:
+        """The request as it will be sent; its labels are the entry's."""
         self._request = request
+
+    def set_route(self, route: Route) -> None:
+        """The decision; its task labels the entry."""
         self.route = route
 
     def remaining_s(self) -> float:
@@ -355,8 +358,11 @@ def _is_never_billed(error: BaseException | None) -> bool:
 
 def _reached_a_provider(error: BaseException | None) -> bool:
     """Whether a provider has failed after what runs before it may have been billed."""
-    is_failure = isinstance(error, UpstreamError) and not isinstance(error, NotSent)
-    return is_failure and error.disposition is Disposition.RETRY
+    return (
+        isinstance(error, UpstreamError)
+        and not isinstance(error, NotSent)
+        and error.disposition is Disposition.RETRY
+    )
 
 
 def _error_code(error: BaseException | None) -> str | None:

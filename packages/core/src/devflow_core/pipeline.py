@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from devflow_core.attribution import Attribution
 from devflow_core.events import Event, Finished, FinishReason
 from devflow_core.journal import Clocks, FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
@@ -121,6 +122,7 @@ class Pipeline:
         bills_on_cancel: whether a provider charges on for a reply that nobody reads.
         encode_decision: a route as the text that the entry keeps; None keeps none.
         find_served: the model that a reply names, where anybody may have answered.
+        label: completes the labels of a request; None leaves them as they are.
         clocks: where time comes from.
     """
 
@@ -136,6 +138,7 @@ class Pipeline:
         bills_on_cancel: Callable[[str | None], bool] = lambda _provider: True,
         encode_decision: Callable[[Route], str] | None = None,
         find_served: FindModel | None = None,
+        label: Callable[[Attribution], Attribution] | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._classifier = classifier
@@ -147,6 +150,7 @@ class Pipeline:
         self._bills_on_cancel = bills_on_cancel
         self._encode_decision = encode_decision
         self._find_served = find_served
+        self._label = label
         self._clocks = clocks or Clocks()
 
     def stream(
@@ -229,9 +233,12 @@ class Pipeline:
     ) -> Reply:
         if session is not None:
             request = await session.inject(request)
+        if self._label is not None:
+            request = replace(request, attribution=self._label(request.attribution))
+        journal.set_request(request)
         task = self._classifier.classify(request)
         route = filter_by_scope(request, self._router.route(request, task))
-        journal.set_route(request, route)
+        journal.set_route(route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
         reply = Reply(request, route, journal)
         reply.attach(self._relay_events(events, reply, stack))

@@ -101,7 +101,7 @@ class Candidate:
     has_fees: bool = False
     """More than the tokens of one turn may be billed."""
     first_fees_usd: Decimal = Decimal(0)
-    """At the most, for what runs before the model is asked: billed although the model then fails."""
+    """At the most, for what runs before the model is asked, and is billed although that fails."""
     provider: Mapping[str, Any] | None = None
     """Preferences among the providers behind a router (`provider`), to send with it."""
 

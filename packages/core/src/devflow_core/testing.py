@@ -200,7 +200,7 @@ def a_journal(
         clocks=clock.clocks,
         bills_on_cancel=lambda _provider: bills_on_cancel,
     )
-    journal.set_route(request, route or a_route())
+    journal.set_route(route or a_route())
     return journal
 
 

@@ -184,9 +184,12 @@ class Price:
         dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
         if has_audio and self.audio is not None:
             dearest_in = max(dearest_in, self.audio)
-        dearest_out = max(self.completion, self.reasoning or _ZERO)
-        if self.image_output is not None or self.audio_output is not None:
-            dearest_out = max(dearest_out, self.image_output or _ZERO, self.audio_output or _ZERO)
+        dearest_out = max(
+            self.completion,
+            self.reasoning or _ZERO,
+            self.image_output or _ZERO,
+            self.audio_output or _ZERO,
+        )
         return prompt_tokens * dearest_in + completion_tokens * dearest_out + self.request
 
     def resolve_tier(self, prompt_tokens: int) -> Price:

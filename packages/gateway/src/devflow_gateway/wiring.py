@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
+from devflow_core.attribution import Attribution
 from devflow_core.errors import UnknownModel
 from devflow_core.ledger import Ledger, Tee, replay
 from devflow_core.ports import Executor, Upstream
+from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price
@@ -144,18 +147,33 @@ def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncGenerator[AsyncGateway]:
+async def open_gateway(
+    settings: Settings, *, folder: Path | None = None
+) -> AsyncGenerator[AsyncGateway]:
     """A gateway whose ledger, budgets and views are those of the settings.
+
+    Args:
+        settings: all of them.
+        folder: whose git repository labels the requests that name no project; None is the working
+            directory.
 
     Raises:
         StoreError: the ledger cannot be opened.
     """
-    async with make_store(settings) as book, await build_gateway(book, settings) as gateway:
+    label = FolderLabels(folder or Path.cwd()).apply
+    async with (
+        make_store(settings) as book,
+        await build_gateway(book, settings, label=label) as gateway,
+    ):
         yield gateway
 
 
 async def build_gateway(
-    book: Store, settings: Settings, ledger: Ledger | None = None
+    book: Store,
+    settings: Settings,
+    ledger: Ledger | None = None,
+    *,
+    label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGateway:
     """A gateway over an open store, its budget set and its views rebuilt from what is there.
 
@@ -163,12 +181,13 @@ async def build_gateway(
         book: the store; closed by whoever opened it.
         settings: all of them.
         ledger: one more view, fed every entry.
+        label: completes the labels of each request; None leaves them as they are.
     """
     await _set_budget(settings, book)
     router = make_router(settings)
     views = Tee(router.performance, router.sessions)
     replay(book.entries(since=datetime.now(UTC) - LOOKBACK), views)
-    return OpenRouterGateway(settings, router=router, book=book, ledger=ledger)
+    return OpenRouterGateway(settings, router=router, book=book, ledger=ledger, label=label)
 
 
 async def reconcile(

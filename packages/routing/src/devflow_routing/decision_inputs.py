@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from devflow_core.billable import NOTHING_BESIDES, Billable
+from devflow_core.billable import Billable
+from devflow_core.billable.values import NOTHING_BESIDES
 from devflow_core.routing import SelectionCriteria, Task
 from pydantic import TypeAdapter
 
@@ -121,22 +122,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     scope = features.get("allowed_models")
     return DecisionInputs(
         requested=features["requested"],
-        needs=Needs(
-            capabilities=Capability(needs["capabilities"]),
-            size=TextSize(
-                needs["letters"],
-                needs["signs"],
-                needs["wide_chars"],
-                needs["schema_chars"],
-                needs["extra_tokens"],
-            ),
-            input_tokens=needs["input_tokens"],
-            max_output_tokens=needs["max_output_tokens"],
-            is_zero_retention=needs["is_zero_retention"],
-            files=needs.get("files", 0),
-            max_file_tokens=needs.get("max_file_tokens", 0),
-            is_prompt_open=needs.get("is_prompt_open", False),
-        ),
+        needs=_needs_from_json(needs),
         task=task,
         criteria=SelectionCriteria(
             cost_priority=features["cost_priority"],
@@ -158,4 +144,23 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
             )
             for model, values in features["performance"].items()
         ),
+    )
+
+
+def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
+    return Needs(
+        capabilities=Capability(needs["capabilities"]),
+        size=TextSize(
+            needs["letters"],
+            needs["signs"],
+            needs["wide_chars"],
+            needs["schema_chars"],
+            needs["extra_tokens"],
+        ),
+        input_tokens=needs["input_tokens"],
+        max_output_tokens=needs["max_output_tokens"],
+        is_zero_retention=needs["is_zero_retention"],
+        files=needs.get("files", 0),
+        max_file_tokens=needs.get("max_file_tokens", 0),
+        is_prompt_open=needs.get("is_prompt_open", False),
     )

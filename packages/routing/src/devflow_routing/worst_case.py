@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 from devflow_core.billable import Billable, NamedModel, Searches
 from devflow_core.errors import UnknownModel
-from devflow_core.routing import Alternate, Candidate
+from devflow_core.routing import Alternate
 
 from devflow_routing.capabilities import Capability, Needs
 from devflow_routing.catalogue import Catalogue
@@ -27,7 +28,7 @@ ultrafast six times in October 2026, Anthropic's fast mode 2 to 6 times by the `
 catalogue."""
 MAX_SEARCH_USD = Decimal("0.02")
 """One search at any engine and in any mode, ten results included: the dearest is Exa's
-deep-reasoning at 0.015 (OpenRouter's documentation of 2026-08-22), the old price list said 0.02."""
+deep-reasoning at 0.015 (the router's documentation of 2026-08-22), the old price list said 0.02."""
 RESULTS_INCLUDED = 10
 RESULT_USD = Decimal("0.004")
 """Each further result; 0.001 today, 0.004 in the price list before."""
@@ -37,7 +38,7 @@ thousand, Perplexity's up to 18."""
 MAX_PDF_PAGES = 1_000
 """Of one file; more are refused by the reader (Mistral OCR's limits)."""
 PDF_PAGE_USD = Decimal("0.0022")
-"""Mistral OCR through OpenRouter: 2 USD for a thousand pages, 10 % more in the US region."""
+"""Mistral OCR through the router: 2 USD for a thousand pages, 10 % more in the US region."""
 MIN_TURN_TOKENS = 1_000
 """What a turn that calls a tool may write although the reply itself may be shorter."""
 DEFAULT_OUTPUT_TOKENS = 32_000
@@ -84,16 +85,12 @@ class WorstCases:
         catalogue: knows the prices.
         needs: what the request needs.
         billable: what it may be billed for beside tokens.
-        has_ceiling: the request itself has one, so the length of the reply is limited.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, needs: Needs, billable: Billable, *, has_ceiling: bool
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, needs: Needs, billable: Billable) -> None:
         self._catalogue = catalogue
         self._needs = needs
         self._billable = billable
-        self._has_ceiling = has_ceiling
         self._is_plain = billable.is_plain and not needs.files and not needs.is_prompt_open
         self._alternates_first_fees_usd = Decimal(0)
         self._has_audio = bool(needs.capabilities & Capability.AUDIO)
@@ -102,7 +99,7 @@ class WorstCases:
         """What it may cost where this very model answers."""
         if model.price is None:
             return WorstCase(None, f"the price of {model.id} is not known")
-        if self._is_plain_for(model):
+        if self._is_plain and not _searches_by_itself(model.id):
             return WorstCase(self._turn_usd(model, bounds.input, bounds.output))
         doubt = self._billable.first_doubt("cost")
         if doubt is not None:
@@ -121,34 +118,32 @@ class WorstCases:
         first = max(own.first_fees_usd, self._alternates_first_fees_usd)
         return WorstCase(max(own.usd, *amounts), first_fees_usd=first)
 
-    def fill_in(self, candidate: Candidate, model: ModelConfig, bounds: TokenBounds) -> Candidate:
-        """The candidate with its worst case, and with who may answer in its place."""
-        is_plain = self._is_plain_for(model)
+    def candidate_terms(self, model: ModelConfig, bounds: TokenBounds) -> dict[str, Any]:
+        """The fields of a candidate that say what it may cost, and who may answer in its place."""
+        is_plain = self._is_plain and not _searches_by_itself(model.id)
         if is_plain and model.alias_of is None and not model.is_router:
             worst = self.of_model(model, bounds)
-            return replace(
-                candidate,
-                worst_case_usd=worst.usd,
-                unpriced_reason=worst.reason,
-                slug=model.canonical_slug,
-            )
+            return {
+                "worst_case_usd": worst.usd,
+                "unpriced_reason": worst.reason,
+                "slug": model.canonical_slug,
+            }
         own, call = self.of_model(model, bounds), self.of_call(model, bounds)
         alternates = self._alternates[0] if self._billable.alternates else ()
         target = self._catalogue.get(model.alias_of) if model.alias_of else None
         if target is not None:
             # another name for it: it costs what is listed under that name
             alternates = (_as_alternate(target.id, target, own.usd), *alternates)
-        return replace(
-            candidate,
-            worst_case_usd=call.usd,
-            own_worst_case_usd=own.usd,
-            unpriced_reason=call.reason,
-            slug=model.canonical_slug,
-            alternates=alternates,
-            may_be_any=model.is_router or self._billable.may_be_any,
-            has_fees=not is_plain,
-            first_fees_usd=call.first_fees_usd,
-        )
+        return {
+            "worst_case_usd": call.usd,
+            "own_worst_case_usd": own.usd,
+            "unpriced_reason": call.reason,
+            "slug": model.canonical_slug,
+            "alternates": alternates,
+            "may_be_any": model.is_router or self._billable.may_be_any,
+            "has_fees": not is_plain,
+            "first_fees_usd": call.first_fees_usd,
+        }
 
     @cached_property
     def _alternates(self) -> tuple[tuple[Alternate, ...], str]:
@@ -160,7 +155,8 @@ class WorstCases:
                 found.append(Alternate(model=one.model))
                 reasons.append(f"{one.path}: the price of {one.model} is not known")
                 continue
-            bounds = token_bounds(model, self._needs, has_ceiling=self._has_ceiling)
+            # a limit that is set for the model that is asked may be above this one's
+            bounds = token_bounds(model, self._needs, has_ceiling=False)
             worst = self.of_model(model, bounds)
             if worst.usd is None:
                 prefix = "" if worst.reason.startswith(one.path) else f"{one.path}: "
@@ -169,10 +165,6 @@ class WorstCases:
             first = max(self._alternates_first_fees_usd, worst.first_fees_usd)
             self._alternates_first_fees_usd = first
         return tuple(found), reasons[0] if reasons else ""
-
-    def _is_plain_for(self, model: ModelConfig) -> bool:
-        """Only the tokens of one turn are billed."""
-        return self._is_plain and not (_searches_always(model) or _searches_by_name(model))
 
     def _find(self, named: NamedModel) -> ModelConfig | None:
         try:
@@ -204,7 +196,7 @@ class WorstCases:
             search_usd = one.max_count * _search_usd(one, model)
             fees += search_usd
             first_fees += search_usd if one.is_once else 0
-        if _searches_always(model):
+        if _searches_always(model.id):
             if "deep-research" in model.id:
                 return WorstCase(None, f"{model.id} searches as often as it likes")
             price_usd = model.price.web_search if model.price else None
@@ -251,10 +243,15 @@ def _as_alternate(name: str, model: ModelConfig, worst_case_usd: Decimal | None)
     )
 
 
-def _searches_always(model: ModelConfig) -> bool:
-    """Whether it searches although nothing in the request says so."""
-    name = model.id
-    return name.startswith("perplexity/") or "search" in name
+@lru_cache(maxsize=4096)
+def _searches_by_itself(model: str) -> bool:
+    """Whether a search of the web comes with the very name."""
+    return _searches_always(model) or "online" in model.split(":")[1:]
+
+
+def _searches_always(model: str) -> bool:
+    """Whether it is made to search, whatever the request says."""
+    return model.startswith("perplexity/") or "search" in model
 
 
 def _searches_by_name(model: ModelConfig) -> tuple[Searches, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from devflow_claude_code import ClaudeCodeSession
+from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, Conflict
 from devflow_core.ledger import Ledger
 from devflow_core.pipeline import Pipeline
@@ -83,6 +84,7 @@ async def run_gateway(
     bound: socket.socket | None = None,
     local_key: str | None = None,
     worker: int = 0,
+    label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGenerator[RunningGateway]:
     """A gateway in this process and loop; left, it drains first.
 
@@ -91,6 +93,7 @@ async def run_gateway(
         bound: a socket to listen on; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client it has started.
         worker: number of this worker, from 0.
+        label: completes the labels of each request; None leaves them to the clients.
 
     Raises:
         ConfigurationError: it must not or cannot start so.
@@ -100,7 +103,7 @@ async def run_gateway(
         tracing = await stack.enter_async_context(open_tracing(settings.otel_endpoint))
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         metrics, keep_alive = Metrics(worker), KeepAlive()
-        gateway = await wiring.build_gateway(store, settings, metrics)
+        gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with gateway, SharedCalls(gateway.pipeline) as calls:
             refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)

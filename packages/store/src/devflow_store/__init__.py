@@ -3,7 +3,7 @@
 from devflow_store.budgets.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
-from devflow_store.engines.sqlite import restore
+from devflow_store.engines.restore import restore
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store

@@ -20,12 +20,19 @@ from devflow_core.ids import new_id
 from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
+from devflow_store.integrity.settings_seal import KEY_COLUMNS, seal_key
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
 CACHE_TTL_S = 1.0
 """How long a key counts as it was last seen: a revocation holds everywhere after this time."""
 _MAX_CACHED = 10_000
 _PEPPER_BYTES = 32
+_UNSEALED = (
+    f"SELECT {', '.join(f'k.{name}' for name in KEY_COLUMNS)}, made.body FROM client_keys k "  # noqa: S608 - constants
+    "JOIN chain made ON made.key = k.id LEFT JOIN chain sealed ON sealed.key = 'seal/' || k.id "
+    "WHERE sealed.seq IS NULL"
+)
+"""Keys without a later seal, with the row of the chain that says they were made."""
 _COLUMNS = "id, name, prefix, scopes, created_us, expires_us, revoked_us"
 
 
@@ -89,14 +96,30 @@ class ClientKeys:
                 f"INSERT INTO client_keys ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
                 (key_id, name, prefix, scopes_text, tx.now_us, ends, None, key_hash),
             )
-            change = {"client_key": key_id, "name": name, "created": True}
-            tx.append(RowKind.CHANGE, key_id, orjson.dumps(change))
+            values = (key_id, name, prefix, scopes_text, tx.now_us, ends, key_hash)
+            tx.append(RowKind.CHANGE, key_id, seal_key(dict(zip(KEY_COLUMNS, values, strict=True))))
             return _key_from_row((key_id, name, prefix, scopes_text, tx.now_us, ends, None))
 
         def recover(tx: Transaction) -> ClientKey:
             return _load_key(tx, key_id)
 
         return await self._submit(WriteJob(run, key_id, recover)), secret
+
+    async def seal(self) -> None:
+        """Seal in the chain what keys may do that were made by a version that did not.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+
+        def run(tx: Transaction) -> None:
+            tx.flush()
+            for *row, body in tx.execute(_UNSEALED):
+                if body is not None and b'"sealed"' not in bytes(body):
+                    values = dict(zip(KEY_COLUMNS, row, strict=True))
+                    tx.append(RowKind.CHANGE, f"seal/{row[0]}", seal_key(values))
+
+        await self._submit(WriteJob(run))
 
     async def list(self) -> list[ClientKey]:
         """All keys, also revoked ones, oldest first."""

@@ -96,6 +96,7 @@ class Store:
             self._overflow.open()
             stack.callback(self._overflow.close)
             await self._drain_overflow()
+            await self.keys.seal()
             await self._renew_lease()
             stack.push_async_callback(self._end_lease)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -9,6 +9,7 @@ from devflow_claude_code.integration.launcher import LaunchPlan, plan_launch
 from devflow_claude_code.integration.mcp import McpTools, serve_mcp
 from devflow_claude_code.integration.statusline import render_status_line
 from devflow_claude_code.model_ids import catalogue_ids
+from devflow_claude_code.reading.paths import belongs_to
 from devflow_claude_code.reading.session_cost import Spend
 from devflow_claude_code.reading.transcript import Transcript
 from devflow_claude_code.session import ClaudeCodeSession, list_sessions
@@ -27,6 +28,7 @@ __all__ = [
     "Spend",
     "Transcript",
     "WrittenSession",
+    "belongs_to",
     "catalogue_ids",
     "hand_off",
     "list_sessions",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
 from devflow_core.attribution import Attribution
 from devflow_core.errors import SessionError
+from devflow_core.repository import project_label
 from devflow_core.request import ChatRequest
 
 from devflow_claude_code.context.injector import inject_context
@@ -33,6 +35,8 @@ from devflow_claude_code.reading.transcript import Transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
 """Of Claude Code; newer transcripts are read too, as far as they are understood."""
+_MAX_CHOICES = 5
+"""Projects that are named where a project has no session."""
 
 
 class ClaudeCodeSession:
@@ -79,21 +83,23 @@ class ClaudeCodeSession:
     def latest(
         project: str | Path | None = None, *, config_dir: Path | None = None
     ) -> ClaudeCodeSession:
-        """The session that was written to last, of one project or of all.
+        """The session of a project that has the latest message.
+
+        Args:
+            project: a folder; None is the working directory. Where Claude Code was never started
+                in it, the folders above count, up to the root of its git repository.
+            config_dir: Claude Code's own folder; None is the user's.
 
         Raises:
-            SessionError: there is none that can be read.
+            SessionError: the project has none that can be read; names the projects that have.
         """
         config_dir = config_dir or paths.configuration_dir()
-        session = next(iterate_recent(project, config_dir=config_dir), None)
-        if session is not None:
-            return session
-        where = Path(project).expanduser() if project is not None else None
-        of_project = f" of {where}" if where else ""
-        raise SessionError(
-            f"There is no session{of_project} below {paths.projects_dir(config_dir)}."
-            " Give the path of a transcript, or start Claude Code there once."
-        )
+        folder = Path.cwd() if project is None else Path(project).expanduser()
+        for one in paths.project_folders(folder):
+            session = _find_latest(one, config_dir)
+            if session is not None:
+                return session
+        raise SessionError(_describe_choices(folder, config_dir))
 
     def refresh(self) -> bool:
         """Read what was appended since; whether there was anything."""
@@ -150,6 +156,12 @@ class ClaudeCodeSession:
     def last_at(self) -> str | None:
         """Time of the last row, RFC 3339 in UTC."""
         return max((row.timestamp for row in self.transcript.rows if row.timestamp), default=None)
+
+    @property
+    def changed_at(self) -> str:
+        """When the file was written to last, RFC 3339 in UTC."""
+        changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        return changed.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     @cached_property
     def branch(self) -> tuple[TranscriptRow, ...]:
@@ -220,7 +232,12 @@ class ClaudeCodeSession:
     @property
     def attribution(self) -> Attribution:
         """Whom requests with this session's context belong to."""
-        return Attribution(session_id=self.session_id, project=self.project, branch=self.git_branch)
+        project = self.project
+        return Attribution(
+            session_id=self.session_id,
+            project=project and project_label(Path(project)),
+            branch=self.git_branch,
+        )
 
     def context(self, budget_tokens: int | None = None) -> SessionContext:
         """What matters of the session, fitted to so many tokens; kept until `refresh` finds more.
@@ -333,6 +350,34 @@ def iterate_recent(
             continue
         if session.conversation:
             yield session
+
+
+def _find_latest(project: Path, config_dir: Path) -> ClaudeCodeSession | None:
+    """The one with the latest message; only files changed since can hold a later one."""
+    best: ClaudeCodeSession | None = None
+    for session in iterate_recent(project, config_dir=config_dir):
+        if best is not None and session.changed_at < (best.last_at or ""):
+            break
+        if best is None or (session.last_at or "") > (best.last_at or ""):
+            best = session
+    return best
+
+
+def _describe_choices(folder: Path, config_dir: Path) -> str:
+    """That a project has no session, and the projects that have some, latest first."""
+    found: dict[str, str] = {}
+    for session in iterate_recent(config_dir=config_dir):
+        if session.project is not None:
+            found.setdefault(session.project, session.session_id)
+        if len(found) == _MAX_CHOICES:
+            break
+    none = f"There is no session of {folder} below {paths.projects_dir(config_dir)}."
+    if not found:
+        return f"{none} Start Claude Code there once, or give the path of a transcript."
+    choices = "; ".join(
+        f"{escape_invisible(project)} ({session_id[:8]})" for project, session_id in found.items()
+    )
+    return f"{none} Name a session, or a project that has one: {choices}."
 
 
 def list_sessions(

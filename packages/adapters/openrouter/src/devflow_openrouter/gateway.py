@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
 
 from devflow_analytics import Report, Reporter
+from devflow_core.attribution import Attribution
 from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
 from devflow_core.ledger import Book, Ledger, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
@@ -20,6 +22,7 @@ from devflow_core.metered import Metered
 from devflow_core.pipeline import Completion, Pipeline, Reply
 from devflow_core.ports import Classifier, ContextInjector, Upstream
 from devflow_core.ports import Router as RouterPort
+from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
@@ -61,9 +64,10 @@ class OpenRouterGateway:
         router: says who may answer; None makes one from the settings over the shipped catalogue.
         classifier: says what a request is about; None takes ours.
         transport: how bytes travel; None is chosen by the settings. Closed with the gateway.
+        label: completes the labels of each request; None leaves them as they are.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that a program may bring along
         self,
         settings: Settings,
         *,
@@ -72,6 +76,7 @@ class OpenRouterGateway:
         router: RouterPort | None = None,
         classifier: Classifier | None = None,
         transport: Transport | None = None,
+        label: Callable[[Attribution], Attribution] | None = None,
     ) -> None:
         self.settings = settings
         self.keys = build_key_pool(settings)
@@ -105,18 +110,21 @@ class OpenRouterGateway:
             bills_on_cancel=bills_on_cancel,
             encode_decision=encode_route,
             find_served=self.router.find_served if isinstance(self.router, Router) else None,
+            label=label,
         )
 
     @classmethod
     def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
         """A gateway as the environment and `devflow.toml` say.
 
+        Its requests are labelled with the git repository of the working directory.
+
         Raises:
             ConfigurationError: a setting is wrong, or there is no key.
         """
         settings = Settings.load()
         settings.require_keys()
-        return cls(settings, book=book, ledger=ledger)
+        return cls(settings, book=book, ledger=ledger, label=FolderLabels(Path.cwd()).apply)
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,6 +7,8 @@ import io
 import re
 from dataclasses import dataclass
 
+from devflow_core.safe_text import escape_formula, replace_control_characters
+
 from devflow_analytics.formats.figures import (
     COLUMNS,
     format_key,
@@ -16,10 +18,6 @@ from devflow_analytics.formats.figures import (
 )
 from devflow_analytics.report import Report
 
-_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
-"""What spreadsheets take for the start of a formula, full-width forms included."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Control characters, line separators and overrides of direction: never part of a label."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 
@@ -61,7 +59,7 @@ def to_csv(report: Report) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([report.by, *columns])
     for row in document["rows"]:
-        writer.writerow([_escape_formula(row["key"]), *(row[column] for column in columns)])
+        writer.writerow([escape_formula(row["key"]), *(row[column] for column in columns)])
     return out.getvalue()
 
 
@@ -95,20 +93,6 @@ def describe_savings(report: Report) -> str:
         f"{format_usd(abs(saved.saved_usd))} {verb} ({format_percent(float(share))}) against "
         f"{saved.baseline_model}, where the same tokens with the same prompt cache would have "
         f"cost {format_usd(saved.baseline_cost_usd)}."
-    )
-
-
-def replace_control_characters(text: str) -> str:
-    """A label without control characters, which could write to a terminal."""
-    return _CONTROL.sub("\ufffd", text)
-
-
-def _escape_formula(cell: str) -> str:
-    """A label that no spreadsheet runs."""
-    return (
-        f"'{replace_control_characters(cell)}"
-        if _FORMULA.match(cell)
-        else replace_control_characters(cell)
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from devflow_core.safe_text import replace_control_characters
+
 
 class Markup(str):
     """Text that is HTML already. Made by `element` only; a plain `str` is escaped there."""
@@ -17,7 +19,7 @@ def element(name: str, *children: str, **attributes: str | float) -> Markup:
     A trailing underscore is dropped: `class_="x"` is `class="x"`.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_attribute_text(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escape(_attribute_text(value))}"'
         for key, value in attributes.items()
     )
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
@@ -26,10 +28,12 @@ def element(name: str, *children: str, **attributes: str | float) -> Markup:
 def join(*children: str) -> Markup:
     """Several pieces one after the other; what is not `Markup` is escaped."""
     return Markup(
-        "".join(
-            child if isinstance(child, Markup) else escape(child, quote=False) for child in children
-        )
+        "".join(child if isinstance(child, Markup) else _escape(child) for child in children)
     )
+
+
+def _escape(text: str) -> str:
+    return escape(replace_control_characters(text))
 
 
 def _attribute_text(value: str | float) -> str:

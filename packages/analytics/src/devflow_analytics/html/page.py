@@ -20,7 +20,7 @@ from devflow_analytics.formats.figures import (
     format_tokens,
     format_usd,
 )
-from devflow_analytics.formats.text import describe_savings, replace_control_characters, to_table
+from devflow_analytics.formats.text import describe_savings, to_table
 from devflow_analytics.html import charts
 from devflow_analytics.html.charts import BarSegment, Point
 from devflow_analytics.html.markup import Markup, element, join
@@ -106,7 +106,7 @@ def _tile(name: str, figure: str, note: str) -> Markup:
         "div",
         element("div", name, class_="name"),
         element("div", figure, class_="figure"),
-        element("div", replace_control_characters(note), class_="muted"),
+        element("div", note, class_="muted"),
         class_="tile",
     )
 
@@ -129,7 +129,7 @@ def _recommendations(report: Report) -> list[Markup]:
             "li",
             element("strong", format_usd(one.saves_usd)),
             " ",
-            replace_control_characters(one.text),
+            one.text,
         )
         for one in report.recommendations
     )
@@ -263,9 +263,7 @@ def _bar_card(
     draw: Callable[[str, Summary], tuple[Markup, str]],
 ) -> Markup:
     shown = list(rows.items())[:MAX_BARS]
-    lines = (
-        _bar_row(replace_control_characters(format_key(key)), *draw(key, row)) for key, row in shown
-    )
+    lines = (_bar_row(format_key(key), *draw(key, row)) for key, row in shown)
     more = len(rows) - len(shown)
     remainder = [element("p", f"{more} more in the table below.", class_="muted")] if more else []
     return _card(title, note, element("table", *lines, class_="bars"), *remainder)

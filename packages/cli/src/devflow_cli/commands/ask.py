@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,7 +18,16 @@ async def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
     session: Annotated[
         str | None,
-        typer.Option(help="A Claude Code session (id, path or 'latest') whose context goes along."),
+        typer.Option(
+            help="A Claude Code session whose context goes along: an id, a path, or 'latest'."
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose work it is: a folder or a name.  [default: the working directory's]",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option(help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.")
@@ -40,15 +50,19 @@ async def ask(
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
-    from devflow_cli.lookup import find_session
-    from devflow_cli.options import apply_options
+    from devflow_cli.lookup import describe_session, find_session
+    from devflow_cli.options import apply_options, read_project
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
     settings.require_keys()
     request = ChatRequest.from_text(_read_prompt(prompt), model=model)
     request = apply_options(request, cost_priority, performance_priority, max_cost)
-    context = find_session(settings, session) if session else None
+    folder, labels = read_project(project)
+    request = replace(request, attribution=labels)
+    context = find_session(settings, session, folder) if session else None
+    if context is not None:
+        run.remark(describe_session(context))
     async with wiring.open_gateway(settings) as gateway:
         reply = await ask_and_show(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.options import read_project
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ async def set_budget(
     ] = "global",
     value: Annotated[
         str | None,
-        typer.Option(help="Which one; '*' gives each of them a budget of its own."),
+        typer.Option(
+            help="Which one: a name, for a project also its folder (left out: the working"
+            " directory's). '*' gives each of them a budget of its own."
+        ),
     ] = None,
     window: Annotated[
         str, typer.Option(help="request, hour, day, week, month or lifetime.")
@@ -62,6 +66,9 @@ async def set_budget(
         limit_usd = Decimal(-1)
     if not limit_usd.is_finite() or limit_usd < 0:
         raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit")
+    if scope == "project" and value != "*":
+        _, labels = read_project(value or ".")
+        value = labels.project
     wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
     async with wiring.make_store(settings) as store:
         saved = await store.budgets.set(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.options import ProjectFolder
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     import secrets
 
     from devflow_claude_code import plan_launch
+    from devflow_core.repository import FolderLabels
     from devflow_core.settings import copy_environment
     from devflow_server import run_gateway
 
     key = "devflow_" + secrets.token_urlsafe(24)
-    async with run_gateway(settings.model_copy(update={"port": 0}), local_key=key) as server:
+    label = FolderLabels(Path.cwd()).apply
+    free_port = settings.model_copy(update={"port": 0})
+    async with run_gateway(free_port, local_key=key, label=label) as server:
         wanted = ("--model", model) if model else ()
         ready = plan_launch(server.url, key, (*wanted, *arguments), copy_environment())
         child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
@@ -105,8 +109,11 @@ def statusline(run: Run) -> None:
 
 
 @command(app)
-async def mcp(run: Run) -> None:
-    """Serve the MCP tools ask, handoff, report and explain on stdin and stdout."""
+async def mcp(run: Run, project: ProjectFolder = None) -> None:
+    """Serve the MCP tools ask, handoff, report and explain on stdin and stdout.
+
+    Only sessions of the project can be named, by their ids.
+    """
     from devflow_claude_code import serve_mcp
     from devflow_gateway import wiring
 
@@ -114,8 +121,10 @@ async def mcp(run: Run) -> None:
 
     settings = run.settings()
     settings.require_keys()
-    async with wiring.open_gateway(settings) as gateway:
-        await serve_mcp(build_mcp_tools(settings, gateway), sys.stdin.buffer, sys.stdout.buffer)
+    folder = project or Path.cwd()
+    async with wiring.open_gateway(settings, folder=folder) as gateway:
+        tools = build_mcp_tools(settings, gateway, folder)
+        await serve_mcp(tools, sys.stdin.buffer, sys.stdout.buffer)
 
 
 @command(app)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
 
@@ -14,8 +15,10 @@ from devflow_cli.run import Run, command
 async def handoff(
     run: Run,
     session: Annotated[
-        str, typer.Argument(help="A session id, a path to a transcript, or 'latest'.")
+        str,
+        typer.Argument(help="A session id, a path to a transcript, or 'latest' of the project."),
     ] = "latest",
+    project: ProjectFolder = None,
     to: Annotated[str, typer.Option(help="The model to go on at.")] = "auto",
     prompt: Annotated[
         str | None, typer.Option(help="What to do next; else to go on where it stopped.")
@@ -39,17 +42,18 @@ async def handoff(
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
-    from devflow_cli.lookup import find_handoff_target, find_session
+    from devflow_cli.lookup import describe_session, find_handoff_target, find_session
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
     settings.require_keys()
-    found = find_session(settings, session)
+    found = find_session(settings, session, project)
     prepared = hand_off(
         found,
         prompt or DEFAULT_PROMPT,
         target=find_handoff_target(to, wiring.load_catalogue(settings)),
     )
+    run.remark(describe_session(found))
     run.remark(prepared.report.describe())
     async with wiring.open_gateway(settings) as gateway:
         reply = await ask_and_show(

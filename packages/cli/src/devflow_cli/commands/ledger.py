@@ -112,14 +112,25 @@ def restore(
     run: Run, source: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]
 ) -> None:
     """Put a backup in the ledger's place; the present file is kept beside it."""
+    from devflow_core.errors import ConfigurationError
     from devflow_gateway import wiring
     from devflow_store import restore as restore_backup
 
-    former = restore_backup(source, run.settings().data_dir / wiring.LEDGER_FILE)
+    settings = run.settings()
+    if settings.ledger_url is not None:
+        raise ConfigurationError(
+            "The settings name a ledger elsewhere (ledger_url); `restore` is for the file in the"
+            " data folder. A ledger in PostgreSQL is restored by `pg_restore`."
+        )
+    former = restore_backup(source, settings.data_dir / wiring.LEDGER_FILE)
     if run.as_json:
         run.emit({"restored": source, "kept": former})
     else:
         run.say(f"Restored from {source}." + (f" The former file is {former}." if former else ""))
+        run.say(
+            "Client keys and budgets are those of the backup: look at `devflow keys list`, since"
+            " keys that were revoked later are in force again, and at `devflow budget list`."
+        )
 
 
 @command(ledger)

@@ -7,13 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
 sessions = typer.Typer(help="Claude Code's sessions, as DevFlow reads them.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
 
 SessionArgument = Annotated[
-    str, typer.Argument(help="An id, the start of one, a path to a transcript, or 'latest'.")
+    str,
+    typer.Argument(
+        help="An id, the start of one, a path to a transcript, or 'latest' of the project."
+    ),
 ]
 
 
@@ -59,7 +63,7 @@ def list_sessions(
 
 
 @command(sessions)
-def show(run: Run, session: SessionArgument = "latest") -> None:
+def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder = None) -> None:
     """Show one session: its active branch, its usage per model, its cost."""
     from devflow_gateway import wiring
 
@@ -68,11 +72,12 @@ def show(run: Run, session: SessionArgument = "latest") -> None:
 
     settings = run.settings()
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
-    shown: dict[str, Any] = find_session(settings, session).detail_json(price_of)
+    shown: dict[str, Any] = find_session(settings, session, project).detail_json(price_of)
     if run.as_json:
         run.emit(shown)
         return
     run.say(f"Session  {shown['session_id']}  (Claude Code {shown['client_version']})")
+    run.say(f"Project  {shown['project']}")
     run.say(f"Title    {shown['title']}")
     run.say(f"File     {shown['path']}")
     run.say(f"Branch   {len(shown['branch'])} rows; {shown['skipped_lines']} lines skipped")
@@ -96,6 +101,7 @@ def show(run: Run, session: SessionArgument = "latest") -> None:
 def context(
     run: Run,
     session: SessionArgument = "latest",
+    project: ProjectFolder = None,
     budget_tokens: Annotated[
         int | None, typer.Option("--budget", min=0, help="How many tokens at the most.")
     ] = None,
@@ -105,7 +111,7 @@ def context(
 
     settings = run.settings()
     budget = settings.context_tokens if budget_tokens is None else budget_tokens
-    shown: dict[str, Any] = find_session(settings, session).context(budget).as_json()
+    shown: dict[str, Any] = find_session(settings, session, project).context(budget).as_json()
     if run.as_json:
         run.emit(shown)
         return

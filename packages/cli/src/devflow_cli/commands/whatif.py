@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
-from devflow_cli.options import parse_time
+from devflow_cli.options import ProjectFolder, parse_time
 from devflow_cli.run import Run, command
 
 
@@ -15,19 +15,27 @@ from devflow_cli.run import Run, command
 def whatif(
     run: Run,
     session: Annotated[
-        str | None, typer.Argument(help="A Claude Code session; else the ledger's rows.")
+        str | None,
+        typer.Argument(
+            help="A Claude Code session, or 'latest' of the project; else the ledger's rows."
+        ),
     ] = None,
+    project: ProjectFolder = None,
     since: Annotated[str | None, typer.Option(help="Ledger rows from then on, as 30d.")] = None,
     models: Annotated[
         str | None, typer.Option(help="Models to compare, separated by commas.")
     ] = None,
 ) -> None:
     """Price recorded work on other models, with the prompt cache simulated."""
-    from devflow_cli.lookup import build_whatif_document
+    from devflow_cli.lookup import build_whatif_document, describe_session, find_session
     from devflow_cli.views.tables import print_table
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
-    shown = build_whatif_document(run.settings(), session, parse_time(since), names)
+    settings = run.settings()
+    found = find_session(settings, session, project) if session else None
+    if found is not None:
+        run.remark(describe_session(found))
+    shown = build_whatif_document(settings, found, parse_time(since), names)
     if run.as_json:
         run.emit(shown)
         return

@@ -2,7 +2,6 @@
 
 from devflow_core.billable.reading import read_billable
 from devflow_core.billable.values import (
-    NOTHING_BESIDES,
     Billable,
     Doubt,
     NamedModel,
@@ -10,7 +9,6 @@ from devflow_core.billable.values import (
 )
 
 __all__ = [
-    "NOTHING_BESIDES",
     "Billable",
     "Doubt",
     "NamedModel",

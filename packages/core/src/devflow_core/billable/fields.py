@@ -1,6 +1,6 @@
 """Which fields, tools and plugins are known to cost nothing beside the tokens they hold.
 
-From OpenRouter's description of 2026-08-22, Anthropic's and OpenAI's of the same time, and what
+From the router's description of 2026-08-22, Anthropic's and OpenAI's of the same time, and what
 Claude Code, Codex and the vendors' SDKs were seen to send. A field that is on no list may still be
 sent; only where a limit has to be kept it is refused, since nobody knows what it costs.
 """

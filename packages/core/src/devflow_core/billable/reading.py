@@ -26,8 +26,8 @@ def read_billable(request: ChatRequest) -> Billable:
     limit = _larger_limit(request, source)
     special = source.keys() - fields.FREE_FIELDS[wire]
     tools: Any = source.get("tools")
-    if tools is None and body is None:
-        tools = [one.native for one in request.tools if one.native]
+    if body is None and request.tools:
+        tools = [*as_list(tools), *(one.native for one in request.tools if one.native)]
     items = source.get("input") if wire == "openai_responses" else None
     if special <= _TOOLS_ONLY and _are_client_tools(tools) and not _brings_tools(items):
         return _plain(limit)

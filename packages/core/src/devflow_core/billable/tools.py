@@ -12,13 +12,13 @@ from devflow_core.messages import JsonObject
 from devflow_core.request import SERVER_TOOL_PREFIX
 
 MAX_DEFAULT_RESULTS = 5
-"""Of one search, where the body does not say (OpenRouter's description of 2026-08-22)."""
+"""Of one search, where the body does not say (the router's description of 2026-08-22)."""
 _MODES = (
     None, "instant", "fast", "auto", "deep-lite", "deep", "deep-reasoning", "turbo", "basic",
     "advanced",
 )  # fmt: skip
 _OWN_ENGINES = ("exa", "parallel", "perplexity")
-"""Engines with a price of their own that OpenRouter charges, and that heed `max_uses`."""
+"""Engines with a price of their own that the router charges, and that heed `max_uses`."""
 _NO_BOUND = "nothing bounds how often it runs, so the cost has no limit"
 
 

@@ -87,17 +87,15 @@ class AutoStrategy:
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
         selection = self._filter_by_quality(selection, inputs, estimates)
         limits = _output_limits(self._selector, selection, estimates, inputs)
-        costs = self._worst_cases(inputs)
+        costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
         selection = self._filter_by_cost(selection, inputs, limits, costs)
         order = self._rank(inputs, selection, estimates)
         chain = order if include_all else self._pick_chain(order, estimates)
         reasons = self._explain_choices(chain, inputs, estimates)
         return Route(
             candidates=tuple(
-                costs.fill_in(
-                    self._build_candidate(index, reason, int(limits[index]), estimates),
-                    self._selector.models[index],
-                    _bounds_at(index, selection, limits),
+                self._build_candidate(
+                    index, reason, _bounds_at(index, selection, limits), estimates, costs
                 )
                 for index, reason in zip(chain, reasons, strict=True)
             ),
@@ -165,14 +163,6 @@ class AutoStrategy:
         good_enough[[*self._preferred, *([] if session_index is None else [session_index])]] = True
         return selection.with_filter("a good reply is too unlikely", good_enough)
 
-    def _worst_cases(self, inputs: DecisionInputs) -> WorstCases:
-        return WorstCases(
-            self._selector.catalogue,
-            inputs.needs,
-            inputs.billable,
-            has_ceiling=inputs.max_cost_usd is not None,
-        )
-
     def _filter_by_cost(
         self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
     ) -> Selection:
@@ -237,7 +227,12 @@ class AutoStrategy:
         return (chain + same_maker)[: self._policy.chain_length]
 
     def _build_candidate(
-        self, index: int, reason: str, limit: int, estimates: ModelEstimates
+        self,
+        index: int,
+        reason: str,
+        bounds: TokenBounds,
+        estimates: ModelEstimates,
+        costs: WorstCases,
     ) -> Candidate:
         model = self._selector.models[index]
         return Candidate(
@@ -254,7 +249,8 @@ class AutoStrategy:
             ),
             price=model.price,
             max_input_tokens=model.context_length,
-            max_output_tokens=limit,
+            max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
         )
 
     def _explain_choices(

@@ -54,12 +54,7 @@ class NamedModelStrategy:
         candidates: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
-        costs = WorstCases(
-            self._catalogue,
-            inputs.needs,
-            inputs.billable,
-            has_ceiling=inputs.max_cost_usd is not None,
-        )
+        costs = WorstCases(self._catalogue, inputs.needs, inputs.billable)
         for index, model in enumerate(chain):
             candidate = self._build_candidate(model, inputs, costs, is_first=index == 0)
             error = self._check_candidate(model, candidate, inputs)
@@ -140,14 +135,14 @@ class NamedModelStrategy:
         self, model: ModelConfig, inputs: DecisionInputs, costs: WorstCases, *, is_first: bool
     ) -> Candidate:
         bounds = token_bounds(model, inputs.needs, has_ceiling=inputs.max_cost_usd is not None)
-        named = Candidate(
+        return Candidate(
             model=model.id,
             reason="named by the caller" if is_first else "a configured fallback",
             price=model.price,
             max_input_tokens=model.context_length,
             max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
         )
-        return costs.fill_in(named, model, bounds)
 
 
 def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:

@@ -29,7 +29,7 @@ _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embedd
 _FIELDS = frozenset({
     "model", "input", "dimensions", "encoding_format", "input_type", "provider", "user",
 })  # fmt: skip
-"""Fields that cost nothing beside the tokens of the input (OpenRouter, 2026-08-22)."""
+"""Fields that cost nothing beside the tokens of the input (the API's description of 2026-08-22)."""
 _MAX_SHOWN_CHARS = 64
 
 

@@ -13,6 +13,7 @@ from devflow_core.messages import JsonObject
 _SESSION_HEADERS = ("x-devflow-session", "x-claude-code-session-id", "x-session-id")
 _LEGACY_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{36})$")
 """`user_<hash>_account__session_<uuid>`, as Claude Code up to 2.1.50 sends it."""
+_COMMIT_PATTERN = re.compile(r"[0-9a-f]{7,64}")
 _LABEL_PATTERN = re.compile(r"[\w.:/@+~-]{1,128}")
 
 
@@ -24,6 +25,8 @@ def attribution_of(
     return Attribution(
         session_id=_session_of(headers, body),
         project=_clean_label(headers.get("x-devflow-project")),
+        branch=_clean_label(headers.get("x-devflow-branch")),
+        commit=_clean_commit(headers.get("x-devflow-commit")),
         agent=agent or ("main" if is_claude_code(headers) else None),
         client_key=client_key,
         node=node,
@@ -74,6 +77,10 @@ def _session_from_user_id(user_id: object) -> str | None:
         return _clean_label(cast("dict[str, Any]", reported).get("session_id"))
     found = _LEGACY_USER_ID.search(user_id)
     return found.group(1) if found else None
+
+
+def _clean_commit(value: str | None) -> str | None:
+    return value if value is not None and _COMMIT_PATTERN.fullmatch(value) else None
 
 
 def _clean_label(value: object) -> str | None:

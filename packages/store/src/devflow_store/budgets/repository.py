@@ -57,7 +57,7 @@ class BudgetRepository:
                 (budget.id, body),
             )
             _log_change(tx, {"budget": budget.id, "set": body})
-            _open_accounts(tx, budget)
+            _open_accounts(tx, budget, from_us(tx.now_us))
             self._reservations.invalidate()
 
         await self._submit(WriteJob(run))
@@ -112,11 +112,17 @@ def _log_change(tx: Transaction, change: dict[str, object]) -> None:
     tx.append(RowKind.CHANGE, f"change/{tx.seq + 1}", orjson.dumps(change))
 
 
-def _open_accounts(tx: Transaction, budget: Budget) -> None:
+def count_spent(source: Source, now: datetime) -> None:
+    """Count for every budget what its present window has cost, where nothing is counted yet."""
+    for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
+        _open_accounts(source, BUDGET_ADAPTER.validate_json(body), now)
+
+
+def _open_accounts(source: Source, budget: Budget, now: datetime) -> None:
     """Count what the present window has cost already."""
     if budget.window == "request":
         return
-    start, end = window_bounds(budget.window, from_us(tx.now_us), budget.timezone)
+    start, end = window_bounds(budget.window, now, budget.timezone)
     column = _SCOPE_COLUMNS.get(budget.scope, "''")
     values: list[SqlValue] = [to_us(start), to_us(end)]
     condition = f"{column} <> ''" if budget.scope != "global" else "1 = 1"
@@ -124,13 +130,13 @@ def _open_accounts(tx: Transaction, budget: Budget) -> None:
         condition = f"{column} = ?"
         values.append(budget.value)
     # names of columns are constants of this module
-    spent = tx.execute(
+    spent = source.execute(
         f"SELECT {column}, SUM(c.cost_pico) FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608
         f"WHERE c.at_us >= ? AND c.at_us < ? AND {condition} GROUP BY 1",
         values,
     )
     for subject, spent_pico in spent:
-        tx.execute(
+        source.execute(
             "INSERT INTO accounts (budget, subject, start_us, spent_pico, reserved_pico, unpriced, "
             "alerted) VALUES (?, ?, ?, ?, 0, 0, 0) ON CONFLICT (budget, subject, start_us) "
             "DO NOTHING",

@@ -38,13 +38,18 @@ def migrate(session: Session, dialect: str) -> None:
                 f"The ledger was written by a newer DevFlow (schema {found}, this one knows "
                 f"{SCHEMA_VERSION}). Upgrade DevFlow; nothing was changed."
             )
-        for number in range(found + 1, SCHEMA_VERSION + 1):
-            for statement in load_statements(number, dialect):
-                session.execute(statement)
-        session.execute("UPDATE store_schema SET version = ?", (SCHEMA_VERSION,))
+        create_tables(session, SCHEMA_VERSION, dialect, since=found)
         session.commit()
     finally:
         session.rollback()
+
+
+def create_tables(session: Session, version: int, dialect: str, *, since: int = 0) -> None:
+    """Apply the migrations after one version up to another, inside the caller's transaction."""
+    for number in range(since + 1, version + 1):
+        for statement in load_statements(number, dialect):
+            session.execute(statement)
+    session.execute("UPDATE store_schema SET version = ?", (version,))
 
 
 def read_version(session: Session, dialect: str) -> int:

@@ -13,13 +13,13 @@ from devflow_core.errors import StoreError
 
 from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
 from devflow_store.database.schema import SCHEMA_VERSION, migrate, read_version
+from devflow_store.engines.sqlite_schema import find_foreign_object
 from devflow_store.integrity.backup import (
     HeadFile,
     check_integrity,
     corruption_error,
     move_into_place,
     require_absent,
-    set_aside,
     verify_copy,
 )
 
@@ -29,30 +29,6 @@ _PROGRESS_STEPS = 20_000
 """Of SQLite's virtual machine, between two looks at the clock."""
 CHECKPOINT_PAGES = 4_000
 """The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
-
-
-def restore(backup: Path, path: Path) -> Path | None:
-    """Put a verified backup in the place of a ledger; the old files are kept beside it.
-
-    No process may have the ledger open.
-
-    Args:
-        backup: made by `Store.backup`.
-        path: the ledger's file.
-
-    Returns:
-        Where the old file is now; None when there was none.
-
-    Raises:
-        LedgerCorrupt: the backup is not whole; nothing was changed.
-        StoreError: a file cannot be read or written.
-    """
-    draft = path.with_name(f"{path.name}.restoring")
-    draft.unlink(missing_ok=True)
-    SqliteEngine(backup).backup(draft)
-    aside = set_aside(path)
-    move_into_place(draft, path)
-    return aside
 
 
 class _Cursor(Protocol):
@@ -93,6 +69,8 @@ class SqliteEngine:
             version = read_version(session, self.dialect)
             if version:
                 check_integrity(session, self.path, session.quick_check)
+            if 0 < version <= SCHEMA_VERSION and (foreign := find_foreign_object(session, version)):
+                raise corruption_error(self.path, foreign)
             if 0 < version < SCHEMA_VERSION:
                 self.backup(self.path.with_name(f"{self.path.name}.v{version}-{time.time_ns()}"))
             migrate(session, self.dialect)
@@ -132,6 +110,10 @@ class SqliteEngine:
         finally:
             into.close()
             source.close()
+
+    def create_file(self) -> None:
+        """Make the file, empty and readable by its owner only, unless it is there."""
+        _create_private_file(self.path)
 
     def open_without_wal(self) -> SqliteSession:
         """A connection that writes without a log beside the file."""

@@ -8,30 +8,30 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.safe_text import escape_formula, escape_json
 from devflow_core.usage import usd_text
 
 from devflow_store.chain.records import encode_record
 
 ExportFormat = Literal["jsonl", "csv"]
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters that make a spreadsheet take text for a formula, full-width ones included."""
 COLUMNS = (
     "entry_id", "started_at", "outcome", "error_code", "task_type", "session_id", "project",
-    "branch", "agent", "client_key", "node", "attempt", "model", "provider", "generation_id",
-    "finish_reason", "cost_usd", "cost_status", "input_tokens", "cache_read_tokens",
-    "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_s", "total_s",
+    "branch", "commit", "agent", "client_key", "node", "attempt", "model", "provider",
+    "generation_id", "finish_reason", "cost_usd", "cost_status", "input_tokens",
+    "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_s",
+    "total_s",
 )  # fmt: skip
 
 
 def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) -> Iterator[str]:
     """The lines of an export, each with its line end."""
     if export_format == "jsonl":
-        yield from (encode_record(entry).decode() + "\n" for entry in entries)
+        yield from (escape_json(encode_record(entry).decode()) + "\n" for entry in entries)
         return
     yield _csv_line(COLUMNS)
     for entry in entries:
         for attempt in entry.attempts or (None,):
-            yield _csv_line(tuple(_escape_formula(cell) for cell in _csv_row(entry, attempt)))
+            yield _csv_line(tuple(_escape_cell(cell) for cell in _csv_row(entry, attempt)))
 
 
 def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
@@ -45,6 +45,7 @@ def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
         attribution.session_id,
         attribution.project,
         attribution.branch,
+        attribution.commit,
         attribution.agent,
         attribution.client_key,
         attribution.node,
@@ -71,10 +72,8 @@ def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
     )
 
 
-def _escape_formula(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(_FORMULA_PREFIXES):
-        return f"'{cell}"
-    return cell
+def _escape_cell(cell: object) -> object:
+    return escape_formula(cell) if isinstance(cell, str) else cell
 
 
 def _csv_line(cells: tuple[object, ...]) -> str:

@@ -18,6 +18,7 @@ from devflow_store.database.engine import Session
 from devflow_store.entries import queries
 from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_rows
 from devflow_store.entries.queries import EntryFilter
+from devflow_store.integrity.settings_seal import SettingsSeal
 
 _COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
@@ -43,7 +44,9 @@ class Verification:
 
 
 def verify(session: Session, *, anchor: str | None = None) -> Verification:
-    """Recompute the chain from the first row on, then compare the reports' table with it.
+    """Recompute the chain from the first row on, then compare what is derived from it.
+
+    That is the reports' table, client keys, budgets and nodes.
 
     Args:
         session: a reading connection.
@@ -56,7 +59,7 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
                 return walk.to_verification(reason)
         if fault := walk.check_complete():
             return walk.to_verification(*fault)
-        if fault := _find_wrong_call(session):
+        if fault := _find_wrong_call(session) or walk.settings.find_difference(session):
             return walk.to_verification(*fault)
     except LedgerCorrupt as error:
         return walk.to_verification(str(error))
@@ -86,6 +89,7 @@ class _ChainWalk:
         self._entries = 0
         self._bodiless_rows: list[int] = []
         self._erased_ranges: list[tuple[int, int]] = []
+        self.settings = SettingsSeal()
 
     def start_after(self, values: tuple[Any, ...]) -> None:
         """Trust one row and begin behind it."""
@@ -108,12 +112,14 @@ class _ChainWalk:
         return None
 
     def _advance(self, values: tuple[Any, ...]) -> None:
-        self._seq, kind, _key, _ref, _at_us, body, _digest, self._hash = values
+        self._seq, kind, _key, _ref, at_us, body, _digest, self._hash = values
         self._entries += kind == RowKind.ENTRY
         if body is None:
             self._bodiless_rows.append(self._seq)
         elif kind == RowKind.ERASURE:
             self._erased_ranges += orjson.loads(body)["rows"]
+        elif kind == RowKind.CHANGE:
+            self.settings.follow(self._seq, at_us, body)
 
     def check_length(self) -> str | None:
         """Whether rows are missing at the end."""

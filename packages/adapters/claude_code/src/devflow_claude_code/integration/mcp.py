@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import orjson
+import structlog
 from devflow_core.errors import DevFlowError
 
 from devflow_claude_code.reading.content import get_object, get_string
@@ -60,6 +61,8 @@ _TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     ),
 }
 
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("devflow.mcp")
 
 ToolFunction = Callable[..., Awaitable[str]]
 """A tool: named text arguments in, text out; raises `DevFlowError`."""
@@ -145,6 +148,10 @@ class McpServer:
             text, is_error = await tool(**arguments), False
         except DevFlowError as error:
             text, is_error = error.message, True
+        except Exception as error:  # noqa: BLE001 - one call must not end the others
+            _log.error("a tool of the MCP server failed", tool=name, exc_info=error)
+            text, is_error = f"{name} failed: {type(error).__name__}. The log says more.", True
+        text = text.encode("utf-8", "replace").decode()
         result = {"content": [{"type": "text", "text": text}], "isError": is_error}
         self._send({"jsonrpc": "2.0", "id": number, "result": result})
 

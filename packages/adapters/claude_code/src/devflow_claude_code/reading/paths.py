@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devflow_core.errors import SessionError
+from devflow_core.repository import find_root
 from devflow_core.settings import Settings
 
 _MAX_SLUG_CHARS = 200
@@ -32,6 +33,28 @@ def project_slug(project: Path) -> str:
     return re.sub(r"[^a-zA-Z0-9]", "-", str(project.expanduser().resolve()))
 
 
+def project_folders(folder: Path) -> Iterator[Path]:
+    """Where Claude Code may have been started for the work in a folder, nearest first.
+
+    The folder, then those above it, up to the root of its git repository.
+    """
+    folder = folder.resolve()
+    yield folder
+    root = find_root(folder)
+    if root is not None and root != folder:
+        for one in folder.parents:
+            yield one
+            if one == root:
+                return
+
+
+def belongs_to(transcript: Path, folder: Path, *, config_dir: Path) -> bool:
+    """Whether a transcript lies where the sessions of the project in a folder lie."""
+    root = projects_dir(config_dir)
+    places = (place for one in project_folders(folder) for place in _folders_of(root, one))
+    return any(transcript.parent.resolve() == place.resolve() for place in places)
+
+
 def is_session_id(text: str) -> bool:
     """Whether a name is one that Claude Code gives to a session."""
     return _SESSION_ID.fullmatch(text) is not None
@@ -43,7 +66,7 @@ def find_transcripts(config_dir: Path, project: Path | None = None) -> Iterator[
     Links that lead out of the projects folder are left out.
     """
     root = projects_dir(config_dir)
-    for folder in _project_folders(root, project):
+    for folder in _folders_of(root, project):
         for path in folder.glob("*.jsonl"):
             if is_session_id(path.stem) and _is_below(path, root):
                 yield path
@@ -102,7 +125,7 @@ def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
                     yield path
 
 
-def _project_folders(root: Path, project: Path | None) -> Iterator[Path]:
+def _folders_of(root: Path, project: Path | None) -> Iterator[Path]:
     if project is None:
         yield from (one for one in root.glob("*") if one.is_dir())
         return
