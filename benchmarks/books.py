@@ -121,7 +121,7 @@ def run_workers(
         ) as worker:
             assert worker.stdout is not None
             furthest = first - 1
-            for line in worker.stdout:
+            for line in filter(_is_number, worker.stdout):
                 furthest, ended = max(furthest, int(line)), ended + 1
                 if furthest + 1 >= stop_at and stop_at < calls:
                     worker.send_signal(signal.SIGKILL)
@@ -134,6 +134,11 @@ def run_workers(
         # calls in flight at the kill are not asked again: their fate is what is tested
         first = calls if status == 0 else furthest + 1 + IN_FLIGHT
     return ended, killed
+
+
+def _is_number(line: str) -> bool:
+    """Alerts of budgets are on the same pipe as the numbers of the calls that have ended."""
+    return line.strip().isdigit()
 
 
 async def reconcile(settings: Settings, management_key: str) -> tuple[Reconciliation, int]:

@@ -153,8 +153,11 @@ def corrupt_tool_index(
 
 
 def _calls_in(chunk: JsonObject) -> list[JsonObject]:
-    choices = cast("list[JsonObject]", chunk.get("choices") or [])
-    return [call for one in choices for call in one.get("delta", {}).get("tool_calls") or []]
+    found: list[JsonObject] = []
+    for choice in cast("list[JsonObject]", chunk.get("choices") or []):
+        delta = cast(JsonObject, choice.get("delta") or {})
+        found += cast("list[JsonObject]", delta.get("tool_calls") or [])
+    return found
 
 
 def _renew_ids(chunk: JsonObject) -> JsonObject:
