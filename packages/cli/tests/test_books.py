@@ -238,7 +238,8 @@ def test_the_model_that_an_alias_led_to_is_in_reports_and_budgets(online: Devflo
     assert [row["key"] for row in rows] == [haiku]
     budgets = online("budget", "list", "--json").document
     spent = [Decimal(one["spent_usd"]) for one in budgets["budgets"]]
-    assert spent == [Decimal(rows[0]["cost_usd"])] > [0]
+    assert spent == [Decimal(rows[0]["cost_usd"])]
+    assert spent[0] > 0
 
 
 def test_the_fee_of_a_search_is_within_the_ceiling_or_nothing_is_asked(
