@@ -1,6 +1,7 @@
 """Do our books agree with the bill? Calls with faults, cancels, cuts, retries and kills, counted.
 
-A stand-in for OpenRouter answers and keeps its own books; about 15 % of its answers are faulty.
+A stand-in for OpenRouter answers and keeps its own books; about 15 % of its answers are faulty, and
+a third of the calls are billed for more than tokens (see `book_calls.py`).
 Worker processes ask it through the whole gateway into one durable ledger, leave some streams
 before their end, and are killed without warning; the next one goes on where they stopped. Then
 the ledger is reconciled over the provider's ordinary endpoints, and only then compared with what
@@ -21,57 +22,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import book_calls
 import harness
 from devflow_analytics import Reconciler, Reconciliation
 from devflow_core.errors import DevFlowError
-from devflow_core.ledger import LedgerEntry
-from devflow_core.request import ChatRequest
+from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
+from devflow_sandbox import Setup
 from devflow_sandbox.threaded import ThreadedSandbox
-from devflow_store import Store
+from devflow_store import Budget, BudgetState, Store
 
 CALLS, QUICK_CALLS = 50_000, 1_500
 IN_FLIGHT = 32
 LEASE_S = 1.0
 PATIENCE_S = 3.0
-CANCELLED_SHARE = 0.05
-"""Of the calls: their reader leaves after the first event."""
-MODELS = (
-    "anthropic/claude-haiku-4.5",
-    "openai/gpt-5-mini",
-    "google/gemini-2.5-flash",
-    "deepseek/deepseek-v3.2",
-)
-FAULTS: tuple[tuple[str, float, dict[str, Any]], ...] = (
-    ("status 500", 0.020, {"kind": "status", "status": 500}),
-    ("status 503", 0.010, {"kind": "status", "status": 503}),
-    ("rate limited", 0.015, {"kind": "status", "preset": "rate_limited"}),
-    ("dropped before the head", 0.025, {"kind": "drop"}),
-    ("dropped in the body", 0.020, {"kind": "drop", "at": {"share": 0.5}}),
-    ("cut short", 0.015, {"kind": "truncate"}),
-    ("error in a stream", 0.015, {"kind": "error_event"}),
-    ("no usage", 0.010, {"kind": "omit", "parts": ["usage"]}),
-    ("no cost", 0.010, {"kind": "omit", "parts": ["cost"]}),
-    ("no end", 0.005, {"kind": "omit", "parts": ["finish", "done"]}),
-    ("usage that is no number", 0.005, {"kind": "usage", "values": {"cost": "NaN"}}),
-)
-
-
-def fault_script() -> dict[str, Any]:
-    """15 % of all calls to a model."""
-    faults = [
-        {"id": name, "when": {"path": "/chat/completions", "probability": share}, "then": then}
-        for name, share, then in FAULTS
-    ]
-    return {"faults": faults}
+LEDGER = "ledger.db"
 
 
 # a worker: a gateway that may die at any moment
@@ -81,7 +53,7 @@ async def run_worker(settings: Settings, first: int, count: int) -> None:
     """Make so many calls; each takes its choices from its own number."""
     numbers = iter(range(first, first + count))
     async with (
-        Store(settings.data_dir / "ledger.db", lease_s=LEASE_S) as book,
+        Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book,
         OpenRouterGateway(settings, book=book) as gateway,
     ):
 
@@ -96,19 +68,28 @@ async def run_worker(settings: Settings, first: int, count: int) -> None:
 
 async def make_call(gateway: OpenRouterGateway, number: int) -> None:
     """One call: streamed to its end, streamed and left, or as a whole."""
-    chance = random.Random(number)  # noqa: S311 - a script of calls, no secret
-    request = replace(
-        ChatRequest.from_text(f"Question {number}: say something.", model=chance.choice(MODELS)),
-        max_output_tokens=chance.randrange(16, 256),
-    )
-    leaves = chance.random() < CANCELLED_SHARE
-    if not leaves and chance.random() < 0.3:
-        await gateway.complete(request)
+    call = book_calls.make_call(number)
+    if call.is_whole:
+        await gateway.complete(call.request)
         return
-    async with gateway.stream(request) as reply:
+    async with gateway.stream(call.request) as reply:
         async for _ in reply:
-            if leaves:
+            if call.leaves:
                 return
+
+
+async def set_budget(settings: Settings) -> None:
+    """Limit what the metered project may spend."""
+    async with Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book:
+        await book.budgets.set(
+            Budget(
+                scope="project",
+                value=book_calls.METERED_PROJECT,
+                window="lifetime",
+                limit_usd=book_calls.METERED_LIMIT_USD,
+                thresholds=(),
+            )
+        )
 
 
 def settings_for(base_url: str, api_key: str, data_dir: Path) -> Settings:
@@ -140,7 +121,7 @@ def run_workers(
         ) as worker:
             assert worker.stdout is not None
             furthest = first - 1
-            for line in worker.stdout:
+            for line in filter(_is_number, worker.stdout):
                 furthest, ended = max(furthest, int(line)), ended + 1
                 if furthest + 1 >= stop_at and stop_at < calls:
                     worker.send_signal(signal.SIGKILL)
@@ -155,10 +136,15 @@ def run_workers(
     return ended, killed
 
 
+def _is_number(line: str) -> bool:
+    """Alerts of budgets are on the same pipe as the numbers of the calls that have ended."""
+    return line.strip().isdigit()
+
+
 async def reconcile(settings: Settings, management_key: str) -> tuple[Reconciliation, int]:
     """Close the books as `devflow ledger reconcile` does; also how many rows were open before."""
     async with (
-        Store(settings.data_dir / "ledger.db", lease_s=LEASE_S) as book,
+        Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book,
         OpenRouterGateway(settings, book=book) as gateway,
     ):
         await asyncio.sleep(LEASE_S * 2)  # until the killed workers' calls are written off
@@ -180,7 +166,7 @@ def compare(
     unheard = {one for one in costs if one and costs[one]} - set(ids)
     document = result.as_json()
     settled = {one: usd for closing in result.settlements for one, usd in closing.settled.items()}
-    lost = [a.model for a in attempts if a.attempt_id in settled and not a.generation_id]
+    lost = sum(a.attempt_id in settled and not a.generation_id for a in attempts)
     return {
         "requests": len(entries),
         "attempts": len(attempts),
@@ -197,10 +183,8 @@ def compare(
         "confirmed_by_id": document["confirmed"],
         "settled_by_total": document["settled_by_total"],
         "billed_unheard": len(unheard),
-        "billed_unexplained": (
-            Counter(call["model"] for call in bill["calls"] if call["generation_id"] in unheard)
-            - Counter(lost)
-        ).total(),
+        "billed_unexplained": max(0, len(unheard) - lost),
+        "over_reserved": _count(_over_reserved(attempts, costs)),
         "billed_unheard_usd": str(sum((costs[one] for one in unheard), Decimal(0))),
         "settled_by_total_usd": str(sum(settled.values(), Decimal(0))),
         "orphans": document["orphans"],
@@ -210,6 +194,34 @@ def compare(
         "errors": _count(entry.error_code for entry in entries if entry.error_code),
         "faults": _count(call["fault"] for call in bill["calls"] if call["fault"]),
         "bill_outcomes": _count(call["outcome"] for call in bill["calls"]),
+        "dialects": _count(call["path"] for call in bill["calls"] if Decimal(call["cost_usd"])),
+        "features": {
+            one.name: sum(one.is_seen(call) for call in bill["calls"])
+            for one in book_calls.FEATURES
+        },
+    }
+
+
+def _over_reserved(attempts: Iterable[Attempt], costs: Mapping[str, Decimal]) -> Iterator[str]:
+    """The models of the calls that were billed more than was held for them."""
+    for attempt in attempts:
+        billed_usd = costs.get(attempt.generation_id or "", attempt.cost_usd)
+        if attempt.reserved_usd is not None and billed_usd > attempt.reserved_usd:
+            yield attempt.model
+
+
+def judge_budget(state: BudgetState, entries: Sequence[LedgerEntry]) -> dict[str, object]:
+    """The metered project: what its budget says against its rows, and against its limit."""
+    spent_usd = sum(
+        (one.cost_usd for one in entries if one.attribution.project == state.budget.value),
+        Decimal(0),
+    )
+    return {
+        "budget_refused": sum(one.error_code == "budget_exceeded" for one in entries),
+        "budget_spent_usd": str(spent_usd),
+        "budget_wrong_usd": str(state.spent_usd - spent_usd),
+        "budget_held_usd": str(state.reserved_usd),
+        "budget_over_usd": str(max(Decimal(0), spent_usd - state.budget.limit_usd)),
     }
 
 
@@ -217,25 +229,27 @@ def _count(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def run(calls: int, kills: int) -> dict[str, object]:
+def run(calls: int, kills: int) -> dict[str, Any]:
     """The whole proof, in a folder that is gone afterwards."""
+    setup = Setup(seed=7, credits_usd=Decimal(1_000_000), generation_delay_s=0.2)
     with (
         tempfile.TemporaryDirectory() as name,
-        ThreadedSandbox(
-            seed=7, faults=fault_script(), credits_usd=Decimal(1_000_000), generation_delay_s=0.2
-        ) as sandbox,
+        ThreadedSandbox(setup, faults=book_calls.fault_script()) as sandbox,
     ):
         folder, started_s = Path(name), time.monotonic()
+        settings = settings_for(sandbox.base_url, sandbox.api_key, folder)
+        asyncio.run(set_budget(settings))
         ended, killed = run_workers(
             sandbox.base_url, sandbox.api_key, folder, calls=calls, kills=kills
         )
         while sandbox.bill()["running"]:
             time.sleep(0.05)
-        settings = settings_for(sandbox.base_url, sandbox.api_key, folder)
         result, opened = asyncio.run(reconcile(settings, sandbox.management_key))
-        store = Store(folder / "ledger.db")
+        store = Store(folder / LEDGER)
         entries = list(store.entries())
         verdict = compare(entries, sandbox.bill(), result)
+        (state,) = store.budget_states()
+        verdict |= judge_budget(state, entries)
         verified = store.verify()
     return {
         "killed": killed,
@@ -278,9 +292,13 @@ def main() -> int:
             "billed_unexplained",
             "orphans",
             "pending",
+            "over_reserved",
         )
         if verdict[key]
     ]
+    budget = ("budget_wrong_usd", "budget_held_usd", "budget_over_usd")
+    wrong += [key for key in budget if Decimal(str(verdict[key]))]
+    wrong += [name for name, seen in verdict["features"].items() if not seen]
     return 1 if wrong or difference_usd or not verdict["chain_ok"] else 0
 
 

@@ -53,6 +53,22 @@ def test_the_books_agree_over_faults_cancels_cuts_retries_and_kills(tmp_path: Pa
     assert books["confirmed_by_id"] > 0
     assert books["settled_by_total"] > 0
     assert len(books["faults"]) >= 8
+    assert books["over_reserved"] == {}
+    assert books["budget_refused"] > 0
+    assert len(books["dialects"]) == 3
+    took_part = {name for name, calls in books["features"].items() if calls}
+    assert took_part == {
+        "web plugin",
+        "search tool",
+        "dear fallback",
+        "flex",
+        "priority",
+        "fast Claude",
+        "image",
+        "PDF",
+        "advisor",
+        "speech",
+    }
 
 
 async def test_a_call_that_somebody_else_made_with_our_key_is_an_orphan(

@@ -227,3 +227,25 @@ def test_a_file_that_cannot_be_written_is_said_in_a_line(
     assert done.status == 1
     assert done.err.startswith("devflow: ")
     assert "nowhere" in done.err
+
+
+def test_the_model_that_an_alias_led_to_is_in_reports_and_budgets(online: Devflow) -> None:
+    haiku = "anthropic/claude-haiku-4.5"
+    limit = ("--limit", "1", "--scope", "model", "--value", haiku, "--window", "day")
+    assert online("budget", "set", *limit).status == 0
+    assert online("ask", PROMPT, "--model", "~anthropic/claude-haiku-latest").status == 0
+    rows = online("report", "--by", "model", "--json").document["rows"]
+    assert [row["key"] for row in rows] == [haiku]
+    budgets = online("budget", "list", "--json").document
+    spent = [Decimal(one["spent_usd"]) for one in budgets["budgets"]]
+    assert spent == [Decimal(rows[0]["cost_usd"])]
+    assert spent[0] > 0
+
+
+def test_the_fee_of_a_search_is_within_the_ceiling_or_nothing_is_asked(
+    online: Devflow, openrouter_sandbox: Sandbox
+) -> None:
+    # its tokens alone cost 0.032 at the most, and each of its replies is paid for a search as well
+    asked = online("ask", PROMPT, "--model", "perplexity/sonar", "--max-cost", "0.05")
+    assert asked.status == 4
+    assert openrouter_sandbox.bill()["calls"] == []

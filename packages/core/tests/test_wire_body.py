@@ -1,4 +1,5 @@
 import json
+from typing import cast
 
 import pytest
 from devflow_core.errors import InvalidRequest, ProtocolError
@@ -99,9 +100,9 @@ _VALUES = st.recursive(
 def _count(value: object) -> int:
     """Values, and one for each container that is empty: as if it held one."""
     if isinstance(value, dict):
-        return 1 + (sum(_count(one) for one in value.values()) or 1)
+        return 1 + (sum(map(_count, cast("dict[str, object]", value).values())) or 1)
     if isinstance(value, list):
-        return 1 + (sum(_count(one) for one in value) or 1)
+        return 1 + (sum(map(_count, cast("list[object]", value))) or 1)
     return 1
 
 

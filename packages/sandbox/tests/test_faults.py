@@ -403,7 +403,7 @@ async def test_u17_other_framings_of_the_same_events(chat_body: Body, form: str)
     assert marks[form] in body
 
 
-@pytest.mark.parametrize("form", ["duplicate", "gap", "split"])
+@pytest.mark.parametrize("form", ["duplicate", "gap", "split", "ids", "object"])
 async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: str) -> None:
     turns: list[dict[str, Any]] = [
         {
@@ -427,9 +427,41 @@ async def test_u18_tool_indexes_that_lie(client: Client, events: Events, form: s
         sent = events((await http.post("chat/completions", json=chat_body)).text)
     calls = tool_calls(sent)
     indexes = {call["index"] for call in calls}
-    assert indexes == {"duplicate": {0}, "gap": {2, 5}, "split": {0, 1}}[form]
+    assert indexes == {"duplicate": {0}, "gap": {2, 5}}.get(form, {0, 1})
+    if form == "ids":
+        assert len({call["id"] for call in calls}) == len(calls) > 2
+    if form == "object":
+        arguments = [call["function"]["arguments"] for call in calls]
+        assert arguments == [{"path": "a.py"}, {}]
     if form == "split":
         assert max(len(call["function"].get("arguments", "")) for call in calls) == 1
+
+
+@pytest.mark.parametrize(("form", "told"), [("finish", 2), ("each", None)])
+async def test_u11_usage_comes_early(
+    chat_body: Body, client: Client, events: Events, form: str, told: int | None
+) -> None:
+    sandbox = Sandbox(faults=script({"kind": "early_usage", "form": form}))
+    async with client(sandbox) as http:
+        body = chat_body | {"stream": True}
+        sent = events((await http.post("chat/completions", json=body)).text)
+    with_usage = [one for one in sent if "usage" in one]
+    assert len(with_usage) == (told or len(sent))
+    assert ["cost" in one["usage"] for one in with_usage][-2:] == [False, True]
+    assert sent[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("path", "opening"), [("messages", "message_start"), ("responses", "response.created")]
+)
+async def test_u08_an_error_right_after_the_opening_event(
+    chat_body: Body, client: Client, events: Events, path: str, opening: str
+) -> None:
+    sandbox = Sandbox(faults=script({"kind": "error_event", "at": {"event": 1}}))
+    body = chat_body | {"stream": True, "max_tokens": 50, "input": "Hello"}
+    async with client(sandbox) as http:
+        sent = events((await http.post(path, json=body)).text)
+    assert [one["type"] for one in sent] in ([opening, "error"], [opening, "response.failed"])
 
 
 async def test_u19_redirect(chat_body: Body, client: Client) -> None:

@@ -65,11 +65,13 @@ async def test_routers_choose_and_say_so(client: Client, chat_body: Body) -> Non
 async def test_online_costs_a_search(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
-        plain = (await http.post("chat/completions", json=chat_body)).json()["usage"]
         online = {**chat_body, "model": "anthropic/claude-sonnet-4.5:online"}
         usage = (await http.post("chat/completions", json=online)).json()["usage"]
         message = (await http.post("messages", json=online)).json()["usage"]
-    assert usage["cost"] == pytest.approx(plain["cost"] + 0.01)
+    details = usage["cost_details"]
+    parts = ("upstream_inference_prompt_cost", "upstream_inference_completions_cost")
+    assert usage["cost"] == pytest.approx(sum(details[one] for one in parts) + 0.01)
+    assert usage["cost"] == details["upstream_inference_cost"]  # the provider's own search
     assert usage["server_tool_use_details"] == {"web_search_requests": 1}
     assert message["server_tool_use"]["web_search_requests"] == 1
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from devflow_core.errors import (
     DevFlowError,
+    Disposition,
     Incomplete,
+    NotSent,
     PossiblyAccepted,
     ProtocolError,
     ReplyTooLarge,
@@ -33,12 +36,13 @@ from devflow_core.ledger import (
     Book,
     CostStatus,
     LedgerEntry,
+    ModelShare,
     Outcome,
 )
 from devflow_core.masking import clean_name
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Candidate, Route
+from devflow_core.routing import Alternate, Candidate, Route
 from devflow_core.usage import Price, Usage
 
 CHARS_PER_TOKEN = 3.6
@@ -60,6 +64,10 @@ class Clocks:
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+FindModel = Callable[[str], Alternate | None]
+"""The model that a reply calls by this name; None where there is none."""
 
 
 class Journal:
@@ -92,6 +100,10 @@ class Journal:
         self.route: Route | None = None
         self.omitted: tuple[str, ...] = ()
         """What the latest call could not carry over to the provider; set before it is sent."""
+        self.served: str | None = None
+        """The model that answers the latest call; None before its first event."""
+        self.find_served: FindModel = lambda _name: None
+        """Asked for models that nobody has named beforehand; the pipeline sets it."""
         self._request = request
         self._book = book
         self._unwritten: list[Attempt] = []
@@ -130,12 +142,21 @@ class Journal:
             task_type=self.route.task.type if self.route else "",
             attribution=self._request.attribution,
             key_id=call.key.id if call.key else None,
+            **_serving_terms(call.candidate),
         )
         await self._book.begin(start, ended=tuple(self._unwritten))
         self._unwritten.clear()
         if self._first_sent_s is None:
             self._first_sent_s = self.clocks.monotonic()
         return MeteredAttempt(start, call.candidate, self)
+
+    def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
+        """The model that answers, by the name it was asked for with, and its price."""
+        known = served_model(candidate, started.model)
+        if known is None and candidate.may_be_any and started.model:
+            known = self.find_served(started.model)
+        self.served = _clean_model((known or candidate).model)
+        return self.served, (known or candidate).price
 
     def record_first_event(self, at_s: float) -> None:
         """The first event of the reply has come, on the monotonic clock."""
@@ -187,6 +208,7 @@ class MeteredAttempt:
         self._sent_s = journal.clocks.monotonic()
         self._first_event_s: float | None = None
         self._started = Started()
+        self._model, self._price = start.model, candidate.price
         self._finished: Finished | None = None
         self._answer_chars = 0
         self._reasoning_chars = 0
@@ -205,6 +227,7 @@ class MeteredAttempt:
                 self._reasoning_chars += len(event.text)
             case Started():
                 self._started = event
+                self._model, self._price = self._journal.resolve_served(self._candidate, event)
             case Finished():
                 self._finished = event
             case _:
@@ -218,7 +241,7 @@ class MeteredAttempt:
             Attempt(
                 attempt_id=self._start.attempt_id,
                 number=self._start.number,
-                model=self._start.model,
+                model=self._model,
                 started_at=self._start.started_at,
                 outcome=self._outcome(error),
                 cost_status=status,
@@ -233,7 +256,7 @@ class MeteredAttempt:
                 ttft_s=_elapsed_s(self._sent_s, self._first_event_s),
                 total_s=self._journal.clocks.monotonic() - self._sent_s,
                 key_id=self._start.key_id,
-                price_version=self._candidate.price.version if self._candidate.price else None,
+                price_version=self._price.version if self._price else None,
                 reserved_usd=self._start.reserved_usd,
             )
         )
@@ -260,19 +283,26 @@ class MeteredAttempt:
             text = cost.text if cost.total_usd == cost.usd else None
             return "settled", cost.total_usd, text
         if self._first_event_s is None and _is_never_billed(error):
+            if self._candidate.first_fees_usd and _reached_a_provider(error):
+                return "estimated", self._candidate.first_fees_usd, None
             return "void", Decimal(0), None
         return "estimated", self._estimate_usd(usage), None
 
     def _estimate_usd(self, usage: Usage) -> Decimal:
         """What the call may have cost: never less than is known, never 0 for a price above 0."""
         reserved = self._start.reserved_usd or Decimal(0)
-        price = self._candidate.price
+        price = self._price
         is_counted = self._finished is not None and self._finished.usage is not None
         if price is None:
             return reserved
         if is_counted:
-            return self._price_counted(price, usage, reserved)
-        if self._first_event_s is None or self._journal.bills_on_cancel(self._started.provider):
+            counted = self._price_counted(price, usage, reserved)
+            return max(reserved, counted) if self._candidate.has_fees else counted
+        if (
+            self._first_event_s is None
+            or self._candidate.has_fees
+            or self._journal.bills_on_cancel(self._started.provider)
+        ):
             return reserved
         # the input was billed in full; how much it was, only the reservation tells
         observed_usd = price.completion * usage.completion_tokens
@@ -284,7 +314,7 @@ class MeteredAttempt:
         if not iterations:
             return price.cost_usd(usage)
         total = sum((price.cost_usd(one.usage) for one in iterations), Decimal(0))
-        own = (None, self._candidate.model)
+        own = (None, self._candidate.model, self._model)
         is_own = all(one.model in own for one in iterations)
         # an advisor is often dearer than the model it advises, and its price is not known here
         return total if is_own else max(total, reserved)
@@ -304,9 +334,53 @@ def _clean_model(name: str) -> str:
     return clean_name(name) or name
 
 
+def _serving_terms(candidate: Candidate) -> dict[str, Any]:
+    """What an attempt's start says beside the model that is asked; nothing for nearly all."""
+    terms: dict[str, Any] = {}
+    if candidate.alternates:
+        terms["own_reserved_usd"] = candidate.own_worst_case_usd
+        terms["may_serve"] = tuple(
+            ModelShare(model=_clean_model(one.model), reserved_usd=one.worst_case_usd)
+            for one in candidate.alternates
+        )
+    if candidate.may_be_any:
+        terms["may_be_any"] = True
+    if candidate.worst_case_usd is None and candidate.unpriced_reason:
+        terms["unpriced_reason"] = candidate.unpriced_reason
+    return terms
+
+
+def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
+    """Who of those that may answer goes by this name in a reply; None where nobody does."""
+    if name is None or name in (candidate.model, candidate.slug):
+        return candidate
+    for one in candidate.alternates:
+        if name in (one.model, one.slug):
+            return one
+    names = {_plain_name(name)}
+    for one in (candidate, *candidate.alternates):
+        if not names.isdisjoint((_plain_name(one.model), _plain_name(one.slug))):
+            return one
+    return None
+
+
+def _plain_name(name: str) -> str:
+    """A name without its maker and its suffix, as some providers give it."""
+    return name.rpartition("/")[2].partition(":")[0]
+
+
 def _is_never_billed(error: BaseException | None) -> bool:
     """Whether a call that brought no event cannot have cost anything."""
     return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
+
+
+def _reached_a_provider(error: BaseException | None) -> bool:
+    """Whether a provider has failed after what runs before it may have been billed."""
+    return (
+        isinstance(error, UpstreamError)
+        and not isinstance(error, NotSent)
+        and error.disposition is Disposition.RETRY
+    )
 
 
 def _error_code(error: BaseException | None) -> str | None:

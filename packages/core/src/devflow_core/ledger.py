@@ -18,6 +18,15 @@ or can be billed (never sent, or refused before a token)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShare:
+    """A model that may answer in place of the one that is asked, and the most it may cost then."""
+
+    model: str
+    reserved_usd: Decimal | None = None
+    """None when it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStart:
     """What is known before bytes leave; it is on disk by then."""
 
@@ -30,11 +39,19 @@ class AttemptStart:
     started_at: datetime
     """UTC."""
     reserved_usd: Decimal | None
-    """The worst case, held in every budget that applies; None when the price is unknown."""
+    """The worst case, held in every budget that applies; None when it is not known."""
     task_type: str
     attribution: Attribution = field(default_factory=Attribution)
     key_id: str | None = None
     """Fingerprint of the provider key in use; never the key."""
+    own_reserved_usd: Decimal | None = None
+    """The worst case where `model` itself answers; None where `reserved_usd` says it."""
+    may_serve: tuple[ModelShare, ...] = ()
+    """Who may answer in its place."""
+    may_be_any: bool = False
+    """Whether anybody may."""
+    unpriced_reason: str = ""
+    """Why the worst case is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +61,7 @@ class Attempt:
     attempt_id: str
     number: int
     model: str
+    """Who answered; who was asked, where nobody did."""
     started_at: datetime
     outcome: Outcome
     cost_status: CostStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from devflow_core.errors import BudgetExceeded
+from devflow_core.errors import BudgetExceeded, UnknownPrice
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import from_pico, to_pico, usd_text
 
@@ -41,11 +41,14 @@ class MemoryBook:
 
     Args:
         limit_pico: the most that may be spent in the life of this object; None is no limit.
+        allow_unknown_price: whether a call whose worst case is not known may start under a limit;
+            then one at a time.
     """
 
-    def __init__(self, *, limit_pico: int | None = None) -> None:
+    def __init__(self, *, limit_pico: int | None = None, allow_unknown_price: bool = False) -> None:
         self.ledger = MemoryLedger()
         self._limit_pico = limit_pico
+        self._allow_unknown_price = allow_unknown_price
         self._spent_pico = 0
         self._open: dict[str, AttemptStart] = {}
 
@@ -75,6 +78,8 @@ class MemoryBook:
     def _check_limit(self, start: AttemptStart) -> None:
         if self._limit_pico is None:
             return
+        if start.reserved_usd is None:
+            self._check_unpriced(start)
         reserved = sum(to_pico(one.reserved_usd or from_pico(0)) for one in self._open.values())
         requested = to_pico(start.reserved_usd or from_pico(0))
         if self._spent_pico + reserved + requested > self._limit_pico:
@@ -84,6 +89,23 @@ class MemoryBook:
                 f"{usd_text(remaining_usd)} USD of the budget are left. Raise it or ask for less.",
                 model=start.model,
             )
+
+    def _check_unpriced(self, start: AttemptStart) -> None:
+        if not self._allow_unknown_price:
+            reason = start.unpriced_reason or f"the price of {start.model} is not known"
+            raise UnknownPrice(
+                f"Nothing can be reserved in the budget: {reason}. Change that, or set "
+                "allow_unknown_price.",
+                model=start.model,
+            )
+        if any(one.reserved_usd is None for one in self._open.values()):
+            raise BudgetExceeded(
+                "Another call of unknown price is in flight in the budget; they go one at a time.",
+                retry_after_s=1.0,
+                model=start.model,
+            )
+        if self._limit_pico is not None and self._spent_pico >= self._limit_pico:
+            raise BudgetExceeded("Nothing is left of the budget. Raise it.", model=start.model)
 
     def _end(self, attempt: Attempt) -> None:
         if self._open.pop(attempt.attempt_id, None) is not None:

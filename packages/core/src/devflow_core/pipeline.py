@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from devflow_core.attribution import Attribution
 from devflow_core.events import Event, Finished, FinishReason
-from devflow_core.journal import Clocks, Journal
+from devflow_core.journal import Clocks, FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
 from devflow_core.messages import Part, ToolCall
 from devflow_core.ports import Classifier, ContextInjector, Executor, Router
@@ -121,6 +121,7 @@ class Pipeline:
         deadline_s: how long one request may take in all.
         bills_on_cancel: whether a provider charges on for a reply that nobody reads.
         encode_decision: a route as the text that the entry keeps; None keeps none.
+        find_served: the model that a reply names, where anybody may have answered.
         label: completes the labels of a request; None leaves them as they are.
         clocks: where time comes from.
     """
@@ -136,6 +137,7 @@ class Pipeline:
         deadline_s: float = 600.0,
         bills_on_cancel: Callable[[str | None], bool] = lambda _provider: True,
         encode_decision: Callable[[Route], str] | None = None,
+        find_served: FindModel | None = None,
         label: Callable[[Attribution], Attribution] | None = None,
         clocks: Clocks | None = None,
     ) -> None:
@@ -147,6 +149,7 @@ class Pipeline:
         self._deadline_s = deadline_s
         self._bills_on_cancel = bills_on_cancel
         self._encode_decision = encode_decision
+        self._find_served = find_served
         self._label = label
         self._clocks = clocks or Clocks()
 
@@ -206,6 +209,8 @@ class Pipeline:
             bills_on_cancel=self._bills_on_cancel,
             entry_id=entry_id,
         )
+        if self._find_served is not None:
+            journal.find_served = self._find_served
         stack = AsyncExitStack()
         error: BaseException | None = None
         try:

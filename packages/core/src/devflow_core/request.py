@@ -16,6 +16,9 @@ from devflow_core.messages import (
 )
 from devflow_core.routing import SelectionCriteria
 
+SERVER_TOOL_PREFIX = "openrouter:"
+"""What the types of tools begin with that the upstream runs, in every dialect."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
@@ -32,7 +35,7 @@ class Tool:
     @property
     def is_server_tool(self) -> bool:
         """Whether the upstream runs it, in whichever dialect it is declared."""
-        return self.name.startswith("openrouter:")
+        return self.name.startswith(SERVER_TOOL_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,18 @@ class ScoreTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternate:
+    """A model that the provider may let answer in a candidate's place."""
+
+    model: str
+    """By the name it is asked for with."""
+    slug: str = ""
+    """Its other name, by which a reply may call it."""
+    price: Price | None = None
+    worst_case_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One model that can take the request."""
 
@@ -74,7 +86,22 @@ class Candidate:
     """The window; None when the catalogue does not tell."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
-    """What is reserved before the call; None when the price is unknown."""
+    """What is reserved before the call: the dearest of everything that may be billed for it; None
+    when that is not known."""
+    own_worst_case_usd: Decimal | None = None
+    """The same where this model itself answers; None where `worst_case_usd` says it."""
+    unpriced_reason: str = ""
+    """Why the worst case is not known, and what to change."""
+    slug: str = ""
+    """The model's other name, by which a reply may call it."""
+    alternates: tuple[Alternate, ...] = ()
+    """Who may answer in its place, because the body says so."""
+    may_be_any: bool = False
+    """Whether the provider may let any model answer."""
+    has_fees: bool = False
+    """More than the tokens of one turn may be billed."""
+    first_fees_usd: Decimal = Decimal(0)
+    """At the most, for what runs before the model is asked, and is billed although that fails."""
     provider: Mapping[str, Any] | None = None
     """Preferences among the providers behind a router (`provider`), to send with it."""
 

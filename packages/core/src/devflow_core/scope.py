@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, cast
 
-from devflow_core.errors import Forbidden
+from devflow_core.billable import read_billable
+from devflow_core.errors import Forbidden, UnknownPrice
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Exclusion, Route
+from devflow_core.routing import Candidate, Exclusion, Route
 
 OUT_OF_SCOPE = "beyond the scope of the client key"
 
@@ -19,11 +18,12 @@ def is_in_scope(scope: tuple[str, ...] | None, model: str) -> bool:
     return scope is None or any(fnmatchcase(model, pattern) for pattern in scope)
 
 
-def out_of_scope_error(scope: tuple[str, ...], requested: str) -> Forbidden:
-    """The error that says so, with the scope by its name."""
+def out_of_scope_error(scope: tuple[str, ...], requested: str, *, at: str = "") -> Forbidden:
+    """The error that says so, with the scope by its name and the place in the body."""
     patterns = ", ".join(scope) or "none"
     return Forbidden(
-        f"The scope `models` of this client key ({patterns}) has no model that may answer "
+        (f"{at}: " if at else "")
+        + f"The scope `models` of this client key ({patterns}) has no model that may answer "
         f"{requested!r}. Ask for a model within it, or for auto.",
         model=requested,
     )
@@ -38,9 +38,7 @@ def filter_by_scope(request: ChatRequest, route: Route) -> Route:
     scope = request.allowed_models
     if scope is None:
         return route
-    for model in _provider_chosen_models(request):
-        if not is_in_scope(scope, model):
-            raise out_of_scope_error(scope, model)
+    _check_body(request, scope)
     allowed = tuple(one for one in route.candidates if _is_allowed(scope, one.model))
     if not allowed:
         raise out_of_scope_error(scope, request.model)
@@ -54,24 +52,44 @@ def filter_by_scope(request: ChatRequest, route: Route) -> Route:
     return replace(route, candidates=allowed, excluded=(*route.excluded, *excluded))
 
 
+def _check_body(request: ChatRequest, scope: tuple[str, ...]) -> None:
+    """What the body lets the provider ask: every model by its name, nothing that is not known."""
+    billable = read_billable(request)
+    if billable.is_plain:
+        return
+    for one in (*billable.alternates, *billable.inside):
+        if not _is_allowed(scope, one.model):
+            raise out_of_scope_error(scope, one.model, at=one.path)
+    doubt = billable.first_doubt("models")
+    if doubt is not None:
+        raise Forbidden(
+            f"{doubt.text}. This client key is for {_describe(scope)} only, so nothing that may "
+            "ask another model goes on. Leave it out, or use a key without `models`.",
+            model=request.model,
+        )
+
+
+def unknown_price_message(reason: str) -> str:
+    """Why no limit can be kept, and what to do, for the one who asks."""
+    return (
+        f"What this request may cost has no known limit: {reason}. Change that, set the price "
+        "under [models] in devflow.toml, or ask without a limit."
+    )
+
+
+def unknown_price_error(candidate: Candidate) -> UnknownPrice:
+    """The error that says so of a candidate."""
+    reason = candidate.unpriced_reason or f"the price of {candidate.model} is not known"
+    return UnknownPrice(unknown_price_message(reason), model=candidate.model)
+
+
+def _describe(scope: tuple[str, ...]) -> str:
+    return ", ".join(scope) or "no model"
+
+
 def _is_allowed(scope: tuple[str, ...], model: str) -> bool:
     """A preset holds models that only the provider knows, so it has to be allowed by itself."""
     name, separator, preset = model.partition("@preset/")
     return is_in_scope(scope, name or model) and (
         not separator or is_in_scope(scope, separator + preset)
     )
-
-
-def _provider_chosen_models(request: ChatRequest) -> Iterator[str]:
-    """Models that the provider may choose by itself: its fallback lists and presets."""
-    body: Mapping[str, Any] = (request.origin.body if request.origin else None) or {}
-    for source in (body, request.extra):
-        for field in ("models", "fallbacks"):
-            entries = source.get(field)
-            for one in cast("list[Any]", entries) if isinstance(entries, list) else []:
-                entry = (
-                    cast("Mapping[str, Any]", one).get("model") if isinstance(one, dict) else one
-                )
-                yield str(entry)
-        if source.get("preset") is not None:
-            yield f"@preset/{source['preset']}"

@@ -210,6 +210,13 @@ class Price:
     """None: like other output."""
     request: Decimal = _ZERO
     """USD per request, on top."""
+    audio: Decimal | None = None
+    """Of sound that goes in; None: like other input."""
+    image_output: Decimal | None = None
+    """Of pictures that come out, and so below; None: like other output."""
+    audio_output: Decimal | None = None
+    web_search: Decimal | None = None
+    """USD per search of the model's own provider; None where it cannot search."""
     tiers: tuple[PriceTier, ...] = ()
     """In rising order of `min_prompt_tokens`."""
     version: str = ""
@@ -236,12 +243,41 @@ class Price:
             + tier.request
         )
 
-    def worst_case_usd(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
-        """The most that so many tokens can cost: every input token at the dearest input price."""
-        tier = self.resolve_tier(prompt_tokens)
-        dearest_in = max(tier.prompt, tier.cache_write or _ZERO, tier.cache_write_1h or _ZERO)
-        dearest_out = max(tier.completion, tier.reasoning or _ZERO)
-        return prompt_tokens * dearest_in + completion_tokens * dearest_out + tier.request
+    def worst_case_usd(
+        self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool = False
+    ) -> Decimal:
+        """The most that so many tokens can cost, at the dearest price that may hold for each.
+
+        Args:
+            prompt_tokens: at the most; with fewer, a cheaper or a dearer tier may apply.
+            completion_tokens: at the most, thinking, pictures and sound included.
+            has_audio: whether sound goes in.
+        """
+        if not self.tiers:
+            return self._dearest_usd(prompt_tokens, completion_tokens, has_audio=has_audio)
+        reached = (one.min_prompt_tokens for one in self.tiers)
+        lengths = [0, *(one + 1 for one in reached if one < prompt_tokens)]
+        return max(
+            self.resolve_tier(length)._dearest_usd(  # noqa: SLF001 - a price of this class
+                prompt_tokens, completion_tokens, has_audio=has_audio
+            )
+            for length in lengths
+        )
+
+    def _dearest_usd(
+        self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool
+    ) -> Decimal:
+        """As above, within one tier."""
+        dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
+        if has_audio and self.audio is not None:
+            dearest_in = max(dearest_in, self.audio)
+        dearest_out = max(
+            self.completion,
+            self.reasoning or _ZERO,
+            self.image_output or _ZERO,
+            self.audio_output or _ZERO,
+        )
+        return prompt_tokens * dearest_in + completion_tokens * dearest_out + self.request
 
     def resolve_tier(self, prompt_tokens: int) -> Price:
         """This price with the tier that a prompt of this length falls into."""
@@ -261,5 +297,9 @@ class Price:
             ),
             reasoning=self.reasoning,
             request=self.request,
+            audio=self.audio,
+            image_output=self.image_output,
+            audio_output=self.audio_output,
+            web_search=self.web_search,
             version=self.version,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
 from devflow_core.messages import Media, ToolResult
@@ -97,6 +97,12 @@ class Needs:
     """Set when the caller knows; it replaces the estimate from `size`."""
     max_output_tokens: int | None = None
     """What the caller asked for at the most; None when it did not say."""
+    files: int = 0
+    """How many files that may have to be read for the model."""
+    max_file_tokens: int = 0
+    """What those that came with the request may hold, beside what `size` reckons with."""
+    is_prompt_open: bool = False
+    """Files are elsewhere, so only the window bounds what goes in."""
     is_zero_retention: bool = False
     """Only endpoints that keep nothing; checked here where the catalogue knows them, and always by
     the upstream, which is told so with the request."""
@@ -106,13 +112,14 @@ def needs_of(request: ChatRequest) -> Needs:
     """What this request needs: tools, media, format, reasoning, tokens in and out."""
     criteria = request.criteria
     size, media = _input_needs(request)
-    return Needs(
+    needs = Needs(
         capabilities=media | _output_needs(request),
         size=size,
         input_tokens=criteria.context_tokens if criteria else None,
         max_output_tokens=request.max_output_tokens,
         is_zero_retention=_wants_zero_retention(request),
     )
+    return _with_files(needs, request) if media & _MAY_BE_LONG else needs
 
 
 def _output_needs(request: ChatRequest) -> Capability:
@@ -142,6 +149,12 @@ _BY_MEDIA_KIND = {
 }
 
 
+_MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
+_BYTES_PER_TOKEN = {"file": 1, "audio": 100, "video": 100}
+"""At the least: packed text unfolds to about four bytes a byte, sound has 10 to 32 tokens and at
+least 3,000 bytes a second."""
+
+
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
     """How much text and media go in, and what it takes to read them."""
     size, needed = TextSize.from_request(request), NO_CAPABILITIES
@@ -154,6 +167,27 @@ def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
                     if isinstance(inner, Media):
                         needed |= _BY_MEDIA_KIND[inner.kind]
     return size, needed
+
+
+def _with_files(needs: Needs, request: ChatRequest) -> Needs:
+    """The needs with what files, sound and film may hold at the most."""
+    files = tokens = 0
+    is_open = False
+    for media in _all_media(request):
+        per_token = _BYTES_PER_TOKEN.get(media.kind)
+        if per_token is None:
+            continue
+        files += media.kind == "file"
+        is_open = is_open or media.base64 is None
+        tokens += len(media.base64 or "") * 3 // 4 // per_token
+    return replace(needs, files=files, max_file_tokens=tokens, is_prompt_open=is_open)
+
+
+def _all_media(request: ChatRequest) -> Iterator[Media]:
+    for message in request.messages:
+        for part in message.parts:
+            inner = part.parts if isinstance(part, ToolResult) else (part,)
+            yield from (one for one in inner if isinstance(one, Media))
 
 
 def _wants_zero_retention(request: ChatRequest) -> bool:

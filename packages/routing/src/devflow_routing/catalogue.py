@@ -123,6 +123,10 @@ class Catalogue:
             return replace(known, id=name, price=None) if known else ModelConfig(id=name)
         return None
 
+    def find_listed(self, name: str) -> ModelConfig | None:
+        """The listed model that a reply names by its id or its other name, or None."""
+        return self._by_id.get(name) or self._by_slug.get(name)
+
     def close_matches(self, name: str) -> list[str]:
         """Up to three ids that look like the name."""
         wanted = name.lower()
@@ -203,6 +207,14 @@ class Catalogue:
             if known is not None:
                 return self._by_id.get(f"{known.id}:{variant}") if variant else known
         return None
+
+    @cached_property
+    def _by_slug(self) -> dict[str, ModelConfig]:
+        """Models by their other name; of several the plain one, without `:free` or `:batch`."""
+        found: dict[str, ModelConfig] = {}
+        for model in sorted(self.models, key=lambda one: ":" in one.id or one.id.startswith("~")):
+            found.setdefault(model.canonical_slug, model)
+        return found
 
     @cached_property
     def _by_normalized_name(self) -> dict[str, ModelConfig]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 from devflow_core.routing import Complexity, SelectionCriteria, Task, TaskType
@@ -162,27 +161,6 @@ class CostOptimizer:
             floor = 0 if tier == 0 else int(self._tier_breaks[tier - 1]) + 1
             known = self._tier_prices[tier] = _build_prices(self._selector.models, floor)
         return known
-
-
-def worst_case_usd(model: ModelConfig, input_tokens: int, output_tokens: int) -> Decimal | None:
-    """The most the request can cost at this model, at the dearest of its known endpoints."""
-    if model.price is None:
-        return None
-    prices = [model.price, *(one.price for one in model.endpoints if one.price and one.is_up)]
-    return max(price.worst_case_usd(input_tokens, output_tokens) for price in prices)
-
-
-def affordable_mask(
-    ceiling: Decimal, selection: Selection, output_tokens: Floats, models: tuple[ModelConfig, ...]
-) -> Flags:
-    """Whose worst case fits under the ceiling of the request, exactly."""
-    fits = selection.eligible.copy()
-    for index in np.flatnonzero(selection.eligible).tolist():
-        worst_usd = worst_case_usd(
-            models[index], int(selection.upper_bound_tokens[index]), int(output_tokens[index])
-        )
-        fits[index] = worst_usd is not None and worst_usd <= ceiling
-    return fits
 
 
 def _collect_tier_breaks(models: tuple[ModelConfig, ...]) -> list[float]:

@@ -8,11 +8,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from devflow_core.billable import Billable
+from devflow_core.billable.values import NOTHING_BESIDES
 from devflow_core.routing import SelectionCriteria, Task
+from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
 from devflow_routing.tokens import TextSize
 from devflow_routing.trackers.performance import Performance
+
+_BILLABLE_ADAPTER = TypeAdapter(Billable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class DecisionInputs:
     max_cost_usd: Decimal | None = None
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the models that may answer; None is all."""
+    billable: Billable = NOTHING_BESIDES
+    """What the request may be billed for beside the tokens of one turn."""
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
     """Of every model that was measured lately."""
@@ -58,6 +65,7 @@ class DecisionInputs:
                 "input_tokens": needs.input_tokens,
                 "max_output_tokens": needs.max_output_tokens,
                 "is_zero_retention": needs.is_zero_retention,
+                **_files_as_json(needs),
             },
             "cost_priority": self.criteria.cost_priority,
             "performance_priority": self.criteria.performance_priority,
@@ -80,11 +88,28 @@ class DecisionInputs:
                 for one in self.performance
             },
             **_scope_as_json(self.allowed_models),
+            **_billable_as_json(self.billable),
         }
 
 
 def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
     return {} if scope is None else {"allowed_models": list(scope)}
+
+
+def _files_as_json(needs: Needs) -> dict[str, Any]:
+    if not needs.files and not needs.max_file_tokens and not needs.is_prompt_open:
+        return {}
+    return {
+        "files": needs.files,
+        "max_file_tokens": needs.max_file_tokens,
+        "is_prompt_open": needs.is_prompt_open,
+    }
+
+
+def _billable_as_json(billable: Billable) -> dict[str, Any]:
+    if billable.is_plain:
+        return {}
+    return {"billable": _BILLABLE_ADAPTER.dump_python(billable, mode="json")}
 
 
 def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
@@ -97,19 +122,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     scope = features.get("allowed_models")
     return DecisionInputs(
         requested=features["requested"],
-        needs=Needs(
-            capabilities=Capability(needs["capabilities"]),
-            size=TextSize(
-                needs["letters"],
-                needs["signs"],
-                needs["wide_chars"],
-                needs["schema_chars"],
-                needs["extra_tokens"],
-            ),
-            input_tokens=needs["input_tokens"],
-            max_output_tokens=needs["max_output_tokens"],
-            is_zero_retention=needs["is_zero_retention"],
-        ),
+        needs=_needs_from_json(needs),
         task=task,
         criteria=SelectionCriteria(
             cost_priority=features["cost_priority"],
@@ -118,6 +131,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         decided_at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
         allowed_models=None if scope is None else tuple(scope),
+        billable=_BILLABLE_ADAPTER.validate_python(features.get("billable", {})),
         session=SessionState(**session) if session else None,
         performance=tuple(
             Performance(
@@ -130,4 +144,23 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
             )
             for model, values in features["performance"].items()
         ),
+    )
+
+
+def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
+    return Needs(
+        capabilities=Capability(needs["capabilities"]),
+        size=TextSize(
+            needs["letters"],
+            needs["signs"],
+            needs["wide_chars"],
+            needs["schema_chars"],
+            needs["extra_tokens"],
+        ),
+        input_tokens=needs["input_tokens"],
+        max_output_tokens=needs["max_output_tokens"],
+        is_zero_retention=needs["is_zero_retention"],
+        files=needs.get("files", 0),
+        max_file_tokens=needs.get("max_file_tokens", 0),
+        is_prompt_open=needs.get("is_prompt_open", False),
     )

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from devflow_core.billable import read_billable
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Route, Task
+from devflow_core.routing import Alternate, Route, Task
 
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
@@ -126,6 +127,13 @@ class Router:
         route = self._decide(inputs, include_all=include_all)
         return replace(route, requested=values["requested"], snapshot=versions)
 
+    def find_served(self, name: str) -> Alternate | None:
+        """The listed model that a reply calls by this name; None where there is none."""
+        model = self.catalogue.find_listed(name)
+        if model is None:
+            return None
+        return Alternate(model=model.id, slug=model.canonical_slug, price=model.price)
+
     def _decide(self, inputs: DecisionInputs, *, include_all: bool) -> Route:
         target = self._policy.resolve(inputs.requested)
         snapshot = {**self._versions, "performance": self.performance.version}
@@ -140,14 +148,18 @@ class Router:
         if request.criteria is None and node:
             weights = {name: node[name] for name in _WEIGHT_NAMES if name in node}
             criteria = replace(criteria, **weights)
+        billable, needs = read_billable(request), needs_of(request)
+        if billable.max_output_tokens != needs.max_output_tokens:
+            needs = replace(needs, max_output_tokens=billable.max_output_tokens)
         return DecisionInputs(
             requested=str(node.get("model", request.model)),
-            needs=needs_of(request),
+            needs=needs,
             task=task,
             criteria=criteria,
             decided_at=now,
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
+            billable=billable,
             session=self._session_state(request, now),
             performance=tuple(
                 known

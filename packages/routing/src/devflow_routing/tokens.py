@@ -21,6 +21,10 @@ SYMBOLS_PER_TOKEN = 1.0
 TOKENS_PER_NON_ASCII_CHAR = 0.9
 """Of a character beyond ASCII: from 0.5 for Cyrillic to 1.3 for rare Chinese."""
 
+MAX_FRAMING_TOKENS = 64
+"""What a provider's template puts around a conversation at the most: markers, a date, a line of
+its own; it counts where the text itself is short."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerFamily:
@@ -37,7 +41,7 @@ class TokenizerFamily:
 
     def upper_bound_tokens(self, tokens: int) -> int:
         """The upper end of the error of an estimate of so many tokens."""
-        return int(tokens * (1 + self.error)) + 1
+        return int(tokens * (1 + self.error)) + MAX_FRAMING_TOKENS
 
 
 _DEFAULT = TokenizerFamily()
@@ -109,7 +113,9 @@ class TextSize:
             for part in message.parts:
                 extra += _collect_text(part, texts)
         schema_chars = sum(
-            len(tool.name) + len(tool.description) + len(orjson.dumps(tool.schema, default=str))
+            len(tool.name)
+            + len(tool.description)
+            + len(orjson.dumps(tool.native or tool.schema, default=str))
             for tool in request.tools
         )
         return cls.from_texts(texts, schema_chars=schema_chars, extra_tokens=extra)
@@ -160,5 +166,6 @@ def _collect_text(part: Part, texts: list[str]) -> int:
         case Media():
             return MEDIA_TOKENS[part.kind]
         case _:
+            texts.append(orjson.dumps(part.body, default=str).decode())
             return _UNKNOWN_PART_TOKENS
     return 0

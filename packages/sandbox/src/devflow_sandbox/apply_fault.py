@@ -11,7 +11,7 @@ from devflow_sandbox.faults.schema import Fault
 from devflow_sandbox.faults.steps import share_of
 from devflow_sandbox.message import Answer, Step
 from devflow_sandbox.replies.generation import Generation
-from devflow_sandbox.settlement import Settlement
+from devflow_sandbox.settlement import BillingMode, Settlement
 
 FaultHandler = Callable[[Any, Answer, list[Step], Generation | None], Iterable[Step]]
 
@@ -32,6 +32,7 @@ _HANDLERS: dict[str, FaultHandler] = {
     "body": content.replace_body,
     "error_event": content.inject_error,
     "tool_index": content.corrupt_tool_index,
+    "early_usage": content.repeat_usage,
 }
 _OUTCOMES: dict[str, Outcome] = {
     "drop": "cut",
@@ -41,9 +42,9 @@ _OUTCOMES: dict[str, Outcome] = {
     "redirect": "cut",
     "error_event": "failed",
 }
-_UNBILLED_KINDS = frozenset({"error_event", "redirect"})
-"""A reply that ends with an error costs nothing ("zero completion insurance", documentation
-2026-08); one that is sent elsewhere was never begun."""
+_BILLING_BY_KIND: dict[str, BillingMode] = {"error_event": "fees", "redirect": "none"}
+"""The tokens of a reply that ends with an error cost nothing, the services that ran beside it do
+("zero completion insurance", documentation 2026-08); one that is sent elsewhere was never begun."""
 
 
 def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
@@ -55,7 +56,7 @@ def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = No
         answer.steps = _HANDLERS[kind](fault.then, answer, original_steps, generation)
         answer.is_paced = True
     if settlement is not None:
-        settlement.billing = "none" if kind in _UNBILLED_KINDS else fault.billed
+        settlement.billing = _BILLING_BY_KIND.get(kind, fault.billed)
         settlement.outcome = _OUTCOMES.get(kind, "completed")
         if kind in ("drop", "truncate") and isinstance(answer.steps, list):
             settlement.share = share_of(answer.steps, original_steps)

@@ -5,27 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from devflow_sandbox.api_error import ApiError, in_flight_limit, no_credits, not_affordable
+from devflow_sandbox.api_error import ApiError, no_credits, not_affordable
 from devflow_sandbox.apply_fault import apply_fault
 from devflow_sandbox.books.accounts import Key
 from devflow_sandbox.books.billing_book import BilledCall
-from devflow_sandbox.catalogue.billing import BYOK_FEE, NO_CHARGE, NO_TOKENS, BilledTokens
+from devflow_sandbox.catalogue.billing import NO_CHARGE, NO_TOKENS, Charge
 from devflow_sandbox.catalogue.models import ResolvedModel
 from devflow_sandbox.delivery import ReplyDialect, build_answer
+from devflow_sandbox.extras.order import PLAIN, Order, read_order, read_router_limits
+from devflow_sandbox.extras.use import ExtraUse
 from devflow_sandbox.faults.errors import make_error
 from devflow_sandbox.faults.matching import FaultMatcher, RequestTarget
 from devflow_sandbox.faults.schema import Fault, StatusFault
 from devflow_sandbox.message import Answer, JsonObject, SandboxRequest
 from devflow_sandbox.parsed_request import ParsedRequest, parse_body
 from devflow_sandbox.provider_routing import STICKY_S, ProviderTarget, check_fit, list_targets
-from devflow_sandbox.replies.composer import compose
 from devflow_sandbox.replies.generation import Generation
-from devflow_sandbox.replies.reply import GeneratedReply
+from devflow_sandbox.reply_maker import ReplyMaker
 from devflow_sandbox.sandbox_state import SandboxState
 from devflow_sandbox.settlement import Settlement
-
-BYOK_FREE_USD = Decimal(25_000)
-"""So much list price a month goes over one's own keys without a fee (documentation 2026-08)."""
 
 _FINAL_STATUSES = frozenset({401, 402})
 """After these no fallback is tried: another model has the same key and the same credits."""
@@ -43,8 +41,12 @@ class Inference:
     matcher: FaultMatcher
     fault: Fault | None = None
     """The fault to apply to the answer."""
+    order: Order = PLAIN
+    """What is ordered beside the reply."""
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """The attempts before the one that answers."""
+    failed_target: ProviderTarget | None = None
+    """An attempt that failed after a service had run that is billed all the same."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
         """A reply from the response cache or a new one, with the headers of the cache."""
@@ -57,11 +59,11 @@ class Inference:
                 id=state.new_id(),
                 tokens=NO_TOKENS,
                 charge=NO_CHARGE,
+                extras=ExtraUse(),
                 metadata=None,
             )
             return repeated, cached.hit_headers(now_s)
-        target = self.choose_target()
-        generation = self.generate(target)
+        generation = self._make_reply(self.choose_target())
         if self.request.headers.get("x-openrouter-metadata", "").lower() == "enabled":
             generation.metadata = self._build_metadata(generation)
         return generation, state.response_cache.store(self.request, self.key, generation, now_s)
@@ -111,16 +113,18 @@ class Inference:
         raise _merge_errors(failed)
 
     def _choose_for(self, name: str) -> ProviderTarget:
-        resolved = self.state.catalogue.resolve(name, pick=self.parsed.turn + self.state.setup.seed)
+        resolved = self.state.catalogue.resolve(
+            name,
+            pick=self.parsed.turn + self.state.setup.seed,
+            limits=read_router_limits(self.parsed.body, name.split(":")[0]),
+        )
         account = self.key.account
         if resolved.model.is_free:
             account.count_free_call(self.state.now_s())
         check_fit(resolved, self.parsed)
         self._check_affordable(resolved)
         failed: list[ApiError] = []
-        for target in list_targets(
-            resolved, self.parsed, byok=account.byok, sticky=self._sticky_provider()
-        ):
+        for target in self._list_targets(resolved):
             error, is_providers = self._match_fault(target, name)
             if error is None:
                 return target
@@ -128,6 +132,29 @@ class Inference:
             if not is_providers or error.status in _FINAL_STATUSES:
                 break
         raise _merge_errors(failed)
+
+    def _list_targets(self, resolved: ResolvedModel) -> list[ProviderTarget]:
+        """The attempts for one model, the fast sibling's of a Claude first where it is wanted.
+
+        The sibling is served by Anthropic alone ("Fast Mode", Routing behavior).
+        """
+
+        def listed(model: ResolvedModel) -> list[ProviderTarget]:
+            return list_targets(
+                model,
+                self.parsed,
+                self.order,
+                byok=self.key.account.byok,
+                sticky=self._sticky_provider(),
+            )
+
+        sibling = None
+        if self.order.tier == "priority":
+            sibling = self.state.catalogue.fast_sibling(resolved)
+        if sibling is None:
+            return listed(resolved)
+        fast = [one for one in listed(sibling) if one.provider.name == "Anthropic"]
+        return [replace(one, tier="priority") for one in fast] or listed(resolved)
 
     def _match_fault(self, target: ProviderTarget, requested: str) -> tuple[ApiError | None, bool]:
         """The error that a fault script gives this attempt, and whether it is the provider's."""
@@ -137,7 +164,7 @@ class Inference:
             key=self.key,
             stream=self.parsed.stream,
             models=(model.id, requested),
-            providers=(provider.slug, provider.name),
+            providers=target.slugs,
         )
         matched = self.matcher.match(request_target)
         if matched is None:
@@ -149,6 +176,8 @@ class Inference:
         error = make_error(
             fault.then, model=model.id, provider=provider.name, now_s=self.state.now_s()
         )
+        if fault.billed == "fees":
+            self.failed_target = target
         attempt = {"provider": provider.name, "model": model.id, "status": error.status}
         self.failed_attempts.append(attempt)
         return error, fault.when.provider is not None
@@ -173,58 +202,28 @@ class Inference:
                 max_tokens, max(0, int(remaining / (prices.completion or Decimal(1))))
             )
 
-    def generate(self, target: ProviderTarget) -> Generation:
-        """Generate the reply, and price it.
+    def _make_reply(self, target: ProviderTarget) -> Generation:
+        return ReplyMaker(self.state, self.key, self.parsed, self.order, target).make()
 
-        Raises:
-            ApiError: 402, the calls under way may use up the balance.
+    def bill_fees(self, error: ApiError) -> None:
+        """Bill what ran before all models failed: searches and the pages of PDFs.
+
+        A charge needs a generation, so the error names it.
         """
-        request, model, account = self.parsed, target.resolved.model, self.key.account
-        now_s = self.state.now_s()
-        reply = self.state.reply_script.next_reply(request, target.provider)
-        reply = reply or compose(request, target.provider, seed=self.state.setup.seed)
-        reply = reply.truncate(min(request.max_tokens or 10**9, model.max_completion_tokens))
-        searches = _count_searches(target.resolved, request)
-        if searches:
-            reply = replace(reply, annotations=(_make_citation(reply),))
-        fees = searches * model.prices.web_search
-        share = None
-        if target.provider.slug in account.byok:
-            share = BYOK_FEE if account.byok_used_usd >= BYOK_FREE_USD else Decimal(0)
-        tokens = self._count_tokens(target, reply)
-        charge = model.prices.charge(tokens, now_s, fees=fees, byok_fee_share=share)
-        if charge.total > account.balance_usd - account.in_flight_usd:
-            raise in_flight_limit()
-        return Generation(
-            id=self.state.new_id(),
-            created=int(now_s),
-            resolved=target.resolved,
-            provider=target.provider,
-            request=request,
-            reply=reply,
-            tokens=tokens,
-            charge=charge,
-            fees=fees,
-            byok_fee_share=share,
-            searches=searches,
-        )
-
-    def _count_tokens(self, target: ProviderTarget, reply: GeneratedReply) -> BilledTokens:
-        model = target.resolved.model
-        usage = self.state.prompt_cache.use(
-            f"{self.key.account.user_id}|{model.id}|{target.provider.slug}",
-            self.parsed.blocks,
-            self.state.now_s(),
-            is_explicit=not self.parsed.implicit_cache or model.author == "anthropic",
-        )
-        return BilledTokens(
-            prompt=self.parsed.prompt_tokens,
-            cached=usage.cached,
-            written=usage.written,
-            written_1h=usage.written_1h,
-            completion=reply.completion_tokens,
-            reasoning=reply.reasoning_tokens,
-        )
+        target = self.failed_target
+        if target is None:
+            return
+        maker = ReplyMaker(self.state, self.key, self.parsed, self.order, target)
+        extras = maker.use_extras()
+        if not extras.first_fees:
+            return
+        call, now_s = self.call, self.state.now_s()
+        self.state.billing.assign_id(call, self.state.new_id())
+        call.served_model, call.provider = target.resolved.model.id, target.provider.name
+        call.charge = Charge(fees=extras.first_fees)
+        call.extras = [one for one in extras.items if one.is_first]
+        self.key.pay(call.charge, now_s)
+        error.headers["X-Generation-Id"] = call.generation_id or ""
 
     def open_settlement(self, generation: Generation) -> Settlement:
         """Open the call in the books."""
@@ -233,6 +232,7 @@ class Inference:
         call.generation = generation
         call.served_model, call.provider = generation.resolved.model.id, generation.provider.name
         call.tokens, call.charge = generation.tokens, NO_CHARGE
+        call.extras = generation.extras.items
         if self.parsed.session_id is not None:
             now_s = self.state.now_s()
             self.state.sticky_providers[self.parsed.session_id] = (generation.provider.slug, now_s)
@@ -248,37 +248,24 @@ def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyD
     call = state.billing.open_call(state.now_s(), request.path, None)
     call.user_agent = request.headers.get("user-agent")
     call.referer = request.headers.get("http-referer") or request.headers.get("referer")
+    inference: Inference | None = None
     try:
         call.key = key = state.accounts.authorise_spending(request.headers, state.now_s())
         parsed = dialect.parse_request(parse_body(request.body))
         call.model, call.streamed = parsed.models[0], parsed.stream
         inference = Inference(state, request, call, key, parsed, state.faults.make_matcher())
+        inference.order = read_order(parsed.body)
         generation, cache_headers = inference.get_or_generate()
     except ApiError as error:
         call.outcome = "refused" if call.fault is None else "failed"
         call.status, call.ended_s = error.status, state.now_s()
+        if inference is not None:
+            inference.bill_fees(error)
         raise
     settlement = inference.open_settlement(generation)
     answer = build_answer(state, generation, settlement, dialect)
     answer.headers += cache_headers
     return answer if inference.fault is None else apply_fault(inference.fault, answer, settlement)
-
-
-def _count_searches(resolved: ResolvedModel, request: ParsedRequest) -> int:
-    is_requested = "online" in resolved.suffixes or "web" in request.plugins
-    return int(is_requested or "openrouter:web_search" in request.server_tools)
-
-
-def _make_citation(reply: GeneratedReply) -> JsonObject:
-    """What a search leaves in a reply."""
-    cited: JsonObject = {
-        "url": "https://docs.python.org/3/",
-        "title": "Python documentation",
-        "content": "The official documentation.",
-        "start_index": 0,
-        "end_index": min(40, len(reply.text or "")),
-    }
-    return {"type": "url_citation", "url_citation": cited}
 
 
 def _merge_errors(failed: list[ApiError]) -> ApiError:

@@ -9,12 +9,15 @@ from typing import Any, Literal, cast
 import orjson
 
 from devflow_sandbox.api_error import DialectName, invalid_request
+from devflow_sandbox.document import Document, read_document
 from devflow_sandbox.message import JsonObject
 
 Ttl = Literal["5m", "1h"]
 
-IMAGE_TOKENS = 258
-"""What an image, file or sound counts for here; there it depends on its size."""
+MEDIA_TOKENS = 258
+"""What an image, a sound or a page of a file counts for here; there it depends on its size."""
+
+MediaKind = Literal["image", "audio", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,16 @@ class Block:
     text: str
     ttl: Ttl | None = None
     """The client marked the prompt up to here for the cache."""
-    is_media: bool = False
+    media: MediaKind | None = None
+    document: Document | None = None
+    """The PDF that this piece is."""
 
     @property
     def tokens(self) -> int:
         """About four characters a token; no tokenizer is shipped."""
-        return IMAGE_TOKENS if self.is_media else (len(self.text) + 3) // 4
+        if self.media is None:
+            return (len(self.text) + 3) // 4
+        return MEDIA_TOKENS * (1 if self.document is None else self.document.pages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,6 @@ class ParsedRequest:
     blocks: tuple[Block, ...]
     stream: bool = False
     tools: tuple[ToolDefinition, ...] = ()
-    server_tools: tuple[str, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or `=name` for one tool."""
     schema: JsonObject | None = None
@@ -72,13 +78,17 @@ class ParsedRequest:
     provider: JsonObject = field(default_factory=dict[str, Any])
     session_id: str | None = None
     user: str | None = None
-    plugins: frozenset[str] = frozenset()
     implicit_cache: bool = True
 
     @property
     def prompt_tokens(self) -> int:
         """The whole prompt, with a few tokens of framing for each piece."""
         return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
+
+    @property
+    def audio_tokens(self) -> int:
+        """Of the prompt, those of sound."""
+        return sum(block.tokens for block in self.blocks if block.media == "audio")
 
     @property
     def turn(self) -> int:
@@ -95,11 +105,18 @@ class ParsedRequest:
         """The last thing that a person said; what is in angle brackets was put in by tools."""
         fallback = ""
         for block in reversed(self.blocks):
-            if block.role == "user" and not block.is_media and block.text.strip():
+            if block.role == "user" and block.media is None and block.text.strip():
                 if not block.text.lstrip().startswith("<"):
                     return block.text
                 fallback = fallback or block.text
         return fallback
+
+
+_MEDIA_NAMES: dict[MediaKind, tuple[str, ...]] = {
+    "image": ("image",),
+    "audio": ("audio",),
+    "file": ("file", "document"),
+}
 
 
 def parse_body(body: bytes) -> JsonObject:
@@ -229,9 +246,11 @@ def to_block(role: str, part: JsonObject) -> Block:
     text = part.get("text")
     if isinstance(text, str):
         return Block(role, text, read_ttl(part))
-    kind = str(part.get("type", ""))
-    if kind.startswith(("image", "file", "document", "input_image", "input_file", "input_audio")):
-        return Block(role, "", read_ttl(part), is_media=True)
+    kind = str(part.get("type", "")).removeprefix("input_")
+    for media, names in _MEDIA_NAMES.items():
+        if kind.startswith(names):
+            document = read_document(part) if media == "file" else None
+            return Block(role, "", read_ttl(part), media=media, document=document)
     return Block(role, orjson.dumps(part).decode(), read_ttl(part))
 
 

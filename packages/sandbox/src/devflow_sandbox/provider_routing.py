@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
 from devflow_sandbox.api_error import context_too_long, invalid_request, no_endpoints
 from devflow_sandbox.catalogue.models import Model, ResolvedModel
 from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.catalogue.services import TIER_FACTOR, Tier
+from devflow_sandbox.extras.order import Order
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader, ParsedRequest
 
 STICKY_S = 600.0
 """A conversation stays with its provider for ten minutes without a call."""
 _PER_MILLION = Decimal(1_000_000)
+_SUFFIX_TIERS: dict[str, Tier] = {"nitro": "priority", "floor": "flex"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,14 @@ class ProviderTarget:
 
     resolved: ResolvedModel
     provider: Provider
+    tier: Tier = "default"
+    """What the provider is asked for."""
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The names by which it can be meant."""
+        names = (self.provider.slug, self.provider.name)
+        return names if self.tier == "default" else (*names, f"{self.provider.slug}/{self.tier}")
 
 
 def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
@@ -58,9 +69,14 @@ def _check_parameters(model: Model, request: ParsedRequest) -> None:
 
 
 def list_targets(
-    resolved: ResolvedModel, request: ParsedRequest, *, byok: frozenset[str], sticky: str | None
+    resolved: ResolvedModel,
+    request: ParsedRequest,
+    order: Order,
+    *,
+    byok: frozenset[str],
+    sticky: str | None,
 ) -> list[ProviderTarget]:
-    """The providers of one model in the order in which they are tried.
+    """The providers of one model, by tier, in the order in which they are tried.
 
     Keys of one's own come first whatever `order` says, then the conversation's provider.
 
@@ -75,9 +91,38 @@ def list_targets(
     ordered = preferences.order(allowed)
     ranks = {one.name: place for place, one in enumerate(ordered)}
     ordered.sort(key=lambda one: (one.slug not in byok, one.slug != sticky, ranks[one.name]))
-    if request.provider.get("allow_fallbacks") is False:
-        ordered = ordered[:1]
-    return [ProviderTarget(resolved=resolved, provider=one) for one in ordered]
+    targets = _open_tiers(resolved, ordered, order, preferences)
+    return targets[:1] if request.provider.get("allow_fallbacks") is False else targets
+
+
+def _open_tiers(
+    resolved: ResolvedModel,
+    ordered: list[Provider],
+    order: Order,
+    preferences: _ProviderPreferences,
+) -> list[ProviderTarget]:
+    """The endpoints of each tier that the request opens ("Service Tiers", How Routing Works).
+
+    A tier named by its provider's slug in `order` and a priority tier come before the default
+    one; flex stands alone, for there is no fallback to what costs more, and so does what `only`
+    names.
+    """
+    default = [ProviderTarget(resolved=resolved, provider=one) for one in ordered]
+    wanted = order.tier
+    if wanted == "default" and not order.is_tier_pinned:
+        wanted = next(
+            (_SUFFIX_TIERS[one] for one in resolved.suffixes & _SUFFIX_TIERS.keys()), wanted
+        )
+    tiers = {one.slug: preferences.tiers.get(one.slug, wanted) for one in ordered}
+    opened = [
+        replace(one, tier=tiers[one.provider.slug])
+        for one in default
+        if tiers[one.provider.slug] in resolved.model.tiers.intersection(one.provider.tiers)
+    ]
+    if not opened:
+        return default
+    is_alone = order.tier == "flex" or preferences.only_tiers
+    return opened if is_alone else [*opened, *default]
 
 
 class _ProviderPreferences:
@@ -88,6 +133,13 @@ class _ProviderPreferences:
         self._only = reader.texts("only")
         self._ignore = reader.texts("ignore")
         self._order = reader.texts("order")
+        self.only_tiers = bool(self._only) and all(
+            one.partition("/")[2] in TIER_FACTOR for one in self._only
+        )
+        self.tiers: dict[str, Tier] = {}
+        for slug, _, tier in (one.partition("/") for one in (*self._only, *self._order)):
+            if tier in TIER_FACTOR:
+                self.tiers[slug] = tier
         self._fallbacks = request.provider.get("allow_fallbacks") is not False
         collection = reader.text("data_collection")
         if collection not in (None, "allow", "deny"):

@@ -35,6 +35,11 @@ class Setup:
     """For so long `GET /generation` knows nothing of a call, as there."""
     byok: frozenset[str] = frozenset()
     """Slugs of providers for which the default account has keys of its own."""
+    tool_uses: int | None = None
+    """How often a model uses each tool that OpenRouter runs, within what the request allows, and
+    models behind tools then say as much as they may. None: 1 to 3 times, by the seed."""
+    accepts_n: bool = False
+    """`n` is heeded and every choice billed; OpenRouter's description does not know the field."""
     accept_any_key: bool = False
     """Keys that nobody has are opened on the default account instead of turned away."""
     models: Sequence[JsonObject] = ()

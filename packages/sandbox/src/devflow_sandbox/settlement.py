@@ -11,9 +11,9 @@ from devflow_sandbox.catalogue.billing import BilledTokens, Charge
 from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.sandbox_state import SandboxState
 
-BillingMode = Literal["provider", "full", "none"]
+BillingMode = Literal["provider", "full", "fees", "none"]
 """Who decides what a reply costs that was not read to its end: the provider's way (up to there,
-or to its end), or a fault script."""
+or to its end), or a fault script. `fees`: no tokens, but what OpenRouter's services took."""
 
 
 @dataclass(slots=True)
@@ -37,34 +37,22 @@ class Settlement:
         """Close the call: the reply was sent up to `share` (0 to 1) of what was to be sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
-            self.billing = "provider" if self.billing == "none" else self.billing
+            self.billing = "provider" if self.billing in ("none", "fees") else self.billing
         call, generation, now_s = self.call, self.generation, self.state.now_s()
         self.key.account.in_flight_usd -= generation.charge.total
         call.outcome = self.outcome
         call.ended_s = now_s
         call.tokens, call.charge = self._compute_charge()
-        self._pay(call.charge, now_s)
+        self.key.pay(call.charge, now_s)
 
     def _compute_charge(self) -> tuple[BilledTokens, Charge]:
         generation = self.generation
         if self.billing == "none":
             return BilledTokens(prompt=generation.tokens.prompt), Charge()
+        if self.billing == "fees":
+            return BilledTokens(prompt=generation.tokens.prompt), generation.fees_only()
         is_billed_in_full = self.billing == "full" or not generation.provider.stops_on_cancel
         if self.share >= 1.0 or is_billed_in_full or not generation.request.stream:
             return generation.tokens, generation.charge
         tokens = generation.tokens.truncate(self.share)
-        charge = generation.resolved.model.prices.charge(
-            tokens,
-            self.call.started_s,
-            fees=generation.fees,
-            byok_fee_share=generation.byok_fee_share,
-        )
-        return tokens, charge
-
-    def _pay(self, charge: Charge, now_s: float) -> None:
-        account = self.key.account
-        account.used_usd += charge.total
-        self.key.usage.add(charge.total, now_s)
-        if charge.byok_fee is not None:
-            account.byok_used_usd += charge.inference
-            self.key.byok_usage.add(charge.inference, now_s)
+        return tokens, generation.price(tokens)

@@ -109,6 +109,7 @@ class OpenRouterGateway:
             deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
             encode_decision=encode_route,
+            find_served=self.router.find_served if isinstance(self.router, Router) else None,
             label=label,
         )
 
@@ -315,7 +316,10 @@ def build_router(settings: Settings, catalogue: Catalogue | None = None) -> Rout
 def build_memory_book(settings: Settings) -> MemoryBook:
     """A book for the life of the process, with the settings' budget as its limit."""
     budget = settings.cost_budget_usd
-    return MemoryBook(limit_pico=None if budget is None else to_pico(budget))
+    return MemoryBook(
+        limit_pico=None if budget is None else to_pico(budget),
+        allow_unknown_price=settings.allow_unknown_price,
+    )
 
 
 def build_limiter(settings: Settings) -> RateLimiter:

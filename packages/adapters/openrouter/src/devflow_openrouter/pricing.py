@@ -33,6 +33,10 @@ def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | Non
         # the same as other output follows it into the tiers
         reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
         request=_parse_usd(pricing.get("request")) or _ZERO,
+        audio=_parse_usd(pricing.get("audio")),
+        image_output=_parse_usd(pricing.get("image_output")),
+        audio_output=_parse_usd(pricing.get("audio_output")),
+        web_search=_parse_usd(pricing.get("web_search")),
         tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
         version=version,
     )

@@ -138,3 +138,13 @@ def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
 def drop_none(**fields: object) -> dict[str, Any]:
     """The fields that are not None."""
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def requested_model(body: JsonObject) -> str:
+    """The model that is asked for: `model`, else the first of `models`, else `auto`."""
+    model = optional(body, "model", name)
+    if model is not None:
+        return model
+    models: object = body.get("models")
+    first = next(iter(cast("list[object]", models)), None) if isinstance(models, list) else models
+    return "auto" if first is None else name(first, "models.0")

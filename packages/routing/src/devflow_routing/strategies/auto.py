@@ -8,16 +8,25 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
-from devflow_core.errors import BudgetExceeded, ContextTooLong, NoCandidate, UnknownModel
+from devflow_core.errors import (
+    BudgetExceeded,
+    ContextTooLong,
+    NoCandidate,
+    UnknownModel,
+    UnknownPrice,
+)
 from devflow_core.routing import Candidate, Route, ScoreTerms
-from devflow_core.scope import OUT_OF_SCOPE, is_in_scope, out_of_scope_error
+from devflow_core.scope import (
+    OUT_OF_SCOPE,
+    is_in_scope,
+    out_of_scope_error,
+    unknown_price_message,
+)
 
 from devflow_routing.cost_optimizer import (
     NEGLIGIBLE_USD,
     CostOptimizer,
     ModelEstimates,
-    affordable_mask,
-    worst_case_usd,
 )
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import (
@@ -29,13 +38,12 @@ from devflow_routing.model_selector import (
 )
 from devflow_routing.policy import MODES, RoutingPolicy
 from devflow_routing.quality import QualityTable
+from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
 """A fallback may cost so many times the chosen model; the next failure must not be a bill."""
 _MIN_QUALITY_RATIO = 0.5
 """A model below this share of the best eligible one's expected quality is never chosen unasked."""
-_MAX_DEFAULT_OUTPUT_TOKENS = 32_000
-"""The longest reply that is reserved for where neither caller nor catalogue sets a limit."""
 _MIN_SWITCH_GAIN = 0.01
 """Quality by which another model must be worth more before a session moves to it."""
 
@@ -78,14 +86,17 @@ class AutoStrategy:
         quality = self._quality.estimate(inputs.task)
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
         selection = self._filter_by_quality(selection, inputs, estimates)
-        selection = self._filter_by_cost(selection, inputs, estimates)
+        limits = _output_limits(self._selector, selection, estimates, inputs)
+        costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
+        selection = self._filter_by_cost(selection, inputs, limits, costs)
         order = self._rank(inputs, selection, estimates)
         chain = order if include_all else self._pick_chain(order, estimates)
-        limits = _output_limits(self._selector, selection, estimates)
         reasons = self._explain_choices(chain, inputs, estimates)
         return Route(
             candidates=tuple(
-                self._build_candidate(index, reason, int(limits[index]), selection, estimates)
+                self._build_candidate(
+                    index, reason, _bounds_at(index, selection, limits), estimates, costs
+                )
                 for index, reason in zip(chain, reasons, strict=True)
             ),
             task=inputs.task,
@@ -153,21 +164,31 @@ class AutoStrategy:
         return selection.with_filter("a good reply is too unlikely", good_enough)
 
     def _filter_by_cost(
-        self, selection: Selection, inputs: DecisionInputs, estimates: ModelEstimates
+        self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
     ) -> Selection:
-        """Without those whose worst case is over the request's ceiling, exactly."""
+        """Without those whose worst case is not known or over the request's ceiling, exactly."""
         ceiling = inputs.max_cost_usd
-        if ceiling is None:
+        if ceiling is None and (self._policy.allow_unknown_price or inputs.billable.is_plain):
             return selection
-        output = _output_limits(self._selector, selection, estimates)
-        fits = affordable_mask(ceiling, selection, output, self._selector.models)
-        narrowed = selection.with_filter(f"may cost more than the limit of {ceiling:f} USD", fits)
-        if not narrowed.eligible.any():
-            raise BudgetExceeded(
-                f"No able model is sure to stay under {ceiling:f} USD. Lower max_tokens, shorten "
-                "the request, or raise the limit."
+        fits, reason = selection.eligible.copy(), ""
+        for index in np.flatnonzero(selection.eligible).tolist():
+            worst = costs.of_call(
+                self._selector.models[index], _bounds_at(index, selection, limits)
             )
-        return narrowed
+            fits[index] = worst.usd is not None and (ceiling is None or worst.usd <= ceiling)
+            reason = worst.reason or reason
+        left_out = "nobody knows what it may cost"
+        if ceiling is not None:
+            left_out = f"may cost more than the limit of {ceiling:f} USD"
+        narrowed = selection.with_filter(left_out, fits)
+        if narrowed.eligible.any():
+            return narrowed
+        if reason:
+            raise UnknownPrice(unknown_price_message(reason))
+        raise BudgetExceeded(
+            f"No able model is sure to stay under {ceiling:f} USD. Lower max_tokens, shorten "
+            "the request, or raise the limit."
+        )
 
     def _rank(
         self, inputs: DecisionInputs, selection: Selection, estimates: ModelEstimates
@@ -206,7 +227,12 @@ class AutoStrategy:
         return (chain + same_maker)[: self._policy.chain_length]
 
     def _build_candidate(
-        self, index: int, reason: str, limit: int, selection: Selection, estimates: ModelEstimates
+        self,
+        index: int,
+        reason: str,
+        bounds: TokenBounds,
+        estimates: ModelEstimates,
+        costs: WorstCases,
     ) -> Candidate:
         model = self._selector.models[index]
         return Candidate(
@@ -223,8 +249,8 @@ class AutoStrategy:
             ),
             price=model.price,
             max_input_tokens=model.context_length,
-            max_output_tokens=limit,
-            worst_case_usd=worst_case_usd(model, int(selection.upper_bound_tokens[index]), limit),
+            max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
         )
 
     def _explain_choices(
@@ -249,17 +275,24 @@ class AutoStrategy:
         return found
 
 
+def _bounds_at(index: int, selection: Selection, limits: Floats) -> TokenBounds:
+    return TokenBounds(int(selection.upper_bound_tokens[index]), int(limits[index]))
+
+
 def _output_limits(
-    selector: ModelSelector, selection: Selection, estimates: ModelEstimates
+    selector: ModelSelector, selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
 ) -> Floats:
-    """The longest reply per model: what is asked for, what it can, what its window leaves."""
+    """The longest reply per model: what is asked for, what it can, what its window leaves.
+
+    Under a ceiling it is asked for no more than is usual.
+    """
     requested = selection.needs.max_output_tokens
     if requested is not None:
         return np.full(len(selector.models), float(requested))
     room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_bound_tokens)
-    return np.maximum(
-        np.minimum(room, _MAX_DEFAULT_OUTPUT_TOKENS), np.minimum(estimates.output_tokens, 1)
-    )
+    if inputs.max_cost_usd is not None:
+        room = np.minimum(room, DEFAULT_OUTPUT_TOKENS)
+    return np.maximum(room, np.minimum(estimates.output_tokens, 1))
 
 
 def _no_candidate_message(selection: Selection, target: str) -> str:

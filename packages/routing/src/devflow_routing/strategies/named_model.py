@@ -11,24 +11,21 @@ from devflow_core.errors import (
     DevFlowError,
     NoCandidate,
     UnknownModel,
-    UnknownPrice,
 )
 from devflow_core.routing import Candidate, Exclusion, Route
-from devflow_core.scope import is_in_scope, out_of_scope_error
+from devflow_core.scope import is_in_scope, out_of_scope_error, unknown_price_error
 
 from devflow_routing.capabilities import Capability, describe_capabilities
-from devflow_routing.cost_optimizer import worst_case_usd
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.tokens import tokenizer_family
+from devflow_routing.worst_case import WorstCases, token_bounds
 
 _REQUIRED_CAPABILITIES = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
 """A request is refused for want of these; the rest is dropped silently or, with files, worked
 around (observed in 2026-08)."""
-_DEFAULT_OUTPUT_TOKENS = 32_000
-"""Reserved for a reply where neither caller nor catalogue sets a limit."""
 
 
 class NamedModelStrategy:
@@ -57,8 +54,9 @@ class NamedModelStrategy:
         candidates: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
+        costs = WorstCases(self._catalogue, inputs.needs, inputs.billable)
         for index, model in enumerate(chain):
-            candidate = _build_candidate(model, inputs, is_first=index == 0)
+            candidate = self._build_candidate(model, inputs, costs, is_first=index == 0)
             error = self._check_candidate(model, candidate, inputs)
             if error is None:
                 candidates.append(candidate)
@@ -124,11 +122,7 @@ class NamedModelStrategy:
         if worst_usd is None:
             if ceiling is None and self._policy.allow_unknown_price:
                 return None
-            return UnknownPrice(
-                f"The price of {candidate.model} is not known, so no limit can be kept. "
-                "Set its price under [models] in devflow.toml, or ask without a limit.",
-                model=candidate.model,
-            )
+            return unknown_price_error(candidate)
         if ceiling is not None and worst_usd > ceiling:
             return BudgetExceeded(
                 f"{candidate.model} may cost up to {worst_usd:f} USD, the limit is {ceiling:f} USD."
@@ -137,24 +131,18 @@ class NamedModelStrategy:
             )
         return None
 
-
-def _build_candidate(model: ModelConfig, inputs: DecisionInputs, *, is_first: bool) -> Candidate:
-    needs = inputs.needs
-    tokens = needs.input_tokens
-    if tokens is None:
-        tokens = needs.size.upper_bound_tokens(tokenizer_family(model.tokenizer))
-    limits = [one for one in (needs.max_output_tokens, model.max_output_tokens) if one]
-    output = min(limits, default=_DEFAULT_OUTPUT_TOKENS)
-    if model.context_length is not None:
-        output = max(1, min(output, model.context_length - min(tokens, model.context_length - 1)))
-    return Candidate(
-        model=model.id,
-        reason="named by the caller" if is_first else "a configured fallback",
-        price=model.price,
-        max_input_tokens=model.context_length,
-        max_output_tokens=output,
-        worst_case_usd=worst_case_usd(model, tokens, output),
-    )
+    def _build_candidate(
+        self, model: ModelConfig, inputs: DecisionInputs, costs: WorstCases, *, is_first: bool
+    ) -> Candidate:
+        bounds = token_bounds(model, inputs.needs, has_ceiling=inputs.max_cost_usd is not None)
+        return Candidate(
+            model=model.id,
+            reason="named by the caller" if is_first else "a configured fallback",
+            price=model.price,
+            max_input_tokens=model.context_length,
+            max_output_tokens=bounds.output,
+            **costs.candidate_terms(model, bounds),
+        )
 
 
 def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:

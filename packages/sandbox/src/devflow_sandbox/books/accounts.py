@@ -16,6 +16,7 @@ from devflow_sandbox.api_error import (
     missing_key,
     unknown_key,
 )
+from devflow_sandbox.catalogue.billing import Charge
 
 DAY_S = 86_400
 FREE_PER_MINUTE = 20
@@ -93,6 +94,14 @@ class Key:
         if self.include_byok_in_limit:
             spent += self.byok_usage.spent_in_period(self.limit_reset, now_s)
         return max(Decimal(0), self.limit_usd - spent)
+
+    def pay(self, charge: Charge, now_s: float) -> None:
+        """Take a charge from the credits, and count it against the key's own limit."""
+        self.account.used_usd += charge.total
+        self.usage.add(charge.total, now_s)
+        if charge.byok_fee is not None:
+            self.account.byok_used_usd += charge.inference
+            self.byok_usage.add(charge.inference, now_s)
 
 
 @dataclass(slots=True, kw_only=True)

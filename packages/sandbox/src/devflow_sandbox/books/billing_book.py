@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -14,6 +15,7 @@ from devflow_sandbox.catalogue.billing import (
     Charge,
     decimal_text,
 )
+from devflow_sandbox.extras.use import Extra
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
@@ -49,6 +51,8 @@ class BilledCall:
     """The call whose reply was given again out of the response cache."""
     fault: str | None = None
     """The id of the fault that was applied to it."""
+    extras: Sequence[Extra] = ()
+    """What ran beside the reply, as far as it is billed."""
 
     @property
     def cost_usd(self) -> Decimal:
@@ -77,6 +81,10 @@ class BilledCall:
             "cache_write_tokens": self.tokens.written,
             "completion_tokens": self.tokens.completion,
             "reasoning_tokens": self.tokens.reasoning,
+            "image_tokens": self.tokens.image_out,
+            "audio_tokens": self.tokens.audio_out,
+            "service_tier": "default" if self.generation is None else self.generation.tier,
+            "extras": [one.to_row() for one in self.extras],
             "key": None if self.key is None else self.key.label,
             "fault": self.fault,
         }

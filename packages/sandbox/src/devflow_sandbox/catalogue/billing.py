@@ -11,9 +11,8 @@ from typing import Any
 import orjson
 
 _ZERO = Decimal(0)
+_ONE = Decimal(1)
 
-WEB_SEARCH_USD = Decimal("0.02")
-"""The web plugin where the model has no price of its own: five results at 4 USD per thousand."""
 BYOK_FEE = Decimal("0.05")
 """The share of the list price that a call over one's own provider key costs."""
 
@@ -42,11 +41,26 @@ class BilledTokens:
     completion: int = 0
     """All output, reasoning included."""
     reasoning: int = 0
+    audio_in: int = 0
+    """Of `prompt`, those of sound."""
+    image_out: int = 0
+    """Of `completion`, those of images, which come after the text."""
+    audio_out: int = 0
+    """Of `completion`, those of sound, which come after the text."""
+    window: int | None = None
+    """The longest prompt of those that a loop of tools sends, which prices go by; None: all."""
 
     def truncate(self, share: float) -> BilledTokens:
         """The same prompt with that share of the completion, rounded up."""
         completion = -int(-self.completion * share // 1) if share < 1 else self.completion
-        return replace(self, completion=completion, reasoning=min(self.reasoning, completion))
+        lost = self.completion - completion
+        return replace(
+            self,
+            completion=completion,
+            reasoning=min(self.reasoning, completion),
+            image_out=max(0, self.image_out - lost),
+            audio_out=max(0, self.audio_out - lost),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +69,24 @@ class Charge:
 
     prompt: Decimal = _ZERO
     completion: Decimal = _ZERO
+    provider_fees: Decimal = _ZERO
+    """What the provider charges beside tokens: requests, searches of its own."""
     fees: Decimal = _ZERO
-    """Requests, searches, images."""
+    """OpenRouter's own services: searches, pages of PDFs, models that a tool asked."""
     byok_fee: Decimal | None = None
     """With a provider key of the user's own: all that OpenRouter takes; None without one."""
 
     @property
     def inference(self) -> Decimal:
-        """What the provider charges for the tokens."""
-        return self.prompt + self.completion
+        """What the provider charges in all."""
+        return self.prompt + self.completion + self.provider_fees
 
     @property
     def total(self) -> Decimal:
         """What is taken from the credits: `cost` on the wire."""
         if self.byok_fee is not None:
             return self.byok_fee
-        return self.prompt + self.completion + self.fees
+        return self.inference + self.fees
 
 
 NO_TOKENS = BilledTokens()
@@ -88,8 +104,12 @@ class Prices:
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
     request: Decimal = _ZERO
-    web_search: Decimal = WEB_SEARCH_USD
-    image_output: Decimal = _ZERO
+    web_search: Decimal | None = None
+    """A search by the provider's own engine; None: it has none."""
+    audio: Decimal | None = None
+    """Sound in the prompt; None: as other tokens. Likewise the next two, in the reply."""
+    image_output: Decimal | None = None
+    audio_output: Decimal | None = None
     overrides: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -108,8 +128,10 @@ class Prices:
         return cls(
             **_read_overrides(pricing),
             request=Decimal(pricing.get("request") or 0),
-            web_search=Decimal(pricing.get("web_search") or WEB_SEARCH_USD),
-            image_output=Decimal(pricing.get("image_output") or 0),
+            web_search=_read_optional(pricing, "web_search"),
+            audio=_read_optional(pricing, "audio"),
+            image_output=_read_optional(pricing, "image_output"),
+            audio_output=_read_optional(pricing, "audio_output"),
             overrides=tuple(pricing.get("overrides") or ()),
         )
 
@@ -126,30 +148,52 @@ class Prices:
         tokens: BilledTokens,
         now_s: float = 0.0,
         *,
+        provider_fees: Decimal = _ZERO,
         fees: Decimal = _ZERO,
         byok_fee_share: Decimal | None = None,
+        factor: Decimal = _ONE,
     ) -> Charge:
         """The cost of so many tokens, at list price or as a share of it for one's own key.
+
+        `factor` is that of the tier, for tokens alone.
 
         The rule that reproduces the recorded costs; where cached and written tokens overlap (seen
         at Gemini), the rest is not below zero.
         """
-        prices = self.resolve_overrides(tokens.prompt, now_s) if self.overrides else self
+        window = tokens.prompt if tokens.window is None else tokens.window
+        prices = self.resolve_overrides(window, now_s) if self.overrides else self
+        prompt = prices.charge_prompt(tokens) * factor
+        completion = prices.charge_completion(tokens) * factor
+        byok = None if byok_fee_share is None else byok_fee_share * (prompt + completion) + fees
+        return Charge(
+            prompt=prompt,
+            completion=completion,
+            provider_fees=prices.request + provider_fees,
+            fees=fees,
+            byok_fee=byok,
+        )
+
+    def charge_prompt(self, tokens: BilledTokens) -> Decimal:
+        """The prompt at these prices, whatever its length."""
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
-        read = prices.prompt if prices.cache_read is None else prices.cache_read
-        write = prices.prompt if prices.cache_write is None else prices.cache_write
-        write_1h = write if prices.cache_write_1h is None else prices.cache_write_1h
-        prompt = (
-            plain * prices.prompt
+        sound = min(tokens.audio_in, plain) if self.audio is not None else 0
+        read = self.prompt if self.cache_read is None else self.cache_read
+        write = self.prompt if self.cache_write is None else self.cache_write
+        write_1h = write if self.cache_write_1h is None else self.cache_write_1h
+        return (
+            (plain - sound) * self.prompt
+            + sound * (self.audio or _ZERO)
             + tokens.cached * read
             + (tokens.written - tokens.written_1h) * write
             + tokens.written_1h * write_1h
         )
-        completion = tokens.completion * prices.completion
-        byok = None if byok_fee_share is None else byok_fee_share * (prompt + completion) + fees
-        return Charge(
-            prompt=prompt, completion=completion, fees=prices.request + fees, byok_fee=byok
-        )
+
+    def charge_completion(self, tokens: BilledTokens) -> Decimal:
+        """The completion at these prices: text, images and sound at their own."""
+        image = self.completion if self.image_output is None else self.image_output
+        sound = self.completion if self.audio_output is None else self.audio_output
+        plain = tokens.completion - tokens.image_out - tokens.audio_out
+        return plain * self.completion + tokens.image_out * image + tokens.audio_out * sound
 
 
 _OVERRIDABLE = {
@@ -159,6 +203,10 @@ _OVERRIDABLE = {
     "input_cache_write": "cache_write",
     "input_cache_write_1h": "cache_write_1h",
 }
+
+
+def _read_optional(pricing: Mapping[str, Any], name: str) -> Decimal | None:
+    return None if pricing.get(name) is None else Decimal(pricing[name])
 
 
 def _read_overrides(override: Mapping[str, Any]) -> dict[str, Decimal]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from importlib import resources
 from typing import cast
 
 import orjson
 
-from devflow_sandbox.api_error import unknown_model
+from devflow_sandbox.api_error import no_endpoints, unknown_model
 from devflow_sandbox.catalogue.billing import Prices
 from devflow_sandbox.catalogue.providers import Provider, providers_for_author
+from devflow_sandbox.catalogue.services import Tier
 from devflow_sandbox.message import JsonObject
 
 _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
@@ -74,6 +76,11 @@ class Model:
         return self.id.startswith("openrouter/")
 
     @property
+    def is_listed_once(self) -> bool:
+        """Itself: no router, no alias, no `:free` or `:batch` of another row."""
+        return not self.is_router and ":" not in self.id and not self.id.startswith("~")
+
+    @property
     def is_free(self) -> bool:
         """Counted against the free tier."""
         return self.id.endswith(":free") or self.id == "openrouter/free"
@@ -87,6 +94,17 @@ class Model:
     def label(self) -> str:
         """What a reply gives as `model`: for Claude its canonical slug (82 of 90 recordings)."""
         return self.row["canonical_slug"] if self.author == "anthropic" else self.id
+
+    @cached_property
+    def tiers(self) -> frozenset[Tier]:
+        """Tiers beside the default one that some provider sells it in."""
+        if self.is_free or ":batch" in self.id or not self.parameters & {"tools"}:
+            return frozenset()
+        return frozenset(tier for one in self.providers for tier in one.tiers)
+
+    def can_read(self, modality: str) -> bool:
+        """True when it takes text, image, audio, video or file as it is."""
+        return modality in self.row["architecture"]["input_modalities"]
 
     def can_output(self, modality: str) -> bool:
         """True when it can produce text, image, audio, embeddings, rerank or transcription."""
@@ -102,6 +120,22 @@ class ResolvedModel:
     suffixes: frozenset[str] = frozenset()
     router: str | None = None
     """The router that chose it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterLimits:
+    """Which models a router may choose, as patterns with `*`."""
+
+    allowed: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def allows(self, name: str) -> bool:
+        """True for a model that may be chosen."""
+        is_allowed = not self.allowed or any(fnmatchcase(name, one) for one in self.allowed)
+        return is_allowed and not any(fnmatchcase(name, one) for one in self.excluded)
+
+
+NO_LIMITS = RouterLimits()
 
 
 @dataclass
@@ -130,7 +164,9 @@ class SandboxCatalogue:
         """A row by id or canonical slug."""
         return self._by_id.get(name)
 
-    def resolve(self, name: str, *, pick: int = 0) -> ResolvedModel:
+    def resolve(
+        self, name: str, *, pick: int = 0, limits: RouterLimits = NO_LIMITS
+    ) -> ResolvedModel:
         """What `name` stands for; `pick` chooses where a router does.
 
         Raises:
@@ -143,7 +179,7 @@ class SandboxCatalogue:
         if alias:
             model = self._by_id[alias["slug"]]
         if model.is_router:
-            chosen = self._choose_model(model, pick)
+            chosen = self._choose_model(model, pick, limits)
             return ResolvedModel(model=chosen, requested=name, suffixes=suffixes, router=model.id)
         return ResolvedModel(model=model, requested=name, suffixes=suffixes)
 
@@ -160,11 +196,21 @@ class SandboxCatalogue:
                 return self._by_id[candidate], routed_suffixes
         return None, routed_suffixes
 
-    def _choose_model(self, router: Model, pick: int) -> Model:
+    def fast_sibling(self, resolved: ResolvedModel) -> ResolvedModel | None:
+        """The row that a fast Claude is served and billed as ("Service Tiers", Fast mode)."""
+        sibling = self._by_id.get(f"{resolved.model.id}-fast")
+        return None if sibling is None else replace(resolved, model=sibling)
+
+    def _choose_model(self, router: Model, pick: int, limits: RouterLimits) -> Model:
         if router.id == "openrouter/free":
             choice = [one for one in self.models if one.id.endswith(":free")]
+        elif limits.allowed:
+            choice = [one for one in self.models if one.is_listed_once]
         else:
             choice = [self._by_id[one] for one in _AUTO_MODELS if one in self._by_id]
+        choice = [one for one in choice if limits.allows(one.id)]
+        if not choice:
+            raise no_endpoints(router.id, "matching your allowed models")
         return choice[pick % len(choice)]
 
 

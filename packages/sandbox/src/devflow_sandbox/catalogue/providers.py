@@ -10,6 +10,7 @@ from typing import cast
 
 import orjson
 
+from devflow_sandbox.catalogue.services import Tier
 from devflow_sandbox.message import JsonObject
 
 
@@ -27,6 +28,8 @@ class Provider:
     tool_calls: str = "tool_calls"
     length: str = "length"
     reasoning_format: str = "unknown"
+    tiers: tuple[Tier, ...] = ()
+    """Service tiers beside the default one."""
 
     def native_finish_reason(self, finish: str) -> str:
         """`native_finish_reason` for a finish reason of OpenRouter's."""
@@ -88,6 +91,13 @@ _SERVED_BY: dict[str, tuple[str, ...]] = {
     "rekaai": ("Reka",),
     "arcee-ai": ("Arcee AI",),
 }
+_TIERS: dict[str, tuple[Tier, ...]] = {
+    "OpenAI": ("flex", "priority", "ultrafast"),
+    "Google": ("flex", "priority"),
+    "Google AI Studio": ("flex", "priority"),
+    "xAI": ("priority",),
+}
+"""Who sells tiers ("Service Tiers", Supported Providers); `ultrafast` since October."""
 _DEFAULT_PROVIDERS = ("DeepInfra", "Together")
 
 
@@ -107,6 +117,7 @@ def _load_slugs() -> dict[str, str]:
 def get_provider(name: str, author: str = "") -> Provider:
     """A provider by name; how it words things depends on whose model it serves."""
     traits: dict[str, str] = {}
+    is_own = author in ("openai", "google", "x-ai")
     if author == "anthropic":
         prefix = {"Amazon Bedrock": "toolu_bdrk_", "Google": "toolu_vrtx_"}
         traits = {**_ANTHROPIC, "tool_prefix": prefix.get(name, "toolu_")}
@@ -121,6 +132,7 @@ def get_provider(name: str, author: str = "") -> Provider:
         name=name,
         slug=_load_slugs().get(name, name.lower().replace(" ", "-")),
         stops_on_cancel=name in _STOP_BILLING_ON_CANCEL,
+        tiers=_TIERS.get(name, ()) if is_own else (),
         **traits,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.dialects.fields import read_plugins, read_server_tools, read_tool_choice
+from devflow_sandbox.dialects.fields import read_tool_choice
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import (
     Block,
@@ -22,6 +22,7 @@ from devflow_sandbox.parsed_request import (
     tool_blocks,
 )
 from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.picture import encode_picture
 from devflow_sandbox.replies.reply import EmittedToolCall, split_arguments, split_text
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
@@ -57,18 +58,22 @@ def parse_request(body: JsonObject) -> ParsedRequest:
         blocks=mark_last_block((*tool_blocks(declared), *_parse_messages(reader)), read_ttl(body)),
         stream=reader.flag("stream"),
         tools=tools,
-        server_tools=read_server_tools(declared),
         tool_choice=read_tool_choice(body.get("tool_choice"), tools),
         schema=_parse_schema(form),
         wants_json=form.get("type") == "json_object",
-        max_tokens=reader.count("max_completion_tokens") or reader.count("max_tokens"),
+        max_tokens=_parse_limit(reader),
         reasoning=_parse_reasoning(reader),
         provider=reader.object("provider"),
         session_id=reader.text("session_id"),
         user=reader.text("user"),
-        plugins=read_plugins(reader),
         implicit_cache=reader.object("prompt_cache_options").get("mode") != "explicit",
     )
+
+
+def _parse_limit(reader: BodyReader) -> int | None:
+    """The larger of the two limits governs."""
+    limits = (reader.count("max_completion_tokens"), reader.count("max_tokens"))
+    return max((one for one in limits if one is not None), default=None)
 
 
 def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
@@ -130,26 +135,19 @@ def _encode_usage(generation: Generation) -> JsonObject:
         "prompt_tokens_details": {
             "cached_tokens": tokens.cached,
             "cache_write_tokens": tokens.written,
-            "audio_tokens": 0,
+            "audio_tokens": tokens.audio_in,
             "video_tokens": 0,
         },
         "completion_tokens_details": {
             "reasoning_tokens": tokens.reasoning,
-            "image_tokens": 0,
-            "audio_tokens": 0,
+            "image_tokens": tokens.image_out,
+            "audio_tokens": tokens.audio_out,
         },
+        **generation.tool_use_fields(),
     }
-    if generation.searches or generation.request.server_tools:
-        usage["server_tool_use_details"] = _encode_server_tools(generation)
+    if generation.is_fast:
+        usage["speed"] = "fast"
     return usage
-
-
-def _encode_server_tools(generation: Generation) -> JsonObject:
-    used: JsonObject = {"web_search_requests": generation.searches} if generation.searches else {}
-    count = len(generation.request.server_tools)
-    if count:
-        used |= {"tool_calls_requested": count, "tool_calls_executed": count}
-    return used
 
 
 def encode_reasoning_details(generation: Generation) -> list[JsonObject]:
@@ -196,6 +194,14 @@ def encode_response(generation: Generation) -> bytes:
         ]
     if reply.annotations:
         message["annotations"] = reply.annotations
+    if reply.image_tokens:
+        message["images"] = [_encode_image(generation)]
+    choice = {
+        "logprobs": None,
+        "finish_reason": reply.finish_reason,
+        "native_finish_reason": generation.native_finish,
+        "message": message,
+    }
     body: JsonObject = {
         "id": generation.id,
         "object": "chat.completion",
@@ -204,20 +210,18 @@ def encode_response(generation: Generation) -> bytes:
         "provider": generation.provider.name,
         "system_fingerprint": None,
         "service_tier": generation.service_tier,
-        "choices": [
-            {
-                "index": 0,
-                "logprobs": None,
-                "finish_reason": reply.finish_reason,
-                "native_finish_reason": generation.native_finish,
-                "message": message,
-            }
-        ],
+        "choices": [{"index": index, **choice} for index in range(generation.choices)],
         "usage": _encode_usage(generation),
     }
     if generation.metadata is not None:
         body["openrouter_metadata"] = generation.metadata
     return orjson.dumps(body)
+
+
+def _encode_image(generation: Generation) -> JsonObject:
+    picture = encode_picture(generation.request.question)
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
+    return {**image, "index": 0}
 
 
 class _ChunkWriter:
@@ -283,12 +287,16 @@ def encode_stream(generation: Generation) -> list[bytes]:
     if reply.annotations:
         cited = {"content": "", "role": "assistant", "annotations": reply.annotations}
         events.insert(0, chunks.encode_delta(cited))
+    events += [chunks.encode_delta(delta) for delta in _iter_media_deltas(generation)]
     for index, call in enumerate(reply.calls):
         events += [chunks.encode_delta(delta) for delta in _iter_call_deltas(call, index)]
     last: JsonObject = {"content": "", "role": "assistant"}
     if reply.reasoning is not None and reply.calls:
         last["reasoning"] = None
     events.append(chunks.encode_finish(last))
+    first = b'"choices":[{"index":0,'
+    again = [b'"choices":[{"index":%d,' % index for index in range(1, generation.choices)]
+    events += [event.replace(first, other) for other in again for event in events[:]]
     events.append(chunks.encode_usage(_encode_usage(generation), generation.metadata))
     return events
 
@@ -312,6 +320,17 @@ def _iter_reasoning_deltas(generation: Generation) -> Iterator[JsonObject]:
     elif reply.signature:
         sealed = {"type": kind, "signature": reply.signature, "format": form, "index": 0}
         yield {**base, "reasoning_details": [sealed]}
+
+
+def _iter_media_deltas(generation: Generation) -> Iterator[JsonObject]:
+    """An image in one piece; speech as its text and its sound."""
+    base: JsonObject = {"content": "", "role": "assistant"}
+    reply, spoken_id = generation.reply, f"audio_{generation.id[-16:]}"
+    if reply.image_tokens:
+        yield {**base, "images": [_encode_image(generation)]}
+    if reply.audio_tokens:
+        yield {**base, "audio": {"id": spoken_id, "transcript": reply.text or ""}}
+        yield {**base, "audio": {"id": spoken_id, "data": "AAAA" * reply.audio_tokens}}
 
 
 def _iter_call_deltas(call: EmittedToolCall, index: int) -> Iterator[JsonObject]:

@@ -9,18 +9,6 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader, ToolDefinition
 
 
-def read_server_tools(declared: list[JsonObject]) -> tuple[str, ...]:
-    """The tools that OpenRouter itself runs."""
-    kinds = (str(one.get("type", "")) for one in declared)
-    return tuple(kind for kind in kinds if kind.startswith("openrouter:"))
-
-
-def read_plugins(reader: BodyReader) -> frozenset[str]:
-    """The ids of the plugins that are switched on."""
-    plugins = reader.objects("plugins")
-    return frozenset(str(one.get("id")) for one in plugins if one.get("enabled", True))
-
-
 def read_tool_choice(choice: object, tools: tuple[ToolDefinition, ...]) -> str:
     """`tool_choice` in any of its forms."""
     if choice is None or isinstance(choice, str):

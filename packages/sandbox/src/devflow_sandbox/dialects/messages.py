@@ -8,7 +8,7 @@ from typing import cast
 import orjson
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.dialects.fields import read_plugins, read_server_tools, read_tool_choice
+from devflow_sandbox.dialects.fields import read_tool_choice
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import (
     Block,
@@ -60,7 +60,6 @@ def parse_request(body: JsonObject) -> ParsedRequest:
         blocks=mark_last_block(blocks, read_ttl(body)),
         stream=reader.flag("stream"),
         tools=tools,
-        server_tools=read_server_tools(declared),
         tool_choice=read_tool_choice(body.get("tool_choice"), tools),
         schema=_parse_schema(reader),
         max_tokens=reader.count("max_tokens"),
@@ -68,7 +67,6 @@ def parse_request(body: JsonObject) -> ParsedRequest:
         provider=reader.object("provider"),
         session_id=reader.text("session_id"),
         user=BodyReader(reader.object("metadata"), "metadata.").text("user_id"),
-        plugins=read_plugins(reader),
     )
 
 
@@ -142,7 +140,6 @@ def _encode_usage(generation: Generation) -> JsonObject:
             "ephemeral_1h_input_tokens": tokens.written_1h,
         }
     thought = {"thinking_tokens": tokens.reasoning} if tokens.reasoning else None
-    searches = {"web_search_requests": generation.searches, "web_fetch_requests": 0}
     return {
         "input_tokens": max(0, tokens.prompt - tokens.cached - tokens.written),
         "cache_creation_input_tokens": tokens.written,
@@ -150,11 +147,20 @@ def _encode_usage(generation: Generation) -> JsonObject:
         "cache_creation": created,
         "output_tokens": tokens.completion,
         "output_tokens_details": thought,
-        "server_tool_use": searches if generation.searches else None,
+        "server_tool_use": _encode_tool_use(generation),
         "inference_geo": None,
-        "service_tier": "standard",
+        "service_tier": "standard" if generation.tier == "default" else generation.tier,
+        **({"speed": "fast"} if generation.is_fast else {}),
         **generation.cost_fields("prompt", "completions"),
     }
+
+
+def _encode_tool_use(generation: Generation) -> JsonObject | None:
+    counts = {
+        f"{kind}_requests": sum(one.count for one in generation.extras.items if one.kind == kind)
+        for kind in ("web_search", "web_fetch")
+    }
+    return counts if any(counts.values()) else None
 
 
 def _encode_message(

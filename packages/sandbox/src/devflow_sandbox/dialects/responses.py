@@ -8,7 +8,7 @@ from typing import cast
 import orjson
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.dialects.fields import read_plugins, read_server_tools, read_tool_choice
+from devflow_sandbox.dialects.fields import read_tool_choice
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import (
     Block,
@@ -20,6 +20,7 @@ from devflow_sandbox.parsed_request import (
     tool_blocks,
 )
 from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.picture import encode_picture
 from devflow_sandbox.replies.reply import split_arguments, split_text
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -56,7 +57,6 @@ def parse_request(body: JsonObject) -> ParsedRequest:
         blocks=(*tool_blocks(declared), *_parse_input(reader)),
         stream=reader.flag("stream"),
         tools=tools,
-        server_tools=read_server_tools(declared),
         tool_choice=read_tool_choice(body.get("tool_choice"), tools),
         schema=form.get("schema") if form.get("type") == "json_schema" else None,
         wants_json=form.get("type") == "json_object",
@@ -65,7 +65,6 @@ def parse_request(body: JsonObject) -> ParsedRequest:
         provider=reader.object("provider"),
         session_id=reader.text("session_id"),
         user=reader.text("user"),
-        plugins=read_plugins(reader),
         implicit_cache=reader.object("prompt_cache_options").get("mode") != "explicit",
     )
 
@@ -119,6 +118,7 @@ def _encode_usage(generation: Generation) -> JsonObject:
         "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
         "total_tokens": tokens.prompt + tokens.completion,
         **generation.cost_fields("input", "output"),
+        **generation.tool_use_fields(),
     }
 
 
@@ -143,7 +143,7 @@ def _encode_response_object(generation: Generation, **fields: object) -> JsonObj
         "prompt_cache_key": body.get("prompt_cache_key"),
         "reasoning": _reasoning_settings(generation),
         "safety_identifier": None,
-        "service_tier": "default",
+        "service_tier": generation.tier,
         "store": False,
         "temperature": body.get("temperature", 1),
         "text": body.get("text") or {"format": {"type": "text"}},
@@ -186,6 +186,10 @@ def _encode_outputs(generation: Generation) -> list[JsonObject]:
             part = {"type": "refusal", "refusal": reply.refusal}
         message = {"type": "message", "id": f"msg_tmp_{suffix}", "role": "assistant"}
         items.append({**message, "status": "completed", "content": [part]})
+    if reply.image_tokens:
+        picture = encode_picture(generation.request.question)
+        drawn = {"type": "image_generation_call", "id": f"ig_{suffix}", "status": "completed"}
+        items.append({**drawn, "result": picture})
     for call in reply.calls:
         names = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
         items.append(
@@ -279,8 +283,18 @@ def _stream_call(events: _EventWriter, index: int, item: JsonObject) -> None:
     events.add("output_item.done", output_index=index, item=item)
 
 
+def _stream_image(events: _EventWriter, index: int, item: JsonObject) -> None:
+    place = {"item_id": item["id"], "output_index": index}
+    opened = {**item, "status": "in_progress", "result": None}
+    events.add("output_item.added", output_index=index, item=opened)
+    events.add("image_generation_call.in_progress", **place)
+    events.add("image_generation_call.completed", **place)
+    events.add("output_item.done", output_index=index, item=item)
+
+
 _STREAMERS = {
     "reasoning": _stream_parts,
     "message": _stream_parts,
     "function_call": _stream_call,
+    "image_generation_call": _stream_image,
 }

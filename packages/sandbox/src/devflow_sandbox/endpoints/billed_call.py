@@ -39,8 +39,7 @@ class EndpointJob:
         self.call.served_model, self.call.provider = self.model.id, self.model.providers[0].name
         self.call.tokens, self.call.charge = tokens, charge
         self.call.outcome, self.call.ended_s = "completed", now_s
-        self.key.account.used_usd += charge.total
-        self.key.usage.add(charge.total, now_s)
+        self.key.pay(charge, now_s)
         return generation_id, charge
 
 

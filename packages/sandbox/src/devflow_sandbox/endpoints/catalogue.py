@@ -6,8 +6,10 @@ from decimal import Decimal, InvalidOperation
 
 from devflow_sandbox.api_error import ApiError, invalid_request
 from devflow_sandbox.catalogue import providers
+from devflow_sandbox.catalogue.billing import decimal_text
 from devflow_sandbox.catalogue.models import Model
 from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.catalogue.services import TIER_FACTOR, Tier
 from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_answer
 from devflow_sandbox.sandbox_state import SandboxState
 
@@ -120,14 +122,31 @@ def list_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
     model = _find_model(state, author, slug)
     keys = ("id", "name", "created", "description", "architecture")
     data: JsonObject = {key: model.row[key] for key in keys}
-    data["endpoints"] = [_format_endpoint(model, provider) for provider in model.providers]
+    data["endpoints"] = [
+        _format_endpoint(model, provider, tier)
+        for provider in model.providers
+        for tier in ("default", *sorted(model.tiers.intersection(provider.tiers)))
+    ]
     return json_answer({"data": data})
 
 
-def _format_endpoint(one: Model, provider: Provider) -> JsonObject:
+_TOKEN_PRICES = frozenset({"prompt", "completion", "internal_reasoning", "image", "audio"})
+
+
+def _tier_price(name: str, value: str, tier: Tier) -> str:
+    """The price at a tier; "pricing with the tier multiplier already applied" ("Service Tiers")."""
+    is_token = name in _TOKEN_PRICES or name.startswith("input_") or name.endswith("_output")
+    return decimal_text(Decimal(value) * TIER_FACTOR[tier]) if is_token else value
+
+
+def _format_endpoint(one: Model, provider: Provider, tier: Tier = "default") -> JsonObject:
     row = one.row
     has_tools = "tools" in one.parameters
-    pricing = {key: value for key, value in row["pricing"].items() if key != "overrides"}
+    pricing = {
+        key: value if tier == "default" else _tier_price(key, value, tier)
+        for key, value in row["pricing"].items()
+        if key != "overrides"
+    }
     return {
         "name": f"{provider.name} | {row['canonical_slug']}",
         "model_id": one.id,
@@ -135,7 +154,7 @@ def _format_endpoint(one: Model, provider: Provider) -> JsonObject:
         "context_length": one.context_length,
         "pricing": {"request": "0", "image": "0", **pricing, "discount": 0},
         "provider_name": provider.name,
-        "tag": provider.slug,
+        "tag": provider.slug if tier == "default" else f"{provider.slug}/{tier}",
         "quantization": "unknown",
         "max_completion_tokens": row["top_provider"].get("max_completion_tokens"),
         "max_prompt_tokens": None,
@@ -148,7 +167,7 @@ def _format_endpoint(one: Model, provider: Provider) -> JsonObject:
         "throughput_last_30m": {"p50": 62, "p75": 55, "p90": 41, "p99": 18},
         "supports_implicit_caching": one.author != "anthropic",
         "native_tools": {},
-        "service_tier": None,
+        "service_tier": None if tier == "default" else tier,
         "supports_diarization": False,
         "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), has_tools),
     }

@@ -69,7 +69,7 @@ def _cache_discount(call: BilledCall) -> object:
 
 
 def _token_fields(call: BilledCall) -> JsonObject:
-    tokens, generation = call.tokens, call.generation
+    tokens = call.tokens
     return {
         "tokens_prompt": tokens.prompt,
         "tokens_completion": tokens.completion,
@@ -77,13 +77,15 @@ def _token_fields(call: BilledCall) -> JsonObject:
         "native_tokens_completion": tokens.completion,
         "native_tokens_reasoning": tokens.reasoning,
         "native_tokens_cached": tokens.cached,
-        "native_tokens_completion_images": 0,
-        "num_fetches": 0,
+        "native_tokens_completion_images": tokens.image_out,
+        "num_fetches": sum(one.count for one in call.extras if one.kind == "web_fetch"),
         "num_input_audio_prompt": 0,
-        "num_media_completion": 0,
+        "num_media_completion": int(tokens.image_out > 0),
         "num_media_prompt": 0,
-        "num_search_results": generation.searches * 5 if generation else 0,
-        "web_search_engine": "exa" if generation and generation.searches else None,
+        "num_search_results": sum(one.results for one in call.extras),
+        "web_search_engine": next(
+            (one.name for one in call.extras if one.kind == "web_search"), None
+        ),
     }
 
 
@@ -103,7 +105,7 @@ def _timing_fields(call: BilledCall) -> JsonObject:
         "cancelled": call.outcome == "cancelled",
         "created_at": format_timestamp(call.started_s),
         "api_type": _API_TYPES.get(call.path.rsplit("/", 1)[-1], "completions"),
-        "service_tier": None,
+        "service_tier": generation.service_tier if generation else None,
         "provider_responses": None,
         "response_cache_source_id": call.cached_from,
     }

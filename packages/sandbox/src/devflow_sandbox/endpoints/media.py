@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import struct
-import zlib
-from decimal import Decimal
 
 from devflow_sandbox.api_error import invalid_request
-from devflow_sandbox.catalogue.billing import BilledTokens, Charge, to_json_number
+from devflow_sandbox.catalogue.billing import BilledTokens, to_json_number
+from devflow_sandbox.catalogue.services import image_tokens
 from devflow_sandbox.endpoints.billed_call import EndpointJob, estimate_tokens, run_job
 from devflow_sandbox.message import CORS, Answer, JsonObject, SandboxRequest, json_answer
 from devflow_sandbox.parsed_request import BodyReader
+from devflow_sandbox.replies.picture import make_png
 from devflow_sandbox.sandbox_state import SandboxState
 
 _MAX_IMAGES = 10
-IMAGE_OUTPUT_TOKENS = 1290
-"""What an image of 1024 x 1024 counts at Gemini."""
 
 
 def create_transcription(state: SandboxState, request: SandboxRequest) -> Answer:
@@ -87,19 +83,12 @@ def _draw(job: EndpointJob) -> Answer:
     count = job.body.count("n") or 1
     if count > _MAX_IMAGES:
         raise invalid_request(f"Invalid input: n: expected at most {_MAX_IMAGES}")
-    output = IMAGE_OUTPUT_TOKENS * count
-    tokens = BilledTokens(prompt=estimate_tokens(prompt), completion=output)
-    price = job.model.prices.image_output
-    if price:  # image tokens have a price of their own; the model's own text is not billed here
-        tokens = BilledTokens(prompt=tokens.prompt)
+    output = image_tokens(job.model.author) * count
+    tokens = BilledTokens(prompt=estimate_tokens(prompt), completion=output, image_out=output)
     generation_id, charge = job.charge_tokens("img", tokens)
-    extra = price * output if price else Decimal(0)
-    job.call.charge = Charge(prompt=charge.prompt, completion=charge.completion + extra)
-    job.key.account.used_usd += extra
-    job.key.usage.add(extra, job.state.now_s())
     seeds = (f"{job.body.body.get('seed')}|{prompt}|{index}" for index in range(count))
     data = [
-        {"b64_json": base64.b64encode(_make_png(seed)).decode(), "media_type": "image/png"}
+        {"b64_json": base64.b64encode(make_png(seed)).decode(), "media_type": "image/png"}
         for seed in seeds
     ]
     usage = {
@@ -107,22 +96,7 @@ def _draw(job: EndpointJob) -> Answer:
         "completion_tokens": output,
         "total_tokens": tokens.prompt + output,
         "completion_tokens_details": {"reasoning_tokens": 0, "image_tokens": output},
-        "cost": to_json_number(job.call.charge.total),
+        "cost": to_json_number(charge.total),
     }
     headers = [("X-Generation-Id", generation_id), ("X-Provider-Name", job.call.provider or "")]
     return json_answer({"created": 0, "data": data, "usage": usage}, headers=headers)
-
-
-def _make_png(seed: str, side: int = 16) -> bytes:
-    """A square of one colour."""
-    colour = hashlib.sha256(seed.encode(errors="replace")).digest()[:3]
-    rows = zlib.compress((b"\x00" + colour * side) * side)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, cast
 
 import orjson
@@ -10,6 +11,7 @@ from devflow_sandbox.faults.errors import encode_error_body, encode_error_event
 from devflow_sandbox.faults.schema import (
     BadUsageFault,
     BodyFault,
+    EarlyUsageFault,
     ErrorEventFault,
     OmitFault,
     ToolIndexFault,
@@ -144,8 +146,69 @@ def corrupt_tool_index(
                     call["index"] = call["index"] * 3 + 2
         return one
 
-    steps = edit_events(steps, lie)
+    if fault.form == "object":
+        return _join_arguments(steps)
+    steps = edit_events(steps, _renew_ids if fault.form == "ids" else lie)
     return _split_per_character(steps) if fault.form == "split" else steps
+
+
+def _calls_in(chunk: JsonObject) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    for choice in cast("list[JsonObject]", chunk.get("choices") or []):
+        delta = cast(JsonObject, choice.get("delta") or {})
+        found += cast("list[JsonObject]", delta.get("tool_calls") or [])
+    return found
+
+
+def _renew_ids(chunk: JsonObject) -> JsonObject:
+    for call in _calls_in(chunk):
+        digest = hashlib.blake2b(orjson.dumps(call), digest_size=8).hexdigest()
+        call |= {"id": f"call_{digest}", "type": "function"}
+    return chunk
+
+
+def _join_arguments(steps: list[Step]) -> list[Step]:
+    """The whole of each call in its first piece, the arguments as an object."""
+    texts: dict[int, str] = {}
+
+    def collect(chunk: JsonObject) -> JsonObject:
+        for call in _calls_in(chunk):
+            text = texts.get(call["index"], "")
+            texts[call["index"]] = text + call["function"]["arguments"]
+        return chunk
+
+    def put(chunk: JsonObject) -> JsonObject | None:
+        for call in _calls_in(chunk):
+            if "id" not in call:
+                return None
+            call["function"]["arguments"] = orjson.loads(texts[call["index"]] or "{}")
+        return chunk
+
+    edit_events(steps, collect)
+    return edit_events(steps, put)
+
+
+def repeat_usage(
+    fault: EarlyUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
+) -> list[Step]:
+    """Tell the usage before the last event as well."""
+    if generation is None or generation.request.dialect != "chat":
+        return steps
+    tokens = generation.tokens
+    counts = {
+        "prompt_tokens": tokens.prompt,
+        "completion_tokens": tokens.completion,
+        "total_tokens": tokens.prompt + tokens.completion,
+    }
+
+    def tell(chunk: JsonObject) -> JsonObject:
+        choices = cast("list[JsonObject]", chunk.get("choices") or [])
+        is_end = any(choice.get("finish_reason") for choice in choices)
+        if "usage" not in chunk and (is_end or fault.form == "each"):
+            chunk["usage"] = counts
+        return chunk
+
+    return edit_events(steps, tell)
 
 
 def _split_per_character(steps: list[Step]) -> list[Step]:

@@ -92,15 +92,18 @@ def _is_scheduled(when: FaultCondition, number: int) -> bool:
 def _matches_request(when: FaultCondition, target: RequestTarget) -> bool:
     request, key = target.request, target.key
     path = request.path.removeprefix(_API)
-    keys = () if key is None else (key.name, key.hash, key.secret)
     return (
         (when.path is None or fnmatchcase(path, when.path))
         and (when.method is None or request.method == when.method.upper())
-        and (when.key is None or when.key in keys)
+        and (when.key is None or _is_named(key, when.key))
         and (when.stream is None or when.stream == target.stream)
         and _matches_any(when.model, target.models)
         and _matches_any(when.provider, target.providers)
     )
+
+
+def _is_named(key: Key | None, name: str) -> bool:
+    return key is not None and name in (key.name, key.hash, key.secret)
 
 
 def _matches_any(pattern: str | None, names: tuple[str, ...]) -> bool:

@@ -219,10 +219,20 @@ class FramingFault(_FaultScriptForm):
 
 
 class ToolIndexFault(_FaultScriptForm):
-    """Tool calls with indexes that lie (U18)."""
+    """Tool calls whose pieces do not fit together (U18)."""
 
     kind: Literal["tool_index"]
-    form: Literal["duplicate", "gap", "split"]
+    form: Literal["duplicate", "gap", "split", "ids", "object"]
+    """Indexes that lie; every character a piece; an id of its own in every piece; the arguments as
+    one object instead of text."""
+
+
+class EarlyUsageFault(_FaultScriptForm):
+    """Usage before the last event as well, as some providers send it; without a cost."""
+
+    kind: Literal["early_usage"]
+    form: Literal["finish", "each"] = "finish"
+    """Beside the finish reason, or in every event."""
 
 
 class RawFault(_FaultScriptForm):
@@ -265,6 +275,7 @@ FaultAction = Annotated[
     | FloodFault
     | FramingFault
     | ToolIndexFault
+    | EarlyUsageFault
     | RawFault
     | EndlessFault
     | BillingFault,
@@ -279,8 +290,10 @@ class Fault(_FaultScriptForm):
     """A name for the bill's column `fault`; without one its number in the script."""
     when: FaultCondition = FaultCondition()
     then: FaultAction
-    billed: Literal["provider", "full", "none"] = "provider"
-    """What a reply costs that did not end well: as its provider does it, all of it, or nothing."""
+    billed: Literal["provider", "full", "fees", "none"] = "provider"
+    """What a reply costs that did not end well: as its provider does it, all of it, the services
+    that ran beside it alone, or nothing. A `status` fault costs nothing unless this is `fees`: then
+    what ran before the model was asked is billed, a search or the pages of a PDF."""
 
 
 class FaultScript(_FaultScriptForm):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from devflow_sandbox.catalogue.billing import BilledTokens, Charge, to_json_number
 from devflow_sandbox.catalogue.models import ResolvedModel
 from devflow_sandbox.catalogue.providers import Provider
+from devflow_sandbox.catalogue.services import TIER_FACTOR, Tier
+from devflow_sandbox.extras.use import ExtraUse
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import ParsedRequest
 from devflow_sandbox.replies.reply import GeneratedReply
@@ -25,11 +27,13 @@ class Generation:
     reply: GeneratedReply
     tokens: BilledTokens
     charge: Charge
-    fees: Decimal = Decimal(0)
-    """Of `charge`, searches and the like."""
+    extras: ExtraUse = field(default_factory=ExtraUse)
+    """What ran beside the reply, of which a part of `charge` is."""
+    tier: Tier = "default"
+    """The service tier that the provider served."""
+    choices: int = 1
     byok_fee_share: Decimal | None = None
     """With a provider key of the user's own: OpenRouter's share of the list price."""
-    searches: int = 0
     metadata: JsonObject | None = None
     """`openrouter_metadata`, where it was asked for."""
 
@@ -39,9 +43,46 @@ class Generation:
         return self.provider.native_finish_reason(self.reply.finish_reason)
 
     @property
+    def is_fast(self) -> bool:
+        """Served as a fast Claude."""
+        return self.resolved.model.author == "anthropic" and self.resolved.model.id.endswith(
+            "-fast"
+        )
+
+    @property
     def service_tier(self) -> str | None:
-        """What the reply gives as `service_tier`: only OpenAI names one (recordings of 2026)."""
+        """What the reply gives as `service_tier`: the base tier only OpenAI names (recordings)."""
+        if self.tier != "default":
+            return self.tier
         return "default" if self.resolved.model.author == "openai" else None
+
+    def price(self, tokens: BilledTokens) -> Charge:
+        """What so many tokens of this reply cost, with all that ran beside it."""
+        return self.resolved.model.prices.charge(
+            tokens,
+            self.created,
+            provider_fees=self.extras.provider_fees,
+            fees=self.extras.fees,
+            byok_fee_share=self.byok_fee_share,
+            factor=TIER_FACTOR["default" if self.is_fast else self.tier],
+        )
+
+    def fees_only(self) -> Charge:
+        """What is owed when the reply failed: services that ran, but no tokens.
+
+        That is the documentation's "Zero completion insurance", What Is Covered.
+        """
+        byok = None if self.byok_fee_share is None else self.extras.fees
+        return Charge(fees=self.extras.fees, byok_fee=byok)
+
+    def tool_use_fields(self) -> JsonObject:
+        """`server_tool_use_details`, where a tool ran beside the reply or might have."""
+        extras = self.extras
+        used: JsonObject = {"web_search_requests": extras.searches} if extras.searches else {}
+        if extras.tool_calls:
+            calls = extras.tool_calls
+            used |= {"tool_calls_requested": calls, "tool_calls_executed": calls}
+        return {"server_tool_use_details": used} if used else {}
 
     def cost_fields(self, prompt: str, completion: str) -> JsonObject:
         """`cost`, `is_byok` and `cost_details`, whose field names differ by dialect."""

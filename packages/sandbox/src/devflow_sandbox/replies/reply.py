@@ -35,6 +35,10 @@ class GeneratedReply:
     refusal: str | None = None
     finish_reason: str = "stop"
     annotations: tuple[JsonObject, ...] = ()
+    image_tokens: int = 0
+    """Of an image beside the text; 0: there is none."""
+    audio_tokens: int = 0
+    """Of the text spoken; 0: it is not."""
 
     @cached_property
     def reasoning_tokens(self) -> int:

@@ -24,13 +24,16 @@ from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
 from devflow_server.requests.attribution import attribution_of
 from devflow_server.requests.bodies import read_body
-from devflow_server.requests.reader import read_upstream_key
+from devflow_server.requests.reader import read_max_cost, read_model, read_upstream_key
 from devflow_server.routes import RequestContext
 
 _EVENT_KIND = "embeddings"
 _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
-_MIN_CHARS_PER_TOKEN = 2
-"""For the worst case that is reserved; texts of code and of other scripts come near it."""
+_FIELDS = frozenset({
+    "model", "input", "dimensions", "encoding_format", "input_type", "provider", "user",
+})  # fmt: skip
+"""Fields that cost nothing beside the tokens of the input (the API's description of 2026-08-22)."""
+_MAX_SHOWN_CHARS = 64
 
 
 class EmbeddingsClassifier:
@@ -53,13 +56,33 @@ class NamedModelRouter:
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         """As `Router.route`."""
-        price = self._price_of(request.model)
-        tokens = sum(len(one.text) for one in request.messages) // _MIN_CHARS_PER_TOKEN + 1
-        worst = None if price is None else price.worst_case_usd(tokens, 0)
+        price, reason = self._price_of(request.model), _unbounded_reason(request)
+        # no tokenizer makes more tokens than there are bytes
+        tokens = sum(len(one.text.encode()) for one in request.messages) + 1
+        worst = None if price is None or reason else price.worst_case_usd(tokens, 0)
         named = Candidate(
-            model=request.model, reason="asked for by name", price=price, worst_case_usd=worst
+            model=request.model,
+            reason="asked for by name",
+            price=price,
+            worst_case_usd=worst,
+            unpriced_reason=reason or f"the price of {request.model} is not known",
         )
         return Route(candidates=(named,), task=task, requested=request.model)
+
+
+def _unbounded_reason(request: ChatRequest) -> str:
+    """Why the price says nothing of what this request costs; empty where it does."""
+    unknown = request.extra.keys() - _FIELDS
+    if unknown:
+        return f"it is not known what the field {_shown(min(unknown))} costs; leave it out"
+    given: Any = request.extra.get("input")
+    if isinstance(given, list) and any(isinstance(one, dict) for one in cast("list[Any]", given)):
+        return "input: only texts and tokens have a price that is known"
+    return ""
+
+
+def _shown(name: str) -> str:
+    return name if name.isidentifier() and len(name) <= _MAX_SHOWN_CHARS else "of that name"
 
 
 class EmbeddingsApi(Protocol):
@@ -143,7 +166,7 @@ def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
     """The request; its body goes on as it is.
 
     Raises:
-        InvalidRequest: there is no model or no input.
+        InvalidRequest: there is no model or no input, or the model's name is none.
     """
     headers = context.exchange.request.headers
     model, given = body.get("model"), body.get("input")
@@ -153,7 +176,8 @@ def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
         raise InvalidRequest("input: send a text or a list of texts.")
     text = given if isinstance(given, str) else orjson.dumps(given).decode()
     return ChatRequest(
-        model=model,
+        model=read_model(model),
+        max_cost_usd=read_max_cost(headers),
         messages=(Message(role="user", parts=(Text(text=text),)),),
         extra=body,
         is_stream=False,

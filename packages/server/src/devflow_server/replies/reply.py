@@ -106,10 +106,9 @@ class LiveReply:
         """As `HttpReply.start_metadata`."""
         reply = self._reply
         failed = len(reply.journal.ended)
-        model = reply.route.chosen.model if not failed else started.model
         return ReplyMetadata(
             request_id=reply.entry_id,
-            model=model or reply.route.chosen.model,
+            model=reply.journal.served or reply.route.chosen.model,
             provider=started.provider,
             attempts=failed + 1,
             cache=self._cache,

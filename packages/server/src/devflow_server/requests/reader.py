@@ -54,10 +54,10 @@ class RequestReader:
         node = node_of(headers, request.model)
         request = replace(
             request,
-            model=_normalize_model(request.model),
+            model=read_model(request.model),
             attribution=attribution_of(headers, body, client_key=context.caller.name, node=node),
             user_key=read_upstream_key(headers) or context.caller.upstream_key,
-            max_cost_usd=_read_max_cost(headers),
+            max_cost_usd=read_max_cost(headers),
             allowed_models=context.caller.models,
             origin=_with_trace_context(request.origin, headers),
         )
@@ -66,8 +66,12 @@ class RequestReader:
         return request
 
 
-def _normalize_model(model: str) -> str:
-    """The model's own name, without what a client has put around it."""
+def read_model(model: str) -> str:
+    """The model's own name, without what a client has put around it.
+
+    Raises:
+        InvalidRequest: it is no model id.
+    """
     if not _MODEL_PATTERN.fullmatch(model):
         raise InvalidRequest("model: this is no model id.")
     return model.removeprefix(DISCOVERY_PREFIX).removesuffix("[1m]")
@@ -85,7 +89,12 @@ def read_upstream_key(headers: Mapping[str, str]) -> str | None:
     return key
 
 
-def _read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
+def read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
+    """The request's own ceiling in USD.
+
+    Raises:
+        InvalidRequest: it is no amount.
+    """
     text = headers.get("x-devflow-max-cost-usd")
     if text is None:
         return None

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from devflow_core.attribution import Attribution
 from devflow_core.errors import InvalidRequest
+from devflow_core.ledger import AttemptStart
 
 Scope = Literal["global", "key", "session", "project", "model", "task"]
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
@@ -111,6 +112,28 @@ def subject_of(budget: Budget, attribution: Attribution, model: str, task_type: 
         "task": task_type,
     }[budget.scope]
     return label if label and budget.value in (WILDCARD, label) else None
+
+
+def shares_of(budget: Budget, start: AttemptStart) -> dict[str, Decimal | None]:
+    """Whose money of this budget a call may spend, and how much at the most; None is unknown.
+
+    A budget for models holds for everyone who may answer, each at its own worst case.
+    """
+    subject = subject_of(budget, start.attribution, start.model, start.task_type)
+    if budget.scope != "model":
+        return {} if subject is None else {subject: start.reserved_usd}
+    shares: dict[str, Decimal | None] = {}
+    if subject is not None:
+        has_others = bool(start.may_serve)
+        shares[subject] = start.own_reserved_usd if has_others else start.reserved_usd
+    for one in start.may_serve:
+        if budget.value not in (WILDCARD, one.model):
+            continue
+        known_usd, usd = shares.get(one.model, one.reserved_usd), one.reserved_usd
+        shares[one.model] = None if known_usd is None or usd is None else max(known_usd, usd)
+    if start.may_be_any and budget.value not in (None, WILDCARD):
+        shares.setdefault(budget.value, start.reserved_usd)
+    return shares
 
 
 def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:

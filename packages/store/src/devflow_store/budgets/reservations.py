@@ -15,6 +15,7 @@ from devflow_store.budgets.budget import (
     Budget,
     BudgetAlert,
     alert_level,
+    shares_of,
     subject_of,
     window_bounds,
 )
@@ -89,22 +90,17 @@ class BudgetReservations:
         self.sync(tx)
         if not self._budgets:
             return
-        reserved_pico = None if start.reserved_usd is None else to_pico(start.reserved_usd)
-        accounts = [
-            (key, self._load_account(tx, budget, key))
-            for budget in self._budgets
-            if (key := self._start_key(budget, start)) is not None
-        ]
-        for _key, account in accounts:
-            _check_available(account, reserved_pico, start.model)
+        shares = list(self._shares(tx, start))
+        for _key, account, share_pico in shares:
+            _check_available(account, share_pico, start)
         if start.number == 1:
             self._holds[start.entry_id] = []
         holds = self._load_holds(tx, start.entry_id)
-        for key, account in accounts:
-            account.reserved_pico += reserved_pico or 0
-            account.unpriced += reserved_pico is None
+        for key, account, share_pico in shares:
+            account.reserved_pico += share_pico or 0
+            account.unpriced += share_pico is None
             self._dirty.add(key)
-            hold = _Hold(start.attempt_id, key, reserved_pico or 0, int(reserved_pico is None))
+            hold = _Hold(start.attempt_id, key, share_pico or 0, int(share_pico is None))
             holds.append(hold)
             self._write_hold(tx, start.entry_id, hold)
 
@@ -113,16 +109,24 @@ class BudgetReservations:
         self.sync(tx)
         if not self._budgets:
             return
-        cost_pico = {attempt.attempt_id: to_pico(attempt.cost_usd) for attempt in ended}
+        by_id = {attempt.attempt_id: attempt for attempt in ended}
         for hold in self._load_holds(tx, entry_id):
-            if hold.attempt_id not in cost_pico:
+            attempt = by_id.get(hold.attempt_id)
+            if attempt is None:
                 continue
             account = self._account_of_hold(tx, hold)
+            is_others = (
+                account is not None
+                and account.budget.scope == "model"
+                and account.budget.window != "request"
+                and hold.key[1] != attempt.model
+            )
+            cost_pico = 0 if is_others else to_pico(attempt.cost_usd)
             if account is not None:
-                account.reserved_pico += cost_pico[hold.attempt_id] - hold.pico
+                account.reserved_pico += cost_pico - hold.pico
                 account.unpriced -= hold.unpriced
                 self._dirty.add(hold.key)
-            hold.pico, hold.unpriced = cost_pico[hold.attempt_id], 0
+            hold.pico, hold.unpriced = cost_pico, 0
             self._write_hold(tx, entry_id, hold)
 
     def settle(self, tx: Transaction, entry: LedgerEntry) -> tuple[BudgetAlert, ...]:
@@ -208,9 +212,21 @@ class BudgetReservations:
         self._dirty.clear()
         self._head_hash = tx.hash
 
-    def _start_key(self, budget: Budget, start: AttemptStart) -> _AccountKey | None:
-        subject = subject_of(budget, start.attribution, start.model, start.task_type)
-        return self._window_key(budget, subject, start.entry_id, to_us(start.started_at))
+    def _shares(
+        self, tx: Transaction, start: AttemptStart
+    ) -> Iterator[tuple[_AccountKey, _Account, int | None]]:
+        """Every account that may be charged, with the most that it may be."""
+        for budget in self._budgets:
+            merged: dict[_AccountKey, int | None] = {}
+            for subject, usd in shares_of(budget, start).items():
+                key = self._window_key(budget, subject, start.entry_id, to_us(start.started_at))
+                if key is None:
+                    continue
+                pico = None if usd is None else to_pico(usd)
+                known = merged.get(key, pico)
+                merged[key] = None if pico is None or known is None else max(known, pico)
+            for key, pico in merged.items():
+                yield key, self._load_account(tx, budget, key), pico
 
     def _attempt_key(
         self, budget: Budget, entry: LedgerEntry, attempt: Attempt
@@ -276,12 +292,12 @@ class BudgetReservations:
         return (budget for budget in self._budgets if budget.window == "request")
 
 
-def _check_available(account: _Account, reserved_pico: int | None, model: str) -> None:
-    budget = account.budget
+def _check_available(account: _Account, reserved_pico: int | None, start: AttemptStart) -> None:
+    budget, model = account.budget, start.model
     if reserved_pico is None and not budget.allow_unknown_price:
         raise UnknownPrice(
-            f"The price of {model} is not known, so nothing can be reserved in the budget "
-            f"`{budget.id}`. Name another model, or allow unknown prices for it.",
+            f"{_reason(start)}, so nothing can be reserved in the budget `{budget.id}`. Change "
+            "that, or allow unknown prices for it.",
             model=model,
         )
     if reserved_pico is None and account.unpriced:
@@ -300,6 +316,12 @@ def _check_available(account: _Account, reserved_pico: int | None, model: str) -
             "Raise it with `devflow budget set`, or ask for less.",
             model=model,
         )
+
+
+def _reason(start: AttemptStart) -> str:
+    """Why the worst case of a call is not known."""
+    reason = start.unpriced_reason or f"the price of {start.model} is not known"
+    return reason[:1].upper() + reason[1:] if reason.startswith("the ") else reason
 
 
 def _advance_alert_level(key: _AccountKey, account: _Account) -> BudgetAlert | None:

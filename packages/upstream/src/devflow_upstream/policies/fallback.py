@@ -15,6 +15,7 @@ from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
+from devflow_core.scope import unknown_price_error
 from devflow_core.usage import usd_text
 
 from devflow_upstream.policies.fallback_order import order_fallbacks
@@ -27,7 +28,11 @@ CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
 def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
     """The request's own ceiling on its cost, which holds for every candidate of the route."""
     ceiling_usd, worst_usd = request.max_cost_usd, candidate.worst_case_usd
-    if ceiling_usd is None or worst_usd is None or worst_usd <= ceiling_usd:
+    if ceiling_usd is None:
+        return None
+    if worst_usd is None:
+        return unknown_price_error(candidate)
+    if worst_usd <= ceiling_usd:
         return None
     return BudgetExceeded(
         f"{candidate.model} may cost up to {usd_text(worst_usd)} USD, over this request's ceiling"

@@ -22,7 +22,7 @@ from devflow_openrouter.pricing import parse_price
 
 NAMING_RULES = NamingRules(
     suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
-    list_price_suffixes=frozenset({"floor"}),
+    list_price_suffixes=frozenset({"floor", "online"}),
     preset_marker="@preset/",
 )
 """Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""

@@ -36,7 +36,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     is_serial = strict.optional(choice, "disable_parallel_tool_use", strict.boolean, "tool_choice")
     output = strict.optional(body, "output_config", strict.json_object) or {}
     return ChatRequest(
-        model=strict.optional(body, "model", strict.name) or "auto",
+        model=strict.requested_model(body),
         messages=(*_decode_system(body), *_decode_messages(body)),
         tools=tuple(
             _decode_tool(tool, path)

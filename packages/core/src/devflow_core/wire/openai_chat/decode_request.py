@@ -51,7 +51,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     if response_format is None and body.get("response_format"):
         extra["response_format"] = body["response_format"]
     return ChatRequest(
-        model=strict.optional(body, "model", strict.name) or "auto",
+        model=strict.requested_model(body),
         messages=_decode_messages(body),
         tools=tuple(_decode_tool(tool, path) for tool, path in strict.objects(body, "tools")),
         tool_choice=tool_choice,

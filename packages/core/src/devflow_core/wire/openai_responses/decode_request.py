@@ -38,7 +38,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):
         extra["tool_choice"] = body["tool_choice"]
     return ChatRequest(
-        model=strict.optional(body, "model", strict.name) or "auto",
+        model=strict.requested_model(body),
         messages=(*_decode_instructions(body), *_decode_input(body)),
         tools=tools,
         tool_choice=tool_choice,

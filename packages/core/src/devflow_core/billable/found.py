@@ -1,0 +1,106 @@
+"""What has been found in a body so far."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+
+from devflow_core.billable.values import Billable, Doubt, NamedModel, Searches
+from devflow_core.messages import JsonObject
+
+_MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
+_SHOWN = re.compile(r"[\w.:/-]{1,64}")
+MAX_COUNT = 1_000
+"""A bound above this is none."""
+
+
+def as_object(value: object) -> JsonObject:
+    """An object as it is; anything else is an empty one."""
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+class Found:
+    """Collects what one body may be billed for."""
+
+    def __init__(self) -> None:
+        self.searches: list[Searches] = []
+        self.speed: Literal["standard", "priority", "ultrafast", "fast"] = "standard"
+        self.replies = 1
+        self.extra_turns = 0
+        self.max_steps: int | None = None
+        self.output_kinds: tuple[str, ...] = ()
+        self.pdf_engine: Literal["", "free", "ocr"] = ""
+        self.max_output_tokens: int | None = None
+        self._alternates: list[NamedModel] = []
+        self._inside: list[NamedModel] = []
+        self._doubts: list[Doubt] = []
+        self._loop_path: str | None = None
+
+    def name(self, model: object, path: str, *, is_inside: bool = False) -> None:
+        """A model that may answer instead, or one that the answering model may ask."""
+        if isinstance(model, str) and _MODEL.fullmatch(model):
+            known = self._inside if is_inside else self._alternates
+            known.append(NamedModel(model=model, path=path))
+        else:
+            self.doubt(path, "this is no model id")
+
+    def doubt(
+        self, path: str, why: str, concerns: Literal["models", "cost", "both"] = "both"
+    ) -> None:
+        """Something without a bound that is known."""
+        self._doubts.append(Doubt(path=path, why=why, concerns=concerns))
+
+    def loop(self, path: str) -> None:
+        """A tool after which the model goes on, in the same request."""
+        self._loop_path = self._loop_path or path
+
+    def count(self, value: object) -> int | None:
+        """A bound; None where there is none that can be relied on."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return value if 1 <= value <= MAX_COUNT else None
+
+    def shown(self, name: object) -> str:
+        """A name of the caller's as it may be shown and recorded: a plain word, or none at all."""
+        return name if isinstance(name, str) and _SHOWN.fullmatch(name) else "of that name"
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing was found."""
+        return not (
+            self._alternates
+            or self._inside
+            or self._doubts
+            or self._loop_path
+            or self.searches
+            or self.extra_turns
+            or self.output_kinds
+            or self.pdf_engine
+            or self.replies > 1
+            or self.speed != "standard"
+        )
+
+    def to_billable(self) -> Billable:
+        """All of it as a value."""
+        if self._loop_path is not None:
+            if self.max_steps is None:
+                why = (
+                    "the model may take any number of turns; set `stop_server_tools_when` to "
+                    "step_count_is"
+                )
+                self.doubt(self._loop_path, why, "cost")
+            else:
+                # the turn in which it stops, and one more without tools
+                self.extra_turns += self.max_steps + 1
+        return Billable(
+            alternates=tuple(self._alternates),
+            inside=tuple(self._inside),
+            searches=tuple(self.searches),
+            doubts=tuple(self._doubts),
+            speed=self.speed,
+            replies=self.replies,
+            extra_turns=self.extra_turns,
+            output_kinds=self.output_kinds,
+            pdf_engine=self.pdf_engine,
+            max_output_tokens=self.max_output_tokens,
+        )

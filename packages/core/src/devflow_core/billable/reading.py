@@ -1,0 +1,219 @@
+"""Reads a request for what it may cost, once; a request with nothing special in microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from functools import lru_cache
+from typing import Any, cast
+
+from devflow_core.billable import fields
+from devflow_core.billable.found import Found, as_object
+from devflow_core.billable.tools import as_list, read_plugins, read_tools
+from devflow_core.billable.values import NOTHING_BESIDES, Billable
+from devflow_core.messages import JsonObject
+from devflow_core.request import ChatRequest
+
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_TOOLS_ONLY = frozenset({"tools"})
+
+
+def read_billable(request: ChatRequest) -> Billable:
+    """What this request may be billed for, from what goes out of its body, fields and tools."""
+    origin = request.origin
+    wire = origin.wire if origin else "openai_chat"
+    body = origin.body if origin else None
+    source = request.extra if body is None else body
+    limit = _larger_limit(request, source)
+    special = source.keys() - fields.FREE_FIELDS[wire]
+    tools: Any = source.get("tools")
+    if body is None and request.tools:
+        tools = [*as_list(tools), *(one.native for one in request.tools if one.native)]
+    items = source.get("input") if wire == "openai_responses" else None
+    if special <= _TOOLS_ONLY and _are_client_tools(tools) and not _brings_tools(items):
+        return _plain(limit)
+    found = Found()
+    _read_fields(found, source, special)
+    read_tools(found, tools, "tools")
+    _read_added_tools(found, items)
+    if found.is_plain:
+        return _plain(limit)
+    found.max_output_tokens = limit
+    return found.to_billable()
+
+
+@lru_cache(maxsize=256)
+def _plain(limit: int | None) -> Billable:
+    """The answer for nearly every request."""
+    return NOTHING_BESIDES if limit is None else Billable(max_output_tokens=limit)
+
+
+def _are_client_tools(tools: Any) -> bool:
+    """Whether all of these are functions."""
+    if not tools:
+        return True
+    free = fields.CLIENT_TOOLS
+    try:
+        return all(one.get("type") in free for one in tools)
+    except (AttributeError, TypeError):
+        return False
+
+
+def _brings_tools(items: Any) -> bool:
+    """Whether a turn of the input brings tools of its own (Responses only)."""
+    return isinstance(items, list) and any(
+        isinstance(one, dict) and "tools" in one for one in cast("list[Any]", items)
+    )
+
+
+def _read_added_tools(found: Found, items: Any) -> None:
+    if not _brings_tools(items):
+        return
+    for index, item in enumerate(as_list(items)):
+        if isinstance(item, dict) and "tools" in item:
+            read_tools(found, cast("JsonObject", item)["tools"], f"input.{index}.tools")
+
+
+def _larger_limit(request: ChatRequest, body: JsonObject) -> int | None:
+    """The larger of the limits, however many of their names are used."""
+    limit = request.max_output_tokens
+    for name in _LIMIT_FIELDS:
+        value = body.get(name)
+        if value is not limit and type(value) is int and value > (limit or 0):
+            limit = value
+    return limit
+
+
+def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
+    for name in sorted(special):
+        value = source[name]
+        if value is None or name == "tools":
+            continue
+        reader = _READERS.get(name)
+        if reader is not None:
+            reader(found, value, name)
+        elif value not in (False, [], {}):
+            found.doubt(found.shown(name), "it is not known what this field costs; leave it out")
+
+
+def _read_models(found: Found, value: object, path: str) -> None:
+    """A list, one text or one object."""
+    for index, one in enumerate(as_list(value)):
+        where = f"{path}.{index}" if isinstance(value, list) else path
+        if isinstance(one, dict):
+            found.name(cast("JsonObject", one).get("model"), f"{where}.model")
+        else:
+            found.name(one, where)
+
+
+def _read_preset(found: Found, value: object, path: str) -> None:
+    found.name(f"@preset/{value}", path)
+    found.doubt(path, "only the provider knows what a preset asks for", "cost")
+
+
+def _read_tier(found: Found, value: object, path: str) -> None:
+    speed = _TIERS.get(value) if isinstance(value, str) else None
+    if speed is None:
+        found.doubt(path, "the price of this service tier is not known", "cost")
+    elif _SPEED_ORDER.index(speed) > _SPEED_ORDER.index(found.speed):
+        found.speed = speed
+
+
+def _read_speed(found: Found, value: object, path: str) -> None:
+    if value == "fast":
+        found.speed = "fast"
+    elif value != "standard":
+        found.doubt(path, "the price of this speed is not known", "cost")
+
+
+def _read_provider(found: Found, value: object, path: str) -> None:
+    """Preferences; a tier's own endpoints are named with a slash (`openai/priority`)."""
+    preferences = as_object(value)
+    for name in ("order", "only"):
+        for one in as_list(preferences.get(name)):
+            tier = one.rpartition("/")[2] if isinstance(one, str) else ""
+            if tier in _TIERS:
+                _read_tier(found, tier, f"{path}.{name}")
+
+
+def _read_replies(found: Found, value: object, path: str) -> None:
+    count = found.count(value)
+    if count is None:
+        found.doubt(path, "must be a whole number of at least 1", "cost")
+    else:
+        found.replies = count
+
+
+def _read_modalities(found: Found, value: object, path: str) -> None:
+    kinds = as_list(value)
+    if any(one not in ("text", "image", "audio") for one in kinds):
+        found.doubt(path, "the price of this kind of output is not known", "cost")
+    found.output_kinds = tuple(sorted({one for one in kinds if one in ("image", "audio")}))
+
+
+def _read_audio(found: Found, _value: object, _path: str) -> None:
+    found.output_kinds = tuple(sorted({*found.output_kinds, "audio"}))
+
+
+def _read_native_search(found: Found, _value: object, path: str) -> None:
+    why = (
+        "the number of searches has no limit; use a search tool with max_uses, or the plugin "
+        "`web` with the engine exa"
+    )
+    found.doubt(path, why, "cost")
+
+
+def _read_context_management(found: Found, value: object, path: str) -> None:
+    """Compaction is a turn of its own over the whole conversation."""
+    edits = as_object(value).get("edits")
+    for index, edit in enumerate(as_list(edits)):
+        kind = as_object(edit).get("type")
+        if isinstance(kind, str) and kind.startswith("compact_"):
+            found.extra_turns += 1
+        elif not (isinstance(kind, str) and kind.startswith("clear_")):
+            found.doubt(f"{path}.edits.{index}", "it is not known what this edit costs", "cost")
+
+
+def _read_steps(found: Found, value: object, _path: str) -> None:
+    """The smallest number of steps that ends the loop of server tools."""
+    for one in as_list(value):
+        rule = as_object(one)
+        steps = found.count(rule.get("step_count"))
+        if rule.get("type") == "step_count_is" and steps is not None:
+            found.max_steps = min(found.max_steps or steps, steps)
+
+
+def _read_max_tool_calls(found: Found, value: object, _path: str) -> None:
+    steps = found.count(value)
+    if steps is not None and found.max_steps is None:
+        found.max_steps = steps
+
+
+_SPEED_ORDER = ("standard", "priority", "ultrafast", "fast")
+_TIERS: Mapping[str, Any] = {
+    "auto": "standard",
+    "default": "standard",
+    "standard": "standard",
+    "standard_only": "standard",
+    "scale": "standard",
+    "flex": "standard",
+    "priority": "priority",
+    "fast": "priority",
+    "ultrafast": "ultrafast",
+}
+"""Flex is cheaper where it is served and costs the usual where it is not."""
+_READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
+    "models": _read_models,
+    "fallbacks": _read_models,
+    "preset": _read_preset,
+    "plugins": read_plugins,
+    "service_tier": _read_tier,
+    "speed": _read_speed,
+    "provider": _read_provider,
+    "n": _read_replies,
+    "modalities": _read_modalities,
+    "audio": _read_audio,
+    "web_search_options": _read_native_search,
+    "context_management": _read_context_management,
+    "stop_server_tools_when": _read_steps,
+    "max_tool_calls": _read_max_tool_calls,
+}

@@ -1,0 +1,224 @@
+"""What the tools and plugins of a body may cost, and whom they may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from devflow_core.billable import fields
+from devflow_core.billable.found import Found, as_object
+from devflow_core.billable.values import Searches
+from devflow_core.messages import JsonObject
+from devflow_core.request import SERVER_TOOL_PREFIX
+
+MAX_DEFAULT_RESULTS = 5
+"""Of one search, where the body does not say (the router's description of 2026-08-22)."""
+_MODES = (
+    None, "instant", "fast", "auto", "deep-lite", "deep", "deep-reasoning", "turbo", "basic",
+    "advanced",
+)  # fmt: skip
+_OWN_ENGINES = ("exa", "parallel", "perplexity")
+"""Engines with a price of their own that the router charges, and that heed `max_uses`."""
+_NO_BOUND = "nothing bounds how often it runs, so the cost has no limit"
+
+
+def read_tools(found: Found, tools: object, path: str) -> None:
+    """Take in a list of tools."""
+    for index, tool in enumerate(as_list(tools)):
+        kind = as_object(tool).get("type")
+        if not isinstance(tool, dict):
+            found.doubt(f"{path}.{index}", "a tool is an object with a type")
+        elif (kind is None or isinstance(kind, str)) and kind in fields.CLIENT_TOOLS:
+            continue
+        else:
+            _read_tool(found, as_object(cast("object", tool)), str(kind), f"{path}.{index}")
+
+
+def read_plugins(found: Found, plugins: object, path: str) -> None:
+    """Take in a list of plugins; one that is switched off costs nothing."""
+    for index, plugin in enumerate(as_list(plugins)):
+        where = f"{path}.{index}"
+        if not isinstance(plugin, dict):
+            found.doubt(where, "a plugin is an object with an id")
+            continue
+        values = cast("JsonObject", plugin)
+        name = values.get("id")
+        if values.get("enabled") is False or name in fields.FREE_PLUGINS:
+            continue
+        reader = _PLUGINS.get(name) if isinstance(name, str) else None
+        if reader is None:
+            found.doubt(where, f"it is not known what the plugin {found.shown(name)} costs")
+        else:
+            reader(found, values, where)
+
+
+def as_list(value: object) -> list[Any]:
+    """A list as it is; nothing is an empty one, and anything else a list of itself."""
+    if value is None:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _read_tool(found: Found, tool: JsonObject, kind: str, path: str) -> None:
+    if kind == "namespace":
+        read_tools(found, tool.get("tools"), f"{path}.tools")
+    elif fields.DATED_CLIENT_TOOLS.fullmatch(kind) or (kind == "shell" and _is_local(tool)):
+        return
+    elif fields.SEARCH_TOOLS.fullmatch(kind):
+        _read_search(found, tool, path)
+    elif kind.startswith("advisor_20"):
+        _read_model_tool(found, tool, "advisor", path)
+    elif kind.startswith(SERVER_TOOL_PREFIX):
+        _read_server_tool(found, tool, kind.removeprefix(SERVER_TOOL_PREFIX), path)
+    else:
+        name_models(found, tool, path)
+        found.doubt(path, f"it is not known what the tool {found.shown(kind)} costs")
+
+
+def _is_local(tool: JsonObject) -> bool:
+    """Whether a shell is the client's: it names no other place to run in."""
+    environment = tool.get("environment")
+    return environment is None or as_object(environment).get("type") == "local"
+
+
+def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> None:
+    """A tool that the router runs, in turns of the model inside the one request."""
+    parameters = tool.get("parameters")
+    values = as_object(parameters)
+    if name in ("web_search", "web_fetch"):
+        _read_search(found, values, f"{path}.parameters")
+    elif name in _MODEL_TOOLS:
+        _read_model_tool(found, values, name, f"{path}.parameters")
+    else:
+        name_models(found, values, f"{path}.parameters")
+        found.loop(path)
+        if name not in _FREE_LOOPS:
+            concerns = "cost" if name in _RUN_HERE else "both"
+            found.doubt(path, f"it is not known what {found.shown(name)} costs", concerns)
+
+
+_MODEL_TOOLS: Mapping[str, tuple[str, str]] = {
+    "advisor": ("model", "without it the model chooses whom to ask; name one"),
+    "subagent": ("model", "name the model that is asked"),
+    "fusion": ("analysis_models", "without it models are asked that nobody has named; name them"),
+    "image_generation": ("model", "name the model that draws"),
+}
+"""Tools that ask other models: where those are named, and what happens where they are not."""
+_RUN_HERE = ("bash", "shell", "files", "apply_patch", "experimental__search_models")
+_FREE_LOOPS = ("datetime", "tool_search")
+"""They cost the turns of the model only."""
+
+
+def _read_model_tool(found: Found, values: JsonObject, name: str, path: str) -> None:
+    """A tool that asks other models; Anthropic's advisor does not heed `max_uses` there."""
+    key, why = _MODEL_TOOLS[name]
+    name_models(found, values, path)
+    read_tools(found, values.get("tools"), f"{path}.tools")
+    if not values.get(key):
+        found.doubt(f"{path}.{key}", why, "models")
+    found.doubt(path, _NO_BOUND, "cost")
+
+
+def _read_search(found: Found, values: JsonObject, path: str) -> None:
+    """A tool with which the model searches, as often as it likes up to `max_uses`."""
+    max_uses = found.count(values.get("max_uses"))
+    if max_uses is None:
+        found.doubt(f"{path}.max_uses", "without it the cost has no limit; set it", "cost")
+    _add_search(found, values, path, max_count=max_uses or 0, is_once=False)
+
+
+def _read_web_plugin(found: Found, values: JsonObject, path: str) -> None:
+    """One search before the model answers."""
+    _add_search(found, values, path, max_count=1, is_once=True)
+
+
+def _add_search(
+    found: Found, values: JsonObject, path: str, *, max_count: int, is_once: bool
+) -> None:
+    for key in values.keys() - fields.SEARCH_FIELDS:
+        found.doubt(f"{path}.{found.shown(key)}", "it is not known what this costs", "cost")
+    if values.get("mode") not in _MODES:
+        found.doubt(f"{path}.mode", "the price of this mode is not known", "cost")
+    results = values.get("max_results")
+    max_results = MAX_DEFAULT_RESULTS if results is None else found.count(results)
+    if max_results is None:
+        found.doubt(f"{path}.max_results", "must be a whole number of at least 1", "cost")
+    found.searches.append(
+        Searches(
+            path=path,
+            max_count=max_count,
+            max_results=max_results or MAX_DEFAULT_RESULTS,
+            may_be_native=values.get("engine") not in _OWN_ENGINES,
+            is_once=is_once,
+        )
+    )
+
+
+def _read_file_parser(found: Found, values: JsonObject, path: str) -> None:
+    pdf = values.get("pdf")
+    engine = as_object(pdf).get("engine")
+    if engine in ("cloudflare-ai", "pdf-text"):
+        found.pdf_engine = "free"
+    elif engine == "mistral-ocr":
+        found.pdf_engine = "ocr"
+    elif engine not in (None, "native"):  # both leave it to the model, where it can read
+        found.doubt(f"{path}.pdf.engine", "the price of this engine is not known", "cost")
+
+
+def _read_auto_router(found: Found, values: JsonObject, path: str) -> None:
+    """Chooses among models: known where they are named one by one."""
+    names = as_list(values.get("allowed_models"))
+    is_open = not names or any(not isinstance(one, str) or set(one) & set("*?[") for one in names)
+    if is_open:
+        found.doubt(f"{path}.allowed_models", "name every model; a pattern may be any", "models")
+    name_models(found, values, path, as_alternates=True)
+
+
+def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
+    if not values.get("analysis_models") or not values.get("model"):
+        found.doubt(path, "models are asked that nobody has named; name them", "models")
+    name_models(found, values, path)
+    read_tools(found, values.get("tools"), f"{path}.tools")
+    found.doubt(path, _NO_BOUND, "cost")
+
+
+def name_models(
+    found: Found, values: JsonObject, path: str, *, as_alternates: bool = False
+) -> None:
+    """Take in every model that stands anywhere in these parameters."""
+    for model, where in _models_in(values, path):
+        found.name(model, where, is_inside=not as_alternates)
+
+
+def _models_in(value: object, path: str) -> Iterator[tuple[object, str]]:
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            if key in fields.MODEL_KEYS and not isinstance(inner, bool):
+                yield from _leaves(inner, f"{path}.{key}")
+            else:
+                yield from _models_in(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(cast("list[Any]", value)):
+            yield from _models_in(inner, f"{path}.{index}")
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[object, str]]:
+    """The models of a text, an object with `model`, or a list of either."""
+    if isinstance(value, list):
+        for index, inner in enumerate(cast("list[Any]", value)):
+            yield from _leaves(inner, f"{path}.{index}")
+    elif isinstance(value, dict):
+        yield cast("JsonObject", value).get("model"), f"{path}.model"
+    elif value is not None:
+        yield value, path
+
+
+_Reader = Callable[[Found, JsonObject, str], None]
+_PLUGINS: Mapping[str, _Reader] = {
+    "web": _read_web_plugin,
+    "web-fetch": _read_search,
+    "file-parser": _read_file_parser,
+    "auto-router": _read_auto_router,
+    "auto-beta-router": _read_auto_router,
+    "fusion": _read_fusion,
+}

@@ -1,0 +1,117 @@
+"""What is billed beside tokens: searches, pages, PDFs, tiers. Each figure with its source.
+
+The documentation is OpenRouter's of 2026-08-22; what is not written there is marked as a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+Tier = Literal["default", "flex", "priority", "ultrafast"]
+
+_EXA_USD = {
+    "instant": Decimal("0.007"),
+    "fast": Decimal("0.007"),
+    "auto": Decimal("0.007"),
+    "deep-lite": Decimal("0.012"),
+    "deep": Decimal("0.012"),
+    "deep-reasoning": Decimal("0.015"),
+}
+_PARALLEL_USD = {
+    "turbo": Decimal("0.001"),
+    "fast": Decimal("0.001"),
+    "basic": Decimal("0.005"),
+    "advanced": Decimal("0.005"),
+}
+_PERPLEXITY_USD = Decimal("0.005")
+RESULTS_INCLUDED = 10
+EXTRA_RESULT_USD = Decimal("0.001")
+"""A search by its mode, ten results included ("Web Search", Pricing). Recorded 2026-07: 0.007."""
+
+FETCH_USD = Decimal("0.001")
+"""A page fetched by Exa or Parallel; other engines cost nothing here ("Web Fetch", Pricing)."""
+
+OCR_PAGE_USD = Decimal("0.002")
+"""`mistral-ocr`: 2 USD for 1,000 pages, also over one's own keys ("PDF Inputs", Pricing)."""
+
+MAX_STEPS = 30
+"""Calls of tools that OpenRouter runs, for one request ("Server Tools", Tool Call Limits)."""
+MAX_TOTAL_RESULTS = 50
+"""Results of all searches of one request (API description, `max_total_results`)."""
+
+TOKENS_PER_RESULT = 1_000
+"""Exa's excerpts have 2,000 to 4,000 characters for each result ("Web Search", Exa)."""
+CHARACTERS_BY_CONTEXT = {"low": 5_000, "medium": 15_000, "high": 30_000}
+"""Characters for each result by `search_context_size` ("Web Search", Exa)."""
+TOKENS_PER_FETCH = 2_500
+"""What a fetched page adds to the prompt where `max_content_tokens` does not say: a guess."""
+
+NATIVE_TOKENS = {"openai": 8_000, "anthropic": 7_345, "google": 0, "perplexity": 0}
+NATIVE_TOKENS_ELSEWHERE = 4_000
+"""What a provider's own search adds to the prompt. OpenAI's: a block of 8,000 (its price list;
+8,174 recorded 2026-07); Anthropic's: the example of its documentation; others: a guess."""
+
+TIER_FACTOR: dict[Tier, Decimal] = {
+    "default": Decimal(1),
+    "flex": Decimal("0.5"),
+    "priority": Decimal(2),
+    "ultrafast": Decimal(6),
+}
+"""Of the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in OpenAI's
+price list, 2.50 for 1.25; ultrafast: another gateway's price list of 2026-10, about six times."""
+
+IMAGE_TOKENS_OUT = {"openai": 4_175}
+"""An image of gpt-5-image at high quality (the example in "Image Generation")."""
+IMAGE_TOKENS_OUT_ELSEWHERE = 1_290
+"""An image of 1024 x 1024 at Gemini, by Google's price list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFee:
+    """One search or fetch at an engine, and whether the model's provider takes the fee."""
+
+    engine: str
+    usd: Decimal
+    is_native: bool = False
+
+
+def search_fee(engine: str, mode: str | None, results: int) -> Decimal:
+    """One search at an engine that OpenRouter pays. Firecrawl's is billed by Firecrawl itself."""
+    if engine == "firecrawl":
+        return Decimal(0)
+    if engine == "perplexity":
+        return _PERPLEXITY_USD
+    prices, default = (_PARALLEL_USD, "basic") if engine == "parallel" else (_EXA_USD, "auto")
+    usd = prices.get(mode or default, prices[default])
+    return usd + EXTRA_RESULT_USD * max(0, results - RESULTS_INCLUDED)
+
+
+def search_engine(
+    engine: str, mode: str | None, results: int, native_usd: Decimal | None
+) -> EngineFee:
+    """The engine that searches: the provider's own where it has one and no other is named."""
+    if engine in ("auto", "native") and native_usd is not None:
+        return EngineFee(engine="native", usd=native_usd, is_native=True)
+    engine = "exa" if engine in ("auto", "native") else engine
+    return EngineFee(engine=engine, usd=search_fee(engine, mode, results))
+
+
+def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
+    """The engine that fetches a page; a provider's own is free, as Anthropic's is."""
+    if engine in ("auto", "native") and native_usd is not None:
+        return EngineFee(engine="native", usd=Decimal(0), is_native=True)
+    engine = "exa" if engine in ("auto", "native") else engine
+    is_paid = engine in ("exa", "parallel")
+    return EngineFee(engine=engine, usd=FETCH_USD if is_paid else Decimal(0))
+
+
+def image_tokens(author: str) -> int:
+    """What one image in a reply counts for."""
+    return IMAGE_TOKENS_OUT.get(author, IMAGE_TOKENS_OUT_ELSEWHERE)
+
+
+def native_search_tokens(author: str) -> int:
+    """What one search by a provider's own engine adds to the prompt."""
+    return NATIVE_TOKENS.get(author, NATIVE_TOKENS_ELSEWHERE)

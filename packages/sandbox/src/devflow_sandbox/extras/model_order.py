@@ -1,0 +1,84 @@
+"""Other models that the model which answers may ask: advisors, workers, painters, panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from devflow_sandbox.api_error import invalid_request
+from devflow_sandbox.parsed_request import BodyReader
+
+ModelTool = Literal["advisor", "subagent", "image_generation", "fusion"]
+
+DEFAULT_PAINTER = "openai/gpt-5-image"
+"""("Image Generation", Configuration)."""
+QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
+"""("Fusion", Configuration)."""
+MAX_PANEL = 8
+MAX_PANEL_STEPS = 16
+_PANEL_STEPS = 4
+_PANEL_TOKENS = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOrder:
+    """One tool behind which other models are."""
+
+    kind: ModelTool
+    models: tuple[str | None, ...] = (None,)
+    """Asked at each use; None is the model that answers. A panel's analyst comes last."""
+    max_tokens: int | None = None
+    """Output of each; None: the model's own limit."""
+    with_transcript: bool = False
+    """Each is sent the whole prompt instead of a short one."""
+    max_searches: int = 0
+    """Searches that each may make."""
+    max_uses: int | None = None
+
+
+def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
+    """The order of a tool of this name; None where no model is behind it.
+
+    `max_uses` of Anthropic's advisor is not heeded ("Advisor", Anthropic's native tool).
+    """
+    if name == "fusion":
+        return read_fusion_plugin(reader)
+    if name == "image_generation":
+        return ModelOrder(
+            kind="image_generation", models=(reader.text("model") or DEFAULT_PAINTER,)
+        )
+    if name.startswith("advisor"):
+        with_transcript = reader.flag("forward_transcript")
+        return ModelOrder(
+            kind="advisor",
+            models=(reader.text("model"),),
+            max_tokens=reader.count("max_completion_tokens"),
+            with_transcript=with_transcript,
+        )
+    if name == "subagent":
+        tools = reader.objects("tools")
+        searches = any("web_search" in str(one.get("type")) for one in tools)
+        return ModelOrder(
+            kind="subagent",
+            models=(reader.text("model"),),
+            max_tokens=reader.count("max_completion_tokens"),
+            max_searches=(reader.count("max_tool_calls") or _PANEL_STEPS) if searches else 0,
+        )
+    return None
+
+
+def read_fusion_plugin(reader: BodyReader) -> ModelOrder:
+    """A panel and its analyst; asked once for a request ("Fusion", Hard failures)."""
+    panel = reader.texts("analysis_models") or QUALITY_PANEL
+    if len(panel) > MAX_PANEL:
+        raise invalid_request(f"Invalid input: analysis_models: expected at most {MAX_PANEL}")
+    steps = min(reader.count("max_tool_calls") or _PANEL_STEPS, MAX_PANEL_STEPS)
+    has_tools = reader.body.get("tools") != []
+    return ModelOrder(
+        kind="fusion",
+        models=(*panel, reader.text("model")),
+        max_tokens=reader.count("max_completion_tokens") or _PANEL_TOKENS,
+        with_transcript=True,
+        max_searches=steps if has_tools else 0,
+        max_uses=1,
+    )
