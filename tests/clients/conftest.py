@@ -80,7 +80,10 @@ def _node() -> str:
 
 
 class ScriptedApi:
-    """Anthropic's API as far as a client needs it: one answer to everything, and what was asked."""
+    """A model's API as far as a client needs it: one answer to everything, and what was asked.
+
+    Anthropic's for Claude Code, and chat completions for DevFlow itself.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -97,6 +100,9 @@ class ScriptedApi:
                     self._send("application/json", b'{"input_tokens": 10}')
                     return
                 api.requests.append(body)
+                if self.path.endswith("/chat/completions"):
+                    self._send("application/json", completion(body["model"]))
+                    return
                 api.keys |= {self.headers["authorization"] or self.headers["x-api-key"]}
                 self._send("text/event-stream", answer(body["model"]))
 
@@ -158,6 +164,20 @@ def answer(model: str) -> bytes:
     return b"".join(
         f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
     )
+
+
+def completion(model: str) -> bytes:
+    """The same reply as a whole chat completion."""
+    message = {"role": "assistant", "content": "Scripted answer."}
+    body = {
+        "id": "gen-scripted",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "cost": 0},
+    }
+    return json.dumps(body).encode()
 
 
 @pytest.fixture

@@ -52,11 +52,11 @@ def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     (folder / SESSION.name).write_bytes(SESSION.read_bytes())
     settings = claude_code.config_dir / "settings.json"
     settings.write_text('{"permissions": {}}')
-    plan_install(settings, command=devflow).apply()
+    plan_install(settings, command=devflow, data_dir=claude_code.home / "data").apply()
     ended = claude_code.run("-p", "Hello")
     assert ended.returncode == 0, ended.stderr
     assert api.was_asked("session-context-", "Add a --json flag to report.py")
-    plan_undo(settings).apply()
+    plan_undo(settings, data_dir=claude_code.home / "data").apply()
     assert settings.read_text() == '{"permissions": {}}'
 
 
@@ -65,7 +65,9 @@ def test_the_mcp_server_offers_its_tools(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
     config = claude_code.home / "mcp.json"
-    plan_install(config, command=devflow, features=("mcp",)).apply()
+    plan_install(
+        config, command=devflow, features=("mcp",), data_dir=claude_code.home / "data"
+    ).apply()
     # by default the first request does not wait for a server that is slow to start
     patience = {"MCP_CONNECTION_NONBLOCKING": "0", "MCP_CONNECT_TIMEOUT_MS": "60000"}
     claude_code.environment |= {**patience, "MCP_TIMEOUT": "60000"}

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession, HandoffTarget, hand_off
-from devflow_claude_code.handoff.request import estimate_tokens
+from devflow_claude_code.handoff.size import estimate_tokens
 from devflow_core import wire
 from devflow_core.errors import ContextTooLong
+from devflow_core.masking import escape_invisible
 from devflow_core.messages import Media, Message, Text, ToolCall, ToolResult
 
 Write = Callable[[Iterable[object]], Path]
@@ -53,7 +54,7 @@ def test_nothing_said_in_a_recording_is_lost(recorded: Path) -> None:
         content = message["content"]
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if block["type"] == "text":
-                assert block["text"].strip() in sent
+                assert escape_invisible(block["text"].strip()) in sent
     assert calls == {call for row in session.conversation for call, _ in row.tool_calls}
 
 
@@ -144,7 +145,9 @@ def test_broken_pairs_are_mended(script: Any, write: Write) -> None:
     script.prompt("go")
     call: dict[str, Any] = {"type": "tool_use", "id": "a:1", "name": "X", "input": {}}
     script.say(call)
-    script.say(call, {"type": "server_tool_use", "id": "s"}, {"type": "redacted_thinking"}, " ")
+    script.say(
+        call, call, {"type": "server_tool_use", "id": "s"}, {"type": "redacted_thinking"}, " "
+    )
     stray = {"type": "tool_result", "tool_use_id": "zz", "content": "stray"}
     script.add("user", message={"role": "user", "content": [stray, "text"]})
     script.add("user", message={"role": "user", "content": [
@@ -156,7 +159,7 @@ def test_broken_pairs_are_mended(script: Any, write: Write) -> None:
     check_turns(handoff.request.messages)
     assert handoff.report.left_out == (
         "1 × image (the model does not take it)",
-        "1 × interrupted tool call (answered as such)",
+        "2 × interrupted tool call (answered as such)",
         "1 × repeated tool call",
         "1 × thinking block (only the model that signed it takes it)",
         "1 × tool result without its call (kept as text)",

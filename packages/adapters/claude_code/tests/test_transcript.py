@@ -1,4 +1,3 @@
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -109,13 +108,3 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     for path in (pipe, tmp_path, tmp_path / "missing.jsonl", Path("a\0b"), Path("/dev/zero")):
         with pytest.raises(SessionError):
             open_regular_file(path)
-
-
-def test_a_line_beyond_all_measure_is_refused_by_its_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("devflow_claude_code.reading.transcript.MAX_LINE_BYTES", 1000)
-    path = tmp_path / "t.jsonl"
-    path.write_text(json.dumps({"type": "user"}) + "\n" + "x" * 3_000_000)
-    with pytest.raises(SessionError, match=r"t\.jsonl:2: "):
-        read(path)

@@ -9,6 +9,7 @@ from devflow_claude_code.integration.installer import SettingsChange, plan_insta
 from devflow_claude_code.integration.launcher import LaunchPlan, plan_launch
 from devflow_claude_code.integration.mcp import McpTools, serve_mcp
 from devflow_claude_code.integration.statusline import render_status_line
+from devflow_claude_code.reading.hints import find_hints
 from devflow_claude_code.reading.paths import belongs_to
 from devflow_claude_code.reading.session_cost import Spend
 from devflow_claude_code.reading.transcript import Transcript
@@ -31,6 +32,7 @@ __all__ = [
     "WrittenSession",
     "belongs_to",
     "count_once",
+    "find_hints",
     "find_related",
     "hand_off",
     "list_sessions",

@@ -22,8 +22,10 @@ from devflow_claude_code.context.session_context import (
 )
 from devflow_claude_code.reading import paths
 from devflow_claude_code.reading.agents import agent_name, read_agents
-from devflow_claude_code.reading.branch import active_branch, conversation_rows
+from devflow_claude_code.reading.branch import active_branch, bridged_lines, conversation_rows
 from devflow_claude_code.reading.content import get_object, human_text
+from devflow_claude_code.reading.damage import Damage
+from devflow_claude_code.reading.hints import find_hints
 from devflow_claude_code.reading.rows import TranscriptRow
 from devflow_claude_code.reading.session_cost import (
     PriceOf,
@@ -32,7 +34,8 @@ from devflow_claude_code.reading.session_cost import (
     fold_usage,
     read_turns,
 )
-from devflow_claude_code.reading.transcript import Transcript
+from devflow_claude_code.reading.titles import given_title
+from devflow_claude_code.reading.transcript import Transcript, check_transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
 """Of Claude Code; newer transcripts are read too, as far as they are understood."""
@@ -65,7 +68,7 @@ class ClaudeCodeSession:
         paths.check_link(path, config_dir or paths.configuration_dir())
         transcript = Transcript(path)
         transcript.refresh()
-        _check_transcript(transcript)
+        check_transcript(transcript)
         return cls(transcript)
 
     @classmethod
@@ -106,7 +109,7 @@ class ClaudeCodeSession:
         """Read what was appended since; whether there was anything."""
         has_new = self.transcript.refresh()
         if has_new:
-            for name in ("branch", "conversation", "history", "title", "spend", "agents"):
+            for name in ("branch", "conversation", "history", "title", "spend", "agents", "damage"):
                 self.__dict__.pop(name, None)
             self._contexts.clear()
         return has_new
@@ -125,8 +128,15 @@ class ClaudeCodeSession:
 
     @property
     def project(self) -> str | None:
-        """The folder that Claude Code worked in."""
-        return self.transcript.metadata.get("cwd")
+        """The folder that Claude Code was started in, whatever the shell went to from there.
+
+        It is the one that the transcript's own folder is named after, where that can be told.
+        """
+        folders = self.transcript.folders
+        own = self.path.parent.name
+        return next((one for one in folders if paths.project_slug(Path(one)) == own), None) or next(
+            iter(folders), None
+        )
 
     @property
     def git_branch(self) -> str | None:
@@ -147,6 +157,11 @@ class ClaudeCodeSession:
     def skipped_lines(self) -> int:
         """Lines that are no JSON object, for example one cut in the middle."""
         return self.transcript.skipped_lines
+
+    @cached_property
+    def damage(self) -> Damage:
+        """What is missing or mended of the transcript and of what was compacted away."""
+        return self.transcript.find_damage(bridged_lines(self.history, self.transcript.rows))
 
     @property
     def started_at(self) -> str | None:
@@ -181,7 +196,7 @@ class ClaudeCodeSession:
         preserved = self._read_preserved()
         seen = {row.uuid for row in rows}
         while rows and rows[0].subtype == "compact_boundary" and rows[0].refers_to:
-            earlier = active_branch(self.transcript.rows, preserved, leaf=rows[0].refers_to)
+            earlier = active_branch(self.transcript.rows, preserved, before=rows[0])
             fresh = [row for row in earlier if row.uuid not in seen]
             if not fresh:
                 break
@@ -192,10 +207,8 @@ class ClaudeCodeSession:
     @cached_property
     def title(self) -> str | None:
         """The name in `/resume`: given by the user, by the model, or the first prompt."""
-        metadata = self.transcript.metadata
-        for name in ("customTitle", "aiTitle", "agentName", "summary"):
-            if metadata.get(name):
-                return escape_invisible(mask(metadata[name]))
+        if (words := given_title(self.transcript, self.session_id)) is not None:
+            return escape_invisible(mask(words))
         for row in self.history:
             if row.type == "user" and (text := human_text(row, self.transcript.load(row))):
                 return escape_invisible(mask(text.split("\n")[0][:1_000])[:120])
@@ -247,7 +260,9 @@ class ClaudeCodeSession:
         budget = self.context_budget_tokens if budget_tokens is None else budget_tokens
         context = self._contexts.get(budget)
         if context is None:
-            context = build_context(self.transcript, self.history, self.session_id, budget)
+            context = build_context(
+                self.transcript, self.history, self.session_id, budget, self.damage.notes()
+            )
             self._contexts[budget] = context
         return context
 
@@ -285,6 +300,7 @@ class ClaudeCodeSession:
             "last_at": self.last_at,
             "branch": [row.uuid for row in self.conversation],
             "skipped_lines": self.skipped_lines,
+            "damage": self.damage.as_json(),
             "agents": [agent_name(agent.path, self.path) for agent in self.agents],
             **self.spend.as_json(price_of),
         }
@@ -300,27 +316,6 @@ class ClaudeCodeSession:
                     names = [one for one in cast("list[object]", uuids) if isinstance(one, str)]
                     preserved[row.uuid] = (str(kept_messages.get("anchorUuid")), names)
         return preserved
-
-
-def _check_transcript(transcript: Transcript) -> None:
-    """That it is a transcript at all."""
-    rows = [row for row in transcript.rows if row.type]
-    if not rows:
-        raise SessionError(f"{transcript.path}:1: the file is empty; there is no session in it.")
-    if "version" in transcript.metadata or any(
-        row.type != "?" and _is_session_row(row) for row in rows
-    ):
-        return
-    raise SessionError(
-        f"{transcript.path}:{rows[0].line}: this is no transcript of Claude Code"
-        " (no line is a record of a session)."
-    )
-
-
-def _is_session_row(row: TranscriptRow) -> bool:
-    return row.type in ("user", "assistant", "summary", "system", "queue-operation") and (
-        row.uuid is not None or row.refers_to is not None
-    )
 
 
 def _parse_version(text: str) -> tuple[int, ...]:
@@ -367,7 +362,8 @@ def _describe_choices(folder: Path, config_dir: Path) -> str:
             break
     none = f"There is no session of {folder} below {paths.projects_dir(config_dir)}."
     if not found:
-        return f"{none} Start Claude Code there once, or give the path of a transcript."
+        start = ("Start Claude Code there once, or give the path of a transcript.",)
+        return f"{none} {' '.join(find_hints(config_dir) or start)}"
     choices = "; ".join(
         f"{escape_invisible(project)} ({session_id[:8]})" for project, session_id in found.items()
     )

@@ -46,6 +46,7 @@ async def doctor(
 def _check_setup(settings: Settings) -> list[dict[str, Any]]:
     import shutil
 
+    from devflow_claude_code import find_hints
     from devflow_gateway import wiring
 
     keys = len(settings.server_keys())
@@ -70,7 +71,8 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "name": "sessions",
             "ok": True,
             "detail": str(settings.claude_dir)
-            + ("" if settings.claude_dir.is_dir() else " is not there: no Claude Code sessions"),
+            + ("" if settings.claude_dir.is_dir() else " is not there: no Claude Code sessions")
+            + "".join(f". {hint}" for hint in find_hints(settings.claude_dir)),
         },
         {
             "name": "claude",

@@ -71,6 +71,6 @@ async def handoff(
             config_dir=settings.claude_dir,
         )
         shown["resume"] = written.as_json()
-        run.say(f"\nTake it back with:  {written.command}")
+        run.say(f"\nTake it back with:  {written.shell_command}")
     if run.as_json:
         run.emit(shown)

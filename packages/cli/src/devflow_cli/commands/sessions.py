@@ -43,7 +43,7 @@ def list_sessions(
 
     A reply that a fork copied counts once: in the session that made it.
     """
-    from devflow_claude_code import count_once
+    from devflow_claude_code import count_once, find_hints
     from devflow_claude_code import list_sessions as find_sessions
     from devflow_core.usage import KnownCost
     from devflow_gateway import wiring
@@ -52,6 +52,8 @@ def list_sessions(
     price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
     counted = count_once(find_sessions(project, config_dir=settings.claude_dir))
     total = sum((one.own.cost(price_of) for one in counted), KnownCost())
+    for hint in find_hints(settings.claude_dir):
+        run.remark(hint)
     if run.as_json:
         rows = [
             {**one.session.summary_json(price_of), **_without_usage(one.cost_json(price_of))}
@@ -114,6 +116,8 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
     run.say(f"Title    {shown['title']}")
     run.say(f"File     {shown['path']}")
     run.say(f"Branch   {len(shown['branch'])} rows; {shown['skipped_lines']} lines skipped")
+    for note in found.damage.notes():
+        run.say(f"Damage   {note}")
     if shown["agents"]:
         run.say(f"Agents   {', '.join(shown['agents'])}")
     _print_spending(run, shown, counted, price_of)
@@ -176,4 +180,6 @@ def context(
         source = piece["source"]
         run.say(f"── {piece['kind']}, {piece['tokens']} tokens, line {source['line']}")
         run.say(piece["text"].rstrip() + "\n")
+    for note in shown["notes"]:
+        run.say(f"Transcript: {note}.")
     run.say(f"{len(shown['pieces'])} pieces, {shown['tokens']} of {budget} tokens.")

@@ -33,6 +33,8 @@ _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "T
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _QUESTION_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
+_MAX_SEARCHED_CHARS = 20_000
+"""Of a longer reply only so much of its end is searched: its last words tell what is decided."""
 _MAX_RUNS = 300
 """Of commands and other tools the last so many are looked at."""
 
@@ -123,7 +125,7 @@ class _Extraction:
         reported = {fact.line for fact in exchange}
         for line, text in self.replies:
             if line not in reported:
-                is_decision = _DECISION_WORDS.search(text) is not None
+                is_decision = _DECISION_WORDS.search(text[-_MAX_SEARCHED_CHARS:]) is not None
                 kind, weight = ("decision", 75) if is_decision else ("note", 50)
                 facts.append(Fact(kind=kind, text=text, line=line, weight=weight))
         facts += (self._fact_of_run(run) for run in list(self.runs.values())[-_MAX_RUNS:])
@@ -189,7 +191,7 @@ class _Extraction:
             Fact(kind="question", text=sentence, line=line, weight=85)
             for line, text in self.replies
             if line > since
-            for sentence in re.findall(r"[^.!?\n]{3,400}\?(?=\s|$)", text)
+            for sentence in re.findall(r"[^.!?\n]{3,400}\?(?=\s|$)", text[-_MAX_SEARCHED_CHARS:])
         ]
         return (
             questions

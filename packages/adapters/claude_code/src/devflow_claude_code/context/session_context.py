@@ -45,6 +45,8 @@ class SessionContext:
     """Facts that are there with their beginning and end only."""
     masked: tuple[str, ...]
     """Kinds of secrets that were masked, with their numbers."""
+    notes: tuple[str, ...] = ()
+    """What is missing or mended in the transcript."""
 
     @property
     def tokens(self) -> int:
@@ -61,6 +63,7 @@ class SessionContext:
             "left_out": self.left_out,
             "shortened": self.shortened,
             "masked": list(self.masked),
+            "notes": list(self.notes),
         }
 
 
@@ -87,7 +90,11 @@ def _bytes_per_char(facts: Sequence[Fact]) -> float:
 
 
 def build_context(
-    transcript: Transcript, history: Sequence[TranscriptRow], session_id: str, budget_tokens: int
+    transcript: Transcript,
+    history: Sequence[TranscriptRow],
+    session_id: str,
+    budget_tokens: int,
+    notes: tuple[str, ...] = (),
 ) -> SessionContext:
     """Extract, clean and fit.
 
@@ -119,6 +126,7 @@ def build_context(
         left_out=len(facts) - len(pieces),
         shortened=sum(limit_chars < len(fact.text) for fact, limit_chars in chosen),
         masked=masker.summary_lines(),
+        notes=notes,
     )
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
-from devflow_core.masking import Masker
+import orjson
+from devflow_core.masking import Masker, escape_invisible
 from devflow_core.messages import Media, Message, Part, Role, Text, ToolCall, ToolResult
 
+from devflow_claude_code.handoff.call_ids import CallIds, make_safe_name
+from devflow_claude_code.reading.block_words import has_encrypted_content, is_server_block
 from devflow_claude_code.reading.content import (
+    as_json,
     blocks,
     flatten_text,
     get_object,
     get_string,
     human_text,
+    map_strings,
 )
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
+_CLIENT_KINDS = frozenset({"text", "image", "document", "tool_reference"})
 _INTERRUPTED = "[no result: the call was interrupted]"
-_UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(slots=True)
@@ -43,8 +47,7 @@ class HistoryBuilder:
         self.masker = Masker()
         self._takes_images = takes_images
         self._turns: list[_Turn] = []
-        self._open_calls: dict[str, str] = {}
-        self._answered: set[str] = set()
+        self._calls = CallIds()
 
     def add_rows(self, rows: Iterable[tuple[TranscriptRow, Json]]) -> None:
         """The rows of a branch, in order."""
@@ -56,7 +59,7 @@ class HistoryBuilder:
             elif row.type == "user":
                 self._add_user_row(body)
             elif text := human_text(row, body):
-                self._add_parts("user", [Text(text=self.masker.mask(text))])
+                self._add_parts("user", [self._clean_text(text)])
 
     def build_messages(self) -> tuple[Message, ...]:
         """User and assistant in turns, every call answered in the message after it."""
@@ -90,21 +93,29 @@ class HistoryBuilder:
     def _convert_reply_block(self, block: Json) -> Part | None:
         kind = get_string(block, "type")
         if kind == "text":
-            text = self.masker.mask(get_string(block, "text"))
-            return Text(text=text) if text.strip() else None
+            text = self._clean_text(get_string(block, "text"))
+            return text if text.text.strip() else None
         if kind == "tool_use":
-            call_id = _sanitize_name(get_string(block, "id"))
-            if not call_id or call_id in self._open_calls or call_id in self._answered:
+            call_id = self._calls.open(get_string(block, "id"))
+            if call_id is None:
                 self.left_out["repeated tool call"] += 1
                 return None
-            name = _sanitize_name(get_string(block, "name")) or "unnamed"
-            self._open_calls[call_id] = name
-            arguments = self.masker.mask_json(get_object(block, "input"))
-            return ToolCall(id=call_id, name=name, arguments=arguments)
+            name = make_safe_name(get_string(block, "name")) or "unnamed"
+            return ToolCall(id=call_id, name=name, arguments=self._clean_json(block))
         if kind in ("thinking", "redacted_thinking"):
             self.left_out["thinking block (only the model that signed it takes it)"] += 1
             return None
-        return Text(text=self.masker.mask_json(block))
+        return self._convert_other_block(block)
+
+    def _convert_other_block(self, block: object) -> Text:
+        """A block that is told in words; what those leave out is counted."""
+        kind = get_string(block, "type")
+        if kind not in _CLIENT_KINDS:
+            if has_encrypted_content(block):
+                self.left_out["encrypted content of a server's tool"] += 1
+            elif kind and not is_server_block(kind):
+                self.left_out["block of an unknown kind (named in a note)"] += 1
+        return self._clean_text(flatten_text([block]).strip())
 
     def _add_user_row(self, body: Json) -> None:
         parts: list[Part] = []
@@ -114,60 +125,69 @@ class HistoryBuilder:
                 parts.append(self._convert_result(block))
             elif kind in ("image", "document"):
                 parts.append(self._convert_media(block, kind))
-            elif text := flatten_text([block]).strip():
-                parts.append(Text(text=self.masker.mask(text)))
+            elif (words := self._convert_other_block(block)).text:
+                parts.append(words)
         if not any(isinstance(part, ToolResult) for part in parts):
             self._answer_open_calls()
         self._add_parts("user", parts)
 
     def _convert_result(self, block: Json) -> Part:
-        call_id = _sanitize_name(get_string(block, "tool_use_id"))
         content = block.get("content")
         is_list = isinstance(content, list)
         inner = cast("list[object]", content) if is_list else [flatten_text(content)]
-        parts = tuple(self._convert_result_block(one) for one in inner)
-        if call_id not in self._open_calls:
+        call_id = self._calls.close(get_string(block, "tool_use_id"))
+        if call_id is None:
             self.left_out["tool result without its call (kept as text)"] += 1
-            return Text(text=self.masker.mask(flatten_text(inner)))
-        del self._open_calls[call_id]
-        self._answered.add(call_id)
+            return self._clean_text(flatten_text(inner))
+        parts = tuple(self._convert_result_block(one) for one in inner)
         return ToolResult(call_id=call_id, parts=parts, is_error=block.get("is_error") is True)
 
     def _convert_result_block(self, block: object) -> Text | Media:
         kind = get_string(block, "type")
         if kind in ("image", "document"):
             return self._convert_media(block, kind)
-        return Text(text=self.masker.mask(flatten_text([block])))
+        return self._convert_other_block(block)
 
     def _convert_media(self, block: object, kind: str) -> Text | Media:
         source = get_object(block, "source")
         media_type = get_string(source, "media_type") or None
         encoded, url = get_string(source, "data"), get_string(source, "url")
         if get_string(source, "type") == "text":
-            return Text(text=self.masker.mask(encoded))
+            return self._clean_text(encoded)
+        if get_string(source, "type") == "content":
+            return self._clean_text(flatten_text(source.get("content")))
         if not self._takes_images or not (encoded or url):
             self.left_out[f"{kind} (the model does not take it)"] += 1
-            return Text(text=f"[{kind} left out: {media_type or 'unknown type'}]")
+            return self._clean_text(f"[{kind} left out: {media_type or 'unknown type'}]")
         return Media(
             kind="image" if kind == "image" else "file",
             media_type=media_type,
             base64=encoded or None,
             url=None if encoded else url,
-            name=get_string(block, "title") or ("document.pdf" if kind == "document" else None),
+            name=self._clean_text(get_string(block, "title")).text
+            or ("document.pdf" if kind == "document" else None),
         )
 
     def _answer_open_calls(self) -> None:
         """An interrupted call gets a result that says so; every provider wants one."""
-        if not self._open_calls:
-            return
         parts: list[Part] = [
             ToolResult(call_id=call_id, parts=(Text(text=_INTERRUPTED),), is_error=True)
-            for call_id in self._open_calls
+            for call_id in self._calls.close_all()
         ]
-        self.left_out["interrupted tool call (answered as such)"] += len(parts)
-        self._answered.update(self._open_calls)
-        self._open_calls.clear()
-        self._add_parts("user", parts)
+        if parts:
+            self.left_out["interrupted tool call (answered as such)"] += len(parts)
+            self._add_parts("user", parts)
+
+    def _clean_text(self, text: str) -> Text:
+        """Without secrets, and with what a reader would not see written out."""
+        return Text(text=escape_invisible(self.masker.mask(text)))
+
+    def _clean_json(self, call: Json) -> str:
+        """The arguments of a call, cleaned like text; they stay well-formed."""
+        text = self.masker.mask_json(get_object(call, "input"))
+        if "\\u00" not in text and escape_invisible(text) == text:
+            return text
+        return as_json(map_strings(orjson.loads(text), escape_invisible))
 
     def _add_parts(self, role: Role, parts: list[Part], message_id: str | None = None) -> None:
         if not parts:
@@ -183,8 +203,3 @@ class HistoryBuilder:
 def _sort_results_first(parts: list[Part]) -> list[Part]:
     """Anthropic's API wants the results of a turn before everything else in it."""
     return sorted(parts, key=lambda part: not isinstance(part, ToolResult))
-
-
-def _sanitize_name(name: str) -> str:
-    """As providers ask of names and ids of calls."""
-    return _UNSAFE_CHARS.sub("_", name)[:64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from devflow_claude_code.reading.content import text_of
 from devflow_claude_code.reading.paths import agents_dir, find_agent_transcripts
 from devflow_claude_code.reading.transcript import Transcript
 
@@ -32,4 +33,4 @@ def agent_name(agent: Path, transcript: Path) -> str:
 def _is_warm_up(agent: Transcript) -> bool:
     """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
     rows = [row for row in agent.rows if row.type]
-    return len(rows) <= 2 and bool(rows) and b'"Warmup"' in agent.read_line(rows[0])
+    return len(rows) <= 2 and bool(rows) and text_of(agent.load(rows[0])) == "Warmup"

@@ -2,23 +2,25 @@
 
 The rules were measured with real clients from 1.0 to 2.1 (November 2026): for 115 of 118 recorded
 sessions they give exactly what the client itself sends on `--resume`, up to the calls that old
-clients lose.
+clients lose. A row whose parent is missing goes on at the row before it, as 2.1 does; the client
+gives up where five seconds lie between the two, which would lose what is still there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
+from devflow_claude_code.reading.replies import RecordedReply, find_replies
+from devflow_claude_code.reading.row_graph import RowGraph
 from devflow_claude_code.reading.rows import TranscriptRow
-
-_GRAPH_TYPES = frozenset({"user", "assistant", "system", "attachment", "progress"})
 
 
 def active_branch(
     rows: Sequence[TranscriptRow],
     preserved: Mapping[str, tuple[str, Sequence[str]]],
     *,
-    leaf: str | None = None,
+    before: TranscriptRow | None = None,
 ) -> tuple[TranscriptRow, ...]:
     """The rows from the root (or the last compaction) to the leaf, parallel calls included.
 
@@ -26,19 +28,19 @@ def active_branch(
         rows: all rows of one file.
         preserved: for a `compact_boundary` (by its uuid) that kept older rows: the uuid after
             which they stand, and theirs.
-        leaf: uuid of the row to end with; None is where the conversation stands now.
+        before: a compaction, for the branch that it has cut off; None is where the conversation
+            stands now.
     """
-    graph: dict[str | None, TranscriptRow] = {
-        row.uuid: row for row in rows if row.uuid and row.type in _GRAPH_TYPES
-    }
-    end = _find_leaf(rows, graph) if leaf is None else graph.get(leaf)
+    graph = RowGraph(rows)
+    end = _find_leaf(rows, graph) if before is None else _last_before(before, graph)
     if end is None:
         return ()
-    chain = _path_to_root(end, graph)
+    chain = graph.path_to(end)
     if anchor_and_uuids := preserved.get(chain[0].uuid or ""):
         anchor, uuids = anchor_and_uuids
-        chain = _insert_preserved(chain, anchor, [graph[one] for one in uuids if one in graph])
-    return tuple(_insert_siblings(chain, graph.values()))
+        kept = [row for one in uuids if (row := graph.get(one)) is not None]
+        chain = _insert_preserved(chain, anchor, kept)
+    return tuple(_insert_siblings(chain, graph))
 
 
 def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, ...]:
@@ -48,10 +50,20 @@ def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, .
     )
 
 
-def _find_leaf(
-    rows: Sequence[TranscriptRow], graph: Mapping[str | None, TranscriptRow]
-) -> TranscriptRow | None:
-    main = [row for row in graph.values() if not row.is_sidechain] or list(graph.values())
+def bridged_lines(
+    branch: Iterable[TranscriptRow], rows: Iterable[TranscriptRow]
+) -> tuple[int, ...]:
+    """Lines of those rows of a branch whose parent is not in the file."""
+    known = {row.uuid for row in rows}
+    return tuple(row.line for row in branch if row.parent and row.parent not in known)
+
+
+def _last_before(boundary: TranscriptRow, graph: RowGraph) -> TranscriptRow | None:
+    return graph.get(boundary.refers_to) or graph.row_before(boundary)
+
+
+def _find_leaf(rows: Sequence[TranscriptRow], graph: RowGraph) -> TranscriptRow | None:
+    main = [row for row in graph.rows if not row.is_sidechain] or graph.rows
     marked = next((row.refers_to for row in reversed(rows) if row.type == "last-prompt"), None)
     leaf = graph.get(marked)
     if leaf is not None:
@@ -64,29 +76,13 @@ def _find_leaf(
     return newest
 
 
-def _is_descendant(
-    row: TranscriptRow, ancestor: TranscriptRow, graph: Mapping[str | None, TranscriptRow]
-) -> bool:
+def _is_descendant(row: TranscriptRow, ancestor: TranscriptRow, graph: RowGraph) -> bool:
     """Whether a row comes after another, or after a sibling block of the same response."""
     return any(
         one.uuid == ancestor.uuid
         or (ancestor.message_id is not None and one.message_id == ancestor.message_id)
-        for one in _path_to_root(row, graph)
+        for one in graph.path_to(row)
     )
-
-
-def _path_to_root(
-    leaf: TranscriptRow, graph: Mapping[str | None, TranscriptRow]
-) -> list[TranscriptRow]:
-    chain: list[TranscriptRow] = []
-    seen: set[str | None] = set()
-    row: TranscriptRow | None = leaf
-    while row is not None and row.uuid not in seen:
-        seen.add(row.uuid)
-        chain.append(row)
-        row = graph.get(row.parent) if row.parent else None
-    chain.reverse()
-    return chain
 
 
 def _insert_preserved(
@@ -98,26 +94,35 @@ def _insert_preserved(
     return [*chain[:position], *fresh, *chain[position:]]
 
 
-def _insert_siblings(
-    chain: list[TranscriptRow], rows: Iterable[TranscriptRow]
-) -> Iterable[TranscriptRow]:
+def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[TranscriptRow]:
     """Parallel calls make a response several rows: put all of them, and their results, in place."""
-    blocks: dict[str, list[TranscriptRow]] = {}
-    results: dict[str, list[TranscriptRow]] = {}
-    for row in rows:
-        if row.message_id:
-            blocks.setdefault(row.message_id, []).append(row)
-        for call_id, _ in row.tool_results:
-            results.setdefault(call_id, []).append(row)
+    replies = find_replies(graph)
+    strays = _stray_results(graph, {row.uuid for row in chain}, replies.values())
     emitted: set[str | None] = set()
     for row in chain:
         group = [row]
-        if row.message_id and row.uuid not in emitted:
-            group = list(blocks[row.message_id])
-            calls = [call_id for block in group for call_id, _ in block.tool_calls]
-            answering = {one.uuid: one for call in calls for one in results.get(call, ())}
-            group += sorted(answering.values(), key=lambda one: one.line)
-        for one in group:
+        reply = replies.get(row.uuid)
+        if reply is not None and row.uuid not in emitted:
+            answering = {one.uuid: one for one in reply.results}
+            group = [*reply.blocks, *sorted(answering.values(), key=attrgetter("line"))]
+        while group:
+            one = group.pop(0)
             if one.uuid not in emitted:
                 emitted.add(one.uuid)
                 yield one
+                group = [*strays.get(one.uuid, ()), *group]
+
+
+def _stray_results(
+    graph: RowGraph, chain: Collection[str | None], replies: Iterable[RecordedReply]
+) -> dict[str | None, list[TranscriptRow]]:
+    """Results beside the chain whose call was lost, by the row that they follow."""
+    strays: dict[str | None, list[TranscriptRow]] = {}
+    orphans = [row for row in graph.orphans if row.tool_results and row.uuid not in chain]
+    if orphans:
+        known = {result.uuid for reply in replies for result in reply.results}
+        for row in orphans:
+            previous = None if row.uuid in known else graph.row_before(row)
+            if previous is not None:
+                strays.setdefault(previous.uuid, []).append(row)
+    return strays

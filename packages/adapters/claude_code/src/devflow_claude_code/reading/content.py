@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import orjson
 
+from devflow_claude_code.reading.block_words import describe_block
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
 _HARNESS_TEXT = re.compile(
@@ -58,8 +59,10 @@ def flatten_text(content: object) -> str:
     """Content of a result or prompt as text; what is no text is named in brackets."""
     if isinstance(content, str):
         return content
+    if isinstance(content, dict):
+        return _flatten_block(cast("Json", content))
     if not isinstance(content, list):
-        return "" if content is None else as_json(content)
+        return "" if content is None else str(content)
     return "\n".join(_flatten_block(one) for one in cast("list[object]", content))
 
 
@@ -85,6 +88,18 @@ def get_string(value: object, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def map_strings(value: object, change: Callable[[str], str]) -> object:
+    """A JSON value with all its strings changed, names included."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [map_strings(one, change) for one in cast("list[object]", value)]
+    if isinstance(value, dict):
+        items = cast("Json", value).items()
+        return {change(name): map_strings(one, change) for name, one in items}
+    return value
+
+
 def as_json(value: object) -> str:
     """Compact JSON text."""
     return orjson.dumps(value, default=str).decode()
@@ -100,4 +115,4 @@ def _flatten_block(block: object) -> str:
         return (
             f"[{kind} of {get_string(get_object(block, 'source'), 'media_type') or 'unknown type'}]"
         )
-    return block if isinstance(block, str) else as_json(block)
+    return describe_block(cast("Json", block)) if isinstance(block, dict) else str(block)

@@ -55,6 +55,7 @@ class TranscriptRow(NamedTuple):
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
     request_id: str | None
+    """Of the call that a reply's row came from, where the client noted it."""
     billing: Billing | None
     """What beside the tokens decides the cost; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
@@ -78,11 +79,13 @@ def decode_line(line: bytes) -> Json | None:
     return cast("Json", body) if isinstance(body, dict) else None
 
 
-def title_of(kind: str, body: Json) -> tuple[str, str] | None:
-    """Kind and words of the title that a row gives to its session; None: it gives none."""
+def title_of(kind: str, body: Json) -> tuple[str, str, str] | None:
+    """Kind, owner and words of a title; the owner is a session's id or the `leafUuid` it names."""
     name = _TITLE_FIELDS.get(kind)
     words = body.get(name) if name is not None else None
-    return (name, words) if name is not None and isinstance(words, str) and words else None
+    if name is None or not isinstance(words, str) or not words:
+        return None
+    return name, _as_text(body.get("leafUuid" if kind == "summary" else "sessionId")), words
 
 
 def _replace_lone_surrogate(match: re.Match[bytes]) -> bytes:

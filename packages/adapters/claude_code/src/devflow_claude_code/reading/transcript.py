@@ -11,15 +11,20 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 from devflow_core.errors import SessionError
 
+from devflow_claude_code.reading.damage import Damage, list_lines
 from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, decode_line, title_of
+from devflow_claude_code.reading.salvage import find_records, is_filler
 
-MAX_LINE_BYTES = 256 * 1024 * 1024
-"""A longer line is an attack or a broken disk; Claude Code's longest hold an image, a few MB."""
+MAX_LINE_BYTES = 32 * 1024 * 1024
+"""Longer lines are skipped, and that is said: Anthropic's API takes requests of 32 MB at the most,
+so that the client itself could not send one back (Claude Code's longest hold images, a few MB)."""
+MAX_FOLDERS = 64
 _CHUNK_BYTES = 1024 * 1024
 _BUFFER_BYTES = 64 * 1024
 _METADATA_FIELDS = ("version", "cwd", "gitBranch", "sessionId")
@@ -34,11 +39,15 @@ class Transcript:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[TranscriptRow] = []
-        """Every line, blank and broken ones too, in order: their spans cover the file."""
-        self.skipped_lines = 0
-        """Lines that are no JSON object; a last line still being written is one."""
+        """Every record, and what stands between them, in order: their spans cover the file."""
         self.metadata: dict[str, str] = {}
-        """The last known `version`, `cwd`, `gitBranch`, `sessionId` and titles."""
+        """The last known `version`, `cwd`, `gitBranch`, `sessionId`."""
+        self.titles: dict[tuple[str, str], str] = {}
+        """By the kind of title and what it names: a session's id, or a `leafUuid`."""
+        self.folders: dict[str, None] = {}
+        """Where the shell was, in order of time, each once; of many the first `MAX_FOLDERS`."""
+        self._mended_lines: list[int] = []
+        self._line = 0
         self._end_offset = 0
         self._is_tail_open = False
         self._identity: tuple[int, int] | None = None
@@ -49,15 +58,33 @@ class Transcript:
         """How far it has been read."""
         return self._end_offset
 
+    @property
+    def skipped_lines(self) -> int:
+        """Lines with something that is no record; a last line still being written is one."""
+        return len({row.line for row in self.rows if row.type == "?"})
+
+    def find_damage(self, bridged: Iterable[int] = ()) -> Damage:
+        """What was lost and what was mended; `bridged` are lines that the branch had to mend."""
+        lost = [row for row in self.rows if row.type == "?"]
+        shared = {one.line for row, one in pairwise(self.rows) if row.line == one.line}
+        kept = {row.line for row in self.rows if row.type not in ("", "?")}
+        return Damage(
+            unreadable=list_lines(row.line for row in lost if row.length <= MAX_LINE_BYTES),
+            overlong=list_lines(row.line for row in lost if row.length > MAX_LINE_BYTES),
+            salvaged=list_lines([*(shared & kept), *self._mended_lines]),
+            bridged=list_lines(bridged),
+        )
+
     def refresh(self) -> bool:
         """Read what is new; whether there was anything.
 
         A last line without line end is taken if it is whole, and read again when the file has
         grown. A file that has shrunk or been replaced is read from its start.
 
+        Lines over `MAX_LINE_BYTES` are passed over without being held in memory.
+
         Raises:
-            SessionError: the file is missing, unreadable, no regular file, or has a line over
-                `MAX_LINE_BYTES`.
+            SessionError: the file is missing, unreadable, or no regular file.
         """
         before = (self._identity, self._end_offset)
         with open_regular_file(self.path) as file:
@@ -69,7 +96,9 @@ class Transcript:
                 self._drop_open_tail()
                 file.seek(self._end_offset)
                 with gc_paused():
-                    self._index_lines(file)
+                    for line, length, is_ended in _split_lines(file):
+                        self._add_line(line, length)
+                        self._is_tail_open = not is_ended
         return (self._identity, self._end_offset) != before
 
     def read_line(self, row: TranscriptRow) -> bytes:
@@ -78,7 +107,8 @@ class Transcript:
 
     def load(self, row: TranscriptRow) -> Json:
         """The decoded line; an empty object for one that is none."""
-        return decode_line(self.read_line(row)) or {}
+        with self.open_loader() as load:
+            return load(row)
 
     def load_all(self, rows: Iterable[TranscriptRow]) -> Iterator[tuple[TranscriptRow, Json]]:
         """The decoded lines, with one opening of the file."""
@@ -90,7 +120,7 @@ class Transcript:
     def open_loader(self) -> Generator[Callable[[TranscriptRow], Json]]:
         """A function that decodes lines, for as long as the file is held open."""
         with open_regular_file(self.path) as file:
-            yield lambda row: decode_line(_read_span(file, row)) or {}
+            yield lambda row: _load(file, row)
 
     def read_lines(self, rows: Iterable[TranscriptRow]) -> Iterator[bytes]:
         """The bytes of lines, with one opening of the file."""
@@ -99,57 +129,63 @@ class Transcript:
                 yield _read_span(file, row)
 
     def _reset(self, identity: tuple[int, int]) -> None:
-        self.rows.clear()
-        self.metadata.clear()
-        self.skipped_lines = self._end_offset = 0
+        for one in (self.rows, self.metadata, self.titles, self.folders, self._mended_lines):
+            one.clear()
+        self._line = self._end_offset = 0
         self._is_tail_open = False
         self._identity = identity
 
     def _drop_open_tail(self) -> None:
-        if self._is_tail_open:
-            row = self.rows.pop()
-            self._end_offset = row.offset
-            self.skipped_lines -= row.type == "?"
-            self._is_tail_open = False
-
-    def _index_lines(self, file: BinaryIO) -> None:
-        pieces: list[bytes] = []
-        while chunk := file.read(_CHUNK_BYTES):
-            first, *others = chunk.split(b"\n")
-            pieces.append(first)
-            if others:
-                self._add_line(b"".join(pieces))
-                for line in others[:-1]:
-                    self._add_line(line)
-                pieces = [others[-1]]
-            elif len(pieces) * _CHUNK_BYTES > MAX_LINE_BYTES:
-                raise SessionError(
-                    f"{self.path}:{len(self.rows) + 1}: the line is longer than"
-                    f" {MAX_LINE_BYTES} bytes; this is no transcript of Claude Code."
-                )
-        if tail := b"".join(pieces):
-            self._add_row(tail, len(tail))
-            self._is_tail_open = True
-
-    def _add_line(self, line: bytes) -> None:
-        self._add_row(line, len(line) + 1)
-
-    def _add_row(self, line: bytes, length: int) -> None:
-        number, offset = len(self.rows) + 1, self._end_offset
-        self._end_offset += length
-        body = decode_line(line)
-        if body is None:
-            is_blank = not line.strip()
-            self.skipped_lines += not is_blank
-            kind = "" if is_blank else "?"
-            self.rows.append(self._reader.make_placeholder(number, offset, length, kind))
+        if not self._is_tail_open:
             return
-        row = self._reader.read_row(number, offset, length, body)
+        while self.rows and self.rows[-1].line == self._line:
+            self._end_offset = self.rows.pop().offset
+        if self._mended_lines and self._mended_lines[-1] == self._line:
+            self._mended_lines.pop()
+        self._line -= 1
+        self._is_tail_open = False
+
+    def _add_line(self, line: bytes | None, length: int) -> None:
+        """One line, its end included in the length; None for one that is too long."""
+        self._line += 1
+        body = decode_line(line) if line else None
+        if line is None:
+            self._add_gap("?", length)
+        elif body is not None:
+            self._add_record(body, length)
+            if not line.isascii() and not _is_utf8(line):
+                self._mended_lines.append(self._line)
+        elif is_filler(line):
+            self._add_gap("?" if line.strip() else "", length)
+        else:
+            self._add_pieces(line, length)
+
+    def _add_pieces(self, line: bytes, length: int) -> None:
+        """A damaged line: what is whole in it, and what stands between."""
+        position = 0
+        for start, end, body in find_records(line):
+            if start > position:
+                self._add_gap("" if is_filler(line[position:start]) else "?", start - position)
+            self._add_record(body, end - start)
+            position = end
+        if length > position:
+            is_end = position > 0 and is_filler(line[position:])
+            self._add_gap("" if is_end else "?", length - position)
+
+    def _add_gap(self, kind: str, length: int) -> None:
+        gap = self._reader.make_placeholder(self._line, self._end_offset, length, kind)
+        self._end_offset += length
+        self.rows.append(gap)
+
+    def _add_record(self, body: Json, length: int) -> None:
+        row = self._reader.read_row(self._line, self._end_offset, length, body)
+        self._end_offset += length
         self.rows.append(row)
         if row.uuid is not None:
             self._update_metadata(row, body)
         elif (title := title_of(row.type, body)) is not None:
-            self.metadata[title[0]] = title[1]
+            kind, owner, words = title
+            self.titles[kind, owner] = words
 
     def _update_metadata(self, row: TranscriptRow, body: Json) -> None:
         metadata = self.metadata
@@ -159,6 +195,65 @@ class Transcript:
             value = body.get(name)
             if value != metadata.get(name) and isinstance(value, str) and value:
                 metadata[name] = value
+                if name == "cwd" and len(self.folders) < MAX_FOLDERS:
+                    self.folders[value] = None
+
+
+def check_transcript(transcript: Transcript) -> None:
+    """That it is a transcript at all.
+
+    Raises:
+        SessionError: it is empty, or holds no record of a session.
+    """
+    rows = [row for row in transcript.rows if row.type]
+    if not rows:
+        raise SessionError(f"{transcript.path}:1: the file is empty; there is no session in it.")
+    if "version" in transcript.metadata or any(
+        row.type != "?" and _is_session_row(row) for row in rows
+    ):
+        return
+    raise SessionError(
+        f"{transcript.path}:{rows[0].line}: this is no transcript of Claude Code"
+        " (no line is a record of a session)."
+    )
+
+
+def _is_session_row(row: TranscriptRow) -> bool:
+    return row.type in ("user", "assistant", "summary", "system", "queue-operation") and (
+        row.uuid is not None or row.refers_to is not None
+    )
+
+
+def _split_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int, bool]]:
+    """Lines without their ends, their lengths with them, and whether they have an end.
+
+    Of a line that is too long only the length is kept.
+    """
+    pieces: list[bytes] = []
+    length = 0
+    while chunk := file.read(_CHUNK_BYTES):
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            pieces.append(piece)
+            length += len(piece)
+            yield (b"".join(pieces) if length < MAX_LINE_BYTES else None), length + 1, True
+            pieces, length = [], 0
+        length += len(rest)
+        pieces = [*pieces, rest] if length < MAX_LINE_BYTES else []
+    if length:
+        yield (b"".join(pieces) if length < MAX_LINE_BYTES else None), length, False
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _load(file: BinaryIO, row: TranscriptRow) -> Json:
+    return (decode_line(_read_span(file, row)) or {}) if row.type not in ("", "?") else {}
 
 
 def _read_span(file: BinaryIO, row: TranscriptRow) -> bytes:

@@ -1,0 +1,59 @@
+"""Ids of tool calls as providers take them, each call with its own."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+_UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
+_MAX_CHARS = 64
+_HASH_CHARS = 8
+
+
+def make_safe_name(name: str) -> str:
+    """A name or id in the characters and the length that every provider takes.
+
+    What is too long ends in a hash of the whole, so that two that begin alike stay two.
+    """
+    safe = _UNSAFE_CHARS.sub("_", name)
+    return safe if len(safe) <= _MAX_CHARS else _shorten(safe, name)
+
+
+class CallIds:
+    """The calls of a conversation: which are open, and by which id each is known from here on."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._open: dict[str, str] = {}
+
+    def open(self, recorded: str) -> str | None:
+        """The id for a new call; None if this one is open already or has no id.
+
+        A recorded id may come again when its call is answered: some gateways count from 0 in
+        every reply.
+        """
+        safe = make_safe_name(recorded)
+        if not safe or recorded in self._open:
+            return None
+        candidate, times = safe, 0
+        while candidate in self._used:
+            times += 1
+            candidate = _shorten(safe, f"{recorded} {times}")
+        self._used.add(candidate)
+        self._open[recorded] = candidate
+        return candidate
+
+    def close(self, recorded: str) -> str | None:
+        """The id of the call that a result answers; None if no such call is open."""
+        return self._open.pop(recorded, None)
+
+    def close_all(self) -> tuple[str, ...]:
+        """The ids of all calls that were open."""
+        closed = tuple(self._open.values())
+        self._open.clear()
+        return closed
+
+
+def _shorten(safe: str, whole: str) -> str:
+    mark = sha256(whole.encode("utf-8", "replace")).hexdigest()[:_HASH_CHARS]
+    return f"{safe[: _MAX_CHARS - _HASH_CHARS - 1]}_{mark}"

@@ -1,0 +1,116 @@
+"""Blocks of tools that ran at Anthropic, as words: what was asked, and what came back in text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from devflow_claude_code.reading.rows import Json
+
+_WORDY_FIELDS = (
+    "title", "url", "source", "page_age", "query", "command", "path", "code", "text", "thinking",
+    "stdout", "stderr", "content", "input", "lines", "error_code", "tool_references", "tool_name",
+    "data",
+)  # fmt: skip
+"""What is read of a result, in this order; ids, signatures and encrypted content are not."""
+_MAX_DEPTH = 8
+
+
+def is_server_block(kind: str) -> bool:
+    """Whether a block is a call or a result of a tool that the client does not run itself."""
+    return kind.endswith(("_tool_use", "_tool_result")) or kind in ("search_result", "compaction")
+
+
+def describe_block(block: Json) -> str:
+    """The words of a block that is neither text nor a tool call of the client's; never its JSON.
+
+    Of a kind that is not known only its name is told.
+    """
+    kind = str(block.get("type") or "unnamed")
+    if not is_server_block(kind):
+        return f"[a block of the kind {_plain(kind)} was left out]"
+    if kind.endswith("_tool_use"):
+        server = block.get("server_name")
+        place = f" of {_plain(server)}" if isinstance(server, str) else ""
+        return _join(
+            f"[{_plain(str(block.get('name') or 'tool'))}{place} was asked]", _pairs(block)
+        )
+    head = kind.removesuffix("_tool_result").replace("_", " ")
+    return _join(f"[{_plain(head)}: what came back]", _words(block.get("content"), 0))
+
+
+def has_encrypted_content(block: object) -> bool:
+    """Whether a part of a block can be read by Anthropic only."""
+    return _has_encrypted(block, 0)
+
+
+def _join(head: str, lines: Iterator[str]) -> str:
+    return "\n".join((head, *(line for line in lines if line.strip())))
+
+
+def _pairs(block: Json) -> Iterator[str]:
+    """The arguments of a call, one a line."""
+    arguments = block.get("input")
+    if isinstance(arguments, dict):
+        for name, value in cast("Json", arguments).items():
+            words = value if isinstance(value, str) else " ".join(_every_scalar(value, 0))
+            yield f"{name}: {words}"
+
+
+def _words(value: object, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in cast("list[object]", value):
+            yield from _words(one, depth + 1)
+    elif isinstance(value, dict):
+        yield from _words_of_object(cast("Json", value), depth)
+
+
+def _words_of_object(value: Json, depth: int) -> Iterator[str]:
+    title, url = value.get("title"), value.get("url") or value.get("source")
+    if isinstance(title, str) and isinstance(url, str):
+        age = value.get("page_age")
+        yield f"{title} ({url}{f', {age}' if isinstance(age, str) else ''})"
+        skipped = {"title", "url", "source", "page_age"}
+    elif value.get("type") == "base64":
+        yield f"[{_plain(str(value.get('media_type') or 'a file'))}]"
+        return
+    else:
+        skipped = set[str]()
+    if value.get("type") != "text":
+        skipped.add("data")  # bytes, whatever they are of
+    for name in _WORDY_FIELDS:
+        if name in value and name not in skipped:
+            yield from _words(value[name], depth + 1)
+
+
+def _every_scalar(value: object, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH or value is None:
+        return
+    if isinstance(value, dict):
+        for name, one in cast("Json", value).items():
+            yield f"{name}: {' '.join(_every_scalar(one, depth + 1))}"
+    elif isinstance(value, list):
+        for one in cast("list[object]", value):
+            yield from _every_scalar(one, depth + 1)
+    else:
+        yield str(value)
+
+
+def _has_encrypted(value: object, depth: int) -> bool:
+    if depth > _MAX_DEPTH:
+        return False
+    if isinstance(value, list):
+        return any(_has_encrypted(one, depth + 1) for one in cast("list[object]", value))
+    return isinstance(value, dict) and any(
+        name.startswith("encrypted_") or _has_encrypted(one, depth + 1)
+        for name, one in cast("Json", value).items()
+    )
+
+
+def _plain(name: str) -> str:
+    """A name that a transcript gives, so that it cannot close the brackets it stands in."""
+    return "".join(one for one in name[:80] if one.isalnum() or one in " _-.")

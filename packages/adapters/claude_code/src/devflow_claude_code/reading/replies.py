@@ -1,0 +1,64 @@
+"""Which rows are one reply: its blocks, and the results that answer its calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from devflow_claude_code.reading.row_graph import RowGraph
+from devflow_claude_code.reading.rows import TranscriptRow
+
+
+@dataclass(slots=True)
+class RecordedReply:
+    """What came back for one request."""
+
+    blocks: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
+    results: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
+    """Rows that answer its calls; a row that answers two stands here twice."""
+
+
+class _Before(NamedTuple):
+    """The last block that stands before a row, and whether its results lie between."""
+
+    block: TranscriptRow | None = None
+    has_results: bool = False
+
+
+def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
+    """The replies of a file, by the uuid of each of their blocks.
+
+    The id of the message is not enough: gateways exist that give every reply the same. Blocks of
+    one reply follow each other; results lie between them only where a client runs tools while the
+    reply still streams, and then their request's id is the same.
+    """
+    replies: dict[str | None, RecordedReply] = {}
+    before: dict[str | None, _Before] = {}
+    calls: dict[str, RecordedReply] = {}
+    for row in graph.rows:
+        parent = graph.parent_of(row)
+        last = before.get(parent.uuid, _Before()) if parent is not None else _Before()
+        if row.type == "assistant":
+            is_same = last.block is not None and _is_same_reply(row, last.block, last.has_results)
+            reply = (
+                replies[last.block.uuid] if is_same and last.block is not None else RecordedReply()
+            )
+            reply.blocks.append(row)
+            replies[row.uuid] = reply
+            calls.update((call_id, reply) for call_id, _ in row.tool_calls)
+            before[row.uuid] = _Before(row)
+        elif row.tool_results:
+            for call_id, _ in row.tool_results:
+                if (reply := calls.get(call_id)) is not None:
+                    reply.results.append(row)
+            before[row.uuid] = _Before(last.block, True)
+        else:
+            is_prompt = row.type == "user" and row.has_text and not row.is_meta
+            before[row.uuid] = _Before() if is_prompt else last
+    return replies
+
+
+def _is_same_reply(row: TranscriptRow, block: TranscriptRow, has_results: bool) -> bool:
+    if row.message_id is None or row.message_id != block.message_id:
+        return False
+    return not has_results or (row.request_id is not None and row.request_id == block.request_id)

@@ -1,0 +1,265 @@
+"""`devflow` on sessions that are damaged, rare or lie elsewhere: what is left is used, and said."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devflow_claude_code.reading.paths import project_slug
+
+FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/faulty"
+PROJECT = Path("/home/u/shop")
+PATIENCE_S = 120
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class RecordingUpstream:
+    """Answers chat completions, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                upstream.bodies.append(body)
+                reply = {
+                    "id": "gen-1",
+                    "model": body["model"],
+                    "choices": [
+                        {
+                            "index": 0,
+                            "finish_reason": "stop",
+                            "message": {"role": "assistant", "content": "Done."},
+                        }
+                    ],
+                    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0},
+                }
+                content = json.dumps(reply).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/api/v1"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def upstream() -> Iterator[RecordingUpstream]:
+    started = RecordingUpstream()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def devflow(tmp_path: Path, upstream: RecordingUpstream) -> Command:
+    """The command in a home of its own."""
+
+    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "devflow_cli", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "COLUMNS": "200",
+                "OPENROUTER_BASE_URL": upstream.url,
+                "OPENROUTER_API_KEY": "sk-or-v1-of-this-test",
+                **environment,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    return run
+
+
+def put(name: str, config_dir: Path) -> Path:
+    """The last session of a sample folder, where Claude Code would have it."""
+    source = max((FAULTY / name).glob("*.jsonl"))
+    folder = config_dir / "projects" / project_slug(PROJECT)
+    folder.mkdir(parents=True)
+    path = folder / source.name
+    path.write_bytes(source.read_bytes())
+    return path
+
+
+def pieces(messages: list[dict[str, Any]]) -> list[str]:
+    """Who said what, in order; of calls and results their ids."""
+    found: list[str] = []
+    for message in messages:
+        content = message.get("content") or ""
+        parts = [{"text": content}] if isinstance(content, str) else content
+        if message["role"] == "tool":
+            found.append(f"result {message['tool_call_id']}")
+        elif message["role"] != "system":
+            found += [f"{message['role'][0]}: {part['text']}" for part in parts if part["text"]]
+        found += [f"call {call['id']}" for call in message.get("tool_calls", ())]
+    return found
+
+
+HISTORIES = {
+    "same_mid": [f"{who} {n}" for n in range(3) for who in ("u: question", "a: answer")],
+    "phantom_parent": [
+        *("u: GOAL: build the shop", "a: began", "u: second", "a: second done"),
+        *("u: third", "a: third done"),
+    ],
+    "nul_line": [
+        *("u: GOAL: build the shop", "a: began", "u: second", "u: third", "a: third done"),
+    ],
+    "two_on_line": ["u: GOAL", "a: began", "u: second", "a: done2"],
+    "fork_two_files": ["u: x", "a: one", "u: y", "a: two"],
+    "copied_history_cost": ["u: x", "a: one", "u: y", "a: two"],
+}
+DAMAGES = {
+    "phantom_parent": ({"bridged_lines": {"count": 1, "lines": [5]}}, "line 5: without the row"),
+    "nul_line": (
+        {
+            "unreadable_lines": {"count": 1, "lines": [4]},
+            "bridged_lines": {"count": 1, "lines": [5]},
+        },
+        "line 4: could not be read",
+    ),
+    "two_on_line": ({"salvaged_lines": {"count": 1, "lines": [2]}}, "line 2: damaged"),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_everything_that_is_left_is_handed_over_and_what_is_not_is_said(
+    name: str, tmp_path: Path, devflow: Command, upstream: RecordingUpstream
+) -> None:
+    path = put(name, tmp_path / ".claude")
+    done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
+    assert done.returncode == 0, done.stderr
+    (body,) = upstream.bodies
+    assert pieces(body["messages"])[: len(HISTORIES[name])] == HISTORIES[name]
+    damage, words = DAMAGES.get(name, ({}, ""))
+    assert json.loads(done.stdout)["handoff"]["damage"] == damage
+    shown = devflow("sessions", "show", path.stem, "--json")
+    assert json.loads(shown.stdout)["damage"] == damage
+    for told in (done.stderr, devflow("sessions", "show", path.stem).stdout):
+        assert words in told
+    context = devflow("sessions", "context", path.stem)
+    assert words in context.stdout
+    assert HISTORIES[name][0].removeprefix("u: ") in context.stdout
+
+
+def test_what_a_servers_tool_found_is_told_and_what_it_encrypted_is_not(
+    tmp_path: Path, devflow: Command, upstream: RecordingUpstream
+) -> None:
+    path = put("server_tools", tmp_path / ".claude")
+    done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
+    assert done.returncode == 0, done.stderr
+    said = pieces(upstream.bodies[0]["messages"])
+    words = "\n".join(said)
+    for one in ("web_search", "query: q", "t (https://e.x", "found"):
+        assert one in words
+    assert "EEEE" not in words
+    assert "1 × encrypted content of a server's tool" in done.stderr
+
+
+def test_calls_that_begin_alike_are_two(
+    tmp_path: Path, devflow: Command, upstream: RecordingUpstream
+) -> None:
+    path = put("long_tool_id", tmp_path / ".claude")
+    done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [one for one in pieces(upstream.bodies[0]["messages"]) if "call_" in one]
+    (first, answered, second, answered_too) = found
+    assert (answered, answered_too) == (
+        first.replace("call ", "result "),
+        second.replace("call ", "result "),
+    )
+    assert first != second
+    assert json.loads(done.stdout)["handoff"]["left_out"] == []
+
+
+def test_a_session_is_called_by_its_own_name(tmp_path: Path, devflow: Command) -> None:
+    path = put("foreign_summary", tmp_path / ".claude")
+    shown = devflow("sessions", "show", path.stem, "--json")
+    assert json.loads(shown.stdout)["title"] == "GOAL real"
+
+
+def test_a_session_belongs_to_the_folder_in_which_it_began(
+    tmp_path: Path, devflow: Command
+) -> None:
+    path = put("subdir_cwd", tmp_path / ".claude")
+    listed = devflow("sessions", "list", "--json")
+    assert [one["project"] for one in json.loads(listed.stdout)["sessions"]] == [str(PROJECT)]
+    handoff = ("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--write-back")
+    resume = json.loads(devflow(*handoff, "--json").stdout)["resume"]
+    assert resume["cwd"] == str(PROJECT)
+    assert Path(resume["path"]).parent == path.parent
+    assert f"cd {PROJECT} && claude --resume" in devflow(*handoff).stdout
+    entries = devflow("report", "--by", "project", "--format", "json")
+    assert str(PROJECT / "api") not in entries.stdout
+    assert str(PROJECT) in entries.stdout
+
+
+@pytest.mark.parametrize("separator", [",", ":"])
+def test_several_configuration_folders_are_explained(
+    separator: str, tmp_path: Path, devflow: Command
+) -> None:
+    put("same_mid", tmp_path / "a")
+    both = separator.join((str(tmp_path / "a"), str(tmp_path / "b")))
+    listed = devflow("sessions", "list", CLAUDE_CONFIG_DIR=both)
+    assert "names several folders" in listed.stderr
+    checked = devflow("doctor", CLAUDE_CONFIG_DIR=both)
+    assert "names several folders" in checked.stdout
+    wanted = devflow("handoff", "latest", CLAUDE_CONFIG_DIR=both)
+    assert wanted.returncode != 0
+    assert "names several folders" in wanted.stderr
+
+
+def test_sessions_in_the_other_usual_place_are_pointed_to(tmp_path: Path, devflow: Command) -> None:
+    other = tmp_path / ".config" / "claude"
+    put("same_mid", other)
+    listed = devflow("sessions", "list")
+    assert f"CLAUDE_CONFIG_DIR={other} shows them" in listed.stderr
+    again = devflow("sessions", "list", "--json", CLAUDE_CONFIG_DIR=str(other))
+    assert len(json.loads(again.stdout)["sessions"]) == 1
+    assert again.stderr == ""
+
+
+def test_a_project_folder_that_is_a_link_is_named(tmp_path: Path, devflow: Command) -> None:
+    put("same_mid", tmp_path / "elsewhere")
+    projects = tmp_path / ".claude" / "projects"
+    projects.mkdir(parents=True)
+    (projects / "-linked").symlink_to(tmp_path / "elsewhere/projects" / project_slug(PROJECT))
+    listed = devflow("sessions", "list")
+    assert "1 project folders are links" in listed.stderr
+    assert "-linked" in listed.stderr
+
+
+def test_a_huge_line_is_passed_over_with_a_word(tmp_path: Path, devflow: Command) -> None:
+    path = put("phantom_parent", tmp_path / ".claude")
+    with path.open("ab") as file:
+        for _ in range(40):
+            file.write(b'{"type":"user","x":"' + bytes(1 << 20))
+        file.write(b"\n")
+    shown = devflow("sessions", "context", path.stem)
+    assert shown.returncode == 0, shown.stderr
+    assert "GOAL: build the shop" in shown.stdout
+    assert "line 7: skipped, being longer" in shown.stdout
