@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 from devflow_core import settings
+from devflow_core.environment import (
+    CHILD_VARIABLES,
+    copy_child_environment,
+    copy_environment,
+    shield_children,
+)
 from devflow_core.errors import ConfigurationError
 from devflow_core.folder_trust import FolderQuestion
 from devflow_core.settings import (
     Settings,
-    copy_child_environment,
-    copy_environment,
     find_folder_question,
     open_trusted_folders,
-    shield_children,
 )
 
 
@@ -273,7 +276,7 @@ def test_programs_get_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "CANARY" not in json.dumps(dict(kept))
     assert (kept["EDITOR"], kept["DEVFLOW_DATA_DIR"]) == ("vi", "/d")
     assert "PYTHONSAFEPATH" not in kept
-    assert set(copy_child_environment()) <= set(settings._CHILD_VARIABLES)
+    assert set(copy_child_environment()) <= set(CHILD_VARIABLES)
 
 
 def test_a_ledger_is_kept_at_an_address_that_is_known() -> None:

@@ -51,8 +51,8 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
         ConfigurationError: it did not start.
     """
     import orjson
+    from devflow_core.environment import copy_child_environment
     from devflow_core.errors import ConfigurationError
-    from devflow_core.settings import copy_child_environment
 
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         # -P: nothing of the working directory is imported in place of a module

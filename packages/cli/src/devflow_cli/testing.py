@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devflow_core.environment import replace_environment
+
 RUN_TIMEOUT_S = 120.0
 """A command takes a second; a busy machine much longer."""
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
@@ -88,8 +90,7 @@ def _run_child(
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    replace_environment(environment)
     sys.argv = ["devflow", *arguments]
     from devflow_cli.main import run
 

@@ -391,8 +391,7 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     **dict.fromkeys((408, 504, 524), UpstreamTimeout),
     **dict.fromkeys((503, 529), Overloaded),
 }  # fmt: skip
-"""HTTP status → error, where it is more than the rule for its hundred tells (the
-router's description of 2026-08-22)."""
+"""HTTP status → error, where it is more than its hundred tells (described on 2026-08-22)."""
 
 
 def error_for_status(status: int) -> type[UpstreamError]:

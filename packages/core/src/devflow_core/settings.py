@@ -1,4 +1,4 @@
-"""Every setting, in one frozen object; the only module that reads the environment."""
+"""Every setting, in one frozen object, from files and the environment."""
 
 from __future__ import annotations
 
@@ -67,10 +67,8 @@ ENVIRONMENT_ALIASES = {
 """Well-known variables that set one of ours; a `DEVFLOW_…` name wins over them."""
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
 """A client key for `devflow doctor --url`."""
-_OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
-_SAFE_PATH = "PYTHONSAFEPATH"
-_CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-"""What any program may need of the environment."""
+OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
+"""Of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
 _LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
 
@@ -320,30 +318,6 @@ def find_folder_question(
 def open_trusted_folders() -> TrustedFolders:
     """What the user has said of folders' files."""
     return TrustedFolders(find_config_dir(os.environ))
-
-
-def copy_environment() -> Mapping[str, str]:
-    """The process's own environment without DevFlow's secrets, for a program that a user works in.
-
-    An address of DevFlow's keeps its variable unless it holds a password.
-    """
-    secret = {f"{_PREFIX}{name.upper()}" for name in SECRETS}
-    secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in secret and not (name.startswith(_OWN_PREFIXES) and "@" in value)
-    }
-
-
-def shield_children() -> None:
-    """Keep Python processes that are started from here from importing the working directory."""
-    os.environ[_SAFE_PATH] = "1"
-
-
-def copy_child_environment() -> Mapping[str, str]:
-    """What any program needs of the process's own environment, and nothing else."""
-    return {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
 
 
 def _read_files(

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
+from devflow_core.environment import copy_child_environment
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Ledger, Tee, replay
 from devflow_core.ports import Executor, Upstream
@@ -20,7 +21,7 @@ from devflow_core.private_files import (
     replace_file,
 )
 from devflow_core.repository import FolderLabels
-from devflow_core.settings import Settings, copy_child_environment
+from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway

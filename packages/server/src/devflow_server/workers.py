@@ -16,7 +16,8 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from devflow_core import log
-from devflow_core.settings import Settings, shield_children
+from devflow_core.environment import shield_children
+from devflow_core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

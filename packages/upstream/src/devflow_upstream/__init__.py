@@ -1,8 +1,9 @@
 """What every call to a provider needs, whoever the provider is: transport, policies, keys."""
 
-from devflow_upstream.keys import KeyPool, KeyRotation, KeyState
+from devflow_upstream.keys import KeyPool, KeyState
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.policies.key_rotation import KeyRotation
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.reply_stream import Deadlines, ReplyStream

@@ -30,9 +30,10 @@ from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
 from devflow_core.usage import Price, to_pico
 from devflow_routing import Catalogue, Router, RoutingPolicy, TaskClassifier, encode_route
-from devflow_upstream.keys import KeyPool, KeyRotation
+from devflow_upstream.keys import KeyPool
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.policies.key_rotation import KeyRotation
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.reply_stream import Deadlines

@@ -68,8 +68,8 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     import secrets
 
     from devflow_claude_code import plan_launch
+    from devflow_core.environment import copy_environment
     from devflow_core.repository import FolderLabels
-    from devflow_core.settings import copy_environment
     from devflow_server import run_gateway
 
     key = "devflow_" + secrets.token_urlsafe(24)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from devflow_core.settings import Settings
-from devflow_upstream.keys import KeyPool, KeyRotation, key_id
+from devflow_upstream.keys import KeyPool, key_id
+from devflow_upstream.policies.key_rotation import KeyRotation
 
 __all__ = ["KeyPool", "KeyRotation", "build_key_pool", "key_id"]
 

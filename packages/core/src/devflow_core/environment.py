@@ -1,0 +1,42 @@
+"""What other processes get of this process's environment: never a secret of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from devflow_core.settings import API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, OWN_PREFIXES, SECRETS
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+"""What any program may need of the environment."""
+
+
+def copy_environment() -> Mapping[str, str]:
+    """The process's own environment without DevFlow's secrets, for a program that a user works in.
+
+    An address of DevFlow's keeps its variable unless it holds a password.
+    """
+    secret = {f"DEVFLOW_{name.upper()}" for name in SECRETS}
+    secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in secret and not (name.startswith(OWN_PREFIXES) and "@" in value)
+    }
+
+
+def copy_child_environment() -> Mapping[str, str]:
+    """What any program needs of the process's own environment, and nothing else."""
+    return {name: os.environ[name] for name in CHILD_VARIABLES if name in os.environ}
+
+
+def shield_children() -> None:
+    """Keep Python processes that are started from here from importing the working directory."""
+    os.environ[_SAFE_PATH] = "1"
+
+
+def replace_environment(environment: Mapping[str, str]) -> None:
+    """Have nothing in the process's own environment but this."""
+    os.environ.clear()
+    os.environ.update(environment)

@@ -1,0 +1,137 @@
+"""Gives each call a key, and another one when that is refused.
+
+The caller's own key comes before all and is then the only one: a request that brings a key is
+never paid with another. Without one the pool is used in rotation, then the single key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import TracebackType
+
+from devflow_core.errors import (
+    PaymentRequired,
+    RateLimited,
+    UpstreamError,
+)
+from devflow_core.events import Event
+from devflow_core.masking import KNOWN_SECRETS
+from devflow_core.ports import Call, EventStream, Upstream, UpstreamKey
+
+from devflow_upstream.keys import KeyPool, key_id
+
+
+class KeyRotation:
+    """An `Upstream` that gives each call a key, and another one when that is refused.
+
+    Args:
+        inner: asked with the key set.
+        pool: the gateway's own keys.
+    """
+
+    def __init__(self, inner: Upstream, pool: KeyPool) -> None:
+        self._inner = inner
+        self._pool = pool
+
+    def open(self, call: Call, /) -> EventStream:
+        """As `Upstream.open`.
+
+        Raises:
+            KeysExhausted: every key is cooling down.
+            ConfigurationError: there is no key at all.
+        """
+        return _KeyedCall(self._inner, call, self._pool)
+
+
+class _KeyedCall:
+    """One call, asked with one key after the other until one is taken."""
+
+    __slots__ = ("_call", "_held", "_inner", "_pool", "_upstream")
+
+    def __init__(self, upstream: Upstream, call: Call, pool: KeyPool) -> None:
+        self._upstream = upstream
+        self._call = call
+        self._pool = pool
+        self._inner: EventStream | None = None
+        self._held: str | None = None
+        """The caller's own key, masked wherever it comes back while the call runs."""
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        secret = self._call.request.user_key
+        if not secret:
+            return await self._open_with_ours()
+        KNOWN_SECRETS.hold(secret)
+        self._held = secret
+        try:
+            return await self._open_with(
+                UpstreamKey(secret=secret, id=key_id(secret), source="user")
+            )
+        except BaseException:
+            self._release()
+            raise
+
+    async def _open_with_ours(self) -> AsyncIterator[Event]:
+        refused: UpstreamError | None = None
+        tried: set[str] = set()
+        max_wait_s = self._call.journal.remaining_s()
+        while True:
+            key = self._pool.pick() if refused else await self._pool.wait_for_key(max_wait_s)
+            if key is None or key.id in tried:
+                raise self._final_error(refused)
+            tried.add(key.id)
+            try:
+                events = await self._open_with(key)
+            except UpstreamError as error:
+                if not self._settle_key(key, error):
+                    raise
+                refused = error
+            except BaseException:
+                self._pool.release(key)
+                raise
+            else:
+                self._pool.mark_good(key)
+                return events
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._inner is not None  # noqa: S101 - it was entered
+        try:
+            return await self._inner.__aexit__(kind, error, trace)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            KNOWN_SECRETS.release(self._held)
+            self._held = None
+
+    async def _open_with(self, key: UpstreamKey) -> AsyncIterator[Event]:
+        inner = self._upstream.open(replace(self._call, key=key))
+        events = await inner.__aenter__()
+        self._inner = inner
+        return events
+
+    def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
+        """Settle what an error means for its key; whether another key may do."""
+        is_resting = self._pool.record_failure(key, error)
+        if not is_resting and error.status is not None:
+            self._pool.mark_good(key)
+        elif not is_resting:
+            self._pool.release(key)
+        return is_resting or isinstance(error, PaymentRequired)
+
+    def _final_error(self, refused: UpstreamError | None) -> Exception:
+        """The error when no key is left: that all cool down, or what the last one ran into."""
+        if isinstance(refused, RateLimited) or (
+            refused is not None and self._pool.cool_down_s(refused) is None
+        ):
+            return refused
+        error = self._pool.exhausted_error()
+        error.model = self._call.candidate.model
+        error.__cause__ = refused
+        return error
