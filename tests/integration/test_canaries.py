@@ -267,7 +267,12 @@ def _drive_asking(house: House) -> None:
     house.run("ask", TEXTS["key in a prompt"], "--json", "--model", "z-ai/glm-5")
     house.run("explain", TEXTS["password in a prompt"])
     house.run("explain", TEXTS["token in a prompt"], "--json")
-    house.run("handoff", "latest", "--to", "z-ai/glm-5", "--prompt", TEXTS["prompt"])
+    of_project = ("--project", "/home/dev/demo")
+    asked = ("handoff", "--to", "z-ai/glm-5", "--prompt", TEXTS["prompt"])
+    assert house.run(*asked, *of_project)
+    (named,) = [name for name in house.seen if "handoff" in name and name.endswith("stderr")]
+    # which session is sent is said by its title, to whoever asked for it
+    assert TEXTS["prompt in a session"].encode() in house.seen.pop(named)
     house.run("mcp", stdin=_mcp_calls())
     proxy, far = f"htp//u:{KEYS['password of a proxy']}@h", "https://nobody.invalid/api/v1"
     house.run_installed("ask", "hi", OPENROUTER_BASE_URL=far, DEVFLOW_PROXY_URL=proxy)
@@ -357,10 +362,11 @@ async def test_an_idempotency_key_keeps_the_reply_and_nothing_that_was_asked(hou
 
 def test_a_session_goes_out_without_the_keys_in_it(house: House) -> None:
     """What is asked for is shown (texts of a session), but no key, known or by its form."""
-    house.run("sessions", "list")
-    house.run("sessions", "show")
-    shown = house.run("sessions", "context")
-    house.run("handoff", "latest", "--to", "z-ai/glm-5", "--json")
+    of_project = ("--project", "/home/dev/demo")
+    assert house.run("sessions", "list")
+    assert house.run("sessions", "show", *of_project)
+    shown = house.run("sessions", "context", *of_project)
+    assert house.run("handoff", "--to", "z-ai/glm-5", "--json", *of_project)
     stdin = json.dumps(
         {"hook_event_name": "SessionStart", "source": "startup", "cwd": "/home/dev/demo"}
     )

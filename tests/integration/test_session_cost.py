@@ -157,7 +157,9 @@ def test_newer_models_have_a_price_and_the_unknown_a_remedy(home: Home) -> None:
     for written in (shown["missing"][0]["remedy"], home.run("sessions", "show", SESSION)):
         assert "devflow models refresh" in written
         assert '[models."claude-opus-5-5-fast"]' in written
-    (home.path / "devflow.toml").write_text(
+    own = home.path / ".config" / "devflow" / "devflow.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
         '[models."claude-opus-5-5-fast"]\n'
         'prompt_usd_per_mtok = "8"\ncompletion_usd_per_mtok = "40"\n'
     )

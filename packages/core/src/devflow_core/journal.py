@@ -39,7 +39,7 @@ from devflow_core.ledger import (
     ModelShare,
     Outcome,
 )
-from devflow_core.masking import clean_name
+from devflow_core.masking import clean_name, mask
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
@@ -346,7 +346,7 @@ def _serving_terms(candidate: Candidate) -> dict[str, Any]:
     if candidate.may_be_any:
         terms["may_be_any"] = True
     if candidate.worst_case_usd is None and candidate.unpriced_reason:
-        terms["unpriced_reason"] = candidate.unpriced_reason
+        terms["unpriced_reason"] = mask(candidate.unpriced_reason)
     return terms
 
 
