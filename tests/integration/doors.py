@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from devflow_cli.testing import run_command
+
 PATIENCE_S = 120.0
 KEY = "sk-or-v1-CANARY0000OPENROUTER111122223333"
 """The user's key; nobody but the stand-in may see it."""
@@ -52,7 +54,9 @@ class Installation:
         self, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the installed command in the folder."""
-        return run_program([str(PROGRAM), *arguments], self, stdin=stdin, environ=environ)
+        environment = self.environ(**(environ or {}))
+        done = run_command(*arguments, folder=self.folder, environment=environment, stdin=stdin)
+        return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
 
     @property
     def data_dir(self) -> Path:

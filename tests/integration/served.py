@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
-import subprocess
-import sys
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from devflow_cli.testing import CommandResult, RunningCommand, run_command
 
 PATIENCE_S = 60.0
 NOBODY = "http://127.0.0.1:9/api/v1"
@@ -78,22 +78,14 @@ class Served:
                 send_what_is_taken(one, raw)
             return read_reply(one)
 
-    def devflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def devflow(self, *arguments: str) -> CommandResult:
         """Another command over the same data."""
-        return subprocess.run(
-            [sys.executable, "-m", "devflow_cli", *arguments],
-            cwd=self.home,
-            env=environment(self.home),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
+        return run_command(*arguments, folder=self.home, environment=environment(self.home))
 
     def make_key(self, name: str, *options: str) -> str:
         done = self.devflow("keys", "create", name, *options, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)["key"]
+        assert done.status == 0, done.err
+        return done.document["key"]
 
     def resident_bytes(self) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
@@ -110,46 +102,35 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def start(home: Path, *options: str, **more: str) -> subprocess.Popen[str]:
+def start(home: Path, *options: str, **more: str) -> RunningCommand:
     """`devflow serve` on a free port over an empty home; it has not begun to serve yet."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "devflow_cli", "serve", "--port", "0", "--json", *options],
-        cwd=home,
-        env=environment(home, **more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ("serve", "--port", "0", "--json", *options)
+    return RunningCommand(arguments, folder=home, environment=environment(home, **more))
 
 
-def read_end(child: subprocess.Popen[str]) -> str:
-    """What a gateway that does not start has said; one that does start is ended."""
-    try:
-        return child.communicate(timeout=PATIENCE_S)[1]
-    except subprocess.TimeoutExpired:
-        child.terminate()
-        child.communicate(timeout=PATIENCE_S)
-        raise
+def read_end(child: RunningCommand) -> CommandResult:
+    """How a gateway ended that does not start; one that does start is killed."""
+    with child:
+        return child.wait(PATIENCE_S)
 
 
 @contextmanager
 def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
     """`devflow serve` until the block ends; it must end in good order."""
-    child = start(home, *options, **more)
-    assert child.stdout is not None
-    assert child.stderr is not None
-    try:
-        lines: list[str] = []
-        while not lines or lines[-1].rstrip() != "}":
-            lines.append(child.stdout.readline())
-            assert lines[-1], child.stderr.read()
-        ready = json.loads("".join(lines))
+    with start(home, *options, **more) as child:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not child.out.rstrip().endswith("}"):
+            assert child.is_running, child.err
+            assert time.monotonic() < deadline_s, "the gateway does not begin to serve"
+            time.sleep(0.01)
+        ready = json.loads(child.out)
         port = int(ready["url"].rpartition(":")[2])
-        yield Served(child.pid, port, ready["first_key"], home)
-        assert child.poll() is None, "the gateway has ended"
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=PATIENCE_S)
+        try:
+            yield Served(child.pid, port, ready["first_key"], home)
+            assert child.is_running, "the gateway has ended"
+        finally:
+            child.terminate()
+            child.wait(PATIENCE_S)
 
 
 def send_what_is_taken(one: socket.socket, raw: bytes) -> int:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,12 +10,13 @@ from typing import Any
 
 import pytest
 from devflow_claude_code.reading.paths import project_slug
+from devflow_cli.testing import CommandResult, run_command
 
 FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/faulty"
 PROJECT = Path("/home/u/shop")
 PATIENCE_S = 120
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., CommandResult]
 
 
 class RecordingUpstream:
@@ -75,23 +74,16 @@ def upstream() -> Iterator[RecordingUpstream]:
 def devflow(tmp_path: Path, upstream: RecordingUpstream) -> Command:
     """The command in a home of its own."""
 
-    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "devflow_cli", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "COLUMNS": "200",
-                "OPENROUTER_BASE_URL": upstream.url,
-                "OPENROUTER_API_KEY": "sk-or-v1-of-this-test",
-                **environment,
-            },
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+    def run(*arguments: str, **more: str) -> CommandResult:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "COLUMNS": "200",
+            "OPENROUTER_BASE_URL": upstream.url,
+            "OPENROUTER_API_KEY": "sk-or-v1-of-this-test",
+            **more,
+        }
+        return run_command(*arguments, folder=tmp_path, environment=environment)
 
     return run
 
@@ -152,18 +144,18 @@ def test_everything_that_is_left_is_handed_over_and_what_is_not_is_said(
 ) -> None:
     path = put(name, tmp_path / ".claude")
     done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     (body,) = upstream.bodies
     assert pieces(body["messages"])[: len(HISTORIES[name])] == HISTORIES[name]
     damage, words = DAMAGES.get(name, ({}, ""))
-    assert json.loads(done.stdout)["handoff"]["damage"] == damage
+    assert json.loads(done.out)["handoff"]["damage"] == damage
     shown = devflow("sessions", "show", path.stem, "--json")
-    assert json.loads(shown.stdout)["damage"] == damage
-    for told in (done.stderr, devflow("sessions", "show", path.stem).stdout):
+    assert json.loads(shown.out)["damage"] == damage
+    for told in (done.err, devflow("sessions", "show", path.stem).out):
         assert words in told
     context = devflow("sessions", "context", path.stem)
-    assert words in context.stdout
-    assert HISTORIES[name][0].removeprefix("u: ") in context.stdout
+    assert words in context.out
+    assert HISTORIES[name][0].removeprefix("u: ") in context.out
 
 
 def test_what_a_servers_tool_found_is_told_and_what_it_encrypted_is_not(
@@ -171,13 +163,13 @@ def test_what_a_servers_tool_found_is_told_and_what_it_encrypted_is_not(
 ) -> None:
     path = put("server_tools", tmp_path / ".claude")
     done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     said = pieces(upstream.bodies[0]["messages"])
     words = "\n".join(said)
     for one in ("web_search", "query: q", "t (https://e.x", "found"):
         assert one in words
     assert "EEEE" not in words
-    assert "1 × encrypted content of a server's tool" in done.stderr
+    assert "1 × encrypted content of a server's tool" in done.err
 
 
 def test_calls_that_begin_alike_are_two(
@@ -185,7 +177,7 @@ def test_calls_that_begin_alike_are_two(
 ) -> None:
     path = put("long_tool_id", tmp_path / ".claude")
     done = devflow("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     found = [one for one in pieces(upstream.bodies[0]["messages"]) if "call_" in one]
     (first, answered, second, answered_too) = found
     assert (answered, answered_too) == (
@@ -193,13 +185,13 @@ def test_calls_that_begin_alike_are_two(
         second.replace("call ", "result "),
     )
     assert first != second
-    assert json.loads(done.stdout)["handoff"]["left_out"] == []
+    assert json.loads(done.out)["handoff"]["left_out"] == []
 
 
 def test_a_session_is_called_by_its_own_name(tmp_path: Path, devflow: Command) -> None:
     path = put("foreign_summary", tmp_path / ".claude")
     shown = devflow("sessions", "show", path.stem, "--json")
-    assert json.loads(shown.stdout)["title"] == "GOAL real"
+    assert json.loads(shown.out)["title"] == "GOAL real"
 
 
 def test_a_session_belongs_to_the_folder_in_which_it_began(
@@ -207,15 +199,15 @@ def test_a_session_belongs_to_the_folder_in_which_it_began(
 ) -> None:
     path = put("subdir_cwd", tmp_path / ".claude")
     listed = devflow("sessions", "list", "--json")
-    assert [one["project"] for one in json.loads(listed.stdout)["sessions"]] == [str(PROJECT)]
+    assert [one["project"] for one in json.loads(listed.out)["sessions"]] == [str(PROJECT)]
     handoff = ("handoff", path.stem, "--to", "z-ai/glm-5", "--no-stream", "--write-back")
-    resume = json.loads(devflow(*handoff, "--json").stdout)["resume"]
+    resume = json.loads(devflow(*handoff, "--json").out)["resume"]
     assert resume["cwd"] == str(PROJECT)
     assert Path(resume["path"]).parent == path.parent
-    assert f"cd {PROJECT} && claude --resume" in devflow(*handoff).stdout
+    assert f"cd {PROJECT} && claude --resume" in devflow(*handoff).out
     entries = devflow("report", "--by", "project", "--format", "json")
-    assert str(PROJECT / "api") not in entries.stdout
-    assert str(PROJECT) in entries.stdout
+    assert str(PROJECT / "api") not in entries.out
+    assert str(PROJECT) in entries.out
 
 
 @pytest.mark.parametrize("separator", [",", ":"])
@@ -225,22 +217,22 @@ def test_several_configuration_folders_are_explained(
     put("same_mid", tmp_path / "a")
     both = separator.join((str(tmp_path / "a"), str(tmp_path / "b")))
     listed = devflow("sessions", "list", CLAUDE_CONFIG_DIR=both)
-    assert "names several folders" in listed.stderr
+    assert "names several folders" in listed.err
     checked = devflow("doctor", CLAUDE_CONFIG_DIR=both)
-    assert "names several folders" in checked.stdout
+    assert "names several folders" in checked.out
     wanted = devflow("handoff", "latest", CLAUDE_CONFIG_DIR=both)
-    assert wanted.returncode != 0
-    assert "names several folders" in wanted.stderr
+    assert wanted.status != 0
+    assert "names several folders" in wanted.err
 
 
 def test_sessions_in_the_other_usual_place_are_pointed_to(tmp_path: Path, devflow: Command) -> None:
     other = tmp_path / ".config" / "claude"
     put("same_mid", other)
     listed = devflow("sessions", "list")
-    assert f"CLAUDE_CONFIG_DIR={other} shows them" in listed.stderr
+    assert f"CLAUDE_CONFIG_DIR={other} shows them" in listed.err
     again = devflow("sessions", "list", "--json", CLAUDE_CONFIG_DIR=str(other))
-    assert len(json.loads(again.stdout)["sessions"]) == 1
-    assert again.stderr == ""
+    assert len(json.loads(again.out)["sessions"]) == 1
+    assert again.err == ""
 
 
 def test_a_project_folder_that_is_a_link_is_named(tmp_path: Path, devflow: Command) -> None:
@@ -249,8 +241,8 @@ def test_a_project_folder_that_is_a_link_is_named(tmp_path: Path, devflow: Comma
     projects.mkdir(parents=True)
     (projects / "-linked").symlink_to(tmp_path / "elsewhere/projects" / project_slug(PROJECT))
     listed = devflow("sessions", "list")
-    assert "1 project folders are links" in listed.stderr
-    assert "-linked" in listed.stderr
+    assert "1 project folders are links" in listed.err
+    assert "-linked" in listed.err
 
 
 def test_a_huge_line_is_passed_over_with_a_word(tmp_path: Path, devflow: Command) -> None:
@@ -260,6 +252,6 @@ def test_a_huge_line_is_passed_over_with_a_word(tmp_path: Path, devflow: Command
             file.write(b'{"type":"user","x":"' + bytes(1 << 20))
         file.write(b"\n")
     shown = devflow("sessions", "context", path.stem)
-    assert shown.returncode == 0, shown.stderr
-    assert "GOAL: build the shop" in shown.stdout
-    assert "line 7: skipped, being longer" in shown.stdout
+    assert shown.status == 0, shown.err
+    assert "GOAL: build the shop" in shown.out
+    assert "line 7: skipped, being longer" in shown.out

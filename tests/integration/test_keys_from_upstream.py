@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from devflow_cli.testing import run_command
 from devflow_core import log
 from devflow_core.settings import Settings
 from devflow_server import run_gateway
@@ -23,7 +22,6 @@ from integration.echoing_upstream import EchoingUpstream
 
 SERVER_KEY = "sk-or-v1-0123456789abcdefCANARY0123456789abcdefSERVER0123456789abcdef"
 USER_KEY = "plainKeyOfTheCaller-Without.APrefix_42"
-DEVFLOW = Path(sys.executable).with_name("devflow")
 
 DIALECTS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
@@ -84,10 +82,8 @@ def run_devflow(folder: Path, *arguments: str) -> bytes:
         "HOME": str(folder), "PATH": os.environ["PATH"], "DEVFLOW_DATA_DIR": str(folder / "d"),
         "NO_COLOR": "1",
     }  # fmt: skip
-    done = subprocess.run(
-        [str(DEVFLOW), *arguments], env=environ, cwd=folder, capture_output=True, check=False
-    )
-    return done.stdout + done.stderr
+    done = run_command(*arguments, folder=folder, environment=environ)
+    return (done.out + done.err).encode()
 
 
 @pytest.mark.parametrize("key", [None, USER_KEY], ids=["server's key", "caller's key"])

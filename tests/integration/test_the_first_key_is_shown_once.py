@@ -16,7 +16,7 @@ def test_the_first_start_shows_a_key_that_works_and_the_second_none(
     with serve(tmp_path, "--workers", workers) as served:
         key = served.first_key
         assert key is not None
-        listed = json.loads(served.devflow("keys", "list", "--json").stdout)["keys"]
+        listed = json.loads(served.devflow("keys", "list", "--json").out)["keys"]
         assert [one["name"] for one in listed] == ["first"]
         for _ in range(8):  # also a worker that has not made it
             assert served.ask("GET", "/v1/models?limit=1", key=key).status == 200
@@ -28,4 +28,4 @@ def test_the_first_start_shows_a_key_that_works_and_the_second_none(
 def test_no_key_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
     with serve(tmp_path, "--no-key", "--workers", "2") as served:
         assert served.first_key is None
-        assert json.loads(served.devflow("keys", "list", "--json").stdout)["keys"] == []
+        assert json.loads(served.devflow("keys", "list", "--json").out)["keys"] == []

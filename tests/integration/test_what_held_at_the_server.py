@@ -63,7 +63,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             for name, (options, _) in GOOD_KEYS.items()
         }
         keys["revoked"] = served.make_key("gone")
-        assert served.devflow("keys", "revoke", _id_of(served, "gone")).returncode == 0
+        assert served.devflow("keys", "revoke", _id_of(served, "gone")).status == 0
         keys["cut"] = keys["operate"][:-1]
         keys["unknown"] = "devflow_" + "x" * 43
         keys["of the provider"] = "sk-or-v1-" + "0" * 64
@@ -82,7 +82,7 @@ async def expired(door: Door) -> str:
 
 
 def _id_of(served: Served, name: str) -> str:
-    keys = json.loads(served.devflow("keys", "list", "--json").stdout)["keys"]
+    keys = json.loads(served.devflow("keys", "list", "--json").out)["keys"]
     return next(one["id"] for one in keys if one["name"] == name)
 
 

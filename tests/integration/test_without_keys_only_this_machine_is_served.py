@@ -23,8 +23,9 @@ def test_a_foreign_name_without_keys_does_not_start(
     tmp_path: Path, name: str, workers: str
 ) -> None:
     child = start(tmp_path, "--no-key", "--workers", workers, DEVFLOW_ALLOWED_HOSTS=name)
-    said = read_end(child)
-    assert child.returncode == 3
+    ended = read_end(child)
+    said = ended.err
+    assert ended.status == 3
     assert name in said
     assert "allowed_hosts" in said
     assert "--no-key" in said

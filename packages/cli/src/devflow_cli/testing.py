@@ -7,10 +7,10 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from devflow_core.environment import replace_environment
 
@@ -38,43 +38,98 @@ Devflow = Callable[..., CommandResult]
 """`devflow("ask", "…")` runs a command and returns how it ended."""
 
 
-def run_command(
-    *arguments: str,
-    folder: Path,
-    environment: Mapping[str, str],
-    stdin: bytes = b"",
-    timeout_s: float = RUN_TIMEOUT_S,
-) -> CommandResult:
-    """Run `devflow` in a process of its own, forked from one that has imported it already.
+class RunningCommand:
+    """`devflow` in a process of its own, forked from one that has imported it already.
+
+    A context manager: left, the process is killed if it still runs.
 
     Args:
         arguments: of the command.
         folder: where it is run.
         environment: all of it.
         stdin: what it reads.
-        timeout_s: after so long it is killed.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        stdin: bytes = b"",
+    ) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="devflow-run-")
+        self._arguments = tuple(arguments)
+        files = [Path(self._place.name, name) for name in ("stdin", "stdout", "stderr")]
+        self._files = files
+        files[0].write_bytes(stdin)
+        for file in files[1:]:
+            file.touch()
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(_PRELOADED))
+        self._child = context.Process(
+            target=_run_child, args=(self._arguments, folder, dict(environment), files)
+        )
+        self._child.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._child.pid is not None  # noqa: S101 - it was started
+        return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._child.is_alive()
+
+    @property
+    def out(self) -> str:
+        """What it has written to stdout so far."""
+        return self._files[1].read_bytes().decode("utf-8", "replace")
+
+    @property
+    def err(self) -> str:
+        """What it has written to stderr so far."""
+        return self._files[2].read_bytes().decode("utf-8", "replace")
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._child.terminate()
+
+    def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
+        """How it ended.
+
+        Raises:
+            TimeoutError: it has not; it runs on.
+        """
+        self._child.join(timeout_s)
+        if self._child.is_alive():
+            raise TimeoutError(f"devflow {' '.join(self._arguments)} runs for over {timeout_s:g} s")
+        status = self._child.exitcode
+        return CommandResult(status=-1 if status is None else status, out=self.out, err=self.err)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child.is_alive():
+            self._child.kill()
+        self._child.join()
+        self._child.close()
+        self._place.cleanup()
+
+
+def run_command(
+    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: bytes = b""
+) -> CommandResult:
+    """Run `devflow` to its end; the arguments are those of `RunningCommand`.
 
     Raises:
-        TimeoutError: it had to be killed.
+        TimeoutError: it took over two minutes, and was killed.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    with tempfile.TemporaryDirectory(prefix="devflow-run-") as place:
-        files = [Path(place, name) for name in ("stdin", "stdout", "stderr")]
-        files[0].write_bytes(stdin)
-        child = context.Process(
-            target=_run_child, args=(arguments, folder, dict(environment), files)
-        )
-        child.start()
-        child.join(timeout_s)
-        if child.is_alive():
-            child.kill()
-            child.join()
-            raise TimeoutError(f"devflow {' '.join(arguments)} ran for {timeout_s:g} s")
-        out, err = (file.read_bytes().decode("utf-8", "replace") for file in files[1:])
-        status = child.exitcode
-        child.close()
-    return CommandResult(status=-1 if status is None else status, out=out, err=err)
+    with RunningCommand(arguments, folder=folder, environment=environment, stdin=stdin) as running:
+        return running.wait()
 
 
 def _run_child(
