@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,12 +117,7 @@ def read_end(child: RunningCommand) -> CommandResult:
 def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
     """`devflow serve` until the block ends; it must end in good order."""
     with start(home, *options, **more) as child:
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not child.out.rstrip().endswith("}"):
-            assert child.is_running, child.err
-            assert time.monotonic() < deadline_s, "the gateway does not begin to serve"
-            time.sleep(0.01)
-        ready = json.loads(child.out)
+        ready = child.wait_for_document()
         port = int(ready["url"].rpartition(":")[2])
         try:
             yield Served(child.pid, port, ready["first_key"], home)

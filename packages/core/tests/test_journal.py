@@ -16,6 +16,7 @@ from devflow_core.events import (
 from devflow_core.ids import new_id
 from devflow_core.journal import Journal
 from devflow_core.ledger import Attempt
+from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import Call
 from devflow_core.testing import (
     FakeClock,
@@ -122,3 +123,13 @@ def test_ids_sort_by_time_and_never_repeat() -> None:
     assert len(set(ids)) == 1000
     assert [one[:16] for one in ids] == sorted(one[:16] for one in ids)
     assert all(len(one) == 36 for one in ids)
+
+
+@pytest.mark.parametrize("key", ["claude-haiku-4.5-of-anyone", "anthropic/claude-haiku-4.5"])
+async def test_a_key_that_reads_like_a_model_takes_no_model_its_name(key: str) -> None:
+    journal, model = a_journal(), f"anthropic/{key}"
+    with KNOWN_SECRETS.using(key, model):  # of another caller, in flight meanwhile
+        attempt = await attempt_of(journal, Started(model=model), model=model)
+        assert attempt.model == model
+        # what is on no list may be a key itself
+        assert model not in (await attempt_of(journal, model=model, price=None)).model

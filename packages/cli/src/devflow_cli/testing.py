@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from devflow_core.environment import replace_environment
 
 RUN_TIMEOUT_S = 120.0
 """A command takes a second; a busy machine much longer."""
+_POLL_S = 0.01
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
 """What nearly every command imports: done once, instead of half a second for each run."""
 
@@ -92,6 +94,22 @@ class RunningCommand:
     def err(self) -> str:
         """What it has written to stderr so far."""
         return self._files[2].read_bytes().decode("utf-8", "replace")
+
+    def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
+        """The JSON document that a command writes before it goes on, as `serve --json` does.
+
+        Raises:
+            TimeoutError: it has written none.
+            RuntimeError: it has ended instead; holds what it said.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not self.out.rstrip().endswith("}"):
+            if not self.is_running:
+                raise RuntimeError(f"devflow {' '.join(self._arguments)} has ended: {self.err}")
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"devflow {' '.join(self._arguments)} has written no document")
+            time.sleep(_POLL_S)
+        return json.loads(self.out)
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any
 
 from devflow_core.errors import (
     DevFlowError,
@@ -36,13 +34,13 @@ from devflow_core.ledger import (
     Book,
     CostStatus,
     LedgerEntry,
-    ModelShare,
     Outcome,
 )
-from devflow_core.masking import clean_name, mask
+from devflow_core.masking import clean_name
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
+from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price, Usage
 
 CHARS_PER_TOKEN = 3.6
@@ -136,13 +134,13 @@ class Journal:
             attempt_id=new_id("att"),
             entry_id=self.entry_id,
             number=self._count,
-            model=_clean_model(call.candidate.model),
+            model=recorded_name(call.candidate),
             started_at=self.clocks.now(),
             reserved_usd=call.candidate.worst_case_usd,
             task_type=self.route.task.type if self.route else "",
             attribution=self._request.attribution,
             key_id=call.key.id if call.key else None,
-            **_serving_terms(call.candidate),
+            **serving_terms(call.candidate),
         )
         await self._book.begin(start, ended=tuple(self._unwritten))
         self._unwritten.clear()
@@ -155,8 +153,15 @@ class Journal:
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:
             known = self.find_served(started.model)
-        self.served = _clean_model((known or candidate).model)
-        return self.served, (known or candidate).price
+        who = known or candidate
+        self.served = recorded_name(who)
+        return self.served, who.price
+
+    def _requested_name(self) -> str:
+        name = self._request.model
+        if self.route is not None and name == self.route.chosen.model:
+            return recorded_name(self.route.chosen)
+        return clean_name(name) or name
 
     def record_first_event(self, at_s: float) -> None:
         """The first event of the reply has come, on the monotonic clock."""
@@ -181,7 +186,7 @@ class Journal:
         entry = LedgerEntry(
             entry_id=self.entry_id,
             started_at=self._started_at,
-            requested_model=_clean_model(self._request.model),
+            requested_model=self._requested_name(),
             outcome=outcome,
             attempts=tuple(self.ended),
             task_type=route.task.type if route else "",
@@ -326,47 +331,6 @@ class MeteredAttempt:
         if price is None or max_output is None:
             return reserved
         return max(Decimal(0), reserved - price.worst_case_usd(0, max_output))
-
-
-@lru_cache(maxsize=1024)
-def _clean_model(name: str) -> str:
-    """The name of a model as the ledger keeps it: a caller may have sent anything for one."""
-    return clean_name(name) or name
-
-
-def _serving_terms(candidate: Candidate) -> dict[str, Any]:
-    """What an attempt's start says beside the model that is asked; nothing for nearly all."""
-    terms: dict[str, Any] = {}
-    if candidate.alternates:
-        terms["own_reserved_usd"] = candidate.own_worst_case_usd
-        terms["may_serve"] = tuple(
-            ModelShare(model=_clean_model(one.model), reserved_usd=one.worst_case_usd)
-            for one in candidate.alternates
-        )
-    if candidate.may_be_any:
-        terms["may_be_any"] = True
-    if candidate.worst_case_usd is None and candidate.unpriced_reason:
-        terms["unpriced_reason"] = mask(candidate.unpriced_reason)
-    return terms
-
-
-def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
-    """Who of those that may answer goes by this name in a reply; None where nobody does."""
-    if name is None or name in (candidate.model, candidate.slug):
-        return candidate
-    for one in candidate.alternates:
-        if name in (one.model, one.slug):
-            return one
-    names = {_plain_name(name)}
-    for one in (candidate, *candidate.alternates):
-        if not names.isdisjoint((_plain_name(one.model), _plain_name(one.slug))):
-            return one
-    return None
-
-
-def _plain_name(name: str) -> str:
-    """A name without its maker and its suffix, as some providers give it."""
-    return name.rpartition("/")[2].partition(":")[0]
 
 
 def _is_never_billed(error: BaseException | None) -> bool:

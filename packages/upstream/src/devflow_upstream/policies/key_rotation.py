@@ -21,6 +21,9 @@ from devflow_core.ports import Call, EventStream, Upstream, UpstreamKey
 
 from devflow_upstream.keys import KeyPool, key_id
 
+MIN_HELD_CHARS = 16
+"""A shorter text that a caller sends for a key may be any word, and would be masked everywhere."""
+
 
 class KeyRotation:
     """An `Upstream` that gives each call a key, and another one when that is refused.
@@ -61,8 +64,9 @@ class _KeyedCall:
         secret = self._call.request.user_key
         if not secret:
             return await self._open_with_ours()
-        KNOWN_SECRETS.hold(secret)
-        self._held = secret
+        if len(secret) >= MIN_HELD_CHARS:
+            KNOWN_SECRETS.hold(secret)
+            self._held = secret
         try:
             return await self._open_with(
                 UpstreamKey(secret=secret, id=key_id(secret), source="user")

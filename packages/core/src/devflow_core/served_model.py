@@ -1,0 +1,55 @@
+"""Which model answers a call, and the name that the ledger keeps of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devflow_core.ledger import ModelShare
+from devflow_core.masking import clean_name, mask
+from devflow_core.routing import Alternate, Candidate
+
+
+def recorded_name(model: Candidate | Alternate) -> str:
+    """The name of a model as the ledger keeps it.
+
+    One with a price is a name of the catalogue's. Any other may be whatever a caller has sent, a
+    key for example; a caller's key, in turn, may be any text, also the name of a model.
+    """
+    if model.price is not None:
+        return model.model
+    return clean_name(model.model) or model.model
+
+
+def serving_terms(candidate: Candidate) -> dict[str, Any]:
+    """What an attempt's start says beside the model that is asked; nothing for nearly all."""
+    terms: dict[str, Any] = {}
+    if candidate.alternates:
+        terms["own_reserved_usd"] = candidate.own_worst_case_usd
+        terms["may_serve"] = tuple(
+            ModelShare(model=recorded_name(one), reserved_usd=one.worst_case_usd)
+            for one in candidate.alternates
+        )
+    if candidate.may_be_any:
+        terms["may_be_any"] = True
+    if candidate.worst_case_usd is None and candidate.unpriced_reason:
+        terms["unpriced_reason"] = mask(candidate.unpriced_reason)
+    return terms
+
+
+def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
+    """Who of those that may answer goes by this name in a reply; None where nobody does."""
+    if name is None or name in (candidate.model, candidate.slug):
+        return candidate
+    for one in candidate.alternates:
+        if name in (one.model, one.slug):
+            return one
+    names = {_plain_name(name)}
+    for one in (candidate, *candidate.alternates):
+        if not names.isdisjoint((_plain_name(one.model), _plain_name(one.slug))):
+            return one
+    return None
+
+
+def _plain_name(name: str) -> str:
+    """A name without its maker and its suffix, as some providers give it."""
+    return name.rpartition("/")[2].partition(":")[0]
