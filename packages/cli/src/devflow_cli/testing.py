@@ -1,16 +1,25 @@
-"""For tests of the command: runs it as a process, and tells how it ended and what it wrote."""
+"""For tests of the command: runs it as a process, and tells how it ended and what it wrote.
+
+Importing the command takes half a second of computing. One process does it once and forks for every
+run, which is a process of its own from its first statement on.
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
-import multiprocessing
 import os
+import select
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from devflow_core.environment import replace_environment
@@ -19,7 +28,7 @@ RUN_TIMEOUT_S = 120.0
 """A command takes a second; a busy machine much longer."""
 _POLL_S = 0.01
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
-"""What nearly every command imports: done once, instead of half a second for each run."""
+"""What nearly every command imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +36,7 @@ class CommandResult:
     """A command that has ended."""
 
     status: int
+    """Of its exit; negative: the signal that ended it."""
     out: str
     err: str
 
@@ -41,7 +51,7 @@ Devflow = Callable[..., CommandResult]
 
 
 class RunningCommand:
-    """`devflow` in a process of its own, forked from one that has imported it already.
+    """`devflow` in a process of its own.
 
     A context manager: left, the process is killed if it still runs.
 
@@ -61,39 +71,33 @@ class RunningCommand:
         stdin: bytes = b"",
     ) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="devflow-run-")
-        self._arguments = tuple(arguments)
-        files = [Path(self._place.name, name) for name in ("stdin", "stdout", "stderr")]
-        self._files = files
-        files[0].write_bytes(stdin)
-        for file in files[1:]:
-            file.touch()
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(_PRELOADED))
-        self._child = context.Process(
-            target=_run_child, args=(self._arguments, folder, dict(environment), files)
-        )
-        self._child.start()
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        assert self._child.pid is not None  # noqa: S101 - it was started
-        return self._child.pid
+        self._folder = Path(self._place.name)
+        self._name = f"devflow {' '.join(arguments)}"
+        (self._folder / "stdin").write_bytes(stdin)
+        for name in ("stdout", "stderr"):
+            (self._folder / name).touch()
+        order = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
+            "place": self._place.name,
+        }
+        self.pid = _forks().start(order)
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
-        return self._child.is_alive()
+        return not (self._folder / "status").exists()
 
     @property
     def out(self) -> str:
         """What it has written to stdout so far."""
-        return self._files[1].read_bytes().decode("utf-8", "replace")
+        return (self._folder / "stdout").read_bytes().decode("utf-8", "replace")
 
     @property
     def err(self) -> str:
         """What it has written to stderr so far."""
-        return self._files[2].read_bytes().decode("utf-8", "replace")
+        return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
         """The JSON document that a command writes before it goes on, as `serve --json` does.
@@ -102,18 +106,14 @@ class RunningCommand:
             TimeoutError: it has written none.
             RuntimeError: it has ended instead; holds what it said.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while not self.out.rstrip().endswith("}"):
-            if not self.is_running:
-                raise RuntimeError(f"devflow {' '.join(self._arguments)} has ended: {self.err}")
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"devflow {' '.join(self._arguments)} has written no document")
-            time.sleep(_POLL_S)
+        self._poll(lambda: self.out.rstrip().endswith("}") or not self.is_running, timeout_s)
+        if not self.is_running:
+            raise RuntimeError(f"{self._name} has ended: {self.err}")
         return json.loads(self.out)
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._child.terminate()
+        self._send(signal.SIGTERM)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
         """How it ended.
@@ -121,21 +121,28 @@ class RunningCommand:
         Raises:
             TimeoutError: it has not; it runs on.
         """
-        self._child.join(timeout_s)
-        if self._child.is_alive():
-            raise TimeoutError(f"devflow {' '.join(self._arguments)} runs for over {timeout_s:g} s")
-        status = self._child.exitcode
-        return CommandResult(status=-1 if status is None else status, out=self.out, err=self.err)
+        self._poll(lambda: not self.is_running, timeout_s)
+        status = int((self._folder / "status").read_text())
+        return CommandResult(status=status, out=self.out, err=self.err)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child.is_alive():
-            self._child.kill()
-        self._child.join()
-        self._child.close()
+        self._send(signal.SIGKILL)
+        self._poll(lambda: not self.is_running, RUN_TIMEOUT_S)
         self._place.cleanup()
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.is_running:
+            os.kill(self.pid, number)
+
+    def _poll(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not is_so():
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{self._name} runs for over {timeout_s:g} s: {self.err}")
+            time.sleep(_POLL_S)
 
 
 def run_command(
@@ -150,25 +157,107 @@ def run_command(
         return running.wait()
 
 
-def _run_child(
-    arguments: tuple[str, ...], folder: Path, environment: dict[str, str], files: list[Path]
-) -> None:
-    """Become the command: its folder, environment, arguments and standard streams."""
-    flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)
-    for number, (file, flag) in enumerate(zip(files, flags, strict=True)):
-        handle = os.open(file, flag, 0o600)
-        os.dup2(handle, number)
-        os.close(handle)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - the process's own
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    os.chdir(folder)
-    replace_environment(environment)
-    sys.argv = ["devflow", *arguments]
-    from devflow_cli.main import run
+class _Forks:
+    """The process that has imported the command, and forks for every run of it."""
 
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-c", f"from {__name__} import fork_for_orders as f; f()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, order: Mapping[str, object]) -> int:
+        """Start a run and return the id of its process; `order` says all that it needs."""
+        pipe = self._process
+        assert pipe.stdin is not None  # noqa: S101 - asked for
+        assert pipe.stdout is not None  # noqa: S101 - asked for
+        with self._lock:
+            pipe.stdin.write(json.dumps(order).encode() + b"\n")
+            pipe.stdin.flush()
+            return int(pipe.stdout.readline())
+
+    def close(self) -> None:
+        """End it; runs go on."""
+        self._process.communicate()
+
+
+@lru_cache(maxsize=1)
+def _forks() -> _Forks:
+    forks = _Forks()
+    atexit.register(forks.close)
+    return forks
+
+
+def fork_for_orders() -> None:
+    """Fork for each order on standard input, and write each status down; ends with the input."""
+    for name in _PRELOADED:
+        __import__(name)
+    places: dict[int, Path] = {}
+    ended, wake_up = os.pipe()
+    os.set_blocking(wake_up, False)
+    signal.set_wakeup_fd(wake_up)
+    signal.signal(signal.SIGCHLD, _wake_up)
+    while True:
+        ready, _, _ = select.select([0, ended], [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            _reap(places)
+        if 0 in ready:
+            line = sys.stdin.buffer.readline()
+            if not line:
+                return
+            order = json.loads(line)
+            pid = os.fork()
+            if pid == 0:
+                _become(order)
+            places[pid] = Path(order["place"])
+            sys.stdout.write(f"{pid}\n")
+            sys.stdout.flush()
+
+
+def _wake_up(_number: int, _frame: object) -> None:
+    """Python writes to the pipe only for signals that are handled."""
+
+
+def _reap(places: dict[int, Path]) -> None:
+    """Write down how those have ended that have."""
+    for pid in list(places):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            place = places.pop(pid)
+            (place / "status.part").write_text(str(os.waitstatus_to_exitcode(status)))
+            (place / "status.part").rename(place / "status")
+
+
+def _become(order: Mapping[str, Any]) -> None:
+    """Be the command from here on, with its folder, environment, arguments and streams."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    status = 70
     try:
+        place = Path(order["place"])
+        flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            handle = os.open(place / name, flags[number], 0o600)
+            os.dup2(handle, number)
+            os.close(handle)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - its own
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        os.chdir(order["folder"])
+        replace_environment(order["environment"])
+        sys.argv = ["devflow", *order["arguments"]]
+        from devflow_cli.main import run
+
         run()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter does with what nobody caught
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        status = 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        os._exit(status)
