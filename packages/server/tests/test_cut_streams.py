@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,12 @@ def _steps(wire: WireName, stream: bytes, cut: int) -> Steps:
 
 @cache
 def _distinct_cuts(wire: WireName, stream: bytes) -> list[Steps]:
-    """The replies that cuts at every byte give; all cuts inside one event give the same."""
+    """The replies that cuts give around every end of a line, and in the middle of every line."""
     found: dict[tuple[int, bool, bool], Steps] = {}
-    for cut in range(len(stream) + 1):
+    ends = [0, *(index for index, byte in enumerate(stream) if byte == 0x0A), len(stream)]
+    middles = [(first + last) // 2 for first, last in pairwise(ends)]
+    cuts = {end + step for end in ends for step in (-1, 0, 1)}.union(middles)
+    for cut in sorted(cuts & set(range(len(stream) + 1))):
         steps = _steps(wire, stream, cut)
         end = steps[-1]
         assert isinstance(end, Finished | Incomplete)
