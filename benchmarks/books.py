@@ -114,7 +114,9 @@ def run_workers(
     first, killed, ended = 0, 0, 0
     chance = random.Random(calls)  # noqa: S311 - when to kill
     while first < calls:
-        stop_at = calls if killed >= kills else first + chance.randint(1, 2 * calls // (kills + 2))
+        # of what is left, so that all kills come before the calls have run out
+        share = max(1, 2 * (calls - first) // (kills - killed + 2))
+        stop_at = calls if killed >= kills else first + chance.randint(1, share)
         arguments = [base_url, api_key, str(folder), str(first), str(calls - first)]
         with subprocess.Popen(
             [sys.executable, __file__, "--worker", *arguments], stdout=subprocess.PIPE, text=True
