@@ -15,7 +15,7 @@ from devflow_core.errors import (
     PossiblyAccepted,
     StoreError,
 )
-from devflow_core.events import Finished, TextDelta
+from devflow_core.events import Finished, Started, TextDelta
 from devflow_core.ledger import LedgerEntry
 from devflow_core.metered import Metered
 from devflow_core.pipeline import Pipeline, Reply
@@ -178,6 +178,17 @@ async def test_a_reply_that_breaks_off_is_failed_not_finished() -> None:
     assert harness.entry.outcome == "failed"
     assert harness.entry.cost_status == "estimated"
     assert harness.entry.usage.output_tokens == 1
+
+
+async def test_a_stream_that_ends_before_any_content_is_handed_on_and_booked() -> None:
+    opening = (Started(model="anthropic/claude-haiku-4.5"), TextDelta(text=""))
+    harness = PipelineHarness(opening)
+    async with harness.pipeline.stream(a_request()) as reply:
+        seen = [event async for event in reply]
+    assert seen == list(opening)
+    (attempt,) = harness.entry.attempts
+    assert (attempt.cost_status, attempt.cost_usd) == ("estimated", Decimal("0.01"))
+    assert harness.upstream.closed == 1
 
 
 async def test_nobody_able_leaves_an_entry_without_attempts() -> None:

@@ -47,6 +47,15 @@ def test_no_usage_costs_more_than_its_worst_case(usage: Usage) -> None:
     )
 
 
+def test_sound_that_goes_in_is_reserved_at_its_price_where_that_is_dearer() -> None:
+    price = a_price(audio=Decimal("0.00003"))
+    assert price.worst_case_usd(1_000, 0, has_audio=True) == Decimal("0.03")
+    assert price.worst_case_usd(1_000, 0) == Decimal("0.00125")
+    for audio in (None, Decimal("0.0000005")):  # priced as other input, and cheaper than it
+        other = a_price(audio=audio)
+        assert other.worst_case_usd(1_000, 0, has_audio=True) == Decimal("0.00125")
+
+
 @given(st.integers(min_value=-(10**18), max_value=10**18))
 def test_pico_usd_round_trips(pico: int) -> None:
     assert to_pico(from_pico(pico)) == pico

@@ -183,9 +183,8 @@ def _read_steps(found: Found, value: object, _path: str) -> None:
 
 
 def _read_max_tool_calls(found: Found, value: object, _path: str) -> None:
-    steps = found.count(value)
-    if steps is not None and found.max_steps is None:
-        found.max_steps = steps
+    # first, since fields are read by the alphabet; steps may lower it
+    found.max_steps = found.count(value)
 
 
 _SPEED_ORDER = ("standard", "priority", "ultrafast", "fast")

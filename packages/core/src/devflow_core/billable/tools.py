@@ -42,10 +42,11 @@ def read_plugins(found: Found, plugins: object, path: str) -> None:
             found.doubt(where, "a plugin is an object with an id")
             continue
         values = cast("JsonObject", plugin)
-        name = values.get("id")
+        given = values.get("id")
+        name = given if isinstance(given, str) else ""
         if values.get("enabled") is False or name in fields.FREE_PLUGINS:
             continue
-        reader = _PLUGINS.get(name) if isinstance(name, str) else None
+        reader = _PLUGINS.get(name)
         if reader is None:
             found.doubt(where, f"it is not known what the plugin {found.shown(name)} costs")
         else:
