@@ -300,6 +300,7 @@ def test_kinds_of_output_are_read_and_others_doubted() -> None:
     assert read(modalities=["text", "image", "audio"]).output_kinds == ("audio", "image")
     assert read(modalities="image").output_kinds == ("image",)
     assert read(audio={"voice": "alloy", "format": "wav"}).output_kinds == ("audio",)
+    assert read(modalities=["text"], audio={"voice": "alloy"}).output_kinds == ("audio",)
     billable = read(modalities=["text", "image", "video"])
     assert paths(billable) == [("modalities", "cost")]
     assert billable.output_kinds == ("image",)
@@ -316,6 +317,10 @@ def test_edits_of_the_context_are_free_or_a_turn_or_a_doubt() -> None:
     billable = read("anthropic_messages", context_management={"edits": edits})
     assert billable.extra_turns == 1
     assert paths(billable) == [(f"context_management.edits.{at}", "cost") for at in (2, 3, 4)]
+    listed = [{"type": "compaction", "compact_threshold": 1_000}, {"type": "other"}]
+    billable = read("openai_responses", context_management=listed)
+    assert billable.extra_turns == 1
+    assert paths(billable) == [("context_management.1", "cost")]
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def _read_modalities(found: Found, value: object, path: str) -> None:
     kinds = as_list(value)
     if any(one not in ("text", "image", "audio") for one in kinds):
         found.doubt(path, "the price of this kind of output is not known", "cost")
-    found.output_kinds = tuple(sorted({one for one in kinds if one in ("image", "audio")}))
+    known = {one for one in kinds if one in ("image", "audio")}
+    found.output_kinds = tuple(sorted({*found.output_kinds, *known}))
 
 
 def _read_audio(found: Found, _value: object, _path: str) -> None:
@@ -163,14 +164,19 @@ def _read_native_search(found: Found, _value: object, path: str) -> None:
 
 
 def _read_context_management(found: Found, value: object, path: str) -> None:
-    """Compaction is a turn of its own over the whole conversation."""
-    edits = as_object(value).get("edits")
+    """Compaction is a turn of its own over the whole conversation.
+
+    Anthropic's edits stand in an object, OpenAI's (of one kind, `compaction`) in a list.
+    """
+    is_list = isinstance(value, list)
+    edits = value if is_list else as_object(value).get("edits")
     for index, edit in enumerate(as_list(edits)):
         kind = as_object(edit).get("type")
-        if isinstance(kind, str) and kind.startswith("compact_"):
+        if isinstance(kind, str) and kind.startswith(("compact_", "compaction")):
             found.extra_turns += 1
         elif not (isinstance(kind, str) and kind.startswith("clear_")):
-            found.doubt(f"{path}.edits.{index}", "it is not known what this edit costs", "cost")
+            where = f"{path}.{index}" if is_list else f"{path}.edits.{index}"
+            found.doubt(where, "it is not known what this edit costs", "cost")
 
 
 def _read_steps(found: Found, value: object, _path: str) -> None:
