@@ -7,6 +7,7 @@ from devflow_core.addresses import (
     hide_user_info,
     is_loopback,
     parse_address,
+    passwords_in,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +72,22 @@ def test_any_text_is_an_address_or_a_value_error_without_it(text: str) -> None:
 def test_no_host_is_not_this_machine() -> None:
     assert not is_loopback(None)
     assert not is_loopback("")
+
+
+def test_an_address_of_any_host_is_one() -> None:
+    assert check_address("http://10.0.0.1:80/x") == "http://10.0.0.1:80/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        ("https://ann:pa%40ss@h/x", ["pa%40ss", "pa@ss"]),
+        ("https://:pw@h", ["pw"]),
+        ("https://ann:p@ss:word@h", ["p@ss:word"]),
+        ("https://ann@h", []),
+        ("https://h:443/x", []),
+        ("ann:pw", []),
+    ],
+)
+def test_the_passwords_in_an_address(url: str, passwords: list[str]) -> None:
+    assert sorted(passwords_in(url)) == passwords

@@ -161,6 +161,42 @@ def test_a_secret_is_known_for_as_long_as_it_is_held() -> None:
     assert known.mask("short of words") == ("short of words", 0)
 
 
+def test_a_value_that_stands_in_too_many_words_is_not_held() -> None:
+    known = KnownSecrets()
+    with known.using("seven77"):
+        assert known.mask("a seven77 of words") == ("a seven77 of words", 0)
+    with known.using("eight888"):
+        assert known.mask("a eight888 of words") == ("a [masked key in use] of words", 1)
+
+
+def test_the_oldest_value_is_forgotten_unless_it_is_in_use() -> None:
+    known = KnownSecrets()
+    values = [f"value-{n:04}-{DRAWN}" for n in range(258)]
+    known.hold(values[1])
+    known.remember(values)
+    assert known.mask(values[0]) == (values[0], 0)
+    assert [known.mask(one)[0] for one in values[1:]] == ["[masked key in use]"] * 257
+    known.release(values[1])
+    assert known.mask(values[1]) == (values[1], 0)
+
+
+@pytest.mark.parametrize(
+    "key", ["schlüssel-中文-0123456789", "key-\U0001f511-0123", "\U00010400" * 8]
+)
+def test_a_key_of_any_letters_is_masked_in_every_encoding(key: str) -> None:
+    known = KnownSecrets()
+    known.hold(key)
+    for said in (
+        *(key, key.upper(), quote(key), key.encode().hex()),
+        *(json.dumps(key)[1:-1], json.dumps(key)[1:-1].upper().replace("\\U", "\\u")),
+        key.encode("ascii", "xmlcharrefreplace").decode(),
+    ):
+        assert known.mask(f"before {said} after") == ("before [masked key in use] after", 1)
+    masked, count = known.mask(json.dumps(json.dumps(key)))
+    assert count == 1
+    assert masked == "[masked key in use]"
+
+
 def test_short_secrets_are_not_looked_for_across_words() -> None:
     known = KnownSecrets()
     known.hold("helloworld")
@@ -195,6 +231,14 @@ def test_ordinary_code_and_prose_stays(text: str) -> None:
 @pytest.mark.parametrize("text", [*SECRETS, *ORDINARY])
 def test_what_was_masked_once_is_not_masked_again(text: str) -> None:
     assert mask(mask(text)) == mask(text)
+
+
+def test_base64_that_only_begins_like_a_token_stays() -> None:
+    harmless = b64encode(b"Bearer of good news, and of bad").decode()
+    assert mask(harmless) == harmless
+    picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"
+    token = b64encode(f"Bearer {DRAWN}".encode()).decode()
+    assert mask(f"{picture} {token}").startswith(f"{picture} [masked")
 
 
 def test_errors_are_masked_whoever_raises_them() -> None:

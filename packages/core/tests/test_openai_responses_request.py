@@ -362,6 +362,15 @@ def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:
         _encode(ChatRequest(messages=(Message(role="user", parts=(part,)),)))
 
 
+@pytest.mark.parametrize(
+    "part", [ToolCall(id="2", name="f", arguments="{}"), ToolResult(call_id="2", parts=())]
+)
+def test_no_call_and_no_result_stands_in_a_result(part: Any) -> None:
+    result = ToolResult(call_id="1", parts=(Text(text="x"), part))
+    with pytest.raises(InvalidRequest, match=f"a {type(part).__name__} cannot be sent by this"):
+        _encode(ChatRequest(messages=(Message(role="user", parts=(result,)),)))
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"input": None}, "input: is required"),
     ({"input": []}, "input: must hold at least one message"),

@@ -66,9 +66,8 @@ def refuse_links_below(path: Path, folder: Path) -> Path:
     """
     whole = Path(os.path.normpath(folder / path))
     for one in (whole, *whole.parents):
-        if one == folder or not one.is_relative_to(folder):
-            break
-        refuse_link(one)
+        if one != folder and one.is_relative_to(folder):
+            refuse_link(one)
     return whole
 
 

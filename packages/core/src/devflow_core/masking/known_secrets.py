@@ -208,8 +208,14 @@ def _unescape(lowered: str) -> str:
     for line_end in ("\\n", "\\r", "\\t"):
         lowered = lowered.replace(line_end, " ")
     if "\\u" in lowered or "\\x" in lowered:
-        lowered = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)).lower(), lowered)
+        plain = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), lowered)
+        return _join_surrogates(plain.replace("\\", "")).lower()
     return lowered.replace("\\", "")
+
+
+def _join_surrogates(text: str) -> str:
+    """A text whose characters beyond the first plane were escaped in two halves, put together."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _any_escape(char: str) -> str:
@@ -219,8 +225,8 @@ def _any_escape(char: str) -> str:
         forms.append(re.escape(f"\\{char}"))
     forms.append("".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass")))
     code = ord(char)
-    if code < 0x10000:
-        forms.append(rf"\\u{code:04x}")
+    halves = char.encode("utf-16-be", "surrogatepass").hex()
+    forms.append("".join(rf"\\u{halves[at : at + 4]}" for at in range(0, len(halves), 4)))
     if code < 0x100:
         forms.append(rf"\\x{code:02x}")
     forms.append(f"&#(?:0*{code}|x0*{code:x});")
