@@ -168,15 +168,16 @@ def _read_context_management(found: Found, value: object, path: str) -> None:
 
     Anthropic's edits stand in an object, OpenAI's (of one kind, `compaction`) in a list.
     """
-    is_list = isinstance(value, list)
-    edits = value if is_list else as_object(value).get("edits")
-    for index, edit in enumerate(as_list(edits)):
+    if isinstance(value, list):
+        edits, where = cast("list[Any]", value), path
+    else:
+        edits, where = as_list(as_object(value).get("edits")), f"{path}.edits"
+    for index, edit in enumerate(edits):
         kind = as_object(edit).get("type")
         if isinstance(kind, str) and kind.startswith(("compact_", "compaction")):
             found.extra_turns += 1
         elif not (isinstance(kind, str) and kind.startswith("clear_")):
-            where = f"{path}.{index}" if is_list else f"{path}.edits.{index}"
-            found.doubt(where, "it is not known what this edit costs", "cost")
+            found.doubt(f"{where}.{index}", "it is not known what this edit costs", "cost")
 
 
 def _read_steps(found: Found, value: object, _path: str) -> None:
