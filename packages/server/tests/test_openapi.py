@@ -100,4 +100,4 @@ async def test_whatever_the_description_allows_is_answered_as_described(
                     detail = (path, body_of(case), reply.text)
                     assert str(reply.status_code) in responses, detail
                     assert reply.status_code != 500
-    assert len(cases) > 300
+    assert len(cases) > min(settings().max_examples, MOST_REQUESTS)
