@@ -353,3 +353,15 @@ def test_of_several_bounds_of_a_loop_the_smallest_holds() -> None:
     )
     assert billable.extra_turns == 3
     assert billable.doubts == ()
+
+
+def test_a_panel_asks_only_models_that_are_named() -> None:
+    named = {"id": "fusion", "analysis_models": ["a/b"], "model": "c/d"}
+    billable = read(plugins=[named])
+    assert {one.model for one in billable.inside} == {"a/b", "c/d"}
+    assert billable.first_doubt("models") is None
+    for missing in ("analysis_models", "model"):
+        left = {key: value for key, value in named.items() if key != missing}
+        doubt = read(plugins=[left]).first_doubt("models")
+        assert doubt is not None
+        assert "nobody has named" in doubt.why

@@ -9,6 +9,7 @@ from devflow_core.events import Event
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.wire import SseReader, get_translator
+from devflow_core.wire.tool_calls import CallPieces
 
 SAMPLES = Path(__file__).parent / "samples" / "wire"
 REQUEST = ChatRequest.from_text("Hi", model="a/b")
@@ -104,3 +105,14 @@ def test_whole_arguments_in_the_start_of_a_block_are_kept() -> None:
             collector.add(event)
     (call,) = collector.to_response().tool_calls
     assert call.arguments == '{"p":1}'
+
+
+def test_a_number_that_is_given_twice_begins_another_call_once_the_first_is_whole() -> None:
+    pieces = CallPieces()
+    first = pieces.add(0, "a", "Read", "")
+    again = pieces.add(0, "b", "Read", '{"p"')  # a new id and the same name: still the first
+    inside = pieces.add(0, "c", "Read", ":1}")  # its arguments are not whole yet
+    other = pieces.add(0, "d", "Read", "{}")  # they are: this is another one
+    assert [one.index for one in (first, again, inside, other) if one] == [0, 0, 0, 1]
+    assert pieces.add(0, "e", "Write", "{}") is not None
+    assert pieces.count == 3

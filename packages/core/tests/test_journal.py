@@ -4,7 +4,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from devflow_core.errors import Incomplete
+from devflow_core.errors import (
+    Incomplete,
+    NotSent,
+    ProviderUnavailable,
+    UpstreamError,
+    UpstreamRejected,
+)
 from devflow_core.events import (
     Finished,
     Opaque,
@@ -133,3 +139,23 @@ async def test_a_key_that_reads_like_a_model_takes_no_model_its_name(key: str) -
         assert attempt.model == model
         # what is on no list may be a key itself
         assert model not in (await attempt_of(journal, model=model, price=None)).model
+
+
+@pytest.mark.parametrize(
+    ("error", "booked"),
+    [
+        (ProviderUnavailable("down", status=502), ("estimated", Decimal("0.02"))),
+        (NotSent("no byte left"), ("void", Decimal(0))),
+        (UpstreamRejected("wrong", status=400), ("void", Decimal(0))),
+    ],
+    ids=["failed behind a search", "not sent", "refused before"],
+)
+async def test_what_runs_before_the_model_is_booked_although_it_fails(
+    error: UpstreamError, booked: tuple[str, Decimal]
+) -> None:
+    journal, fee = a_journal(), Decimal("0.02")
+    candidate = a_candidate(first_fees_usd=fee, has_fees=True)
+    attempt = await journal.begin(Call(request=a_request(), candidate=candidate, journal=journal))
+    attempt.end(error)
+    (ended,) = journal.ended
+    assert (ended.cost_status, ended.cost_usd) == booked
