@@ -35,11 +35,11 @@ check: install ## format, lint, types, direction of imports, house rules
 test: install ## the test suite; 300 examples a law (house rules are in `make check`)
 	$(RUN) pytest -n 2 -m "not clients" --ignore=tests/house -q
 
-# A tracer doubles the time of laws: it watches a run of its own, with fewer examples.
+# A tracer doubles the time of laws, so it watches a run of its own.
 .PHONY: coverage
 coverage: install ## branches that the suite reaches: all of core, 90 % of the workspace
 	$(RUN) coverage erase
-	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients" --ignore=tests/house --hypothesis-profile coverage -q
+	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients" --ignore=tests/house -q
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 

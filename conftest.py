@@ -22,13 +22,10 @@ EXAMPLES = 300
 """Of each law in `make test`."""
 MANY_EXAMPLES = 3_000
 """Of each law in `make test-laws`, where it does not say otherwise: `@pytest.mark.laws(10_000)`."""
-FEW_EXAMPLES = 50
-"""Of each law in `make coverage`, where a tracer looks which branches are reached."""
 LOOK_S = 0.001
 
 settings.register_profile("test", max_examples=EXAMPLES, deadline=None, print_blob=True)
 settings.register_profile("laws", settings.get_profile("test"), max_examples=MANY_EXAMPLES)
-settings.register_profile("coverage", settings.get_profile("test"), max_examples=FEW_EXAMPLES)
 settings.load_profile("test")  # `--hypothesis-profile laws` comes later, and wins
 
 
