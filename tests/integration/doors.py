@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 from devflow_cli.testing import run_command
 
@@ -117,7 +117,7 @@ class Catcher:
         """As a setting names it."""
         return f"http://127.0.0.1:{self._server.server_port}/api/v1"
 
-    def __enter__(self) -> Catcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -2,15 +2,14 @@
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from devflow_claude_code.reading.paths import project_slug
 from devflow_cli.testing import CommandResult, run_command
+from integration.doors import Catcher
 
 FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/faulty"
 PROJECT = Path("/home/u/shop")
@@ -19,55 +18,35 @@ PATIENCE_S = 120
 Command = Callable[..., CommandResult]
 
 
-class RecordingUpstream:
+REPLY = {
+    "id": "gen-1",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Done."},
+        }
+    ],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0},
+}
+
+
+class RecordingUpstream(Catcher):
     """Answers chat completions, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        upstream = self
+        super().__init__(json.dumps(REPLY).encode())
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                upstream.bodies.append(body)
-                reply = {
-                    "id": "gen-1",
-                    "model": body["model"],
-                    "choices": [
-                        {
-                            "index": 0,
-                            "finish_reason": "stop",
-                            "message": {"role": "assistant", "content": "Done."},
-                        }
-                    ],
-                    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0},
-                }
-                content = json.dumps(reply).encode()
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api/v1"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        asked = [one for one in self.requests if one.startswith("POST")]
+        return [json.loads(one.rpartition("\n")[2]) for one in asked]
 
 
 @pytest.fixture
 def upstream() -> Iterator[RecordingUpstream]:
-    started = RecordingUpstream()
-    yield started
-    started.close()
+    with RecordingUpstream() as started:
+        yield started
 
 
 @pytest.fixture
@@ -79,7 +58,7 @@ def devflow(tmp_path: Path, upstream: RecordingUpstream) -> Command:
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "COLUMNS": "200",
-            "OPENROUTER_BASE_URL": upstream.url,
+            "OPENROUTER_BASE_URL": upstream.base_url,
             "OPENROUTER_API_KEY": "sk-or-v1-of-this-test",
             **more,
         }

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from devflow_core.errors import BudgetExceeded, LedgerCorrupt, StoreError
+from devflow_core.errors import BudgetExceeded, ConfigurationError, LedgerCorrupt, StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, Store, restore
 from devflow_store.engines.sqlite import SqliteEngine
@@ -203,3 +203,16 @@ def rewrite_without_seal(file: Path, older: Path, key_id: str) -> None:
     tx.finish()
     session.commit()
     session.close()
+
+
+def test_a_backup_may_be_named_by_a_link_and_the_folder_must_be_ones_own(
+    backup: Path, file: Path
+) -> None:
+    link = backup.with_name("latest.db")
+    link.symlink_to(backup)
+    restore(link, file)
+    assert Store(file).verify().ok
+    file.parent.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="chmod"):
+        restore(backup, file)
+    file.parent.chmod(0o700)

@@ -64,22 +64,6 @@ class Found:
         """A name of the caller's as it may be shown and recorded: a plain word, or none at all."""
         return name if isinstance(name, str) and _SHOWN.fullmatch(name) else "of that name"
 
-    @property
-    def is_plain(self) -> bool:
-        """Nothing was found."""
-        return not (
-            self._alternates
-            or self._inside
-            or self._doubts
-            or self._loop_path
-            or self.searches
-            or self.extra_turns
-            or self.output_kinds
-            or self.pdf_engine
-            or self.replies > 1
-            or self.speed != "standard"
-        )
-
     def to_billable(self) -> Billable:
         """All of it as a value."""
         if self._loop_path is not None:

@@ -35,10 +35,9 @@ def read_billable(request: ChatRequest) -> Billable:
     _read_fields(found, source, special)
     read_tools(found, tools, "tools")
     _read_added_tools(found, items)
-    if found.is_plain:
-        return _plain(limit)
     found.max_output_tokens = limit
-    return found.to_billable()
+    billable = found.to_billable()
+    return _plain(limit) if billable.is_plain else billable
 
 
 @lru_cache(maxsize=256)

@@ -66,8 +66,7 @@ class SqliteEngine:
     def prepare(self) -> None:
         """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
         if self._vfs is None:
-            _ensure_folder(self.path)
-            _create_private_file(self.path)
+            self.create_file()
         self._head_file.refuse_link()
         session = self.open_writer()
         try:
@@ -117,7 +116,13 @@ class SqliteEngine:
             source.close()
 
     def create_file(self) -> None:
-        """Make the file, empty and readable by its owner only, unless it is there."""
+        """Make the file, empty and readable by its owner only, unless it is there.
+
+        Raises:
+            ConfigurationError: it is a link, or its folder is open to others.
+            StoreError: it cannot be made.
+        """
+        _ensure_folder(self.path)
         _create_private_file(self.path)
 
     def open_without_wal(self) -> SqliteSession:
