@@ -18,7 +18,7 @@ from pathlib import Path
 
 import harness
 from devflow_analytics import CostTracker, Reporter, UsageTracker, to_html
-from devflow_core.summary import GroupBy
+from devflow_core.dimensions import GroupBy
 from devflow_core.testing import an_entry
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_store import Store

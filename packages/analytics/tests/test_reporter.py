@@ -8,8 +8,9 @@ from decimal import Decimal
 import pytest
 from devflow_analytics import Report, Reporter, to_csv, to_markdown, to_table
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GroupBy
 from devflow_core.ledger import LedgerEntry
-from devflow_core.summary import EntriesReader, GroupBy
+from devflow_core.summary import EntriesReader
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
 from devflow_core.usage import Price, Usage
 

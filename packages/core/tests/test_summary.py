@@ -5,15 +5,9 @@ from functools import reduce
 
 import pytest
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GROUPINGS, GroupBy
 from devflow_core.ledger import LedgerEntry
-from devflow_core.summary import (
-    EntriesReader,
-    GroupBy,
-    Histogram,
-    Summary,
-    bucket_midpoint_s,
-    bucket_of,
-)
+from devflow_core.summary import EntriesReader, Histogram, Summary, bucket_midpoint_s, bucket_of
 from devflow_core.testing import EPOCH, an_attempt, an_entry
 from devflow_core.usage import Usage, to_pico
 from hypothesis import given
@@ -109,29 +103,16 @@ entries = st.builds(
         node=labels,
     ),
 )
-ALL: tuple[GroupBy, ...] = (
-    "model",
-    "provider",
-    "task",
-    "session",
-    "project",
-    "branch",
-    "agent",
-    "key",
-    "node",
-    "day",
-    "error",
-)
 
 
 def _sum(parts: list[Summary]) -> Summary:
     return reduce(Summary.__add__, parts, Summary())
 
 
-@given(st.lists(entries, max_size=8), st.lists(st.sampled_from(ALL), min_size=1, max_size=3))
+@given(st.lists(entries, max_size=8), st.lists(st.sampled_from(GROUPINGS), min_size=1, max_size=3))
 def test_any_grouping_adds_up_to_the_whole(ledger: list[LedgerEntry], by: list[GroupBy]) -> None:
     whole = _sum(list(EntriesReader(lambda: ledger).aggregate(tuple(by)).values()))
-    assert whole == _sum(list(EntriesReader(lambda: ledger).aggregate(ALL).values()))
+    assert whole == _sum(list(EntriesReader(lambda: ledger).aggregate(GROUPINGS).values()))
     assert whole.requests == len(ledger)
     assert whole.attempts == sum(len(entry.attempts) for entry in ledger)
     assert whole.cost_pico == sum(to_pico(entry.cost_usd) for entry in ledger)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
 from devflow_core.errors import BudgetExceeded, InvalidRequest, NotFound, UnknownPrice
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, BudgetAlert, BudgetState, Store
@@ -68,32 +69,30 @@ def test_a_refused_call_leaves_nothing_behind(database: Any, request_of: Build) 
     _in_store(database, act)
 
 
-@pytest.mark.parametrize(
-    ("scope", "value"),
-    [
-        ("key", "ci"),
-        ("session", "s1"),
-        ("project", "shop"),
-        ("model", "anthropic/claude-haiku-4.5"),
-        ("task", "coding"),
-    ],
+OURS = Attribution(
+    session_id="s1", project="shop", branch="fix", agent="a1", client_key="ci", node="plan"
 )
+
+
+@pytest.mark.parametrize("scope", BUDGET_SCOPES)
 @pytest.mark.parametrize("is_each", [False, True])
 def test_a_scope_limits_its_own_and_nobody_else(
-    database: Any, request_of: Build, scope: Any, value: str, is_each: bool
+    database: Any, request_of: Build, scope: str, is_each: bool
 ) -> None:
-    ours = Attribution(session_id="s1", project="shop", client_key="ci")
+    before = DIMENSION_BY_NAME[scope].before
+    assert before is not None
+    value = before(OURS, "anthropic/claude-haiku-4.5", "coding") or ""
     budget = Budget(
         scope=scope, value="*" if is_each else value, window="day", limit_usd=Decimal(1)
     )
 
     async def act(store: Store) -> None:
         await store.budgets.set(budget)
-        start, entry = request_of(at=NOW, reserved_usd="0.9", cost_usd="0.9", attribution=ours)
+        start, entry = request_of(at=NOW, reserved_usd="0.9", cost_usd="0.9", attribution=OURS)
         await store.begin(start)
         await store.close(entry)
         with pytest.raises(BudgetExceeded):
-            await store.begin(request_of(at=NOW, reserved_usd="0.9", attribution=ours)[0])
+            await store.begin(request_of(at=NOW, reserved_usd="0.9", attribution=OURS)[0])
         stranger = request_of(at=NOW, reserved_usd="0.9", attribution=Attribution())[0]
         stranger = replace(stranger, model="x/y", task_type="math")
         await store.begin(stranger)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GROUPINGS
 from devflow_core.errors import InvalidRequest, NotFound
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.summary import EntriesReader
@@ -19,10 +20,6 @@ from devflow_core.usage import Usage
 from devflow_store import Store
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
-GROUPS: list[Any] = [
-    "model", "provider", "task", "session", "project", "branch", "agent", "key", "node", "day",
-    "error",
-]  # fmt: skip
 
 
 def _varied(request_of: Build, count: int) -> list[LedgerEntry]:
@@ -44,6 +41,8 @@ def _varied(request_of: Build, count: int) -> list[LedgerEntry]:
                 attribution=Attribution(
                     session_id=chance.choice([None, "a", "b"]),
                     project=chance.choice([None, "shop"]),
+                    branch=chance.choice([None, "main", "fix"]),
+                    agent=chance.choice([None, "main", "a1"]),
                     client_key=chance.choice([None, "ci"]),
                     node=chance.choice([None, "plan"]),
                 ),
@@ -75,7 +74,8 @@ def test_any_grouping_equals_the_fold_over_the_entries(database: Any, request_of
     async def main() -> None:
         async with Store(database) as store:
             await _fill(store, entries)
-            for by in ((one,) for one in GROUPS):
+            for one in GROUPINGS:
+                by = (one,)
                 assert store.aggregate(by) == reference.aggregate(by)
             mixed: Any = ("model", "task", "session", "error", "day")
             assert store.aggregate(mixed) == reference.aggregate(mixed)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from devflow_core.summary import GroupBy, Groups, Summary
+from devflow_core.dimensions import GroupBy
+from devflow_core.summary import Groups, Summary
 from devflow_core.usage import Usage, from_pico
 
 from devflow_analytics.formats.figures import format_percent, format_usd

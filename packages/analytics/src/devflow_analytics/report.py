@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from devflow_core.summary import GroupBy, Summary
+from devflow_core.dimensions import GroupBy
+from devflow_core.summary import Summary
 from devflow_core.usage import from_pico, usd_text
 
 from devflow_analytics.savings import Baseline, Savings, compute_savings

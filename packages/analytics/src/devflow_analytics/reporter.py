@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from devflow_core.dimensions import GroupBy
 from devflow_core.masking import mask
-from devflow_core.summary import GroupBy, Groups, LedgerReader, Summary
+from devflow_core.summary import Groups, LedgerReader, Summary
 
 from devflow_analytics.recommendations import EVIDENCE_GROUPING, recommend
 from devflow_analytics.report import Report

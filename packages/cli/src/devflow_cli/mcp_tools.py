@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import typer
 from devflow_claude_code import McpTools, hand_off
 from devflow_claude_code.handoff.request import DEFAULT_PROMPT
+from devflow_core.dimensions import GROUPING_BY_NAME, GROUPINGS
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
 
 from devflow_cli.lookup import describe_session, find_handoff_target, find_project_session
-from devflow_cli.options import GROUP_BY_OPTIONS, parse_time
+from devflow_cli.options import parse_time
 from devflow_cli.views.reply import describe_completion, describe_route
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
         from devflow_analytics import to_markdown
         from devflow_gateway import wiring
 
-        if by not in GROUP_BY_OPTIONS:
-            raise InvalidRequest(f"by: {by!r} is none of {', '.join(GROUP_BY_OPTIONS)}.")
+        grouping = GROUPING_BY_NAME.get(by)
+        if grouping is None:
+            raise InvalidRequest(f"by: {by!r} is none of {', '.join(GROUPINGS)}.")
         try:
             start = parse_time(since)
         except typer.BadParameter as error:
             raise InvalidRequest(f"since: {error.message}.") from None
-        return to_markdown(wiring.make_report(settings, GROUP_BY_OPTIONS[by], since=start))
+        return to_markdown(wiring.make_report(settings, grouping, since=start))
 
     async def explain(*, prompt: str) -> str:
         return "\n".join(describe_route(gateway.explain(ChatRequest.from_text(prompt)), ()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
     from devflow_core.attribution import Attribution
     from devflow_core.request import ChatRequest
     from devflow_core.routing import SelectionCriteria
-
-GroupByOption = Literal[
-    "model", "provider", "task", "session", "project", "branch", "agent", "key", "node", "day"
-]
-GROUP_BY_OPTIONS: Mapping[str, GroupByOption] = {name: name for name in get_args(GroupByOption)}
-
 
 ProjectFolder = Annotated[
     Path | None,

@@ -6,25 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from devflow_core.dimensions import GroupBy, group_key
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.usage import Usage, to_pico
-
-GroupBy = Literal[
-    "model",
-    "provider",
-    "task",
-    "session",
-    "project",
-    "branch",
-    "agent",
-    "key",
-    "node",
-    "day",
-    "error",
-]
-"""What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
 
 Groups = Mapping[tuple[str, ...], "Summary"]
 """Groups by one or more things; a key holds one text for each, "" where it is not known."""
@@ -237,45 +223,6 @@ class EntriesReader:
                     key = tuple(group_key(one, entry, attempt) for one in by)
                     tallies.setdefault(key, Tally()).add(entry, attempt)
         return {key: tally.summary() for key, tally in tallies.items()}
-
-
-def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
-    """Which group an attempt of an entry belongs to; "" where that is not known."""
-    match by:
-        case "model":
-            return attempt.model if attempt else entry.requested_model
-        case "provider":
-            return (attempt.provider if attempt else None) or ""
-        case "task":
-            return entry.task_type
-        case "day":
-            return (attempt or entry).started_at.date().isoformat()
-        case "error":
-            return _error_key(entry, attempt)
-        case _:
-            return _label(by, entry)
-
-
-def _label(
-    by: Literal["session", "project", "branch", "agent", "key", "node"], entry: LedgerEntry
-) -> str:
-    attribution = entry.attribution
-    labels = {
-        "session": attribution.session_id,
-        "project": attribution.project,
-        "branch": attribution.branch,
-        "agent": attribution.agent,
-        "key": attribution.client_key,
-        "node": attribution.node,
-    }
-    return labels[by] or ""
-
-
-def _error_key(entry: LedgerEntry, attempt: Attempt | None) -> str:
-    """Why the request failed; only the attempt that decided carries it."""
-    if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
-        return ""
-    return entry.error_code or entry.outcome
 
 
 def _add_tokens(tokens: list[int], usage: Usage) -> None:

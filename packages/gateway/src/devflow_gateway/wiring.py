@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GroupBy
 from devflow_core.environment import copy_child_environment
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Ledger, Tee, replay
@@ -22,7 +23,7 @@ from devflow_core.private_files import (
 )
 from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
-from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
+from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from devflow_core.dimensions import GroupBy
 from devflow_core.errors import InvalidRequest, StoreError
 from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
-from devflow_core.summary import GroupBy, Summary
+from devflow_core.summary import Summary
 from devflow_core.usage import Usage
 
 from devflow_store.budgets.alerts import AlertDispatcher, AlertHook, LogAlerts

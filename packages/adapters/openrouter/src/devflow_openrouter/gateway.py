@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from devflow_analytics import Report, Reporter
 from devflow_core.addresses import is_loopback
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GroupBy
 from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
 from devflow_core.ledger import Book, Ledger, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
@@ -27,7 +28,7 @@ from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
-from devflow_core.summary import EntriesReader, GroupBy, LedgerReader
+from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import Price, to_pico
 from devflow_routing import Catalogue, Router, RoutingPolicy, TaskClassifier, encode_route
 from devflow_upstream.keys import KeyPool

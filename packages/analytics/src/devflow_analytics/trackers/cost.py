@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from devflow_core.dimensions import GroupBy, group_key
 from devflow_core.ledger import Attempt, LedgerEntry
-from devflow_core.summary import GroupBy, group_key
 from devflow_core.usage import from_pico, to_pico
 
 TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")

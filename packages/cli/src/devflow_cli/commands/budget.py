@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from devflow_core.dimensions import BUDGET_SCOPES
 
 from devflow_cli.app import app
 from devflow_cli.options import read_project
@@ -14,6 +15,7 @@ from devflow_cli.run import Run, command
 if TYPE_CHECKING:
     from devflow_store import BudgetState
 
+_SCOPE_HELP = f"What is limited: global, {', '.join(BUDGET_SCOPES)}."
 budget = typer.Typer(help="Limits that cannot be overrun.", no_args_is_help=True)
 app.add_typer(budget, name="budget")
 
@@ -39,9 +41,7 @@ def list_budgets(run: Run) -> None:
 async def set_budget(
     run: Run,
     limit: Annotated[str, typer.Option(help="In USD.")],
-    scope: Annotated[
-        str, typer.Option(help="global, key, session, project, model or task.")
-    ] = "global",
+    scope: Annotated[str, typer.Option(help=_SCOPE_HELP)] = "global",
     value: Annotated[
         str | None,
         typer.Option(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from devflow_core.dimensions import GroupBy
 
 from devflow_cli.app import app
-from devflow_cli.options import GroupByOption, parse_time
+from devflow_cli.options import parse_time
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Format = Literal["table", "json", "csv", "md", "html"]
 @command(app)
 def report(
     run: Run,
-    by: Annotated[GroupByOption, typer.Option(help="What the rows are.")] = "model",
+    by: Annotated[GroupBy, typer.Option(help="What the rows are.")] = "model",
     since: Annotated[
         str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
     ] = None,

@@ -9,10 +9,12 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
 from devflow_core.errors import InvalidRequest
 from devflow_core.ledger import AttemptStart
 
-Scope = Literal["global", "key", "session", "project", "model", "task"]
+SCOPES = ("global", *BUDGET_SCOPES)
+"""Everybody together, or each by what `devflow_core.dimensions` knows before a call."""
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
 
 WILDCARD = "*"
@@ -29,11 +31,12 @@ class Budget:
             much, an unknown time zone.
     """
 
-    scope: Scope
+    scope: str
+    """One of `SCOPES`."""
     window: Window
     limit_usd: Decimal
     value: str | None = None
-    """The key's name, session id, project, model or task; `*` for each one; None if global."""
+    """Its name, such as that of a key or a session's id; `*` for each one; None if global."""
     timezone: str = "UTC"
     """IANA name; hours, days, weeks (from Monday) and months begin there."""
     thresholds: tuple[float, ...] = (0.8, 1.0)
@@ -44,7 +47,7 @@ class Budget:
     """Given by `scope`, `value` and `window` unless it is set."""
 
     def __post_init__(self) -> None:
-        for given, known in ((self.scope, get_args(Scope)), (self.window, get_args(Window))):
+        for given, known in ((self.scope, SCOPES), (self.window, get_args(Window))):
             if given not in known:
                 raise InvalidRequest(f"{given!r} is not one of {', '.join(known)}.")
         if not self.limit_usd.is_finite() or self.limit_usd < 0:
@@ -104,13 +107,8 @@ def subject_of(budget: Budget, attribution: Attribution, model: str, task_type: 
     """Whose money of this budget a call would spend; None when it does not apply."""
     if budget.scope == "global":
         return ""
-    label = {
-        "key": attribution.client_key,
-        "session": attribution.session_id,
-        "project": attribution.project,
-        "model": model,
-        "task": task_type,
-    }[budget.scope]
+    before = DIMENSION_BY_NAME[budget.scope].before
+    label = before(attribution, model, task_type) if before else None
     return label if label and budget.value in (WILDCARD, label) else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 import orjson
+from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
 from devflow_core.errors import NotFound
 from devflow_core.usage import from_pico
 
@@ -17,13 +18,7 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import SqlValue
 from devflow_store.entries.queries import Source
 
-_SCOPE_COLUMNS = {
-    "key": "l.client_key",
-    "session": "l.session",
-    "project": "l.project",
-    "model": "l.model",
-    "task": "l.task",
-}
+_SCOPE_COLUMNS = {name: f"l.{DIMENSION_BY_NAME[name].column}" for name in BUDGET_SCOPES}
 
 
 class BudgetRepository:

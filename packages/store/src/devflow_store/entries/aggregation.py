@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from devflow_core.dimensions import DIMENSION_BY_NAME, GROUPINGS, GroupBy
 from devflow_core.errors import InvalidRequest
-from devflow_core.summary import GroupBy, Histogram, Summary
+from devflow_core.summary import Histogram, Summary
 from devflow_core.usage import Usage
 
 from devflow_store.chain.records import to_us
@@ -17,17 +18,8 @@ from devflow_store.entries.queries import Source
 
 _DAY_US = 86_400_000_000
 _GROUP_COLUMNS = {
-    "model": "l.model",
-    "provider": "l.provider",
-    "task": "l.task",
-    "session": "l.session",
-    "project": "l.project",
-    "branch": "l.branch",
-    "agent": "l.agent",
-    "key": "l.client_key",
-    "node": "l.node",
-    "error": "l.error",
-    "day": "s.day",
+    name: f"l.{column}" if (column := DIMENSION_BY_NAME[name].column) else "s.day"
+    for name in GROUPINGS
 }
 """What may be grouped by, and the column it is: names in SQL come from here alone."""
 _TOKENS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import sha256
 
+from devflow_core.dimensions import DIMENSIONS
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.summary import bucket_of
 from devflow_core.usage import Usage, to_pico
@@ -14,20 +15,12 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.database.engine import SqlValue
 
 COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2}
-LABELS = (
-    "model",
-    "provider",
-    "task",
-    "session",
-    "project",
-    "branch",
-    "agent",
-    "client_key",
-    "node",
-    "error",
-)
-PERSONAL_LABELS = ("session", "project", "branch", "agent", "client_key", "node")
+_STORED = tuple(one for one in DIMENSIONS if one.column is not None)
+LABELS = tuple(one.column or "" for one in _STORED)
+PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
 """Labels that an erasure takes away."""
+_FIRST_LABELS = 10
+"""The labels that every row has had from the first version of the tables on."""
 _LABELS_UPSERT = "labels|ON CONFLICT (id) DO NOTHING"
 _LABEL_COLUMNS = ("id", *LABELS)
 CALL_COLUMNS = (
@@ -81,37 +74,19 @@ def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry)
 
 def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
     """The labels of one attempt, in the order of `LABELS`; PostgreSQL's text holds no NUL."""
-    labels = _raw_labels(entry, attempt)
+    labels = tuple([one.after(entry, attempt) or "" for one in _STORED])
     return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
-
-
-def _raw_labels(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
-    attribution = entry.attribution
-    return (
-        attempt.model if attempt else entry.requested_model,
-        (attempt.provider if attempt else None) or "",
-        entry.task_type,
-        attribution.session_id or "",
-        attribution.project or "",
-        attribution.branch or "",
-        attribution.agent or "",
-        attribution.client_key or "",
-        attribution.node or "",
-        _error_label(entry, attempt),
-    )
 
 
 @lru_cache(maxsize=4096)
 def label_id(labels: tuple[str, ...]) -> int:
-    """63 bits of the SHA-256 of the labels: the same in every process, without asking."""
-    return int.from_bytes(sha256("\x1f".join(labels).encode()).digest()[:8]) >> 1
+    """63 bits of the SHA-256 of the labels: the same in every process, without asking.
 
-
-def _error_label(entry: LedgerEntry, attempt: Attempt | None) -> str:
-    """Why the request failed; only the attempt that decided carries it."""
-    if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
-        return ""
-    return entry.error_code or entry.outcome
+    Labels that came later count only where they are set: rows from before keep their ids.
+    """
+    later = labels[_FIRST_LABELS:]
+    counted = labels if any(later) else labels[:_FIRST_LABELS]
+    return int.from_bytes(sha256("\x1f".join(counted).encode()).digest()[:8]) >> 1
 
 
 def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlValue, ...]:

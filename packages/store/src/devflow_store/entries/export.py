@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from devflow_core.dimensions import DIMENSIONS
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.safe_text import escape_formula, escape_json
 from devflow_core.usage import usd_text
@@ -14,13 +15,14 @@ from devflow_core.usage import usd_text
 from devflow_store.chain.records import encode_record
 
 ExportFormat = Literal["jsonl", "csv"]
+_LABELS = tuple(one for one in DIMENSIONS if one.export_column is not None)
 COLUMNS = (
-    "entry_id", "started_at", "outcome", "error_code", "task_type", "session_id", "project",
-    "branch", "commit", "agent", "client_key", "node", "attempt", "model", "provider",
-    "generation_id", "finish_reason", "cost_usd", "cost_status", "input_tokens",
-    "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "ttft_s",
-    "total_s",
-)  # fmt: skip
+    *("entry_id", "started_at", "outcome", "error_code"),
+    *(one.export_column or "" for one in _LABELS),
+    *("attempt", "model", "provider", "generation_id", "finish_reason", "cost_usd", "cost_status"),
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens"),
+    *("output_tokens", "reasoning_tokens", "ttft_s", "total_s"),
+)
 
 
 def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) -> Iterator[str]:
@@ -35,20 +37,12 @@ def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) ->
 
 
 def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
-    attribution = entry.attribution
     request = (
         entry.entry_id,
         entry.started_at.isoformat(),
         (attempt or entry).outcome,
         (attempt or entry).error_code,
-        entry.task_type,
-        attribution.session_id,
-        attribution.project,
-        attribution.branch,
-        attribution.commit,
-        attribution.agent,
-        attribution.client_key,
-        attribution.node,
+        *(one.value_of(entry, attempt) for one in _LABELS),
     )
     if attempt is None:
         return (*request, 0, entry.requested_model, *[None] * 10, entry.ttft_s, entry.total_s)

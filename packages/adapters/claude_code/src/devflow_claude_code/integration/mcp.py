@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import orjson
 import structlog
+from devflow_core.dimensions import GROUPINGS
 from devflow_core.errors import DevFlowError
 
 from devflow_claude_code.reading.content import get_object, get_string
@@ -49,7 +50,7 @@ _TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "report": (
         "What was spent, from the ledger.",
         {
-            "by": "model, task, session, project, branch, agent, day or key.",
+            "by": f"One of {', '.join(GROUPINGS)}.",
             "since": "A time such as 7d or 2026-11-01.",
         },
         (),

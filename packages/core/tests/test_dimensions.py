@@ -1,0 +1,51 @@
+"""One table says what requests are told apart by."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from devflow_core.attribution import Attribution
+from devflow_core.dimensions import (
+    BUDGET_SCOPES,
+    DIMENSION_BY_NAME,
+    DIMENSIONS,
+    GROUPINGS,
+    group_key,
+)
+from devflow_core.testing import an_attempt, an_entry
+
+ATTRIBUTION = Attribution(
+    **{field.name: f"the {field.name}" for field in fields(Attribution)}  # type: ignore[arg-type]
+)
+
+
+def test_each_grouping_has_one_row() -> None:
+    assert len(DIMENSION_BY_NAME) == len(DIMENSIONS)
+    assert set(GROUPINGS) <= set(DIMENSION_BY_NAME)
+    columns = [one.column for one in DIMENSIONS if one.column]
+    assert len(columns) == len(set(columns))
+
+
+def test_each_label_of_a_request_is_exported() -> None:
+    entry = an_entry(attribution=ATTRIBUTION)
+    told = {
+        one.value_of(entry, entry.attempts[0])
+        for one in DIMENSIONS
+        if one.export_column is not None
+    }
+    assert told >= {f"the {field.name}" for field in fields(Attribution)}
+
+
+@pytest.mark.parametrize("name", BUDGET_SCOPES)
+def test_a_budget_s_scope_says_the_same_before_and_after_the_call(name: Any) -> None:
+    attempt = an_attempt(model="x/served")
+    entry = an_entry(attempts=(attempt,), attribution=ATTRIBUTION, task_type="planning")
+    before = DIMENSION_BY_NAME[name].before
+    assert before is not None
+    assert before(ATTRIBUTION, "x/served", "planning") == group_key(name, entry, attempt) != ""
+
+
+def test_what_only_the_end_tells_has_no_budget() -> None:
+    assert {"provider", "error", "day", "commit"}.isdisjoint(BUDGET_SCOPES)
