@@ -16,7 +16,7 @@ import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,36 +55,47 @@ class Module:
         """The distribution's import name."""
         return self.name.partition(".")[0]
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree; walked once, since each rule asks."""
+        return list(ast.walk(self.tree))
+
     @property
     def functions(self) -> list[Function]:
         """Every function and method, nested ones included."""
-        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
+        return [node for node in self.nodes if isinstance(node, Function)]
 
     def imported_packages(self) -> set[str]:
         """Top-level names of everything that is imported anywhere in the file."""
         found = {source.partition(".")[0] for source, _ in self.imports()}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
         return found
 
     def imports(self) -> Iterator[tuple[str, str]]:
         """(module, name) of every `from … import`, also inside functions and `TYPE_CHECKING`."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     yield node.module, alias.name
 
 
+@cache
+def read_module(path: Path) -> Module:
+    """A file, read and parsed once for all rules."""
+    return Module(path)
+
+
 def source_modules() -> list[Module]:
     """Every module of every package."""
-    return [Module(path) for path in sorted((ROOT / "packages").glob("**/src/**/*.py"))]
+    return [read_module(path) for path in sorted((ROOT / "packages").glob("**/src/**/*.py"))]
 
 
 def test_modules() -> list[Module]:
     """Every test file."""
     found = [*(ROOT / "packages").glob("**/tests/**/*.py"), *(ROOT / "tests").glob("**/*.py")]
-    return [Module(path) for path in sorted(found)]
+    return [read_module(path) for path in sorted(found)]
 
 
 def import_graph(modules: Iterable[Module]) -> dict[str, set[str]]:

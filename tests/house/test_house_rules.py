@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from devflow_core.settings import Settings
-from house.code_map import Module, body_lines
+from house.code_map import body_lines, read_module
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/**/src/**/*.py"))
@@ -28,7 +28,7 @@ def _ids(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=_ids)
 def test_a_module_is_small_documented_and_well_named(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    module = Module(path)
+    module = read_module(path)
     assert text.count("\n") <= MOST_LINES
     assert ast.get_docstring(module.tree)
     assert path.stem not in FORBIDDEN_NAMES
@@ -38,7 +38,7 @@ def test_a_module_is_small_documented_and_well_named(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [one for one in SOURCES if one.name == "__init__.py"], ids=_ids)
 def test_public_names_are_listed_and_sorted(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = read_module(path).tree
     imported = {
         alias.asname or alias.name
         for node in tree.body
@@ -158,3 +158,11 @@ def test_nothing_that_git_ignores_is_kept() -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+def test_the_workflow_runs_what_has_to_pass_before_a_change_lands() -> None:
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    targets = re.search(r"target: \[(.*)\]", workflow)
+    assert targets is not None
+    assert targets.group(1).split(", ") == re.findall(r"\bmake ([a-z-]+)", run)

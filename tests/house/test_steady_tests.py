@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house.code_map import Module, read_module
 
 ROOT = Path(__file__).parents[2]
 TESTS = sorted({*ROOT.glob("packages/**/tests/**/*.py"), *ROOT.glob("tests/**/*.py")})
@@ -24,8 +25,8 @@ def _ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def _names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _names(module: Module) -> Iterator[str]:
+    for node in module.nodes:
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
@@ -34,11 +35,11 @@ def _names(tree: ast.AST) -> Iterator[str]:
             yield node.name
 
 
-def _differences_of_loop_time(tree: ast.AST) -> list[int]:
+def _differences_of_loop_time(module: Module) -> list[int]:
     """Lines that subtract from, or from something, what a loop's clock says."""
     return [
         node.lineno
-        for node in ast.walk(tree)
+        for node in module.nodes
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
         for side in (node.left, node.right)
         if isinstance(side, ast.Call)
@@ -47,9 +48,9 @@ def _differences_of_loop_time(tree: ast.AST) -> list[int]:
     ]
 
 
-def _numbers(tree: ast.AST, *names: str) -> Iterator[tuple[int, float]]:
+def _numbers(module: Module, *names: str) -> Iterator[tuple[int, float]]:
     """Where a literal number is given by one of these keywords."""
-    for node in ast.walk(tree):
+    for node in module.nodes:
         if isinstance(node, ast.keyword) and node.arg in names:
             yield from _literal(node.value)
 
@@ -59,10 +60,10 @@ def _literal(node: ast.expr) -> Iterator[tuple[int, float]]:
         yield node.lineno, node.value
 
 
-def _deadlines(tree: ast.AST) -> Iterator[tuple[int, float]]:
+def _deadlines(module: Module) -> Iterator[tuple[int, float]]:
     """The seconds that `asyncio.timeout`, `asyncio.wait_for` and `timeout=` are given."""
-    yield from _numbers(tree, "timeout")
-    for node in ast.walk(tree):
+    yield from _numbers(module, "timeout")
+    for node in module.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr == "timeout" and node.args:
                 yield from _literal(node.args[0])
@@ -74,20 +75,20 @@ def _deadlines(tree: ast.AST) -> Iterator[tuple[int, float]]:
 def test_no_test_depends_on_how_fast_the_machine_is(path: Path) -> None:
     if _ids(path) in MAY_LOOK_AT_A_CLOCK:
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert [name for name in _names(tree) if STOPWATCHES.fullmatch(name)] == []
-    assert _differences_of_loop_time(tree) == []
+    module = read_module(path)
+    assert [name for name in _names(module) if STOPWATCHES.fullmatch(name)] == []
+    assert _differences_of_loop_time(module) == []
 
 
 @pytest.mark.parametrize("path", TESTS, ids=_ids)
 def test_a_deadline_only_ends_a_hang(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = read_module(path)
     # 0 is no deadline but a wrong value, which a test of wrong values gives
-    short = [found for found in _deadlines(tree) if 0 < found[1] < LEAST_PATIENCE_S]
+    short = [found for found in _deadlines(module) if 0 < found[1] < LEAST_PATIENCE_S]
     assert short == []
 
 
 @pytest.mark.parametrize("path", TESTS, ids=_ids)
 def test_every_law_is_tried_often(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert [one for one in _numbers(tree, "max_examples") if one[1] < LEAST_EXAMPLES] == []
+    module = read_module(path)
+    assert [one for one in _numbers(module, "max_examples") if one[1] < LEAST_EXAMPLES] == []
