@@ -9,6 +9,7 @@ from devflow_core import errors
 from devflow_core.ledger import Tee, replay
 from devflow_core.log import configure
 from devflow_core.memory import MemoryLedger
+from devflow_core.status_errors import error_for_status
 from devflow_core.testing import an_attempt, an_entry
 
 
@@ -22,7 +23,7 @@ from devflow_core.testing import an_attempt, an_entry
     ],
 )
 def test_every_status_has_an_error(status: int, expected: type[errors.UpstreamError]) -> None:
-    assert errors.error_for_status(status) is expected
+    assert error_for_status(status) is expected
 
 
 def test_all_candidates_failed_names_them_and_the_shortest_wait() -> None:
