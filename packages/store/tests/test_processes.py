@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from devflow_core.errors import StoreError
-from devflow_store import Budget, NewClaim, Store, UnknownOutcome
+from devflow_store import Budget, Store
 
 WORKLOAD = Path(__file__).with_name("workload.py")
 
@@ -84,16 +84,6 @@ def test_two_processes_carry_each_idempotency_key_out_once(database: Any, tmp_pa
     results = _results([_start("claim_keys", database, 10, tmp_path) for _ in range(2)])
     carried = [key for one in results for key in one["carried"]]
     assert len(carried) == len(set(carried)) == 100
-
-
-def test_a_killed_owner_leaves_its_idempotency_key_unknown(file: Path) -> None:
-    async def main() -> None:
-        async with Store(file) as store, Store(file) as other:
-            mine = await store.idempotency.claim("ci", "k", "f", 0.05)
-            assert isinstance(mine, NewClaim)
-            assert await other.idempotency.wait("ci", "k", 60) == UnknownOutcome()
-
-    asyncio.run(main())
 
 
 def test_a_slow_process_that_was_taken_for_dead_still_has_the_last_word(

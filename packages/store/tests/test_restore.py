@@ -136,7 +136,7 @@ def test_what_a_budget_has_spent_is_counted_again(
 def test_replies_that_were_put_in_are_left_behind(backup: Path, file: Path) -> None:
     touch(
         backup,
-        "INSERT INTO idempotency VALUES ('s', 'k', 'f', 't', 'done', 0, 9000000000000000, x'00')",
+        "INSERT INTO idempotency VALUES ('s', 'k', 'f', 'r', 'done', 9000000000000000, x'00', 'o')",
     )
     restore(backup, file)
     session = SqliteEngine(file).open_reader()

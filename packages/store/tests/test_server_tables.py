@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, NotFound
-from devflow_store import Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
+from devflow_store import Completed, InFlight, Mismatch, NewClaim, Store
 
 
 @pytest.fixture
@@ -100,33 +102,43 @@ def test_the_pepper_is_its_owners_alone_and_whole(file: Path) -> None:
 def test_an_idempotency_key_is_carried_out_once(in_store: Any) -> None:
     async def act(store: Store) -> None:
         idempotency = store.idempotency
-        claims = await asyncio.gather(*(idempotency.claim("ci", "k", "f", 60) for _ in range(50)))
-        (mine,) = [one for one in claims if isinstance(one, NewClaim)]
-        assert claims.count(InFlight()) == 49
-        assert await idempotency.claim("ci", "k", "other body", 60) == Mismatch()
-        assert isinstance(await idempotency.claim("someone else", "k", "f", 60), NewClaim)
+        ids = [f"req_{number}" for number in range(50)]
+        claims = await asyncio.gather(*(idempotency.claim("ci", "k", "f", one) for one in ids))
+        (mine,) = [ids[at] for at, one in enumerate(claims) if isinstance(one, NewClaim)]
+        assert claims.count(InFlight(mine)) == 49
+        assert await idempotency.claim("ci", "k", "other body", "req_x") == Mismatch()
+        assert isinstance(await idempotency.claim("someone else", "k", "f", "req_y"), NewClaim)
         waiting = asyncio.create_task(idempotency.wait("ci", "k", 10))
-        assert await idempotency.wait("ci", "k", 0) == InFlight()
-        await idempotency.finish(mine.token, b"answer")
+        assert await idempotency.wait("ci", "k", 0) == InFlight(mine)
+        await idempotency.finish(mine, b"answer")
         assert await waiting == Completed(b"answer")
-        assert await idempotency.claim("ci", "k", "f", 60) == Completed(b"answer")
+        assert await idempotency.claim("ci", "k", "f", "req_z") == Completed(b"answer")
 
     in_store(act)
 
 
-def test_a_lost_owner_leaves_an_unknown_outcome_that_is_not_repeated(in_store: Any) -> None:
+def test_a_failure_frees_its_key_only_where_nothing_may_be_billed(
+    in_store: Any, request_of: Any
+) -> None:
     async def act(store: Store) -> None:
         idempotency = store.idempotency
-        mine = await idempotency.claim("ci", "k", "f", 0.0)
-        assert isinstance(mine, NewClaim)
-        await asyncio.sleep(0.001)
-        assert await idempotency.claim("ci", "k", "f", 60) == UnknownOutcome()
-        await idempotency.extend(mine.token, 60)
-        assert await idempotency.claim("ci", "k", "f", 60) == InFlight()
-        await idempotency.abandon(mine.token)
-        assert isinstance(await idempotency.claim("ci", "k", "f", 60), NewClaim)
+        assert await idempotency.claim("ci", "k", "f", "req_1") == NewClaim()
+        assert not await idempotency.abandon("req_1", b"failed")
+        assert await idempotency.wait("ci", "k", 10) is None
         with pytest.raises(Conflict):
-            await idempotency.finish(mine.token, b"too late")
+            await idempotency.finish("req_1", b"too late")
+        start, entry = request_of(1)
+        assert await idempotency.claim("ci", "k", "f", start.entry_id) == NewClaim()
+        await store.begin(start)
+        assert await idempotency.abandon(start.entry_id, b"cut off")
+        assert await idempotency.wait("ci", "k", 10) == Completed(b"cut off")
+        void = replace(entry.attempts[0], cost_status="void", cost_usd=Decimal(0))
+        start, entry = request_of(2)
+        assert await idempotency.claim("ci", "void", "f", start.entry_id) == NewClaim()
+        await store.begin(start)
+        await store.close(replace(entry, attempts=(void,)))
+        assert not await idempotency.abandon(start.entry_id, b"refused")
+        assert await idempotency.wait("ci", "void", 10) is None
 
     in_store(act)
 

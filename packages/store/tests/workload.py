@@ -127,10 +127,11 @@ def claim_keys(database: str, threads: int) -> dict[str, Any]:
         carried: list[str] = []
         for number in random.sample(range(KEYS), KEYS):
             key = f"key{number}"
-            claim = await store.idempotency.claim("ci", key, "f", 60)
+            entry_id = new_id("req")
+            claim = await store.idempotency.claim("ci", key, "f", entry_id)
             if isinstance(claim, NewClaim):
                 carried.append(key)
-                await store.idempotency.finish(claim.token, key.encode())
+                await store.idempotency.finish(entry_id, key.encode())
             elif isinstance(claim, InFlight):
                 claim = await store.idempotency.wait("ci", key, 30)
             if not isinstance(claim, NewClaim):

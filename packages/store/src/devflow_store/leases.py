@@ -1,66 +1,130 @@
-"""Which processes are alive, and what becomes of the attempts of those that are not."""
+"""Which processes are alive, and what becomes of what is left of those that are not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from devflow_store.chain.records import StartRecord, decode_start, encode_record
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
+from devflow_store.idempotency import settle_claims
+from devflow_store.processes import describe_this_process, has_ended
 from devflow_store.recorder import Alerts, EntryRecorder, build_lost_entry
 
-_OWNERS_UPSERT = "owners|ON CONFLICT (owner) DO UPDATE SET alive_until_us = excluded.alive_until_us"
-_OWNER_COLUMNS = ("owner", "alive_until_us")
-_DEAD_OWNERS = (
-    "SELECT DISTINCT owner FROM open_attempts WHERE owner <> ? AND owner NOT IN "
-    "(SELECT owner FROM owners WHERE alive_until_us > ?)"
+BEATS_PER_LEASE = 5
+"""Signs of life within a lease; who has missed all but one of them is dead."""
+_MAX_GAP_BEATS = 1.5
+"""The most that one look adds to a silence: who was held up itself has not been watching."""
+_BEAT = (
+    "INSERT INTO owners (owner, beats, process) VALUES (?, 1, ?) "
+    "ON CONFLICT (owner) DO UPDATE SET beats = owners.beats + 1"
+)
+_GONE_OWNERS = (
+    "SELECT owner FROM (SELECT owner FROM open_attempts UNION "
+    "SELECT owner FROM idempotency WHERE state = 'in flight') AS busy "
+    "WHERE owner NOT IN (SELECT owner FROM owners)"
 )
 
 
-class ProcessLeases:
-    """Says that this process lives, and closes what dead ones left open.
+@dataclass(slots=True)
+class _Watched:
+    """Another process, as this one sees it."""
 
-    A process that is only slow loses nothing: its own close then replaces what was written for it.
+    beats: int
+    silent_s: float = 0.0
+
+
+class ProcessLeases:
+    """Says that this process lives, and settles what dead ones left open.
+
+    A sign of life is a number that grows, never a time: how long another process has been silent is
+    measured here, by a clock that nobody can set. A process of this machine that has ended is known
+    to be dead at once. One that was only slow loses nothing: its own close then replaces what was
+    written for it.
 
     Args:
         owner: the id of this process.
         recorder: writes the entries of dead processes.
-        lease_s: how long a process counts as alive after its last sign.
+        lease_s: after this long without a sign, at the most, a process counts as dead.
+        clock: monotonic seconds.
+        process: as from `describe_this_process`; None finds it out at the first sign.
     """
 
-    def __init__(self, owner: str, recorder: EntryRecorder, *, lease_s: float) -> None:
+    def __init__(
+        self,
+        owner: str,
+        recorder: EntryRecorder,
+        *,
+        lease_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        process: str | None = None,
+    ) -> None:
+        self.interval_s = lease_s / BEATS_PER_LEASE
+        """How often `renew` has to be written."""
         self._owner = owner
         self._recorder = recorder
-        self._lease_us = round(lease_s * 1e6)
+        self._clock = clock
+        self._process = process
+        self._watched: dict[str, _Watched] = {}
+        self._looked_s = clock()
 
     def renew(self, *, is_leaving: bool = False) -> WriteJob[Alerts]:
-        """Renew this process's lease, and write off the attempts of dead processes.
+        """Give a sign of life, and settle what dead processes left open.
 
         Args:
-            is_leaving: the lease ends now; what is still open is then anyone's to close.
+            is_leaving: this process ends now; what it leaves open is settled at once.
         """
+        if self._process is None:
+            self._process = describe_this_process()
+        own = self._process
 
         def run(tx: Transaction) -> Alerts:
-            until_us = 0 if is_leaving else tx.now_us + self._lease_us
-            tx.insert(_OWNERS_UPSERT, _OWNER_COLUMNS, (self._owner, until_us))
-            tx.execute("DELETE FROM owners WHERE alive_until_us < ?", (tx.now_us,))
+            tx.flush()
+            if is_leaving:
+                tx.execute("DELETE FROM owners WHERE owner = ?", (self._owner,))
+            else:
+                tx.execute(_BEAT, (self._owner, own))
+            for owner in self._find_dead(tx, own):
+                tx.execute("DELETE FROM owners WHERE owner = ?", (owner,))
             alerts: Alerts = ()
-            for starts in self._read_abandoned(tx):
-                entry = build_lost_entry(starts)
-                alerts += self._recorder.write_entry(tx, entry, encode_record(entry))
+            for (owner,) in tx.execute(_GONE_OWNERS):
+                settle_claims(tx, owner)
+                for starts in _read_open(tx, owner):
+                    entry = build_lost_entry(starts)
+                    alerts += self._recorder.write_entry(tx, entry, encode_record(entry))
             return alerts
 
         return WriteJob(run)
 
-    def _read_abandoned(self, tx: Transaction) -> Iterator[list[StartRecord]]:
-        """The starts of each request whose owner is dead, in the order they were made."""
-        for (owner,) in tx.execute(_DEAD_OWNERS, (self._owner, tx.now_us)):
-            rows = tx.execute(
-                "SELECT a.entry_id, c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq "
-                "WHERE a.owner = ? ORDER BY a.seq",
-                (owner,),
-            )
-            by_entry: dict[str, list[StartRecord]] = {}
-            for entry_id, body in rows:
-                by_entry.setdefault(entry_id, []).append(decode_start(body))
-            yield from by_entry.values()
+    def _find_dead(self, tx: Transaction, own: str) -> Iterator[str]:
+        now_s = self._clock()
+        gap_s = min(now_s - self._looked_s, _MAX_GAP_BEATS * self.interval_s)
+        self._looked_s = now_s
+        before, self._watched = self._watched, {}
+        for owner, beats, process in tx.execute("SELECT owner, beats, process FROM owners"):
+            if owner == self._owner:
+                continue
+            one = before.get(owner)
+            if one is None or one.beats != beats:
+                one = _Watched(beats)
+            else:
+                one.silent_s += gap_s
+            self._watched[owner] = one
+            is_silent = one.silent_s >= (BEATS_PER_LEASE - 1) * self.interval_s
+            if is_silent or has_ended(process, own):
+                yield owner
+
+
+def _read_open(tx: Transaction, owner: str) -> Iterator[list[StartRecord]]:
+    """The starts of each open request of an owner, in the order they were made."""
+    rows = tx.execute(
+        "SELECT a.entry_id, c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq "
+        "WHERE a.owner = ? ORDER BY a.seq",
+        (owner,),
+    )
+    by_entry: dict[str, list[StartRecord]] = {}
+    for entry_id, body in rows:
+        by_entry.setdefault(entry_id, []).append(decode_start(body))
+    yield from by_entry.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from devflow_core.errors import NotFound
@@ -42,12 +43,22 @@ class EntryRecorder:
         self.reservations = reservations
         self._owner = owner
 
-    def begin(self, start: AttemptStart, ended: tuple[Attempt, ...]) -> WriteJob[None]:
-        """The row of an attempt that is about to be sent, with its reservation."""
+    def begin(
+        self,
+        start: AttemptStart,
+        ended: tuple[Attempt, ...],
+        check: Callable[[Transaction], None] | None = None,
+    ) -> WriteJob[None]:
+        """The row of an attempt that is about to be sent, with its reservation.
+
+        `check` raises where it may not be sent after all.
+        """
         body = encode_record(StartRecord(start=start, ended=ended))
         at_us = to_us(start.started_at)
 
         def run(tx: Transaction) -> None:
+            if check is not None:
+                check(tx)
             if ended:
                 self.reservations.release_unused(tx, start.entry_id, ended)
             self.reservations.reserve(tx, start)

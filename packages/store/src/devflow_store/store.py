@@ -40,7 +40,7 @@ from devflow_store.recorder import EntryRecorder
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
-"""How long a silent process counts as alive; three signs of life fit into it."""
+"""How long a silent process counts as alive at the most; five signs of life fit into it."""
 
 
 class Store:
@@ -56,8 +56,8 @@ class Store:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
         on_alert: told when a budget passes a threshold; the log always is.
-        lease_s: after this long without a sign of life, a process counts as dead and its open
-            attempts are written off at their worst case.
+        lease_s: after this long without a sign of life, at the most, a process counts as dead: its
+            open attempts are written off at their worst case, its idempotency keys are settled.
         data_dir: where the pepper of the client keys and the emergency file are; None: the folder
             of the SQLite file.
         retention: rows older than this lose their labels and details, once at the start and then
@@ -77,7 +77,6 @@ class Store:
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = LedgerWriter(self._engine)
-        self._lease_s = lease_s
         self._retention = retention
         self._overflow = OverflowFile(self._data_dir)
         owner, reservations = new_id("own"), BudgetReservations()
@@ -87,7 +86,7 @@ class Store:
         self._exit_stack = AsyncExitStack()
         self.budgets = BudgetRepository(self._submit, reservations)
         self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
-        self.idempotency = Idempotency(self._submit)
+        self.idempotency = Idempotency(self._submit, owner)
         self.nodes = Nodes(self._submit)
 
     async def __aenter__(self) -> Self:
@@ -121,7 +120,8 @@ class Store:
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
         """As `Book.begin`."""
-        await self._writer.submit(self._recorder.begin(start, ended))
+        check = self.idempotency.find_check(start.entry_id)
+        await self._writer.submit(self._recorder.begin(start, ended, check))
 
     async def close(self, entry: LedgerEntry, /) -> None:
         """As `Book.close`."""
@@ -310,11 +310,11 @@ class Store:
             await self._drain_overflow()
             await self._renew_lease(is_leaving=True)
         except StoreError:
-            return  # the lease runs out by itself
+            return  # its silence tells the others
 
     async def _renew_periodically(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_s / 3)
+            await asyncio.sleep(self._leases.interval_s)
             try:
                 await self._renew_lease()
                 await self._drain_overflow()

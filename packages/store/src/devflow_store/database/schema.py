@@ -8,7 +8,7 @@ from devflow_core.errors import StoreError
 
 from devflow_store.database.engine import Session
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The schema that this version of the code reads and writes."""
 
 _TYPE_NAMES = {
