@@ -32,7 +32,7 @@ from devflow_routing import Catalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
-from devflow_server.replies.idempotency import IdempotencyHandler
+from devflow_server.replies.idempotency import ClaimStore, IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.replies.reply_source import PipelineReplies
 from devflow_server.replies.response_cache import ResponseCache
@@ -123,6 +123,8 @@ class ServerUnderTest:
     keep_alive: KeepAlive
     nodes: FakeNodes
     app: App
+    idempotency: IdempotencyHandler
+    reply_source: PipelineReplies
 
 
 class ServerFactory:
@@ -140,6 +142,7 @@ class ServerFactory:
         settings: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         local_key: str | None = None,
+        wrap_claims: Callable[[ClaimStore], ClaimStore] = lambda claims: claims,
     ) -> AbstractAsyncContextManager[ServerUnderTest]:
         given: dict[str, Any] = {
             "require_key": keys is not None or local_key is not None,
@@ -151,6 +154,7 @@ class ServerFactory:
             Settings.load({}, **given),
             limits or Limits(sweep_interval_s=0.02),
             local_key,
+            wrap_claims,
         )
 
     @asynccontextmanager
@@ -161,6 +165,7 @@ class ServerFactory:
         settings: Settings,
         limits: Limits,
         local_key: str | None,
+        wrap_claims: Callable[[ClaimStore], ClaimStore],
     ) -> AsyncGenerator[ServerUnderTest]:
         book, ledger, keep_alive, metrics = MemoryBook(), MemoryLedger(), KeepAlive(), Metrics()
         pipeline = Pipeline(
@@ -173,6 +178,7 @@ class ServerFactory:
         nodes = FakeNodes()
         store = Store(self.folder / "ledger.db")
         calls = SharedCalls(pipeline)
+        idempotency = IdempotencyHandler(wrap_claims(store.idempotency), pipeline)
         reply_source = PipelineReplies(
             pipeline, calls=calls, cache=ResponseCache(ttl_s=60.0), book=book, ledger=ledger
         )
@@ -181,7 +187,7 @@ class ServerFactory:
             reply_source=reply_source,
             embeddings=pipeline,
             find_session=find_session,
-            idempotency=IdempotencyHandler(store.idempotency, calls),
+            idempotency=idempotency,
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
             catalogue=lambda: CATALOGUE,
@@ -198,6 +204,7 @@ class ServerFactory:
         async with (
             store,
             calls,
+            idempotency,
             Listener(
                 app, admit=app.admit, limits=limits, on_sweep=keep_alive.send_pings
             ) as listener,
@@ -217,6 +224,8 @@ class ServerFactory:
                 keep_alive=keep_alive,
                 nodes=nodes,
                 app=app,
+                idempotency=idempotency,
+                reply_source=reply_source,
             )
 
 

@@ -129,3 +129,4 @@ async def test_a_call_that_nobody_waits_for_is_cancelled(
         await eventually(lambda: server.ledger.entries)
         assert server.upstream.closed == 1
         assert server.ledger.entries[0].outcome == "cancelled"
+        await eventually(lambda: not server.reply_source._active_calls)

@@ -31,6 +31,12 @@ class KeyReused(Conflict):
     status_hint = 422
 
 
+class OutcomeUnknown(Conflict):
+    """An idempotency key whose call may have been carried out by a process that was killed."""
+
+    code = "outcome_unknown"
+
+
 class InternalError(DevFlowError):
     """A fault of ours; what it was is in the log under the request id."""
 

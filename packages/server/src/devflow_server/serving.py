@@ -44,6 +44,9 @@ from devflow_server.url_map import Components, build_app
 
 DRAIN_TIMEOUT_S = 28.0
 """How long running replies may take once the end was asked for; orchestrators kill after 30."""
+RECORD_TIMEOUT_S = 2.0
+"""How long before its end a call under an idempotency key is cut, so that its client is told the
+same as whoever sends the key again."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 
 
@@ -108,12 +111,15 @@ async def run_gateway(
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         metrics, keep_alive = Metrics(worker), KeepAlive()
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
-        async with gateway, SharedCalls(gateway.pipeline) as calls:
+        async with (
+            gateway,
+            SharedCalls(gateway.pipeline) as calls,
+            IdempotencyHandler(store.idempotency, gateway.pipeline) as idempotency,
+        ):
             refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = Readiness(nodes.refresh)
-            idempotency = IdempotencyHandler(store.idempotency, calls)
             cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(
                 settings=settings,
@@ -135,9 +141,7 @@ async def run_gateway(
                 local_key=local_key,
             )
             maintenance_tasks = _maintenance_tasks(store, gateway, worker)
-            jobs = _run_in_background(
-                refresh.run, idempotency.renew_claims, readiness.run, *maintenance_tasks
-            )
+            jobs = _run_in_background(refresh.run, readiness.run, *maintenance_tasks)
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
@@ -252,7 +256,10 @@ async def _listen(
         try:
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
-            await listener.drain(DRAIN_TIMEOUT_S)
+            await asyncio.gather(
+                components.idempotency.drain(DRAIN_TIMEOUT_S - RECORD_TIMEOUT_S),
+                listener.drain(DRAIN_TIMEOUT_S),
+            )
 
 
 def _limits_of(settings: Settings) -> Limits:

@@ -13,16 +13,18 @@ from devflow_core.response import Collector
 from devflow_core.wire import EventEncoder, Translator, get_translator
 
 from devflow_server.error_responses import id_headers
+from devflow_server.http.message import Header
 from devflow_server.replies.held_usage import HeldUsage
-from devflow_server.replies.idempotency import IdempotencyHandler, StoredResponse, send_stored
+from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive, LiveStream
+from devflow_server.replies.keyed_call import KeyedCall
 from devflow_server.replies.reply import HttpReply, ReplyMetadata
+from devflow_server.replies.stored_response import JSON_HEADER, STREAM_HEADERS, StoredResponse
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
 from devflow_server.routes import RequestContext
 
-_STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
-_JSON_HEADER = ("content-type", "application/json")
+_REPLAYED: Header = ("idempotent-replayed", "true")
 
 
 class ReplySource(Protocol):
@@ -79,12 +81,13 @@ class ChatHandler:
     async def _send_complete(
         self, context: RequestContext, request: ChatRequest, dialect: Translator
     ) -> None:
-        collector = Collector()
-        found = await self._open_reply(context, request)
-        if isinstance(found, StoredResponse):
-            send_stored(context, found, [_JSON_HEADER])
+        key = context.exchange.request.headers.get("idempotency-key")
+        if key is not None:
+            found = await self._idempotency.open(context, request, dialect, key)
+            await _send_kept(context, found, is_stream=False)
             return
-        async with found as reply:
+        collector = Collector()
+        async with self._reply_source.open(context, request) as reply:
             async for event in reply:
                 collector.add(event)
             metadata = reply.final_metadata()
@@ -93,7 +96,7 @@ class ChatHandler:
             200,
             body,
             [
-                _JSON_HEADER,
+                JSON_HEADER,
                 *id_headers(context.request_id),
                 *context.reply_headers,
                 *metadata.headers(),
@@ -105,23 +108,20 @@ class ChatHandler:
         self, context: RequestContext, request: ChatRequest, dialect: Translator
     ) -> None:
         exchange = context.exchange
+        key = exchange.request.headers.get("idempotency-key")
         stream = LiveStream(
             exchange,
             dialect.name,
-            [*_STREAM_HEADERS, *id_headers(context.request_id), *context.reply_headers],
+            [*STREAM_HEADERS, *id_headers(context.request_id), *context.reply_headers],
         )
         encoder = dialect.make_encoder(request)
         self._keep_alive.streams.add(stream)
         try:
-            found = await self._open_reply(context, request)
-            if isinstance(found, StoredResponse):
-                send_stored(
-                    context,
-                    found,
-                    list(_STREAM_HEADERS if found.status == 200 else (_JSON_HEADER,)),
-                )
+            if key is not None:
+                found = await self._idempotency.open(context, request, dialect, key)
+                await _relay_kept(context, stream, found)
                 return
-            async with found as reply:
+            async with self._reply_source.open(context, request) as reply:
                 await self._send_events(context, stream, reply, encoder)
             exchange.finish()
         except DevFlowError as error:
@@ -137,20 +137,6 @@ class ChatHandler:
             raise
         finally:
             self._keep_alive.streams.discard(stream)
-
-    async def _open_reply(
-        self, context: RequestContext, request: ChatRequest
-    ) -> StoredResponse | AbstractAsyncContextManager[HttpReply]:
-        """The reply to come, or the one that this idempotency key was given before."""
-        key = context.exchange.request.headers.get("idempotency-key")
-        if key is None:
-            return self._reply_source.open(context, request)
-        found = await self._idempotency.claim(context, request, key)
-        return (
-            found
-            if isinstance(found, StoredResponse)
-            else self._idempotency.open(context, request, found)
-        )
 
     async def _send_events(
         self, context: RequestContext, stream: LiveStream, reply: HttpReply, encoder: EventEncoder
@@ -168,6 +154,40 @@ class ChatHandler:
         except (DevFlowError, asyncio.CancelledError):
             context.exchange.write_now(held.release())
             raise
+
+
+async def _relay_kept(
+    context: RequestContext, stream: LiveStream, found: KeyedCall | StoredResponse
+) -> None:
+    """A stream under an idempotency key, as it comes or as it was kept."""
+    if isinstance(found, KeyedCall):
+        async for piece in found.read():
+            stream.start(found.head)
+            await context.exchange.write(piece)
+        if found.has_begun:
+            context.exchange.finish()
+            _log_kept(context, found)
+            return
+    await _send_kept(context, found, is_stream=True)
+
+
+async def _send_kept(
+    context: RequestContext, found: KeyedCall | StoredResponse, *, is_stream: bool
+) -> None:
+    """A reply under an idempotency key, once it is whole."""
+    if isinstance(found, StoredResponse):
+        found.send(context.exchange, [_REPLAYED], is_stream=is_stream)
+        return
+    response = await found.wait_for_response()
+    response.send(context.exchange, context.reply_headers, is_stream=is_stream)
+    _log_kept(context, found)
+
+
+def _log_kept(context: RequestContext, call: KeyedCall) -> None:
+    if call.metadata is not None:
+        _log_metadata(context, call.metadata)
+    if call.failure is not None:
+        context.log_fields["error"] = call.failure.code
 
 
 def _end_with_error(context: RequestContext, encoder: EventEncoder, error: DevFlowError) -> None:

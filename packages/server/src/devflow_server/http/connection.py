@@ -157,6 +157,12 @@ class ServerConnection(asyncio.Protocol):
         request.owner, request.held_bytes = owner, len(request.body)
         return True
 
+    def give_back(self, request: Request) -> None:
+        """One of those who work on a request has done so; the last one frees its bytes."""
+        request.workers -= 1
+        if not request.workers:
+            self._host.held.give_back(request.owner, request.held_bytes)
+
     def send(self, piece: bytes) -> None:
         """Send bytes at the end of this turn of the loop, in one system call with others.
 
@@ -258,7 +264,7 @@ class ServerConnection(asyncio.Protocol):
             self.abort()
         finally:
             self._host.end_request()
-            self._host.held.give_back(exchange.request.owner, exchange.request.held_bytes)
+            self.give_back(exchange.request)
             self._task = self.exchange = None
             self._finish_request(exchange)
 

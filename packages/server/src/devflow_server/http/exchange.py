@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from devflow_server.http.message import Header, Request, encode_head
@@ -33,6 +34,10 @@ class ReplyWriter(Protocol):
 
     def hold(self, request: Request, owner: str, /) -> bool:
         """Count a request's bytes as its owner's until it is answered, if there is a place."""
+        ...
+
+    def give_back(self, request: Request, /) -> None:
+        """One of those who work on a request has done so."""
         ...
 
     def send(self, piece: bytes, /) -> None:
@@ -79,6 +84,11 @@ class Exchange:
     def hold_body(self, owner: str) -> bool:
         """Count the body as the owner's until this is answered; whether there is a place for it."""
         return self.request.held_bytes > 0 or self._writer.hold(self.request, owner)
+
+    def keep_body(self) -> Callable[[], None]:
+        """Count the body on, for work that may outlive the handler, until this is called."""
+        self.request.workers += 1
+        return partial(self._writer.give_back, self.request)
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         """A whole reply in one write. To HEAD only its head is sent."""

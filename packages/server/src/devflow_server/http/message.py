@@ -64,7 +64,9 @@ class Request:
     """Where it was decided before the body came; None for a request that came whole."""
     owner: str = ""
     held_bytes: int = 0
-    """How many bytes are counted as its owner's until it is answered."""
+    """How many bytes are counted as its owner's until nobody works on it any more."""
+    workers: int = 1
+    """Who works on it: its handler, and what goes on without it."""
 
     @property
     def is_refused(self) -> bool:

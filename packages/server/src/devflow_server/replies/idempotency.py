@@ -5,225 +5,286 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import orjson
-from devflow_core.errors import AllCandidatesFailed, Conflict, DevFlowError, InvalidRequest
+import structlog
+from devflow_core.errors import (
+    AllCandidatesFailed,
+    Conflict,
+    DevFlowError,
+    InvalidRequest,
+    Overloaded,
+    PossiblyAccepted,
+    QueueFull,
+    StoreError,
+)
 from devflow_core.journal import POSSIBLY_BILLED_ERRORS
+from devflow_core.masking import KNOWN_SECRETS
+from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
-from devflow_core.response import Collector
-from devflow_core.wire import Translator, get_translator
-from devflow_store import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
+from devflow_core.wire import Translator
+from devflow_store import Claim, Completed, InFlight, NewClaim, UnknownOutcome
 
-from devflow_server.auth import caller_id
-from devflow_server.error_responses import KeyReused
+from devflow_server.auth import caller_id, presented_secrets
+from devflow_server.error_responses import InternalError, KeyReused, OutcomeUnknown
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.off_loop import run_by_size
-from devflow_server.replies.reply import HttpReply
-from devflow_server.replies.shared_calls import OnEnd, SharedCall, SharedCalls, SharedReply
+from devflow_server.replies.keyed_call import KeyedCall, KeyedRequest
+from devflow_server.replies.reply import LiveReply
+from devflow_server.replies.stored_response import (
+    ResponseRecorder,
+    StoredResponse,
+    failed_response,
+)
 from devflow_server.routes import RequestContext
 
-LEASE_S = 30.0
-"""A worker that has not renewed its claim for so long is taken for dead."""
-_RENEW_INTERVAL_S = 10.0
+MAX_KEYED_CALLS = 9_000
+"""Under way at once; they go on without their clients, so the connections do not bound them."""
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT_TIMEOUT_S = 600.0
+_MIN_PAUSE_S = 0.2
+_MAX_PAUSE_S = 5.0
+"""Between tries to record what has become of a call, while the ledger cannot be written."""
 
 
 class ClaimStore(Protocol):
     """Where claims on keys are kept, for all workers; see `devflow_store.Idempotency`."""
 
-    async def claim(self, scope: str, key: str, fingerprint: str, lease_s: float) -> Claim:
+    async def claim(self, scope: str, key: str, fingerprint: str, entry_id: str) -> Claim:
         """Be the one who carries a request out, or learn what became of it."""
         ...
 
-    async def wait(self, scope: str, key: str, timeout_s: float) -> Claim:
-        """What becomes of a request in flight."""
+    async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
+        """What becomes of a request in flight; None: the key has to be claimed again."""
         ...
 
-    async def extend(self, token: str, lease_s: float) -> None:
-        """It is still being carried out."""
-        ...
-
-    async def finish(self, token: str, payload: bytes) -> None:
+    async def finish(self, entry_id: str, payload: bytes) -> None:
         """Keep the reply."""
         ...
 
-    async def abandon(self, token: str) -> None:
-        """Nothing was carried out."""
+    async def abandon(self, entry_id: str, payload: bytes) -> bool:
+        """Set the key free, unless a call may be billed; whether the reply was kept instead."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredResponse:
-    """A reply as it was sent, byte for byte."""
-
-    status: int
-    request_id: str
-    metadata: Mapping[str, str]
-    """Its `X-DevFlow-…` headers."""
-    body: bytes
-
-    def encode(self) -> bytes:
-        """For the store."""
-        head = {
-            "status": self.status,
-            "request_id": self.request_id,
-            "metadata": dict(self.metadata),
-        }
-        return orjson.dumps(head) + b"\n" + self.body
-
-    @classmethod
-    def decode(cls, payload: bytes) -> StoredResponse:
-        """From the store."""
-        head, _, body = payload.partition(b"\n")
-        return cls(**orjson.loads(head), body=body)
-
-
 class IdempotencyHandler:
-    """Carries each idempotency key out once.
+    """Carries each idempotency key out once; an async context manager that owns the calls' tasks.
 
-    The call goes on when its client goes: the reply is promised to whoever sends the key again.
+    From the claim to the record of the reply a request is one step in one task, which nobody's
+    leaving can cut: the reply is promised to whoever sends the key again. Left, it cuts the calls
+    that are still under way, and records what is known of them.
 
     Args:
         claims: shared by all workers.
-        calls: where calls are made.
+        pipeline: who is asked.
     """
 
-    def __init__(self, claims: ClaimStore, calls: SharedCalls) -> None:
+    def __init__(self, claims: ClaimStore, pipeline: Pipeline) -> None:
         self._claims = claims
-        self._calls = calls
-        self._own_tokens: set[str] = set()
+        self._pipeline = pipeline
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self._log = structlog.get_logger("devflow.idempotency")
 
-    async def claim(
-        self, context: RequestContext, request: ChatRequest, key: str
-    ) -> StoredResponse | str:
-        """The reply that was given to this key, or a token to carry the request out with.
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._is_closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the calls under way end; cut and record those that take longer."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + timeout_s
+        while self._tasks and loop.time() < end_s:
+            await asyncio.wait(self._tasks, timeout=end_s - loop.time())
+        cut = tuple(self._tasks)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+
+    async def open(
+        self, context: RequestContext, request: ChatRequest, dialect: Translator, key: str
+    ) -> KeyedCall | StoredResponse:
+        """The call that carries the request out, or the reply that its key was given before.
 
         Raises:
             InvalidRequest: this is no key.
             KeyReused: the key stands for another request.
-            Conflict: what became of the request is not known, so it is not done again.
+            Conflict: it is still being carried out, for longer than anybody waits.
+            QueueFull: too many are under way.
+            StoreError: nothing can be claimed.
         """
         if not _KEY_PATTERN.fullmatch(key):
             raise InvalidRequest("Idempotency-Key: send 1 to 255 visible ASCII characters.")
-        scope = caller_id(context.caller, request.user_key)
-        body = context.exchange.request.body
-        fingerprint = await run_by_size(len(body), partial(_fingerprint, context))
-        found = await self._claims.claim(scope, key, fingerprint, LEASE_S)
-        while isinstance(found, InFlight):
-            found = await self._claims.wait(scope, key, _WAIT_TIMEOUT_S)
-            if isinstance(found, Mismatch):  # it was abandoned: the key is free again
-                found = await self._claims.claim(scope, key, fingerprint, LEASE_S)
-        match found:
-            case NewClaim():
-                return found.token
-            case Completed():
-                return StoredResponse.decode(found.payload)
-            case Mismatch():
-                raise KeyReused("This Idempotency-Key was sent with another request.")
-            case UnknownOutcome():
-                raise Conflict(
-                    "What became of the request with this Idempotency-Key is not known: it may"
-                    " have been carried out. Look into the ledger, then ask with another key."
-                )
-
-    def open(
-        self, context: RequestContext, request: ChatRequest, token: str
-    ) -> AbstractAsyncContextManager[HttpReply]:
-        """The reply to a claimed request; it is stored when the call has ended."""
-        return self._open(context, request, token)
-
-    async def renew_claims(self) -> None:
-        """Renew the claims of calls under way, for ever."""
+        size = len(context.exchange.request.body)
+        order = KeyedRequest(
+            scope=caller_id(context.caller, request.user_key),
+            key=key,
+            fingerprint=await run_by_size(size, partial(_fingerprint, context)),
+            entry_id=context.request_id,
+            request=request,
+            dialect=dialect,
+            secrets=presented_secrets(context.exchange.request.headers),
+        )
+        end_s = asyncio.get_running_loop().time() + _WAIT_TIMEOUT_S
         while True:
-            await asyncio.sleep(_RENEW_INTERVAL_S)
-            for token in tuple(self._own_tokens):
-                with suppress(Conflict):
-                    await self._claims.extend(token, LEASE_S)
+            if len(self._tasks) >= MAX_KEYED_CALLS:
+                raise QueueFull("Too many calls with an Idempotency-Key are under way. Ask again.")
+            call = self._start(order, context.exchange.keep_body())
+            found = await call.wait_for_claim()
+            if isinstance(found, NewClaim):
+                return call
+            if isinstance(found, InFlight):
+                left_s = end_s - asyncio.get_running_loop().time()
+                found = await self._claims.wait(order.scope, key, left_s)
+            if found is not None:
+                return _stored_of(found, order)
 
-    @asynccontextmanager
-    async def _open(
-        self, context: RequestContext, request: ChatRequest, token: str
-    ) -> AsyncGenerator[HttpReply]:
-        self._own_tokens.add(token)
-        on_end = self._make_on_end(context, request, token)
-        call = self._calls.start(request, context.request_id, is_detached=True, on_end=on_end)
-        async with call.read() as events:
-            yield SharedReply(call, events, is_own=True)
+    def _start(self, order: KeyedRequest, give_body_back: Callable[[], None]) -> KeyedCall:
+        call = KeyedCall(order)
+        for secret in order.secrets:
+            KNOWN_SECRETS.hold(secret)  # for longer than its client may stay
+        task = asyncio.get_running_loop().create_task(self._claim(call))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._end, call, give_body_back))
+        return call
 
-    def _make_on_end(self, context: RequestContext, request: ChatRequest, token: str) -> OnEnd:
-        wire = context.route.wire
-        request_id = context.request_id
+    def _end(
+        self, call: KeyedCall, give_body_back: Callable[[], None], task: asyncio.Task[None]
+    ) -> None:
+        """Nobody waits for ever, however a task has ended."""
+        self._tasks.discard(task)
+        give_body_back()
+        order = call.order
+        for secret in order.secrets:
+            KNOWN_SECRETS.release(secret)
+        if call.response is None:
+            call.fail(call.failure or _going_down())
+            call.finish(_failed(call.failure or _going_down(), order))
 
-        async def keep(call: SharedCall) -> None:
-            self._own_tokens.discard(token)
-            assert wire is not None  # noqa: S101 - a route of chat has its dialect
-            if call.error is not None and not _may_be_billed(call):
-                await self._claims.abandon(token)
-                return
-            stored = _build_stored(call, request, get_translator(wire), request_id)
-            await self._claims.finish(token, stored.encode())
-
-        return keep
-
-
-def send_stored(
-    context: RequestContext, stored: StoredResponse, headers: list[tuple[str, str]]
-) -> None:
-    """Send a reply again, also after pings have begun the stream."""
-    exchange = context.exchange
-    if exchange.is_started:
-        exchange.write_now(stored.body)
-        exchange.finish()
-        return
-    ids = [("x-devflow-request-id", stored.request_id), ("request-id", stored.request_id)]
-    exchange.respond(
-        stored.status,
-        stored.body,
-        [*headers, *ids, *stored.metadata.items(), ("idempotent-replayed", "true")],
-    )
-
-
-def _build_stored(
-    call: SharedCall, request: ChatRequest, dialect: Translator, request_id: str
-) -> StoredResponse:
-    reply, error = call.reply, call.error
-    if isinstance(error, DevFlowError):
-        if not request.is_stream or reply is None:
-            body = dialect.encode_error(error, request_id)
-            return StoredResponse(
-                status=error.status_hint, request_id=request_id, metadata={}, body=body
+    async def _claim(self, call: KeyedCall) -> None:
+        """The task: claim the key, and where it is ours carry the request out."""
+        order = call.order
+        try:
+            found = await self._claims.claim(
+                order.scope, order.key, order.fingerprint, order.entry_id
             )
-        encoder = dialect.make_encoder(request)
-        body = b"".join([encoder.encode(event) for event in call.events])
-        body += encoder.encode_error(error, request_id)
-        return StoredResponse(status=200, request_id=request_id, metadata={}, body=body)
-    assert reply is not None  # noqa: S101 - a call without an error has a reply
-    metadata = reply.final_metadata()
-    if request.is_stream:
-        encoder = dialect.make_encoder(request)
-        encoder.annotate(metadata.annotations())
-        body = b"".join([encoder.encode(event) for event in call.events])
-    else:
-        collector = Collector()
-        for event in call.events:
-            collector.add(event)
-        body = dialect.encode_response(collector.to_response(), request, metadata.annotations())
-    return StoredResponse(
-        status=200, request_id=request_id, metadata=dict(metadata.headers()), body=body
+        except StoreError as error:
+            call.fail(error)
+            # it may be written all the same
+            await self._record(call, _failed(error, order), is_billed=False)
+            return
+        call.set_claim(found)
+        if isinstance(found, NewClaim):
+            await self._carry_out(call)
+
+    async def _carry_out(self, call: KeyedCall) -> None:
+        order = call.order
+        recorder = ResponseRecorder(order.request, order.dialect, order.entry_id)
+        is_cut = False
+        try:
+            async with self._pipeline.stream(order.request, entry_id=order.entry_id) as reply:
+                live = LiveReply(reply, "miss")
+                async for event in reply:
+                    piece = recorder.add(event, live)
+                    call.head = recorder.head
+                    call.add(piece)
+        except DevFlowError as error:
+            call.failure = error
+        except asyncio.CancelledError:
+            is_cut, call.failure = True, _cut_off(order.entry_id)
+        except Exception:  # noqa: BLE001 - whatever it is, the key is settled and its client told
+            self._log.exception("fault", request_id=order.entry_id)
+            call.failure = InternalError("The gateway has failed.")
+        call.metadata = recorder.metadata
+        response = recorder.close(call.failure)
+        is_billed = recorder.has_begun or (not is_cut and _may_be_billed(call.failure))
+        is_kept = await self._record(call, response, is_billed=is_billed)
+        if is_cut and not is_kept:  # nothing was sent for it
+            call.failure = _going_down()
+            response = _failed(call.failure, order)
+        call.finish(response)
+
+    async def _record(self, call: KeyedCall, response: StoredResponse, *, is_billed: bool) -> bool:
+        """Write down what has become of a call; whether its reply is kept.
+
+        While the ledger cannot be written its client is told at once, and it is tried on.
+        """
+        payload, pause_s = response.encode(), _MIN_PAUSE_S
+        entry_id = call.order.entry_id
+        while True:
+            try:
+                if is_billed:
+                    await self._claims.finish(entry_id, payload)
+                    return True
+                return await self._claims.abandon(entry_id, payload)
+            except Conflict:
+                return False  # the claim is gone: this process was taken for dead
+            except StoreError:
+                call.finish(response)
+            if self._is_closing:
+                return False
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+
+
+def _stored_of(found: Claim, order: KeyedRequest) -> StoredResponse:
+    """What a key was answered with before."""
+    match found:
+        case Completed():
+            return StoredResponse.decode(found.payload)
+        case UnknownOutcome():
+            return _failed(_unknown(found.entry_id), order, found.entry_id)
+        case InFlight():
+            raise Conflict(
+                f"The request with this Idempotency-Key is still being carried out (entry"
+                f" {found.entry_id}). Ask again with the same key.",
+                retry_after_s=10.0,
+            )
+        case _:
+            raise KeyReused("This Idempotency-Key was sent with another request.")
+
+
+def _failed(
+    error: DevFlowError, order: KeyedRequest, entry_id: str | None = None
+) -> StoredResponse:
+    return failed_response(error, order.request, order.dialect, entry_id or order.entry_id)
+
+
+def _unknown(entry_id: str) -> OutcomeUnknown:
+    which = f" as entry {entry_id}" if entry_id else ""
+    return OutcomeUnknown(
+        "The gateway was killed while it carried out the request with this Idempotency-Key. The"
+        " provider may have answered it and may bill it, so it is not done again under this key."
+        f" `devflow ledger export` shows it{which}, with what it may cost. To have it done again,"
+        " ask with another key."
     )
 
 
-def _may_be_billed(call: SharedCall) -> bool:
-    """Whether a failed call may be billed, so that asking again could cost twice."""
-    error = call.error
+def _cut_off(entry_id: str) -> PossiblyAccepted:
+    return PossiblyAccepted(
+        f"The gateway was stopped in the middle of this call, which may be billed (entry {entry_id}"
+        " in the ledger). To have it done again, ask with another Idempotency-Key."
+    )
+
+
+def _going_down() -> Overloaded:
+    return Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
+
+
+def _may_be_billed(error: DevFlowError | None) -> bool:
+    """Whether a call that ended so may be billed, so that asking again could cost twice."""
+    if error is None:
+        return True
     failures = error.errors if isinstance(error, AllCandidatesFailed) else (error,)
-    return bool(call.events) or any(isinstance(one, POSSIBLY_BILLED_ERRORS) for one in failures)
+    return any(isinstance(one, POSSIBLY_BILLED_ERRORS) for one in failures)
 
 
 def _fingerprint(context: RequestContext) -> str:

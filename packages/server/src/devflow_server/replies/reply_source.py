@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -92,9 +93,10 @@ class PipelineReplies:
             yield SharedReply(call, events, is_own=is_own)
 
     def _make_on_end(self, key: bytes, cache: ResponseCache):
-        async def keep(call: SharedCall) -> None:
-            self._active_calls.pop(key, None)
-            if call.error is None and call.reply is not None:
+        def keep(call: SharedCall) -> None:
+            if self._active_calls.get(key) is call:  # another may have followed one that was left
+                del self._active_calls[key]
+            if call.is_finished and call.error is None and call.reply is not None:
                 cache.put(key, tuple(call.events), call.reply.final_metadata())
 
         return keep
@@ -112,8 +114,14 @@ class PipelineReplies:
             attribution=request.attribution,
             is_cache_hit=True,
         )
-        await self._book.close(entry)
-        self._ledger.record(entry)
+        writing = asyncio.ensure_future(self._book.close(entry))
+        writing.add_done_callback(partial(self._count, entry))
+        await asyncio.shield(writing)
+
+    def _count(self, entry: LedgerEntry, writing: asyncio.Future[None]) -> None:
+        """Feed the views with what is written, whether its client has waited for it or not."""
+        if not writing.cancelled() and writing.exception() is None:
+            self._ledger.record(entry)
 
 
 class CachedReply:

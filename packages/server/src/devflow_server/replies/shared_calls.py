@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -15,25 +15,20 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
 
 from devflow_server.replies.reply import LiveReply, ReplyMetadata
+from devflow_server.replies.signal import Signal
 
 
 class SharedCall:
-    """A call under way in a task of its own, so that no reader's leaving breaks it for others.
+    """A call under way in a task of its own, so that no reader's leaving breaks it for others."""
 
-    Args:
-        is_detached: whether it goes on when its last reader has gone, because its outcome was
-            promised.
-    """
-
-    def __init__(self, *, is_detached: bool) -> None:
+    def __init__(self) -> None:
         self.events: list[Event] = []
         self.error: BaseException | None = None
         self.is_finished = False
         self.reply: LiveReply | None = None
         self.task: asyncio.Task[None] | None = None
-        self._is_detached = is_detached
         self._readers = 0
-        self._changed: asyncio.Future[None] | None = None
+        self._changes = Signal()
 
     @property
     def is_abandoned(self) -> bool:
@@ -43,13 +38,13 @@ class SharedCall:
     def add(self, event: Event) -> None:
         """The next event has come."""
         self.events.append(event)
-        self._notify()
+        self._changes.notify()
 
     def finish(self, error: BaseException | None) -> None:
         """It is over, whole or not."""
         self.error = error
         self.is_finished = True
-        self._notify()
+        self._changes.notify()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncIterator[Event]]:
@@ -61,13 +56,13 @@ class SharedCall:
         self._readers += 1
         try:
             while not self.events and not self.is_finished:
-                await self._wait_for_change()
+                await self._changes.wait()
             if not self.events and self.error is not None:
                 raise self.error
             yield self._iterate_events()
         finally:
             self._readers -= 1
-            if not self._readers and not self._is_detached and self.task is not None:
+            if not self._readers and self.task is not None:
                 self.task.cancel()
 
     async def _iterate_events(self) -> AsyncIterator[Event]:
@@ -78,19 +73,9 @@ class SharedCall:
                 seen += 1
             if self.is_finished:
                 break
-            await self._wait_for_change()
+            await self._changes.wait()
         if self.error is not None:
             raise self.error
-
-    async def _wait_for_change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
-
-    def _notify(self) -> None:
-        if self._changed is not None:
-            self._changed.set_result(None)
-            self._changed = None
 
 
 class SharedReply:
@@ -148,11 +133,9 @@ class SharedCalls:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def start(
-        self, request: ChatRequest, entry_id: str, *, is_detached: bool = False, on_end: OnEnd
-    ) -> SharedCall:
-        """Start a call for a request; `on_end` is awaited at its end, unless it is cancelled."""
-        call = SharedCall(is_detached=is_detached)
+    def start(self, request: ChatRequest, entry_id: str, *, on_end: OnEnd) -> SharedCall:
+        """Start a call for a request; `on_end` is called at its end, whatever that is."""
+        call = SharedCall()
         task = asyncio.get_running_loop().create_task(self._run(call, request, entry_id, on_end))
         call.task = task
         self._tasks.add(task)
@@ -180,7 +163,8 @@ class SharedCalls:
             call.finish(error)
         else:
             call.finish(None)
-        await on_end(call)
+        finally:
+            on_end(call)
 
 
-OnEnd = Callable[[SharedCall], Awaitable[None]]
+OnEnd = Callable[[SharedCall], None]

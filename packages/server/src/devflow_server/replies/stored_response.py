@@ -1,0 +1,143 @@
+"""A reply as it was sent, byte for byte: made once, kept, and sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from devflow_core.errors import DevFlowError, Incomplete
+from devflow_core.events import Event, Finished, Started
+from devflow_core.request import ChatRequest
+from devflow_core.response import Collector
+from devflow_core.wire import Translator
+
+from devflow_server.error_responses import error_headers, id_headers
+from devflow_server.http import Exchange
+from devflow_server.http.message import Header
+from devflow_server.replies.held_usage import HeldUsage
+from devflow_server.replies.reply import HttpReply, ReplyMetadata
+
+STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"))
+JSON_HEADER = ("content-type", "application/json")
+_OF_EVERY_REPLY = frozenset({"content-type", *(name for name, _ in id_headers(""))})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """A whole reply, or a whole stream."""
+
+    status: int
+    request_id: str
+    metadata: Mapping[str, str]
+    """Its headers, beside those that every reply has."""
+    body: bytes
+    event: str = ""
+    """Of a failure: the same as the last event of a stream that pings have begun."""
+
+    def encode(self) -> bytes:
+        """For the store."""
+        head = {
+            "status": self.status,
+            "request_id": self.request_id,
+            "metadata": dict(self.metadata),
+            "event": self.event,
+        }
+        return orjson.dumps(head) + b"\n" + self.body
+
+    @classmethod
+    def decode(cls, payload: bytes) -> StoredResponse:
+        """From the store."""
+        head, _, body = payload.partition(b"\n")
+        return cls(**orjson.loads(head), body=body)
+
+    def send(self, exchange: Exchange, headers: list[Header], *, is_stream: bool) -> None:
+        """Send it, also after pings have begun the stream."""
+        if exchange.is_started:
+            exchange.write_now(self.event.encode() or self.body)
+            exchange.finish()
+            return
+        kind = STREAM_HEADERS if is_stream and self.status == 200 else (JSON_HEADER,)
+        ids = id_headers(self.request_id)
+        exchange.respond(self.status, self.body, [*kind, *ids, *headers, *self.metadata.items()])
+
+
+def failed_response(
+    error: DevFlowError, request: ChatRequest, dialect: Translator, entry_id: str
+) -> StoredResponse:
+    """A failure before the reply has begun."""
+    event = (
+        dialect.make_encoder(request).encode_error(error, entry_id) if request.is_stream else b""
+    )
+    headers = error_headers(error, entry_id)
+    return StoredResponse(
+        status=error.status_hint,
+        request_id=entry_id,
+        metadata={name: value for name, value in headers if name not in _OF_EVERY_REPLY},
+        body=dialect.encode_error(error, entry_id),
+        event=event.decode(),
+    )
+
+
+class ResponseRecorder:
+    """Encodes the events of one reply: what it gives out is what is sent and what is kept.
+
+    Args:
+        request: that is answered.
+        dialect: of its client.
+        entry_id: under which the ledger knows it.
+    """
+
+    def __init__(self, request: ChatRequest, dialect: Translator, entry_id: str) -> None:
+        self.metadata: ReplyMetadata | None = None
+        """Of a reply that is whole."""
+        self.head: list[Header] = []
+        """What its headers say when it begins."""
+        self._request = request
+        self._dialect = dialect
+        self._entry_id = entry_id
+        self._collector = Collector()
+        self._encoder = dialect.make_encoder(request)
+        self._held = HeldUsage(self._encoder)
+        self._pieces: list[bytes] = []
+        self._has_begun = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the reply has come."""
+        return self._has_begun
+
+    def add(self, event: Event, reply: HttpReply) -> bytes:
+        """Take an event in; what of the stream may be sent now. The end of it never is."""
+        self._has_begun = True
+        if isinstance(event, Started):
+            self.head = reply.start_metadata(event).headers()
+        elif isinstance(event, Finished):
+            self.metadata = reply.final_metadata()
+            self._encoder.annotate(self.metadata.annotations())
+        if not self._request.is_stream:
+            self._collector.add(event)
+            return b""
+        piece = self._held.encode(event)
+        self._pieces.append(piece)
+        return b"" if self.metadata is not None else piece
+
+    def close(self, failure: DevFlowError | None) -> StoredResponse:
+        """The reply as a whole; `failure` is what has ended it early."""
+        if failure is None and self.metadata is not None:
+            return self._close_whole(self.metadata)
+        failure = failure or Incomplete("The reply has no end.")
+        if not self._request.is_stream or not self._has_begun:
+            return failed_response(failure, self._request, self._dialect, self._entry_id)
+        end = self._held.release() + self._encoder.encode_error(failure, self._entry_id)
+        return self._response({}, b"".join([*self._pieces, end]))
+
+    def _close_whole(self, metadata: ReplyMetadata) -> StoredResponse:
+        headers = dict(metadata.headers())
+        if self._request.is_stream:
+            return self._response(headers, b"".join(self._pieces))
+        whole, notes = self._collector.to_response(), metadata.annotations()
+        return self._response(headers, self._dialect.encode_response(whole, self._request, notes))
+
+    def _response(self, headers: Mapping[str, str], body: bytes) -> StoredResponse:
+        return StoredResponse(status=200, request_id=self._entry_id, metadata=headers, body=body)
