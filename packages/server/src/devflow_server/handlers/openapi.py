@@ -133,7 +133,7 @@ def _operation(route: HttpRoute) -> dict[str, Any]:
     if route.group in ("chat", "embeddings"):
         responses |= {
             "402": "A budget does not allow it.",
-            "409": "What became of this idempotency key is not known.",
+            "409": "The call under this idempotency key was killed; its outcome is not known.",
             "413": "The body is too large.",
             "422": "This idempotency key stands for another body.",
             "429": "The provider wants us to wait.",
