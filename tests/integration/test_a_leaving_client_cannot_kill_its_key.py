@@ -182,16 +182,9 @@ def killed_at_the_end(home: Path, sandbox: ThreadedSandbox, **more: str) -> Gene
         child.wait(PATIENCE_S)
 
 
-def wait_for_calls(sandbox: ThreadedSandbox, count: int) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while count_calls(sandbox) < count:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_every_state_of_a_key_is_definite_after_a_kill(
-    tmp_path: Path, case: tuple[str, bool]
+async def test_every_state_of_a_key_is_definite_after_a_kill(
+    tmp_path: Path, eventually: Any, case: tuple[str, bool]
 ) -> None:
     wire, stream = case
     with ThreadedSandbox() as sandbox:
@@ -200,10 +193,10 @@ def test_every_state_of_a_key_is_definite_after_a_kill(
             sandbox.set_faults(NEVER_ANSWERED)
             with served.connect() as first, served.connect() as second:
                 send_what_is_taken(first, b"".join(keyed(served, "in-flight", wire, stream=stream)))
-                wait_for_calls(sandbox, 2)
+                await eventually(lambda: count_calls(sandbox) == 2)
                 # one call at a time: this one waits for its turn, and nothing of it is sent
                 send_what_is_taken(second, b"".join(keyed(served, "not-sent", wire, stream=stream)))
-                wait_for_claims(tmp_path, 3)
+                await eventually(lambda: count_claims(tmp_path) == 3)
         sandbox.set_faults(None)
         with serve(tmp_path, "--no-key", **environment(sandbox)) as served:
             again = send(served, "answered", wire, stream=stream)
@@ -213,16 +206,12 @@ def test_every_state_of_a_key_is_definite_after_a_kill(
             assert count_calls(sandbox) == 3
 
 
-def wait_for_claims(home: Path, count: int) -> None:
-    """Until so many keys are claimed; it cannot be seen at the door."""
+def count_claims(home: Path) -> int:
+    """How many keys are claimed; it cannot be seen at the door."""
     store = Store(home / ".local" / "share" / "devflow" / "ledger.db")
-    deadline_s = time.monotonic() + PATIENCE_S
-    found = 0
-    while found < count:
-        assert time.monotonic() < deadline_s
-        with store._open_reader() as session:
-            ((found,),) = session.execute("SELECT count(*) FROM idempotency")
-        time.sleep(0.01)
+    with store._open_reader() as session:
+        ((found,),) = session.execute("SELECT count(*) FROM idempotency")
+    return found
 
 
 def check_unknown(served: Served, wire: str, *, stream: bool) -> None:
@@ -242,14 +231,16 @@ def check_unknown(served: Served, wire: str, *, stream: bool) -> None:
     assert (again.status, again.body) == (409, first.body)
 
 
-def test_a_drain_lets_the_calls_of_clients_that_have_left_end(tmp_path: Path) -> None:
+async def test_a_drain_lets_the_calls_of_clients_that_have_left_end(
+    tmp_path: Path, eventually: Any
+) -> None:
     with ThreadedSandbox(ttft_s=2.0) as sandbox:
         with (
             serve(tmp_path, "--no-key", **environment(sandbox)) as served,
             served.connect() as one,
         ):
             send_what_is_taken(one, b"".join(keyed(served, "left", "openai_chat", stream=False)))
-            wait_for_calls(sandbox, 1)
+            await eventually(lambda: count_calls(sandbox) == 1)
         with serve(tmp_path, "--no-key", **environment(sandbox)) as served:
             reply = send(served, "left", "openai_chat", stream=False)
             assert reply.status == 200
