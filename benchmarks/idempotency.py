@@ -309,7 +309,7 @@ def main() -> int:
         kills=usual.kills if options.kills is None else options.kills,
     )
     section = reliability_page.Section(
-        name="idempotency", command="uv run python benchmarks/idempotency.py"
+        name="idempotency", command="uv run python benchmarks/idempotency.py --page"
     )
     verdict = run(plan)
     for key, value in verdict.items():

@@ -123,8 +123,8 @@ class Idempotency:
             if not tx.execute(_KEEP, (payload, entry_id)):
                 raise Conflict("The claim on this idempotency key is gone.")
 
-        await self._submit(WriteJob(run))
         self._claimed.discard(entry_id)
+        await self._submit(WriteJob(run))
 
     async def abandon(self, entry_id: str, payload: bytes) -> bool:
         """Set the key of a request free that has failed, unless it may have cost something.
@@ -144,9 +144,8 @@ class Idempotency:
             tx.execute("DELETE FROM idempotency WHERE entry_id = ?", (entry_id,))
             return False
 
-        is_kept = await self._submit(WriteJob(run))
         self._claimed.discard(entry_id)
-        return is_kept
+        return await self._submit(WriteJob(run))
 
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
         """What becomes of a request that is in flight.
