@@ -17,7 +17,9 @@ from devflow_core.ids import new_id
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Budget, Completed, InFlight, NewClaim, Store, UnknownOutcome
 from devflow_store.chain.writer import WriteJob
+from devflow_store.database.engine import Session
 from devflow_store.database.schema import create_tables
+from devflow_store.engines.postgres import PostgresEngine
 from devflow_store.engines.sqlite import SqliteEngine
 from devflow_store.processes import describe_this_process, has_ended
 
@@ -262,12 +264,21 @@ def test_the_successor_of_a_killed_process_settles_its_keys_at_once(file: Path) 
 # an upgrade
 
 
-def test_an_upgrade_keeps_replies_and_leaves_what_was_under_way_undecided(file: Path) -> None:
-    engine = SqliteEngine(file)
-    engine.create_file()
-    session = engine.open_without_wal()
+def open_empty(database: Any) -> tuple[Session, str]:
+    """A database without a table, and its dialect."""
+    if isinstance(database, Path):
+        engine = SqliteEngine(database)
+        engine.create_file()
+        return engine.open_without_wal(), engine.dialect
+    return PostgresEngine(database).open_writer(), PostgresEngine.dialect
+
+
+def test_an_upgrade_keeps_replies_and_leaves_what_was_under_way_undecided(
+    database: Any, tmp_path: Path
+) -> None:
+    session, dialect = open_empty(database)
     session.begin()
-    create_tables(session, 2, "sqlite")
+    create_tables(session, 2, dialect)
     insert = "INSERT INTO idempotency VALUES ('ci', ?, 'f', ?, ?, 0, 9000000000000000, ?)"
     session.execute(insert, ("answered", "claim_1", "done", b"answer"))
     session.execute(insert, ("under way", "claim_2", "in flight", None))
@@ -275,7 +286,7 @@ def test_an_upgrade_keeps_replies_and_leaves_what_was_under_way_undecided(file: 
     session.close()
 
     async def main() -> None:
-        async with Store(file) as store:
+        async with Store(database, data_dir=tmp_path) as store:
             claims = store.idempotency
             assert await claims.claim("ci", "answered", "f", "req_1") == Completed(b"answer")
             assert await claims.claim("ci", "under way", "f", "req_2") == UnknownOutcome("")
