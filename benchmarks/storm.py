@@ -54,7 +54,7 @@ class Storm:
     good_s: float = 0.0
     """How long requests go on after the models are well."""
     outcomes: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
-    """When a request was answered, and the status."""
+    """When a request was answered, and the status; 0: the connection broke."""
     asked: Counter[str] = field(default_factory=Counter[str])
     """Calls of each model while they fail."""
     ended_s: float = 0.0
@@ -118,8 +118,12 @@ async def _send(storm: Storm, client: httpx.AsyncClient, began_s: float) -> None
 
 async def _ask(storm: Storm, client: httpx.AsyncClient, began_s: float) -> None:
     body = {"model": storm.models[0], "messages": [{"role": "user", "content": "Hi"}]}
-    reply = await client.post("/v1/chat/completions", json=body)
-    storm.outcomes.append((time.perf_counter() - began_s, reply.status_code))
+    try:
+        status = (await client.post("/v1/chat/completions", json=body)).status_code
+    except httpx.TransportError as error:
+        status = 0
+        print(f"{storm.name}: no reply, {error!r}", flush=True)
+    storm.outcomes.append((time.perf_counter() - began_s, status))
 
 
 def _faults(share: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from devflow_core.errors import (
     ContextTooLong,
     DevFlowError,
     Disposition,
+    MachineExhausted,
     ModelUnavailable,
     NotSent,
     PossiblyAccepted,
@@ -200,6 +201,32 @@ async def test_a_fallback_that_succeeds_pays_for_the_next_ones() -> None:
     assert (stack.budget.retries.left, stack.budget.fallbacks.left) == (250.0, 35.0)
 
 
+async def test_a_call_that_is_shed_is_not_paid_for() -> None:
+    stack = Stack([SLOW], [CircuitOpen("no")], OK)
+    stack.budget.fallbacks.left = 100.0
+    await stack.ask("a/one", "b/two", "c/three")
+    assert stack.budget.fallbacks.left == 121.0
+
+
+async def test_what_this_machine_lacks_costs_no_tokens_and_is_not_asked_again() -> None:
+    for models in (["a/one"], ["a/one", "b/two"]):
+        stack = Stack([DOWN if len(models) == 1 else SLOW], [MachineExhausted("no descriptor")])
+        stack.budget.retries.left = stack.budget.fallbacks.left = 100.0
+        with pytest.raises(MachineExhausted):
+            await stack.ask(*models)
+        assert len(stack.upstream.calls) == 2
+        assert stack.budget.retries.left == stack.budget.fallbacks.left == 100.0
+
+
+async def test_what_is_under_way_holds_no_tokens() -> None:
+    fallbacks = RetryBudget().fallbacks
+    assert all(fallbacks.begin() for _ in range(1000))
+    for _ in range(17):
+        assert fallbacks.begin()
+        fallbacks.end(is_success=False)
+    assert not fallbacks.begin()
+
+
 async def test_without_tokens_nobody_else_is_asked() -> None:
     stack = Stack([SLOW], OK)
     stack.budget.fallbacks.left = 13.9
@@ -227,9 +254,9 @@ def test_the_budget_is_never_overdrawn_nor_overfilled(steps: list[str]) -> None:
                 tokens = budget.retries if step == "retry" else budget.fallbacks
                 before = tokens.left
                 if step == "again":
-                    tokens.add(tokens.returned)
+                    tokens.end(is_success=before % 2 == 0)
                 else:
-                    assert tokens.spend() is (tokens.left < before)
+                    assert tokens.begin() is (before >= tokens.price)
             for tokens in (budget.retries, budget.fallbacks):
                 assert 0 <= tokens.left <= tokens.max_tokens
 

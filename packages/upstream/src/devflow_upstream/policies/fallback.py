@@ -10,6 +10,7 @@ from devflow_core.errors import (
     CircuitOpen,
     DevFlowError,
     Disposition,
+    MachineExhausted,
 )
 from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
@@ -93,7 +94,7 @@ class _RouteWalk(WrappedCall):
         self._journal = journal
         self._errors: list[DevFlowError] = []
         self._is_paid = False
-        """The candidate that is asked at present was paid for from the budget."""
+        """The candidate that is asked at present is paid for from the budget."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         remaining = self._route.candidates
@@ -116,16 +117,24 @@ class _RouteWalk(WrappedCall):
         call = Call(
             request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
         )
-        events = await self._enter(self._chain.upstream.open(call))
-        if self._is_paid:
-            tokens = self._chain.budget.fallbacks
-            tokens.add(tokens.returned)
+        try:
+            events = await self._enter(self._chain.upstream.open(call))
+        except (CircuitOpen, MachineExhausted):  # nobody was asked: nothing is to be paid yet
+            raise
+        except DevFlowError:
+            self._settle_payment(is_success=False)
+            raise
+        self._settle_payment(is_success=True)
         return events
+
+    def _settle_payment(self, *, is_success: bool) -> None:
+        if self._is_paid:
+            self._is_paid = False
+            self._chain.budget.fallbacks.end(is_success=is_success)
 
     def _take_attempt(self) -> bool:
         """Whether the errors so far leave an attempt and the budget for one more candidate."""
         last = self._errors[-1] if self._errors else None
-        self._is_paid = False
         if last is None:
             return True
         if self._journal.remaining_s() <= 0:
@@ -133,7 +142,7 @@ class _RouteWalk(WrappedCall):
         if last.disposition is not Disposition.RETRY:
             return True
         if count_failed_attempts(self._journal) < self._chain.policy.max_attempts:
-            self._is_paid = self._chain.budget.fallbacks.spend()
+            self._is_paid = self._chain.budget.fallbacks.begin()
         return self._is_paid
 
     def _final_error(self) -> DevFlowError:

@@ -18,6 +18,7 @@ from devflow_core.errors import (
     DevFlowError,
     Disposition,
     Incomplete,
+    MachineExhausted,
     Overloaded,
     PossiblyAccepted,
     ProtocolError,
@@ -39,14 +40,15 @@ _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
 
 @dataclass(slots=True, kw_only=True)
 class Tokens:
-    """An account of tokens that further attempts are paid from."""
+    """An account of tokens that further attempts are paid from; it starts full."""
 
     max_tokens: float
-    """Also what it starts with."""
     price: float
     """Of one further attempt."""
     returned: float
     """When that attempt succeeds."""
+    is_paid_ahead: bool = True
+    """False: the price is taken when the attempt has ended; what is under way holds nothing."""
     per_call: float = 0.0
     """Earned by each request's first attempt."""
     per_success: float = 0.0
@@ -56,25 +58,32 @@ class Tokens:
     def __post_init__(self) -> None:
         self.left = self.max_tokens
 
-    def spend(self) -> bool:
-        """Take the price of one further attempt; False when there is not enough left."""
+    def begin(self) -> bool:
+        """Whether there is enough for one further attempt, which is then made."""
         if self.left < self.price:
             return False
-        self.left -= self.price
+        if self.is_paid_ahead:
+            self.left -= self.price
         return True
 
+    def end(self, *, is_success: bool) -> None:
+        """An attempt that was begun has begun to answer, or failed."""
+        tokens = self.returned if is_success else 0.0
+        self.add(tokens if self.is_paid_ahead else tokens - self.price)
+
     def add(self, tokens: float) -> None:
-        """Pay in; what does not fit is lost."""
-        self.left = min(self.max_tokens, self.left + tokens)
+        """Pay in, or take; the account stays between empty and full."""
+        self.left = min(self.max_tokens, max(0.0, self.left + tokens))
 
 
 class RetryBudget:
     """What retries and fallbacks of all calls are paid from, so that a failing upstream is spared.
 
     `adaptive` keeps two accounts of 250 tokens. Asking the same model again costs 14 and gives them
-    back when it succeeds. Asking another model costs 14 and gives 35 back: it pays for itself from
-    a success rate of 40 % on, so models that fail independently stand in for each other, and where
-    all are down it ends after 17. A first attempt that succeeds earns 1 for each account.
+    back when it succeeds. Asking another model costs 14 when it fails too, and earns 21 when it
+    succeeds: it pays for itself from a success rate of 40 % on, so models that fail independently
+    stand in for each other, and where all are down it ends after 17 (and what was under way: many
+    may be at once, so they hold nothing). A first attempt that succeeds earns 1 for each account.
 
     `strict` has one account for both: it earns a tenth of an attempt with each call and keeps at
     most ten, whatever comes of them.
@@ -88,7 +97,9 @@ class RetryBudget:
             self._accounts = (self.retries,)
         else:
             self.retries = Tokens(max_tokens=250.0, price=14.0, returned=14.0, per_success=1.0)
-            self.fallbacks = Tokens(max_tokens=250.0, price=14.0, returned=35.0, per_success=1.0)
+            self.fallbacks = Tokens(
+                max_tokens=250.0, price=14.0, returned=35.0, per_success=1.0, is_paid_ahead=False
+            )
             self._accounts = (self.retries, self.fallbacks)
 
     def record_call(self) -> None:
@@ -233,8 +244,12 @@ class _RetriedCall(WrappedCall):
         async def attempt() -> AsyncIterator[Event]:
             if failures:
                 raise failures.pop()
-            events = await self._attempt()
-            tokens.add(tokens.returned)
+            try:
+                events = await self._attempt()
+            except MachineExhausted:  # nobody was asked
+                tokens.add(tokens.price)
+                raise
+            tokens.end(is_success=True)
             return events
 
         tenacious = AsyncRetrying(
@@ -253,7 +268,7 @@ class _RetriedCall(WrappedCall):
         """Whether to give up: the wait would pass the deadline, or the budget is spent."""
         least_s = max(_last_error(state).retry_after_s or 0.0, state.upcoming_sleep)
         return (
-            least_s >= self._call.journal.remaining_s() or not self._retrying.budget.retries.spend()
+            least_s >= self._call.journal.remaining_s() or not self._retrying.budget.retries.begin()
         )
 
     def _may_retry(self, error: BaseException) -> bool:
