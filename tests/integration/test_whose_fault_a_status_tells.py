@@ -33,15 +33,13 @@ async def test_the_gateways_own_key_is_its_operators_matter(
 ) -> None:
     script, status, words = FAILURES[kind]
     async with open_door(tmp_path, script) as door:
-        replies = [await door.send(wire, stream=is_stream) for _ in range(2)]
-        assert len(door.upstream.bodies) == 1  # the second is answered here
-    for reply in replies:
-        assert reply.status_code == status
-        assert reply.headers["x-should-retry"] == "false"
-        assert "retry-after" not in reply.headers
-        assert words in reply.text
-        assert "Whoever runs it" in reply.json()["error"]["message"]
-        assert "overloaded_error" not in reply.text  # which Claude Code would repeat
+        reply = await door.send(wire, stream=is_stream)
+    assert reply.status_code == status
+    assert reply.headers["x-should-retry"] == "false"
+    assert "retry-after" not in reply.headers
+    assert words in reply.text
+    assert "Whoever runs it" in reply.json()["error"]["message"]
+    assert "overloaded_error" not in reply.text  # which Claude Code would repeat
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
@@ -89,14 +87,6 @@ async def test_python_is_told_the_same(tmp_path: Path) -> None:
         with pytest.raises(KeysExhausted, match="User not found") as caught:
             await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
     assert (caught.value.status_hint, caught.value.status) == (503, 401)
-
-
-async def test_a_key_that_was_refused_is_tried_again_soon(tmp_path: Path) -> None:
-    async with open_door(tmp_path, _REFUSED) as door, wiring.open_gateway(door.settings) as gateway:
-        with pytest.raises(KeysExhausted):
-            await gateway.complete(ChatRequest.from_text("Hi", model=MODEL))
-        (state,) = gateway.keys.status()
-    assert 5 < state.cool_down_s <= 12
 
 
 @pytest.mark.parametrize("is_stream", [True, False])

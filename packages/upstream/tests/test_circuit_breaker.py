@@ -1,17 +1,19 @@
 """The breaker: a state machine with the clock given, and the wrapper that obeys it."""
 
 import asyncio
-from dataclasses import replace
+import contextlib
 
 import pytest
 from devflow_core.errors import (
     CircuitOpen,
     Disposition,
+    MachineExhausted,
     PaymentRequired,
     ProviderUnavailable,
     RateLimited,
     Refused,
 )
+from devflow_core.metered import Metered
 from devflow_core.ports import Call, UpstreamKey
 from devflow_core.testing import (
     FakeClock,
@@ -21,134 +23,135 @@ from devflow_core.testing import (
     a_request,
     reply_events,
 )
-from devflow_upstream.policies.circuit_breaker import (
-    BreakerPolicy,
-    Circuit,
-    CircuitBreaking,
-    CircuitState,
-)
+from devflow_upstream.policies.circuit_breaker import BreakerPolicy, Circuit, CircuitBreaking
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 POLICY = BreakerPolicy()
 BAD = ProviderUnavailable("down", status=502)
+TO_SHED, TO_PROBES = 9, 22
+"""Failures in a row until calls are shed, and until only the probes are left."""
 
 
-def tripped(clock_s: float = 0.0) -> Circuit:
-    circuit = Circuit(POLICY, chance=lambda: 0.5)
-    for _ in range(POLICY.min_calls):
-        permit = circuit.admit(clock_s)
-        assert permit is not None
-        circuit.record(permit, clock_s, is_failure=True)
+def failing(count: int, now_s: float = 0.0) -> Circuit:
+    """A circuit after so many failures in a row, all at one moment."""
+    circuit = Circuit(POLICY)
+    for _ in range(count):
+        circuit.admit(now_s)
+        circuit.record(is_good=False)
     return circuit
 
 
-def test_it_opens_at_half_of_twenty_calls_within_ten_seconds() -> None:
-    circuit = Circuit(POLICY)
-    for number in range(POLICY.min_calls):
-        assert circuit.state is CircuitState.CLOSED
-        permit = circuit.admit(1.0)
-        assert permit is not None
-        circuit.record(permit, 1.0, is_failure=number % 2 == 1)
-    assert circuit.state is CircuitState.OPEN
+def test_the_table_of_the_page_is_what_happens() -> None:
+    assert failing(TO_SHED - 1).share == 1.0
+    assert 0 < failing(TO_SHED).share < 1
+    assert failing(TO_PROBES - 1).share > 0
+    circuit = failing(TO_PROBES)
+    shares = [circuit.share]
+    for _ in range(3):
+        circuit.record(is_good=True)
+        shares.append(circuit.share)
+    assert shares == pytest.approx([0.0, 0.75, 1.0, 1.0], abs=0.3)
+    assert shares[0] == 0.0
+    assert shares[1] < 1.0
+    assert shares[3] == 1.0
+
+
+def test_a_share_is_let_through_evenly() -> None:
+    circuit = failing(TO_SHED + 5)
+    circuit.admit(0.0)  # the probe of this second
+    share, admitted = circuit.share, [circuit.admit(0.5) for _ in range(100)]
+    assert sum(admitted) == pytest.approx(100 * share, abs=1.5)
+    gaps = [len(one) for one in "".join("x" if one else "." for one in admitted).split("x")]
+    assert max(gaps) <= 1 / share
+
+
+def test_a_model_that_is_down_gets_one_call_a_second_of_a_thousand_callers() -> None:
+    circuit = failing(TO_PROBES)
+    for second in range(1, 300):
+        assert sum(circuit.admit(float(second)) for _ in range(1000)) == 1
+        circuit.record(is_good=False)
 
 
 def test_failures_that_lie_further_apart_do_not_add_up() -> None:
     circuit = Circuit(POLICY)
-    for second in range(200):
-        permit = circuit.admit(float(second))
-        assert permit is not None
-        circuit.record(permit, float(second), is_failure=True)
-    assert circuit.state is CircuitState.CLOSED
+    for number in range(200):
+        assert circuit.admit(number * (POLICY.forget_after_s + 1))
+        circuit.record(is_good=False)
+    assert circuit.trust > POLICY.full_trust
 
 
-def test_slowness_opens_it_too() -> None:
+def test_a_lost_probe_holds_nobody_up() -> None:
+    circuit = failing(40)
+    assert not circuit.admit(0.5)
+    lost = circuit.admit(1.0)
+    assert lost
+    assert not circuit.admit(1.9)
+    assert circuit.admit(2.0)
+
+
+def test_who_answers_is_asked_again_at_once() -> None:
+    circuit = failing(60)
+    assert circuit.admit(5.0)
+    circuit.record(is_good=True)
+    assert circuit.admit(5.0)
+
+
+def test_replies_that_break_off_count_as_failures() -> None:
     circuit = Circuit(POLICY)
-    for number in range(POLICY.min_calls):
-        permit = circuit.admit(1.0)
-        assert permit is not None
-        circuit.record(permit, 1.0, is_failure=False, is_slow=number >= 4)
-    assert circuit.state is CircuitState.OPEN
-
-
-def test_each_failed_probe_doubles_the_wait_up_to_a_minute() -> None:
-    circuit, now_s, waits = tripped(), 0.0, list[float]()
-    for _ in range(6):
-        waits.append(circuit.wait_s(now_s))
-        now_s += waits[-1]
-        probe = circuit.admit(now_s)
-        assert probe is not None
-        assert circuit.admit(now_s) is None
-        circuit.record(probe, now_s, is_failure=True)
-    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
-
-
-def test_three_good_probes_close_it() -> None:
-    circuit = tripped()
-    for _ in range(3):
-        probe = circuit.admit(5.0)
-        assert probe is not None
-        assert circuit.state is CircuitState.HALF_OPEN
-        circuit.record(probe, 5.0, is_failure=False)
-    assert circuit.state is CircuitState.CLOSED
-
-
-def test_a_lost_probe_frees_its_place_and_counts_no_more() -> None:
-    circuit = tripped()
-    lost = circuit.admit(5.0)
-    assert lost is not None
-    assert circuit.admit(5.0 + POLICY.probe_timeout_s - 1) is None
-    assert circuit.admit(5.0 + POLICY.probe_timeout_s) is not None
-    circuit.record(lost, 70.0, is_failure=True)
-    assert circuit.state is CircuitState.HALF_OPEN
+    for _ in range(60):
+        circuit.admit(0.0)
+        circuit.record(is_good=True)
+        circuit.retract()
+    assert circuit.share == 0.0
 
 
 class Breaker(RuleBasedStateMachine):
-    """Any order of calls, answers and time: at most one probe is out, and waits have a limit."""
+    """Any order of calls, answers and time: who is let through, and that somebody always is."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.circuit = Circuit(replace(POLICY, min_calls=4), chance=lambda: 1.0)
+        self.circuit = Circuit(POLICY)
         self.now_s = 0.0
-        self.out: list[tuple[int, float]] = []
+        self.last_admitted_s = -1e9
 
     @rule()
     def ask(self) -> None:
-        was_half_open = self.circuit.state is not CircuitState.CLOSED
-        permit = self.circuit.admit(self.now_s)
-        if permit is None:
-            assert was_half_open
-            return
-        if self.circuit.state is CircuitState.HALF_OPEN:
-            fresh = [p for p, at_s in self.out if at_s + POLICY.probe_timeout_s > self.now_s]
-            assert permit not in fresh
-        self.out.append((permit, self.now_s))
+        if self.circuit.admit(self.now_s):
+            self.last_admitted_s = self.now_s
+        else:
+            assert self.circuit.share < 1
+            assert self.circuit.wait_s(self.now_s) > 0
+            assert self.now_s - self.last_admitted_s <= POLICY.probe_every_s + 1e-6
 
-    @precondition(lambda self: self.out)
-    @rule(data=st.data(), is_failure=st.booleans())
-    def answer(self, data: st.DataObject, is_failure: bool) -> None:
-        place = data.draw(st.integers(0, len(self.out) - 1))
-        permit, _ = self.out.pop(place)
-        self.circuit.record(permit, self.now_s, is_failure=is_failure)
+    @rule(count=st.integers(1, 30))
+    def fail(self, count: int) -> None:
+        for _ in range(count):
+            before = self.circuit.share
+            self.circuit.record(is_good=False)
+            assert self.circuit.share <= before
 
-    @precondition(lambda self: self.out)
     @rule()
-    def leave(self) -> None:
-        self.circuit.discard(self.out.pop()[0])
+    def answer(self) -> None:
+        before = self.circuit.share
+        self.circuit.record(is_good=True)
+        assert self.circuit.share >= before
+        assert self.circuit.admit(self.now_s)
+        self.last_admitted_s = self.now_s
 
-    @rule(seconds=st.floats(0, 40))
-    def pass_time(self, seconds: float) -> None:
-        self.now_s += seconds
+    @rule()
+    def break_off(self) -> None:
+        self.circuit.retract()
+
+    @rule(quarters=st.integers(0, 160))
+    def pass_time(self, quarters: int) -> None:
+        self.now_s += quarters / 4
 
     @invariant()
-    def a_wait_has_a_limit(self) -> None:
-        max_s = max(POLICY.max_open_s * (1 + POLICY.jitter), POLICY.probe_timeout_s)
-        assert self.circuit.wait_s(self.now_s) <= max_s
-
-    @invariant()
-    def an_open_circuit_admits_nobody(self) -> None:
-        if self.circuit.state is CircuitState.OPEN and self.circuit.wait_s(self.now_s) > 0:
-            assert self.circuit.admit(self.now_s) is None
+    def all_figures_have_limits(self) -> None:
+        assert 0 <= self.circuit.trust <= 1
+        assert 0 <= self.circuit.share <= 1
+        assert self.circuit.wait_s(self.now_s) <= POLICY.probe_every_s + 1e-6
 
 
 TestBreaker = Breaker.TestCase
@@ -169,29 +172,33 @@ async def ask(breaking: CircuitBreaking, call: Call) -> None:
             pass
 
 
-async def test_an_open_circuit_is_not_asked_and_can_be_fallen_back_from() -> None:
-    clock, upstream = FakeClock(), FakeUpstream([BAD])
-    breaking = CircuitBreaking(upstream, clock=clock)
-    for _ in range(20):
+async def fail(breaking: CircuitBreaking, count: int) -> None:
+    for _ in range(count):
         with pytest.raises(ProviderUnavailable):
             await ask(breaking, a_call())
+
+
+async def test_a_call_that_is_shed_asks_nobody_and_can_be_fallen_back_from() -> None:
+    upstream = FakeUpstream([BAD])
+    breaking = CircuitBreaking(upstream, clock=FakeClock())
+    await fail(breaking, TO_SHED + 1)
     with pytest.raises(CircuitOpen) as caught:
-        await ask(breaking, a_call())
-    assert len(upstream.calls) == 20
+        await fail(breaking, 3)
+    assert len(upstream.calls) <= TO_SHED + 3
     assert caught.value.disposition is Disposition.FALL_BACK
     assert caught.value.retry_after_s is not None
-    assert 0 < caught.value.retry_after_s <= 6.25
+    assert 0 < caught.value.retry_after_s <= 1
 
 
 async def test_keys_and_models_have_circuits_of_their_own() -> None:
-    clock, upstream = FakeClock(), FakeUpstream([BAD])
-    breaking = CircuitBreaking(upstream, clock=clock)
-    for _ in range(20):
-        with pytest.raises(ProviderUnavailable):
+    breaking = CircuitBreaking(FakeUpstream([BAD]), clock=FakeClock())
+    for _ in range(40):
+        with contextlib.suppress(CircuitOpen, ProviderUnavailable):
             await ask(breaking, a_call())
     for other in (a_call("acme/two"), a_call(key="k2")):
         with pytest.raises(ProviderUnavailable):
             await ask(breaking, other)
+        assert breaking.circuit_for(other).share == 1.0
 
 
 @pytest.mark.parametrize(
@@ -200,6 +207,7 @@ async def test_keys_and_models_have_circuits_of_their_own() -> None:
         Refused("moderation", status=403),
         PaymentRequired("no credits", status=402),
         RateLimited("slow down", status=429),
+        MachineExhausted("no more file descriptors"),
         asyncio.CancelledError(),
     ],
 )
@@ -208,35 +216,20 @@ async def test_what_says_nothing_of_the_provider_is_not_counted(error: BaseExcep
     for _ in range(60):
         with pytest.raises(type(error)):
             await ask(breaking, a_call())
-    assert breaking.circuit_for(a_call()).state is CircuitState.CLOSED
+    assert breaking.circuit_for(a_call()).trust == 1.0
 
 
-async def test_a_reply_that_breaks_off_counts() -> None:
-    events = reply_events("x")
-    breaking = CircuitBreaking(FakeUpstream([*events[:2], BAD]), clock=FakeClock())
-    for _ in range(10):  # each is counted when it begins and when it breaks
-        with pytest.raises(ProviderUnavailable):
+async def test_a_reply_that_breaks_off_or_begins_late_counts() -> None:
+    events, clock = reply_events("x"), FakeClock()
+
+    async def be_slow() -> None:
+        clock.advance(POLICY.slow_after_s + 1)
+
+    for script in ([*events[:2], BAD], [be_slow, *events]):
+        breaking = CircuitBreaking(Metered(FakeUpstream(script)), clock=clock)
+        with contextlib.suppress(ProviderUnavailable):
             await ask(breaking, a_call())
-    assert breaking.circuit_for(a_call()).state is CircuitState.OPEN
-
-
-async def test_a_thousand_callers_make_one_probe() -> None:
-    clock = FakeClock()
-    gate = asyncio.Event()
-    good = reply_events("ok")
-
-    async def wait() -> None:
-        await gate.wait()
-
-    upstream = FakeUpstream(*[[BAD]] * 20, [good[0], wait, *good[1:]])
-    breaking = CircuitBreaking(upstream, clock=clock)
-    for _ in range(20):
-        with pytest.raises(ProviderUnavailable):
-            await ask(breaking, a_call())
-    clock.advance(7.0)
-    first = breaking.circuit_for(a_call())
-    permits = [first.admit(clock()) for _ in range(1000)]
-    assert sum(permit is not None for permit in permits) == 1
+        assert breaking.circuit_for(a_call()).trust < 1.0
 
 
 async def test_the_circuits_kept_are_bounded() -> None:

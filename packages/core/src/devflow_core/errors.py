@@ -37,6 +37,7 @@
     │   ├── StructuredOutputInvalid 502  whole, but not what the schema asks
     │   └── CircuitOpen             503  not asked, because it has been failing
     ├── QueueFull                   503  too many requests wait here already
+    ├── MachineExhausted            503  no descriptor, port or memory is left here
     └── StoreError                  503  the ledger cannot be written or read
         └── LedgerCorrupt           503
 
@@ -353,6 +354,13 @@ class QueueFull(DevFlowError):
     """Too many requests wait here already; the answer comes at once."""
 
     code = "queue_full"
+    status_hint = 503
+
+
+class MachineExhausted(DevFlowError):
+    """This machine lacks something to ask anybody with; it says nothing of who would be asked."""
+
+    code = "machine_exhausted"
     status_hint = 503
 
 

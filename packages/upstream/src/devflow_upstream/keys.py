@@ -22,19 +22,17 @@ from devflow_core.errors import (
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import UpstreamKey
 
-_REFUSED_COOL_DOWN_S = 300.0
-"""An unknown or disabled key does not come back by itself; a person has to act."""
-_SPENT_COOL_DOWN_S = 60.0
-"""A spent account or key may be filled up at any time, and asking again costs nothing."""
-_FIRST_LONE_REST_S = 10.0
-"""Of a refused or spent key that no other stands in for; doubles with each refusal in a row."""
+_FIRST_REST_S = 1.0
+"""Of a refused or spent key: asking again costs nothing, and it may have been a mistake."""
+_MAX_REST_S = 30.0
+"""The rest doubles with each refusal in a row, up to here."""
 _THROTTLED_COOL_DOWN_S = 1.0
 """Where a key's 429 names no time."""
 _MAX_COOL_DOWN_S = 3600.0
 _MAX_JITTER_S = 2.0
 """Keys come back apart, but before a call that waits for one has given up."""
-_PROBE_TIMEOUT_S = 30.0
-"""How long a key that comes back is tried by one call only."""
+_PROBE_TIMEOUT_S = 4.0
+"""How long a key that comes back is tried by one call only; a refusal comes much sooner."""
 _MAX_WAIT_S = 5.0
 """The longest that a call waits for a key."""
 _MAX_WAITERS = 100
@@ -80,7 +78,7 @@ class _KeySlot:
         self.is_probing = False
         self.failure: _KeyFailure | None = None
         """What it cools down for, where a provider has said it."""
-        self.failures_in_a_row = 0
+        self.refusals_in_a_row = 0
 
     def describe(self) -> str:
         """The key, and why it cools down."""
@@ -194,27 +192,21 @@ class KeyPool:
         self._set_state(key, self._now_s() + seconds + jitter_s, reason)
 
     def record_failure(self, key: UpstreamKey, error: UpstreamError) -> bool:
-        """Settle what an error says of its key; whether it cools down.
-
-        A key that nobody can stand in for is tried again sooner: what refuses it may have passed.
-        """
+        """Settle what an error says of its key; whether it cools down."""
         seconds = self.cool_down_s(error)
         if seconds is None:
             return False
         slot = next((one for one in self._slots if one.key.id == key.id), None)
         if slot is not None:
-            now_s = self._now_s()
             slot.failure = _KeyFailure(_key_status(error), error.detail, error.error_type)
-            slot.failures_in_a_row += 1
-            is_alone = all(one is slot or one.available_at_s > now_s for one in self._slots)
-            if is_alone and not isinstance(error, RateLimited):
-                lone_s = _FIRST_LONE_REST_S * 2 ** min(slot.failures_in_a_row - 1, 16)
-                seconds = min(seconds, lone_s)
+            if not isinstance(error, RateLimited):
+                seconds = min(_MAX_REST_S, seconds * 2 ** min(slot.refusals_in_a_row, 16))
+                slot.refusals_in_a_row += 1
         self.cool_down(key, seconds, error.code)
         return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
-        """How long a key cools down after this error; None when it says nothing of the key."""
+        """How long a key cools down at first after this error; None: it says nothing of the key."""
         return None if error.error_type in self._shared_limits else _cool_down_s(error)
 
     def mark_good(self, key: UpstreamKey) -> None:
@@ -255,7 +247,7 @@ class KeyPool:
                 slot.available_at_s, slot.reason = until_s, reason
                 slot.is_unproven, slot.is_probing = reason is not None, False
                 if reason is None:
-                    slot.failure, slot.failures_in_a_row = None, 0
+                    slot.failure, slot.refusals_in_a_row = None, 0
                 self._notify()
 
     def _notify(self) -> None:
@@ -291,10 +283,10 @@ def _key_status(error: UpstreamError) -> int:
 
 def _cool_down_s(error: UpstreamError) -> float | None:
     if isinstance(error, KeyRefused):
-        return _REFUSED_COOL_DOWN_S if error.status_hint == 401 else _SPENT_COOL_DOWN_S
+        return _FIRST_REST_S
     if isinstance(error, PaymentRequired):
         # what is left does for a smaller request, so the key is of use still
-        return None if "can only afford" in error.message else _SPENT_COOL_DOWN_S
+        return None if "can only afford" in error.message else _FIRST_REST_S
     if isinstance(error, DailyQuotaExceeded) or not isinstance(error, RateLimited):
         return None  # the free allowance is the account's, and its paid models go on
     return min(error.retry_after_s or _THROTTLED_COOL_DOWN_S, _MAX_COOL_DOWN_S)

@@ -348,10 +348,7 @@ def build_executor(
         throttled_base_s=settings.retry_wait_factor,
     )
     budget = RetryBudget(settings.retry_budget)
-    breaker = BreakerPolicy(
-        slow_after_s=settings.first_token_timeout_s / 2,
-        probe_timeout_s=settings.first_token_timeout_s,
-    )
+    breaker = BreakerPolicy(slow_after_s=settings.first_token_timeout_s / 2)
     keyed = KeyRotation(
         CircuitBreaking(
             RateLimiting(Metered(client), limiter or build_limiter(settings)), policy=breaker

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from devflow_core.errors import ConfigurationError, KeysExhausted
+from devflow_core.errors import ConfigurationError, KeyRefused, KeysExhausted
 from devflow_core.settings import Settings
 from devflow_core.testing import FakeClock, a_request
 from devflow_openrouter.client.auth import build_key_pool
@@ -70,8 +70,29 @@ def test_a_probe_that_never_comes_back_lets_another_try() -> None:
     assert keys.pick() is not None
     keys.release(key)
     assert keys.pick() is not None
-    clock.advance(31.0)
+    clock.advance(5.0)
     assert keys.pick() is not None
+
+
+@pytest.mark.parametrize("pool", [["sk-a"], ["sk-a", "sk-b"]])
+@pytest.mark.parametrize("status", [401, 402])
+def test_a_refused_key_is_probed_after_a_second_and_then_ever_later(
+    pool: list[str], status: int
+) -> None:
+    clock = FakeClock()
+    keys = key_pool(*pool, clock=clock)
+    (key, *_), refusal = keys.keys, KeyRefused("no", status=status)
+    rests: list[float] = []
+    for _ in range(8):
+        assert keys.record_failure(key, refusal)
+        rests.append(keys.status()[0].cool_down_s)
+        clock.advance(rests[-1])
+        found = [one for one in (keys.pick() for _ in range(20)) if one == key]
+        assert len(found) == 1  # one call finds out
+    assert rests == [1, 2, 4, 8, 16, 30, 30, 30]
+    keys.mark_good(key)
+    keys.record_failure(key, refusal)
+    assert keys.status()[0].cool_down_s == 1
 
 
 def test_keys_are_exchanged_without_a_restart_and_keep_their_cool_downs() -> None:
@@ -112,7 +133,7 @@ async def test_a_refused_key_rests_and_the_next_one_is_asked(
     async with harness.build_gateway(api_keys=POOL[:2], api_key=None) as gateway:
         completion = await gateway.complete(a_request())
         await gateway.complete(a_request())
-        resting = [state.cool_down_s > 30 for state in gateway.keys.status()]
+        resting = [state.cool_down_s > 0 for state in gateway.keys.status()]
     assert completion.text == "Hello"
     assert bearers(upstream) == ["a", "b", "b"]
     assert resting == [True, False]
@@ -127,6 +148,7 @@ async def test_with_no_key_left_the_code_says_so_and_nobody_is_asked(
     async with harness.build_gateway() as gateway:
         with pytest.raises(KeysExhausted):
             await gateway.complete(a_request())
+        gateway.keys.cool_down(gateway.keys.keys[0], 20.0, "upstream_key_refused")
         with pytest.raises(KeysExhausted) as caught:
             await gateway.complete(a_request())
     assert caught.value.code == "OPENROUTER_SYSTEM_KEY_EXHAUSTED"

@@ -1,12 +1,9 @@
 """Retries and fallbacks: how often, how long, whom, and never more than the budget."""
 
 import asyncio
-import contextlib
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Literal
 
 import pytest
 from devflow_core.errors import (
@@ -16,6 +13,7 @@ from devflow_core.errors import (
     ContextTooLong,
     DevFlowError,
     Disposition,
+    MachineExhausted,
     ModelUnavailable,
     NotSent,
     PossiblyAccepted,
@@ -77,7 +75,8 @@ class Stack:
 async def test_a_first_success_waits_for_nothing_and_keeps_the_budget() -> None:
     stack = Stack(OK)
     assert len(await stack.ask()) == 3
-    assert (stack.waits_s, stack.budget.tokens) == ([], 500.0)
+    assert stack.waits_s == []
+    assert stack.budget.retries.left == stack.budget.fallbacks.left == 250.0
 
 
 async def test_waits_double_and_are_longer_when_throttled() -> None:
@@ -154,7 +153,7 @@ async def test_refusals_do_not_use_up_the_attempts() -> None:
     stack = Stack(gone, gone, gone, gone, OK)
     await stack.ask("a/1", "b/2", "c/3", "d/4", "e/5")
     assert stack.upstream.models == ["a/1", "b/2", "c/3", "d/4", "e/5"]
-    assert stack.budget.tokens == 500.0
+    assert stack.budget.fallbacks.left == 250.0
 
 
 async def test_a_window_no_larger_is_not_asked_after_one_too_small() -> None:
@@ -195,44 +194,71 @@ async def test_a_caller_who_leaves_is_not_retried() -> None:
     assert len(stack.upstream.calls) == 1
 
 
-async def storm(
-    kind: Literal["adaptive", "strict"], error_rate: float, count: int, seed: int
-) -> int:
-    """Attempts for each request while a share of attempts fails."""
-    chance = random.Random(seed)  # noqa: S311 - a simulation
-    budget = RetryBudget(kind)
-    attempts = 0
-    for _ in range(count):
-        scripts = [OK if chance.random() >= error_rate else [DOWN] for _ in range(4)]
-        stack = Stack(*scripts, budget=budget)
-        with contextlib.suppress(DevFlowError):
-            await stack.ask()
-        attempts += len(stack.upstream.calls)
-    return attempts
+async def test_a_fallback_that_succeeds_pays_for_the_next_ones() -> None:
+    stack = Stack([SLOW], OK)
+    stack.budget.fallbacks.left = 14.0
+    await stack.ask("a/one", "b/two")
+    assert (stack.budget.retries.left, stack.budget.fallbacks.left) == (250.0, 35.0)
 
 
-@pytest.mark.parametrize("error_rate", [0.05, 0.1, 0.2, 0.3, 0.5, 1.0])
-async def test_a_failing_upstream_sees_few_retries(error_rate: float) -> None:
-    count = 300
-    share = 1.10 if error_rate >= 0.5 else 1.30
-    # the tokens at the start pay for 35 retries that fail; those that succeed give theirs back
-    free = 36 if error_rate in (0.05, 0.1, 1.0) else 72
-    assert await storm("adaptive", error_rate, count, seed=7) <= share * count + free
-    assert await storm("strict", error_rate, count, seed=7) <= 1.10 * count + 10
+async def test_a_call_that_is_shed_is_not_paid_for() -> None:
+    stack = Stack([SLOW], [CircuitOpen("no")], OK)
+    stack.budget.fallbacks.left = 100.0
+    await stack.ask("a/one", "b/two", "c/three")
+    assert stack.budget.fallbacks.left == 121.0
 
 
-@given(st.lists(st.sampled_from(["call", "spend", "first", "again"]), max_size=300))
+async def test_what_this_machine_lacks_costs_no_tokens_and_is_not_asked_again() -> None:
+    for models in (["a/one"], ["a/one", "b/two"]):
+        stack = Stack([DOWN if len(models) == 1 else SLOW], [MachineExhausted("no descriptor")])
+        stack.budget.retries.left = stack.budget.fallbacks.left = 100.0
+        with pytest.raises(MachineExhausted):
+            await stack.ask(*models)
+        assert len(stack.upstream.calls) == 2
+        assert stack.budget.retries.left == stack.budget.fallbacks.left == 100.0
+
+
+async def test_what_is_under_way_holds_no_tokens() -> None:
+    fallbacks = RetryBudget().fallbacks
+    assert all(fallbacks.begin() for _ in range(1000))
+    for _ in range(17):
+        assert fallbacks.begin()
+        fallbacks.end(is_success=False)
+    assert not fallbacks.begin()
+
+
+async def test_without_tokens_nobody_else_is_asked() -> None:
+    stack = Stack([SLOW], OK)
+    stack.budget.fallbacks.left = 13.9
+    with pytest.raises(RateLimited):
+        await stack.ask("a/one", "b/two")
+    assert stack.upstream.models == ["a/one"]
+
+
+async def test_where_every_circuit_is_open_the_shortest_wait_is_told() -> None:
+    stack = Stack([CircuitOpen("no", retry_after_s=0.9)], [CircuitOpen("no", retry_after_s=0.2)])
+    with pytest.raises(CircuitOpen) as caught:
+        await stack.ask("a/one", "b/two")
+    assert caught.value.retry_after_s == 0.2
+
+
+@given(st.lists(st.sampled_from(["call", "retry", "fall back", "first", "again"]), max_size=300))
 def test_the_budget_is_never_overdrawn_nor_overfilled(steps: list[str]) -> None:
-    for budget, most in ((RetryBudget(), 500.0), (RetryBudget("strict"), 100.0)):
+    for budget in (RetryBudget(), RetryBudget("strict")):
         for step in steps:
             if step == "call":
                 budget.record_call()
-            elif step == "spend":
-                before = budget.tokens
-                assert budget.spend() is (budget.tokens < before)
+            elif step == "first":
+                budget.record_success()
             else:
-                budget.record_success(is_first=step == "first")
-            assert 0 <= budget.tokens <= most
+                tokens = budget.retries if step == "retry" else budget.fallbacks
+                before = tokens.left
+                if step == "again":
+                    tokens.end(is_success=before % 2 == 0)
+                else:
+                    assert tokens.begin() is (before >= tokens.price)
+            for tokens in (budget.retries, budget.fallbacks):
+                assert 0 <= tokens.left <= tokens.max_tokens
 
 
 @given(

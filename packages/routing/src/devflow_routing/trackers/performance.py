@@ -11,7 +11,9 @@ from devflow_core.ledger import Attempt, LedgerEntry
 HALF_LIFE_S = 6 * 3600.0
 """After so long an observation counts half."""
 _BUCKETS_PER_DOUBLING = 4
-_NEUTRAL_ERRORS = frozenset({"cancelled", "budget_exceeded", "unknown_price", "circuit_open"})
+_NEUTRAL_ERRORS = frozenset(
+    {"cancelled", "budget_exceeded", "unknown_price", "circuit_open", "machine_exhausted"}
+)
 """Ends of an attempt that say nothing about the model."""
 
 

@@ -1,17 +1,46 @@
-"""Stops asking what has been failing, and finds out by single probes when it is back.
+"""Asks a failing model less the more it fails, and never stops asking altogether.
 
-None of the libraries has a window of time, a share of failures, one probe at a time and a clock
-that is given; so the state machine is ours, and pure: the wrapper around it only carries it out.
+A breaker that is open or closed makes an outage of half a failure: at 50 % random errors it opens,
+and three good probes in a row, which it wants before it closes, come once in eight tries. So a
+circuit here sheds a share of the calls, as clients do in "Site Reliability Engineering" (Google,
+chapter 21, "Handling Overload"), but by counting where they throw dice: the same calls and answers
+always give the same decisions.
+
+A circuit belongs to a key, the provider where one is pinned, and a model. It keeps one number, its
+trust in [0, 1], and lets through a share of the calls that follows from it:
+
+    event                                         trust                       share let through
+    nobody asked for 10 s (or ever)               1                           all
+    a prompt first event                          + 0.25 of what is missing   by the new trust
+    a failure, or a first event that came late    - 0.1 of what there is      by the new trust
+    a reply that began promptly and broke off     its gain goes, a failure    by the new trust
+    429, 402, other 4xx, moderation, a caller
+    who left, nothing left on this machine        as it was                   as before
+
+    trust >= 0.4          everything
+    0.1 < trust < 0.4     (trust - 0.1) / 0.3 of the calls, evenly
+    trust <= 0.1          nothing
+
+    whatever the share    one call a second, the probe; and one at once after each success
+
+Since a success weighs more than a failure, trust comes to rest where 0.25 s (1 - t) = 0.1 (1 - s) t
+for a share of success s: at 0.71 for one half, at 0.4 for 21 %, at 0.22 for 10 %. So a model that
+fails half of the time keeps all its calls, and chance alone does not shed (0.4 % of them in
+simulation). From full trust 9 failures in a row begin to shed and 22 leave only the probe. Back
+from there the first success lets a third of the calls through, the third one all: with a probe a
+second the first call is through within that second, and all of them one or two round trips later.
+
+A probe needs no permit. The next one goes when its second has passed, whatever has become of the
+one before: a probe that hangs, or is lost, holds nobody up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
 from typing import cast
 
@@ -27,6 +56,7 @@ from devflow_core.errors import (
 )
 from devflow_core.events import Event
 from devflow_core.ports import Call, EventStream, Upstream
+from devflow_core.wrapping import WrappedCall
 
 _PROVIDER_FAILURES = (
     NotSent, PossiblyAccepted, ProviderUnavailable, Overloaded, UpstreamTimeout, ProtocolError,
@@ -38,130 +68,81 @@ CircuitKey = tuple[str, str, str]
 """Id of the key, provider where the request pins one, model."""
 
 
-class CircuitState(Enum):
-    """The state of a circuit."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
-    """When a circuit opens and how it closes again."""
+    """How trust is won and lost, and what it lets through."""
 
-    window_s: int = 10
-    min_calls: int = 20
-    """In the window, before a share means anything."""
-    failure_share: float = 0.5
-    slow_share: float = 0.8
+    gain: float = 0.25
+    """Of the trust that is missing, with each prompt first event."""
+    loss: float = 0.1
+    """Of the trust that is there, with each failure."""
+    full_trust: float = 0.4
+    """From here up every call is let through."""
+    no_trust: float = 0.1
+    """From here down none is, but for the probe."""
+    probe_every_s: float = 1.0
+    forget_after_s: float = 10.0
+    """After so long without a call nothing is held against the model."""
     slow_after_s: float = 30.0
-    """A first event later than this is slow."""
-    open_s: float = 5.0
-    max_open_s: float = 60.0
-    """Each opening that follows a failed probe doubles the time it stays open, up to here."""
-    jitter: float = 0.25
-    closing_successes: int = 3
-    probe_timeout_s: float = 60.0
-    """A probe that has not come back by then no longer counts."""
+    """A first event later than this counts as a failure."""
 
 
 class Circuit:
-    """One circuit as a pure state machine: ask `admit`, then tell `record`; time is given.
+    """One circuit as a pure state machine: ask `admit`, then tell `record`; time is given."""
 
-    Args:
-        policy: its numbers.
-        chance: uniform in [0, 1), for the jitter.
-    """
+    __slots__ = ("_asked_s", "_credit", "_policy", "_probe_at_s", "trust")
 
-    def __init__(self, policy: BreakerPolicy, chance: Callable[[], float] = random.random) -> None:
-        self.state = CircuitState.CLOSED
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self.trust = 1.0
         self._policy = policy
-        self._chance = chance
-        self._seconds: OrderedDict[int, list[int]] = OrderedDict()  # second → calls, failed, slow
-        self._open_until_s = 0.0
-        self._openings = 0
-        self._successes = 0
-        self._probe_until_s: float | None = None
-        self._permit = 0
+        self._asked_s = -math.inf
+        self._probe_at_s = -math.inf
+        self._credit = 0.0
+        """What the calls that were shed have saved up; a whole one lets a call through."""
 
-    def admit(self, now_s: float) -> int | None:
-        """A permit for one more call, or None. From a half-open circuit it is the one probe's."""
-        if self.state is CircuitState.OPEN and now_s >= self._open_until_s:
-            self.state, self._successes, self._probe_until_s = CircuitState.HALF_OPEN, 0, None
-        if self.state is CircuitState.CLOSED:
-            return self._permit
-        if self.state is CircuitState.OPEN:
-            return None
-        if self._probe_until_s is not None and now_s < self._probe_until_s:
-            return None
-        self._probe_until_s = now_s + self._policy.probe_timeout_s
-        self._permit += 1
-        return self._permit
+    @property
+    def share(self) -> float:
+        """The share of the calls that is let through at present, probes apart."""
+        policy = self._policy
+        share = (self.trust - policy.no_trust) / (policy.full_trust - policy.no_trust)
+        return min(1.0, max(0.0, share))
+
+    def admit(self, now_s: float) -> bool:
+        """Whether one more call may be made."""
+        policy = self._policy
+        if now_s - self._asked_s > policy.forget_after_s:
+            self.trust = 1.0
+        self._asked_s = now_s
+        if self.trust >= policy.full_trust:
+            return True
+        self._credit += self.share
+        if self._credit < 1.0 and now_s < self._probe_at_s:
+            return False
+        self._credit = max(0.0, self._credit - 1.0)
+        self._probe_at_s = now_s + policy.probe_every_s
+        return True
 
     def wait_s(self, now_s: float) -> float:
-        """How long until another call may be admitted, as far as is known."""
-        until_s = self._open_until_s if self.state is CircuitState.OPEN else self._probe_until_s
-        return max(0.0, (until_s or now_s) - now_s)
+        """How long until the next call is let through for certain."""
+        return max(0.0, self._probe_at_s - now_s)
 
-    def record(self, permit: int, now_s: float, *, is_failure: bool, is_slow: bool = False) -> None:
-        """The call with this permit has begun to answer, or failed.
+    def record(self, *, is_good: bool) -> None:
+        """A call that was let through has begun to answer promptly, or has failed."""
+        if is_good:
+            self.trust += self._policy.gain * (1.0 - self.trust)
+            self._probe_at_s = -math.inf
+        else:
+            self.trust -= self._policy.loss * self.trust
 
-        A permit from before the circuit last changed its mind says nothing any more.
-        """
-        if permit != self._permit:
-            return
-        if self.state is CircuitState.HALF_OPEN:
-            self._record_probe(now_s, is_failure=is_failure)
-        elif self.state is CircuitState.CLOSED:
-            self._record_call(now_s, is_failure=is_failure, is_slow=is_slow)
-
-    def discard(self, permit: int) -> None:
-        """The call with this permit ended in a way that says nothing about the provider."""
-        if permit == self._permit:
-            self._probe_until_s = None
-
-    def _record_probe(self, now_s: float, *, is_failure: bool) -> None:
-        self._probe_until_s = None
-        if is_failure:
-            self._trip(now_s)
-            return
-        self._successes += 1
-        if self._successes >= self._policy.closing_successes:
-            self.state, self._openings = CircuitState.CLOSED, 0
-            self._permit += 1
-            self._seconds.clear()
-
-    def _record_call(self, now_s: float, *, is_failure: bool, is_slow: bool) -> None:
-        second = int(now_s)
-        counts = self._seconds.setdefault(second, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += is_failure
-        counts[2] += is_slow
-        while next(iter(self._seconds)) <= second - self._policy.window_s:
-            self._seconds.popitem(last=False)
-        if is_failure or is_slow:
-            calls, failed, slow = (
-                sum(column) for column in zip(*self._seconds.values(), strict=True)
-            )
-            if calls >= self._policy.min_calls and (
-                failed >= self._policy.failure_share * calls
-                or slow >= self._policy.slow_share * calls
-            ):
-                self._trip(now_s)
-
-    def _trip(self, now_s: float) -> None:
-        policy = self._policy
-        open_s = min(policy.open_s * 2**self._openings, policy.max_open_s)
-        open_s *= 1 + policy.jitter * (2 * self._chance() - 1)
-        self._openings = min(self._openings + 1, 16)
-        self.state, self._open_until_s = CircuitState.OPEN, now_s + open_s
-        self._permit += 1
-        self._seconds.clear()
+    def retract(self) -> None:
+        """A call that was recorded as good has broken off: take that back, it has failed."""
+        gain = self._policy.gain
+        self.trust = max(0.0, (self.trust - gain) / (1.0 - gain))
+        self.record(is_good=False)
 
 
 class CircuitBreaking:
-    """An `Upstream` that asks only where the circuit is closed, or as its one probe.
+    """An `Upstream` that asks as often as the circuit of a call lets through.
 
     Args:
         inner: what is asked.
@@ -191,7 +172,8 @@ class CircuitBreaking:
             CircuitOpen: nobody was asked.
         """
         clock = self._clock or asyncio.get_running_loop().time
-        return _GuardedCall(self._inner, call, self.circuit_for(call), self._policy, clock)
+        slow_after_s = self._policy.slow_after_s
+        return _GuardedCall(self._inner, call, self.circuit_for(call), slow_after_s, clock)
 
     def circuit_for(self, call: Call) -> Circuit:
         """The circuit that a call goes through."""
@@ -206,51 +188,38 @@ class CircuitBreaking:
         return circuit
 
 
-class _GuardedCall:
+class _GuardedCall(WrappedCall):
     """One call through a circuit."""
 
-    __slots__ = ("_call", "_circuit", "_clock", "_inner", "_permit", "_policy", "_upstream")
+    __slots__ = ("_call", "_circuit", "_clock", "_is_good", "_slow_after_s", "_upstream")
 
     def __init__(
         self,
         upstream: Upstream,
         call: Call,
         circuit: Circuit,
-        policy: BreakerPolicy,
+        slow_after_s: float,
         clock: Callable[[], float],
     ) -> None:
+        super().__init__()
         self._upstream = upstream
         self._call = call
         self._circuit = circuit
-        self._policy = policy
+        self._slow_after_s = slow_after_s
         self._clock = clock
-        self._inner: EventStream | None = None
-        self._permit = 0
+        self._is_good = False
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         sent_s = self._clock()
-        permit = self._circuit.admit(sent_s)
-        if permit is None:
-            model, wait_s = self._call.candidate.model, self._circuit.wait_s(sent_s)
-            raise CircuitOpen(
-                f"{model} has been failing and is not asked for another {wait_s:.0f} s.",
-                model=model,
-                retry_after_s=wait_s,
-            )
-        self._permit = permit
-        inner = self._upstream.open(self._call)
+        if not self._circuit.admit(sent_s):
+            raise self._open_error(sent_s)
         try:
-            events = await inner.__aenter__()
+            events = await self._enter(self._upstream.open(self._call))
         except _PROVIDER_FAILURES:
-            self._circuit.record(self._permit, self._clock(), is_failure=True)
+            self._circuit.record(is_good=False)
             raise
-        except BaseException:
-            self._circuit.discard(permit)
-            raise
-        now_s = self._clock()
-        is_slow = now_s - sent_s > self._policy.slow_after_s
-        self._circuit.record(permit, now_s, is_failure=False, is_slow=is_slow)
-        self._inner = inner
+        self._is_good = self._clock() - sent_s <= self._slow_after_s
+        self._circuit.record(is_good=self._is_good)
         return events
 
     async def __aexit__(
@@ -259,10 +228,18 @@ class _GuardedCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        if isinstance(error, _PROVIDER_FAILURES):
-            self._circuit.record(self._permit, self._clock(), is_failure=True)
-        assert self._inner is not None  # noqa: S101 - it was entered
-        return await self._inner.__aexit__(kind, error, trace)
+        if self._is_good and isinstance(error, _PROVIDER_FAILURES):
+            self._circuit.retract()
+        return await super().__aexit__(kind, error, trace)
+
+    def _open_error(self, now_s: float) -> CircuitOpen:
+        model, wait_s = self._call.candidate.model, self._circuit.wait_s(now_s)
+        return CircuitOpen(
+            f"{model} has been failing; at present {self._circuit.share:.0%} of the calls to it are"
+            f" made. Ask again in {math.ceil(wait_s) or 1} s, or ask another model.",
+            model=model,
+            retry_after_s=wait_s,
+        )
 
 
 def _pinned_provider(call: Call) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
 
 from devflow_core.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
+    CircuitOpen,
     DevFlowError,
     Disposition,
+    MachineExhausted,
 )
 from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
@@ -17,6 +18,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
 from devflow_core.scope import unknown_price_error
 from devflow_core.usage import usd_text
+from devflow_core.wrapping import WrappedCall
 
 from devflow_upstream.policies.fallback_order import order_fallbacks
 from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, count_failed_attempts
@@ -45,8 +47,8 @@ class FallbackChain:
     """An `Executor` that asks candidates in order, until one begins to answer.
 
     What the caller caused ends the walk at once; after anything else the kind of error says who
-    is asked next (`order_fallbacks`). A failure under load draws on the same budget and the same
-    number of attempts as a retry; a refusal, or an open circuit, does not.
+    is asked next (`order_fallbacks`). After a failure in passing the next candidate is paid for
+    from the budget, and counts among the attempts; after a refusal or an open circuit it is free.
 
     Args:
         upstream: asked for each candidate.
@@ -77,20 +79,22 @@ class FallbackChain:
         return _RouteWalk(self, request, route, journal)
 
 
-class _RouteWalk:
+class _RouteWalk(WrappedCall):
     """One request on its way through its candidates."""
 
-    __slots__ = ("_chain", "_errors", "_inner", "_journal", "_request", "_route")
+    __slots__ = ("_chain", "_errors", "_is_paid", "_journal", "_request", "_route")
 
     def __init__(
         self, chain: FallbackChain, request: ChatRequest, route: Route, journal: AttemptLog
     ) -> None:
+        super().__init__()
         self._chain = chain
         self._request = request
         self._route = route
         self._journal = journal
-        self._inner: EventStream | None = None
         self._errors: list[DevFlowError] = []
+        self._is_paid = False
+        """The candidate that is asked at present is paid for from the budget."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         remaining = self._route.candidates
@@ -109,23 +113,24 @@ class _RouteWalk:
                 remaining = order_fallbacks(error, candidate, remaining)
         raise self._final_error()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        assert self._inner is not None  # noqa: S101 - it was entered
-        return await self._inner.__aexit__(kind, error, trace)
-
     async def _open_candidate(self, candidate: Candidate, *, is_last: bool) -> AsyncIterator[Event]:
         call = Call(
             request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
         )
-        inner = self._chain.upstream.open(call)
-        events = await inner.__aenter__()
-        self._inner = inner
+        try:
+            events = await self._enter(self._chain.upstream.open(call))
+        except (CircuitOpen, MachineExhausted):  # nobody was asked: nothing is to be paid yet
+            raise
+        except DevFlowError:
+            self._settle_payment(is_success=False)
+            raise
+        self._settle_payment(is_success=True)
         return events
+
+    def _settle_payment(self, *, is_success: bool) -> None:
+        if self._is_paid:
+            self._is_paid = False
+            self._chain.budget.fallbacks.end(is_success=is_success)
 
     def _take_attempt(self) -> bool:
         """Whether the errors so far leave an attempt and the budget for one more candidate."""
@@ -136,14 +141,17 @@ class _RouteWalk:
             return False
         if last.disposition is not Disposition.RETRY:
             return True
-        attempts = count_failed_attempts(self._journal)
-        return attempts < self._chain.policy.max_attempts and self._chain.budget.spend()
+        if count_failed_attempts(self._journal) < self._chain.policy.max_attempts:
+            self._is_paid = self._chain.budget.fallbacks.begin()
+        return self._is_paid
 
     def _final_error(self) -> DevFlowError:
-        """One error for all: the only one, the budget's where it was nothing else, or the sum."""
+        """One error for all: the only one, one of several of a kind, or the sum."""
         errors = self._errors
         if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):
             return errors[-1]
+        if all(isinstance(error, CircuitOpen) for error in errors):  # nobody was asked
+            return min(errors, key=lambda error: error.retry_after_s or 0.0)
         failed = AllCandidatesFailed(tuple(errors))
         failed.__cause__ = errors[-1]
         return failed

@@ -18,6 +18,7 @@ from devflow_core.errors import (
 from devflow_core.events import Event
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import Call, EventStream, Upstream, UpstreamKey
+from devflow_core.wrapping import WrappedCall
 
 from devflow_upstream.keys import KeyPool, key_id
 
@@ -47,16 +48,16 @@ class KeyRotation:
         return _KeyedCall(self._inner, call, self._pool)
 
 
-class _KeyedCall:
+class _KeyedCall(WrappedCall):
     """One call, asked with one key after the other until one is taken."""
 
-    __slots__ = ("_call", "_held", "_inner", "_pool", "_upstream")
+    __slots__ = ("_call", "_held", "_pool", "_upstream")
 
     def __init__(self, upstream: Upstream, call: Call, pool: KeyPool) -> None:
+        super().__init__()
         self._upstream = upstream
         self._call = call
         self._pool = pool
-        self._inner: EventStream | None = None
         self._held: str | None = None
         """The caller's own key, masked wherever it comes back while the call runs."""
 
@@ -103,9 +104,8 @@ class _KeyedCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        assert self._inner is not None  # noqa: S101 - it was entered
         try:
-            return await self._inner.__aexit__(kind, error, trace)
+            return await super().__aexit__(kind, error, trace)
         finally:
             self._release()
 
@@ -115,10 +115,7 @@ class _KeyedCall:
             self._held = None
 
     async def _open_with(self, key: UpstreamKey) -> AsyncIterator[Event]:
-        inner = self._upstream.open(replace(self._call, key=key))
-        events = await inner.__aenter__()
-        self._inner = inner
-        return events
+        return await self._enter(self._upstream.open(replace(self._call, key=key)))
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
         """Settle what an error means for its key; whether another key may do."""

@@ -11,6 +11,7 @@ from aiolimiter import AsyncLimiter
 from devflow_core.errors import QueueFull, RateLimited
 from devflow_core.events import Event
 from devflow_core.ports import Call, EventStream, Upstream
+from devflow_core.wrapping import WrappedCall
 
 FREE_REQUESTS_PER_MIN = 20
 """Of models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
@@ -185,16 +186,16 @@ class RateLimiting:
         return _LimitedCall(self._inner, call, self._limiter)
 
 
-class _LimitedCall:
+class _LimitedCall(WrappedCall):
     """One call with a slot of its own."""
 
-    __slots__ = ("_call", "_inner", "_limiter", "_upstream")
+    __slots__ = ("_call", "_limiter", "_upstream")
 
     def __init__(self, upstream: Upstream, call: Call, limiter: RateLimiter) -> None:
+        super().__init__()
         self._upstream = upstream
         self._call = call
         self._limiter = limiter
-        self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         call = self._call
@@ -202,9 +203,8 @@ class _LimitedCall:
         is_free = call.candidate.model.endswith(":free")
         deadline_s = asyncio.get_running_loop().time() + call.journal.remaining_s()
         await self._limiter.acquire(key_id, is_free=is_free, deadline_s=deadline_s)
-        self._inner = self._upstream.open(call)
         try:
-            return await self._inner.__aenter__()
+            return await self._enter(self._upstream.open(call))
         except BaseException as error:
             self._limiter.release()
             if isinstance(error, RateLimited) and error.limit_per_min is not None:
@@ -218,9 +218,8 @@ class _LimitedCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        assert self._inner is not None  # noqa: S101 - it was entered
         try:
-            return await self._inner.__aexit__(kind, error, trace)
+            return await super().__aexit__(kind, error, trace)
         finally:
             self._limiter.release()
 

@@ -2,7 +2,8 @@
 
 The first attempt does not pay for the machinery of the second: tenacity is entered when an
 attempt has failed. Numbers: full jitter over a base of 50 ms, or 1 s when throttled, up to 20 s,
-and a budget shared by all calls (AWS SDKs' standard retries of 2026: 500 tokens, a retry costs 14).
+and a budget shared by all calls (AWS SDKs' standard retries of 2026: 500 tokens, a retry costs 14
+and gets them back when it succeeds), half of it for retries and half for fallbacks.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal
 
 from devflow_core.errors import (
     DevFlowError,
     Disposition,
     Incomplete,
+    MachineExhausted,
     Overloaded,
     PossiblyAccepted,
     ProtocolError,
@@ -26,6 +27,7 @@ from devflow_core.errors import (
 )
 from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
+from devflow_core.wrapping import WrappedCall
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from devflow_upstream.transport.protocol import HOST_UNUSABLE
@@ -36,36 +38,79 @@ _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
 """What takes a second or more to pass; another candidate can take over at once."""
 
 
-class RetryBudget:
-    """Tokens that retries and fallbacks of all calls share, so that a failing upstream is spared.
+@dataclass(slots=True, kw_only=True)
+class Tokens:
+    """An account of tokens that further attempts are paid from; it starts full."""
 
-    `adaptive` starts with 500 tokens; a further attempt costs 14, gives them back when it
-    succeeds, and a first attempt that succeeds earns 1. `strict` earns a tenth of an attempt with
-    each call and keeps at most ten, whatever comes of them.
+    max_tokens: float
+    price: float
+    """Of one further attempt."""
+    returned: float
+    """When that attempt succeeds."""
+    is_paid_ahead: bool = True
+    """False: the price is taken when the attempt has ended; what is under way holds nothing."""
+    per_call: float = 0.0
+    """Earned by each request's first attempt."""
+    per_success: float = 0.0
+    """Earned by each first attempt that succeeds."""
+    left: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = self.max_tokens
+
+    def begin(self) -> bool:
+        """Whether there is enough for one further attempt, which is then made."""
+        if self.left < self.price:
+            return False
+        if self.is_paid_ahead:
+            self.left -= self.price
+        return True
+
+    def end(self, *, is_success: bool) -> None:
+        """An attempt that was begun has begun to answer, or failed."""
+        tokens = self.returned if is_success else 0.0
+        self.add(tokens if self.is_paid_ahead else tokens - self.price)
+
+    def add(self, tokens: float) -> None:
+        """Pay in, or take; the account stays between empty and full."""
+        self.left = min(self.max_tokens, max(0.0, self.left + tokens))
+
+
+class RetryBudget:
+    """What retries and fallbacks of all calls are paid from, so that a failing upstream is spared.
+
+    `adaptive` keeps two accounts of 250 tokens. Asking the same model again costs 14 and gives them
+    back when it succeeds. Asking another model costs 14 when it fails too, and earns 21 when it
+    succeeds: it pays for itself from a success rate of 40 % on, so models that fail independently
+    stand in for each other, and where all are down it ends after 17 (and what was under way: many
+    may be at once, so they hold nothing). A first attempt that succeeds earns 1 for each account.
+
+    `strict` has one account for both: it earns a tenth of an attempt with each call and keeps at
+    most ten, whatever comes of them.
     """
 
     def __init__(self, kind: Literal["adaptive", "strict"] = "adaptive") -> None:
-        self._is_strict = kind == "strict"
-        self._cost = 10.0 if self._is_strict else 14.0
-        self._max_tokens = 100.0 if self._is_strict else 500.0
-        self.tokens = self._max_tokens
+        if kind == "strict":
+            self.retries = self.fallbacks = Tokens(
+                max_tokens=100.0, price=10.0, returned=0.0, per_call=1.0
+            )
+            self._accounts = (self.retries,)
+        else:
+            self.retries = Tokens(max_tokens=250.0, price=14.0, returned=14.0, per_success=1.0)
+            self.fallbacks = Tokens(
+                max_tokens=250.0, price=14.0, returned=35.0, per_success=1.0, is_paid_ahead=False
+            )
+            self._accounts = (self.retries, self.fallbacks)
 
     def record_call(self) -> None:
         """A first attempt is made."""
-        if self._is_strict:
-            self.tokens = min(self._max_tokens, self.tokens + 1.0)
+        for account in self._accounts:
+            account.add(account.per_call)
 
-    def spend(self) -> bool:
-        """Take the price of one further attempt; False when there is not enough left."""
-        if self.tokens < self._cost:
-            return False
-        self.tokens -= self._cost
-        return True
-
-    def record_success(self, *, is_first: bool) -> None:
-        """An attempt has begun to answer."""
-        if not self._is_strict:
-            self.tokens = min(self._max_tokens, self.tokens + (1.0 if is_first else self._cost))
+    def record_success(self) -> None:
+        """A first attempt has begun to answer."""
+        for account in self._accounts:
+            account.add(account.per_success)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,15 +208,15 @@ class Retrying:
         return _RetriedCall(self, call)
 
 
-class _RetriedCall:
+class _RetriedCall(WrappedCall):
     """One call, with the attempts it takes."""
 
-    __slots__ = ("_call", "_inner", "_retrying")
+    __slots__ = ("_call", "_retrying")
 
     def __init__(self, retrying: Retrying, call: Call) -> None:
+        super().__init__()
         self._retrying = retrying
         self._call = call
-        self._inner: EventStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         is_first = not self._call.journal.ended
@@ -184,33 +229,27 @@ class _RetriedCall:
             if not self._may_retry(error):
                 raise
             return await self._retry(error)
-        budget.record_success(is_first=is_first)
+        if is_first:
+            budget.record_success()
         return events
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        assert self._inner is not None  # noqa: S101 - it was entered
-        return await self._inner.__aexit__(kind, error, trace)
 
     async def _attempt(self) -> AsyncIterator[Event]:
-        inner = self._retrying.inner.open(self._call)
-        events = await inner.__aenter__()
-        self._inner = inner
-        return events
+        return await self._enter(self._retrying.inner.open(self._call))
 
     async def _retry(self, first: DevFlowError) -> AsyncIterator[Event]:
         """Hand the loop to tenacity, with the failure that has happened as its first attempt."""
         failures = [first]
+        tokens = self._retrying.budget.retries
 
         async def attempt() -> AsyncIterator[Event]:
             if failures:
                 raise failures.pop()
-            events = await self._attempt()
-            self._retrying.budget.record_success(is_first=False)
+            try:
+                events = await self._attempt()
+            except MachineExhausted:  # nobody was asked
+                tokens.add(tokens.price)
+                raise
+            tokens.end(is_success=True)
             return events
 
         tenacious = AsyncRetrying(
@@ -228,7 +267,9 @@ class _RetriedCall:
     def _stop_or_spend(self, state: RetryCallState) -> bool:
         """Whether to give up: the wait would pass the deadline, or the budget is spent."""
         least_s = max(_last_error(state).retry_after_s or 0.0, state.upcoming_sleep)
-        return least_s >= self._call.journal.remaining_s() or not self._retrying.budget.spend()
+        return (
+            least_s >= self._call.journal.remaining_s() or not self._retrying.budget.retries.begin()
+        )
 
     def _may_retry(self, error: BaseException) -> bool:
         call = self._call

@@ -22,6 +22,7 @@ from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_connection import UpstreamConnection
 from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.machine_limits import machine_error
 from devflow_upstream.transport.protocol import HOST_UNUSABLE, HttpRequest, UpstreamExchange
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -134,8 +135,8 @@ class Http1Transport:
                 f"Connecting to {self._host}:{self._port} took longer than "
                 f"{self._connect_timeout_s:g} s. Check the network."
             ) from error
-        except OSError as error:
-            raise self._connect_error(error) from error
+        except (OSError, MemoryError, RuntimeError) as error:
+            raise machine_error(error) or self._connect_error(error) from error
         if not connection.is_open:
             raise NotSent(f"{self._host}:{self._port} closed the connection at once.")
         self._connections.add(connection)
@@ -164,7 +165,7 @@ class Http1Transport:
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def _connect_error(self, error: OSError) -> NotSent:
+    def _connect_error(self, error: Exception) -> Exception:
         target = f"{self._host}:{self._port}"
         if isinstance(error, ssl.SSLCertVerificationError):
             return NotSent(
@@ -182,4 +183,6 @@ class Http1Transport:
                 f"The name {self._host} cannot be resolved. Check the network and the base URL.",
                 error_type=HOST_UNUSABLE,
             )
-        return NotSent(f"{target} cannot be reached: {error.strerror or error}.")
+        if isinstance(error, OSError):
+            return NotSent(f"{target} cannot be reached: {error.strerror or error}.")
+        return error  # a fault of ours

@@ -23,6 +23,7 @@ from devflow_core.errors import (
 from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.machine_limits import machine_error
 from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -77,7 +78,8 @@ class HttpxTransport:
         try:
             return await self._send(outgoing)
         except _NOT_SENT_ERRORS as error:
-            raise NotSent(f"The upstream cannot be reached: {error}.") from error
+            unreachable = NotSent(f"The upstream cannot be reached: {error}.")
+            raise machine_error(error) or unreachable from error
         except _NO_REPLY_ERRORS as error:
             raise PossiblyAccepted("The connection broke before a reply came.") from error
         except httpx.LocalProtocolError as error:
@@ -86,6 +88,8 @@ class HttpxTransport:
             ) from error
         except httpx.TimeoutException as error:
             raise TimeoutError from error
+        except (OSError, MemoryError) as error:
+            raise machine_error(error) or error from error
         except httpx.RequestError as error:
             raise ProtocolError(f"The reply is no HTTP: {type(error).__name__}.") from error
 

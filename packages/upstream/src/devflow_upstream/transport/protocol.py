@@ -76,6 +76,7 @@ class Transport(Protocol):
 
         Raises:
             NotSent: no byte of the request has left.
+            MachineExhausted: this machine lacks what it takes to send it.
             PossiblyAccepted: the connection ended before a head came.
             ProtocolError: what came is no HTTP.
             TimeoutError: the deadline has passed.

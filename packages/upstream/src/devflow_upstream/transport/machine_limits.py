@@ -1,0 +1,65 @@
+"""Tells apart what this machine lacks from what is wrong with whoever was to be asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+
+from devflow_core.errors import MachineExhausted
+
+_DESCRIPTORS = "file descriptors: raise the limit (ulimit -n, LimitNOFILE=)"
+_MEMORY = "memory: raise its limit, or lower max_concurrency"
+_LACKING: dict[int, str] = {
+    errno.EMFILE: f"{_DESCRIPTORS} or lower max_concurrency",
+    errno.ENFILE: f"{_DESCRIPTORS} and fs.file-max",
+    errno.ENOMEM: _MEMORY,
+    errno.ENOBUFS: "memory for sockets: close connections, or raise net.core.wmem_max",
+    errno.EADDRNOTAVAIL: "free local ports: widen net.ipv4.ip_local_port_range, or wait a minute",
+    errno.ENOSPC: "room on its disk: free some",
+}
+"""errno → what is lacking, and what to do."""
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+_THREADS = "threads: raise the limit (ulimit -u, TasksMax=)"
+
+
+def machine_error(error: BaseException) -> MachineExhausted | None:
+    """The error to raise in place of this one, where a limit of this machine is behind it.
+
+    Causes are looked through, and the errors of several addresses, of which asyncio keeps only the
+    text. A name that could not be resolved is one of these where no file can be opened either: the
+    resolver has no word of its own for that.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        what = _what_lacks(seen)
+        if what is not None:
+            found = MachineExhausted(
+                f"Nobody was asked: this machine has no more {what}.", retry_after_s=1.0
+            )
+            found.__cause__ = error
+            return found
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _what_lacks(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return _THREADS
+    if isinstance(error, socket.gaierror):
+        return None if _can_open_a_file() else _LACKING[errno.EMFILE]
+    if not isinstance(error, OSError):
+        return None
+    numbers = [error.errno] if error.errno else [int(one) for one in _ERRNO.findall(str(error))]
+    return next((_LACKING[number] for number in numbers if number in _LACKING), None)
+
+
+def _can_open_a_file() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
