@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from devflow_core.events import Event, Finished, FinishReason, Frame, Started, TextDelta
 from devflow_core.journal import Clocks, Journal
@@ -19,6 +19,8 @@ from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, ScoreTerms, Task
 from devflow_core.usage import Price, ReportedCost, Usage
+from devflow_core.wire.dialect import Dialect
+from devflow_core.wire.table import DEFAULT_DIALECT, DIALECTS
 
 EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -270,9 +272,20 @@ def an_entry(**changes: Any) -> LedgerEntry:
     return replace(entry, **changes)
 
 
-def sse_frames(*data: str, wire: WireName = "openai_chat") -> tuple[Frame, ...]:
+def sse_frames(*data: str, wire: WireName = DEFAULT_DIALECT.name) -> tuple[Frame, ...]:
     """Server-sent events as a wire would have them, one frame each."""
     return tuple(Frame(wire=wire, data=f"data: {one}\n\n".encode()) for one in data)
+
+
+@contextmanager
+def dialect_in_table(dialect: Dialect) -> Generator[None]:
+    """Stands for the line that declares one more dialect; what is built inside knows it."""
+    table = cast("dict[WireName, Dialect]", DIALECTS)
+    table[dialect.name] = dialect
+    try:
+        yield
+    finally:
+        del table[dialect.name]
 
 
 __all__ = [
@@ -295,6 +308,7 @@ __all__ = [
     "a_usage",
     "an_attempt",
     "an_entry",
+    "dialect_in_table",
     "reply_events",
     "sse_frames",
 ]

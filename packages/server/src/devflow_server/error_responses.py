@@ -14,8 +14,7 @@ from devflow_core.errors import (
     QueueFull,
     UpstreamError,
 )
-from devflow_core.messages import WireName
-from devflow_core.wire import get_translator
+from devflow_core.wire import Dialect
 
 from devflow_server.http.message import Header
 
@@ -41,10 +40,10 @@ class InternalError(DevFlowError):
     """A fault of ours; what it was is in the log under the request id."""
 
 
-def error_body(error: DevFlowError, wire: WireName | None, request_id: str) -> bytes:
+def error_body(error: DevFlowError, dialect: Dialect | None, request_id: str) -> bytes:
     """The error in the dialect of the route that was called."""
-    if wire is not None:
-        return get_translator(wire).encode_error(error, request_id)
+    if dialect is not None:
+        return dialect.encode_error(error, request_id)
     return orjson.dumps(
         {
             "error": {

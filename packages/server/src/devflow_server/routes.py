@@ -8,7 +8,8 @@ from enum import Enum
 from urllib.parse import unquote
 
 from devflow_core.errors import ConfigurationError
-from devflow_core.messages import WireName
+from devflow_core.messages import JsonObject
+from devflow_core.wire import Dialect
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
@@ -42,6 +43,12 @@ class RequestContext:
     log_fields: dict[str, object] = field(default_factory=dict[str, object])
     """For the access log: model, cost, cache. Never a text of the request."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the route; only routes of plain JSON have none, and they ask for none."""
+        assert self.route.dialect is not None  # noqa: S101 - see above
+        return self.route.dialect
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
@@ -59,10 +66,12 @@ class HttpRoute:
     """Which scope of a client key covers it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     """Of a request to it. An open route takes no body at all."""
-    wire: WireName | None = None
-    """The dialect of requests, replies and errors; None is plain JSON."""
+    dialect: Dialect | None = None
+    """Of requests, replies and errors; None is plain JSON."""
     summary: str = ""
     """For the OpenAPI description."""
+    body_schema: JsonObject | None = None
+    """JSON Schema of the part of its body that every client sends; None where it takes none."""
 
 
 @dataclass(frozen=True, slots=True)

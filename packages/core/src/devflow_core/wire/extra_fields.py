@@ -63,15 +63,15 @@ def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
     """A line on the pictures of a reply, for a reader whose wire has no place for them."""
     if raw is None or raw.wire == wire:
         return ""
-    if raw.wire == "openai_chat":
-        message = lenient.as_object(raw.body.get("message"))
-        pictures = lenient.as_objects(message.get("images"))
-    else:
-        pictures = [
+    message = lenient.as_object(raw.body.get("message"))
+    pictures = [
+        *lenient.as_objects(message.get("images")),
+        *(
             item
             for item in lenient.as_objects(raw.body.get("output"))
             if item.get("type") == "image_generation_call"
-        ]
+        ),
+    ]
     if not pictures:
         return ""
     urls = [lenient.as_object(one.get("image_url")).get("url") for one in pictures]

@@ -19,6 +19,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire.common_fields import TEXT_SCHEMA
 
 from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
@@ -27,6 +28,10 @@ from devflow_server.requests.bodies import read_body
 from devflow_server.requests.reader import read_max_cost, read_model, read_upstream_key
 from devflow_server.routes import RequestContext
 
+BODY_SCHEMA = {
+    "required": ["model", "input"],
+    "properties": {"model": TEXT_SCHEMA, "input": TEXT_SCHEMA},
+}
 _EVENT_KIND = "embeddings"
 _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
 _FIELDS = frozenset({

@@ -10,7 +10,6 @@ from decimal import Decimal, InvalidOperation
 from devflow_core.errors import InvalidRequest
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, Origin
-from devflow_core.wire import get_translator
 
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.requests.attribution import attribution_of, node_of
@@ -43,9 +42,7 @@ class RequestReader:
             InvalidRequest: the body or a header of ours is wrong.
         """
         headers = context.exchange.request.headers
-        wire = context.route.wire
-        assert wire is not None  # noqa: S101 - a route of chat has its dialect
-        decode = get_translator(wire).decode_request
+        decode = context.dialect.decode_request
 
         def read_both(body: JsonObject) -> tuple[JsonObject, ChatRequest]:
             return body, decode(body, headers)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
-    Frame,
     Opaque,
     ReasoningDelta,
     Started,
@@ -22,11 +19,12 @@ from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
-from devflow_core.wire.body import excerpt, load_frame
+from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.usage import decode_iterations, sum_of_usage
+from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
-from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import iterations_from_anthropic, parse_cost, sum_of_usage
+from devflow_core.wire.usage import parse_cost
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -37,59 +35,23 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_NO_EVENTS: tuple[Event, ...] = ()
 _EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
-class MessagesDecoder:
-    """Reads one streamed reply.
+class MessagesDecoder(FrameDecoder):
+    """Reads one streamed reply; see `FrameDecoder`."""
 
-    Args:
-        model: the model that was asked, for errors.
-    """
+    wire = WIRE
 
     def __init__(self, model: str | None = None) -> None:
-        self._model = model
-        self.finished = False
-        self._is_started = False
-        self._generation_id: str | None = None
+        super().__init__(model)
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
         self._content = ContentCollector()
         self._calls: dict[int, int] = {}
         self._whole_inputs: dict[int, str] = {}
-        self._prelude = b""
         self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
-
-    def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """The events of one frame; see `EventDecoder`."""
-        if self.finished:
-            return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=frame.raw)
-        if frame.data is None or frame.data == b"[DONE]":
-            # some gateways close with OpenAI's word; it means nothing here
-            kind = "comment" if frame.data is None else "done"
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
-        body = load_frame(frame)
-        if body is None:
-            return _NO_EVENTS
-        is_first = not self._is_started
-        event = self._decode_event(body, frame.data)
-        if not is_first:
-            return (replace(event, frame=raw),)
-        if isinstance(event, Opaque):
-            if event.kind != "ping":
-                self._prelude += frame.raw  # goes out with the first frame of the reply
-            return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=self._prelude + frame.raw)
-        if isinstance(event, Started):
-            return (replace(event, frame=raw),)
-        return (replace(self._start({}, b""), frame=raw), event)
-
-    def close(self) -> Sequence[Event]:
-        """The end of the bytes; see `EventDecoder`."""
-        return _NO_EVENTS if self.finished else (self._finish(),)
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole."""
@@ -97,16 +59,20 @@ class MessagesDecoder:
             raise error_from_object(body, model=self._model)
         blocks = body.get("content")
         if not isinstance(blocks, list):
-            raise ProtocolError(
-                f"The provider sent a reply without content: {excerpt(raw)!r}."
-                " Ask again, or ask another model.",
-                model=self._model,
-            )
+            raise self._protocol_error("a reply without content", raw)
         events: list[Event] = [self._start(body, raw)]
         for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
             events.append(self._decode_block_start(block, index, is_complete=True))
         self._record_end(body, raw)
         return [*events, self._finish()]
+
+    def _decode_events(self, body: dict[str, Any], data: bytes) -> list[Event]:
+        event = self._decode_event(body, data)
+        is_early_ping = not self._is_started and isinstance(event, Opaque) and event.kind == "ping"
+        return [] if is_early_ping else [event]
+
+    def _decode_end(self) -> Sequence[Event]:
+        return (self._finish(),)
 
     def _decode_event(self, body: JsonObject, data: bytes) -> Event:
         kind = body.get("type")
@@ -138,16 +104,16 @@ class MessagesDecoder:
             return ToolCallDelta(index=self._calls[index], arguments=self._whole_inputs.pop(index))
         return Opaque(kind=kind, body=body, is_content=kind not in _EVENTS_WITHOUT_CONTENT)
 
-    def _start(self, message: JsonObject, data: bytes) -> Started:
+    def _start(self, reply: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = lenient.as_text(message.get("id"))
-        model = lenient.as_text(message.get("model"))
+        self._generation_id = lenient.as_text(reply.get("id"))
+        model = lenient.as_text(reply.get("model"))
         self._vendor_tag = vendor_tag(model, ANTHROPIC_FORMAT)
-        self._record_usage(message.get("usage"), data)
+        self._record_usage(reply.get("usage"), data)
         return Started(
             generation_id=self._generation_id,
             model=model,
-            provider=lenient.as_text(message.get("provider")),
+            provider=lenient.as_text(reply.get("provider")),
         )
 
     def _decode_block_start(
@@ -229,14 +195,9 @@ class MessagesDecoder:
 
     def _finish(self) -> Finished:
         if self._stop_reason is None:
-            raise Incomplete(
-                "The reply ended without a stop reason, so it was cut off."
-                " What has come so far may have been billed.",
-                generation_id=self._generation_id,
-                model=self._model,
-            )
+            raise self._incomplete("a stop reason")
         self.finished = True
-        iterations = iterations_from_anthropic(self._usage)
+        iterations = decode_iterations(self._usage)
         return Finished(
             finish_reason=_FINISH_REASONS.get(self._stop_reason, "stop"),
             native_finish_reason=self._stop_reason,

@@ -9,6 +9,7 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
+from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
 from devflow_core.wire.protocol import EncodedRequest
@@ -31,9 +32,9 @@ _MIN_BUDGET_TOKENS = 1024
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Translator.encode_request`."""
+    """See `Dialect.encode_request`."""
     omitted = Omissions()
-    body = original_body(request, "anthropic_messages")
+    body = original_body(request, WIRE)
     if body is not None:
         body = {**body, "messages": _filter_messages(body, model, omitted)}
     else:
@@ -83,16 +84,14 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
     first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
-    native = request.origin is not None and is_native(request, "anthropic_messages")
+    native = request.origin is not None and is_native(request, WIRE)
     encoded = [_encode_message(one, native, omitted) for one in messages[first:]]
     encoded = [one for one in encoded if one["content"] or one.get("output_config")]
     if not encoded and omitted.has_parts:
         raise strict.nothing_left()
     if request.seed is not None:
         omitted.add("seed")
-    extra = filter_extra(request, "anthropic_messages", omitted) | _encode_output_config(
-        request, omitted
-    )
+    extra = filter_extra(request, WIRE, omitted) | _encode_output_config(request, omitted)
     thinking = _encode_thinking(request.reasoning, request.max_output_tokens)
     return (
         strict.drop_none(thinking=thinking)
@@ -135,7 +134,7 @@ def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]
 
 
 def _encode_tools(request: ChatRequest, omitted: Omissions) -> list[dict[str, Any]] | None:
-    native = is_native(request, "anthropic_messages")
+    native = is_native(request, WIRE)
     encoded = [_encode_tool(tool, native, omitted) for tool in request.tools]
     return [one for one in encoded if one is not None] or None
 
