@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 
+from devflow_core.clocks import Clocks
 from devflow_core.errors import (
     DevFlowError,
     Disposition,
@@ -36,10 +34,10 @@ from devflow_core.ledger import (
     LedgerEntry,
     Outcome,
 )
-from devflow_core.masking import clean_name
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
+from devflow_core.safe_text import clean_name
 from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price, Usage
 
@@ -54,14 +52,6 @@ POSSIBLY_BILLED_ERRORS = (
     ReplyTooLarge,
 )
 """Errors after which the provider may still charge: the request had left."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Time as a parameter, so that tests can own it."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 FindModel = Callable[[str], Alternate | None]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from devflow_core.clocks import utc_now
 from devflow_core.errors import DevFlowError, ProtocolError
 
 from devflow_routing.catalogue import Catalogue, CatalogueChange
@@ -34,7 +35,7 @@ class CatalogueRefresher:
         initial: Catalogue,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         on_change: Callable[[Catalogue], None] = lambda _catalogue: None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._fetch = fetch
         self._overrides = overrides or {}

@@ -16,15 +16,10 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.events import Event, Finished, Opaque, Started
-from devflow_core.masking import (
-    KNOWN_SECRETS,
-    are_plain_names,
-    clean_name,
-    holds_secret,
-)
+from devflow_core.masking import KNOWN_SECRETS, holds_secret
 from devflow_core.masking.known_secrets import MIN_SECRET_CHARS
 from devflow_core.ports import Call
-from devflow_core.wire.body import excerpt
+from devflow_core.safe_text import are_plain_names, clean_name, excerpt
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EventDecoder

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from devflow_core.clocks import utc_now
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import Attempt, LedgerEntry
-from devflow_core.usage import Usage
+from devflow_core.usage import Usage, parse_amount
 
 from devflow_analytics.reconciliation.settlement import (
     BillingWindow,
@@ -99,7 +100,7 @@ class Reconciler:
         account: ProviderAccount,
         *,
         patience_s: float = 900.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -252,11 +253,11 @@ def _parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
 
     `upstream_inference_cost` is there only for a key of the user's own, and on top.
     """
-    total = _parse_decimal(booked.get("total_cost"))
+    total = parse_amount(booked.get("total_cost"))
     if total is None:
         return None
     upstream = (
-        _parse_decimal(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
+        parse_amount(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
     )
     return (total + upstream, None) if upstream else (total, f"{total:f}")
 
@@ -275,17 +276,6 @@ def _parse_usage(booked: Mapping[str, Any]) -> Usage | None:
         output_tokens=max(0, completion - reasoning),
         reasoning_tokens=min(completion, reasoning),
     )
-
-
-def _parse_decimal(value: object) -> Decimal | None:
-    """A JSON number or decimal text that can be an amount; None otherwise."""
-    if not isinstance(value, int | float | str | Decimal) or isinstance(value, bool):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _midnight(day: date) -> datetime:

@@ -12,6 +12,7 @@ from devflow_core.billable.tools import as_list, read_plugins, read_tools
 from devflow_core.billable.values import NOTHING_BESIDES, Billable
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
+from devflow_core.safe_text import plain_word
 from devflow_core.wire.table import dialect_of
 
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -91,7 +92,7 @@ def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
         if reader is not None:
             reader(found, value, name)
         elif value not in (False, [], {}):
-            found.doubt(found.shown(name), "it is not known what this field costs; leave it out")
+            found.doubt(plain_word(name), "it is not known what this field costs; leave it out")
 
 
 def _read_models(found: Found, value: object, path: str) -> None:

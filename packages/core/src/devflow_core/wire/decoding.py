@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.events import Event, Frame, Opaque, Started
 from devflow_core.messages import WireName
-from devflow_core.wire.body import excerpt, load_frame
+from devflow_core.safe_text import excerpt
+from devflow_core.wire.body import load_frame
 from devflow_core.wire.sse import SseFrame
 
 NO_EVENTS: tuple[Event, ...] = ()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from devflow_core.messages import JsonObject
-from devflow_core.usage import ReportedCost, usd_text
+from devflow_core.usage import ReportedCost, parse_amount, usd_text
 from devflow_core.wire import json_lenient as lenient
 
 _MAX_USD = Decimal(1_000_000)
@@ -59,13 +59,8 @@ def _find_digits(cost: float | str, raw: bytes) -> str:
 
 
 def _parse_usd(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        usd = Decimal(str(value))
-    except ArithmeticError:
-        return None
-    return usd if usd.is_finite() and 0 <= usd <= _MAX_USD else None
+    usd = parse_amount(value)
+    return None if usd is None or usd > _MAX_USD else usd
 
 
 def first_present(fields: Mapping[str, Any], *keys: str) -> object:
