@@ -19,7 +19,13 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.data_url import url_of
-from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
+from devflow_core.wire.extra_fields import (
+    Omissions,
+    encode_tools,
+    filter_extra,
+    is_native,
+    original_body,
+)
 from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import FOREIGN_REASONING, detail_of, is_foreign, strip_foreign
@@ -81,8 +87,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         writer.add(message)
     if not writer.messages and omitted.has_parts:
         raise strict.nothing_left()
-    encoded = (_encode_tool(one, native, omitted) for one in request.tools)
-    tools = [tool for tool in encoded if tool is not None]
+    tools = encode_tools(request, WIRE, _encode_tool, omitted)
     extra = filter_extra(request, WIRE, omitted)
     return extra | strict.drop_none(
         messages=writer.messages,
@@ -240,12 +245,7 @@ def _encode_thinking(thinking: list[Reasoning]) -> dict[str, Any]:
     return {"reasoning": plain} if plain else {}
 
 
-def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
-    if tool.native is not None:
-        if native or tool.is_server_tool:
-            return dict(tool.native)
-        omitted.add(f"the provider's own tool {tool.name}")
-        return None
+def _encode_tool(tool: Tool) -> JsonObject:
     function = strict.drop_none(
         name=tool.name,
         description=tool.description or None,

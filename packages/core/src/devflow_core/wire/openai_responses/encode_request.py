@@ -9,7 +9,13 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
+from devflow_core.wire.extra_fields import (
+    Omissions,
+    encode_tools,
+    filter_extra,
+    is_native,
+    original_body,
+)
 from devflow_core.wire.openai_responses.decode_items import ItemReader
 from devflow_core.wire.openai_responses.encode_items import ItemWriter
 from devflow_core.wire.openai_responses.name import WIRE
@@ -69,11 +75,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     for key, value in (("stop", request.stop), ("seed", request.seed)):
         if value not in {None, ()}:
             omitted.add(key)
-    tools = [
-        one
-        for one in (_encode_tool(tool, native, omitted) for tool in request.tools)
-        if one is not None
-    ]
+    tools = encode_tools(request, WIRE, _encode_tool, omitted)
     body = strict.drop_none(
         input=writer.items,
         tools=tools or None,
@@ -89,12 +91,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     return body | filter_extra(request, WIRE, omitted)
 
 
-def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
-    if tool.native is not None:
-        if native or tool.is_server_tool:
-            return dict(tool.native)
-        omitted.add(f"the provider's own tool {tool.name}")
-        return None
+def _encode_tool(tool: Tool) -> JsonObject:
     return {
         "type": "function",
         "name": tool.name,
