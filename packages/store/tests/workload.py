@@ -21,6 +21,7 @@ from typing import Any
 
 from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
+from devflow_core.ids import new_id
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_core.testing import a_booked_request
 from devflow_store import InFlight, NewClaim, Store
