@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -42,8 +41,6 @@ from devflow_server.replies.shared_calls import SharedCalls
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
-DRAIN_TIMEOUT_S = 28.0
-"""How long running replies may take once the end was asked for; orchestrators kill after 30."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 
 
@@ -252,7 +249,7 @@ async def _listen(
         try:
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
-            await listener.drain(DRAIN_TIMEOUT_S)
+            await listener.drain(settings.drain_timeout_s)
 
 
 def _limits_of(settings: Settings) -> Limits:
@@ -266,14 +263,3 @@ def _limits_of(settings: Settings) -> Limits:
         max_body_bytes=settings.max_body_bytes,
         max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
     )
-
-
-async def wait_for_signal() -> None:
-    """Return at SIGTERM or SIGINT; a second one ends the process at once."""
-    stop_requested = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested.set)
-    await stop_requested.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
