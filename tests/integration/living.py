@@ -93,7 +93,7 @@ class Stream:
         body = json.dumps({**CHAT, "stream": True, **fields}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         self._socket.sendall(head.encode() + body)
         self.received = b""

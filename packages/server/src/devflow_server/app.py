@@ -22,12 +22,12 @@ from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.messages import WireName
 
 from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
-from devflow_server.error_responses import InternalError, error_body, error_headers
+from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
 from devflow_server.http import Admission, ClientDisconnected, Exchange, Request
 from devflow_server.http.receiver import too_many_bytes
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.tracing import Tracing
-from devflow_server.routes import Access, HttpRoute, RequestContext, RouteMatch, RouteTable
+from devflow_server.routes import Access, Face, HttpRoute, RequestContext, RouteMatch, RouteTable
 
 _CLIENT_CLOSED_STATUS = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""
@@ -107,6 +107,8 @@ class App:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
                 self._send_error(exchange, route, request_id, going)
             raise
+        except MemoryError:  # what it had taken is free again
+            self._send_error(exchange, route, request_id, OutOfMemory())
         except Exception:  # noqa: BLE001 - the outermost handler: the client gets an answer
             path = route.path if route else None  # as declared: what was sent is the caller's text
             self._log.exception("fault", request_id=request_id, route=path)
@@ -171,11 +173,16 @@ class App:
     ) -> None:
         if exchange.is_started:
             return  # the connection is closed without an end: nobody takes the reply for whole
-        body = error_body(error, _error_dialect(exchange, route), request_id)
+        status, body = error_reply(
+            error,
+            _error_dialect(exchange, route),
+            request_id,
+            is_for_application=route is not None and route.face is Face.APPLICATION,
+        )
         headers = error_headers(error, request_id)
         if isinstance(error, MethodNotAllowed):
             headers.append(("allow", ", ".join(self.routes.allowed_methods(exchange.request.path))))
-        exchange.respond(error.status_hint, body, headers)
+        exchange.respond(status, body, headers)
 
     def _record(  # one line of the access log is one flat record
         self,

@@ -28,7 +28,7 @@ from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
-from devflow_server.routes import Access, HttpRoute, RouteTable
+from devflow_server.routes import Access, Face, HttpRoute, RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +180,13 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [
-        HttpRoute(method=method, path=path, handler=handler, access=access, summary=summary)
+        HttpRoute(
+            method=method,
+            path=path,
+            handler=handler,
+            access=access,
+            face=Face.APPLICATION if handler is status else Face.API,
+            summary=summary,
+        )
         for method, path, handler, access, summary in pages
     ]
