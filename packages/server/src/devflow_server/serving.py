@@ -32,6 +32,7 @@ from devflow_server.operations import maintenance
 from devflow_server.operations.maintenance import Job
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
+from devflow_server.operations.shortages import DescriptorWatch, connections_within
 from devflow_server.operations.tracing import open_tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
@@ -104,6 +105,7 @@ async def run_gateway(
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         metrics, keep_alive = Metrics(worker), KeepAlive()
+        descriptors = DescriptorWatch(metrics.count_descriptor_shortage)
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with gateway, SharedCalls(gateway.pipeline) as calls:
             refresh = _build_catalogue_refresh(gateway)
@@ -127,7 +129,8 @@ async def run_gateway(
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 keep_alive=keep_alive,
-                problem=readiness.problem,
+                descriptors=descriptors,
+                problem=lambda: readiness.problem() or descriptors.problem(),
                 tracing=tracing,
                 local_key=local_key,
             )
@@ -228,6 +231,7 @@ async def _listen(
     metrics, app = components.metrics, build_app(components)
 
     def on_sweep(now_s: float) -> None:
+        components.descriptors.look()
         components.keep_alive.send_pings(now_s)
         metrics.set_load(
             in_flight=listener.in_flight,
@@ -260,6 +264,7 @@ def _limits_of(settings: Settings) -> Limits:
     """
     share = settings.max_held_bytes // settings.workers
     return Limits(
+        max_connections=connections_within(Limits().max_connections),
         max_body_bytes=settings.max_body_bytes,
         max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
     )

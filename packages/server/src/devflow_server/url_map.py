@@ -22,6 +22,7 @@ from devflow_server.handlers.model_list import list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
@@ -49,6 +50,7 @@ class Components:
     keep_alive: KeepAlive
     problem: Callable[[], str | None]
     """Why no request can be taken; None when they can."""
+    descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
     """A client key of this process alone, for a client that it has started."""

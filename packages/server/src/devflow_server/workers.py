@@ -17,6 +17,8 @@ from devflow_core.errors import DevFlowError
 from devflow_core.processes import end_when, wait_for_signal
 from devflow_core.settings import Settings
 
+from devflow_server.operations.shortages import raise_descriptor_limit
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -45,6 +47,7 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
         StoreError: the ledger cannot be opened.
         WorkersFailed: no worker could be started.
     """
+    raise_descriptor_limit()  # workers inherit it
     if settings.workers == 1:
         run_loop(_serve_in_process(settings, announce))
     else:

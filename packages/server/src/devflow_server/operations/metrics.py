@@ -53,6 +53,11 @@ class Metrics:
             "Requests without a key that is in force, where one is needed",
             registry=registry,
         )
+        self._no_descriptors = Counter(
+            "devflow_descriptor_shortages",
+            "Looks, two a second, that found no descriptor left",
+            registry=registry,
+        )
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -96,6 +101,10 @@ class Metrics:
     def count_auth_failure(self) -> None:
         """A request has had no right key."""
         self._auth_failures.inc()
+
+    def count_descriptor_shortage(self) -> None:
+        """No file and no connection can be opened."""
+        self._no_descriptors.inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""
