@@ -117,8 +117,9 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert self.child.stdout is not None
-        text = b"".join(iter(lambda: self.child.stdout.readline() or b"}\n", b"}\n"))
+        said = self.child.stdout
+        assert said is not None
+        text = b"".join(iter(lambda: said.readline() or b"}\n", b"}\n"))
         self.port = int(text.partition(b'"url": "')[2].partition(b'"')[0].rpartition(b":")[2])
         wait_until(self.is_ready, "the gateway is ready")
         self.restart_s.append(time.monotonic() - began_s)
@@ -139,13 +140,17 @@ class Gateway:
         pid = self.child.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [
-            int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
+            int(one)
+            for one in children
+            if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
         ]
 
-    def kill_worker(self, chance: random.Random) -> None:
-        """Kill one worker once there are two, and wait until it is replaced."""
-        wait_until(lambda: len(self.workers()) == 2, "two workers")
-        time.sleep(chance.random())
+    def kill_worker(self, chance: random.Random, load: Load) -> None:
+        """Kill one of two workers after some more requests were answered."""
+        enough = len(load.acknowledged) + chance.randrange(1, 60)
+        wait_until(
+            lambda: len(self.workers()) == 2 and len(load.acknowledged) >= enough, "two at work"
+        )
         victim = chance.choice(self.workers())
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: victim not in self.workers(), "it is gone")
@@ -205,7 +210,7 @@ class Outcome:
 
 def kill_under_load(kills: int, folder: Path) -> Outcome:
     """Kill so often, and look at the ledger."""
-    chance = random.Random(20261130)
+    chance = random.Random(20261130)  # noqa: S311 - repeatable, not secret
     load, store = Load(), Store(folder / ".local" / "share" / "devflow" / "ledger.db")
     with ThreadedSandbox() as sandbox:
         gateway = Gateway(folder, sandbox)
@@ -214,7 +219,7 @@ def kill_under_load(kills: int, folder: Path) -> Outcome:
         with load.running():
             for number in range(1, kills + 1):
                 if number % SUPERVISOR_EVERY:
-                    gateway.kill_worker(chance)
+                    gateway.kill_worker(chance, load)
                 else:
                     gateway.kill_supervisor(chance)
                 print(f"{number} kills, {len(load.acknowledged)} acknowledged", flush=True)
@@ -281,7 +286,10 @@ def render(outcome: Outcome, full: PowerCuts, weak: PowerCuts) -> str:
     ]  # fmt: skip
     cuts = [
         (name, one.cuts, f"{one.acknowledged:,}", one.lost, one.damaged)
-        for name, one in (("as the ledger is set (FULL)", full), ("a weaker setting (NORMAL)", weak))
+        for name, one in (
+            ("as the ledger is set (FULL)", full),
+            ("a weaker setting (NORMAL)", weak),
+        )
     ]
     head = ("power cuts, simulated disk", "cuts", "acknowledged", "cuts with a loss", "damaged")
     return (
@@ -304,7 +312,8 @@ def main() -> int:
     options = parser.parse_args()
     kills = options.kills or (10 if options.quick else 100)
     cuts = options.cuts or (20 if options.quick else 200)
-    section = reliability_page.Section(name="crash", command="uv run python benchmarks/crash.py")
+    command = " ".join(["uv run python benchmarks/crash.py", *sys.argv[1:]])
+    section = reliability_page.Section(name="crash", command=command)
     with tempfile.TemporaryDirectory(prefix="devflow-crash-") as name:
         folder = Path(name)
         for part in ("home", "full", "weak"):

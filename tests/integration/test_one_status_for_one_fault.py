@@ -7,7 +7,7 @@ in every dialect, whole and streamed, before the first byte and after, and in Py
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +145,7 @@ async def test_before_the_reply_every_dialect_tells_the_same(
         reply = await door.send(wire, stream=is_stream, **fault.fields)
         assert len(door.upstream.bodies) == fault.asked
     error = reply.json().get("error", {})
-    if fault.code != "payload_too_large":  # refused before it is known for which dialect
-        assert error["code"] == fault.code
+    assert error["code"] == fault.code
     assert reply.status_code == fault.status
     assert reply.headers.get("x-should-retry") == fault.should_retry
     assert ("retry-after" in reply.headers) == fault.retry_after
@@ -163,7 +162,8 @@ async def test_python_is_told_the_same(tmp_path: Path, fault: Fault) -> None:
         open_door(tmp_path, fault.script, **fault.settings) as door,
         wiring.open_gateway(door.settings) as gateway,
     ):
-        request = ChatRequest.from_text("Hi", model=MODEL, user_key=headers.get("x-openrouter-key"))
+        asked = ChatRequest.from_text("Hi", model=MODEL)
+        request = replace(asked, user_key=headers.get("x-openrouter-key"))
         with pytest.raises(DevFlowError) as caught:
             await gateway.complete(request)
     assert (caught.value.status_hint, caught.value.code) == (fault.status, fault.code)
@@ -191,8 +191,9 @@ async def test_in_the_middle_of_a_reply_the_number_is_that_of_the_fault(
 ) -> None:
     event, status, code = LATE[kind]
     script = (SSE_HEAD + chunked_body(DELTA, b"data: " + event + b"\n\n"),)
-    if wire == "anthropic_messages":
-        script = (SSE_HEAD + chunked_body(*_MESSAGE, b"event: error\ndata: " + event + b"\n\n"),)
+    begun = {"anthropic_messages": _MESSAGE, "openai_responses": _RESPONSE}.get(wire)
+    if begun is not None:
+        script = (SSE_HEAD + chunked_body(*begun, b"event: error\ndata: " + event + b"\n\n"),)
     async with open_door(tmp_path, script) as door:
         whole = await door.send(wire, stream=False)
         stream = await door.send(wire, stream=True)
@@ -214,6 +215,16 @@ _MESSAGE = (
 )
 
 
+_RESPONSE = (
+    b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_1",'
+    b'"object":"response","model":"m","status":"in_progress","output":[]}}\n\n',
+    b'event: response.output_item.added\ndata: {"type":"response.output_item.added",'
+    b'"output_index":0,"item":{"id":"i","type":"message","role":"assistant","content":[]}}\n\n',
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","item_id":"i",'
+    b'"output_index":0,"content_index":0,"delta":"Hello"}\n\n',
+)
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_after_a_sign_of_life_the_event_says_what_the_status_would_have(
     tmp_path: Path, wire: str
@@ -228,7 +239,8 @@ async def test_after_a_sign_of_life_the_event_says_what_the_status_would_have(
 
 async def test_several_models_that_fail_alike_are_one_fault(tmp_path: Path) -> None:
     script = _said(429, "Slow down.", headers=LATER)
-    async with open_door(tmp_path, script, fallbacks={MODEL: (OTHER,)}) as door:
+    keys = {"api_key": None, "api_keys": ["sk-or-v1-a", "sk-or-v1-b"]}
+    async with open_door(tmp_path, script, fallbacks={MODEL: (OTHER,)}, **keys) as door:
         reply = await door.send("openai_chat", stream=False)
     assert (reply.status_code, reply.headers["x-should-retry"]) == (429, "false")
     assert 40 <= int(reply.headers["retry-after"]) <= 46
