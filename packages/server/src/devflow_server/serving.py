@@ -105,7 +105,6 @@ async def run_gateway(
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         metrics, keep_alive = Metrics(worker), KeepAlive()
-        descriptors = DescriptorWatch(metrics.count_descriptor_shortage)
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with gateway, SharedCalls(gateway.pipeline) as calls:
             refresh = _build_catalogue_refresh(gateway)
@@ -129,8 +128,8 @@ async def run_gateway(
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 keep_alive=keep_alive,
-                descriptors=descriptors,
-                problem=lambda: readiness.problem() or descriptors.problem(),
+                descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
+                problem=readiness.problem,
                 tracing=tracing,
                 local_key=local_key,
             )

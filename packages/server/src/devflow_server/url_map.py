@@ -163,7 +163,9 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ModelsHandler(lambda: list_models(components.catalogue())),
         NodesHandler(components.nodes),
     )
-    health = HealthHandler(components.metrics, components.problem)
+    health = HealthHandler(
+        components.metrics, lambda: components.problem() or components.descriptors.problem()
+    )
     status = StatusHandler(
         components.has_server_key,
         components.catalogue_age_s,

@@ -53,11 +53,6 @@ class Metrics:
             "Requests without a key that is in force, where one is needed",
             registry=registry,
         )
-        self._no_descriptors = Counter(
-            "devflow_descriptor_shortages",
-            "Looks, two a second, that found no descriptor left",
-            registry=registry,
-        )
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -68,11 +63,16 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self._add_gauges(worker)
+        self._add_load(worker)
         self._models: set[str] = set()
 
-    def _add_gauges(self, worker: int) -> None:
+    def _add_load(self, worker: int) -> None:
         registry = self._registry
+        self._no_descriptors = Counter(
+            "devflow_descriptor_shortages",
+            "Looks, two a second, that found no descriptor left",
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
