@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from devflow_core.errors import Disposition, ProviderUnavailable, RateLimited
+from devflow_core.errors import ProviderUnavailable, RateLimited
+from devflow_core.statuses import Disposition
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.retry_after import read_retry_after
 

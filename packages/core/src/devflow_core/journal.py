@@ -10,7 +10,6 @@ from decimal import Decimal
 
 from devflow_core.errors import (
     DevFlowError,
-    Disposition,
     Incomplete,
     NotSent,
     PossiblyAccepted,
@@ -41,6 +40,7 @@ from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
 from devflow_core.served_model import recorded_name, served_model, serving_terms
+from devflow_core.statuses import Disposition
 from devflow_core.usage import Price, Usage
 
 CHARS_PER_TOKEN = 3.6

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from devflow_core.attribution import Attribution
+from devflow_core.errors import DevFlowError
 from devflow_core.events import Event, Finished, FinishReason
 from devflow_core.journal import Clocks, FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
@@ -218,6 +219,8 @@ class Pipeline:
                 yield await self._begin(request, session, journal, stack)
         except BaseException as caught:
             error = caught
+            if isinstance(caught, DevFlowError):
+                caught.attempts = len(journal.ended)
             raise
         finally:
             if journal.entry is None:

@@ -184,6 +184,8 @@ class Settings(BaseModel):
     """Its port; 0 takes a free one."""
     workers: int = Field(default=1, ge=1)
     """Processes that share the port and the ledger."""
+    drain_timeout_s: float = Field(default=28.0, ge=0)
+    """How long replies under way may take once the gateway is asked to end."""
     require_key: bool = True
     """Whether the HTTP gateway asks for a client key; only on loopback it may be False."""
     allowed_hosts: tuple[str, ...] = ()

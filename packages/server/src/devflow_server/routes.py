@@ -27,6 +27,16 @@ class Access(Enum):
     """A client key with the scope `operate`, or the user of this machine."""
 
 
+class Face(Enum):
+    """For whom a route is, which is how it tells a failure."""
+
+    API = "api"
+    """Programs: an error is its dialect's, or plain JSON."""
+    APPLICATION = "application"
+    """A page or program that was written for this gateway: `detail` holds what to show, or the one
+    code that it acts on."""
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestContext:
     """One request on its way through the application."""
@@ -61,6 +71,8 @@ class HttpRoute:
     """Of a request to it. An open route takes no body at all."""
     wire: WireName | None = None
     """The dialect of requests, replies and errors; None is plain JSON."""
+    face: Face = Face.API
+    """How it tells a failure."""
     summary: str = ""
     """For the OpenAPI description."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -33,6 +32,7 @@ from devflow_server.operations import maintenance
 from devflow_server.operations.maintenance import Job
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
+from devflow_server.operations.shortages import DescriptorWatch, connections_within
 from devflow_server.operations.tracing import open_tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
@@ -42,8 +42,6 @@ from devflow_server.replies.shared_calls import SharedCalls
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
-DRAIN_TIMEOUT_S = 28.0
-"""How long running replies may take once the end was asked for; orchestrators kill after 30."""
 RECORD_TIMEOUT_S = 2.0
 """How long before its end a call under an idempotency key is cut, so that its client is told the
 same as whoever sends the key again."""
@@ -136,6 +134,7 @@ async def run_gateway(
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 keep_alive=keep_alive,
+                descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
                 local_key=local_key,
@@ -235,6 +234,7 @@ async def _listen(
     metrics, app = components.metrics, build_app(components)
 
     def on_sweep(now_s: float) -> None:
+        components.descriptors.look()
         components.keep_alive.send_pings(now_s)
         metrics.set_load(
             in_flight=listener.in_flight,
@@ -256,9 +256,10 @@ async def _listen(
         try:
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
+            timeout_s = settings.drain_timeout_s
             await asyncio.gather(
-                components.idempotency.drain(DRAIN_TIMEOUT_S - RECORD_TIMEOUT_S),
-                listener.drain(DRAIN_TIMEOUT_S),
+                components.idempotency.drain(max(0.0, timeout_s - RECORD_TIMEOUT_S)),
+                listener.drain(timeout_s),
             )
 
 
@@ -270,17 +271,7 @@ def _limits_of(settings: Settings) -> Limits:
     """
     share = settings.max_held_bytes // settings.workers
     return Limits(
+        max_connections=connections_within(Limits().max_connections),
         max_body_bytes=settings.max_body_bytes,
         max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
     )
-
-
-async def wait_for_signal() -> None:
-    """Return at SIGTERM or SIGINT; a second one ends the process at once."""
-    stop_requested = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested.set)
-    await stop_requested.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)

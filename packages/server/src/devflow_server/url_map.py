@@ -22,13 +22,14 @@ from devflow_server.handlers.model_list import list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
-from devflow_server.routes import Access, HttpRoute, RouteTable
+from devflow_server.routes import Access, Face, HttpRoute, RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Components:
     keep_alive: KeepAlive
     problem: Callable[[], str | None]
     """Why no request can be taken; None when they can."""
+    descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
     """A client key of this process alone, for a client that it has started."""
@@ -161,7 +163,9 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ModelsHandler(lambda: list_models(components.catalogue())),
         NodesHandler(components.nodes),
     )
-    health = HealthHandler(components.metrics, components.problem)
+    health = HealthHandler(
+        components.metrics, lambda: components.problem() or components.descriptors.problem()
+    )
     status = StatusHandler(
         components.has_server_key,
         components.catalogue_age_s,
@@ -180,6 +184,13 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [
-        HttpRoute(method=method, path=path, handler=handler, access=access, summary=summary)
+        HttpRoute(
+            method=method,
+            path=path,
+            handler=handler,
+            access=access,
+            face=Face.APPLICATION if handler is status else Face.API,
+            summary=summary,
+        )
         for method, path, handler, access, summary in pages
     ]

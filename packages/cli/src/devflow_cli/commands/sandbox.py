@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.deadline import writing_quietly
 from devflow_cli.run import Run, command
 
 
@@ -23,7 +24,7 @@ async def sandbox(
         Path | None, typer.Option(help="A script of replies, turn by turn.", show_default=False)
     ] = None,
 ) -> None:
-    """Run a stand-in for OpenRouter on this machine until Ctrl-C.
+    """Run a stand-in for OpenRouter on this machine until Ctrl-C or SIGTERM.
 
     It speaks the same wire, charges the same prices in a book of its own (GET /sandbox/bill) and
     fails on order (PUT /sandbox/faults). It costs nothing and knows nothing.
@@ -31,6 +32,10 @@ async def sandbox(
     from devflow_sandbox import Sandbox, serve
 
     def announce(ready: Sandbox) -> None:
+        with writing_quietly():
+            show(ready)
+
+    def show(ready: Sandbox) -> None:
         if run.as_json:
             run.emit({"base_url": ready.base_url, "api_key": ready.api_key})
             return

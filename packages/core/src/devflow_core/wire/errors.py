@@ -91,6 +91,8 @@ _BY_TYPE: Mapping[str, type[UpstreamError]] = {
 _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
+_UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
+"""Said of the account, under whatever status; a provider behind says it of its own."""
 _KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
 _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")
 _MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
@@ -112,7 +114,8 @@ _API_STATUSES = frozenset({400, 401, 402, 404, 408, 413, 422, 429})
 class _Failure:
     """The fields of a failure, wherever in the body they stood."""
 
-    status: int
+    status: int | None
+    """None: neither the reply nor the body says a number."""
     message: str
     codes: tuple[str, ...]
     """`error_type`, `type`, `code`: whatever names the kind, the most telling first."""
@@ -183,11 +186,12 @@ def error_from_object(
         failure.limit_source or failure.availability or next(iter(failure.codes), None)
     )
     source = ", ".join(one for one in (failure.provider, error_type) if one)
-    summary = f"The provider answered {failure.status}" + (f" ({source})" if source else "")
+    status = failure.status or kind.status_hint
+    summary = f"The provider answered {status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
     return kind(
         f"{summary}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
-        status=failure.status,
+        status=status,
         error_type=error_type,
         provider=failure.provider,
         generation_id=failure.generation_id,
@@ -224,7 +228,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     )
 
 
-def _read_status(error: JsonObject, status: int) -> int:
+def _read_status(error: JsonObject, status: int) -> int | None:
     """The status of the failure: that of the HTTP reply unless it claims success."""
     if status >= 300:
         return status
@@ -232,7 +236,7 @@ def _read_status(error: JsonObject, status: int) -> int:
         code = error.get(key)
         if isinstance(code, int) and 400 <= code < 600:
             return code
-    return 502
+    return None
 
 
 def _read_message(error: JsonObject, metadata: JsonObject) -> str:
@@ -263,5 +267,7 @@ def _error_class(failure: _Failure) -> type[UpstreamError]:
         return _BY_AVAILABILITY.get(failure.availability, ModelUnavailable)
     if failure.status in {402, 403} and _KEY_LIMIT.search(failure.message):
         return KeyRefused
+    if failure.provider is None and _UNPAID.search(failure.message):
+        return PaymentRequired
     known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), None)
-    return known or error_for_status(failure.status)
+    return known or error_for_status(failure.status or 502)

@@ -63,11 +63,16 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self._add_gauges(worker)
+        self._add_load(worker)
         self._models: set[str] = set()
 
-    def _add_gauges(self, worker: int) -> None:
+    def _add_load(self, worker: int) -> None:
         registry = self._registry
+        self._no_descriptors = Counter(
+            "devflow_descriptor_shortages",
+            "Looks, two a second, that found no descriptor left",
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
@@ -96,6 +101,10 @@ class Metrics:
     def count_auth_failure(self) -> None:
         """A request has had no right key."""
         self._auth_failures.inc()
+
+    def count_descriptor_shortage(self) -> None:
+        """No file and no connection can be opened."""
+        self._no_descriptors.inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
@@ -14,6 +15,7 @@ import orjson
 import structlog
 from devflow_core.addresses import parse_confidential_address
 from devflow_core.errors import ConfigurationError
+from devflow_core.processes import end_with_us
 from devflow_core.usage import usd_text
 
 from devflow_store.budgets.budget import BudgetAlert
@@ -136,8 +138,11 @@ class CommandAlerts:
         Raises:
             OSError: it cannot be started, failed, or took longer than the time limit.
         """
+        program = shutil.which(self._argv[0], path=self._environment.get("PATH"))
+        if program is None:
+            raise FileNotFoundError(f"there is no program {self._argv[0]}")
         process = await asyncio.create_subprocess_exec(
-            *self._argv,
+            *end_with_us((program, *self._argv[1:])),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
