@@ -112,7 +112,9 @@ async def run_gateway(
             refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
-            readiness = Readiness(nodes.refresh)
+            readiness = Readiness(store.health, nodes.refresh, store.keys.refresh)
+            store.watch.is_constant = True
+            metrics.watch_ledger(store)
             idempotency = IdempotencyHandler(store.idempotency, calls)
             cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(

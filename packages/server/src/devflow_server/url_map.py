@@ -22,6 +22,7 @@ from devflow_server.handlers.model_list import list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
@@ -47,7 +48,7 @@ class Components:
     has_server_key: Callable[[], bool]
     metrics: Metrics
     keep_alive: KeepAlive
-    problem: Callable[[], str | None]
+    problem: Callable[[], NotReady | None]
     """Why no request can be taken; None when they can."""
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
