@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +30,13 @@ Undo = Callable[[], object]
 
 @dataclass(frozen=True)
 class LedgerFault:
-    """What befalls the files of a ledger; `strike` takes the data folder and returns the way back."""
+    """What befalls the files of a ledger."""
 
     name: str
     states: frozenset[str]
     """What may be said of it."""
     strike: Callable[[Path], Undo]
+    """Takes the data folder, and returns the way back."""
 
 
 @dataclass
@@ -217,7 +218,7 @@ DISK_FULL = LedgerFault("disk full", frozenset({"full"}), fill_disk)
 
 
 @contextmanager
-def small_disk(folder: Path, size: str = "12m") -> Iterator[None]:
+def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
     """A disk in memory at a folder.
 
     Raises:

@@ -4,8 +4,13 @@ goes on by itself when it is well again."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from devflow_core.errors import LedgerCorrupt
+from devflow_core.settings import Settings
+from devflow_gateway import open_gateway
+from devflow_gateway.wiring import make_report
 from devflow_store import Store
 from integration.ledger_faults import (
     DISK_FULL,
@@ -17,13 +22,25 @@ from integration.ledger_faults import (
     gateway,
     small_disk,
 )
+from pydantic import SecretStr
 
-ENTRANCES = (
+ENTRANCES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/chat/completions", {}),
     ("/v1/chat/completions", {"stream": True}),
     ("/v1/messages", {}),
     ("/v1/messages", {"stream": True}),
     ("/v1/responses", {"input": "hi", "messages": None}),
+)
+
+COMMANDS = (
+    ("report",),
+    ("ledger", "verify"),
+    ("ledger", "export"),
+    ("ledger", "backup", "copy.db"),
+    ("budget", "list"),
+    ("keys", "list"),
+    ("serve", "--sandbox", "--port", "0", "--no-key"),
+    ("ask", "hi"),
 )
 
 
@@ -134,33 +151,62 @@ def test_reading_goes_on_while_the_disk_is_full(tmp_path: Path) -> None:
         pytest.skip(f"this user may mount no disk: {error}")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("report",),
-        ("ledger", "verify"),
-        ("ledger", "export"),
-        ("ledger", "backup", "copy.db"),
-        ("budget", "list"),
-        ("keys", "list"),
-        ("whatif", "--model", "openai/gpt-5-mini"),
-        ("serve", "--sandbox", "--port", "0", "--no-key"),
-        ("ask", "--sandbox", "hi"),
-    ],
-    ids=" ".join,
-)
 @pytest.mark.parametrize("lost", [TRIO, TRIO[:1]], ids=["all", "only the file"])
 def test_no_command_takes_a_new_ledger_for_the_one_that_was_noted(
-    tmp_path: Path, command: tuple[str, ...], lost: tuple[str, ...]
+    tmp_path: Path, lost: tuple[str, ...]
 ) -> None:
     with gateway(tmp_path, "--no-key") as one:
         assert one.ask().status == 200
         undo = delete(*lost)(one.data_dir)
         one.until(lambda: one.readyz()[0] == 503, "told")
-    done = one.served.devflow(*command, "--data-dir", str(one.data_dir))
-    assert done.status == 1, (done.out, done.err)
-    assert "devflow ledger restore" in done.err
-    assert "ledger.db.head" in done.err
-    assert not (one.data_dir / "ledger.db").exists()
+    for command in COMMANDS:
+        done = one.served.devflow(*command, "--data-dir", str(one.data_dir))
+        assert done.status == 1, (command, done.out, done.err)
+        assert "devflow ledger restore" in done.err
+        assert "ledger.db.head" in done.err
+        assert not (one.data_dir / "ledger.db").exists()
     undo()
+    _check_books(one)
+
+
+async def test_no_program_takes_a_new_ledger_for_the_one_that_was_noted(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path, base_url="http://127.0.0.1:9/api/v1", api_key=SecretStr("sk-none")
+    )
+    async with open_gateway(settings):
+        await _book_something(tmp_path / "ledger.db")
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(LedgerCorrupt, match=r"notes 1 rows of it.*ledger restore.*remove"):
+        async with open_gateway(settings):
+            pass
+    with pytest.raises(LedgerCorrupt, match="ledger restore"):
+        make_report(settings)
+    assert not (tmp_path / "ledger.db").exists()
+    (tmp_path / "ledger.db.head").unlink()
+    async with open_gateway(settings):  # begun anew on purpose
+        pass
+
+
+async def _book_something(file: Path) -> None:
+    async with Store(file) as store:
+        await store.nodes.set("main", {})
+
+
+def test_a_backup_takes_the_place_of_a_ledger_that_is_gone(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--no-key") as one:
+        assert one.ask().status == 200
+        backup = ("ledger", "backup", "copy.db", "--data-dir", str(one.data_dir))
+        assert one.served.devflow(*backup).status == 0
+        saved = list(one.acknowledged)
+        assert one.ask().status == 200
+        delete("ledger.db")(one.data_dir)
+        one.until(lambda: one.readyz()[0] == 503, "told")
+    restore = ("ledger", "restore", "copy.db", "--data-dir", str(one.data_dir))
+    done = one.served.devflow(*restore)
+    assert done.status == 0, done.err
+    one.acknowledged[:] = saved
+    with gateway(tmp_path, "--no-key") as again:
+        assert again.ask().status == 200
+        one.acknowledged += again.acknowledged
     _check_books(one)

@@ -50,11 +50,11 @@ class Step(NamedTuple):
     """Nothing is taken any more then, and who waits is sent away."""
 
 
-BEGIN = Step("begin", 0.4, 2.0)
+BEGIN = Step("begin", 0.4, 5.0)
 """The connection and the lock."""
 WORK = Step("work", 10.0, 10.0)
 """Statements: to erase a year of rows takes long, and is no fault."""
-COMMIT = Step("commit", 0.4, 2.0)
+COMMIT = Step("commit", 0.4, 5.0)
 """The disk."""
 
 

@@ -167,7 +167,9 @@ class LedgerWriter:
         try:
             return self._commit_group(group)
         except StoreError as error:
-            self._give_up_session(error)
+            self._close_session()
+            if error.state != LedgerState.UNREACHABLE:  # what was cut is opened again first
+                self.health.note_failure(error)
             if error.state == LedgerState.LOCKED:
                 return [(future, None, error) for _job, future in group]  # nothing was written
         except Exception:  # noqa: BLE001 - one faulty job must not end the ledger for all others

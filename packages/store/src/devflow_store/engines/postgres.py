@@ -11,7 +11,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import (
     DeadlockDetected,
     DiskFull,
@@ -30,16 +30,17 @@ from devflow_store.database.schema import migrate, read_version
 from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import HeadFile
 
-CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 10_000
 """How long a group waits for the groups of other processes."""
-_KEEP_ALIVE: dict[str, int] = {
+_CONNECTION: dict[str, int] = {
+    "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A server that is gone without a word is noticed after some 10 s."""
+"""Unless the URL says otherwise. A server that is gone without a word is noticed after some 10 s.
+"""
 _ADVISORY_LOCK_ID = 0x6465_7666_6C6F_77
 """The advisory lock of the ledger ("devflow"): who holds it may extend the chain."""
 
@@ -120,9 +121,8 @@ class PostgresEngine:
 
     def _connect(self) -> PostgresSession:
         try:
-            connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, **_KEEP_ALIVE
-            )
+            where = make_conninfo("", **{**_CONNECTION, **conninfo_to_dict(self._url)})
+            connection = psycopg.connect(where, autocommit=True)
         except psycopg.Error as error:
             raise _translate_error(error) from None  # its own text may quote the password
         return PostgresSession(connection)
