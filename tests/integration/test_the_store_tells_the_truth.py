@@ -129,8 +129,10 @@ def test_keys_are_read_from_a_ledger_that_works_and_from_no_other(tmp_path: Path
         undo = delete(*TRIO)(one.data_dir)
         one.until(lambda: one.readyz() == (503, "vanished"), "told")
         one.until(lambda: one.served.ask("GET", "/v1/models", key=key).status == 503, "refused")
-        reply = one.served.ask("GET", "/v1/models", key="devflow_of-nobody-at-all")
-        assert reply.status == 503
+        for path in ("/v1/models", "/metrics"):
+            assert one.served.ask("GET", path, key="devflow_of-nobody-at-all").status == 503
+        metrics = one.served.ask("GET", "/metrics", key=key)
+        assert f"{_state('vanished')} 1.0" in metrics.body.decode()
         undo()
         one.until(lambda: one.readyz() == (200, "ready"), "ready again")
         assert one.served.ask("GET", "/v1/models", key=key).status == 200

@@ -72,6 +72,9 @@ class FakeKeys:
     def __init__(self, **keys: Key) -> None:
         self.keys = keys
 
+    def find_former(self, secret: str, /) -> Key | None:
+        return None
+
     def find_known(self, secret: str, /) -> Key | None:
         return None  # as when nothing was looked up within the last second
 

@@ -181,6 +181,13 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [
-        HttpRoute(method=method, path=path, handler=handler, access=access, summary=summary)
+        HttpRoute(
+            method=method,
+            path=path,
+            handler=handler,
+            access=access,
+            serves_outages=path == "/metrics",
+            summary=summary,
+        )
         for method, path, handler, access, summary in pages
     ]

@@ -181,6 +181,12 @@ class ClientKeys:
             return None
         return self._find(self._hash_secret(secret))
 
+    def find_former(self, secret: str) -> ClientKey | None:
+        """The key with this secret if it was in force when the table was last read, however long
+        ago that is.
+        """
+        return self._find(self._hash_secret(secret)) if self._known else None
+
     async def verify(self, secret: str) -> ClientKey | None:
         """The key with this secret while it is in force; None for anything else.
 
