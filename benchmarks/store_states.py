@@ -3,7 +3,8 @@
 Each fault strikes a running `devflow serve` that is asked without pause. From then on `/readyz`,
 the log and `/metrics` are looked at, in turn, until each says the state; a second after the last
 one the fault is taken back, and the time is taken until `/readyz` is well and a request is paid
-again. Then it strikes once more while nobody asks for anything. In the end the ledger is read: whatever was answered with 200 has to be in it.
+again. Then it strikes once more while nobody asks for anything. In the end the ledger is read:
+whatever was answered with 200 has to be in it.
 
 The faults are those of the tests (`tests/integration`). A full disk needs the right to mount one.
 """
@@ -200,8 +201,8 @@ def time_refusal(one: GatewayUnderFault) -> float:
 def render(found: dict[str, list[Found]], rounds: int) -> str:
     """The section."""
     head = (
-        "what befell the ledger", "state told", "readyz, idle", "readyz", "log", "metric", "503 within",
-        "ready again", "paid again", "answered 200", "of these missing",
+        "what befell the ledger", "state told", "readyz, idle", "readyz", "log", "metric",
+        "503 within", "ready again", "paid again", "answered 200", "of these missing",
     )  # fmt: skip
     rows = [
         (
@@ -216,8 +217,8 @@ def render(found: dict[str, list[Found]], rounds: int) -> str:
     note = (
         f"Milliseconds, the median of {rounds} and the range: after the fault until each said so"
         " (under requests; the first column while nobody asks), the longest wait for a 503 once it"
-        " was told, and after the fault was taken back. A lock is told once a writer has waited for 0.4 s."
-        " Looks follow each other as fast as the machine answers, which other programs share."
+        " was told, and after the fault was taken back. A lock is told once a writer has waited for 0.4 s,"
+        " and refused after 5 s. Looks follow each other as fast as the machine answers, which other programs share."
     )
     return f"{note}\n\n{reliability_page.table(head, rows, 'llrrrrrrrrr')}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from devflow_core.errors import LedgerCorrupt, StoreError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import LedgerState, Store
 from devflow_store.chain.overflow import MAX_ENTRIES, OverflowFile
+from devflow_store.engines.sqlite import SqliteEngine
 from devflow_store.health import BEGIN, LedgerHealth
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
@@ -32,8 +32,8 @@ async def test_a_lock_is_told_and_waited_for_then_refused_then_over(
     async with Store(file) as store:
         start, entry = request_of(1)
         await store.begin(start)
-        other = sqlite3.connect(file, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        other = SqliteEngine(file).open_writer()
+        other.begin()
         waiting = asyncio.create_task(store.begin(request_of(2)[0]))
         await _until(lambda: store.health.current()[0] is LedgerState.LOCKED)
         with pytest.raises(StoreError) as caught:
@@ -43,7 +43,6 @@ async def test_a_lock_is_told_and_waited_for_then_refused_then_over(
             await store.begin(request_of(3)[0])
         await store.close(entry)
         assert store.emergency_entries == 1
-        other.execute("ROLLBACK")
         other.close()
         await _until(lambda: store.emergency_entries == 0)
         assert store.health.current()[0] is LedgerState.READY
@@ -59,15 +58,15 @@ async def test_a_file_that_is_gone_is_not_made_anew_and_taken_when_it_is_back(
         start, entry = request_of(1)
         await store.begin(start)
         away = file.with_name("away")
-        file.rename(away)
+        os.rename(file, away)
         with pytest.raises(StoreError) as caught:
             await store.begin(request_of(2)[0])
         assert caught.value.state == LedgerState.VANISHED
         await store.close(entry)
         with pytest.raises(LedgerCorrupt):
             list(store.entries())
-        assert not file.exists()
-        away.rename(file)
+        assert "ledger.db" not in os.listdir(file.parent)
+        os.rename(away, file)
         await _until(lambda: store.emergency_entries == 0)
         assert list(store.entries()) == [entry]
         assert store.verify().ok
@@ -100,9 +99,13 @@ def test_requests_that_were_never_sent_leave_half_of_the_emergency_file_to_the_o
     overflow.open()
     entry = request_of(1)[1]
     unsent = replace(entry, attempts=())
-    with pytest.raises(StoreError, match="full"):
+
+    def fill() -> None:
         for _ in range(MAX_ENTRIES):
             overflow.add(unsent)
+
+    with pytest.raises(StoreError, match="full"):
+        fill()
     assert overflow.count <= MAX_ENTRIES // 2
     overflow.add(entry)
     overflow.close()

@@ -1,6 +1,7 @@
 """A program that the process tests run: several of it share one store, and some are killed.
 
-`workload.py kills|spend|claim_keys|open_new DATABASE COUNT FOLDER`, where COUNT is of kills or of threads.
+`workload.py kills|spend|claim_keys|open_new DATABASE COUNT FOLDER`; COUNT is of kills, threads or
+processes.
 """
 
 from __future__ import annotations

@@ -182,9 +182,7 @@ class ClientKeys:
         return self._find(self._hash_secret(secret))
 
     def find_former(self, secret: str) -> ClientKey | None:
-        """The key with this secret if it was in force when the table was last read, however long
-        ago that is.
-        """
+        """The key with this secret if it was in force when the table was last read."""
         return self._find(self._hash_secret(secret)) if self._known else None
 
     async def verify(self, secret: str) -> ClientKey | None:
