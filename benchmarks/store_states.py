@@ -149,7 +149,9 @@ def run_trial(
         one.until(lambda: one.metrics()['devflow_emergency_entries{worker="0"}'] == 0, "drained")
         time.sleep(PAUSE_S)
         undo = trial.strike()
-        idle_s = one.until(lambda: one.readyz()[0] == 503, "told")
+        began_s = time.monotonic()
+        one.until(lambda: one.readyz()[0] == 503, "told")
+        idle_s = time.monotonic() - began_s
         undo()
         one.until(lambda: one.readyz() == (200, "ready"), "ready again")
     entries = {entry.entry_id for entry in Store(database, data_dir=one.data_dir).entries()}
@@ -217,8 +219,9 @@ def render(found: dict[str, list[Found]], rounds: int) -> str:
     note = (
         f"Milliseconds, the median of {rounds} and the range: after the fault until each said so"
         " (under requests; the first column while nobody asks), the longest wait for a 503 once it"
-        " was told, and after the fault was taken back. A lock is told once a writer has waited for 0.4 s,"
-        " and refused after 5 s. Looks follow each other as fast as the machine answers, which other programs share."
+        " was told, and after the fault was taken back. A lock is told once a writer has waited"
+        " for 0.4 s, and refused after 5 s. Looks follow each other as fast as the machine"
+        " answers, which other programs share."
     )
     return f"{note}\n\n{reliability_page.table(head, rows, 'llrrrrrrrrr')}"
 

@@ -19,6 +19,7 @@ from integration import served
 from integration.served import Reply, Served
 
 PATIENCE_S = 60.0
+_PAUSE_S = 0.005
 BODY: dict[str, Any] = {
     "model": "anthropic/claude-haiku-4.5",
     "messages": [{"role": "user", "content": "hi"}],
@@ -67,13 +68,13 @@ class GatewayUnderFault:
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
-    def until(self, is_so: Callable[[], bool], what: str) -> float:
-        """Wait until something is so; returns for how many seconds."""
-        began_s = time.monotonic()
-        while not is_so():
-            assert time.monotonic() < began_s + PATIENCE_S, f"not {what}: {self.child.err}"
-            time.sleep(0.005)
-        return time.monotonic() - began_s
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        for _ in range(round(PATIENCE_S / _PAUSE_S)):
+            if is_so():
+                return
+            time.sleep(_PAUSE_S)
+        raise AssertionError(f"not {what}: {self.child.err}")
 
     @contextmanager
     def asked_without_pause(self) -> Generator[None]:

@@ -112,8 +112,8 @@ def open_database() -> Generator[Database]:
         yield one
 
 
-DATABASE_FAULTS: tuple[tuple[str, frozenset[str], Callable[[Database], Callable[[], object]]], ...]
-DATABASE_FAULTS = (
+DatabaseFault = tuple[str, frozenset[str], Callable[[Database], Callable[[], object]]]
+DATABASE_FAULTS: tuple[DatabaseFault, ...] = (
     ("stopped", frozenset({"unreachable"}), Database.stop),
     ("killed", frozenset({"unreachable"}), Database.kill),
     ("its database dropped", frozenset({"vanished", "unreachable"}), Database.rename),

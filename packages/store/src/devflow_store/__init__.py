@@ -4,14 +4,13 @@ from devflow_store.budgets.alerts import AlertHook, CommandAlerts, LogAlerts, We
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
-from devflow_store.health import COMMIT_BUCKETS_S, LedgerHealth, LedgerState
+from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 from devflow_store.integrity.presence import is_ledger_known
 from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
 
 __all__ = [
-    "COMMIT_BUCKETS_S",
     "AlertHook",
     "Budget",
     "BudgetAlert",

@@ -90,6 +90,7 @@ class LedgerHealth:
         self.commits = 0
         self.commit_s = 0.0
         """The time that all commits together have taken."""
+        self.bucket_bounds_s = COMMIT_BUCKETS_S
         self.commit_buckets = [0] * (len(COMMIT_BUCKETS_S) + 1)
         """How many commits took at most so long; the last one took longer than all bounds."""
         self.failures: dict[LedgerState, int] = dict.fromkeys(LedgerState, 0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Protocol
 
-from devflow_store import COMMIT_BUCKETS_S, LedgerHealth, LedgerState
+from devflow_store import LedgerHealth, LedgerState
 from prometheus_client import Metric
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -85,7 +85,7 @@ class LedgerCollector(Collector):
         seconds = HistogramMetricFamily(
             "devflow_ledger_commit_seconds", "Until a group was durable", labels=_LABELS
         )
-        bounds = [*map(str, COMMIT_BUCKETS_S), "+Inf"]
+        bounds = [*map(str, health.bucket_bounds_s), "+Inf"]
         counts = accumulate(health.commit_buckets)
         seconds.add_metric(self._worker, list(zip(bounds, counts, strict=True)), health.commit_s)
         yield seconds
