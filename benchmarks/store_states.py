@@ -137,6 +137,7 @@ def run_trial(
                 states=states,
                 database=database,
             )
+            time.sleep(PAUSE_S)
             seen, undo = watch_fault(trial)
             refused_s = max(time_refusal(one) for _ in range(5))
             time.sleep(PAUSE_S)

@@ -240,7 +240,7 @@ class LedgerWriter:
         self.health.start_step(BEGIN)
         session = self._open_session()
         session.begin()
-        session.look()
+        session.look(is_ahead=True)
         self.health.start_step(WORK)
         tx = Transaction(session, self._now_us())
         number, digest = self._head

@@ -49,10 +49,13 @@ class Session(Protocol):
         """Write what means nothing, so that the commit has to reach the disk."""
         ...
 
-    def look(self) -> None:
+    def look(self, *, is_ahead: bool = False) -> None:
         """Check that what is open is still what others find under the ledger's name; microseconds.
 
         Before a commit is acknowledged it says whether anybody will find it there.
+
+        Args:
+            is_ahead: only for what a write would cover up; another look follows it.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt: it was deleted, replaced, cut or overwritten.

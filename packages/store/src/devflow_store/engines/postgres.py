@@ -172,7 +172,7 @@ class PostgresSession:
         """As `Session.touch`: a new version of a row of ours."""
         self.execute("UPDATE store_schema SET version = version")
 
-    def look(self) -> None:
+    def look(self, *, is_ahead: bool = False) -> None:
         """As `Session.look`; the server answers for its files."""
 
     def rollback(self) -> None:

@@ -77,6 +77,14 @@ class OpenFiles:
             raise corruption_error(self._path, "its beginning was overwritten while it was in use")
         self._look_at_log(log.st_size)
 
+    def look_ahead(self) -> None:
+        """Look at what the next write would cover up: a log that was cut is filled with a hole.
+
+        Raises:
+            LedgerCorrupt: as `look`.
+        """
+        self._look_at_log(os.fstat(self._log).st_size)
+
     def close(self) -> None:
         """Release the files."""
         os.close(self._log)

@@ -96,13 +96,16 @@ class SqliteSession:
         number = int(self.execute("PRAGMA user_version")[0][0])
         self.execute(f"PRAGMA user_version = {(number + 1) % _MAX_TOUCHES}")
 
-    def look(self) -> None:
+    def look(self, *, is_ahead: bool = False) -> None:
         """As `Session.look`. The first time says which files are meant."""
         if self._on_change is None:
             return
         try:
             if self._files is None:
                 self._files = OpenFiles(self._path, has_moved=self._has_moved())
+            elif is_ahead:
+                self._files.look_ahead()
+                return
             self._files.look()
         except StoreError:
             self._on_change()
