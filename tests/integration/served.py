@@ -77,9 +77,10 @@ class Served:
                 send_what_is_taken(one, raw)
             return read_reply(one)
 
-    def devflow(self, *arguments: str) -> CommandResult:
+    def devflow(self, *arguments: str, **more: str) -> CommandResult:
         """Another command over the same data."""
-        return run_command(*arguments, folder=self.home, environment=environment(self.home))
+        seen = environment(self.home, **more)
+        return run_command(*arguments, folder=self.home, environment=seen)
 
     def make_key(self, name: str, *options: str) -> str:
         done = self.devflow("keys", "create", name, *options, "--json")

@@ -32,6 +32,7 @@ from devflow_routing import Catalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
 from devflow_server.replies.idempotency import ClaimStore, IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.replies.reply_source import PipelineReplies
@@ -70,6 +71,9 @@ class FakeKeys:
 
     def __init__(self, **keys: Key) -> None:
         self.keys = keys
+
+    def find_former(self, secret: str, /) -> Key | None:
+        return None
 
     def find_known(self, secret: str, /) -> Key | None:
         return None  # as when nothing was looked up within the last second
@@ -132,7 +136,7 @@ class ServerFactory:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.problem: str | None = None
+        self.problem: NotReady | None = None
 
     def __call__(
         self,

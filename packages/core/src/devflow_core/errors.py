@@ -364,6 +364,8 @@ class StoreError(DevFlowError):
 
     code = "store_unavailable"
     status_hint = 503
+    state: str | None = None
+    """Which state of the ledger it tells of, in the words of `/readyz`; None: of none."""
 
 
 class LedgerCorrupt(StoreError):

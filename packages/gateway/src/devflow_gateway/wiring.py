@@ -34,7 +34,7 @@ from devflow_openrouter.models.catalogue import (
     parse_catalogue,
 )
 from devflow_routing import Catalogue, Router
-from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
+from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
 
 AsyncGateway = OpenRouterGateway
 """The gateway over every configured provider: there is one so far."""
@@ -70,8 +70,8 @@ def make_ledger_reader(settings: Settings) -> LedgerReader:
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Whether anything was ever booked here."""
-    return settings.ledger_url is not None or (settings.data_dir / LEDGER_FILE).exists()
+    """Whether anything was ever booked here, also where the file is gone."""
+    return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 
 def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:

@@ -180,7 +180,10 @@ class App:
 
     async def _look_up(self, request: Request, found: RouteMatch) -> AdmittedRequest:
         try:
-            return self._admit(found, await self._authenticator.look_up(request))
+            caller = await self._authenticator.look_up(
+                request, takes_former=found.route.serves_outages
+            )
+            return self._admit(found, caller)
         except DevFlowError as error:
             return self._refuse(found, error)
 

@@ -69,6 +69,8 @@ class HttpRoute:
     """Which scope of a client key covers it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     """Of a request to it. An open route takes no body at all."""
+    serves_outages: bool = False
+    """Whether it tells of the ledger's state, so that a key need not be read from there anew."""
     wire: WireName | None = None
     """The dialect of requests, replies and errors; None is plain JSON."""
     face: Face = Face.API

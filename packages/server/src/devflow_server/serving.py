@@ -117,7 +117,7 @@ async def run_gateway(
             refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
-            readiness = Readiness(nodes.refresh)
+            readiness = _watch_ledger(store, nodes, metrics)
             cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(
                 settings=settings,
@@ -178,6 +178,13 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
         _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
         return secret
     return None
+
+
+def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness:
+    """From now on the ledger is tried all the time, and what it says of itself can be asked for."""
+    store.watch.is_constant = True
+    metrics.watch_ledger(store)
+    return Readiness(store.health, nodes.refresh, store.keys.refresh)
 
 
 def _build_embeddings_pipeline(

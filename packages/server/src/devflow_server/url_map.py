@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 from devflow_core.messages import WireName
@@ -12,6 +13,7 @@ from devflow_core.ports import ContextInjector
 from devflow_core.settings import Settings
 from devflow_core.wire.translators import TRANSLATORS
 from devflow_routing import Catalogue
+from devflow_store import LedgerState
 
 from devflow_server.app import App
 from devflow_server.auth import Authenticator, KeyVerifier
@@ -22,6 +24,7 @@ from devflow_server.handlers.model_list import list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
 from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
@@ -48,7 +51,7 @@ class Components:
     has_server_key: Callable[[], bool]
     metrics: Metrics
     keep_alive: KeepAlive
-    problem: Callable[[], str | None]
+    problem: Callable[[], NotReady | None]
     """Why no request can be taken; None when they can."""
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
@@ -158,14 +161,20 @@ def _embeddings_route(components: Components) -> HttpRoute:
     )
 
 
+def _find_problem(components: Components) -> NotReady | None:
+    """Why no request can be taken: the ledger, or this machine."""
+    problem, shortage = components.problem(), components.descriptors.problem()
+    if problem is None and shortage is not None:
+        return NotReady(ledger=LedgerState.READY.value, message=shortage)
+    return problem
+
+
 def _system_routes(components: Components) -> list[HttpRoute]:
     models, nodes = (
         ModelsHandler(lambda: list_models(components.catalogue())),
         NodesHandler(components.nodes),
     )
-    health = HealthHandler(
-        components.metrics, lambda: components.problem() or components.descriptors.problem()
-    )
+    health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
         components.catalogue_age_s,
@@ -190,6 +199,7 @@ def _system_routes(components: Components) -> list[HttpRoute]:
             handler=handler,
             access=access,
             face=Face.APPLICATION if handler is status else Face.API,
+            serves_outages=path == "/metrics",
             summary=summary,
         )
         for method, path, handler, access, summary in pages

@@ -4,7 +4,9 @@ from devflow_store.budgets.alerts import AlertHook, CommandAlerts, LogAlerts, We
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
+from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
+from devflow_store.integrity.presence import is_ledger_known
 from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
 
@@ -18,6 +20,8 @@ __all__ = [
     "CommandAlerts",
     "Completed",
     "InFlight",
+    "LedgerHealth",
+    "LedgerState",
     "LogAlerts",
     "Mismatch",
     "NewClaim",
@@ -25,5 +29,6 @@ __all__ = [
     "UnknownOutcome",
     "Verification",
     "WebhookAlerts",
+    "is_ledger_known",
     "restore",
 ]

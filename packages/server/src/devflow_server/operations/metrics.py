@@ -7,6 +7,8 @@ from collections.abc import Callable
 from devflow_core.ledger import LedgerEntry
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
+
 MAX_MODELS = 1_000
 """Distinct values of the label `model`; more, and names that no list of models has, are counted as
 `other`."""
@@ -63,6 +65,7 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._worker = worker
         self._add_load(worker)
         self._models: set[str] = set()
 
@@ -82,6 +85,10 @@ class Metrics:
         self._held_bytes = Gauge(
             "devflow_held_bytes", "Of requests in memory", ["worker"], registry=registry
         ).labels(str(worker))
+
+    def watch_ledger(self, ledger: ObservedLedger) -> None:
+        """From now on tell how this worker's ledger is."""
+        self._registry.register(LedgerCollector(ledger, self._worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
         """A request has been answered; `route` is the path as declared, never as sent."""
