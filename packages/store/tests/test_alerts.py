@@ -19,7 +19,7 @@ import orjson
 import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import AttemptStart, LedgerEntry
-from devflow_store import Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
+from devflow_store import Alert, Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
 from devflow_store.budgets.alerts import SIGNATURE_HEADER
 
 ALERT = BudgetAlert(
@@ -80,7 +80,7 @@ def test_a_webhook_gets_the_alert_with_a_signature(receiver: Any) -> None:
     assert len(received) == 2
 
 
-async def _run_hook(hook: Callable[[BudgetAlert], Any]) -> None:
+async def _run_hook(hook: Callable[[Alert], Any]) -> None:
     await hook(ALERT)
 
 
@@ -114,14 +114,15 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
 ) -> None:
     alerts: list[BudgetAlert] = []
 
-    async def broken(alert: BudgetAlert) -> None:
+    async def broken(alert: Alert) -> None:
         raise ZeroDivisionError
 
-    async def unreachable(alert: BudgetAlert) -> None:
+    async def unreachable(alert: Alert) -> None:
         with suppress(ConfigurationError):
             await WebhookAlerts("http://127.0.0.1:1/", "s")(alert)
 
-    async def good(alert: BudgetAlert) -> None:
+    async def good(alert: Alert) -> None:
+        assert isinstance(alert, BudgetAlert)
         alerts.append(alert)
 
     async def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devflow_core.ledger import LedgerEntry
+from devflow_store import Alert, CostDoubtAlert
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 MAX_MODELS = 1_000
@@ -63,6 +64,9 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._doubts = Counter(
+            "devflow_cost_doubts", "Told costs that cannot be", ["kind"], registry=registry
+        )
         self._add_gauges(worker)
         self._models: set[str] = set()
 
@@ -96,6 +100,11 @@ class Metrics:
     def count_auth_failure(self) -> None:
         """A request has had no right key."""
         self._auth_failures.inc()
+
+    async def count_alert(self, alert: Alert) -> None:
+        """As `AlertHook`: a told cost that cannot be; budgets have their own figures."""
+        if isinstance(alert, CostDoubtAlert):
+            self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 from devflow_core.errors import AllCandidatesFailed, Conflict, DevFlowError, InvalidRequest
-from devflow_core.journal import POSSIBLY_BILLED_ERRORS
+from devflow_core.estimates import POSSIBLY_BILLED_ERRORS
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.wire import Translator, get_translator
