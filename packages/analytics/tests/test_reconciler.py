@@ -382,10 +382,11 @@ async def test_costs_that_cannot_be_are_listed() -> None:
 
 async def test_a_total_is_waited_for_until_it_must_hold_what_has_ended() -> None:
     clock = FakeClock()
-    books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=EPOCH, total_s=1.0))
-    await reconciled(books, FakeAccount(today="0.0002"), clock=clock)
-    assert sum(clock.slept_s) == 600
-    assert books.rows["a"].cost_status == "estimated"  # one second too early: told, not guessed
+    begun = EPOCH - timedelta(seconds=1)
+    books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=begun, total_s=1.0))
+    await reconciled(books, FakeAccount(today="0.0032"), clock=clock)
+    assert 600 < sum(clock.slept_s) < 601
+    assert books.rows["a"].cost_usd == Decimal("0.003")
 
 
 @pytest.mark.parametrize("nonsense", [None, "NaN", -1, True, "x", [], 1e400])

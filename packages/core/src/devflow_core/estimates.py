@@ -209,13 +209,16 @@ def assess_cost(ending: Ending) -> AssessedCost:
     cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens)
     doubt = _find_doubt(ending, cost)
     if cost is not None and doubt in (None, "above_reserve"):
+        is_sure = doubt is None
         return AssessedCost(
-            status="settled",
+            # one that is too high is booked in full, and asked for again
+            status="settled" if is_sure else "estimated",
             usd=cost.total_usd,
-            text=cost.text if cost.total_usd == cost.usd else None,
+            text=cost.text if is_sure and cost.total_usd == cost.usd else None,
             usage=seen.reported.usage or usage,
             is_usage_estimated=seen.reported.usage is None,
             doubt=doubt,
+            observed_usd=None if is_sure else cost.total_usd,
         )
     if not seen.has_begun and _is_never_billed(ending.error):
         fees_usd = candidate.first_fees_usd if _reached_a_provider(ending.error) else Decimal(0)

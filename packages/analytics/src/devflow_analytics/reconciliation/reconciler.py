@@ -147,10 +147,9 @@ class Reconciler:
         return confirmed
 
     async def _sleep_until(self, at: datetime) -> None:
-        """Wait for a time that is not further away than our patience."""
         left_s = (at - self._now()).total_seconds()
         if left_s > 0:
-            await self._sleep(min(left_s, self._patience_s))
+            await self._sleep(left_s)
 
     def _is_worth_looking_up(self, row: OpenRow, started: datetime) -> bool:
         """Rows that began after the run did are left for the next one."""
