@@ -293,13 +293,13 @@ def test_a_call_without_an_id_is_settled_by_what_was_billed_beyond_the_others(
 
 
 def test_a_total_that_lags_is_waited_for(tmp_path: Path) -> None:
-    with open_place(tmp_path, totals_delay_s=2.0) as place:
+    with open_place(tmp_path, totals_delay_s=4.0) as place:
         place.set_fault({"kind": "drop"}, "full")
         place.ask("openai_chat", stream=True)
         place.set_fault(None)
-        time.sleep(2.0)  # so that the total holds the first call and lacks the second
+        time.sleep(4.0)  # so that the total holds the first call and lacks the second
         place.ask("openai_chat", stream=True, max_tokens=100)
-        result = place.reconcile(patience_s=3.0)
+        result = place.reconcile(patience_s=5.0)
         assert (result["difference_usd"], result["pending"]) == ("0", 0)
         lost = next(one for one in place.attempts() if one["generation_id"] is None)
         assert usd(lost) == place.calls[0].cost_usd
