@@ -28,6 +28,7 @@ from typing import Any
 import harness
 import httpx
 import orjson
+import reliability_page
 import structlog
 from devflow_analytics import Reconciler, Reconciliation
 from devflow_core.ledger import LedgerEntry
@@ -41,6 +42,7 @@ from devflow_sandbox.threaded import ThreadedSandbox
 from devflow_server.serving import run_gateway
 from devflow_store import Store
 
+COMMAND = "uv run python benchmarks/faulted_costs.py --page"
 CALLS, QUICK_CALLS = 600, 240
 PATIENCE_S = 2.0
 DEADLINE_S = 60.0
@@ -235,15 +237,16 @@ def _texts(line: str) -> Iterator[str]:
     if not line.startswith("data: {"):
         return
     try:
-        event = orjson.loads(line[6:])
+        event: dict[str, Any] = orjson.loads(line[6:])
     except orjson.JSONDecodeError:  # passed on as it was told: NaN is no JSON
         return
-    for choice in event.get("choices") or ():
-        yield from filter(None, [(choice.get("delta") or {}).get("content")])
-    delta = event.get("delta")
-    if isinstance(delta, dict) and isinstance(text := delta.get("text"), str):
-        yield text
-    elif isinstance(delta, str) and event.get("type") == "response.output_text.delta":
+    choices: list[dict[str, Any]] = event.get("choices") or []
+    deltas: list[dict[str, Any]] = [one.get("delta") or {} for one in choices]
+    yield from (one["content"] for one in deltas if one.get("content"))
+    delta: Any = event.get("delta")
+    if event.get("type") == "content_block_delta":
+        yield delta.get("text") or ""
+    elif event.get("type") == "response.output_text.delta":
         yield delta
 
 
@@ -391,10 +394,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         print(f"  under its bill: {line}")
 
 
-def write_section(summary: dict[str, Any], command: str) -> None:
-    """Put the figures into docs/reliability.md."""
-    import reliability_page
-
+def describe(summary: dict[str, Any]) -> str:
+    """The figures as the page has them."""
     rows = [
         (
             kind,
@@ -418,9 +419,7 @@ def write_section(summary: dict[str, Any], command: str) -> None:
         f"{summary['pending']} left) the difference is {summary['difference_usd']} USD. "
         f"{summary['doubts']} told costs were in doubt."
     )
-    table = reliability_page.table(head, rows, "lrrrrr")
-    section = reliability_page.Section(name="costs", command=command)
-    section.write(f"{text}\n\n{table}")
+    return f"{text}\n\n{reliability_page.table(head, rows, 'lrrrrr')}"
 
 
 def _short(usd: str) -> str:
@@ -438,13 +437,14 @@ def main() -> int:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     calls = options.calls or (QUICK_CALLS if options.quick else CALLS)
+    section = reliability_page.Section(name="faulted-costs", command=COMMAND)
     summary = summarise(*asyncio.run(run(calls)))
     print_summary(summary)
     report = harness.Report(more={"costs": summary})
     report.add("faulted costs", "under what is known", "calls", [float(summary["under_known"])])
     report.finish(options)
     if options.page:
-        write_section(summary, "uv run python benchmarks/faulted_costs.py --page")
+        section.write(describe(summary))
     wrong = ("under_known", "over_reserved", "pending", "orphans")
     return 1 if any(summary[one] for one in wrong) or Decimal(summary["difference_usd"]) else 0
 
