@@ -46,7 +46,7 @@ SETTINGS_BUDGET_ID = "settings"
 """The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
 
-def make_store(settings: Settings, *, on_alert: tuple[AlertHook, ...] = ()) -> Store:
+def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
     """The durable store of the settings; enter it to write, read it as it is.
 
     Args:

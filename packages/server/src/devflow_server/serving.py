@@ -102,10 +102,7 @@ async def run_gateway(
         StoreError: the ledger cannot be opened.
     """
     metrics, keep_alive = Metrics(worker), KeepAlive()
-    async with (
-        wiring.make_store(settings, on_alert=(metrics.count_alert,)) as store,
-        AsyncExitStack() as stack,
-    ):
+    async with wiring.make_store(settings, metrics.count_alert) as store, AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )

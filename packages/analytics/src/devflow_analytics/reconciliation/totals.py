@@ -26,9 +26,9 @@ NO_DAYS = (
     "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the running month was closed "
     "against the keys' own totals."
 )
-_LONGEST_REQUEST = timedelta(days=1)
+MAX_REQUEST = timedelta(days=1)
 """An entry that began so long before a window may have attempts in it."""
-_LONGEST_WAIT = timedelta(hours=1)
+MAX_RECENT = timedelta(hours=1)
 """Requests that began before are over by now, or will not be waited for."""
 
 
@@ -153,7 +153,7 @@ class Totals:
         )
 
     def _read_latest_end(self) -> datetime:
-        since = self._now() - self._patience - _LONGEST_WAIT
+        since = self._now() - self._patience - MAX_RECENT
         ends = (
             OpenRow(entry=entry, attempt=attempt).ended_at
             for entry in self._store.entries(since, self._now())
@@ -166,7 +166,7 @@ class Totals:
         rows = WindowRows(window=window, cutoff=self._now() - self._patience)
         oldest = self._store.under_way_since()
         rows.is_final = oldest is None or oldest >= window.until
-        for entry in self._store.entries(window.since - _LONGEST_REQUEST, window.until):
+        for entry in self._store.entries(window.since - MAX_REQUEST, window.until):
             for attempt in entry.attempts:
                 if self._account.has_key(attempt.key_id):
                     rows.add(OpenRow(entry=entry, attempt=attempt))

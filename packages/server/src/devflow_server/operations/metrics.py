@@ -54,6 +54,12 @@ class Metrics:
             "Requests without a key that is in force, where one is needed",
             registry=registry,
         )
+        self._add_money()
+        self._add_gauges(worker)
+        self._models: set[str] = set()
+
+    def _add_money(self) -> None:
+        registry = self._registry
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -67,8 +73,6 @@ class Metrics:
         self._doubts = Counter(
             "devflow_cost_doubts", "Told costs that cannot be", ["kind"], registry=registry
         )
-        self._add_gauges(worker)
-        self._models: set[str] = set()
 
     def _add_gauges(self, worker: int) -> None:
         registry = self._registry
