@@ -224,15 +224,20 @@ def doubts_in(metrics: str, kind: str) -> float:
     return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 
 
+@pytest.mark.parametrize(
+    ("told", "doubt"), [("0", "zero"), ("NaN", "no_amount"), ("-5", "no_amount")]
+)
 @pytest.mark.parametrize("wire", WIRES)
-def test_nothing_for_tokens_that_have_a_price_is_not_believed(place: Place, wire: str) -> None:
-    before = doubts_in(place.metrics(), "zero")
-    place.set_fault({"kind": "usage", "values": {"cost": "0"}})
+def test_a_cost_that_cannot_be_is_not_believed_and_is_told(
+    place: Place, wire: str, told: str, doubt: str
+) -> None:
+    before = doubts_in(place.metrics(), doubt)
+    place.set_fault({"kind": "usage", "values": {"cost": told}})
     place.ask(wire, stream=True)
     attempt, call = place.last_attempt(), place.calls[-1]
-    assert (attempt["cost_status"], attempt["cost_doubt"]) == ("estimated", "zero")
+    assert (attempt["cost_status"], attempt["cost_doubt"]) == ("estimated", doubt)
     assert usd(attempt) == call.cost_usd > 0
-    assert doubts_in(place.metrics(), "zero") == before + 1
+    assert doubts_in(place.metrics(), doubt) == before + 1
 
 
 @pytest.mark.parametrize("billed", ["none", "provider"])

@@ -141,7 +141,10 @@ class SeenReply:
         if event.usage is None or event.usage != self.reported.usage:
             self._has_more = False
         self.reported = ReportedUsage(
-            usage=event.usage, iterations=event.iterations, cost=event.cost
+            usage=event.usage,
+            iterations=event.iterations,
+            cost=event.cost,
+            has_bad_cost=event.has_bad_cost,
         )
 
     @property
@@ -252,7 +255,7 @@ def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
     those are not charged.
     """
     if cost is None:
-        return None
+        return "no_amount" if ending.seen.reported.has_bad_cost else None
     reported, finished = ending.seen.reported, ending.seen.finished
     if not cost.is_byok and cost.upstream_usd is not None and finished is not None:
         if cost.usd == 0 < cost.upstream_usd:

@@ -16,9 +16,10 @@ CostStatus = Literal["settled", "estimated", "observed", "void"]
 """`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
 good, by what was seen of the reply, since nobody can tell more. `void`: nothing was or can be
 billed (never sent, or refused before a token)."""
-CostDoubt = Literal["zero", "below_upstream", "above_reserve"]
+CostDoubt = Literal["zero", "below_upstream", "above_reserve", "no_amount"]
 """Why a cost that the provider told cannot be: nothing for tokens that have a price, less than the
-part of it that went to the model's own provider, more than was held for all that may be billed."""
+part of it that went to the model's own provider, more than was held for all that may be billed, or
+no amount at all (NaN, below zero)."""
 OBSERVED, RESERVED = "observed", "reserved"
 """Sources of a cost that nobody could confirm: what was seen of the reply, or what was held."""
 UNCONFIRMED: frozenset[CostStatus] = frozenset({"estimated", "observed"})

@@ -136,6 +136,8 @@ class ReportedUsage:
     iterations: tuple[Iteration, ...] = ()
     """The calls that `usage` is the sum of, where there were several."""
     cost: ReportedCost | None = None
+    has_bad_cost: bool = False
+    """Whether what was told as the cost is no amount: NaN, below zero, beyond all bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,12 @@ from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import iterations_from_anthropic, parse_cost, sum_of_usage
+from devflow_core.wire.usage import (
+    has_bad_cost,
+    iterations_from_anthropic,
+    parse_cost,
+    sum_of_usage,
+)
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -237,6 +242,7 @@ class MessagesDecoder:
             usage=sum_of_usage(iterations),
             iterations=iterations if len(iterations) > 1 else (),
             cost=self._cost,
+            has_bad_cost=has_bad_cost(self._usage),
         )
 
     def _finish(self) -> Finished:
@@ -255,5 +261,6 @@ class MessagesDecoder:
             usage=reported.usage,
             iterations=reported.iterations,
             cost=reported.cost,
+            has_bad_cost=reported.has_bad_cost,
             raw_response=self._content.to_raw_response(self._usage),
         )

@@ -26,7 +26,7 @@ from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.openai_chat.raw_response import Extras
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import parse_cost, usage_from_openai
+from devflow_core.wire.usage import has_bad_cost, parse_cost, usage_from_openai
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -58,6 +58,7 @@ class ChatDecoder:
         self._wire_finish_reason: str | None = None
         self._usage: Usage | None = None
         self._cost: ReportedCost | None = None
+        self._has_bad_cost = False
         self._has_text = False
         self._has_refusal = False
         self._calls = CallPieces()
@@ -123,7 +124,8 @@ class ChatDecoder:
             return None
         self._usage = usage_from_openai(usage) or self._usage
         self._cost = parse_cost(usage, data) or self._cost
-        return ReportedUsage(usage=self._usage, cost=self._cost)
+        self._has_bad_cost = has_bad_cost(usage)
+        return ReportedUsage(usage=self._usage, cost=self._cost, has_bad_cost=self._has_bad_cost)
 
     def _start(self, chunk: JsonObject) -> Started:
         self._is_started = True
@@ -208,6 +210,7 @@ class ChatDecoder:
                 native_finish_reason=self._native_finish_reason,
                 usage=self._usage,
                 cost=self._cost,
+                has_bad_cost=self._has_bad_cost,
                 raw_response=self._extras.to_raw_response(),
                 frame=frame,
             ),
