@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,46 @@ async def test_a_ledger_that_cannot_be_read_does_not_end_it(eventually: Any) -> 
     await eventually(lambda: len(asked) > 2)
     assert not confirming.done()
     confirming.cancel()
+
+
+async def test_a_cost_without_an_id_is_settled_in_the_background(
+    tmp_path: Path, eventually: Any
+) -> None:
+    lost = {"when": {"path": "/chat/*"}, "then": {"kind": "drop"}, "billed": "full"}
+    async with Sandbox(faults={"faults": [lost]}) as sandbox:
+        settings = settings_for(sandbox, tmp_path)
+        async with (
+            wiring.make_store(settings) as book,
+            await wiring.build_gateway(book, settings) as gateway,
+        ):
+            with suppress(DevFlowError):
+                await gateway.complete(ChatRequest.from_text("Hi.", model="openai/gpt-4o-mini"))
+            ((_, attempt),) = book.unconfirmed()
+            assert attempt.cost_usd == attempt.reserved_usd
+            reconciler = wiring.make_reconciler(book, gateway, patience_s=0.2)
+            settling = asyncio.create_task(
+                maintenance.settle_old_costs(reconciler, interval_s=0.05)
+            )
+            await eventually(lambda: not book.unconfirmed())
+            settling.cancel()
+        (entry,) = book.entries()
+        assert entry.cost_usd == Decimal(sandbox.bill()["total_usd"])
+        (attempt,) = entry.attempts
+        assert (attempt.cost_source or "").startswith("total of ")
+
+
+async def test_totals_that_cannot_be_had_do_not_end_it(eventually: Any) -> None:
+    asked: list[None] = []
+
+    class Broken:
+        async def settle_old(self) -> dict[str, int]:
+            asked.append(None)
+            raise StoreError("The ledger cannot be read.")
+
+    settling = asyncio.create_task(maintenance.settle_old_costs(Broken(), interval_s=0.001))  # type: ignore[arg-type]
+    await eventually(lambda: len(asked) > 2)
+    assert not settling.done()
+    settling.cancel()
 
 
 async def test_limits_are_learned_or_left_unknown(tmp_path: Path) -> None:

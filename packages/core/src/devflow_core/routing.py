@@ -84,6 +84,8 @@ class Candidate:
     price: Price | None = None
     max_input_tokens: int | None = None
     """The window; None when the catalogue does not tell."""
+    input_tokens: int | None = None
+    """What the request holds at the most, by our estimate; None where nobody has estimated it."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
     """What is reserved before the call: the dearest of everything that may be billed for it; None

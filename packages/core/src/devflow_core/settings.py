@@ -137,10 +137,10 @@ class Settings(BaseModel):
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which the hook is called."""
     budget_alert_webhook_url: str | None = None
-    """Told of thresholds by POST, signed with the secret."""
+    """Told of thresholds, and of costs that cannot be, by POST signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
     budget_alert_command: tuple[str, ...] = ()
-    """Run at thresholds, with the alert as JSON on its standard input and no key in reach."""
+    """Run at the same, with the alert as JSON on its standard input and no key in reach."""
 
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Tried first where they are able."""

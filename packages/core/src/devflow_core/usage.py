@@ -129,6 +129,18 @@ class ReportedCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedUsage:
+    """What a provider has counted and charged up to some place in its reply."""
+
+    usage: Usage | None = None
+    iterations: tuple[Iteration, ...] = ()
+    """The calls that `usage` is the sum of, where there were several."""
+    cost: ReportedCost | None = None
+    has_bad_cost: bool = False
+    """Whether what was told as the cost is no amount: NaN, below zero, beyond all bounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissingCost:
     """Replies whose cost is not known, or not all of it, for one reason."""
 

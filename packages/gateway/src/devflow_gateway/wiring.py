@@ -46,8 +46,12 @@ SETTINGS_BUDGET_ID = "settings"
 """The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
 
-def make_store(settings: Settings) -> Store:
+def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
     """The durable store of the settings; enter it to write, read it as it is.
+
+    Args:
+        settings: all of them.
+        on_alert: who is told of alerts besides the log and those that the settings name.
 
     Raises:
         ConfigurationError: the data folder is another user's, or others may write into it.
@@ -56,7 +60,7 @@ def make_store(settings: Settings) -> Store:
     ensure_private_folder(settings.data_dir)
     return Store(
         settings.ledger_url or settings.data_dir / LEDGER_FILE,
-        on_alert=make_alert_hooks(settings),
+        on_alert=(*make_alert_hooks(settings), *on_alert),
         data_dir=settings.data_dir,
         retention=None if days is None else timedelta(days=days),
     )
@@ -75,7 +79,7 @@ def has_ledger(settings: Settings) -> bool:
 
 
 def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
-    """Who is told when a budget passes a threshold, besides the log.
+    """Who is told when a budget passes a threshold or a cost cannot be, besides the log.
 
     Raises:
         ConfigurationError: a webhook without a secret; its receiver could not tell who calls.

@@ -102,12 +102,12 @@ async def run_gateway(
         ConfigurationError: it must not or cannot start so.
         StoreError: the ledger cannot be opened.
     """
-    async with wiring.make_store(settings) as store, AsyncExitStack() as stack:
+    metrics, keep_alive = Metrics(worker), KeepAlive()
+    async with wiring.make_store(settings, metrics.count_alert) as store, AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
-        metrics, keep_alive = Metrics(worker), KeepAlive()
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with (
             gateway,
@@ -215,10 +215,14 @@ def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
     """Every worker learns its keys' limits; the first one confirms costs for all."""
-    if gateway.settings.server_keys():
+    has_keys = bool(gateway.settings.server_keys())
+    if has_keys:
         yield partial(maintenance.learn_limits, gateway)
-        if worker == 0:
-            yield partial(maintenance.confirm_costs, wiring.make_reconciler(store, gateway))
+    if worker == 0:
+        reconciler = wiring.make_reconciler(store, gateway)
+        if has_keys:
+            yield partial(maintenance.confirm_costs, reconciler)
+        yield partial(maintenance.settle_old_costs, reconciler)
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ class Store:
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
-        on_alert: told when a budget passes a threshold; the log always is.
+        on_alert: told when a budget passes a threshold or a told cost cannot be; the log always is.
         lease_s: after this long without a sign of life, at the most, a process counts as dead: its
             open attempts are written off at their worst case, its idempotency keys are settled.
         data_dir: where the pepper of the client keys and the emergency file are; None: the folder
@@ -167,12 +167,13 @@ class Store:
 
         Args:
             attempt_id: of a closed request.
-            cost_usd: the confirmed cost; it takes the place of the estimate.
+            cost_usd: the cost that takes the place of the estimate.
             text: the provider's own decimal text.
             usage: the confirmed counts; None leaves them.
             provider: who answered, where it was not known.
             generation_id: the provider's id of the call, where it was not known.
-            source: where the figure is from.
+            source: where the figure is from; `observed` and `reserved` are figures of our own, and
+                the attempt stays marked as not confirmed.
 
         Raises:
             NotFound: the ledger has no closed request with this attempt.
@@ -222,6 +223,16 @@ class Store:
         """Attempts whose cost is only estimated, oldest first, with the entries they belong to."""
         with self._open_reader() as session:
             return queries.read_unconfirmed(session, limit)
+
+    def latest_start(self) -> datetime | None:
+        """When the latest attempt began; None where there is none."""
+        with self._open_reader() as session:
+            return queries.read_latest_start(session)
+
+    def under_way_since(self) -> datetime | None:
+        """When the oldest of the attempts began that have not ended; None where all have."""
+        with self._open_reader() as session:
+            return queries.read_under_way_since(session)
 
     def aggregate(
         self,

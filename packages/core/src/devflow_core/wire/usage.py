@@ -147,6 +147,11 @@ def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     )
 
 
+def has_bad_cost(usage: JsonObject) -> bool:
+    """Whether a usage object has a cost that is no amount."""
+    return usage.get("cost") is not None and parse_cost(usage, b"") is None
+
+
 def to_openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
     """A usage object of chat completions, with the cost where it is known."""
     return {

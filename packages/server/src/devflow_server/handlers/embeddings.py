@@ -64,6 +64,7 @@ class NamedModelRouter:
             model=request.model,
             reason="asked for by name",
             price=price,
+            input_tokens=tokens,
             worst_case_usd=worst,
             unpriced_reason=reason or f"the price of {request.model} is not known",
         )

@@ -17,6 +17,8 @@ RESTART_DELAY_S = 5.0
 """A job that has failed is begun again after this long."""
 CONFIRM_INTERVAL_S = 60.0
 """The provider knows a call's cost seconds to minutes after it; 15 minutes is our own limit."""
+SETTLE_INTERVAL_S = 600.0
+"""Totals are asked far more rarely: they tell something only of rows that are older than that."""
 
 
 async def keep_running(job: Job) -> None:
@@ -48,6 +50,21 @@ async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_I
             continue
         if settled:
             _log().info("costs_confirmed", attempts=len(settled))
+
+
+async def settle_old_costs(
+    reconciler: Reconciler, *, interval_s: float = SETTLE_INTERVAL_S
+) -> None:
+    """Settle what no look-up has told, by totals or by what was seen, until cancelled."""
+    while True:
+        try:
+            settled = await reconciler.settle_old()
+        except DevFlowError as error:
+            _log().warning("costs_unsettled", error=error.message)
+        else:
+            if settled:
+                _log().info("costs_settled", **settled)
+        await asyncio.sleep(interval_s)
 
 
 def _log() -> structlog.stdlib.BoundLogger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devflow_core.ledger import LedgerEntry
+from devflow_store import Alert, CostDoubtAlert
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
@@ -55,6 +56,13 @@ class Metrics:
             "Requests without a key that is in force, where one is needed",
             registry=registry,
         )
+        self._add_money()
+        self._worker = worker
+        self._add_load(worker)
+        self._models: set[str] = set()
+
+    def _add_money(self) -> None:
+        registry = self._registry
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -65,9 +73,9 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self._worker = worker
-        self._add_load(worker)
-        self._models: set[str] = set()
+        self._doubts = Counter(
+            "devflow_cost_doubts", "Told costs that cannot be", ["kind"], registry=registry
+        )
 
     def _add_load(self, worker: int) -> None:
         registry = self._registry
@@ -112,6 +120,11 @@ class Metrics:
     def count_descriptor_shortage(self) -> None:
         """No file and no connection can be opened."""
         self._no_descriptors.inc()
+
+    async def count_alert(self, alert: Alert) -> None:
+        """As `AlertHook`: a told cost that cannot be; budgets have their own figures."""
+        if isinstance(alert, CostDoubtAlert):
+            self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""

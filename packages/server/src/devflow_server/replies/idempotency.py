@@ -21,7 +21,7 @@ from devflow_core.errors import (
     QueueFull,
     StoreError,
 )
-from devflow_core.journal import POSSIBLY_BILLED_ERRORS
+from devflow_core.estimates import POSSIBLY_BILLED_ERRORS
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest

@@ -19,14 +19,19 @@ from devflow_core.events import (
     ToolCallDelta,
 )
 from devflow_core.messages import JsonObject
-from devflow_core.usage import ReportedCost
+from devflow_core.usage import ReportedCost, ReportedUsage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
 from devflow_core.wire.body import excerpt, load_frame
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import iterations_from_anthropic, parse_cost, sum_of_usage
+from devflow_core.wire.usage import (
+    has_bad_cost,
+    iterations_from_anthropic,
+    parse_cost,
+    sum_of_usage,
+)
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -102,7 +107,8 @@ class MessagesDecoder:
                 " Ask again, or ask another model.",
                 model=self._model,
             )
-        events: list[Event] = [self._start(body, raw)]
+        # its counts are those of the end, not of the beginning
+        events: list[Event] = [replace(self._start(body, raw), reported=None)]
         for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
             events.append(self._decode_block_start(block, index, is_complete=True))
         self._record_end(body, raw)
@@ -123,7 +129,9 @@ class MessagesDecoder:
                 self._record_end(
                     {**lenient.as_object(body.get("delta")), "usage": body.get("usage")}, data
                 )
-                return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
+                if not body.get("usage"):
+                    return Opaque(kind="finish", body=body)
+                return Opaque(kind="usage", body=body, reported=self._reported())
             case "message_stop":
                 return self._finish()
             case _:
@@ -148,6 +156,7 @@ class MessagesDecoder:
             generation_id=self._generation_id,
             model=model,
             provider=lenient.as_text(message.get("provider")),
+            reported=self._reported() if self._usage else None,
         )
 
     def _decode_block_start(
@@ -227,6 +236,15 @@ class MessagesDecoder:
         if "cost" in fields:
             self._cost = parse_cost(fields, data)
 
+    def _reported(self) -> ReportedUsage:
+        iterations = iterations_from_anthropic(self._usage)
+        return ReportedUsage(
+            usage=sum_of_usage(iterations),
+            iterations=iterations if len(iterations) > 1 else (),
+            cost=self._cost,
+            has_bad_cost=has_bad_cost(self._usage),
+        )
+
     def _finish(self) -> Finished:
         if self._stop_reason is None:
             raise Incomplete(
@@ -236,12 +254,13 @@ class MessagesDecoder:
                 model=self._model,
             )
         self.finished = True
-        iterations = iterations_from_anthropic(self._usage)
+        reported = self._reported()
         return Finished(
             finish_reason=_FINISH_REASONS.get(self._stop_reason, "stop"),
             native_finish_reason=self._stop_reason,
-            usage=sum_of_usage(iterations),
-            iterations=iterations if len(iterations) > 1 else (),
-            cost=self._cost,
+            usage=reported.usage,
+            iterations=reported.iterations,
+            cost=reported.cost,
+            has_bad_cost=reported.has_bad_cost,
             raw_response=self._content.to_raw_response(self._usage),
         )

@@ -25,7 +25,7 @@ from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.reasoning import vendor_tag
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import parse_cost, usage_from_openai
+from devflow_core.wire.usage import has_bad_cost, parse_cost, usage_from_openai
 
 _NO_EVENTS: tuple[Event, ...] = ()
 _FRAME_EVENTS = frozenset(
@@ -214,6 +214,7 @@ class ResponsesDecoder:
             native_finish_reason=why or status,
             usage=usage_from_openai(usage),
             cost=parse_cost(usage, data),
+            has_bad_cost=has_bad_cost(usage),
             raw_response=OpaquePart(wire="openai_responses", body=reply)
             if reply.get("output")
             else None,
