@@ -60,9 +60,9 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Reading the authorities takes longer than a play, and nothing here speaks TLS to a client."""
 SHORT: dict[str, Any] = {
     "timeout_ms": 20_000,
-    "first_token_timeout_s": 2.0,
-    "idle_timeout_s": 2.0,
-    "total_timeout_s": 10.0,
+    "first_token_timeout_s": 4.0,
+    "idle_timeout_s": 4.0,
+    "total_timeout_s": 20.0,
     "retry_wait_factor": 0.02,
     "cost_budget_usd": Decimal(50),
     "require_key": False,
@@ -346,7 +346,7 @@ async def _confirm(settings: Settings, seen: Observation) -> None:
             wiring.make_store(settings) as book,
             wiring.AsyncGateway(settings, book=book, **_unused_parts()) as gateway,
         ):
-            await wiring.make_reconciler(book, gateway, patience_s=0).confirm_pending()
+            await wiring.make_reconciler(book, gateway).confirm_pending()
     entries = list(wiring.make_store(settings).entries())
     if entries:
         seen.confirmed_usd = _cost_of(max(entries, key=lambda one: one.started_at))

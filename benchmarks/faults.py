@@ -36,12 +36,12 @@ _AT_ONCE = 8
 _CHUNK = 48
 
 
-def list_plays(cases: Sequence[FaultCase], *, is_quick: bool) -> list[Play]:
+def list_plays(cases: Sequence[FaultCase], doors: Sequence[str], *, is_quick: bool) -> list[Play]:
     """Every case in every way that it has; or in one, so that all ways occur over the list."""
     plays: list[Play] = []
     for number, case in enumerate(cases):
         dialects = {OURS[name] for name in case.dialects}
-        ways = [way for way in WAYS if way[0] in dialects]
+        ways = [way for way in WAYS if way[0] in dialects and way[2] in doors]
         chosen = [ways[number % len(ways)]] if is_quick else ways
         plays += [_make_play(case, way) for way in chosen]
     return plays if is_quick else [*plays, *_fallback_plays(cases)]
@@ -75,6 +75,15 @@ def play_all(plays: list[Play]) -> list[Observation]:
             seen += done
             print(f"{len(seen)} of {len(plays)} played", file=sys.stderr, flush=True)
     return seen + asyncio.run(run_many(heavy, 1))
+
+
+def play_again(seen: list[Observation]) -> list[Observation]:
+    """Play once more, alone, what was not as expected: on a busy machine short deadlines pass."""
+    doubtful = [one for one in seen if find_mismatches(one)]
+    print(f"{len(doubtful)} are played again, alone", file=sys.stderr, flush=True)
+    again = asyncio.run(run_many([one.play for one in doubtful], 1))
+    replaced = {id(old): new for old, new in zip(doubtful, again, strict=True)}
+    return [replaced.get(id(one), one) for one in seen]
 
 
 def _play_chunk(plays: list[Play]) -> list[Observation]:
@@ -191,12 +200,14 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="each case once")
     parser.add_argument("--only", default="U", metavar="PREFIX", help="cases whose id begins so")
+    parser.add_argument("--door", choices=("server", "library"), help="only this one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every play there")
     parser.add_argument("--page", action="store_true", help="write the section of the page")
     options = parser.parse_args()
     section = reliability_page.Section(name="faults", command=COMMAND)
     cases = [case for case in load_plan() if case.id.startswith(options.only)]
-    seen = play_all(list_plays(cases, is_quick=options.quick))
+    doors = ("server", "library") if options.door is None else (options.door,)
+    seen = play_again(play_all(list_plays(cases, doors, is_quick=options.quick)))
     if options.json is not None:
         options.json.write_text(json.dumps(as_document(seen), indent=1) + "\n")
     if options.page:

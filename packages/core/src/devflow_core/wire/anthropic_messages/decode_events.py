@@ -66,23 +66,24 @@ class MessagesDecoder:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
             return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=frame.raw)
         if frame.data is None or frame.data == b"[DONE]":
             # some gateways close with OpenAI's word; it means nothing here
             kind = "comment" if frame.data is None else "done"
+            raw = Frame(wire="anthropic_messages", data=frame.raw)
             return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
-        body = load_frame(frame)
+        body, readable = load_frame(frame)
         if body is None:
             return _NO_EVENTS
+        raw = Frame(wire="anthropic_messages", data=readable.raw)
         is_first = not self._is_started
         event = self._decode_event(body, frame.data)
         if not is_first:
             return (replace(event, frame=raw),)
         if isinstance(event, Opaque):
             if event.kind != "ping":
-                self._prelude += frame.raw  # goes out with the first frame of the reply
+                self._prelude += readable.raw  # goes out with the first frame of the reply
             return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=self._prelude + frame.raw)
+        raw = Frame(wire="anthropic_messages", data=self._prelude + readable.raw)
         if isinstance(event, Started):
             return (replace(event, frame=raw),)
         return (replace(self._start({}, b""), frame=raw), event)
