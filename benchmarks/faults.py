@@ -65,16 +65,16 @@ def _fallback_plays(cases: Sequence[FaultCase]) -> Iterator[Play]:
 
 
 def play_all(plays: list[Play]) -> list[Observation]:
-    """Play them in two processes; what moves much data is played last, with nothing beside it."""
+    """Play them in two processes; what moves much data is played last, one by one in each."""
     light = [play for play in plays if not play.case.is_heavy]
     heavy = [play for play in plays if play.case.is_heavy]
     chunks = [light[start : start + _CHUNK] for start in range(0, len(light), _CHUNK)]
     seen: list[Observation] = []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        for done in pool.map(_play_chunk, chunks):
+        for done in pool.map(_play_chunk, [*chunks, *([play] for play in heavy)]):
             seen += done
             print(f"{len(seen)} of {len(plays)} played", file=sys.stderr, flush=True)
-    return seen + asyncio.run(run_many(heavy, 1))
+    return seen
 
 
 def play_again(seen: list[Observation]) -> list[Observation]:

@@ -57,10 +57,11 @@ class ResponsesDecoder:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
             return _NO_EVENTS
-        if frame.data is None or frame.data == b"[DONE]":
-            kind = "comment" if frame.data is None else "done"
+        if frame.data is None:
             raw = Frame(wire="openai_responses", data=frame.raw)
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
+            return (Opaque(kind="comment", frame=raw),) if self._is_started else _NO_EVENTS
+        if frame.data == b"[DONE]":
+            return _NO_EVENTS  # the reply has not ended: a reader would take it for the end
         body, readable = load_frame(frame)
         if body is None:
             return _NO_EVENTS
