@@ -9,7 +9,6 @@ from decimal import Decimal
 
 from devflow_core.errors import (
     DevFlowError,
-    Disposition,
     Incomplete,
     NotSent,
     PossiblyAccepted,
@@ -29,6 +28,7 @@ from devflow_core.events import (
 )
 from devflow_core.ledger import CostDoubt, CostStatus
 from devflow_core.routing import Candidate
+from devflow_core.statuses import Disposition
 from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
 
 CHARS_PER_TOKEN = 3.6

@@ -11,6 +11,7 @@ import orjson
 from devflow_core.errors import ConfigurationError
 from devflow_core.processes import end_when, read_to_end
 
+from devflow_sandbox.faults.plan import find_case
 from devflow_sandbox.sandbox import Sandbox
 from devflow_sandbox.serving import serve
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=Path, help="a fault script")
+    parser.add_argument("--fault", metavar="ID", help="a case of the fault plan (U12-date)")
     parser.add_argument("--script", type=Path, help="a script of turns")
     parser.add_argument("--tokens-per-s", type=float, help="how fast replies are streamed")
     parser.add_argument(
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         sandbox = Sandbox(
             host=options.host,
             port=options.port,
-            faults=options.faults,
+            faults=find_case(options.fault) if options.fault else options.faults,
             script=options.script,
             seed=options.seed,
             tokens_per_s=options.tokens_per_s,

@@ -196,7 +196,9 @@ def error_from_object(
         provider=failure.provider,
         generation_id=failure.generation_id,
         retry_after_s=read_retry_after(
-            headers, lenient.as_object(body.get("error")), is_limit=issubclass(kind, RateLimited)
+            headers,
+            {"metadata": body.get("metadata"), **lenient.as_object(body.get("error"))},
+            is_limit=issubclass(kind, RateLimited),
         ),
         model=model,
         detail=detail or None,
@@ -208,7 +210,8 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    metadata = lenient.as_object(error.get("metadata"))
+    # of the Responses dialect it stands beside the error
+    metadata = lenient.as_object(error.get("metadata") or body.get("metadata"))
     availability = lenient.as_object(error.get("availability"))
     codes = (
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
@@ -269,5 +272,7 @@ def _error_class(failure: _Failure) -> type[UpstreamError]:
         return KeyRefused
     if failure.provider is None and _UNPAID.search(failure.message):
         return PaymentRequired
-    known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), None)
-    return known or error_for_status(failure.status or 502)
+    by_status = error_for_status(failure.status or 502)
+    known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), by_status)
+    # `server_error` is what the Responses dialect calls most of them; the status says which
+    return by_status if known is ProviderUnavailable else known

@@ -71,23 +71,26 @@ class MessagesDecoder:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
             return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=frame.raw)
-        if frame.data is None or frame.data == b"[DONE]":
-            # some gateways close with OpenAI's word; it means nothing here
-            kind = "comment" if frame.data is None else "done"
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
-        body = load_frame(frame)
+        if frame.data is None:
+            raw = Frame(wire="anthropic_messages", data=frame.raw)
+            return (Opaque(kind="comment", frame=raw),) if self._is_started else _NO_EVENTS
+        if frame.data == b"[DONE]":
+            return _NO_EVENTS  # the reply has not ended: a reader would take it for the end
+        body, readable = load_frame(frame)
         if body is None:
             return _NO_EVENTS
+        raw = Frame(wire="anthropic_messages", data=readable.raw)
         is_first = not self._is_started
         event = self._decode_event(body, frame.data)
-        if not is_first:
-            return (replace(event, frame=raw),)
+        return self._open_reply(event, raw) if is_first else (replace(event, frame=raw),)
+
+    def _open_reply(self, event: Event, raw: Frame) -> Sequence[Event]:
+        """The events of what comes before, and with, the beginning of the reply."""
         if isinstance(event, Opaque):
             if event.kind != "ping":
-                self._prelude += frame.raw  # goes out with the first frame of the reply
+                self._prelude += raw.data  # goes out with the first frame of the reply
             return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=self._prelude + frame.raw)
+        raw = replace(raw, data=self._prelude + raw.data)
         if isinstance(event, Started):
             return (replace(event, frame=raw),)
         return (replace(self._start({}, b""), frame=raw), event)

@@ -74,7 +74,7 @@ class ChatDecoder:
             return self._decode_comment(frame)
         if data == b"[DONE]":
             return self._finish(Frame(wire="openai_chat", data=frame.raw))
-        chunk = load_frame(frame)
+        chunk, frame = load_frame(frame)
         if chunk is None:
             return _NO_EVENTS
         raw = Frame(wire="openai_chat", data=frame.raw)

@@ -57,20 +57,22 @@ class ResponsesDecoder:
         """The events of one frame; see `EventDecoder`."""
         if self.finished:
             return _NO_EVENTS
-        raw = Frame(wire="openai_responses", data=frame.raw)
-        if frame.data is None or frame.data == b"[DONE]":
-            kind = "comment" if frame.data is None else "done"
-            return (Opaque(kind=kind, frame=raw),) if self._is_started else _NO_EVENTS
-        body = load_frame(frame)
+        if frame.data is None:
+            raw = Frame(wire="openai_responses", data=frame.raw)
+            return (Opaque(kind="comment", frame=raw),) if self._is_started else _NO_EVENTS
+        if frame.data == b"[DONE]":
+            return _NO_EVENTS  # the reply has not ended: a reader would take it for the end
+        body, readable = load_frame(frame)
         if body is None:
             return _NO_EVENTS
+        raw = Frame(wire="openai_responses", data=readable.raw)
         is_first = not self._is_started
         events = self._decode_events(body, frame.data)
         if is_first and all(isinstance(event, Opaque) for event in events):
-            self._prelude += frame.raw  # goes out with the first frame of the reply
+            self._prelude += readable.raw  # goes out with the first frame of the reply
             return _NO_EVENTS
         if is_first:
-            raw = Frame(wire="openai_responses", data=self._prelude + frame.raw)
+            raw = Frame(wire="openai_responses", data=self._prelude + readable.raw)
             events = events if self._is_started else self._start({}) + events
         events[0] = replace(events[0], frame=raw)
         return events
