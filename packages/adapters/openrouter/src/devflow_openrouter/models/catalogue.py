@@ -121,7 +121,8 @@ def _zero_retention_models(body: JsonObject) -> frozenset[str] | None:
     rows: object = body.get("data")
     if not isinstance(rows, list):
         return None
-    named = (row.get("model_id") for row in cast("list[Any]", rows) if isinstance(row, dict))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    found = (row for row in cast("list[Any]", rows) if isinstance(row, dict))
+    named = (cast("dict[str, Any]", row).get("model_id") for row in found)
     return frozenset(one for one in named if isinstance(one, str))
 
 
