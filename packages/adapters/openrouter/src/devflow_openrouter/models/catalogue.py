@@ -14,6 +14,7 @@ import orjson
 from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.messages import JsonObject
 from devflow_core.settings import Settings
+from devflow_core.wire import json_lenient as lenient
 from devflow_routing.catalogue import Catalogue, NamingRules
 from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.live_catalogue import LiveCatalogue
@@ -118,12 +119,10 @@ def decode_document(document: JsonObject) -> Catalogue:
 
 def _zero_retention_models(body: JsonObject) -> frozenset[str] | None:
     """The models of a `GET /endpoints/zdr` body; None where it is something else."""
-    rows: object = body.get("data")
-    if not isinstance(rows, list):
+    if not isinstance(body.get("data"), list):
         return None
-    found = (row for row in cast("list[Any]", rows) if isinstance(row, dict))
-    named = (cast("dict[str, Any]", row).get("model_id") for row in found)
-    return frozenset(one for one in named if isinstance(one, str))
+    ids = (lenient.as_text(row.get("model_id")) for row in lenient.as_objects(body["data"]))
+    return frozenset(one for one in ids if one is not None)
 
 
 def load_shipped_catalogue() -> Catalogue:
