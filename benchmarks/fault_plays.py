@@ -30,6 +30,7 @@ from devflow_core.messages import WireName
 from devflow_core.settings import Settings
 from devflow_core.wire import get_translator
 from devflow_gateway import wiring
+from devflow_openrouter.models.catalogue import CATALOGUE_FILE
 from devflow_routing import Catalogue, Router, TaskClassifier
 from devflow_sandbox import FaultCase, Sandbox
 from devflow_sandbox.app import SandboxApp
@@ -191,7 +192,7 @@ def _settings(play: Play, sandbox: Sandbox, folder: Path) -> Settings:
         "api_key": sandbox.api_key,
         "data_dir": folder,
     }
-    (folder / wiring.CATALOGUE_FILE).write_text(_short_list()["file"])
+    (folder / CATALOGUE_FILE).write_text(_short_list()["file"])
     if play.has_fallback:
         given["fallbacks"] = {MODEL: (FALLBACK,)}
     return Settings.load({}, **given)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from devflow_core.testing import (
     MemoryLedger,
     a_price,
 )
-from devflow_routing import Catalogue, ModelConfig
+from devflow_routing import Catalogue, LiveCatalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
@@ -194,8 +195,11 @@ class ServerFactory:
             idempotency=idempotency,
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
-            catalogue=lambda: CATALOGUE,
-            catalogue_age_s=lambda: 12.5,
+            catalogue=LiveCatalogue(
+                lambda: CATALOGUE,
+                lambda _document: CATALOGUE,
+                clock=lambda: EPOCH + timedelta(seconds=12.5),
+            ),
             has_server_key=lambda: True,
             metrics=metrics,
             keep_alive=keep_alive,

@@ -201,12 +201,13 @@ class Tee:
     """Feeds every entry to several ledgers, in order."""
 
     def __init__(self, *ledgers: Ledger) -> None:
-        self._ledgers = ledgers
+        # looked up here, so that an object that is no ledger fails at the start
+        self._records = [ledger.record for ledger in ledgers]
 
     def record(self, entry: LedgerEntry, /) -> None:
         """Pass the entry on to each."""
-        for ledger in self._ledgers:
-            ledger.record(entry)
+        for record in self._records:
+            record(entry)
 
 
 def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:

@@ -130,7 +130,6 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the model of quality and the performance data."""
-    seed: int = 0
 
     @property
     def chosen(self) -> Candidate:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-PICO_PER_USD = 10**12
-"""Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
 MAX_TOKENS = 10**9
 """More tokens than any reply can have: a larger count is a mistake of whoever wrote it."""
 _MAX_TOKEN_DIGITS = 10
 
 _PICO = Decimal(1).scaleb(-12)
+"""Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
 _ZERO = Decimal(0)
 
 

@@ -17,7 +17,6 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import CatalogueRefresher, Router
 from devflow_store import Store
 
 from devflow_server.auth import check_bind
@@ -114,7 +113,6 @@ async def run_gateway(
             SharedCalls(gateway.pipeline) as calls,
             IdempotencyHandler(store.idempotency, gateway.pipeline) as idempotency,
         ):
-            refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = _watch_ledger(store, nodes, metrics)
@@ -125,12 +123,11 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=_build_embeddings_pipeline(settings, gateway, store, metrics),
+                embeddings=_build_embeddings_pipeline(gateway, store, metrics),
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 keys=store.keys,
                 nodes=nodes,
-                catalogue=lambda: refresh.current,
-                catalogue_age_s=lambda: refresh.age_s,
+                catalogue=gateway.catalogue,
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 keep_alive=keep_alive,
@@ -139,8 +136,7 @@ async def run_gateway(
                 tracing=tracing,
                 local_key=local_key,
             )
-            maintenance_tasks = _maintenance_tasks(store, gateway, worker)
-            jobs = _run_in_background(refresh.run, readiness.run, *maintenance_tasks)
+            jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
@@ -187,29 +183,16 @@ def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
 
 
-def _build_embeddings_pipeline(
-    settings: Settings, gateway: AsyncGateway, store: Store, ledger: Ledger
-) -> Pipeline:
+def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
     """A pipeline for embeddings, with the policies of every other call."""
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(wiring.make_price_lookup(wiring.load_catalogue(settings))),
+        router=NamedModelRouter(gateway.catalogue.price_of),
         executor=wiring.make_executor(gateway, upstream),
         book=store,
         ledger=ledger,
-        deadline_s=settings.total_timeout_s,
-    )
-
-
-def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
-    """Starts from what was fetched last, and tells the router of every new list."""
-    router, settings = gateway.router, gateway.settings
-    return CatalogueRefresher(
-        gateway.fetch_catalogue,
-        initial=wiring.load_base_catalogue(settings),
-        overrides=settings.models,
-        on_change=router.set_catalogue if isinstance(router, Router) else lambda _catalogue: None,
+        deadline_s=gateway.settings.total_timeout_s,
     )
 
 

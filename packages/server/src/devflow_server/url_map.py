@@ -12,7 +12,7 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.ports import ContextInjector
 from devflow_core.settings import Settings
 from devflow_core.wire.translators import TRANSLATORS
-from devflow_routing import Catalogue
+from devflow_routing import LiveCatalogue
 from devflow_store import LedgerState
 
 from devflow_server.app import App
@@ -46,8 +46,7 @@ class Components:
     find_session: Callable[[str], ContextInjector]
     keys: KeyVerifier
     nodes: NodeTable
-    catalogue: Callable[[], Catalogue]
-    catalogue_age_s: Callable[[], float | None]
+    catalogue: LiveCatalogue
     has_server_key: Callable[[], bool]
     metrics: Metrics
     keep_alive: KeepAlive
@@ -66,7 +65,7 @@ def build_app(components: Components) -> App:
         ConfigurationError: a route has no policy.
     """
     settings = components.settings
-    components.metrics.knows_model = lambda model: model in components.catalogue()
+    components.metrics.knows_model = lambda model: model in components.catalogue.current
     authenticator = Authenticator(
         components.keys,
         require_key=settings.require_key,
@@ -171,14 +170,14 @@ def _find_problem(components: Components) -> NotReady | None:
 
 def _system_routes(components: Components) -> list[HttpRoute]:
     models, nodes = (
-        ModelsHandler(lambda: list_models(components.catalogue())),
+        ModelsHandler(lambda: list_models(components.catalogue.current)),
         NodesHandler(components.nodes),
     )
     health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
-        components.catalogue_age_s,
-        lambda: len(components.catalogue().models),
+        lambda: components.catalogue.age_s,
+        lambda: len(components.catalogue.current),
     )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     pages = (

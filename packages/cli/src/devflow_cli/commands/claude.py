@@ -147,7 +147,7 @@ def _render_status(run: Run, event: bytes) -> str:
     from devflow_gateway import wiring
 
     settings = run.settings(reads_folder=False)
-    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    price_of = wiring.open_catalogue(settings).price_of
 
     def spent_usd(session_id: str) -> Decimal | None:
         if not wiring.has_ledger(settings):

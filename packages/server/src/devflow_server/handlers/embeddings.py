@@ -14,7 +14,7 @@ from devflow_core.events import Event, Finished, Opaque, Started
 from devflow_core.masking import Masker, clean_name
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
-from devflow_core.ports import Call, EventStream, UpstreamKey
+from devflow_core.ports import Call, EventStream, Router, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
@@ -44,7 +44,7 @@ class EmbeddingsClassifier:
         return _TASK
 
 
-class NamedModelRouter:
+class NamedModelRouter(Router):
     """A router that offers exactly the model that was named.
 
     Args:

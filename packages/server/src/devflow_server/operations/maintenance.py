@@ -1,4 +1,4 @@
-"""What the gateway does beside answering: learn what its keys allow, and confirm open costs."""
+"""What the gateway does beside answering: renew its list of models, learn limits, confirm costs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ async def keep_running(job: Job) -> None:
         except Exception:  # noqa: BLE001 - whatever it is, requests are answered meanwhile
             _log().exception("job_failed", job=getattr(job, "__qualname__", repr(job)))
         await asyncio.sleep(RESTART_DELAY_S)
+
+
+async def renew_catalogue(gateway: AsyncGateway) -> None:
+    """Keep the list of models fresh, until cancelled."""
+
+    def on_error(error: DevFlowError) -> None:
+        _log().warning("catalogue_not_renewed", error=error.message)
+
+    await gateway.keep_catalogue_fresh(on_error)
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
