@@ -197,7 +197,8 @@ def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledg
 
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
-    """Every worker learns its keys' limits; the first one confirms costs for all."""
+    """What goes on beside the requests; of several workers the first confirms costs for all."""
+    yield partial(maintenance.renew_catalogue, gateway)
     has_keys = bool(gateway.settings.server_keys())
     if has_keys:
         yield partial(maintenance.learn_limits, gateway)
