@@ -139,9 +139,8 @@ async def run_gateway(
                 tracing=tracing,
                 local_key=local_key,
             )
-            maintenance_tasks = _maintenance_tasks(store, gateway, worker)
-            jobs = _run_in_background(refresh.run, readiness.run, *maintenance_tasks)
-            async with _listen(components, bound) as listening, jobs:
+            jobs = (refresh.run, readiness.run, *_maintenance_tasks(store, gateway, worker))
+            async with _listen(components, bound) as listening, _run_in_background(*jobs):
                 yield replace(listening, first_key=first_key)
 
 
