@@ -13,6 +13,7 @@ from devflow_core.usage import Iteration, ReportedCost, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
 
 _MAX_USD = Decimal(1_000_000)
+_NO_NUMBER = re.compile(rb'"cost"\s*:\s*[-+]?(?:NaN|Infinity)')
 _COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
 
 
@@ -147,9 +148,11 @@ def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
     )
 
 
-def has_bad_cost(usage: JsonObject) -> bool:
-    """Whether a usage object has a cost that is no amount."""
-    return usage.get("cost") is not None and parse_cost(usage, b"") is None
+def has_bad_cost(usage: JsonObject, raw: bytes) -> bool:
+    """Whether a usage object has a cost that is no amount; `NaN` is null once it is decoded."""
+    if usage.get("cost") is None:
+        return "cost" in usage and _NO_NUMBER.search(raw) is not None
+    return parse_cost(usage, b"") is None
 
 
 def to_openai_chat_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class MessagesDecoder:
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
+        self._has_bad_cost = False
         self._content = ContentCollector()
         self._calls: dict[int, int] = {}
         self._whole_inputs: dict[int, str] = {}
@@ -238,6 +239,7 @@ class MessagesDecoder:
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:
             self._cost = parse_cost(fields, data)
+            self._has_bad_cost = has_bad_cost(fields, data)
 
     def _reported(self) -> ReportedUsage:
         iterations = iterations_from_anthropic(self._usage)
@@ -245,7 +247,7 @@ class MessagesDecoder:
             usage=sum_of_usage(iterations),
             iterations=iterations if len(iterations) > 1 else (),
             cost=self._cost,
-            has_bad_cost=has_bad_cost(self._usage),
+            has_bad_cost=self._has_bad_cost,
         )
 
     def _finish(self) -> Finished:

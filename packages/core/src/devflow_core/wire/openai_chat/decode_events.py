@@ -124,7 +124,7 @@ class ChatDecoder:
             return None
         self._usage = usage_from_openai(usage) or self._usage
         self._cost = parse_cost(usage, data) or self._cost
-        self._has_bad_cost = has_bad_cost(usage)
+        self._has_bad_cost = has_bad_cost(usage, data)
         return ReportedUsage(usage=self._usage, cost=self._cost, has_bad_cost=self._has_bad_cost)
 
     def _start(self, chunk: JsonObject) -> Started:

@@ -216,7 +216,7 @@ class ResponsesDecoder:
             native_finish_reason=why or status,
             usage=usage_from_openai(usage),
             cost=parse_cost(usage, data),
-            has_bad_cost=has_bad_cost(usage),
+            has_bad_cost=has_bad_cost(usage, data),
             raw_response=OpaquePart(wire="openai_responses", body=reply)
             if reply.get("output")
             else None,
