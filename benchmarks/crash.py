@@ -139,11 +139,7 @@ class Gateway:
         """The living workers."""
         pid = self.child.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [
-            int(one)
-            for one in children
-            if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
-        ]
+        return [int(one) for one in children if "spawn_main" in command_line(one)]
 
     def kill_worker(self, chance: random.Random, load: Load) -> None:
         """Kill one of two workers after some more requests were answered."""
@@ -169,6 +165,14 @@ class Gateway:
         self.child.terminate()
         self.child.communicate(timeout=PATIENCE_S)
         return self.child.returncode
+
+
+def command_line(pid: str) -> str:
+    """The arguments of a process; empty for one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def is_alive(pid: int) -> bool:
