@@ -257,6 +257,8 @@ def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
 def test_whatever_is_sent_and_however_it_is_cut_arrives(wire: WireName, data: Any) -> None:
     reply, cuts = data.draw(_replies(wire))
     sent = _relay(wire, reply, cuts)
-    assert _without_ours(sent) == reply
+    # a `[DONE]` in the middle would be taken for the end by many a reader
+    expected = reply if wire == "openai_chat" else reply.replace(b"data: [DONE]\n\n", b"")
+    assert _without_ours(sent) == expected
     # a chunk may hold a usage beside its text; that one says nothing of ours
     assert sent.count(b'"devflow"') in ({0, 1} if wire == "openai_chat" else {1})

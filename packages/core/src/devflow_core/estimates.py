@@ -237,7 +237,7 @@ def assess_cost(ending: Ending) -> AssessedCost:
         usd=usd,
         usage=usage,
         is_usage_estimated=not seen.is_counted,
-        doubt=doubt,
+        doubt=doubt or find_confirmed_doubt(usd, ending.reserved_usd),
         observed_usd=observed_usd,
     )
 
@@ -278,21 +278,21 @@ _ROUNDED = Decimal("0.999")
 def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
     """What is known to have been used, at the listed price, with the fees that have run.
 
-    None where there is no price; never more than was held.
+    None where there is no price. What we count is never more than was held; what the provider has
+    counted may be.
     """
     price, reserved = ending.price, ending.reserved_usd
     if price is None:
         return None
     reported = ending.seen.reported
     if ending.seen.is_counted:
-        usd = _price_counted(ending, price, usage)
-    else:
-        out = price.resolve_tier(usage.prompt_tokens)
-        dearest_out = max(out.completion, out.reasoning or Decimal(0))
-        counted = reported.usage is not None and reported.usage.prompt_tokens > 0
-        only_input = replace(usage, output_tokens=0, reasoning_tokens=0)
-        input_usd = price.cost_usd(only_input) if counted else _input_usd(ending)
-        usd = input_usd + dearest_out * usage.completion_tokens
+        return _price_counted(ending, price, usage) + ending.candidate.first_fees_usd
+    out = price.resolve_tier(usage.prompt_tokens)
+    dearest_out = max(out.completion, out.reasoning or Decimal(0))
+    counted = reported.usage is not None and reported.usage.prompt_tokens > 0
+    only_input = replace(usage, output_tokens=0, reasoning_tokens=0)
+    input_usd = price.cost_usd(only_input) if counted else _input_usd(ending)
+    usd = input_usd + dearest_out * usage.completion_tokens
     usd += ending.candidate.first_fees_usd
     return usd if reserved is None else min(reserved, usd)
 
@@ -313,17 +313,17 @@ def _input_usd(ending: Ending) -> Decimal:
 
 
 def _estimate_usd(ending: Ending, observed_usd: Decimal | None) -> Decimal:
-    """What is booked until somebody tells: never less than is known, and no more than was held."""
+    """What is booked until somebody tells: never less than is known."""
     reserved, seen = ending.reserved_usd, ending.seen
     if observed_usd is None:
         return reserved or Decimal(0)
     if reserved is None:
         return observed_usd
     if ending.candidate.has_fees:
-        return reserved
+        return max(reserved, observed_usd)
     is_whole = seen.finished is not None
     if not is_whole and (not seen.has_begun or ending.bills_on(ending.provider)):
-        return reserved
+        return max(reserved, observed_usd)
     return observed_usd
 
 
