@@ -130,7 +130,7 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path, slow: ThreadedSandbox) ->
         os.kill(workers[0], signal.SIGSTOP)
         child.terminate()
         done = child.wait(PATIENCE_S)
-        assert (done.status, "worker_hangs" in done.err) == (0, True)
+        assert done.status == 0, done.err
         assert not any(map(is_alive, workers))
 
 
