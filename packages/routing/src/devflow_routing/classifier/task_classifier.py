@@ -31,6 +31,8 @@ SCORE_WEIGHT = 6.0
 RULE_WEIGHT = 0.8
 """What one word of the rules is worth in logits."""
 MAX_RULE_HITS = 3
+_UNTAUGHT_RULE_FACTOR = 2.0
+"""How much more rules count for a kind that the learned model does not know."""
 TOOLS_WEIGHT = 1.0
 """Logits for coding when the request brings tools: harnesses of coders bring most of them."""
 
@@ -80,6 +82,8 @@ class TaskClassifier:
         names = self._model.names
         self._small_model = _find_small_model(names)
         self._learned_kinds = [kind for kind, name in enumerate(TASK_TYPES) if name in names]
+        self._rule_factors = np.full(len(TASK_TYPES), _UNTAUGHT_RULE_FACTOR, dtype=np.float32)
+        self._rule_factors[self._learned_kinds] = 1.0
         self._learned_columns = [names.index(TASK_TYPES[kind]) for kind in self._learned_kinds]
         # learned weights and rules side by side: one look-up serves both
         rules = _load_rules()
@@ -119,6 +123,8 @@ class TaskClassifier:
         known, hits = self._scores_by_kind(scores), np.minimum(sums[learned:], MAX_RULE_HITS)
         if features.dense[NON_ASCII_SHARE] > MAX_NON_ASCII_SHARE:
             known, hits = known * (0.0 if hits.any() else _UNTRAINED_SCRIPT_WEIGHT), hits * 3
+        else:
+            hits = hits * self._rule_factors
         shares = np.exp(combine_scores(known, hits, has_tools=has_tools))
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
