@@ -101,6 +101,7 @@ def test_what_is_held_for_a_provider_that_charges_on_can_be_given_back_later() -
     ("told_cost", "more", "doubt"),
     [
         ("0", {}, "zero"),
+        ("0", {"upstream_usd": Decimal("0.0002")}, "zero"),
         ("0", {"is_byok": True, "upstream_usd": Decimal("0.0002")}, None),
         ("0.0001", {"upstream_usd": Decimal("0.0002")}, "below_upstream"),
         ("0.0002", {"upstream_usd": Decimal("0.0002")}, None),

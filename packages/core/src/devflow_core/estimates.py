@@ -121,7 +121,7 @@ class SeenReply:
                 self._add_call(event)
             case Started() | Opaque():
                 self._add_frame(event)
-            case Finished():
+            case _:
                 self._finish(event)
 
     def _add_call(self, event: ToolCallDelta) -> None:
@@ -291,19 +291,17 @@ def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
     dearest_out = max(out.completion, out.reasoning or Decimal(0))
     counted = reported.usage is not None and reported.usage.prompt_tokens > 0
     only_input = replace(usage, output_tokens=0, reasoning_tokens=0)
-    input_usd = price.cost_usd(only_input) if counted else _input_usd(ending)
+    input_usd = price.cost_usd(only_input) if counted else _input_usd(ending, price)
     usd = input_usd + dearest_out * usage.completion_tokens
     usd += ending.candidate.first_fees_usd
     return usd if reserved is None else min(reserved, usd)
 
 
-def _input_usd(ending: Ending) -> Decimal:
+def _input_usd(ending: Ending, served: Price) -> Decimal:
     """The input at its dearest: its share of the reservation, where that holds nothing else."""
     candidate = ending.candidate
     price, reserved = candidate.price, ending.reserved_usd
-    usd = Decimal(0)
-    if ending.price is not None:
-        usd = ending.price.worst_case_usd(candidate.input_tokens or 0, 0)
+    usd = served.worst_case_usd(candidate.input_tokens or 0, 0)
     if candidate.has_fees or price is None or reserved is None:
         return usd
     output_tokens = candidate.max_output_tokens

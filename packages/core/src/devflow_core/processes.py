@@ -62,7 +62,7 @@ def end_when(is_over: Callable[[], object]) -> None:
             noticed whatever the process is doing.
     """
 
-    def watch() -> None:
+    def watch() -> None:  # pragma: no cover - kills the process that it runs in
         is_over()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(MAX_ORPHAN_S)
@@ -83,7 +83,7 @@ def end_with_us(argv: Sequence[str]) -> tuple[str, ...]:
     Elsewhere than on Linux it is the program's own: there it is left to itself. The thread that
     starts it has to live as long as the program is to run.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux":  # pragma: no cover - seen on other systems only
         return tuple(argv)
     start = (sys.executable, "-I", "-S", "-c", _EXEC_WITH_DEATH_SIGNAL, str(os.getpid()))
     return (*start, *argv)

@@ -45,7 +45,9 @@ def parse_body(
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if "memory" in error.msg:  # said of us, not of the text
+        if (
+            "memory" in error.msg
+        ):  # said of us, not of the text  # pragma: no cover - by a real limit
             raise MemoryError from None
         # the message of the error holds a position and no text of the body
         raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
