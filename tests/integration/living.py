@@ -75,6 +75,13 @@ def wait_until_ready(port: int) -> None:
     until(lambda: _status_of(port) == 200, "the gateway is ready")
 
 
+def heeds(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal; while it still starts it has none."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (number - 1) & 1)
+
+
 def kill(pid: int) -> None:
     """As the kernel does when memory runs out."""
     os.kill(pid, signal.SIGKILL)

@@ -24,7 +24,7 @@ from integration.living import (
     wait_until_ready,
     workers_of,
 )
-from integration.served import PATIENCE_S, environment, start
+from integration.served import PATIENCE_S, environment, start, upstream_of
 
 PROGRAM = f"""#!{sys.executable}
 import os, pathlib, sys, time
@@ -38,10 +38,6 @@ def slow() -> Iterator[ThreadedSandbox]:
     """A provider that takes its time over a reply."""
     with ThreadedSandbox(tokens_per_s=20) as sandbox:
         yield sandbox
-
-
-def _upstream(sandbox: ThreadedSandbox) -> dict[str, str]:
-    return {"OPENROUTER_BASE_URL": sandbox.base_url, "OPENROUTER_API_KEY": sandbox.api_key}
 
 
 def _hanging_program(folder: Path, name: str) -> Path:
@@ -62,7 +58,7 @@ def _pid_of(program: Path) -> int:
 def test_workers_end_in_good_order_when_their_supervisor_is_killed(
     tmp_path: Path, slow: ThreadedSandbox
 ) -> None:
-    with start(tmp_path, "--no-key", "--workers", "2", **_upstream(slow)) as child:
+    with start(tmp_path, "--no-key", "--workers", "2", **upstream_of(slow)) as child:
         port = port_of(child)
         wait_until_ready(port)
         stream = Stream(port).begin()
@@ -73,7 +69,7 @@ def test_workers_end_in_good_order_when_their_supervisor_is_killed(
         until(lambda: not any(map(is_alive, workers)), "the workers have ended")
     assert [entry.outcome for entry in entries_of(tmp_path)] == ["succeeded"]
     arguments = ("serve", "--port", str(port), "--json", "--no-key", "--workers", "2")
-    given = environment(tmp_path, **_upstream(slow))
+    given = environment(tmp_path, **upstream_of(slow))
     with RunningCommand(arguments, folder=tmp_path, environment=given) as again:
         assert port_of(again) == port
         wait_until_ready(port)
@@ -114,7 +110,7 @@ def test_a_command_that_is_told_of_a_budget_ends_with_the_gateway(tmp_path: Path
         given = {
             "DEVFLOW_BUDGET_ALERT_COMMAND": f'["{program}"]',
             "OPENROUTER_COST_BUDGET_USD": "0.002",
-            **_upstream(sandbox),
+            **upstream_of(sandbox),
         }
         with start(tmp_path, "--no-key", **given) as child:
             port = port_of(child)
