@@ -41,7 +41,7 @@ MIN_CHARS_PER_TOKEN = CHARS_PER_TOKEN / (1 + ESTIMATE_ERROR)
 MAX_CHARS_PER_TOKEN = 2 * CHARS_PER_TOKEN
 """A count that would need longer tokens than this is not the count of the whole text."""
 TOOL_CALL_TOKENS = 16
-"""What a call of a tool costs at the most beside its name and arguments."""
+"""What a call of a tool costs beside its name and arguments: a guess of ours, on the upper side."""
 
 POSSIBLY_BILLED_ERRORS = (
     PossiblyAccepted,

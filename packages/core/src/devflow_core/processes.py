@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 MAX_ORPHAN_S = 45.0
 """A process whose parent is gone is killed when it has not ended in good order by then."""
 _STOP = (signal.SIGTERM, signal.SIGINT)
-_HANG_UP: tuple[signal.Signals, ...] = (
+HANG_UP: tuple[signal.Signals, ...] = (
     (signal.SIGHUP,) if sys.platform != "win32" else ()  # a closed terminal's; Windows has none
 )
+"""What a closed terminal sends, perhaps several times."""
 _EXEC_WITH_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
@@ -27,6 +28,11 @@ if os.getppid() == int(sys.argv[1]):
     os.execvp(sys.argv[2], sys.argv[2:])
 """
 """PR_SET_PDEATHSIG is 1 and outlives the exec; a parent that is gone by now sends nothing more."""
+
+
+def signals_to_heed() -> list[signal.Signals]:
+    """What asks a process to end; a closed terminal does not where `nohup` says otherwise."""
+    return [*_STOP, *(one for one in HANG_UP if signal.getsignal(one) != signal.SIG_IGN)]
 
 
 async def wait_for_signal(*, is_supervised: bool = False) -> None:
@@ -41,7 +47,7 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
     """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    watched = [*_STOP, *(one for one in _HANG_UP if signal.getsignal(one) != signal.SIG_IGN)]
+    watched = signals_to_heed()
     for number in watched:
         loop.add_signal_handler(number, asked.set)
     try:
@@ -50,7 +56,7 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
         for number in watched:
             loop.remove_signal_handler(number)
     for number in watched:
-        if is_supervised or number in _HANG_UP:
+        if is_supervised or number in HANG_UP:
             signal.signal(number, signal.SIG_IGN)
 
 

@@ -15,6 +15,7 @@ from types import FrameType
 
 import structlog
 from devflow_core.errors import DevFlowError
+from devflow_core.processes import HANG_UP, signals_to_heed
 from devflow_core.settings import Settings
 
 RunWorker = Callable[[Settings, socket, int, Connection], None]
@@ -28,7 +29,8 @@ _MAX_RESTART_DELAY_S = 30.0
 MAX_FAILED_STARTS = 5
 """Of all workers together, where none ever took requests: after so many nobody tries again."""
 _MORE_THAN_DRAIN_S = 12.0
-"""How much longer than their own time to drain workers may take before they are killed."""
+"""How much longer than their own time to drain workers may take before they are killed: the last
+write of a ledger may wait 10 s for another process."""
 
 
 class WorkersFailed(DevFlowError):
@@ -76,7 +78,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Heed signals, and start every worker."""
-        for number in _signals_to_heed():
+        for number in signals_to_heed():
             signal.signal(number, self._on_signal)
         for number in range(self._settings.workers):
             self._workers[number] = self._spawn(number)
@@ -105,7 +107,7 @@ class Supervisor:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         """The first asks for the end. A second is in a hurry, but a terminal says it twice."""
-        if self._signals and number == getattr(signal, "SIGHUP", None):
+        if self._signals and number in HANG_UP:
             return
         self._signals += 1
         self._wake.send_bytes(b"!")
@@ -133,7 +135,7 @@ class Supervisor:
                     fresh = self._workers[number] = self._spawn(number)
                     fresh.failed_starts = worker.failed_starts
             elif not worker.process.is_alive():
-                self._bury(number, worker, now_s)
+                self._schedule_restart(number, worker, now_s)
 
     def _listen(self, worker: _Worker) -> None:
         with suppress(EOFError, OSError):
@@ -145,8 +147,8 @@ class Supervisor:
                     worker.is_ready = self._was_ready = True
                     worker.failed_starts = 0
 
-    def _bury(self, number: int, worker: _Worker, now_s: float) -> None:
-        """Note that a worker has died, and when it is replaced."""
+    def _schedule_restart(self, number: int, worker: _Worker, now_s: float) -> None:
+        """Say that a worker has died, and settle when it is replaced."""
         if not worker.is_ready:
             worker.failed_starts += 1
             self._failed_starts += 1
@@ -185,12 +187,3 @@ class Supervisor:
         process.start()
         says.close()
         return _Worker(process, said)
-
-
-def _signals_to_heed() -> list[int]:
-    """SIGTERM, SIGINT, and a closed terminal's unless `nohup` says otherwise."""
-    heeded = [int(signal.SIGTERM), int(signal.SIGINT)]
-    hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
-        heeded.append(int(hang_up))
-    return heeded

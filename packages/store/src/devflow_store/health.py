@@ -50,6 +50,8 @@ class Step(NamedTuple):
     """Nothing is taken any more then, and who waits is sent away."""
 
 
+# A state has to be told within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as much
+# again for a busy machine. Below 5 s, 32 writers that take turns at PostgreSQL were sent away.
 BEGIN = Step("begin", 0.4, 5.0)
 """The connection and the lock."""
 WORK = Step("work", 10.0, 10.0)
