@@ -65,6 +65,12 @@ def _chat(port: int, words: str) -> tuple[int, str]:
     return reply.status, reply.body.decode()
 
 
+def _first_free(pid: int) -> int:
+    """The lowest number that no descriptor of a process has."""
+    used = {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in range(len(used) + 1) if number not in used)
+
+
 def test_more_connections_than_descriptors_are_refused_in_words(tmp_path: Path) -> None:
     with _limited(tmp_path, "-n 128") as (port, _child, _log), ExitStack() as stack:
         first = stack.enter_context(_connect(port))
@@ -86,9 +92,13 @@ def test_more_connections_than_descriptors_are_refused_in_words(tmp_path: Path) 
 def test_running_out_of_descriptors_is_told_once_and_passes(tmp_path: Path) -> None:
     with _limited(tmp_path, "-n 256") as (port, child, log), _connect(port) as one:
         assert _get(one, "/readyz")[0] == 200
-        used = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
-        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (used, 256))
-        until(lambda: _get(one, "/readyz")[0] == 503, "it is not ready")
+
+        def is_out() -> bool:
+            """Whether it has none left, below a limit at what is open at this moment."""
+            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (_first_free(child.pid), 256))
+            return _get(one, "/readyz")[0] == 503
+
+        until(is_out, "it is not ready")
         assert b"descriptors" in _get(one, "/readyz")[1]
         for _ in range(20):
             with _connect(port) as other:

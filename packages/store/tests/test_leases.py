@@ -273,7 +273,7 @@ def open_empty(database: Any) -> tuple[Session, str]:
         engine = SqliteEngine(database)
         engine.create_file()
         return engine.open_without_wal(), engine.dialect
-    return PostgresEngine(database).open_writer(), PostgresEngine.dialect
+    return PostgresEngine(database, folder=Path()).open_writer(), PostgresEngine.dialect
 
 
 def test_an_upgrade_keeps_replies_and_leaves_what_was_under_way_undecided(

@@ -62,7 +62,7 @@ class Store:
         lease_s: after this long without a sign of life, at the most, a process counts as dead: its
             open attempts are written off at their worst case, its idempotency keys are settled.
         data_dir: where the pepper of the client keys and the emergency file are; None: the folder
-            of the SQLite file.
+            of the SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from devflow_core.errors import ConfigurationError
+from devflow_core.settings import Settings
 
 from devflow_store.database.engine import Engine
 from devflow_store.engines.sqlite import SqliteEngine
@@ -16,7 +17,8 @@ def create_engine(database: str | Path | Engine, folder: Path | None = None) -> 
 
     Args:
         database: what is to be opened.
-        folder: where files are kept that belong to a database on a server.
+        folder: where files are kept that belong to a database on a server; None: the user's data
+            folder.
 
     Raises:
         ConfigurationError: a URL of another kind, or the driver of PostgreSQL is not installed.
@@ -32,7 +34,7 @@ def create_engine(database: str | Path | Engine, folder: Path | None = None) -> 
         path = unquote(urlsplit(database).path)
         return SqliteEngine(Path(path.removeprefix("/") if path.startswith("//") else path))
     if scheme in ("postgresql", "postgres"):
-        return _create_postgres(database, folder or Path())
+        return _create_postgres(database, folder or Settings.load(judge_folder=None).data_dir)
     raise ConfigurationError(
         f"A ledger cannot be kept at a {scheme}:// URL; use sqlite:///path or postgresql://…"
     )

@@ -55,7 +55,7 @@ class PostgresEngine:
 
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, folder: Path = Path()) -> None:
+    def __init__(self, url: str, *, folder: Path) -> None:
         self.folder = folder
         self._url = url
         self._head_file = HeadFile(folder / f"postgresql-{_name_database(url)}")
