@@ -45,19 +45,20 @@ hooks: ## have git run `make check-fast` before each commit in this checkout
 
 .PHONY: test
 test: install ## the test suite; 300 examples a law (house rules are in `make check`)
-	$(RUN) pytest -n 2 -m "not clients" --ignore=tests/house -q
+	$(RUN) pytest -n 2 -m "not clients and not extensions" --ignore=tests/house -q
 
 # A tracer doubles the time of laws, so it watches a run of its own.
 .PHONY: coverage
 coverage: install ## branches that the suite reaches: all of core, 90 % of the workspace
 	$(RUN) coverage erase
-	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients" --ignore=tests/house -q
+	$(RUN) pytest -n 2 --cov --cov-report= -m "not clients and not extensions" --ignore=tests/house -q
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 
 .PHONY: test-laws
 test-laws: install ## the laws again, with thousands of examples each
 	$(RUN) pytest -n 2 -m laws --hypothesis-profile laws --timeout 1200 -q
+	$(RUN) pytest -n 2 -m extensions --timeout 1200 -q tests/integration
 
 # Real clients, pinned, in a folder that git ignores. No install scripts run.
 CLAUDE_CODE_VERSIONS := 2.1.329 2.1.197 2.0.77

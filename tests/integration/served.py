@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from devflow_cli.testing import CommandResult, RunningCommand, run_command
+from devflow_sandbox import Sandbox
 
 PATIENCE_S = 60.0
 NOBODY = "http://127.0.0.1:9/api/v1"
@@ -77,9 +78,10 @@ class Served:
                 send_what_is_taken(one, raw)
             return read_reply(one)
 
-    def devflow(self, *arguments: str) -> CommandResult:
+    def devflow(self, *arguments: str, **more: str) -> CommandResult:
         """Another command over the same data."""
-        return run_command(*arguments, folder=self.home, environment=environment(self.home))
+        seen = environment(self.home, **more)
+        return run_command(*arguments, folder=self.home, environment=seen)
 
     def make_key(self, name: str, *options: str) -> str:
         done = self.devflow("keys", "create", name, *options, "--json")
@@ -99,6 +101,11 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "OPENROUTER_BASE_URL": NOBODY,
         **more,
     }
+
+
+def upstream_of(sandbox: Sandbox) -> dict[str, str]:
+    """The environment of a gateway that asks a stand-in."""
+    return {"OPENROUTER_BASE_URL": sandbox.base_url, "OPENROUTER_API_KEY": sandbox.api_key}
 
 
 def start(home: Path, *options: str, **more: str) -> RunningCommand:

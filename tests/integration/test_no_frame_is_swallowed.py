@@ -238,9 +238,9 @@ def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
 
 def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
     """What a client of the same dialect is sent."""
-    translator = get_dialect(wire)
-    reader, decoder = SseReader(), translator.make_decoder("a/b")
-    encoder = translator.make_encoder(ChatRequest.from_text("Hi", model="a/b"))
+    dialect = get_dialect(wire)
+    reader, decoder = SseReader(), dialect.make_decoder("a/b")
+    encoder = dialect.make_encoder(ChatRequest.from_text("Hi", model="a/b"))
     held, sent = HeldUsage(encoder), b""
     for start, end in zip([0, *cuts], [*cuts, len(reply)], strict=True):
         for frame in reader.feed(reply[start:end]):
@@ -257,6 +257,8 @@ def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
 def test_whatever_is_sent_and_however_it_is_cut_arrives(wire: WireName, data: Any) -> None:
     reply, cuts = data.draw(_replies(wire))
     sent = _relay(wire, reply, cuts)
-    assert _without_ours(sent) == reply
+    # a `[DONE]` in the middle would be taken for the end by many a reader
+    expected = reply if wire == "openai_chat" else reply.replace(b"data: [DONE]\n\n", b"")
+    assert _without_ours(sent) == expected
     # a chunk may hold a usage beside its text; that one says nothing of ours
     assert sent.count(b'"devflow"') in ({0, 1} if wire == "openai_chat" else {1})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from devflow_sandbox.threaded import ThreadedSandbox
-from integration.served import serve
+from integration.served import serve, upstream_of
 
 MODEL = "anthropic/claude-haiku-4.5"
 PATH = "/v1/chat/completions"
@@ -18,7 +18,7 @@ BODY = {"model": MODEL, "max_tokens": 16, "messages": [{"role": "user", "content
 @pytest.fixture
 def upstream() -> Iterator[dict[str, str]]:
     with ThreadedSandbox() as sandbox:
-        yield {"OPENROUTER_BASE_URL": sandbox.base_url, "OPENROUTER_API_KEY": sandbox.api_key}
+        yield upstream_of(sandbox)
 
 
 def test_a_key_of_the_same_name_does_not_get_the_replies_of_the_old_one(

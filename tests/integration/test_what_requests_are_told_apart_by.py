@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from devflow_core.dimensions import BUDGET_SCOPES, GROUPINGS
 from devflow_sandbox.threaded import ThreadedSandbox
-from integration.served import serve
+from integration.served import serve, upstream_of
 
 LABELS = {
     "X-Session-Id": "s1",
@@ -31,7 +31,7 @@ ASK = {"model": "openai/gpt-5-nano", "max_tokens": 16, "messages": [
 @pytest.fixture(scope="module")
 def upstream():
     with ThreadedSandbox(seed=3) as sandbox:
-        yield {"OPENROUTER_API_KEY": sandbox.api_key, "OPENROUTER_BASE_URL": sandbox.base_url}
+        yield upstream_of(sandbox)
 
 
 def test_every_grouping_is_reported_and_every_label_exported(

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 from devflow_analytics import Reconciler, Reconciliation
-from devflow_analytics.reconciliation.settlement import BillingWindow, OpenRow, settle_window
+from devflow_analytics.reconciliation.reconciler import MAX_OPEN
+from devflow_analytics.reconciliation.settlement import (
+    BillingWindow,
+    OpenRow,
+    WindowRows,
+    settle_window,
+)
 from devflow_core.errors import ProviderUnavailable
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.testing import EPOCH, FakeClock, an_attempt, an_entry
@@ -23,13 +29,22 @@ class FakeBooks:
     def __init__(self, *attempts: Attempt) -> None:
         self.rows = {attempt.attempt_id: attempt for attempt in attempts}
         self.sources: dict[str, str] = {}
+        self.under_way: datetime | None = None
+        self.added_up = 0
 
     def entries(self, _since: datetime, _until: datetime, /) -> Iterable[LedgerEntry]:
+        self.added_up += 1
         return [an_entry(attempts=(attempt,)) for attempt in self.rows.values()]
 
     def unconfirmed(self, limit: int, /) -> Sequence[tuple[LedgerEntry, Attempt]]:
         rows = [row for row in self.rows.values() if row.cost_status == "estimated"]
         return [(an_entry(attempts=(row,)), row) for row in rows][:limit]
+
+    def latest_start(self) -> datetime | None:
+        return max((row.started_at for row in self.rows.values()), default=None)
+
+    def under_way_since(self) -> datetime | None:
+        return self.under_way
 
     async def confirm(
         self,
@@ -44,7 +59,7 @@ class FakeBooks:
     ) -> None:
         self.rows[attempt_id] = replace(
             self.rows[attempt_id],
-            cost_status="settled",
+            cost_status="observed" if source in ("observed", "reserved") else "settled",
             cost_usd=cost_usd,
             cost_text=text,
             usage=usage or self.rows[attempt_id].usage,
@@ -243,6 +258,137 @@ async def test_rows_of_a_callers_own_key_are_not_in_these_books() -> None:
     assert result.ours_usd == 0
 
 
+# what nobody can tell, and what goes on beside the requests
+
+
+def background(books: FakeBooks, account: FakeAccount, clock: FakeClock) -> Reconciler:
+    return Reconciler(books, account, patience_s=600, now=clock.now, sleep=clock.sleep)
+
+
+async def test_a_callers_own_key_cannot_be_asked_for_so_what_was_seen_stands() -> None:
+    seen = an_open("a", "gen-1", key_id="caller", observed_usd=Decimal("0.0004"))
+    books = FakeBooks(seen, an_open("b", key_id="caller", started_at=EPOCH))
+    assert await background(books, FakeAccount(), FakeClock()).settle_old() == {"observed": 1}
+    assert books.rows["a"].cost_usd == Decimal("0.0004")
+    assert books.sources == {"a": "observed"}  # the other is too young
+
+
+async def test_after_some_days_what_was_seen_stands() -> None:
+    clock = FakeClock()
+    books = FakeBooks(
+        an_open("seen", "gen-1", observed_usd=Decimal("0.0004")),
+        an_open("unseen"),
+        an_open("young", started_at=EPOCH + MAX_OPEN, observed_usd=Decimal("0.0004")),
+    )
+    account = FakeAccount(today="5", month="5")  # somebody else uses the keys
+    account.days = None
+    reconciler = background(books, account, clock)
+    assert await reconciler.settle_old() == {}
+    clock.advance(MAX_OPEN.total_seconds())
+    assert await reconciler.settle_old() == {"observed": 2}
+    assert books.sources == {"seen": "observed", "unseen": "reserved"}
+    assert [books.rows[one].cost_usd for one in ("seen", "unseen")] == [
+        Decimal("0.0004"),
+        Decimal("0.01"),
+    ]
+
+
+async def test_an_old_row_is_looked_up_when_its_server_was_down_while_it_was_young() -> None:
+    books, account = FakeBooks(an_open("a", "gen-1")), FakeAccount()
+    account.booked["gen-1"] = {"total_cost": "0.5"}
+    assert await background(books, account, FakeClock()).settle_old() == {"generation": 1}
+
+
+async def test_the_running_day_tells_of_a_row_that_nobody_can_look_up() -> None:
+    books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=OLD))
+    account = FakeAccount(today="0.0032")
+    assert await background(books, account, FakeClock()).settle_old() == {"total": 1}
+    assert books.rows["a"].cost_usd == Decimal("0.003")
+    assert books.sources == {"a": "total of 2026-11-21"}
+
+
+async def test_a_completed_day_tells_where_it_may_be_asked_for() -> None:
+    yesterday = OLD - timedelta(days=1)
+    books = FakeBooks(an_open("a", started_at=yesterday))
+    account = FakeAccount()
+    account.days = {yesterday.date(): Decimal("0.002")}
+    # a call of just now does not matter to yesterday
+    books.rows["b"] = an_attempt(attempt_id="b", started_at=EPOCH)
+    assert await background(books, account, FakeClock()).settle_old() == {"total": 1}
+    assert books.sources == {"a": "total of 2026-11-20"}
+
+
+async def test_without_completed_days_the_week_tells_of_yesterday() -> None:
+    books = FakeBooks(an_open("a", started_at=OLD - timedelta(days=1)))
+    account = FakeAccount(month="0.003")
+    account.days, account.usage["weekly"] = None, Decimal("0.003")
+    assert await background(books, account, FakeClock()).settle_old() == {"total": 1}
+    assert books.sources == {"a": "total of week of 2026-11-16"}
+
+
+@pytest.mark.parametrize("disturbed", ["a young call", "a call under way", "a stranger", "a lag"])
+async def test_a_total_that_may_not_be_ours_alone_and_whole_tells_nothing(disturbed: str) -> None:
+    books, account = FakeBooks(an_open("a"), an_attempt(started_at=OLD)), FakeAccount(today="0.003")
+    account.days = None
+    account.usage["weekly"] = account.usage["monthly"] = Decimal("0.003")
+    if disturbed == "a young call":
+        books.rows["y"] = an_attempt(attempt_id="y", started_at=EPOCH)
+    elif disturbed == "a call under way":
+        books.under_way = OLD
+    else:
+        theirs_usd = Decimal(5) if disturbed == "a stranger" else Decimal("0.0001")
+        account.usage = dict.fromkeys(account.usage, theirs_usd)
+    assert await background(books, account, FakeClock()).settle_old() == {}
+    assert books.sources == {}
+
+
+async def test_a_call_over_midnight_may_be_in_either_days_total() -> None:
+    midnight = EPOCH.replace(hour=0)
+    books = FakeBooks(
+        an_open("a", started_at=midnight - timedelta(hours=3)),
+        an_attempt(attempt_id="b", started_at=midnight - timedelta(seconds=1), total_s=2.0),
+    )
+    account = FakeAccount()
+    account.days = {midnight.date() - timedelta(days=1): Decimal("0.0032")}
+    assert await background(books, account, FakeClock()).settle_old() == {}
+
+
+async def test_a_total_that_told_nothing_is_not_added_up_again_until_it_changes() -> None:
+    books, account = FakeBooks(an_open("a")), FakeAccount(today="5")
+    reconciler = background(books, account, FakeClock())
+    for _ in range(3):
+        await reconciler.settle_old()
+    assert books.added_up == 1
+    account.usage["daily"] = Decimal("0.001")
+    assert await reconciler.settle_old() == {"total": 1}
+
+
+async def test_evidence_that_comes_late_takes_the_place_of_what_was_seen() -> None:
+    books = FakeBooks(an_open("a", cost_status="observed"))
+    await reconciled(books, FakeAccount(today="0.003"))
+    assert books.sources == {"a": "total of 2026-11-21"}
+
+
+async def test_costs_that_cannot_be_are_listed() -> None:
+    doubted = an_attempt(attempt_id="a", started_at=OLD, cost_doubt="above_reserve")
+    result = await reconciled(FakeBooks(doubted), FakeAccount(today="0.0002"))
+    (row,) = result.as_json()["doubts"]
+    assert (row["doubt"], row["cost_usd"], row["reserved_usd"]) == (
+        "above_reserve",
+        "0.0002",
+        "0.01",
+    )
+
+
+async def test_a_total_is_waited_for_until_it_must_hold_what_has_ended() -> None:
+    clock = FakeClock()
+    begun = EPOCH - timedelta(seconds=1)
+    books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=begun, total_s=1.0))
+    await reconciled(books, FakeAccount(today="0.0032"), clock=clock)
+    assert 600 < sum(clock.slept_s) < 601
+    assert books.rows["a"].cost_usd == Decimal("0.003")
+
+
 @pytest.mark.parametrize("nonsense", [None, "NaN", -1, True, "x", [], 1e400])
 async def test_an_impossible_amount_settles_nothing(nonsense: object) -> None:
     books, account = FakeBooks(an_open("a", "gen-1")), FakeAccount(today="0.003")
@@ -258,13 +404,15 @@ amounts = st.decimals(min_value=0, max_value=5, places=12)
 def test_a_closed_window_agrees_or_is_left_alone(
     opened: list[tuple[Decimal, Decimal]], theirs: Decimal, settled: list[Decimal]
 ) -> None:
-    rows = [
-        OpenRow(entry=an_entry(), attempt=an_open(f"o{n}", cost_usd=cost, reserved_usd=most))
-        for n, (cost, most) in enumerate(opened)
-    ]
-    rows += [OpenRow(entry=an_entry(), attempt=an_attempt(cost_usd=cost)) for cost in settled]
     window = BillingWindow(name="w", since=OLD, until=EPOCH, theirs_usd=theirs)
-    settlement = settle_window(window, rows, is_final=True)
+    rows = WindowRows(window=window, cutoff=EPOCH)
+    for n, (cost, held) in enumerate(opened):
+        attempt = an_open(f"o{n}", cost_usd=cost, reserved_usd=held)
+        rows.add(OpenRow(entry=an_entry(), attempt=attempt))
+    for cost in settled:
+        attempt = an_attempt(cost_usd=cost, started_at=OLD)
+        rows.add(OpenRow(entry=an_entry(), attempt=attempt))
+    settlement = settle_window(window, rows)
     most = [max(cost, reserved) for cost, reserved in opened]
     known = sum(settled, Decimal(0))
     if known <= theirs <= known + sum(most, Decimal(0)):

@@ -32,6 +32,7 @@ from devflow_core.testing import (
     a_request,
     a_usage,
 )
+from devflow_core.usage import Usage
 
 
 async def attempt_of(journal: Journal, *events: object, **candidate: Any) -> Attempt:
@@ -69,18 +70,32 @@ async def test_a_cancelled_call_costs_input_and_what_was_seen_where_billing_stop
         TextDelta(text="x" * 36),
         ToolCallDelta(index=0, arguments="x" * 36),
         Opaque(kind="ping"),
+        input_tokens=700,
     )
     # 0.01 reserved: 1 000 output tokens are 0.005 of it, the input the other half
-    assert attempt.cost_usd == Decimal("0.005") + 30 * Decimal("0.000005")
-    assert attempt.usage.reasoning_tokens == 10
-    assert attempt.usage.output_tokens == 20
+    assert attempt.cost_usd == Decimal("0.005") + (15 + 29) * Decimal("0.000005")
+    assert attempt.observed_usd == attempt.cost_usd
+    assert attempt.usage == Usage(input_tokens=700, reasoning_tokens=15, output_tokens=29)
+    assert attempt.is_usage_estimated
 
 
-@pytest.mark.parametrize("unknown", [{"max_output_tokens": None}, {"worst_case_usd": None}])
-async def test_an_unknown_worst_case_gives_no_better_estimate(unknown: dict[str, None]) -> None:
+async def test_an_unknown_share_of_the_input_gives_no_better_estimate() -> None:
     journal = a_journal(bills_on_cancel=False)
-    attempt = await attempt_of(journal, Started(), **unknown)
-    assert attempt.cost_usd == (attempt.reserved_usd or 0)
+    attempt = await attempt_of(journal, Started(), max_output_tokens=None)
+    assert attempt.cost_usd == attempt.reserved_usd
+
+
+@pytest.mark.parametrize("bills_on", [True, False])
+async def test_a_call_that_nothing_was_held_for_costs_what_was_seen(bills_on: bool) -> None:
+    attempt = await attempt_of(
+        a_journal(bills_on_cancel=bills_on),
+        Started(),
+        TextDelta(text="word " * 20),
+        worst_case_usd=None,
+        input_tokens=700,
+    )
+    # at the price of writing the prompt cache, since nobody said whether it was
+    assert attempt.cost_usd == 700 * Decimal("0.00000125") + 41 * Decimal("0.000005")
 
 
 async def test_times_are_measured_from_sending() -> None:

@@ -119,6 +119,7 @@ def test_a_known_key_is_masked_in_every_encoding(encoding: str) -> None:
 def test_no_known_secret_is_left_whatever_stands_around_it(
     secret: str, before: str, after: str
 ) -> None:
+    assume(secret not in "[masked key in use]")  # our own words tell nothing of a key
     known = KnownSecrets()
     known.hold(secret)
     masked, count = known.mask(f"{before}{secret}{after}")

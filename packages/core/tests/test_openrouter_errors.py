@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from devflow_core.errors import Disposition, ProviderUnavailable, RateLimited
+from devflow_core.errors import ProviderUnavailable, RateLimited
+from devflow_core.statuses import Disposition
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.retry_after import read_retry_after
 
@@ -31,6 +32,30 @@ def test_every_type_has_a_status_and_a_remedy(error_type: str, status: int) -> N
     for seen in (status, 200):  # before the reply, and inside it
         error = error_from_body(seen, json.dumps(body).encode())
         assert (error.status_hint, error.disposition) == TOLD.get(error_type, (400, FAIL))
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        *((status, status) for status in (402, 403, 404, 412, 413, 422, 429, 502, 503, 504)),
+        *((408, 504), (500, 502), (524, 504), (529, 503)),
+    ],
+)
+@pytest.mark.parametrize("word", ["server_error", "api_error", "server"])
+def test_the_status_says_more_than_the_word_for_any_failure(
+    status: int, told: int, word: str
+) -> None:
+    body = {"error": {"code": word, "message": "m"}, "metadata": None}
+    error = error_from_body(status, json.dumps(body).encode())
+    assert error.status_hint == told
+    assert (error.disposition is RETRY) == (status in {408, 429} or status >= 500)
+
+
+def test_what_stands_beside_an_error_of_the_responses_dialect_is_read() -> None:
+    metadata = {"limit_source": "openrouter_credits", "headers": {"Retry-After": "7"}}
+    body = {"error": {"code": "server_error", "message": "m"}, "metadata": metadata}
+    error = error_from_body(402, json.dumps(body).encode())
+    assert (error.status_hint, error.retry_after_s) == (402, 7.0)
 
 
 @pytest.mark.parametrize(("code", "known"), KNOWN["availability_codes"].items())

@@ -6,7 +6,6 @@ from devflow_core.errors import (
     ContextTooLong,
     DailyQuotaExceeded,
     DevFlowError,
-    Disposition,
     KeyRefused,
     ModelUnavailable,
     Overloaded,
@@ -18,6 +17,7 @@ from devflow_core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from devflow_core.statuses import Disposition
 from devflow_core.wire import error_from_body
 from devflow_core.wire.retry_after import parse_retry_after
 

@@ -6,7 +6,8 @@ from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.safe_text import excerpt
 from devflow_core.wire import body as wire_body
 from devflow_core.wire import parse_body
-from devflow_core.wire.body import load_event
+from devflow_core.wire.body import load_event, load_frame
+from devflow_core.wire.sse import SseFrame, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,35 @@ def test_an_excerpt_is_one_short_line_without_markup() -> None:
 def test_an_event_that_cannot_be_mended_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         load_event(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "readable"),
+    [
+        (b'{"usage":{"cost":NaN,"n":-Infinity}}', b'{"usage":{"cost":null,"n":null}}'),
+        (b'{"text":"a\xff"}', '{"text":"a\ufffd"}'.encode()),
+        (b'{"text":"\\ud800"}', '{"text":"\ufffd"}'.encode()),
+        (b'{"cost":NaN,"n":99999999999999999999}', b'{"cost": null, "n": 99999999999999999999}'),
+    ],
+)
+@pytest.mark.parametrize("event", [None, "message_delta"])
+def test_a_frame_that_had_to_be_mended_is_handed_on_mended(
+    data: bytes, readable: bytes, event: str | None
+) -> None:
+    frame = SseFrame(event, data, encode(data, event))
+    body, mended = load_frame(frame)
+    assert body == json.loads(readable)
+    assert mended.raw == encode(readable, event)
+
+
+def test_a_frame_that_is_json_is_handed_on_as_it_came() -> None:
+    frame = SseFrame(None, b'{"a":1}', b'id: 7\r\ndata:{"a":1}\r\n\r\n')
+    assert load_frame(frame) == ({"a": 1}, frame)
+
+
+def test_a_frame_that_was_cut_off_holds_nothing_yet() -> None:
+    frame = SseFrame(None, b'{"a":', b'data: {"a":', is_cut=True)
+    assert load_frame(frame) == (None, frame)
 
 
 _LEAVES = st.none() | st.booleans() | st.integers() | st.text(alphabet='a",[{\\é', max_size=8)

@@ -13,11 +13,7 @@ from devflow_core.messages import Media, Message, OpaquePart, Reasoning, Text, T
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
 from devflow_core.routing import SelectionCriteria
 from devflow_core.testing import EPOCH, a_request
-from devflow_openrouter.models.catalogue import (
-    load_shipped_catalogue,
-    parse_catalogue,
-    with_endpoints,
-)
+from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
 from devflow_routing import (
     Capability,
     Catalogue,
@@ -102,20 +98,6 @@ def test_overrides_correct_and_add_models() -> None:
     assert catalogue(row("a/one")).with_overrides({}).version == catalogue(row("a/one")).version
     with pytest.raises(ConfigurationError, match=r"models\.a/one\.speed"):
         found.with_overrides({"a/one": {"speed": 3}})
-
-
-def test_endpoints_are_kept_with_their_own_prices() -> None:
-    dear = {
-        "provider_name": "Dear",
-        "tag": "dear",
-        "pricing": {"prompt": "0.000009", "completion": "0.000009"},
-        "supported_parameters": ["tools"],
-        "uptime_last_1d": 99.0,
-        "status": -2,
-    }
-    found = with_endpoints(catalogue(row("a/one")), "a/one", {"data": {"endpoints": [dear]}})
-    (endpoint,) = found.find("a/one").endpoints
-    assert (endpoint.provider, endpoint.is_up, endpoint.uptime) == ("Dear", False, 0.99)
 
 
 def test_changes_since_yesterday_are_listed() -> None:

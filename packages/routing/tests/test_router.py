@@ -7,7 +7,7 @@ import pytest
 from devflow_core.errors import BudgetExceeded, NoCandidate, UnknownModel, UnknownPrice
 from devflow_core.request import ChatRequest, Tool
 from devflow_core.testing import a_request, a_task
-from devflow_openrouter.models.catalogue import load_shipped_catalogue, with_zero_retention
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import Router, RoutingPolicy, encode_route, route_as_json
 
 
@@ -125,10 +125,9 @@ def test_explain_shows_everybody(router: Router) -> None:
 
 
 def test_who_keeps_prompts_is_left_out_where_nothing_may_be_kept() -> None:
-    body = {"data": [{"model_id": "openai/gpt-5-mini"}]}
-    router = Router(with_zero_retention(load_shipped_catalogue(), body))
+    router = Router(load_shipped_catalogue().with_zero_retention(["openai/gpt-5-mini"]))
     private = replace(named("auto"), extra={"provider": {"zdr": True}})
     route = router.explain(private, a_task())
     assert [one.model for one in route.candidates] == ["openai/gpt-5-mini"]
-    assert {one.reason for one in route.excluded} >= {"no endpoint of it keeps nothing"}
+    assert {one.reason for one in route.excluded} >= {"has no zero-retention endpoint"}
     assert len(router.explain(named("auto"), a_task()).candidates) > 100

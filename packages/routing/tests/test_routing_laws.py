@@ -225,10 +225,10 @@ def test_preferred_models_come_first_where_they_are_eligible() -> None:
 
 def test_a_node_names_its_model_and_weights() -> None:
     router = Router(load_shipped_catalogue())
-    router.policy = router.policy.with_node("triage", {"model": "auto:best"})
+    router.policy = RoutingPolicy(nodes={"triage": {"model": "auto:best"}})
     request = a_request(attribution=Attribution(node="triage"))
     assert router.route(request, a_task()).criteria.cost_priority == 0.0
-    router.policy = router.policy.with_node("triage", {"cost_priority": 0.9})
+    router.policy = RoutingPolicy(nodes={"triage": {"cost_priority": 0.9}})
     assert router.route(request, a_task()).criteria.cost_priority == 0.9
 
 

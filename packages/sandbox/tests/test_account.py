@@ -37,6 +37,17 @@ async def test_generation_is_unknown_for_a_while_then_tells_the_true_cost(
     assert (late["external_user"], late["streamed"], late["cancelled"]) == ("u", False, False)
 
 
+async def test_what_the_key_has_used_may_be_told_late(client: Client, chat_body: Body) -> None:
+    sandbox = Sandbox(clock=at_noon, totals_delay_s=30)
+    async with client(sandbox) as http:
+        await http.post("chat/completions", json=chat_body)
+        early = (await http.get("key")).json()["data"]
+        sandbox.advance(31)
+        late = (await http.get("key")).json()["data"]
+    assert (early["usage"], early["usage_daily"], early["usage_monthly"]) == (0, 0, 0)
+    assert Decimal(str(late["usage_daily"])) == Decimal(sandbox.bill()["total_usd"]) > 0
+
+
 async def test_generation_of_another_account_is_unknown(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox(generation_delay_s=0)
     stranger = sandbox.add_key("stranger", credits_usd=Decimal(5))

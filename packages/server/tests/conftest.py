@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from devflow_core.testing import (
     MemoryLedger,
     a_price,
 )
-from devflow_routing import Catalogue, ModelConfig
+from devflow_routing import Catalogue, LiveCatalogue, ModelConfig
 from devflow_server.app import App
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
 from devflow_server.replies.idempotency import ClaimStore, IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.replies.reply_source import PipelineReplies
@@ -70,6 +72,9 @@ class FakeKeys:
 
     def __init__(self, **keys: Key) -> None:
         self.keys = keys
+
+    def find_former(self, secret: str, /) -> Key | None:
+        return None
 
     def find_known(self, secret: str, /) -> Key | None:
         return None  # as when nothing was looked up within the last second
@@ -132,7 +137,7 @@ class ServerFactory:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.problem: str | None = None
+        self.problem: NotReady | None = None
 
     def __call__(
         self,
@@ -190,8 +195,11 @@ class ServerFactory:
             idempotency=idempotency,
             keys=keys,
             nodes=NodeTable(nodes, settings.nodes),
-            catalogue=lambda: CATALOGUE,
-            catalogue_age_s=lambda: 12.5,
+            catalogue=LiveCatalogue(
+                lambda: CATALOGUE,
+                lambda _document: CATALOGUE,
+                clock=lambda: EPOCH + timedelta(seconds=12.5),
+            ),
             has_server_key=lambda: True,
             metrics=metrics,
             keep_alive=keep_alive,

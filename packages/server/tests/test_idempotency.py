@@ -14,6 +14,14 @@ PATH = "/v1/chat/completions"
 KEY = {"idempotency-key": "k-1"}
 
 
+async def ask_and_leave(server: Any, gate: Any, eventually: Any) -> None:
+    """A client whose reply has begun hangs up."""
+    leaving = asyncio.create_task(server.client.post(PATH, json=CHAT, headers=KEY))
+    await gate.reached.wait()
+    leaving.cancel()
+    await eventually(lambda: server.listener.in_flight == 0)
+
+
 async def test_a_key_sent_again_gets_the_same_reply_and_costs_nothing(open_server: Any) -> None:
     async with open_server(FakeUpstream(reply_events("one"), reply_events("two"))) as server:
         first = await server.client.post(PATH, json=CHAT, headers=KEY)
@@ -73,10 +81,7 @@ async def test_a_client_that_leaves_finds_the_reply_when_it_asks_again(
 ) -> None:
     started, *rest = reply_events("one")
     async with open_server(FakeUpstream([started, gate, *rest])) as server:
-        leaving = asyncio.create_task(server.client.post(PATH, json=CHAT, headers=KEY))
-        await gate.reached.wait()
-        leaving.cancel()
-        await eventually(lambda: server.listener.in_flight == 0)
+        await ask_and_leave(server, gate, eventually)
         asking = asyncio.create_task(server.client.post(PATH, json=CHAT, headers=KEY))
         await eventually(lambda: server.listener.in_flight == 1)
         gate.open()
@@ -251,10 +256,7 @@ async def test_a_drain_waits_for_calls_whose_clients_have_gone(
 ) -> None:
     started, *rest = reply_events("one")
     async with open_server(FakeUpstream([started, gate, *rest])) as server:
-        leaving = asyncio.create_task(server.client.post(PATH, json=CHAT, headers=KEY))
-        await gate.reached.wait()
-        leaving.cancel()
-        await eventually(lambda: server.listener.in_flight == 0)
+        await ask_and_leave(server, gate, eventually)
         draining = asyncio.create_task(server.idempotency.drain(60.0))
         gate.open()
         await draining

@@ -2,50 +2,71 @@
 
 from typing import Any
 
-from devflow_core.errors import StoreError
-from devflow_server.operations.readiness import MAX_SILENCE_S, Readiness
+from devflow_core.errors import DevFlowError, InvalidRequest, StoreError
+from devflow_server.operations.readiness import NotReady, Readiness
+from devflow_store import LedgerHealth, LedgerState
+from devflow_store.health import COMMIT, LedgerUnavailable
 
 
-class Writer:
-    """A ledger that works, or does not."""
+class Table:
+    """What is read of the ledger, or cannot be."""
 
     def __init__(self) -> None:
-        self.error: StoreError | None = None
+        self.error: DevFlowError | None = None
 
-    async def probe(self) -> None:
+    async def read(self) -> None:
         if self.error is not None:
             raise self.error
 
 
-async def test_a_ledger_that_fails_and_comes_back() -> None:
-    writer = Writer()
-    readiness = Readiness(writer.probe)
-    await readiness.check()
+def test_a_ledger_that_fails_and_comes_back() -> None:
+    health = LedgerHealth()
+    readiness = Readiness(health)
     assert readiness.problem() is None
-    writer.error = StoreError("The disk is full.")
-    await readiness.check()
-    assert readiness.problem() == "The disk is full."
-    writer.error = None
-    await readiness.check()
+    health.note_failure(LedgerUnavailable("The disk is full.", LedgerState.FULL))
+    assert readiness.problem() == NotReady(ledger="full", message="The disk is full.")
+    health.note_commit(is_proof=False)  # of what only reads
+    assert readiness.problem() is not None
+    health.note_commit(is_proof=True)
     assert readiness.problem() is None
 
 
-async def test_a_ledger_that_hangs_counts_as_gone() -> None:
+def test_a_ledger_that_hangs_counts_as_gone() -> None:
     now_s = 0.0
-    readiness = Readiness(Writer().probe, clock=lambda: now_s)
-    now_s = MAX_SILENCE_S
+    health = LedgerHealth(clock=lambda: now_s)
+    readiness = Readiness(health)
+    health.start_step(COMMIT)
+    now_s = COMMIT.told_after_s / 2
     assert readiness.problem() is None
-    now_s += 2
-    assert readiness.problem() == "The ledger has not answered for 12 s."
-    await readiness.check()
+    now_s = 12.0
+    silent = "The ledger has not answered for 12.0 s."
+    assert readiness.problem() == NotReady(ledger="silent", message=silent)
+    health.end_steps()
     assert readiness.problem() is None
 
 
-async def test_the_page_gives_the_reason(open_server: Any) -> None:
+async def test_a_table_that_cannot_be_read_is_told() -> None:
+    nodes, keys = Table(), Table()
+    readiness = Readiness(LedgerHealth(), nodes.read, keys.read)
+    for table, error in ((nodes, InvalidRequest("strange")), (keys, StoreError("no such table"))):
+        table.error = error
+        await readiness.check()
+        assert readiness.problem() == NotReady(ledger="ready", message=error.message)
+        table.error = None
+        await readiness.check()
+        assert readiness.problem() is None
+
+
+async def test_the_page_gives_the_state_and_the_reason(open_server: Any) -> None:
     async with open_server() as server:
-        assert (await server.client.get("/readyz")).status_code == 200
-        open_server.problem = "The disk is full."
+        ready = await server.client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "ledger": "ready"})
+        open_server.problem = NotReady(ledger="full", message="The disk is full.")
         reply = await server.client.get("/readyz")
         assert (await server.client.get("/healthz")).status_code == 200
     assert reply.status_code == 503
-    assert "The disk is full." in reply.text
+    assert reply.json() == {
+        "status": "not ready",
+        "ledger": "full",
+        "message": "The disk is full.",
+    }

@@ -36,6 +36,13 @@ def postgres_url() -> Iterator[str]:
             yield server.get_uri()
 
 
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's data folder, where a store with PostgreSQL keeps its files."""
+    monkeypatch.setenv("DEVFLOW_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty database."""

@@ -7,6 +7,7 @@ import hmac
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -19,8 +20,8 @@ import orjson
 import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import AttemptStart, LedgerEntry
-from devflow_store import Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
-from devflow_store.budgets.alerts import SIGNATURE_HEADER
+from devflow_store import Alert, Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
+from devflow_store.budgets.alerts import SIGNATURE_HEADER, alert_json
 
 ALERT = BudgetAlert(
     budget=Budget(scope="key", value="ci", window="day", limit_usd=Decimal("1.50")),
@@ -80,7 +81,7 @@ def test_a_webhook_gets_the_alert_with_a_signature(receiver: Any) -> None:
     assert len(received) == 2
 
 
-async def _run_hook(hook: Callable[[BudgetAlert], Any]) -> None:
+async def _run_hook(hook: Callable[[Alert], Any]) -> None:
     await hook(ALERT)
 
 
@@ -114,14 +115,15 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
 ) -> None:
     alerts: list[BudgetAlert] = []
 
-    async def broken(alert: BudgetAlert) -> None:
+    async def broken(alert: Alert) -> None:
         raise ZeroDivisionError
 
-    async def unreachable(alert: BudgetAlert) -> None:
+    async def unreachable(alert: Alert) -> None:
         with suppress(ConfigurationError):
             await WebhookAlerts("http://127.0.0.1:1/", "s")(alert)
 
-    async def good(alert: BudgetAlert) -> None:
+    async def good(alert: Alert) -> None:
+        assert isinstance(alert, BudgetAlert)
         alerts.append(alert)
 
     async def main() -> None:
@@ -136,3 +138,68 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
 
     asyncio.run(main())
     assert [one.is_overrun for one in alerts] == [True]
+
+
+def test_a_cost_that_cannot_be_is_told_once(
+    file: Path, request_of: Callable[..., tuple[AttemptStart, LedgerEntry]]
+) -> None:
+    told: list[Alert] = []
+
+    async def hook(alert: Alert) -> None:
+        told.append(alert)
+
+    async def main() -> None:
+        async with Store(file, on_alert=(hook,)) as store:
+            start, entry = request_of(1, reserved_usd="0.1", cost_usd="0.05")
+            open_one = replace(entry.attempts[0], cost_status="estimated", cost_doubt="zero")
+            await store.begin(start)
+            for _ in range(2):  # what may or may not have been written is written again
+                await store.close(replace(entry, attempts=(open_one,)))
+            await store.confirm(start.attempt_id, Decimal(0), "0")
+            start, entry = request_of(2, reserved_usd="0.1", cost_usd="0.05")
+            open_one = replace(entry.attempts[0], cost_status="estimated")
+            await store.begin(start)
+            await store.close(replace(entry, attempts=(open_one,)))
+            for _ in range(2):
+                await store.confirm(start.attempt_id, Decimal("0.2"), "0.2")
+        assert [one.attempts[0].cost_doubt for one in store.entries()] == ["zero", "above_reserve"]
+
+    asyncio.run(main())
+    documents = [orjson.loads(alert_json(one)) for one in told]
+    assert [(one["event"], one["doubt"]) for one in documents] == [
+        ("cost_doubt", "zero"),
+        ("cost_doubt", "above_reserve"),
+    ]
+    assert (documents[1]["booked_usd"], documents[1]["reserved_usd"]) == ("0.2", "0.1")
+
+
+def test_what_nobody_could_confirm_does_not_pass_for_settled(
+    file: Path, request_of: Callable[..., tuple[AttemptStart, LedgerEntry]]
+) -> None:
+    async def main() -> None:
+        async with Store(file) as store:
+            assert (store.latest_start(), store.under_way_since()) == (None, None)
+            start, entry = request_of(1, reserved_usd="0.1", cost_usd="0.1")
+            await store.begin(start)
+            assert store.latest_start() == store.under_way_since() == start.started_at
+            attempt = replace(
+                entry.attempts[0], cost_status="estimated", observed_usd=Decimal("0.02")
+            )
+            await store.close(replace(entry, attempts=(attempt,)))
+            assert (store.latest_start(), store.under_way_since()) == (start.started_at, None)
+            await store.confirm(start.attempt_id, Decimal("0.02"), source="observed")
+            (kept,) = store.entries()
+            assert (kept.cost_status, kept.cost_usd) == ("observed", Decimal("0.02"))
+            (total,) = store.groups("model").values()
+            assert total.estimated_pico == total.cost_pico == 20_000_000_000
+            assert store.unconfirmed() == []
+            # evidence that comes later counts
+            await store.confirm(start.attempt_id, Decimal("0.03"), source="total of 2026-11-30")
+            (kept,) = store.entries()
+            assert (kept.cost_status, kept.attempts[0].cost_source) == (
+                "settled",
+                "total of 2026-11-30",
+            )
+            assert store.verify().ok
+
+    asyncio.run(main())

@@ -159,7 +159,7 @@ def test_a_postgresql_ledger_is_backed_up_by_its_own_tools(
 
 def _old_file(file: Path) -> None:
     """A file of the first schema."""
-    session = SqliteEngine(file).open_writer()
+    session = SqliteEngine(file).open_without_wal()
     for statement in load_statements(1, "sqlite"):
         session.execute(statement)
     session.execute("UPDATE store_schema SET version = 1")

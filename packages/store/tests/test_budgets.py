@@ -14,7 +14,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
 from devflow_core.errors import BudgetExceeded, InvalidRequest, NotFound, UnknownPrice
 from devflow_core.ledger import AttemptStart, LedgerEntry
-from devflow_store import Budget, BudgetAlert, BudgetState, Store
+from devflow_store import Alert, Budget, BudgetAlert, BudgetState, Store
 from devflow_store.budgets.budget import window_bounds
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
@@ -141,7 +141,8 @@ def test_more_than_was_reserved_is_booked_in_full_and_announced(
 ) -> None:
     alerts: list[BudgetAlert] = []
 
-    async def hook(alert: BudgetAlert) -> None:
+    async def hook(alert: Alert) -> None:
+        assert isinstance(alert, BudgetAlert)
         alerts.append(alert)
 
     async def act(store: Store) -> None:

@@ -28,9 +28,17 @@ def test_a_path_and_its_url_are_the_same_database(file: Path) -> None:
         engine = create_engine(database)
         assert isinstance(engine, SqliteEngine)
         assert engine.path == file
-    assert create_engine("postgresql://localhost/devflow").dialect == "postgresql"
     with pytest.raises(ConfigurationError, match="mysql"):
         create_engine("mysql://localhost/devflow")
+
+
+def test_a_database_on_a_server_keeps_its_files_in_the_data_folder(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    url = "postgresql://localhost/devflow"
+    assert create_engine(url).dialect == "postgresql"
+    assert create_engine(url).folder == data_dir  # never the working directory
+    assert create_engine(url, tmp_path).folder == tmp_path
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:

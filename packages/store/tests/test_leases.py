@@ -49,6 +49,11 @@ class Process:
         self.now_s += after_s
         await self.store._renew_lease()
 
+    async def see_a_lease_pass(self) -> None:
+        """For so long that whoever gives no sign meanwhile is taken for dead."""
+        for _ in range(5):
+            await self.look(LEASE_S / 5)
+
 
 @pytest.fixture
 def processes(database: Any, tmp_path: Path) -> tuple[Process, Process]:
@@ -154,8 +159,7 @@ def test_the_keys_of_a_dead_process_are_free_where_nothing_was_sent(
             assert await claimed.claim("ci", "refused", "f", refused.entry_id) == NewClaim()
             await victim.close(replace(entry, attempts=()))
             waiting = asyncio.create_task(watcher.idempotency.wait("ci", "not sent", 60))
-            for _ in range(5):
-                await watching.look(LEASE_S / 5)
+            await watching.see_a_lease_pass()
             assert await waiting is None
             found = watcher.idempotency
             assert await found.claim("ci", "not sent", "f", "req_3") == NewClaim()
@@ -177,8 +181,7 @@ def test_a_slow_process_sends_nothing_for_a_key_that_another_has_taken_over(
         async with watching.store as watcher, slow.store as late:
             assert await late.idempotency.claim("ci", "k", "f", start.entry_id) == NewClaim()
             await begin(late, sent)
-            for _ in range(5):
-                await watching.look(LEASE_S / 5)
+            await watching.see_a_lease_pass()
             assert await watcher.idempotency.claim("ci", "k", "f", "req_other") == NewClaim()
             with pytest.raises(Exception, match="Ask again with the same key"):
                 await late.begin(start)
@@ -270,7 +273,7 @@ def open_empty(database: Any) -> tuple[Session, str]:
         engine = SqliteEngine(database)
         engine.create_file()
         return engine.open_without_wal(), engine.dialect
-    return PostgresEngine(database).open_writer(), PostgresEngine.dialect
+    return PostgresEngine(database, folder=Path()).open_writer(), PostgresEngine.dialect
 
 
 def test_an_upgrade_keeps_replies_and_leaves_what_was_under_way_undecided(

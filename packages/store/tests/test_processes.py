@@ -68,6 +68,11 @@ def test_a_hundred_killed_writers_lose_nothing_and_leave_nothing(file: Path) -> 
     assert len(result["acknowledged"]) > 500
 
 
+def test_many_processes_make_one_new_ledger_at_the_same_moment(tmp_path: Path) -> None:
+    (result,) = _results([_start("open_new", tmp_path, 16, tmp_path)])
+    assert result["errors"] == []
+
+
 def test_two_processes_never_overspend_a_budget(database: Any, tmp_path: Path) -> None:
     threads = 8 if isinstance(database, Path) else 16  # 32 connections to PostgreSQL
     budget = Budget(scope="global", window="lifetime", limit_usd=Decimal(1))

@@ -58,7 +58,8 @@ def _attempt(attempt: Attempt, number: int, chance: random.Random) -> Attempt:
         number=number,
         model=chance.choice(["x/a", "x/b"]),
         provider=chance.choice([None, "P", "Q"]),
-        cost_status=chance.choice(["settled", "estimated"]),
+        cost_status=chance.choice(["settled", "estimated", "observed"]),
+        cost_doubt=chance.choice([None, None, "zero", "above_reserve"]),
         usage=Usage(input_tokens=chance.randrange(9), reasoning_tokens=chance.randrange(9)),
     )
 

@@ -1,6 +1,7 @@
 """A program that the process tests run: several of it share one store, and some are killed.
 
-`workload.py kills|spend|claim_keys DATABASE COUNT FOLDER`, where COUNT is of kills or of threads.
+`workload.py kills|spend|claim_keys|open_new DATABASE COUNT FOLDER`; COUNT is of kills, threads or
+processes.
 """
 
 from __future__ import annotations
@@ -116,6 +117,42 @@ def claim_keys(database: str, threads: int) -> dict[str, Any]:
     return {"carried": [key for keys in _in_threads(database, threads, work) for key in keys]}
 
 
+def open_new(folder: str, processes: int) -> dict[str, Any]:
+    """So many processes make one new ledger at the same moment, in ten folders, one by one."""
+    errors: list[str] = []
+    for number in range(10):
+        gate, opener = os.pipe()
+        results, result = os.pipe()
+        file = Path(folder) / str(number) / "ledger.db"
+        children = [_fork_opener(file, gate, opener, result) for _ in range(processes)]
+        for handle in (gate, opener, result):
+            os.close(handle)  # all of them begin now
+        for child in children:
+            os.waitpid(child, 0)
+        while more := os.read(results, 65536):
+            errors += more.decode().splitlines()
+        os.close(results)
+    return {"errors": errors}
+
+
+def _fork_opener(file: Path, gate: int, opener: int, result: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    os.close(opener)
+    os.read(gate, 1)
+    try:
+        asyncio.run(_open(file))
+    except BaseException as error:  # noqa: BLE001 - it is told to the test
+        os.write(result, f"{error!r}\n".encode())
+    os._exit(0)
+
+
+async def _open(file: Path) -> None:
+    async with Store(file):
+        pass
+
+
 def _in_threads(
     database: str, threads: int, work: Callable[[Store], Coroutine[Any, Any, Any]]
 ) -> list[Any]:
@@ -128,5 +165,7 @@ def _in_threads(
 
 
 if __name__ == "__main__":
-    act = {"kills": kills, "spend": spend, "claim_keys": claim_keys}[sys.argv[1]]
+    act = {"kills": kills, "spend": spend, "claim_keys": claim_keys, "open_new": open_new}[
+        sys.argv[1]
+    ]
     sys.stdout.write(json.dumps(act(sys.argv[2], int(sys.argv[3]))))

@@ -6,7 +6,6 @@ import contextlib
 import pytest
 from devflow_core.errors import (
     CircuitOpen,
-    Disposition,
     MachineExhausted,
     PaymentRequired,
     ProviderUnavailable,
@@ -15,6 +14,7 @@ from devflow_core.errors import (
 )
 from devflow_core.metered import Metered
 from devflow_core.ports import Call, UpstreamKey
+from devflow_core.statuses import Disposition
 from devflow_core.testing import (
     FakeClock,
     FakeUpstream,

@@ -7,13 +7,13 @@ import pytest
 from devflow_core.errors import (
     BudgetExceeded,
     ContextTooLong,
-    Disposition,
     NotSent,
     Overloaded,
     Refused,
     StructuredOutputInvalid,
 )
 from devflow_core.routing import ScoreTerms
+from devflow_core.statuses import Disposition
 from devflow_core.testing import a_candidate
 from devflow_upstream.policies.fallback_order import order_fallbacks
 

@@ -6,7 +6,7 @@ import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.reading.content import text_of
 from devflow_claude_code.testing import build_planted_session
-from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.estimates import CHARS_PER_TOKEN
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -84,6 +84,7 @@ class Report:
             "prompt_cache_hit_rate": cache_hit_rate(row),
             "cost_usd": usd_text(from_pico(row.cost_pico)),
             "estimated_usd": usd_text(from_pico(row.estimated_pico)),
+            "cost_doubts": row.doubts,
             "retry_usd": usd_text(from_pico(row.retry_pico)),
             "saved_usd": usd_text(saved.saved_usd) if saved else None,
             "ttft_p50_s": _round_s(row.ttft.quantile_s(0.5)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,9 +33,16 @@ def try_within(seconds: float, work: Callable[[], T], otherwise: T) -> T:
 
 def write_quietly(text: str) -> None:
     """Write to standard output, in UTF-8; a reader that is gone or never was is no failure."""
-    try:
+    with writing_quietly():
         sys.stdout.buffer.write(text.encode(errors="replace"))
         sys.stdout.flush()
+
+
+@contextmanager
+def writing_quietly() -> Generator[None]:
+    """A block that writes to standard output; nobody has to be there to read it."""
+    try:
+        yield
     except (OSError, AttributeError, ValueError):
         # nothing may be left that the interpreter would try to write at its end
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -108,8 +108,8 @@ def build_whatif_document(
     from devflow_analytics import Turn, turns_of, whatif
     from devflow_gateway import wiring
 
-    catalogue = wiring.load_catalogue(settings)
-    price_of = wiring.make_price_lookup(catalogue)
+    live = wiring.open_catalogue(settings)
+    catalogue, price_of = live.current, live.price_of
 
     def window_of(model: str) -> int | None:
         known = catalogue.lookup(model)

@@ -45,10 +45,8 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
     async def handoff(
         *, session: str = "latest", model: str = "auto", prompt: str = DEFAULT_PROMPT
     ) -> str:
-        from devflow_gateway import wiring
-
         found = find_project_session(settings, session, folder)
-        target = find_handoff_target(model, wiring.load_catalogue(settings))
+        target = find_handoff_target(model, gateway.catalogue.current)
         prepared = hand_off(found, prompt, target=target)
         return _format_reply(await gateway.complete(prepared.request), found)
 

@@ -56,10 +56,11 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
 
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         # -P: nothing of the working directory is imported in place of a module
-        [sys.executable, "-P", "-m", "devflow_sandbox", *arguments],
+        [sys.executable, "-P", "-m", "devflow_sandbox", "--until-stdin-ends", *arguments],
         env=dict(copy_child_environment()),
         stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # a terminal's signals are for us: it answers until we have ended
     )
     try:
         assert child.stdout is not None  # noqa: S101 - asked for above
@@ -75,5 +76,6 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()

@@ -113,7 +113,12 @@ class RunningCommand:
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not ended."""
+        if self.is_running:
+            os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
         """How it ended.
@@ -129,13 +134,9 @@ class RunningCommand:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self._poll(lambda: not self.is_running, RUN_TIMEOUT_S)
         self._place.cleanup()
-
-    def _send(self, number: signal.Signals) -> None:
-        if self.is_running:
-            os.kill(self.pid, number)
 
     def _poll(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -234,7 +235,8 @@ def _reap(places: dict[int, Path]) -> None:
 def _become(order: Mapping[str, Any]) -> None:
     """Be the command from here on, with its folder, environment, arguments and streams."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     status = 70
     try:
         place = Path(order["place"])

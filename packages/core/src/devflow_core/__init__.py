@@ -1,43 +1,72 @@
-"""The values, errors and protocols that every DevFlow package shares."""
+"""The values, errors and ports that all packages share. A name is imported when it is asked for."""
 
-from devflow_core.attribution import Attribution
-from devflow_core.errors import DevFlowError
-from devflow_core.events import (
-    Event,
-    Finished,
-    Opaque,
-    ReasoningDelta,
-    Started,
-    TextDelta,
-    ToolCallDelta,
-)
-from devflow_core.ledger import Attempt, LedgerEntry, Tee, replay
-from devflow_core.messages import Message, Text, ToolCall, ToolResult
-from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.request import ChatRequest
-from devflow_core.response import ChatResponse, collect
-from devflow_core.routing import Candidate, Route, SelectionCriteria, Task
-from devflow_core.usage import Price, ReportedCost, Usage
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devflow_core.attribution import Attribution
+    from devflow_core.errors import DevFlowError
+    from devflow_core.events import (
+        Event,
+        Finished,
+        Opaque,
+        ReasoningDelta,
+        Started,
+        TextDelta,
+        ToolCallDelta,
+    )
+    from devflow_core.ledger import Attempt, AttemptStart, Book, Ledger, LedgerEntry, Tee, replay
+    from devflow_core.messages import Message, Text, ToolCall, ToolResult
+    from devflow_core.pipeline import Completion, Pipeline, Reply
+    from devflow_core.ports import (
+        AttemptLog,
+        Call,
+        Classifier,
+        ContextInjector,
+        EventStream,
+        Executor,
+        OpenAttempt,
+        Router,
+        Upstream,
+        UpstreamKey,
+    )
+    from devflow_core.request import ChatRequest
+    from devflow_core.response import ChatResponse, collect
+    from devflow_core.routing import Candidate, Route, SelectionCriteria, Task
+    from devflow_core.usage import Price, ReportedCost, Usage
 
 __all__ = [
     "Attempt",
+    "AttemptLog",
+    "AttemptStart",
     "Attribution",
+    "Book",
+    "Call",
     "Candidate",
     "ChatRequest",
     "ChatResponse",
+    "Classifier",
     "Completion",
+    "ContextInjector",
     "DevFlowError",
     "Event",
+    "EventStream",
+    "Executor",
     "Finished",
+    "Ledger",
     "LedgerEntry",
     "Message",
     "Opaque",
+    "OpenAttempt",
     "Pipeline",
     "Price",
     "ReasoningDelta",
     "Reply",
     "ReportedCost",
     "Route",
+    "Router",
     "SelectionCriteria",
     "Started",
     "Task",
@@ -47,7 +76,39 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "ToolResult",
+    "Upstream",
+    "UpstreamKey",
     "Usage",
     "collect",
     "replay",
 ]
+
+_NAMES = {
+    "attribution": "Attribution",
+    "errors": "DevFlowError",
+    "events": "Event Finished Opaque ReasoningDelta Started TextDelta ToolCallDelta",
+    "ledger": "Attempt AttemptStart Book Ledger LedgerEntry Tee replay",
+    "messages": "Message Text ToolCall ToolResult",
+    "pipeline": "Completion Pipeline Reply",
+    "ports": "AttemptLog Call Classifier ContextInjector EventStream Executor OpenAttempt Router"
+    " Upstream UpstreamKey",
+    "request": "ChatRequest",
+    "response": "ChatResponse collect",
+    "routing": "Candidate Route SelectionCriteria Task",
+    "usage": "Price ReportedCost Usage",
+}
+"""By module. Whoever reads the settings does not pay for the pipeline."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,6 @@
 
 Grouping in Python and in SQL, the columns of exports, what an erasure takes away, the options of
 `devflow report`, the words of the MCP tool and the scopes of budgets are read from `DIMENSIONS`.
-docs/extend/report-dimension.md adds one.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@
     ├── RoutingError            nobody can serve this
     │   ├── UnknownModel            404
     │   ├── NoCandidate             404  every model was left out, with the reasons
-    │   └── AllCandidatesFailed     502  every candidate was asked, with the attempts
+    │   └── AllCandidatesFailed     502  every candidate failed; the status of all where it is one
     ├── UpstreamError           the provider's fault, or ours towards it
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
@@ -46,22 +46,10 @@ A class says `status_hint` for the server and `disposition` for the policies.
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from devflow_core.masking import mask
-from devflow_core.statuses import status_to_tell
-
-
-class Disposition(Enum):
-    """What may be done after an error, before the reply has begun."""
-
-    RETRY = "retry"
-    """The same candidate may be asked again; when it keeps failing, the next one."""
-    FALL_BACK = "fall_back"
-    """Asking the same candidate again is useless; the next one may be asked."""
-    FAIL = "fail"
-    """Nobody else is asked: the caller has to change something."""
+from devflow_core.statuses import Disposition, status_to_tell
 
 
 class DevFlowError(Exception):
@@ -71,9 +59,11 @@ class DevFlowError(Exception):
     another try is of use; None: not known.
     """
 
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
     status_hint: int = 500
     disposition: ClassVar[Disposition] = Disposition.FAIL
+    attempts: int = 0
+    """Calls that were made for its request; after two or more it was given up here."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, model: str | None = None
@@ -234,9 +224,14 @@ class KeyRefused(UpstreamError):
 class KeysExhausted(UpstreamError):
     """No provider key of the gateway's is left: throttled (429), spent (402) or refused (503)."""
 
-    code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
+    code = "upstream_keys_rest"
     status_hint = 429
     disposition = Disposition.FAIL
+
+    def __init__(self, message: str, *, status: int | None = None, **known: Any) -> None:
+        super().__init__(message, status=status, **known)
+        if self.status_hint != 429:  # no wait helps: whoever runs the gateway has to act
+            self.code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
 
 
 class PaymentRequired(UpstreamError):
@@ -369,6 +364,8 @@ class StoreError(DevFlowError):
 
     code = "store_unavailable"
     status_hint = 503
+    state: str | None = None
+    """Which state of the ledger it tells of, in the words of `/readyz`; None: of none."""
 
 
 class LedgerCorrupt(StoreError):
@@ -392,3 +389,6 @@ class AllCandidatesFailed(RoutingError):
             model=errors[-1].model if errors else None,
         )
         self.errors = errors
+        statuses = {error.status_hint for error in errors}
+        if len(statuses) == 1:  # they all failed alike: that is what the caller has to know
+            (self.status_hint,) = statuses

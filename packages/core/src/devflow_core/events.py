@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from devflow_core.messages import JsonObject, OpaquePart, WireName
-from devflow_core.usage import Iteration, ReportedCost, Usage
+from devflow_core.usage import Iteration, ReportedCost, ReportedUsage, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 """The normalised reasons of chat completions; the provider's own word is `native_finish_reason`."""
@@ -29,6 +29,8 @@ class Started:
     model: str | None = None
     """The model that answers, by the provider's name for it."""
     provider: str | None = None
+    reported: ReportedUsage | None = None
+    """What the provider counts at the beginning already, mostly the input."""
     frame: Frame | None = None
 
 
@@ -72,6 +74,8 @@ class Opaque:
     body: JsonObject | None = None
     is_content: bool = False
     """Whether it shows something of the reply (a picture, a search), not only its frame."""
+    reported: ReportedUsage | None = None
+    """The counts and the cost up to here, where this event tells them."""
     frame: Frame | None = None
 
 
@@ -86,6 +90,8 @@ class Finished:
     iterations: tuple[Iteration, ...] = ()
     """The calls that `usage` is the sum of, where there were several."""
     cost: ReportedCost | None = None
+    has_bad_cost: bool = False
+    """As `ReportedUsage.has_bad_cost`."""
     raw_response: OpaquePart | None = None
     """What a whole reply of this wire holds beside the hub's words (citations, images…)."""
     frame: Frame | None = None

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 
 from devflow_core.clocks import Clocks
-from devflow_core.errors import (
-    DevFlowError,
-    Disposition,
-    Incomplete,
-    NotSent,
-    PossiblyAccepted,
-    ProtocolError,
-    ReplyTooLarge,
-    UpstreamError,
-    UpstreamTimeout,
-)
-from devflow_core.events import (
-    Event,
-    Finished,
-    ReasoningDelta,
-    Started,
-    TextDelta,
-    ToolCallDelta,
-)
+from devflow_core.errors import DevFlowError, UpstreamError
+from devflow_core.estimates import Ending, SeenReply, assess_cost
+from devflow_core.events import Event, Started
 from devflow_core.ids import new_id
 from devflow_core.ledger import (
     Attempt,
     AttemptStart,
     Book,
-    CostStatus,
     LedgerEntry,
     Outcome,
 )
@@ -39,20 +21,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
 from devflow_core.safe_text import clean_name
 from devflow_core.served_model import recorded_name, served_model, serving_terms
-from devflow_core.usage import Price, Usage
-
-CHARS_PER_TOKEN = 3.6
-"""For estimates of a reply that was cut; the mean over English prose and code of cl100k_base."""
-
-POSSIBLY_BILLED_ERRORS = (
-    PossiblyAccepted,
-    UpstreamTimeout,
-    Incomplete,
-    ProtocolError,
-    ReplyTooLarge,
-)
-"""Errors after which the provider may still charge: the request had left."""
-
+from devflow_core.usage import Price
 
 FindModel = Callable[[str], Alternate | None]
 """The model that a reply calls by this name; None where there is none."""
@@ -204,34 +173,33 @@ class MeteredAttempt:
         self._first_event_s: float | None = None
         self._started = Started()
         self._model, self._price = start.model, candidate.price
-        self._finished: Finished | None = None
-        self._answer_chars = 0
-        self._reasoning_chars = 0
+        self._seen = SeenReply()
 
     def observe(self, event: Event) -> None:
         """Take an event in."""
         if self._first_event_s is None:
             self._first_event_s = self._journal.clocks.monotonic()
             self._journal.record_first_event(self._first_event_s)
-        match event:
-            case TextDelta():
-                self._answer_chars += len(event.text)
-            case ToolCallDelta():
-                self._answer_chars += len(event.arguments)
-            case ReasoningDelta():
-                self._reasoning_chars += len(event.text)
-            case Started():
-                self._started = event
-                self._model, self._price = self._journal.resolve_served(self._candidate, event)
-            case Finished():
-                self._finished = event
-            case _:
-                pass
+        self._seen.add(event)
+        if isinstance(event, Started):
+            self._started = event
+            self._model, self._price = self._journal.resolve_served(self._candidate, event)
 
     def end(self, error: BaseException | None) -> None:
         """The call is over: whole, failed with `error`, or left by its reader."""
-        usage = self._usage()
-        status, usd, text = self._cost(usage, error)
+        finished = self._seen.finished
+        cost = assess_cost(
+            Ending(
+                candidate=self._candidate,
+                model=self._model,
+                price=self._price,
+                reserved_usd=self._start.reserved_usd,
+                seen=self._seen,
+                error=error,
+                bills_on=self._journal.bills_on_cancel,
+                provider=self._started.provider,
+            )
+        )
         self._journal.end_attempt(
             Attempt(
                 attempt_id=self._start.attempt_id,
@@ -239,13 +207,16 @@ class MeteredAttempt:
                 model=self._model,
                 started_at=self._start.started_at,
                 outcome=self._outcome(error),
-                cost_status=status,
-                cost_usd=usd,
-                cost_text=text,
-                usage=usage if status != "void" else Usage(),
+                cost_status=cost.status,
+                cost_usd=cost.usd,
+                cost_text=cost.text,
+                cost_doubt=cost.doubt,
+                observed_usd=cost.observed_usd,
+                usage=cost.usage,
+                is_usage_estimated=cost.is_usage_estimated,
                 provider=self._started.provider or getattr(error, "provider", None),
                 generation_id=self._started.generation_id or getattr(error, "generation_id", None),
-                finish_reason=self._finished.finish_reason if self._finished else None,
+                finish_reason=finished.finish_reason if finished else None,
                 error_code=_error_code(error),
                 status=error.status if isinstance(error, UpstreamError) else None,
                 ttft_s=_elapsed_s(self._sent_s, self._first_event_s),
@@ -257,84 +228,9 @@ class MeteredAttempt:
         )
 
     def _outcome(self, error: BaseException | None) -> Outcome:
-        if self._finished is not None:
+        if self._seen.finished is not None:
             return "succeeded"
         return "failed" if isinstance(error, Exception) else "cancelled"
-
-    def _usage(self) -> Usage:
-        """The provider's counts, or our estimate of what was seen."""
-        if self._finished is not None and self._finished.usage is not None:
-            return self._finished.usage
-        return Usage(
-            output_tokens=round(self._answer_chars / CHARS_PER_TOKEN),
-            reasoning_tokens=round(self._reasoning_chars / CHARS_PER_TOKEN),
-        )
-
-    def _cost(
-        self, usage: Usage, error: BaseException | None
-    ) -> tuple[CostStatus, Decimal, str | None]:
-        if self._finished is not None and self._finished.cost is not None:
-            cost = self._finished.cost
-            text = cost.text if cost.total_usd == cost.usd else None
-            return "settled", cost.total_usd, text
-        if self._first_event_s is None and _is_never_billed(error):
-            if self._candidate.first_fees_usd and _reached_a_provider(error):
-                return "estimated", self._candidate.first_fees_usd, None
-            return "void", Decimal(0), None
-        return "estimated", self._estimate_usd(usage), None
-
-    def _estimate_usd(self, usage: Usage) -> Decimal:
-        """What the call may have cost: never less than is known, never 0 for a price above 0."""
-        reserved = self._start.reserved_usd or Decimal(0)
-        price = self._price
-        is_counted = self._finished is not None and self._finished.usage is not None
-        if price is None:
-            return reserved
-        if is_counted:
-            counted = self._price_counted(price, usage, reserved)
-            return max(reserved, counted) if self._candidate.has_fees else counted
-        if (
-            self._first_event_s is None
-            or self._candidate.has_fees
-            or self._journal.bills_on_cancel(self._started.provider)
-        ):
-            return reserved
-        # the input was billed in full; how much it was, only the reservation tells
-        observed_usd = price.completion * usage.completion_tokens
-        return min(reserved, observed_usd + self._input_usd())
-
-    def _price_counted(self, price: Price, usage: Usage, reserved: Decimal) -> Decimal:
-        """The provider's counts at the listed price; each of several calls by itself."""
-        iterations = self._finished.iterations if self._finished else ()
-        if not iterations:
-            return price.cost_usd(usage)
-        total = sum((price.cost_usd(one.usage) for one in iterations), Decimal(0))
-        own = (None, self._candidate.model, self._model)
-        is_own = all(one.model in own for one in iterations)
-        # an advisor is often dearer than the model it advises, and its price is not known here
-        return total if is_own else max(total, reserved)
-
-    def _input_usd(self) -> Decimal:
-        """The input's share of the reservation."""
-        reserved = self._start.reserved_usd or Decimal(0)
-        price, max_output = self._candidate.price, self._candidate.max_output_tokens
-        if price is None or max_output is None:
-            return reserved
-        return max(Decimal(0), reserved - price.worst_case_usd(0, max_output))
-
-
-def _is_never_billed(error: BaseException | None) -> bool:
-    """Whether a call that brought no event cannot have cost anything."""
-    return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
-
-
-def _reached_a_provider(error: BaseException | None) -> bool:
-    """Whether a provider has failed after what runs before it may have been billed."""
-    return (
-        isinstance(error, UpstreamError)
-        and not isinstance(error, NotSent)
-        and error.disposition is Disposition.RETRY
-    )
 
 
 def _error_code(error: BaseException | None) -> str | None:

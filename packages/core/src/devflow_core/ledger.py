@@ -12,9 +12,18 @@ from devflow_core.attribution import Attribution
 from devflow_core.usage import Usage
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
-CostStatus = Literal["settled", "estimated", "void"]
-"""`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `void`: nothing was
-or can be billed (never sent, or refused before a token)."""
+CostStatus = Literal["settled", "estimated", "observed", "void"]
+"""`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
+good, by what was seen of the reply, since nobody can tell more. `void`: nothing was or can be
+billed (never sent, or refused before a token)."""
+CostDoubt = Literal["zero", "below_upstream", "above_reserve", "no_amount"]
+"""Why a cost that the provider told cannot be: nothing for tokens that have a price, less than the
+part of it that went to the model's own provider, more than was held for all that may be billed, or
+no amount at all (NaN, below zero)."""
+OBSERVED, RESERVED = "observed", "reserved"
+"""Sources of a cost that nobody could confirm: what was seen of the reply, or what was held."""
+UNCONFIRMED: frozenset[CostStatus] = frozenset({"estimated", "observed"})
+"""Of a cost that is ours and not the provider's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +78,17 @@ class Attempt:
     """0 when void."""
     cost_text: str | None = None
     """The provider's own decimal text when settled."""
+    cost_source: str | None = None
+    """Where a cost is from that did not come with the reply: `generation`, `total of 2026-11-30`,
+    `observed`, `reserved`."""
+    cost_doubt: CostDoubt | None = None
+    """Why what the provider told cannot be."""
+    observed_usd: Decimal | None = None
+    """Of an estimate: what is known to have been used, on the upper side; the input, what came of
+    the reply, and fees. None where nothing is known."""
     usage: Usage = field(default_factory=Usage)
+    is_usage_estimated: bool = False
+    """Whether some of the counts are ours, from the length of texts."""
     provider: str | None = None
     generation_id: str | None = None
     finish_reason: str | None = None
@@ -134,11 +153,13 @@ class LedgerEntry:
 
     @property
     def cost_status(self) -> CostStatus:
-        """`estimated` when any attempt is; `void` when all are."""
+        """The least sure of all attempts' states; `void` when all are."""
         states = {attempt.cost_status for attempt in self.attempts}
-        if "estimated" in states:
-            return "estimated"
-        return "settled" if "settled" in states else "void"
+        order: tuple[CostStatus, ...] = ("estimated", "observed", "settled")
+        for one in order:
+            if one in states:
+                return one
+        return "void"
 
 
 class Ledger(Protocol):
@@ -180,12 +201,13 @@ class Tee:
     """Feeds every entry to several ledgers, in order."""
 
     def __init__(self, *ledgers: Ledger) -> None:
-        self._ledgers = ledgers
+        # looked up here, so that an object that is no ledger fails at the start
+        self._records = [ledger.record for ledger in ledgers]
 
     def record(self, entry: LedgerEntry, /) -> None:
         """Pass the entry on to each."""
-        for ledger in self._ledgers:
-            ledger.record(entry)
+        for record in self._records:
+            record(entry)
 
 
 def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -13,14 +14,25 @@ import structlog
 from devflow_core.masking import mask
 
 
-class _CurrentStderr(io.StringIO):
-    """Whatever `sys.stderr` is when a line is written: it may have been exchanged since."""
+class _Lines(io.StringIO):
+    """Where log lines go. A reader that is gone, a closed terminal and a full disk fail nobody.
+
+    Args:
+        stream: None is whatever `sys.stderr` is when a line is written: it may have been exchanged.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
 
     def write(self, text: str, /) -> int:
-        return sys.stderr.write(text)
+        with suppress(OSError, ValueError):  # the latter: it is closed
+            (self._stream or sys.stderr).write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            (self._stream or sys.stderr).flush()
 
 
 def configure(
@@ -50,7 +62,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream or _CurrentStderr()),
+        logger_factory=structlog.PrintLoggerFactory(_Lines(stream)),
         cache_logger_on_first_use=False,
     )
 

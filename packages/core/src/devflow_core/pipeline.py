@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from devflow_core.attribution import Attribution
 from devflow_core.clocks import Clocks
+from devflow_core.errors import DevFlowError
 from devflow_core.events import Event, Finished, FinishReason
 from devflow_core.journal import FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
@@ -223,6 +224,8 @@ class Pipeline:
                 yield await self._begin(request, session, journal, stack)
         except BaseException as caught:
             error = caught
+            if isinstance(caught, DevFlowError):
+                caught.attempts = len(journal.ended)
             raise
         finally:
             if journal.entry is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from devflow_core.events import Event
-from devflow_core.ledger import Attempt
+from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
@@ -119,8 +120,12 @@ class Classifier(Protocol):
 
 
 class Router(Protocol):
-    """Says who may answer."""
+    """Says who may answer, and may learn from what came of it.
 
+    A router subclasses this and writes `route`; everything else has a default.
+    """
+
+    @abstractmethod
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         """Pure: the same inputs and snapshots give the same route.
 
@@ -129,3 +134,28 @@ class Router(Protocol):
             BudgetExceeded: somebody could, but not for this money.
         """
         ...
+
+    def explain(self, request: ChatRequest, task: Task, /) -> Route:
+        """The same decision for a person: may name more candidates than would be asked.
+
+        By default the route itself. Raises what `route` raises.
+        """
+        return self.route(request, task)
+
+    def record(self, entry: LedgerEntry, /) -> None:
+        """As `Ledger.record`: take in what came of a request. By default nothing is learned."""
+        return
+
+    def feedback(self, entry: LedgerEntry, score: float) -> bool:
+        """Take in what the user thought of an answer; whether that changed anything.
+
+        By default it does not.
+
+        Args:
+            entry: what the ledger holds of the request.
+            score: 0 bad .. 1 good.
+
+        Raises:
+            ValueError: the score is not within 0..1.
+        """
+        return False

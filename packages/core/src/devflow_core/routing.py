@@ -84,6 +84,8 @@ class Candidate:
     price: Price | None = None
     max_input_tokens: int | None = None
     """The window; None when the catalogue does not tell."""
+    input_tokens: int | None = None
+    """What the request holds at the most, by our estimate; None where nobody has estimated it."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
     """What is reserved before the call: the dearest of everything that may be billed for it; None
@@ -128,7 +130,6 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the model of quality and the performance data."""
-    seed: int = 0
 
     @property
     def chosen(self) -> Candidate:

@@ -137,10 +137,10 @@ class Settings(BaseModel):
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which the hook is called."""
     budget_alert_webhook_url: str | None = None
-    """Told of thresholds by POST, signed with the secret."""
+    """Told of thresholds, and of costs that cannot be, by POST signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
     budget_alert_command: tuple[str, ...] = ()
-    """Run at thresholds, with the alert as JSON on its standard input and no key in reach."""
+    """Run at the same, with the alert as JSON on its standard input and no key in reach."""
 
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Tried first where they are able."""
@@ -184,6 +184,8 @@ class Settings(BaseModel):
     """Its port; 0 takes a free one."""
     workers: int = Field(default=1, ge=1)
     """Processes that share the port and the ledger."""
+    drain_timeout_s: float = Field(default=28.0, ge=0)
+    """How long replies under way may take once the gateway is asked to end."""
     require_key: bool = True
     """Whether the HTTP gateway asks for a client key; only on loopback it may be False."""
     allowed_hosts: tuple[str, ...] = ()

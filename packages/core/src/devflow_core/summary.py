@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from devflow_core.dimensions import GroupBy, group_key
-from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import Usage, to_pico
 
 Groups = Mapping[tuple[str, ...], "Summary"]
@@ -78,6 +78,8 @@ class Summary:
     """Cost of all attempts, in 1e-12 USD."""
     estimated_pico: int = 0
     """The part of `cost_pico` that the provider has not confirmed."""
+    doubts: int = 0
+    """Attempts whose cost is final, although what the provider told cannot be."""
     retry_pico: int = 0
     """The part of `cost_pico` that went to attempts which did not decide their request."""
     retry_usage: Usage = field(default_factory=Usage)
@@ -104,6 +106,7 @@ class Summary:
             usage=self.usage + other.usage,
             cost_pico=self.cost_pico + other.cost_pico,
             estimated_pico=self.estimated_pico + other.estimated_pico,
+            doubts=self.doubts + other.doubts,
             retry_pico=self.retry_pico + other.retry_pico,
             retry_usage=self.retry_usage + other.retry_usage,
             ttft=self.ttft + other.ttft,
@@ -139,7 +142,7 @@ class Tally:
     """A `Summary` in the making: attempts are added one by one, in microseconds."""
 
     def __init__(self) -> None:
-        self._requests = self._attempts = self._cache_hits = 0
+        self._requests = self._attempts = self._cache_hits = self._doubts = 0
         self._cost_pico = self._estimated_pico = self._retry_pico = 0
         self._errors: dict[str, int] = {}
         self._tokens = [0] * 6
@@ -159,8 +162,9 @@ class Tally:
         pico = to_pico(attempt.cost_usd)
         self._attempts += 1
         self._cost_pico += pico
-        if attempt.cost_status == "estimated":
+        if attempt.cost_status in UNCONFIRMED:
             self._estimated_pico += pico
+        self._doubts += attempt.cost_doubt is not None and attempt.cost_status != "estimated"
         _add_tokens(self._tokens, attempt.usage)
         if not decides:
             self._retry_pico += pico
@@ -188,6 +192,7 @@ class Tally:
             usage=_to_usage(self._tokens),
             cost_pico=self._cost_pico,
             estimated_pico=self._estimated_pico,
+            doubts=self._doubts,
             retry_pico=self._retry_pico,
             retry_usage=_to_usage(self._retry_tokens),
             ttft=Histogram(counts=dict(self._ttft)),

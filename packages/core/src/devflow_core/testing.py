@@ -18,7 +18,7 @@ from devflow_core.journal import Journal
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import WireName
-from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
+from devflow_core.ports import AttemptLog, Call, EventStream, Router, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, ScoreTerms, Task
 from devflow_core.usage import Price, ReportedCost, Usage
@@ -133,7 +133,7 @@ class FixedClassifier:
         return self._task
 
 
-class FixedRouter:
+class FixedRouter(Router):
     """A `Router` that always offers the same candidates."""
 
     def __init__(self, *candidates: Candidate) -> None:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-PICO_PER_USD = 10**12
-"""Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
 MAX_TOKENS = 10**9
 """More tokens than any reply can have: a larger count is a mistake of whoever wrote it."""
 _MAX_TOKEN_DIGITS = 10
 
 _PICO = Decimal(1).scaleb(-12)
+"""Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
 _ZERO = Decimal(0)
 
 
@@ -146,6 +145,18 @@ class ReportedCost:
         if self.is_byok and self.upstream_usd is not None:
             return self.usd + self.upstream_usd
         return self.usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedUsage:
+    """What a provider has counted and charged up to some place in its reply."""
+
+    usage: Usage | None = None
+    iterations: tuple[Iteration, ...] = ()
+    """The calls that `usage` is the sum of, where there were several."""
+    cost: ReportedCost | None = None
+    has_bad_cost: bool = False
+    """Whether what was told as the cost is no amount: NaN, below zero, beyond all bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,49 +5,40 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
-import orjson
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.environment import copy_child_environment
-from devflow_core.errors import ConfigurationError
-from devflow_core.ledger import Ledger, Tee, replay
+from devflow_core.ledger import Ledger, replay
 from devflow_core.ports import Executor, Upstream
-from devflow_core.private_files import (
-    ensure_private_folder,
-    read_private_file,
-    replace_file,
-)
+from devflow_core.private_files import ensure_private_folder
 from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
-from devflow_core.usage import Price
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
 from devflow_openrouter.gateway import build_executor, build_router
-from devflow_openrouter.models.catalogue import (
-    load_shipped_catalogue,
-    load_unlisted_prices,
-    parse_catalogue,
-)
-from devflow_routing import Catalogue, Router
-from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts
+from devflow_openrouter.models import catalogue as openrouter_catalogue
+from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
+from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
 
 AsyncGateway = OpenRouterGateway
 """The gateway over every configured provider: there is one so far."""
 LOOKBACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
-CATALOGUE_FILE = "models.json"
 LEDGER_FILE = "ledger.db"
 SETTINGS_BUDGET_ID = "settings"
 """The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
 
-def make_store(settings: Settings) -> Store:
+def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
     """The durable store of the settings; enter it to write, read it as it is.
+
+    Args:
+        settings: all of them.
+        on_alert: who is told of alerts besides the log and those that the settings name.
 
     Raises:
         ConfigurationError: the data folder is another user's, or others may write into it.
@@ -56,7 +47,7 @@ def make_store(settings: Settings) -> Store:
     ensure_private_folder(settings.data_dir)
     return Store(
         settings.ledger_url or settings.data_dir / LEDGER_FILE,
-        on_alert=make_alert_hooks(settings),
+        on_alert=(*make_alert_hooks(settings), *on_alert),
         data_dir=settings.data_dir,
         retention=None if days is None else timedelta(days=days),
     )
@@ -70,12 +61,12 @@ def make_ledger_reader(settings: Settings) -> LedgerReader:
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Whether anything was ever booked here."""
-    return settings.ledger_url is not None or (settings.data_dir / LEDGER_FILE).exists()
+    """Whether anything was ever booked here, also where the file is gone."""
+    return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 
 def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
-    """Who is told when a budget passes a threshold, besides the log.
+    """Who is told when a budget passes a threshold or a cost cannot be, besides the log.
 
     Raises:
         ConfigurationError: a webhook without a secret; its receiver could not tell who calls.
@@ -89,78 +80,28 @@ def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
     return tuple(hooks)
 
 
-def load_catalogue(settings: Settings) -> Catalogue:
-    """OpenRouter's list as it was last fetched, else as shipped, with the user's corrections.
+def open_catalogue(settings: Settings) -> LiveCatalogue:
+    """The models as they were last fetched, else as shipped, with the user's corrections.
+
+    A gateway has its own: `gateway.catalogue`.
 
     Raises:
         ConfigurationError: the list that is kept is damaged, or a correction is wrong.
     """
-    return load_base_catalogue(settings).with_overrides(settings.models)
+    return openrouter_catalogue.open_catalogue(settings)
 
 
-def load_base_catalogue(settings: Settings) -> Catalogue:
-    """OpenRouter's list as it was last fetched, else as shipped; without corrections.
-
-    Raises:
-        ConfigurationError: the list that is kept is damaged.
-    """
-    file = settings.data_dir / CATALOGUE_FILE
-    try:
-        content = read_private_file(file)
-    except FileNotFoundError:
-        return load_shipped_catalogue()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
-    try:
-        fetched = orjson.loads(content)
-        return parse_catalogue(
-            fetched["body"], fetched_at=datetime.fromisoformat(fetched["fetched_at"])
-        )
-    except (ConfigurationError, ValueError, TypeError, KeyError, AttributeError):
-        raise ConfigurationError(
-            f"{file} is damaged. Fetch the list anew with `devflow models refresh`, or delete it."
-        ) from None
-
-
-def load_former_catalogue(settings: Settings) -> Catalogue:
-    """What a fetched list is compared with: the kept one, or the shipped one if that is damaged."""
-    try:
-        return load_catalogue(settings)
-    except ConfigurationError:
-        return load_shipped_catalogue().with_overrides(settings.models)
-
-
-async def refresh_catalogue(settings: Settings) -> Catalogue:
-    """Fetch the provider's list, keep it in the data folder, and return it with corrections.
+async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[CatalogueChange, ...]]:
+    """Fetch the provider's list, keep it in the data folder; the list, and what is new in it.
 
     Raises:
         DevFlowError: the provider does not answer, or with something else; nothing is kept then.
+        ConfigurationError: it cannot be kept.
     """
-    fetched_at = datetime.now(UTC)
-    async with OpenRouterGateway(settings) as gateway:
-        body = await gateway.api.models()
-    found = parse_catalogue(body, fetched_at=fetched_at).with_overrides(settings.models)
-    ensure_private_folder(settings.data_dir)
-    kept = orjson.dumps({"fetched_at": fetched_at.isoformat(), "body": body})
-    replace_file(settings.data_dir / CATALOGUE_FILE, kept)
-    return found
-
-
-def make_price_lookup(catalogue: Catalogue) -> Callable[[str], Price | None]:
-    """Prices by any name of a model: OpenRouter's id, Claude Code's, another cloud's.
-
-    The catalogue knows best; what it does not list, retired models for one, has the price that
-    comes with the package.
-    """
-
-    @cache
-    def price_of(model: str) -> Price | None:
-        known = catalogue.lookup(model)
-        if known is None or known.price is None:
-            known = load_unlisted_prices().lookup(model)
-        return known.price if known is not None else None
-
-    return price_of
+    catalogue = openrouter_catalogue.open_catalogue(settings, tolerates_damage=True)
+    async with OpenRouterGateway(settings, catalogue=catalogue) as gateway:
+        changes = await gateway.refresh_catalogue()
+    return catalogue.current, changes
 
 
 def make_report(
@@ -174,15 +115,15 @@ def make_report(
     """The report over the settings' ledger; the HTML page also shows the days."""
     reporter = Reporter(
         make_ledger_reader(settings),
-        price_of=make_price_lookup(load_catalogue(settings)),
+        price_of=open_catalogue(settings).price_of,
         baseline_model=settings.baseline_model,
     )
     return reporter.report(by, since=since, until=until, with_days=with_days)
 
 
 def make_router(settings: Settings) -> Router:
-    """A router over the known catalogue, with the names and weights of the settings."""
-    return build_router(settings, load_catalogue(settings))
+    """A router over the known list of models, with the names and weights of the settings."""
+    return build_router(settings, open_catalogue(settings))
 
 
 def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
@@ -228,10 +169,12 @@ async def build_gateway(
         label: completes the labels of each request; None leaves them as they are.
     """
     await _set_budget(settings, book)
-    router = make_router(settings)
-    views = Tee(router.performance, router.sessions)
-    replay(book.entries(since=datetime.now(UTC) - LOOKBACK), views)
-    return OpenRouterGateway(settings, router=router, book=book, ledger=ledger, label=label)
+    catalogue = open_catalogue(settings)
+    gateway = OpenRouterGateway(
+        settings, book=book, ledger=ledger, catalogue=catalogue, label=label
+    )
+    replay(book.entries(since=datetime.now(UTC) - LOOKBACK), gateway.router)
+    return gateway
 
 
 async def reconcile(

@@ -2,10 +2,11 @@
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 from devflow_routing.catalogue import Catalogue, CatalogueChange
-from devflow_routing.catalogue_refresh import CatalogueRefresher
+from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
-from devflow_routing.model_config import Endpoint, ModelConfig
+from devflow_routing.live_catalogue import LiveCatalogue
+from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.router import Router
@@ -17,9 +18,9 @@ __all__ = [
     "Capability",
     "Catalogue",
     "CatalogueChange",
-    "CatalogueRefresher",
-    "Endpoint",
+    "CatalogueFile",
     "Exclusions",
+    "LiveCatalogue",
     "ModelConfig",
     "ModelSelector",
     "Needs",

@@ -104,8 +104,8 @@ class Needs:
     is_prompt_open: bool = False
     """Files are elsewhere, so only the window bounds what goes in."""
     is_zero_retention: bool = False
-    """Only endpoints that keep nothing; checked here where the catalogue knows them, and always by
-    the upstream, which is told so with the request."""
+    """Only endpoints that keep nothing. The choice keeps to models that have one, as far as the
+    catalogue knows; the upstream is told so with the request, and keeps to it always."""
 
 
 def needs_of(request: ChatRequest) -> Needs:

@@ -159,19 +159,15 @@ class Catalogue:
             models[name] = apply_override(base, override, version=version)
         return self._replace(models.values(), version)
 
-    def with_models(
-        self, models: Iterable[ModelConfig], *, zero_retention: frozenset[str] | None = None
-    ) -> Catalogue:
-        """The catalogue with some rows in the place of those with the same id.
+    def with_zero_retention(self, models: Iterable[str]) -> Catalogue:
+        """The catalogue that knows which models have an endpoint that keeps nothing.
 
         Args:
-            models: rows that replace or add to what is there.
-            zero_retention: ids of models with an endpoint that keeps nothing; None leaves them.
+            models: their ids.
         """
-        changed = tuple(models)
-        content = repr((changed, sorted(zero_retention or ())))
-        version = f"{self.version}+{hashlib.sha256(content.encode()).hexdigest()[:6]}"
-        return self._replace([*self.models, *changed], version, zero_retention)
+        ids = frozenset(models)
+        digest = hashlib.sha256(orjson.dumps(sorted(ids))).hexdigest()[:6]
+        return self._replace(self.models, f"{self.version}+{digest}", ids)
 
     def _replace(
         self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None

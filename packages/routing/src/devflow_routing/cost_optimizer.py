@@ -26,6 +26,8 @@ EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "analysis": 700,
 }
 """How long a reply to a task of medium complexity is expected to be."""
+_USUAL_OUTPUT_TOKENS = 600.0
+"""The same for a kind that is not in the table: the mean of those that are."""
 _LENGTH_FACTORS: Mapping[Complexity, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 _REASONING_FACTOR = 3.0
 """Tokens of a model that reasons by default, against one that answers at once."""
@@ -111,7 +113,7 @@ class CostOptimizer:
     def estimate_output_tokens(self, task: Task, selection: Selection) -> Floats:
         """How long the reply is expected to be, thinking included, per model."""
         likely = (
-            EXPECTED_OUTPUT_TOKENS[task.type]
+            EXPECTED_OUTPUT_TOKENS.get(task.type, _USUAL_OUTPUT_TOKENS)
             * _LENGTH_FACTORS[task.complexity]
             * self._reasoning_factors
         )

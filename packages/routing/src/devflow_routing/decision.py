@@ -70,7 +70,6 @@ def _common_fields(route: Route) -> dict[str, Any]:
         },
         "features": dict(route.features),
         "snapshot": dict(route.snapshot),
-        "seed": route.seed,
     }
 
 

@@ -15,22 +15,6 @@ from devflow_routing.capabilities import NO_CAPABILITIES, Capability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One provider of a model."""
-
-    provider: str
-    tag: str
-    price: Price | None
-    context_length: int | None
-    max_output_tokens: int | None
-    capabilities: Capability
-    quantization: str | None = None
-    is_up: bool = True
-    uptime: float | None = None
-    """Share of the last day, 0..1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """A model that can be asked for, and what is known of it."""
 
@@ -54,7 +38,6 @@ class ModelConfig:
     """A `~…-latest` name stands for another model."""
     quality: Mapping[str, float] = field(default_factory=dict[str, float])
     """The user's own word on its quality, 0..1, by task type; `*` is for all."""
-    endpoints: tuple[Endpoint, ...] = ()
     is_router: bool = False
     """It routes to another model, so neither price nor quality is known beforehand."""
 

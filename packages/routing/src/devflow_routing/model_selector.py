@@ -69,6 +69,10 @@ class ModelSelector:
         self._eligible: Flags = np.array(
             [not reason for reason in self._ineligible_reasons], dtype=np.bool_
         )
+        ids = catalogue.zero_retention
+        self._keeps_nothing: Flags | None = (
+            None if ids is None else np.array([one.id in ids for one in self.models], np.bool_)
+        )
 
     def estimate_input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
         """Per model, the estimate of input tokens and its upper end."""
@@ -85,7 +89,6 @@ class ModelSelector:
     def select(self, needs: Needs, *, today: date) -> Selection:
         """The models that may be chosen for a request with these needs that names none."""
         input_tokens, upper_bound_tokens = self.estimate_input_tokens(needs)
-        keeps_nothing = self.catalogue.zero_retention if needs.is_zero_retention else None
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
@@ -101,10 +104,9 @@ class ModelSelector:
             eligible=self._eligible & has_all & fits & writes_enough & is_listed,
             day_ordinal=day,
         )
-        if keeps_nothing is None:
+        if self._keeps_nothing is None or not needs.is_zero_retention:
             return selection
-        private = np.array([model.id in keeps_nothing for model in self.models], dtype=np.bool_)
-        return selection.with_filter("no endpoint of it keeps nothing", private)
+        return selection.with_filter("has no zero-retention endpoint", self._keeps_nothing)
 
     def explain_exclusion(self, index: int, selection: Selection) -> str:
         """Why the model at this place was left out; empty when it was not."""

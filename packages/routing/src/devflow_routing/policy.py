@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -60,10 +60,6 @@ class RoutingPolicy:
                 break
             name = target
         return name
-
-    def with_node(self, name: str, values: Mapping[str, Any]) -> RoutingPolicy:
-        """The policy with one named task set differently."""
-        return replace(self, nodes={**self.nodes, name: dict(values)})
 
     def fallbacks_of(self, model: str) -> tuple[str, ...]:
         """Who is asked after this model: its own fallbacks, then the global ones."""

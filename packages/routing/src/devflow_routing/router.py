@@ -12,8 +12,9 @@ from devflow_core.billable import read_billable
 from devflow_core.clocks import utc_now
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
+from devflow_core.ports import Router as RouterPort
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Alternate, Route, Task
+from devflow_core.routing import Route, Task
 
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
@@ -28,7 +29,7 @@ from devflow_routing.trackers.performance import PerformanceTracker
 from devflow_routing.trackers.sessions import SessionTracker
 
 
-class Router:
+class Router(RouterPort):
     """Says who may answer a request, in order, and why.
 
     A decision is a pure function of its `DecisionInputs` and of the snapshots that
@@ -83,6 +84,11 @@ class Router:
             "policy": policy.version,
         }
 
+    def record(self, entry: LedgerEntry, /) -> None:
+        """As `Ledger.record`: how fast and reliable its model was, and where its session is."""
+        self.performance.record(entry)
+        self.sessions.record(entry)
+
     def feedback(self, entry: LedgerEntry, score: float) -> bool:
         """What the user thought of an answer; whether it changed anything.
 
@@ -127,13 +133,6 @@ class Router:
         versions = {**self._versions, "performance": values["snapshot"].get("performance", "0")}
         route = self._decide(inputs, include_all=include_all)
         return replace(route, requested=values["requested"], snapshot=versions)
-
-    def find_served(self, name: str) -> Alternate | None:
-        """The listed model that a reply calls by this name; None where there is none."""
-        model = self.catalogue.find_listed(name)
-        if model is None:
-            return None
-        return Alternate(model=model.id, slug=model.canonical_slug, price=model.price)
 
     def _decide(self, inputs: DecisionInputs, *, include_all: bool) -> Route:
         target = self._policy.resolve(inputs.requested)

@@ -173,15 +173,8 @@ class WorstCases:
             return None
 
     def _turn_usd(self, model: ModelConfig, input_tokens: int, output_tokens: int) -> Decimal:
-        """One turn at the dearest of the model's known endpoints."""
         assert model.price is not None  # noqa: S101 - looked at before
-        has_audio = self._has_audio
-        usd = model.price.worst_case_usd(input_tokens, output_tokens, has_audio=has_audio)
-        for one in model.endpoints:
-            if one.price and one.is_up:
-                dear = one.price.worst_case_usd(input_tokens, output_tokens, has_audio=has_audio)
-                usd = max(usd, dear)
-        return usd
+        return model.price.worst_case_usd(input_tokens, output_tokens, has_audio=self._has_audio)
 
     def _with_extras(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
         billable = self._billable

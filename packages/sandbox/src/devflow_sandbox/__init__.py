@@ -10,13 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from devflow_sandbox.faults.plan import FaultCase, find_case, load_plan
     from devflow_sandbox.sandbox import Sandbox
     from devflow_sandbox.sandbox_state import Setup
     from devflow_sandbox.serving import serve
 
-__all__ = ["Sandbox", "Setup", "serve"]
+__all__ = ["FaultCase", "Sandbox", "Setup", "find_case", "load_plan", "serve"]
 
-_HOMES = {"Sandbox": "sandbox", "Setup": "sandbox_state", "serve": "serving"}
+_HOMES = {
+    "FaultCase": "faults.plan",
+    "Sandbox": "sandbox",
+    "Setup": "sandbox_state",
+    "find_case": "faults.plan",
+    "load_plan": "faults.plan",
+    "serve": "serving",
+}
 
 
 def __getattr__(name: str) -> Any:

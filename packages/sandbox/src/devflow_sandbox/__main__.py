@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 import sys
 from pathlib import Path
 
 import orjson
 from devflow_core.errors import ConfigurationError
+from devflow_core.processes import end_when, read_to_end
 
+from devflow_sandbox.faults.plan import find_case
 from devflow_sandbox.sandbox import Sandbox
 from devflow_sandbox.serving import serve
 
@@ -28,29 +28,27 @@ def _announce(sandbox: Sandbox) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _run(sandbox: Sandbox) -> None:
-    server = asyncio.ensure_future(serve(sandbox, _announce))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, server.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await server
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and serve until SIGTERM or SIGINT."""
+    """Parse the command line and serve until a signal says stop."""
     parser = argparse.ArgumentParser(prog="python -m devflow_sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=Path, help="a fault script")
+    parser.add_argument("--fault", metavar="ID", help="a case of the fault plan (U12-date)")
     parser.add_argument("--script", type=Path, help="a script of turns")
     parser.add_argument("--tokens-per-s", type=float, help="how fast replies are streamed")
+    parser.add_argument(
+        "--until-stdin-ends", action="store_true", help="end with whoever holds its other end"
+    )
     options = parser.parse_args(arguments)
+    if options.until_stdin_ends:
+        end_when(lambda: read_to_end(sys.stdin.fileno()))
     try:
         sandbox = Sandbox(
             host=options.host,
             port=options.port,
-            faults=options.faults,
+            faults=find_case(options.fault) if options.fault else options.faults,
             script=options.script,
             seed=options.seed,
             tokens_per_s=options.tokens_per_s,
@@ -58,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    asyncio.run(_run(sandbox))
+    asyncio.run(serve(sandbox, _announce))
     return 0
 
 

@@ -69,6 +69,7 @@ _EXACT_ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", "/sandbox/bill"): control.get_bill,
     ("GET", "/sandbox/faults"): control.get_faults,
     ("PUT", "/sandbox/faults"): control.set_faults,
+    ("GET", "/sandbox/faults/plan"): control.get_fault_plan,
     ("GET", "/sandbox/faults/schema"): control.get_faults_schema,
     ("GET", "/sandbox/script"): control.get_script,
     ("PUT", "/sandbox/script"): control.set_script,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import replace
 from decimal import Decimal
@@ -13,6 +14,13 @@ import httpx
 from devflow_sandbox.app import API, SandboxApp
 from devflow_sandbox.books.accounts import Account
 from devflow_sandbox.endpoints import control
+from devflow_sandbox.faults.addresses import (
+    UNKNOWN_HOST,
+    Address,
+    hold_closed_port,
+    make_tls_context,
+)
+from devflow_sandbox.faults.plan import FaultCase
 from devflow_sandbox.http.server import SandboxConnection
 from devflow_sandbox.http.transport import SandboxTransport
 from devflow_sandbox.message import JsonObject
@@ -33,7 +41,8 @@ class Sandbox:
         setup: how it behaves.
         host: the address to listen on.
         port: 0 is a free one.
-        faults: a fault script, as an object, as JSON or as a file.
+        faults: a fault script, as an object, as JSON or as a file; or a case of the fault plan,
+            with its replies. Of a fault in front of HTTP `base_url` is the address that has it.
         script: a script of turns, likewise.
         ssl_context: speak TLS with this certificate, be it right, expired or for another name.
         settings: fields of `Setup` by name, instead of or on top of `setup`.
@@ -45,22 +54,32 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        faults: ScriptSource | None = None,
+        faults: ScriptSource | FaultCase | None = None,
         script: ScriptSource | None = None,
         ssl_context: ssl.SSLContext | None = None,
         **settings: Any,
     ) -> None:
         self.state = SandboxState(replace(setup or Setup(), **settings))
-        self.set_faults(faults)
-        self.set_script(script)
+        self._address: Address = "open"
+        if isinstance(faults, FaultCase):
+            self._address = faults.address
+            ssl_context = ssl_context or make_tls_context(faults.address)
+            control.play_case(self.state, faults)
+        else:
+            self.set_faults(faults)
+        if script is not None:
+            self.set_script(script)
         self._app = SandboxApp(self.state)
         self._host, self._port, self._ssl = host, port, ssl_context
         self._server: asyncio.Server | None = None
+        self._closed_port: socket.socket | None = None
         self._reopening: asyncio.Future[None] | None = None
         self._connections: set[SandboxConnection] = set()
 
     async def __aenter__(self) -> Self:
         await self._listen()
+        if self._address == "closed_port":
+            self._closed_port = hold_closed_port(self._host)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,6 +88,8 @@ class Sandbox:
             await asyncio.wait([self._reopening])
         if self._server is not None:
             self._server.close()
+        if self._closed_port is not None:
+            self._closed_port.close()
         for connection in tuple(self._connections):
             connection.close()
         if self._server is not None:
@@ -105,12 +126,21 @@ class Sandbox:
     @property
     def base_url(self) -> str:
         """For clients of OpenRouter and OpenAI: ends in `/api/v1`."""
-        return self.url + API
+        return self._client_url + API
 
     @property
     def anthropic_url(self) -> str:
         """For clients of Anthropic, which append `/v1/messages`: ends in `/api`."""
-        return f"{self.url}/api"
+        return f"{self._client_url}/api"
+
+    @property
+    def _client_url(self) -> str:
+        """The root for clients: another one where the address is the fault."""
+        if self._closed_port is not None:
+            return f"http://{self._host}:{self._closed_port.getsockname()[1]}"
+        if self._address == "unknown_host":
+            return f"https://{UNKNOWN_HOST}:{self._port}"
+        return self.url
 
     @property
     def api_key(self) -> str:

@@ -33,6 +33,8 @@ class Setup:
     """How long the first byte of a reply takes."""
     generation_delay_s: float = 0.5
     """For so long `GET /generation` knows nothing of a call, as there."""
+    totals_delay_s: float = 0.0
+    """For so long `GET /key` leaves a call out of what was used."""
     byok: frozenset[str] = frozenset()
     """Slugs of providers for which the default account has keys of its own."""
     tool_uses: int | None = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+
+from devflow_core.processes import wait_for_signal
 
 from devflow_sandbox.sandbox import Sandbox
 
 
 async def serve(sandbox: Sandbox, announce: Callable[[Sandbox], None]) -> None:
-    """Open the sandbox's port, announce it once it listens, and answer until cancelled."""
+    """Open the sandbox's port, announce it once it listens, and answer until told to stop.
+
+    That is a signal of `wait_for_signal`, or that the task is cancelled.
+    """
     async with sandbox:
         announce(sandbox)
-        await asyncio.get_running_loop().create_future()
+        await wait_for_signal()

@@ -23,12 +23,13 @@ from devflow_core.wire import Dialect
 from devflow_core.wire.table import DEFAULT_DIALECT
 
 from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
-from devflow_server.error_responses import InternalError, error_body, error_headers
+from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
 from devflow_server.http import Admission, ClientDisconnected, Exchange, Request
 from devflow_server.http.receiver import too_many_bytes
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.shortages import check_memory, is_memory_limited
 from devflow_server.operations.tracing import Tracing
-from devflow_server.routes import Access, HttpRoute, RequestContext, RouteMatch, RouteTable
+from devflow_server.routes import Access, Face, HttpRoute, RequestContext, RouteMatch, RouteTable
 
 _CLIENT_CLOSED_STATUS = 499
 """In logs and metrics: the client went before it was answered (nginx's number)."""
@@ -74,6 +75,7 @@ class App:
         self._authenticator = authenticator
         self._metrics = metrics
         self._log = structlog.get_logger("devflow.access")
+        self._is_memory_limited = is_memory_limited()
 
     def admit(self, request: Request) -> AdmittedRequest | Coroutine[Any, Any, AdmittedRequest]:
         """Decide on a request whose body has not come yet, at once where nothing is looked up."""
@@ -99,7 +101,7 @@ class App:
         try:
             admitted = await self._read_admission(exchange.request)
             route = admitted.found.route if admitted.found else None
-            context = _open_context(exchange, admitted, request_id)
+            context = self._open_context(exchange, admitted, request_id)
             await context.route.handler(context)
         except DevFlowError as error:
             self._send_error(exchange, route, request_id, error)
@@ -108,14 +110,49 @@ class App:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
                 self._send_error(exchange, route, request_id, going)
             raise
-        except Exception:  # noqa: BLE001 - the outermost handler: the client gets an answer
-            path = route.path if route else None  # as declared: what was sent is the caller's text
-            self._log.exception("fault", request_id=request_id, route=path)
-            self._send_error(exchange, route, request_id, InternalError("The gateway has failed."))
+        except Exception as fault:  # noqa: BLE001 - the outermost handler: the client gets an answer
+            self._send_error(
+                exchange, route, request_id, self._judge_fault(fault, route, request_id)
+            )
         finally:
             self._record(exchange, route, context, request_id, time.monotonic() - began_s)
             for secret in presented:
                 KNOWN_SECRETS.release(secret)
+
+    def _open_context(
+        self, exchange: Exchange, admitted: AdmittedRequest, request_id: str
+    ) -> RequestContext:
+        """The context of a request that is let in.
+
+        Raises:
+            DevFlowError: it was refused when its headers came, or there is no place for its bytes.
+            MemoryError: there is no room for what it will need.
+        """
+        if admitted.refusal is not None:
+            raise admitted.refusal
+        found = admitted.found
+        assert found is not None  # noqa: S101 - who is let in has a route
+        _hold_body(exchange, admitted)
+        if self._is_memory_limited:
+            check_memory(len(exchange.request.body))
+        return RequestContext(
+            exchange=exchange,
+            route=found.route,
+            request_id=request_id,
+            caller=admitted.caller,
+            path_parameter=found.parameter,
+        )
+
+    def _judge_fault(
+        self, fault: Exception, route: HttpRoute | None, request_id: str
+    ) -> DevFlowError:
+        """What a client is told of a fault of ours; the log has the rest."""
+        path = route.path if route else None  # as declared: what was sent is the caller's text
+        if isinstance(fault, MemoryError):  # what the request had taken is free again
+            self._log.error("no_memory", route=path)
+            return OutOfMemory()
+        self._log.error("fault", route=path, request_id=request_id, exc_info=fault)
+        return InternalError("The gateway has failed.")
 
     async def _read_admission(self, request: Request) -> AdmittedRequest:
         """What was decided when its headers came; decided now where it came whole, or slowly."""
@@ -144,7 +181,10 @@ class App:
 
     async def _look_up(self, request: Request, found: RouteMatch) -> AdmittedRequest:
         try:
-            return self._admit(found, await self._authenticator.look_up(request))
+            caller = await self._authenticator.look_up(
+                request, takes_former=found.route.serves_outages
+            )
+            return self._admit(found, caller)
         except DevFlowError as error:
             return self._refuse(found, error)
 
@@ -172,11 +212,16 @@ class App:
     ) -> None:
         if exchange.is_started:
             return  # the connection is closed without an end: nobody takes the reply for whole
-        body = error_body(error, _error_dialect(exchange, route), request_id)
+        status, body = error_reply(
+            error,
+            _error_dialect(exchange, route),
+            request_id,
+            is_for_application=route is not None and route.face is Face.APPLICATION,
+        )
         headers = error_headers(error, request_id)
         if isinstance(error, MethodNotAllowed):
             headers.append(("allow", ", ".join(self.routes.allowed_methods(exchange.request.path))))
-        exchange.respond(error.status_hint, body, headers)
+        exchange.respond(status, body, headers)
 
     def _record(  # one line of the access log is one flat record
         self,
@@ -204,29 +249,18 @@ class App:
         )
 
 
-def _open_context(exchange: Exchange, admitted: AdmittedRequest, request_id: str) -> RequestContext:
-    """The context of a request that is let in.
+def _hold_body(exchange: Exchange, admitted: AdmittedRequest) -> None:
+    """Take a place for the body of a request that is let in.
 
     Raises:
-        DevFlowError: it was refused when its headers came.
         PayloadTooLarge: its route takes no such body.
-        QueueFull: there is no place for its bytes.
+        QueueFull: there is no place.
     """
-    if admitted.refusal is not None:
-        raise admitted.refusal
-    found, max_bytes = admitted.found, admitted.max_body_bytes
-    assert found is not None  # noqa: S101 - who is let in has a route
+    max_bytes = admitted.max_body_bytes
     if max_bytes is not None and len(exchange.request.body) > max_bytes:
         raise PayloadTooLarge(f"This path takes bodies of {max_bytes} bytes at the most.")
     if not exchange.hold_body(admitted.owner):
         raise too_many_bytes()
-    return RequestContext(
-        exchange=exchange,
-        route=found.route,
-        request_id=request_id,
-        caller=admitted.caller,
-        path_parameter=found.parameter,
-    )
 
 
 def _check_rights(caller: Caller, route: HttpRoute) -> None:

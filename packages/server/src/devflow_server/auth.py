@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from devflow_core.errors import ConfigurationError, Forbidden, Unauthorized
+from devflow_core.errors import ConfigurationError, Forbidden, StoreError, Unauthorized
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.scope import is_in_scope
 
@@ -78,6 +78,10 @@ class KeyVerifier(Protocol):
         Raises:
             StoreError: it cannot be told, so nobody is let in.
         """
+        ...
+
+    def find_former(self, secret: str, /) -> ClientKey | None:
+        """The key of this secret if it was in force when keys were last read."""
         ...
 
 
@@ -171,14 +175,25 @@ class Authenticator:
         key = self._keys.find_known(secret)
         return None if key is None else _caller_from_key(key)
 
-    async def look_up(self, request: Request) -> Caller:
+    async def look_up(self, request: Request, *, takes_former: bool = False) -> Caller:
         """Who is asking, where `recognize` could not tell.
+
+        Args:
+            request: whose headers are there.
+            takes_former: whether a key is enough, while none can be looked up, that was in force
+                when they last could.
 
         Raises:
             Unauthorized: the key is wrong; told ever later to an address that sends many.
             StoreError: the key cannot be looked up.
         """
-        key = await self._keys.verify(_read_secret(request.headers) or "")
+        secret = _read_secret(request.headers) or ""
+        try:
+            key = await self._keys.verify(secret)
+        except StoreError:
+            key = self._keys.find_former(secret) if takes_former else None
+            if key is None:
+                raise
         if key is None:
             raise await self._brake.refuse(request.peer)
         return _caller_from_key(key)

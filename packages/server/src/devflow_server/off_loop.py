@@ -15,7 +15,15 @@ T = TypeVar("T")
 
 
 async def run_by_size(size_bytes: int, work: Callable[[], T]) -> T:
-    """What the work returns or raises; for a small body it is done at once, without a thread."""
+    """What the work returns or raises; for a small body it is done at once, without a thread.
+
+    Raises:
+        MemoryError: there is no thread to be had.
+    """
     if size_bytes <= MAX_PARSED_ON_LOOP_BYTES:
         return work()
-    return await asyncio.get_running_loop().run_in_executor(_threads, work)
+    try:
+        doing = _threads.submit(work)
+    except RuntimeError as error:  # the system gives no more threads
+        raise MemoryError from error
+    return await asyncio.wrap_future(doing)

@@ -28,6 +28,16 @@ class Access(Enum):
     """A client key with the scope `operate`, or the user of this machine."""
 
 
+class Face(Enum):
+    """For whom a route is, which is how it tells a failure."""
+
+    API = "api"
+    """Programs: an error is its dialect's, or plain JSON."""
+    APPLICATION = "application"
+    """A page or program that was written for this gateway: `detail` holds what to show, or the one
+    code that it acts on."""
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestContext:
     """One request on its way through the application."""
@@ -66,8 +76,12 @@ class HttpRoute:
     """Which scope of a client key covers it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     """Of a request to it. An open route takes no body at all."""
+    serves_outages: bool = False
+    """Whether it tells of the ledger's state, so that a key need not be read from there anew."""
     dialect: Dialect | None = None
     """Of requests, replies and errors; None is plain JSON."""
+    face: Face = Face.API
+    """How it tells a failure."""
     summary: str = ""
     """For the OpenAPI description."""
     body_schema: JsonObject | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,7 +17,6 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import CatalogueRefresher, Router
 from devflow_store import Store
 
 from devflow_server.auth import check_bind
@@ -33,6 +31,7 @@ from devflow_server.operations import maintenance
 from devflow_server.operations.maintenance import Job
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
+from devflow_server.operations.shortages import DescriptorWatch, connections_within
 from devflow_server.operations.tracing import open_tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
@@ -42,8 +41,6 @@ from devflow_server.replies.shared_calls import SharedCalls
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
-DRAIN_TIMEOUT_S = 28.0
-"""How long running replies may take once the end was asked for; orchestrators kill after 30."""
 RECORD_TIMEOUT_S = 2.0
 """How long before its end a call under an idempotency key is cut, so that its client is told the
 same as whoever sends the key again."""
@@ -104,22 +101,21 @@ async def run_gateway(
         ConfigurationError: it must not or cannot start so.
         StoreError: the ledger cannot be opened.
     """
-    async with wiring.make_store(settings) as store, AsyncExitStack() as stack:
+    metrics, keep_alive = Metrics(worker), KeepAlive()
+    async with wiring.make_store(settings, metrics.count_alert) as store, AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
-        metrics, keep_alive = Metrics(worker), KeepAlive()
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with (
             gateway,
             SharedCalls(gateway.pipeline) as calls,
             IdempotencyHandler(store.idempotency, gateway.pipeline) as idempotency,
         ):
-            refresh = _build_catalogue_refresh(gateway)
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
-            readiness = Readiness(nodes.refresh)
+            readiness = _watch_ledger(store, nodes, metrics)
             cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(
                 settings=settings,
@@ -127,21 +123,20 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=_build_embeddings_pipeline(settings, gateway, store, metrics),
+                embeddings=_build_embeddings_pipeline(gateway, store, metrics),
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 keys=store.keys,
                 nodes=nodes,
-                catalogue=lambda: refresh.current,
-                catalogue_age_s=lambda: refresh.age_s,
+                catalogue=gateway.catalogue,
                 has_server_key=lambda: bool(settings.server_keys()),
                 metrics=metrics,
                 keep_alive=keep_alive,
+                descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
                 local_key=local_key,
             )
-            maintenance_tasks = _maintenance_tasks(store, gateway, worker)
-            jobs = _run_in_background(refresh.run, readiness.run, *maintenance_tasks)
+            jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
@@ -181,38 +176,37 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
     return None
 
 
-def _build_embeddings_pipeline(
-    settings: Settings, gateway: AsyncGateway, store: Store, ledger: Ledger
-) -> Pipeline:
+def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness:
+    """From now on the ledger is tried all the time, and what it says of itself can be asked for."""
+    store.watch.is_constant = True
+    metrics.watch_ledger(store)
+    return Readiness(store.health, nodes.refresh, store.keys.refresh)
+
+
+def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
     """A pipeline for embeddings, with the policies of every other call."""
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(wiring.make_price_lookup(wiring.load_catalogue(settings))),
+        router=NamedModelRouter(gateway.catalogue.price_of),
         executor=wiring.make_executor(gateway, upstream),
         book=store,
         ledger=ledger,
-        deadline_s=settings.total_timeout_s,
-    )
-
-
-def _build_catalogue_refresh(gateway: AsyncGateway) -> CatalogueRefresher:
-    """Starts from what was fetched last, and tells the router of every new list."""
-    router, settings = gateway.router, gateway.settings
-    return CatalogueRefresher(
-        gateway.fetch_catalogue,
-        initial=wiring.load_base_catalogue(settings),
-        overrides=settings.models,
-        on_change=router.set_catalogue if isinstance(router, Router) else lambda _catalogue: None,
+        deadline_s=gateway.settings.total_timeout_s,
     )
 
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
-    """Every worker learns its keys' limits; the first one confirms costs for all."""
-    if gateway.settings.server_keys():
+    """What goes on beside the requests; of several workers the first confirms costs for all."""
+    yield partial(maintenance.renew_catalogue, gateway)
+    has_keys = bool(gateway.settings.server_keys())
+    if has_keys:
         yield partial(maintenance.learn_limits, gateway)
-        if worker == 0:
-            yield partial(maintenance.confirm_costs, wiring.make_reconciler(store, gateway))
+    if worker == 0:
+        reconciler = wiring.make_reconciler(store, gateway)
+        if has_keys:
+            yield partial(maintenance.confirm_costs, reconciler)
+        yield partial(maintenance.settle_old_costs, reconciler)
 
 
 @asynccontextmanager
@@ -235,6 +229,7 @@ async def _listen(
     metrics, app = components.metrics, build_app(components)
 
     def on_sweep(now_s: float) -> None:
+        components.descriptors.look()
         components.keep_alive.send_pings(now_s)
         metrics.set_load(
             in_flight=listener.in_flight,
@@ -256,9 +251,10 @@ async def _listen(
         try:
             yield RunningGateway(url=url_of(settings.host, listening_socket), port=port)
         finally:
+            timeout_s = settings.drain_timeout_s
             await asyncio.gather(
-                components.idempotency.drain(DRAIN_TIMEOUT_S - RECORD_TIMEOUT_S),
-                listener.drain(DRAIN_TIMEOUT_S),
+                components.idempotency.drain(max(0.0, timeout_s - RECORD_TIMEOUT_S)),
+                listener.drain(timeout_s),
             )
 
 
@@ -270,17 +266,7 @@ def _limits_of(settings: Settings) -> Limits:
     """
     share = settings.max_held_bytes // settings.workers
     return Limits(
+        max_connections=connections_within(Limits().max_connections),
         max_body_bytes=settings.max_body_bytes,
         max_held_bytes=max(share, MIN_HELD_BODIES * settings.max_body_bytes),
     )
-
-
-async def wait_for_signal() -> None:
-    """Return at SIGTERM or SIGINT; a second one ends the process at once."""
-    stop_requested = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested.set)
-    await stop_requested.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 from devflow_core.pipeline import Pipeline
@@ -12,7 +13,8 @@ from devflow_core.settings import Settings
 from devflow_core.wire import DIALECTS
 from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.openai_chat import OPENAI_CHAT
-from devflow_routing import Catalogue
+from devflow_routing import LiveCatalogue
+from devflow_store import LedgerState
 
 from devflow_server.app import App
 from devflow_server.auth import Authenticator, KeyVerifier
@@ -24,13 +26,15 @@ from devflow_server.handlers.model_list import list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
+from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
-from devflow_server.routes import Access, HttpRoute, RouteTable
+from devflow_server.routes import Access, Face, HttpRoute, RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +48,13 @@ class Components:
     find_session: Callable[[str], ContextInjector]
     keys: KeyVerifier
     nodes: NodeTable
-    catalogue: Callable[[], Catalogue]
-    catalogue_age_s: Callable[[], float | None]
+    catalogue: LiveCatalogue
     has_server_key: Callable[[], bool]
     metrics: Metrics
     keep_alive: KeepAlive
-    problem: Callable[[], str | None]
+    problem: Callable[[], NotReady | None]
     """Why no request can be taken; None when they can."""
+    descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
     """A client key of this process alone, for a client that it has started."""
@@ -63,7 +67,7 @@ def build_app(components: Components) -> App:
         ConfigurationError: a route has no policy.
     """
     settings = components.settings
-    components.metrics.knows_model = lambda model: model in components.catalogue()
+    components.metrics.knows_model = lambda model: model in components.catalogue.current
     authenticator = Authenticator(
         components.keys,
         require_key=settings.require_key,
@@ -153,16 +157,24 @@ def _embeddings_route(components: Components) -> HttpRoute:
     )
 
 
+def _find_problem(components: Components) -> NotReady | None:
+    """Why no request can be taken: the ledger, or this machine."""
+    problem, shortage = components.problem(), components.descriptors.problem()
+    if problem is None and shortage is not None:
+        return NotReady(ledger=LedgerState.READY.value, message=shortage)
+    return problem
+
+
 def _system_routes(components: Components) -> list[HttpRoute]:
     models, nodes = (
-        ModelsHandler(lambda: list_models(components.catalogue())),
+        ModelsHandler(lambda: list_models(components.catalogue.current)),
         NodesHandler(components.nodes),
     )
-    health = HealthHandler(components.metrics, components.problem)
+    health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
-        components.catalogue_age_s,
-        lambda: len(components.catalogue().models),
+        lambda: components.catalogue.age_s,
+        lambda: len(components.catalogue.current),
     )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     patch_node = HttpRoute(
@@ -184,6 +196,14 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
     return [patch_node] + [
-        HttpRoute(method=method, path=path, handler=handler, access=access, summary=summary)
+        HttpRoute(
+            method=method,
+            path=path,
+            handler=handler,
+            access=access,
+            face=Face.APPLICATION if handler is status else Face.API,
+            serves_outages=path == "/metrics",
+            summary=summary,
+        )
         for method, path, handler, access, summary in pages
     ]

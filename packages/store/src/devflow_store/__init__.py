@@ -1,14 +1,18 @@
 """What must survive: the durable ledger, budgets and keys over SQLite or PostgreSQL."""
 
-from devflow_store.budgets.alerts import AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
+from devflow_store.budgets.alerts import Alert, AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
+from devflow_store.entries.doubts import CostDoubtAlert
+from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
+from devflow_store.integrity.presence import is_ledger_known
 from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
 
 __all__ = [
+    "Alert",
     "AlertHook",
     "Budget",
     "BudgetAlert",
@@ -17,7 +21,10 @@ __all__ = [
     "ClientKey",
     "CommandAlerts",
     "Completed",
+    "CostDoubtAlert",
     "InFlight",
+    "LedgerHealth",
+    "LedgerState",
     "LogAlerts",
     "Mismatch",
     "NewClaim",
@@ -25,5 +32,6 @@ __all__ = [
     "UnknownOutcome",
     "Verification",
     "WebhookAlerts",
+    "is_ledger_known",
     "restore",
 ]

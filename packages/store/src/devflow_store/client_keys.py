@@ -180,6 +180,10 @@ class ClientKeys:
             return None
         return self._find(self._hash_secret(secret))
 
+    def find_former(self, secret: str) -> ClientKey | None:
+        """The key with this secret if it was in force when the table was last read."""
+        return self._find(self._hash_secret(secret)) if self._known else None
+
     async def verify(self, secret: str) -> ClientKey | None:
         """The key with this secret while it is in force; None for anything else.
 
@@ -202,6 +206,14 @@ class ClientKeys:
             found = self._find(key_hash)
         return found
 
+    async def refresh(self) -> None:
+        """Read the table, as every request with a key that nobody has seen would.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        await self._read_since(time.monotonic())
+
     def _find(self, key_hash: bytes) -> ClientKey | None:
         known = self._known.get(key_hash)
         if known is None:
@@ -221,7 +233,7 @@ class ClientKeys:
         try:
             await asyncio.sleep(max(0.0, self._read_at_s + MIN_READ_GAP_S - time.monotonic()))
             began_s = time.monotonic()
-            rows = await self._submit(WriteJob(_load_in_force))
+            rows = await self._submit(WriteJob(_load_in_force, is_read=True))
             before, self._known = self._known, {}
             for *row, key_hash in rows:
                 known = before.get(bytes(key_hash))

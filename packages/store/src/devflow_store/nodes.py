@@ -34,7 +34,7 @@ class Nodes:
             rows = tx.execute("SELECT task_name, config FROM nodes ORDER BY task_name")
             return {name: orjson.loads(config) for name, config in rows}
 
-        return await self._submit(WriteJob(run))
+        return await self._submit(WriteJob(run, is_read=True))
 
     async def set(self, task_name: str, config: Mapping[str, Any] | None) -> None:
         """Set a configuration; None takes it away."""

@@ -9,7 +9,7 @@ from devflow_core.errors import NotFound
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import to_pico
 
-from devflow_store.budgets.budget import BudgetAlert
+from devflow_store.budgets.alerts import Alert
 from devflow_store.budgets.reservations import BudgetReservations
 from devflow_store.chain.records import (
     Correction,
@@ -23,11 +23,12 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.entries import queries
 from devflow_store.entries.call_rows import replace_calls, write_calls
+from devflow_store.entries.doubts import find_doubts
 
 PROCESS_LOST = "process_lost"
 """Error code of an entry whose process died: closed at the reserved maximum, to be reconciled."""
 
-Alerts = tuple[BudgetAlert, ...]
+Alerts = tuple[Alert, ...]
 _OPEN_COLUMNS = ("attempt_id", "entry_id", "seq", "owner")
 
 
@@ -92,7 +93,7 @@ class EntryRecorder:
         seq = tx.append(RowKind.ENTRY, entry.entry_id, body, at_us=to_us(entry.started_at))
         write_calls(tx, seq, entry)
         tx.delete("open_attempts", "entry_id", entry.entry_id)
-        return self.reservations.settle(tx, entry)
+        return (*self.reservations.settle(tx, entry), *find_doubts(entry))
 
     def confirm(self, correction: Correction) -> WriteJob[Alerts]:
         """What an attempt has cost after all.
@@ -109,7 +110,9 @@ class EntryRecorder:
             if new == old:
                 return ()
             tx.append(RowKind.CORRECTION, f"{correction.attempt_id}/{tx.seq + 1}", body, ref=seq)
-            return self._apply_change(tx, seq, old, new)
+            known = {one.attempt_id for one in find_doubts(old)}
+            doubts = (one for one in find_doubts(new) if one.attempt_id not in known)
+            return (*self._apply_change(tx, seq, old, new), *doubts)
 
         return WriteJob(run)
 
@@ -118,7 +121,7 @@ class EntryRecorder:
     ) -> Alerts:
         """A request that was given up as lost has ended after all."""
         tx.append(RowKind.REPLACEMENT, f"{new.entry_id}/true", encode_record(new), ref=seq)
-        return self._apply_change(tx, seq, old, new)
+        return (*self._apply_change(tx, seq, old, new), *find_doubts(new))
 
     def _apply_change(
         self, tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry

@@ -24,6 +24,7 @@ from devflow_store.budgets.repository import BudgetRepository, read_budget_state
 from devflow_store.budgets.reservations import BudgetReservations
 from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
+from devflow_store.chain.transaction import require_row
 from devflow_store.chain.writer import LedgerWriter, T, WriteJob
 from devflow_store.client_keys import ClientKeys, load_pepper
 from devflow_store.database.engine import Engine, Session
@@ -32,9 +33,11 @@ from devflow_store.entries import aggregation, queries
 from devflow_store.entries.erasure import build_erase_job, find_rows
 from devflow_store.entries.export import ExportFormat, export_lines
 from devflow_store.entries.queries import EntryFilter
+from devflow_store.health import LedgerHealth
 from devflow_store.idempotency import Idempotency
 from devflow_store.integrity.verify import Verification, verify
 from devflow_store.leases import ProcessLeases
+from devflow_store.ledger_watch import LedgerWatch
 from devflow_store.nodes import Nodes
 from devflow_store.recorder import EntryRecorder
 
@@ -55,11 +58,11 @@ class Store:
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
-        on_alert: told when a budget passes a threshold; the log always is.
+        on_alert: told when a budget passes a threshold or a told cost cannot be; the log always is.
         lease_s: after this long without a sign of life, at the most, a process counts as dead: its
             open attempts are written off at their worst case, its idempotency keys are settled.
         data_dir: where the pepper of the client keys and the emergency file are; None: the folder
-            of the SQLite file.
+            of the SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
     """
@@ -73,12 +76,14 @@ class Store:
         data_dir: Path | None = None,
         retention: timedelta | None = None,
     ) -> None:
-        self._engine = create_engine(database)
+        self._engine = create_engine(database, data_dir)
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = LedgerWriter(self._engine)
         self._retention = retention
         self._overflow = OverflowFile(self._data_dir)
+        self._drain_lock = asyncio.Lock()
+        self.watch = LedgerWatch(self._writer, self._drain_overflow)
         owner, reservations = new_id("own"), BudgetReservations()
         self._recorder = EntryRecorder(reservations, owner)
         self._leases = ProcessLeases(owner, self._recorder, lease_s=lease_s)
@@ -103,6 +108,7 @@ class Store:
             for coroutine in (
                 self._alert_dispatcher.run(),
                 self._renew_periodically(),
+                self.watch.run(),
                 self._erase_expired(),
             ):
                 stack.callback(tasks.create_task(coroutine).cancel)
@@ -117,6 +123,21 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         await self._exit_stack.aclose()
+
+    @property
+    def health(self) -> LedgerHealth:
+        """What the ledger says of itself now."""
+        return self._writer.health
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait for their turn."""
+        return self._writer.queued
+
+    @property
+    def emergency_entries(self) -> int:
+        """Entries in the emergency file, until the ledger can be written again."""
+        return self._overflow.count
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
         """As `Book.begin`."""
@@ -146,12 +167,13 @@ class Store:
 
         Args:
             attempt_id: of a closed request.
-            cost_usd: the confirmed cost; it takes the place of the estimate.
+            cost_usd: the cost that takes the place of the estimate.
             text: the provider's own decimal text.
             usage: the confirmed counts; None leaves them.
             provider: who answered, where it was not known.
             generation_id: the provider's id of the call, where it was not known.
-            source: where the figure is from.
+            source: where the figure is from; `observed` and `reserved` are figures of our own, and
+                the attempt stays marked as not confirmed.
 
         Raises:
             NotFound: the ledger has no closed request with this attempt.
@@ -202,6 +224,16 @@ class Store:
         with self._open_reader() as session:
             return queries.read_unconfirmed(session, limit)
 
+    def latest_start(self) -> datetime | None:
+        """When the latest attempt began; None where there is none."""
+        with self._open_reader() as session:
+            return queries.read_latest_start(session)
+
+    def under_way_since(self) -> datetime | None:
+        """When the oldest of the attempts began that have not ended; None where all have."""
+        with self._open_reader() as session:
+            return queries.read_under_way_since(session)
+
     def aggregate(
         self,
         by: tuple[GroupBy, ...],
@@ -235,10 +267,15 @@ class Store:
         """Recompute the whole chain and name the first row that was touched.
 
         Args:
-            anchor: a `head` noted earlier; the chain must still lead through it.
+            anchor: a `head` noted earlier; the chain must still lead through it. None: the one
+                that every commit notes beside the ledger.
         """
-        with self._open_reader() as session:
+        anchor = anchor or self._engine.noted_head()
+        session = self._engine.open_reader()
+        try:
             return verify(session, anchor=anchor)
+        finally:
+            session.close()
 
     def export(
         self,
@@ -298,12 +335,14 @@ class Store:
 
     async def _drain_overflow(self) -> None:
         """Write what waits in the emergency file."""
-        if not self._overflow.count:
-            return
-        waiting = await asyncio.to_thread(self._overflow.read_entries)
-        for entry in waiting:
-            self._alert_dispatcher.enqueue(await self._writer.submit(self._recorder.close(entry)))
-        await asyncio.to_thread(self._overflow.clear, len(waiting))
+        async with self._drain_lock:
+            if not self._overflow.count:
+                return
+            waiting = await asyncio.to_thread(self._overflow.read_entries)
+            for entry in waiting:
+                alerts = await self._writer.submit(self._recorder.close(entry))
+                self._alert_dispatcher.enqueue(alerts)
+            await asyncio.to_thread(self._overflow.clear, len(waiting))
 
     async def _end_lease(self) -> None:
         try:
@@ -329,8 +368,9 @@ class Store:
 
     @contextmanager
     def _open_reader(self) -> Generator[Session]:
-        session = self._engine.open_reader()
+        noted, session = self._engine.noted_head(), self._engine.open_reader()
         try:
+            require_row(session, noted)
             yield session
         finally:
             session.close()

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.estimates import CHARS_PER_TOKEN
 
 _FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it at all. "
 

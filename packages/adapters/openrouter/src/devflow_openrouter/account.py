@@ -38,8 +38,8 @@ class OpenRouterAccount:
         self._management_key = _make_key(management_key) if management_key else None
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Whether this is one of the keys; a row that names none is taken to be."""
-        return key_id is None or key_id in self._keys
+        """Whether this is one of the keys; a row that names none is taken to be, if any are."""
+        return bool(self._keys) if key_id is None else key_id in self._keys
 
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -16,21 +16,27 @@ from devflow_analytics import Report, Reporter
 from devflow_core.addresses import is_loopback
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
-from devflow_core.errors import NotFound, StructuredOutputInvalid, UnknownModel
+from devflow_core.errors import DevFlowError, NotFound, StructuredOutputInvalid
 from devflow_core.ledger import Book, Ledger, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import JsonObject
 from devflow_core.metered import Metered
 from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Classifier, ContextInjector, Upstream
-from devflow_core.ports import Router as RouterPort
+from devflow_core.ports import Classifier, ContextInjector, Router, Upstream
 from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
-from devflow_core.usage import Price, to_pico
-from devflow_routing import Catalogue, Router, RoutingPolicy, TaskClassifier, encode_route
+from devflow_core.usage import to_pico
+from devflow_routing import (
+    CatalogueChange,
+    LiveCatalogue,
+    RoutingPolicy,
+    TaskClassifier,
+    encode_route,
+)
+from devflow_routing import Router as OwnRouter
 from devflow_upstream.keys import KeyPool
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 from devflow_upstream.policies.fallback import FallbackChain
@@ -44,7 +50,7 @@ from devflow_upstream.transport.protocol import Transport
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient, AppIdentity
 from devflow_openrouter.client.auth import build_key_pool
-from devflow_openrouter.models.catalogue import load_shipped_catalogue, parse_catalogue
+from devflow_openrouter.models.catalogue import fetch_document, make_catalogue, open_catalogue
 from devflow_openrouter.structured_output import (
     build_repair_request,
     parse_structured,
@@ -63,7 +69,9 @@ class OpenRouterGateway:
         settings: keys, limits, deadlines, weights.
         book: where attempts and entries become durable; None keeps them in memory.
         ledger: fed every entry besides the gateway's own views.
-        router: says who may answer; None makes one from the settings over the shipped catalogue.
+        catalogue: the models and their prices; None takes the shipped list, with the settings'
+            corrections, and keeps what is fetched in memory.
+        router: says who may answer; None makes one from the settings over the catalogue.
         classifier: says what a request is about; None takes ours.
         transport: how bytes travel; None is chosen by the settings. Closed with the gateway.
         label: completes the labels of each request; None leaves them as they are.
@@ -75,7 +83,8 @@ class OpenRouterGateway:
         *,
         book: Book | None = None,
         ledger: Ledger | None = None,
-        router: RouterPort | None = None,
+        catalogue: LiveCatalogue | None = None,
+        router: Router | None = None,
         classifier: Classifier | None = None,
         transport: Transport | None = None,
         label: Callable[[Attribution], Attribution] | None = None,
@@ -83,7 +92,8 @@ class OpenRouterGateway:
         self.settings = settings
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
-        self.router = router or build_router(settings)
+        self.catalogue = catalogue or make_catalogue(settings)
+        self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings)
         self.api = ApiClient(
@@ -97,9 +107,7 @@ class OpenRouterGateway:
             timeout_s=settings.timeout_ms / 1000,
         )
         self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
-        views: list[Ledger] = [self._recent, *([ledger] if ledger else [])]
-        if isinstance(self.router, Router):
-            views += [self.router.performance, self.router.sessions]
+        views: list[Ledger] = [self._recent, *([ledger] if ledger else []), self.router]
         book = book or build_memory_book(settings)
         self._reader = _ledger_reader(book, views)
         self.pipeline = Pipeline(
@@ -111,7 +119,7 @@ class OpenRouterGateway:
             deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
             encode_decision=encode_route,
-            find_served=self.router.find_served if isinstance(self.router, Router) else None,
+            find_served=self.catalogue.find_served,
             label=label,
         )
 
@@ -119,14 +127,18 @@ class OpenRouterGateway:
     def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
         """A gateway as the environment and `devflow.toml` say.
 
-        Its requests are labelled with the git repository of the working directory.
+        Its requests are labelled with the git repository of the working directory, and it knows the
+        models as they were last fetched into the data folder.
 
         Raises:
-            ConfigurationError: a setting is wrong, or there is no key.
+            ConfigurationError: a setting is wrong, the list of models is damaged, or there is no
+                key.
         """
         settings = Settings.load()
         settings.require_keys()
-        return cls(settings, book=book, ledger=ledger, label=FolderLabels(Path.cwd()).apply)
+        label = FolderLabels(Path.cwd()).apply
+        catalogue = open_catalogue(settings)
+        return cls(settings, book=book, ledger=ledger, catalogue=catalogue, label=label)
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +149,7 @@ class OpenRouterGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.catalogue.aclose()
         await self._transport.aclose()
 
     async def complete(
@@ -187,13 +200,20 @@ class OpenRouterGateway:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
 
-    async def fetch_catalogue(self) -> Catalogue:
-        """OpenRouter's list of models as it is now, without the user's corrections.
+    async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
+        """Fetch OpenRouter's list of models for everybody who shares the catalogue; what changed.
 
         Raises:
-            DevFlowError: OpenRouter does not answer, or with something else.
+            DevFlowError: as `LiveCatalogue.refresh`.
         """
-        return parse_catalogue(await self.api.models(), fetched_at=datetime.now(UTC))
+        return await self.catalogue.refresh(self._fetch_models)
+
+    async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
+        """Renew the list of models for ever; see `LiveCatalogue.run`."""
+        await self.catalogue.run(self._fetch_models, on_error=on_error)
+
+    async def _fetch_models(self) -> JsonObject:
+        return await fetch_document(self.api, self.catalogue.current)
 
     async def learn_limits(self) -> None:
         """Ask OpenRouter what the keys allow, and keep to it; refusals teach it in any case.
@@ -220,8 +240,6 @@ class OpenRouterGateway:
         entry = self._recent.get(entry_id)
         if entry is None:
             raise NotFound(f"No recent request has the id {entry_id!r}.")
-        if not isinstance(self.router, Router):
-            return False
         return self.router.feedback(entry, score)
 
     async def report(
@@ -242,7 +260,9 @@ class OpenRouterGateway:
             StoreError: the ledger cannot be read.
         """
         reporter = Reporter(
-            self._reader, price_of=self._price_of, baseline_model=self.settings.baseline_model
+            self._reader,
+            price_of=self.catalogue.price_of,
+            baseline_model=self.settings.baseline_model,
         )
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
 
@@ -250,18 +270,7 @@ class OpenRouterGateway:
         """The route that a request would take now, with every reason; nobody is called."""
         if criteria is not None:
             request = replace(request, criteria=criteria)
-        task = self.classifier.classify(request)
-        if isinstance(self.router, Router):
-            return self.router.explain(request, task)
-        return self.router.route(request, task)
-
-    def _price_of(self, model: str) -> Price | None:
-        if not isinstance(self.router, Router):
-            return None
-        try:
-            return self.router.catalogue.find(model).price
-        except UnknownModel:
-            return None
+        return self.router.explain(request, self.classifier.classify(request))
 
 
 def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
@@ -290,13 +299,8 @@ def build_transport(settings: Settings) -> Transport:
     return Http1Transport(settings.base_url, connect_timeout_s=connect_s)
 
 
-def build_router(settings: Settings, catalogue: Catalogue | None = None) -> Router:
-    """A router with the settings' names and weights.
-
-    Args:
-        settings: also the corrections to the shipped catalogue.
-        catalogue: as it stands; None takes the shipped one, corrected.
-    """
+def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
+    """A router with the settings' names and weights, told of every new list of models."""
     policy = RoutingPolicy(
         aliases=settings.aliases,
         preferred_models=settings.preferred_models,
@@ -311,8 +315,9 @@ def build_router(settings: Settings, catalogue: Catalogue | None = None) -> Rout
         # where a budget applies, the book refuses it as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    known = catalogue or load_shipped_catalogue().with_overrides(settings.models)
-    return Router(known, policy=policy)
+    router = OwnRouter(catalogue.current, policy=policy)
+    catalogue.subscribe(router.set_catalogue)
+    return router
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:

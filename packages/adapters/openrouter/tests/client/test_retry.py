@@ -12,7 +12,6 @@ from devflow_core.errors import (
     CircuitOpen,
     ContextTooLong,
     DevFlowError,
-    Disposition,
     MachineExhausted,
     ModelUnavailable,
     NotSent,
@@ -27,6 +26,7 @@ from devflow_core.events import Event
 from devflow_core.journal import Journal
 from devflow_core.memory import MemoryBook
 from devflow_core.metered import Metered
+from devflow_core.statuses import Disposition
 from devflow_core.testing import (
     FakeClock,
     FakeUpstream,

@@ -1,88 +1,40 @@
-"""Asks the provider what our calls have cost after all, and closes the days against its totals."""
+"""Gives every open cost its final figure, by the best evidence that there is of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, Literal, Protocol
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from devflow_core.clocks import utc_now
 from devflow_core.errors import DevFlowError
-from devflow_core.ledger import Attempt, LedgerEntry
-from devflow_core.usage import Usage, parse_amount
+from devflow_core.ledger import OBSERVED, RESERVED, Attempt
 
-from devflow_analytics.reconciliation.settlement import (
-    BillingWindow,
-    OpenRow,
-    Reconciliation,
-    WindowSettlement,
-    select_rows,
-    settle_window,
-)
+from devflow_analytics.reconciliation.booked_call import parse_cost, parse_usage
+from devflow_analytics.reconciliation.settlement import OpenRow, Reconciliation
+from devflow_analytics.reconciliation.sides import ProviderAccount, ReconciliationStore
+from devflow_analytics.reconciliation.totals import Totals
 
 MAX_ROWS = 10_000
 """Of one run, oldest first; the next run takes the next."""
+MAX_OLD_LOOKUPS = 500
+"""Of one pass over rows that the provider did not know when they were young."""
 MAX_CONCURRENT_LOOKUPS = 8
 """Questions in flight: the provider's account endpoints are rate-limited as well."""
 INITIAL_WAIT_S, MAX_WAIT_S = 1.0, 60.0
 """Between two rounds of questions, doubled each time."""
-MAX_DAYS = 30
-"""The provider's totals by day go back as far (its description of 2026-08-22)."""
-UsagePeriod = Literal["daily", "weekly", "monthly"]
-
-
-class ReconciliationStore(Protocol):
-    """Our side: a store."""
-
-    def entries(self, since: datetime, until: datetime, /) -> Iterable[LedgerEntry]:
-        """Entries whose request arrived in a time, with corrections in them."""
-        ...
-
-    def unconfirmed(self, limit: int, /) -> Sequence[tuple[LedgerEntry, Attempt]]:
-        """Attempts with an estimated cost, oldest first."""
-        ...
-
-    async def confirm(
-        self,
-        attempt_id: str,
-        cost_usd: Decimal,
-        text: str | None,
-        /,
-        *,
-        usage: Usage | None = None,
-        provider: str | None = None,
-        source: str,
-    ) -> None:
-        """Settle an attempt; the same figure again changes nothing."""
-        ...
-
-
-class ProviderAccount(Protocol):
-    """The provider's side, for all keys of this gateway together."""
-
-    def has_key(self, key_id: str | None, /) -> bool:
-        """Whether calls with this key are in the figures below."""
-        ...
-
-    async def fetch_generation(
-        self, generation_id: str, key_id: str | None, /
-    ) -> Mapping[str, Any] | None:
-        """What is booked for a call; None while it is not."""
-        ...
-
-    async def fetch_day_usd(self, day: date, /) -> Decimal | None:
-        """What a completed day (UTC) has cost; None where that may not be asked."""
-        ...
-
-    async def fetch_usage_usd(self, period: UsagePeriod, /) -> Decimal:
-        """What the keys have cost since the day, week (Monday) or month began, in UTC."""
-        ...
+MAX_OPEN = timedelta(days=3)
+"""How long a cost may wait for the provider's word. After it our own stands: a total that says
+nothing for so long, with the keys in use elsewhere for one, will not say more later."""
 
 
 class Reconciler:
     """Brings a ledger into agreement with the provider's books.
+
+    A row is settled by the first of three that can tell: the provider's own figure for the call
+    (`generation`), what it billed in all beyond our settled rows (`total of …`), and, once neither
+    will come any more, what was seen of the reply (`observed`).
 
     Args:
         store: our side.
@@ -108,10 +60,11 @@ class Reconciler:
         self._patience_s = patience_s
         self._now = now
         self._sleep = sleep
+        self._totals = Totals(store, account, patience_s=patience_s, now=now)
         self._notes: dict[str, None] = {}
 
     async def reconcile(self, days: int = 7) -> Reconciliation:
-        """Look up every unconfirmed row, then close the last days and the running one.
+        """Settle every open row that can be, close the last days and the running one, and compare.
 
         Args:
             days: how many completed days to close, 0 to 30. Where they may not be asked for
@@ -123,16 +76,20 @@ class Reconciler:
         """
         self._notes = {}
         confirmed = await self._look_up_in_rounds()
-        windows = await self._fetch_windows(max(0, min(days, MAX_DAYS)))
-        settlements = [await self._settle(window) for window in windows]
+        if await self._read_open_rows():
+            await self._sleep_until(await self._totals.told_at())
+        windows, note = await self._totals.fetch_windows(days)
+        if note:
+            self._notes[note] = None
+        settlements = [await self._totals.settle(window) for window in windows]
+        observed = await self._settle_observed()
         return Reconciliation(
             settlements=tuple(settlements),
             confirmed=tuple(confirmed),
-            pending=tuple(self._read_open_rows()),
+            observed=tuple(observed),
+            pending=tuple(await self._read_open_rows()),
             notes=tuple(self._notes),
         )
-
-    # one by one
 
     async def confirm_pending(self) -> tuple[str, ...]:
         """Look up each unconfirmed row once that is younger than our patience, without waiting.
@@ -144,23 +101,56 @@ class Reconciler:
             StoreError: the ledger cannot be read or written.
         """
         now = self._now()
-        rows = await asyncio.to_thread(self._read_open_rows)
+        rows = await self._read_open_rows()
         return tuple(
             await self._look_up_all([row for row in rows if self._is_worth_looking_up(row, now)])
         )
+
+    async def settle_old(self) -> Mapping[str, int]:
+        """Settle rows that are older than our patience, as far as it can be told without waiting.
+
+        Totals are asked only for times that hold such rows, and believed only where everything of
+        that time is old enough and ours.
+
+        Returns:
+            How many were settled by each kind of evidence: `generation`, `total`, `observed`.
+
+        Raises:
+            StoreError: the ledger cannot be read or written.
+            UpstreamError: the totals cannot be had.
+        """
+        settled = Counter[str]()
+        rows = await self._read_old_rows()
+        found = await self._look_up_all(
+            [row for row in rows if row.attempt.generation_id][:MAX_OLD_LOOKUPS]
+        )
+        settled["generation"] = len(found)
+        rows = [row for row in rows if row.attempt.attempt_id not in found]
+        try:
+            settled["total"] = await self._totals.settle_rows(rows)
+        finally:
+            settled["observed"] = len(await self._settle_observed())
+        return +settled
+
+    # one by one
 
     async def _look_up_in_rounds(self) -> list[str]:
         """In rounds, until every row is found or so old that it will not be."""
         started = self._now()
         end = started + timedelta(seconds=self._patience_s)
-        confirmed, wait_s = await self._look_up_all(self._read_open_rows()), INITIAL_WAIT_S
+        confirmed, wait_s = await self._look_up_all(await self._read_open_rows()), INITIAL_WAIT_S
         while left := [
-            row for row in self._read_open_rows() if self._is_worth_looking_up(row, started)
+            row for row in await self._read_open_rows() if self._is_worth_looking_up(row, started)
         ]:
             await self._sleep(min(wait_s, max(0.001, (end - self._now()).total_seconds())))
             wait_s = min(wait_s * 2, MAX_WAIT_S)
             confirmed += await self._look_up_all(left)
         return confirmed
+
+    async def _sleep_until(self, at: datetime) -> None:
+        left_s = (at - self._now()).total_seconds()
+        if left_s > 0:
+            await self._sleep(left_s)
 
     def _is_worth_looking_up(self, row: OpenRow, started: datetime) -> bool:
         """Rows that began after the run did are left for the next one."""
@@ -187,103 +177,42 @@ class Reconciler:
             except DevFlowError as error:
                 self._notes[error.message] = None
                 return None
-        cost = _parse_cost(booked) if booked else None
+        cost = parse_cost(booked) if booked else None
         if booked is None or cost is None:
             return None
         usd, text = cost
         provider = booked.get("provider_name")
+        is_ours = attempt.is_usage_estimated or attempt.usage.prompt_tokens == 0
         await self._store.confirm(
             attempt.attempt_id,
             usd,
             text,
-            usage=_parse_usage(booked) if attempt.usage.prompt_tokens == 0 else None,
+            usage=parse_usage(booked) if is_ours else None,
             provider=provider if isinstance(provider, str) else None,
             source="generation",
         )
         return attempt.attempt_id
 
-    def _read_open_rows(self) -> list[OpenRow]:
-        found = self._store.unconfirmed(MAX_ROWS)
-        return [OpenRow(entry=entry, attempt=attempt) for entry, attempt in found]
+    # by what was seen
 
-    # by totals
+    async def _settle_observed(self) -> list[str]:
+        """Settle what neither a look-up nor a total will tell any more."""
+        settled: list[str] = []
+        for row in await self._read_old_rows():
+            attempt = row.attempt
+            age = self._now() - attempt.started_at
+            if age <= MAX_OPEN and self._account.has_key(attempt.key_id):
+                continue
+            usd = attempt.cost_usd if attempt.observed_usd is None else attempt.observed_usd
+            source = RESERVED if attempt.observed_usd is None else OBSERVED
+            await self._store.confirm(attempt.attempt_id, usd, None, source=source)
+            settled.append(attempt.attempt_id)
+        return settled
 
-    async def _fetch_windows(self, days: int) -> list[BillingWindow]:
-        today = self._now().date()
-        windows: list[BillingWindow] = []
-        for back in range(days, 0, -1):
-            day = today - timedelta(days=back)
-            theirs_usd = await self._account.fetch_day_usd(day)
-            if theirs_usd is None:
-                self._notes[
-                    "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the running "
-                    "month was closed against the keys' own totals."
-                ] = None
-                return [await self._fetch_running_window(today.replace(day=1), "monthly")]
-            windows.append(_day_window(day, theirs_usd))
-        return [*windows, await self._fetch_running_window(today, "daily")]
-
-    async def _fetch_running_window(self, first: date, period: UsagePeriod) -> BillingWindow:
-        """The running day or month, from the keys' own totals."""
-        theirs_usd = await self._account.fetch_usage_usd(period)
-        name = f"{first:%Y-%m}" if period == "monthly" else str(first)
-        until = self._now() + timedelta(seconds=1)
-        return BillingWindow(name=name, since=_midnight(first), until=until, theirs_usd=theirs_usd)
-
-    async def _settle(self, window: BillingWindow) -> WindowSettlement:
-        entries = self._store.entries(window.since - timedelta(days=1), window.until)
-        rows = [
-            row for row in select_rows(entries, window) if self._account.has_key(row.attempt.key_id)
-        ]
+    async def _read_old_rows(self) -> list[OpenRow]:
         cutoff = self._now() - timedelta(seconds=self._patience_s)
-        settlement = settle_window(
-            window, rows, is_final=all(_is_final(row, cutoff) for row in rows)
-        )
-        for attempt_id, usd in settlement.settled.items():
-            await self._store.confirm(attempt_id, usd, None, source=f"total of {window.name}")
-        return settlement
+        return [one for one in await self._read_open_rows() if one.ended_at <= cutoff]
 
-
-def _is_final(row: OpenRow, cutoff: datetime) -> bool:
-    return row.attempt.cost_status != "estimated" or row.attempt.started_at <= cutoff
-
-
-def _parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
-    """What `GET /generation` says a call cost, with its decimal text where that is the whole.
-
-    `upstream_inference_cost` is there only for a key of the user's own, and on top.
-    """
-    total = parse_amount(booked.get("total_cost"))
-    if total is None:
-        return None
-    upstream = (
-        parse_amount(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
-    )
-    return (total + upstream, None) if upstream else (total, f"{total:f}")
-
-
-def _parse_usage(booked: Mapping[str, Any]) -> Usage | None:
-    """The provider's own counts, for a reply that broke off before it told them."""
-    prompt, cached, completion, reasoning = (
-        count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
-        for name in ("prompt", "cached", "completion", "reasoning")
-    )
-    if prompt <= 0 or min(cached, completion, reasoning) < 0:
-        return None
-    return Usage(
-        input_tokens=max(0, prompt - cached),
-        cache_read_tokens=min(prompt, cached),
-        output_tokens=max(0, completion - reasoning),
-        reasoning_tokens=min(completion, reasoning),
-    )
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
-
-
-def _day_window(day: date, theirs_usd: Decimal) -> BillingWindow:
-    since = _midnight(day)
-    return BillingWindow(
-        name=str(day), since=since, until=since + timedelta(days=1), theirs_usd=theirs_usd
-    )
+    async def _read_open_rows(self) -> list[OpenRow]:
+        found = await asyncio.to_thread(self._store.unconfirmed, MAX_ROWS)
+        return [OpenRow(entry=entry, attempt=attempt) for entry, attempt in found]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import from_pico, to_pico, usd_text
 
 
@@ -23,6 +23,10 @@ class BillingWindow:
     """Exclusive, UTC."""
     theirs_usd: Decimal
 
+    def holds(self, at: datetime) -> bool:
+        """Whether a time is in it."""
+        return self.since <= at < self.until
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRow:
@@ -30,6 +34,11 @@ class OpenRow:
 
     entry: LedgerEntry
     attempt: Attempt
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it was over, and the provider could bill it."""
+        return self.attempt.started_at + timedelta(seconds=self.attempt.total_s)
 
     def as_json(self) -> dict[str, Any]:
         """What names this row for a person and a program."""
@@ -41,6 +50,52 @@ class OpenRow:
             "started_at": self.attempt.started_at.isoformat(),
             "estimated_usd": usd_text(self.attempt.cost_usd),
         }
+
+    def doubt_json(self) -> dict[str, Any]:
+        """The same of a cost that was told and cannot be."""
+        reserved_usd = self.attempt.reserved_usd
+        row = self.as_json()
+        del row["estimated_usd"]
+        return {
+            **row,
+            "doubt": self.attempt.cost_doubt,
+            "cost_usd": usd_text(self.attempt.cost_usd),
+            "cost_status": self.attempt.cost_status,
+            "reserved_usd": None if reserved_usd is None else usd_text(reserved_usd),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class WindowRows:
+    """Our attempts of a window: of the final ones their sum, the others one by one."""
+
+    window: BillingWindow
+    cutoff: datetime
+    """What ended after it may be missing from the provider's total yet."""
+    known_pico: int = 0
+    opened: list[OpenRow] = field(default_factory=list[OpenRow])
+    doubted: list[OpenRow] = field(default_factory=list[OpenRow])
+    is_final: bool = True
+    """Whether the total must hold every row, and nothing of a row outside."""
+
+    def add(self, row: OpenRow) -> None:
+        """Take an attempt in; what neither began nor ended in the window is passed over."""
+        attempt, window = row.attempt, self.window
+        is_inside = window.holds(attempt.started_at)
+        if not is_inside and not window.holds(row.ended_at):
+            return
+        is_whole = is_inside and row.ended_at < window.until and row.ended_at <= self.cutoff
+        if attempt.cost_status != "void" and not is_whole:
+            # begun on one side and ended on the other, it may be in either's total
+            self.is_final = False
+        if not is_inside:
+            return
+        if attempt.cost_status in UNCONFIRMED:
+            self.opened.append(row)
+        else:
+            self.known_pico += to_pico(attempt.cost_usd)
+        if attempt.cost_doubt is not None:
+            self.doubted.append(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +109,8 @@ class WindowSettlement:
     """Attempt id → its share of what the provider billed beyond our settled rows."""
     ghosts: tuple[OpenRow, ...] = ()
     """Rows of ours that the provider has not billed; they cost nothing."""
+    doubted: tuple[OpenRow, ...] = ()
+    """Rows of which the provider told a cost that cannot be."""
 
     @property
     def difference_usd(self) -> Decimal:
@@ -61,49 +118,36 @@ class WindowSettlement:
         return self.ours_usd - self.window.theirs_usd
 
 
-def select_rows(entries: Iterable[LedgerEntry], window: BillingWindow) -> list[OpenRow]:
-    """The attempts that began in a window."""
-    return [
-        OpenRow(entry=entry, attempt=attempt)
-        for entry in entries
-        for attempt in entry.attempts
-        if window.since <= attempt.started_at < window.until
-    ]
-
-
-def settle_window(
-    window: BillingWindow, rows: Sequence[OpenRow], *, is_final: bool
-) -> WindowSettlement:
+def settle_window(window: BillingWindow, rows: WindowRows) -> WindowSettlement:
     """Settle what a window's total tells of the rows that nobody could look up.
 
     What was billed beyond our settled rows must have gone to the open ones: each takes a share by
     what it may have cost at the most. Where that does not come out, because more was billed than
     they can have cost (somebody else used the keys) or less than what is settled (the provider's
-    figure lags), the total tells nothing of them, and they stay as they are.
+    figure lags), the total tells nothing of them, and they stay as they are. So do all where one
+    of them is too young or on both sides of the window's edge.
 
     Args:
         window: with the provider's total.
         rows: ours of that time.
-        is_final: whether the rows are old enough; nothing is settled before.
     """
-    opened = [row for row in rows if row.attempt.cost_status == "estimated"]
-    known_pico = sum(
-        to_pico(row.attempt.cost_usd) for row in rows if row.attempt.cost_status != "estimated"
-    )
-    max_picos = [_max_pico(row.attempt) for row in opened]
-    missing_pico = to_pico(window.theirs_usd) - known_pico
-    if not is_final or not 0 <= missing_pico <= sum(max_picos):
-        open_pico = sum(to_pico(row.attempt.cost_usd) for row in opened)
-        return WindowSettlement(window=window, ours_usd=from_pico(known_pico + open_pico))
+    max_picos = [_max_pico(row.attempt) for row in rows.opened]
+    missing_pico = to_pico(window.theirs_usd) - rows.known_pico
+    doubted = tuple(rows.doubted)
+    if not rows.is_final or not 0 <= missing_pico <= sum(max_picos):
+        open_pico = sum(to_pico(row.attempt.cost_usd) for row in rows.opened)
+        ours_usd = from_pico(rows.known_pico + open_pico)
+        return WindowSettlement(window=window, ours_usd=ours_usd, doubted=doubted)
     shares = _split_in_proportion(missing_pico, max_picos)
     return WindowSettlement(
         window=window,
-        ours_usd=from_pico(known_pico + missing_pico),
+        ours_usd=from_pico(rows.known_pico + missing_pico),
         settled={
             row.attempt.attempt_id: from_pico(share)
-            for row, share in zip(opened, shares, strict=True)
+            for row, share in zip(rows.opened, shares, strict=True)
         },
-        ghosts=tuple(row for row, share in zip(opened, shares, strict=True) if share == 0),
+        ghosts=tuple(row for row, share in zip(rows.opened, shares, strict=True) if share == 0),
+        doubted=doubted,
     )
 
 
@@ -130,6 +174,8 @@ class Reconciliation:
     settlements: tuple[WindowSettlement, ...]
     confirmed: tuple[str, ...]
     """Attempts that were looked up one by one and settled."""
+    observed: tuple[str, ...] = ()
+    """Attempts that got our own figure for good, since nobody will tell another."""
     pending: tuple[OpenRow, ...]
     """Rows that still have only an estimate."""
     notes: tuple[str, ...] = ()
@@ -156,6 +202,8 @@ class Reconciliation:
             "pending": len(self.pending),
             "confirmed": len(self.confirmed),
             "settled_by_total": sum(len(one.settled) for one in self.settlements),
+            "observed": len(self.observed),
+            "doubts": [row.doubt_json() for one in self.settlements for row in one.doubted],
             "windows": [_window_as_json(one) for one in self.settlements],
             "pending_rows": [row.as_json() for row in self.pending],
             "notes": list(self.notes),

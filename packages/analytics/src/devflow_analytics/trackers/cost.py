@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from devflow_core.dimensions import GroupBy, group_key
-from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import from_pico, to_pico
 
 TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
@@ -54,7 +54,7 @@ class CostTracker:
 
     def _add(self, entry: LedgerEntry, attempt: Attempt, pico: int) -> None:
         self._total_pico += pico
-        if attempt.cost_status == "estimated":
+        if attempt.cost_status in UNCONFIRMED:
             self._estimated_pico += pico
         for dimension, sums in self._totals_pico.items():
             key = group_key(dimension, entry, attempt)

@@ -14,6 +14,7 @@ from devflow_cli.options import ProjectFolder
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from decimal import Decimal
 
     from devflow_core.settings import Settings
@@ -22,6 +23,8 @@ HOOK_TIMEOUT_S = 8.0
 """Claude Code gives up on our hook after 10 s."""
 STATUS_TIMEOUT_S = 3.0
 """For each of the steps to a status line; a ledger that answers takes milliseconds."""
+STOP_TIMEOUT_S = 10.0
+"""How long Claude Code may take to end once this process is asked to."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
@@ -69,6 +72,7 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 
     from devflow_claude_code import plan_launch
     from devflow_core.environment import copy_environment
+    from devflow_core.processes import end_with_us
     from devflow_core.repository import FolderLabels
     from devflow_server import run_gateway
 
@@ -78,13 +82,30 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     async with run_gateway(free_port, local_key=key, label=label) as server:
         wanted = ("--model", model) if model else ()
         ready = plan_launch(server.url, key, (*wanted, *arguments), copy_environment())
-        child = await asyncio.create_subprocess_exec(*ready.argv, env=dict(ready.environment))
-        try:
-            return await child.wait()
-        finally:
-            if child.returncode is None:
-                child.terminate()
-                await child.wait()
+        child = await asyncio.create_subprocess_exec(
+            *end_with_us(ready.argv), env=dict(ready.environment)
+        )
+        return await _wait_for_child(child)
+
+
+async def _wait_for_child(child: Process) -> int:
+    """Its exit status, as a shell tells it; asked to end meanwhile, we end it first."""
+    import asyncio
+
+    from devflow_core.processes import wait_for_signal
+
+    ended, asked = asyncio.ensure_future(child.wait()), asyncio.ensure_future(wait_for_signal())
+    try:
+        await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        if child.returncode is None:
+            child.terminate()
+            await asyncio.wait((ended,), timeout=STOP_TIMEOUT_S)
+        if child.returncode is None:
+            child.kill()
+        status = await ended
+    return 128 - status if status < 0 else status
 
 
 @command(app)
@@ -126,7 +147,7 @@ def _render_status(run: Run, event: bytes) -> str:
     from devflow_gateway import wiring
 
     settings = run.settings(reads_folder=False)
-    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    price_of = wiring.open_catalogue(settings).price_of
 
     def spent_usd(session_id: str) -> Decimal | None:
         if not wiring.has_ledger(settings):

@@ -48,14 +48,11 @@ async def handoff(
     settings = run.settings()
     settings.require_keys()
     found = find_session(settings, session, project)
-    prepared = hand_off(
-        found,
-        prompt or DEFAULT_PROMPT,
-        target=find_handoff_target(to, wiring.load_catalogue(settings)),
-    )
-    run.remark(describe_session(found))
-    run.remark(prepared.report.describe())
     async with wiring.open_gateway(settings) as gateway:
+        target = find_handoff_target(to, gateway.catalogue.current)
+        prepared = hand_off(found, prompt or DEFAULT_PROMPT, target=target)
+        run.remark(describe_session(found))
+        run.remark(prepared.report.describe())
         reply = await ask_and_show(
             run, gateway, prepared.request, is_streamed=not (no_stream or run.as_json)
         )

@@ -39,7 +39,7 @@ def list_models(
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
-    catalogue = wiring.load_catalogue(settings)
+    catalogue = wiring.open_catalogue(settings).current
     measured = load_measurements(settings)
     rows = [_model_row(one, measured) for one in catalogue.models if not search or search in one.id]
     if run.as_json:
@@ -69,7 +69,8 @@ def show(
     from devflow_gateway import wiring
 
     settings = run.settings()
-    row = _model_row(wiring.load_catalogue(settings).find(model), load_measurements(settings))
+    catalogue = wiring.open_catalogue(settings).current
+    row = _model_row(catalogue.find(model), load_measurements(settings))
     if run.as_json:
         run.emit(row)
         return
@@ -83,10 +84,9 @@ async def refresh(run: Run) -> None:
     from devflow_gateway import wiring
 
     settings = run.settings()
-    before = wiring.load_former_catalogue(settings)
     with run.progress.status("Fetching the list of models …"):
-        now = await wiring.refresh_catalogue(settings)
-    changes = [dataclasses.asdict(one) for one in now.changes_since(before)]
+        now, found = await wiring.refresh_catalogue(settings)
+    changes = [dataclasses.asdict(one) for one in found]
     if run.as_json:
         run.emit({"models": len(now), "version": now.version, "changes": changes})
         return

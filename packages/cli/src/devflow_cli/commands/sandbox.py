@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.deadline import writing_quietly
 from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_sandbox import FaultCase
 
 
 @command(app)
@@ -19,24 +23,68 @@ async def sandbox(
     faults: Annotated[
         Path | None, typer.Option(help="A script of faults.", show_default=False)
     ] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="A case of the fault plan, like U12-date: every request for a reply meets it.",
+            show_default=False,
+        ),
+    ] = None,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="Show the fault plan and end.")
+    ] = False,
     script: Annotated[
         Path | None, typer.Option(help="A script of replies, turn by turn.", show_default=False)
     ] = None,
 ) -> None:
-    """Run a stand-in for OpenRouter on this machine until Ctrl-C.
+    """Run a stand-in for OpenRouter on this machine until Ctrl-C or SIGTERM.
 
     It speaks the same wire, charges the same prices in a book of its own (GET /sandbox/bill) and
-    fails on order (PUT /sandbox/faults). It costs nothing and knows nothing.
+    fails on order (--fault, or PUT /sandbox/faults). It costs nothing and knows nothing.
     """
-    from devflow_sandbox import Sandbox, serve
+    from devflow_sandbox import Sandbox, find_case, serve
+
+    if list_faults:
+        _list_faults(run)
+        return
+    case = find_case(fault) if fault is not None else None
 
     def announce(ready: Sandbox) -> None:
+        with writing_quietly():
+            show(ready)
+
+    def show(ready: Sandbox) -> None:
         if run.as_json:
             run.emit({"base_url": ready.base_url, "api_key": ready.api_key})
             return
         run.say("The OpenRouter stand-in is ready. In another terminal:\n")
         run.say(f"  export OPENROUTER_BASE_URL={ready.base_url}")
         run.say(f"  export OPENROUTER_API_KEY={ready.api_key}\n")
+        if case is not None:
+            _explain_fault(run, case)
         run.say(f"Its bill: {ready.url}/sandbox/bill   (Ctrl-C ends it)")
 
-    await serve(Sandbox(host=host, port=port, faults=faults, script=script), announce)
+    await serve(Sandbox(host=host, port=port, faults=case or faults, script=script), announce)
+
+
+def _list_faults(run: Run) -> None:
+    from devflow_sandbox import load_plan
+
+    cases = load_plan()
+    if run.as_json:
+        run.emit({"cases": [case.as_json() for case in cases]})
+        return
+    width = max(len(case.id) for case in cases)
+    for case in cases:
+        run.say(f"{case.id:{width}}  {case.description} → {case.expect.describe()}")
+    run.say(f"\n{len(cases)} cases. Play one with `devflow sandbox --fault ID`.")
+
+
+def _explain_fault(run: Run, case: FaultCase) -> None:
+    from devflow_sandbox.faults.addresses import AUTHORITY
+
+    run.say(f"Every request for a reply meets {case.id}: {case.description}.")
+    run.say(f"A good client ends with: {case.expect.describe()}.\n")
+    if case.address.startswith("tls_"):
+        run.say(f"  export SSL_CERT_FILE={AUTHORITY}   # so that this is all that is wrong\n")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.deadline import writing_quietly
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def serve(
         settings.require_keys()
 
     def announce(ready: Announcement) -> None:
+        with writing_quietly():  # who started it may have gone; it serves all the same
+            show(ready)
+
+    def show(ready: Announcement) -> None:
         if run.as_json:
             run.emit({"url": ready.url, "first_key": ready.first_key})
             return

@@ -49,7 +49,7 @@ def list_sessions(
     from devflow_gateway import wiring
 
     settings = run.settings()
-    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    price_of = wiring.open_catalogue(settings).price_of
     counted = count_once(find_sessions(project, config_dir=settings.claude_dir))
     total = sum((one.own.cost(price_of) for one in counted), KnownCost())
     for hint in find_hints(settings.claude_dir):
@@ -104,7 +104,7 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
     from devflow_cli.lookup import find_session
 
     settings = run.settings()
-    price_of = wiring.make_price_lookup(wiring.load_catalogue(settings))
+    price_of = wiring.open_catalogue(settings).price_of
     found = find_session(settings, session, project)
     counted = count_once([found, *find_related(found)])[0]
     shown = {**found.detail_json(price_of), **counted.cost_json(price_of)}

@@ -115,9 +115,17 @@ def print_reconciliation(run: Run, document: Row) -> None:
     run.say(f"Ours        {document['ours_usd']} USD")
     run.say(f"Provider    {document['theirs_usd']} USD")
     run.say(f"Difference  {document['difference_usd']} USD, {document['pending']} still pending")
+    counts = (document["confirmed"], document["settled_by_total"], document["observed"])
+    if any(counts):
+        by_id, by_total, by_sight = counts
+        run.say(
+            f"Settled     {by_id} by the provider's own figure, {by_total} by its totals, "
+            f"{by_sight} by what was seen, since nobody can tell more"
+        )
     for title, key in (
         ("Billed, but unknown to us", "orphans"),
         ("Ours, but not billed", "ghosts"),
+        ("Told costs that cannot be", "doubts"),
     ):
         rows: Sequence[Row] = document[key]
         if rows:
@@ -192,6 +200,11 @@ def print_report(run: Run, report: Report) -> None:
     run.say(made.title)
     _print_cells(run, headings, rows, [made.total[at] for at in shown])
     document = report.as_json()
+    if doubts := document["total"]["cost_doubts"]:
+        run.say(
+            f"{doubts} told {'cost' if doubts == 1 else 'costs'} cannot be: "
+            "`devflow ledger reconcile` lists them, the column cost_doubt of an export too."
+        )
     savings = document["savings"]
     if savings.get("saved_usd") is not None:
         run.say(

@@ -13,6 +13,7 @@ from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.messages import JsonObject
 from devflow_core.safe_text import excerpt
 from devflow_core.wire.sse import SseFrame
+from devflow_core.wire.sse import encode as encode_event
 
 MAX_DEPTH = 64
 """Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
@@ -43,6 +44,10 @@ def parse_body(
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if (
+            "memory" in error.msg
+        ):  # said of us, not of the text  # pragma: no cover - by a real limit
+            raise MemoryError from None
         # the message of the error holds a position and no text of the body
         raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
     if not isinstance(parsed, dict):
@@ -69,6 +74,30 @@ def load_event(data: bytes) -> dict[str, Any]:
         parsed: Any = orjson.loads(data)
     except orjson.JSONDecodeError:
         parsed = _load_repaired(data)
+    return _require_object(parsed, data)
+
+
+def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
+    """The JSON object of a frame, and the frame; None for one that was cut off with the stream.
+
+    A frame that had to be repaired to be read has the repaired text for whoever reads it next:
+    clients refuse `NaN` and bytes that are no UTF-8.
+
+    Raises:
+        ProtocolError: it is no JSON object.
+    """
+    data = frame.data or b""
+    try:
+        return _require_object(orjson.loads(data), data), frame
+    except orjson.JSONDecodeError:
+        parsed = _load_repaired(data)
+    if parsed is None and frame.is_cut:
+        return None, frame
+    body = _require_object(parsed, data)
+    return body, frame._replace(raw=encode_event(_dump_repaired(body), frame.event))
+
+
+def _require_object(parsed: object, data: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ProtocolError(
             f"The provider sent an event that is no JSON object: {excerpt(data)!r}."
@@ -77,27 +106,22 @@ def load_event(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", parsed)
 
 
-def load_frame(frame: SseFrame) -> dict[str, Any] | None:
-    """The JSON object of a frame; None for one that was cut off with the stream.
-
-    Raises:
-        ProtocolError: it is no JSON object.
-    """
-    try:
-        return load_event(frame.data or b"")
-    except ProtocolError:
-        if frame.is_cut:
-            return None
-        raise
-
-
 def _load_repaired(data: bytes) -> object:
     """What providers send although it is no JSON: bad UTF-8, halves of surrogate pairs, NaN."""
     try:
-        lenient = json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False)
+        # what is no number is null
+        found = json.loads(data.decode(errors="replace"), parse_constant=lambda _: None)
+        lenient = json.dumps(found, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
     return json.loads(lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _dump_repaired(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a whole number of more than 64 bits, which is JSON all the same
+        return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _has_more_values(body: bytes, most: int) -> bool:

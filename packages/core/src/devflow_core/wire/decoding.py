@@ -20,8 +20,8 @@ NO_EVENTS: tuple[Event, ...] = ()
 class FrameDecoder(ABC):
     """Reads one streamed reply; what the JSON of an event means is said by the dialect's class.
 
-    Comments and `[DONE]` pass as they are once the reply has begun. What comes before its first
-    event waits, and goes out with that event's frame.
+    Comments pass as they are once the reply has begun. What comes before its first event waits,
+    and goes out with that event's frame. A frame that had to be repaired goes out repaired.
 
     Args:
         model: the model that was asked, for errors.
@@ -42,10 +42,10 @@ class FrameDecoder(ABC):
             return NO_EVENTS
         data = frame.data
         if data is None:
-            return self._decode_mark("comment", frame)
+            return self._decode_comment(frame)
         if data == b"[DONE]":
             return self._decode_done(frame)
-        body = load_frame(frame)
+        body, frame = load_frame(frame)
         return NO_EVENTS if body is None else self._decode_body(body, data, frame)
 
     def close(self) -> Sequence[Event]:
@@ -70,13 +70,16 @@ class FrameDecoder(ABC):
         """The bytes have ended and `Finished` has not been given: give it, or raise."""
 
     def _decode_done(self, frame: SseFrame) -> Sequence[Event]:
-        """OpenAI's word for the end: some gateways close other dialects with it too."""
-        return self._decode_mark("done", frame)
+        """OpenAI's word for the end, which some gateways send in other dialects too.
 
-    def _decode_mark(self, kind: str, frame: SseFrame) -> Sequence[Event]:
+        There the reply has not ended, and whoever read it would take it for the end.
+        """
+        return NO_EVENTS
+
+    def _decode_comment(self, frame: SseFrame) -> Sequence[Event]:
         if not self._is_started:
             return NO_EVENTS
-        return (Opaque(kind=kind, frame=Frame(wire=self.wire, data=frame.raw)),)
+        return (Opaque(kind="comment", frame=Frame(wire=self.wire, data=frame.raw)),)
 
     def _decode_body(self, body: dict[str, Any], data: bytes, frame: SseFrame) -> Sequence[Event]:
         is_first = not self._is_started

@@ -90,6 +90,8 @@ _BY_TYPE: Mapping[str, type[UpstreamError]] = {
 _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
+_UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
+"""Said of the account, under whatever status; a provider behind says it of its own."""
 _KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
 _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")
 _MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
@@ -111,7 +113,8 @@ _API_STATUSES = frozenset({400, 401, 402, 404, 408, 413, 422, 429})
 class _Failure:
     """The fields of a failure, wherever in the body they stood."""
 
-    status: int
+    status: int | None
+    """None: neither the reply nor the body says a number."""
     message: str
     codes: tuple[str, ...]
     """`error_type`, `type`, `code`: whatever names the kind, the most telling first."""
@@ -182,16 +185,19 @@ def error_from_object(
         failure.limit_source or failure.availability or next(iter(failure.codes), None)
     )
     source = ", ".join(one for one in (failure.provider, error_type) if one)
-    summary = f"The provider answered {failure.status}" + (f" ({source})" if source else "")
+    status = failure.status or kind.status_hint
+    summary = f"The provider answered {status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
     return kind(
         f"{summary}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
-        status=failure.status,
+        status=status,
         error_type=error_type,
         provider=failure.provider,
         generation_id=failure.generation_id,
         retry_after_s=read_retry_after(
-            headers, lenient.as_object(body.get("error")), is_limit=issubclass(kind, RateLimited)
+            headers,
+            {"metadata": body.get("metadata"), **lenient.as_object(body.get("error"))},
+            is_limit=issubclass(kind, RateLimited),
         ),
         model=model,
         detail=detail or None,
@@ -203,7 +209,8 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    metadata = lenient.as_object(error.get("metadata"))
+    # of the Responses dialect it stands beside the error
+    metadata = lenient.as_object(error.get("metadata") or body.get("metadata"))
     availability = lenient.as_object(error.get("availability"))
     codes = (
         metadata.get("error_type"), error.get("error_type"), body.get("error_type"),
@@ -223,7 +230,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     )
 
 
-def _read_status(error: JsonObject, status: int) -> int:
+def _read_status(error: JsonObject, status: int) -> int | None:
     """The status of the failure: that of the HTTP reply unless it claims success."""
     if status >= 300:
         return status
@@ -231,7 +238,7 @@ def _read_status(error: JsonObject, status: int) -> int:
         code = error.get(key)
         if isinstance(code, int) and 400 <= code < 600:
             return code
-    return 502
+    return None
 
 
 def _read_message(error: JsonObject, metadata: JsonObject) -> str:
@@ -262,5 +269,9 @@ def _error_class(failure: _Failure) -> type[UpstreamError]:
         return _BY_AVAILABILITY.get(failure.availability, ModelUnavailable)
     if failure.status in {402, 403} and _KEY_LIMIT.search(failure.message):
         return KeyRefused
-    known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), None)
-    return known or error_for_status(failure.status)
+    if failure.provider is None and _UNPAID.search(failure.message):
+        return PaymentRequired
+    by_status = error_for_status(failure.status or 502)
+    known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), by_status)
+    # `server_error` is what the Responses dialect calls most of them; the status says which
+    return by_status if known is ProviderUnavailable else known

@@ -13,6 +13,7 @@ from devflow_core.usage import ReportedCost, parse_amount, usd_text
 from devflow_core.wire import json_lenient as lenient
 
 _MAX_USD = Decimal(1_000_000)
+_NO_NUMBER = re.compile(rb'"cost"\s*:\s*[-+]?(?:NaN|Infinity)')
 _COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
 
 
@@ -40,6 +41,13 @@ def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
         is_byok=usage.get("is_byok") is True,
         upstream_usd=_parse_usd(details.get("upstream_inference_cost")),
     )
+
+
+def has_bad_cost(usage: JsonObject, raw: bytes) -> bool:
+    """Whether a usage object has a cost that is no amount; `NaN` is null once it is decoded."""
+    if usage.get("cost") is None:
+        return "cost" in usage and _NO_NUMBER.search(raw) is not None
+    return parse_cost(usage, b"") is None
 
 
 def cost_fields(cost: ReportedCost | None) -> dict[str, Any]:

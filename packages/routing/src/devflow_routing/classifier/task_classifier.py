@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 import orjson
+from devflow_core.errors import ConfigurationError
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Complexity, Task, TaskType
 from numpy.typing import NDArray
@@ -30,9 +31,13 @@ SCORE_WEIGHT = 6.0
 RULE_WEIGHT = 0.8
 """What one word of the rules is worth in logits."""
 MAX_RULE_HITS = 3
+_UNTAUGHT_RULE_FACTOR = 2.0
+"""How much more rules count for a kind that the learned model does not know."""
 TOOLS_WEIGHT = 1.0
 """Logits for coding when the request brings tools: harnesses of coders bring most of them."""
 
+_SMALL_MODEL = "small_model"
+"""The learned score of how well a small model would answer."""
 _SMALL_MODEL_MEAN, _SMALL_MODEL_STD = 0.52, 0.16
 """Of the chance that a small model answers well, over the prompts it was learned from."""
 _LENGTH_MEAN, _LENGTH_STD = 4.6, 1.6
@@ -64,12 +69,22 @@ class TaskClassifier:
     model is far better on prompts of a style that it has seen, the rules on others.
 
     Args:
-        model: the learned part; None takes the shipped one.
+        model: the learned part; None takes the shipped one. A kind that it was not taught is
+            told by the rules alone.
         cache_size: how many results are kept, since an agent's loop asks the same many times.
+
+    Raises:
+        ConfigurationError: the model scores nothing that is asked for here.
     """
 
     def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
         self._model = model or LinearModel.load_shipped()
+        names = self._model.names
+        self._small_model = _find_small_model(names)
+        self._learned_kinds = [kind for kind, name in enumerate(TASK_TYPES) if name in names]
+        self._rule_factors = np.full(len(TASK_TYPES), _UNTAUGHT_RULE_FACTOR, dtype=np.float32)
+        self._rule_factors[self._learned_kinds] = 1.0
+        self._learned_columns = [names.index(TASK_TYPES[kind]) for kind in self._learned_kinds]
         # learned weights and rules side by side: one look-up serves both
         rules = _load_rules()
         self._table: Floats = np.concatenate(
@@ -105,29 +120,39 @@ class TaskClassifier:
         sums = np.ones(len(rows), dtype=np.float32) @ rows
         learned = len(self._model.names)
         scores = self._model.score(features, sums[:learned])
-        known, hits = scores[: len(TASK_TYPES)], np.minimum(sums[learned:], MAX_RULE_HITS)
+        known, hits = self._scores_by_kind(scores), np.minimum(sums[learned:], MAX_RULE_HITS)
         if features.dense[NON_ASCII_SHARE] > MAX_NON_ASCII_SHARE:
             known, hits = known * (0.0 if hits.any() else _UNTRAINED_SCRIPT_WEIGHT), hits * 3
+        else:
+            hits = hits * self._rule_factors
         shares = np.exp(combine_scores(known, hits, has_tools=has_tools))
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
-        best, small = order[0], float(scores[len(TASK_TYPES)])
+        best, small = order[0], float(scores[self._small_model])
         return _Classification(
             task_type=TASK_TYPES[best],
             complexity=_rate_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
             reasons=(
-                self._describe(features, rows[:, best], rows[:, learned + best], best),
+                self._describe(features, rows, best),
                 f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well",
             ),
             domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
         )
 
-    def _describe(self, features: Features, learned: Floats, ruled: Floats, best: int) -> str:
+    def _scores_by_kind(self, scores: Floats) -> Floats:
+        """What was learned of each kind; one that the model does not know is as likely as any."""
+        learned = scores[self._learned_columns]
+        by_kind = np.full(len(TASK_TYPES), learned.mean(), dtype=np.float32)
+        by_kind[self._learned_kinds] = learned
+        return by_kind
+
+    def _describe(self, features: Features, rows: Floats, best: int) -> str:
+        names, kind = self._model.names, TASK_TYPES[best]
+        ruled = rows[:, len(names) + best]
+        learned = rows[:, names.index(kind)] if kind in names else np.zeros_like(ruled)
         named = name_phrases(features, learned, ruled, self._phrases)
-        return describe_evidence(
-            TASK_TYPES[best], features, named, has_learned=bool((learned > 0).any())
-        )
+        return describe_evidence(kind, features, named, has_learned=bool((learned > 0).any()))
 
 
 def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
@@ -154,6 +179,16 @@ def _rate_complexity(small_model: float, chars: int) -> Complexity:
         if value < _COMPLEXITY_BANDS[1]
         else "high"
     )
+
+
+def _find_small_model(names: tuple[str, ...]) -> int:
+    """Where the model says how well a small model would do, which complexity is read from."""
+    if _SMALL_MODEL not in names or not set(names) & set(TASK_TYPES):
+        raise ConfigurationError(
+            f"The task classifier's model scores {', '.join(names)}; it has to score"
+            f" `{_SMALL_MODEL}` and at least one of {', '.join(TASK_TYPES)}."
+        )
+    return names.index(_SMALL_MODEL)
 
 
 def _load_rules() -> dict[TaskType, list[str]]:

@@ -249,6 +249,7 @@ class AutoStrategy:
             ),
             price=model.price,
             max_input_tokens=model.context_length,
+            input_tokens=bounds.input,
             max_output_tokens=bounds.output,
             **costs.candidate_terms(model, bounds),
         )

@@ -140,6 +140,7 @@ class NamedModelStrategy:
             reason="named by the caller" if is_first else "a configured fallback",
             price=model.price,
             max_input_tokens=model.context_length,
+            input_tokens=bounds.input,
             max_output_tokens=bounds.output,
             **costs.candidate_terms(model, bounds),
         )

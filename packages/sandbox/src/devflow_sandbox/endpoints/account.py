@@ -29,15 +29,17 @@ def format_timestamp(unix_s: float | None) -> str | None:
     return text.replace("+00:00", "Z")
 
 
-def usage_fields(key: Key, now_s: float) -> JsonObject:
-    """The usage fields that `/key` and `/keys` share."""
+def usage_fields(
+    key: Key, now_s: float, late: Decimal = Decimal(0), late_byok: Decimal = Decimal(0)
+) -> JsonObject:
+    """The usage fields that `/key` and `/keys` share, less what is counted late."""
     periods = {"": None, "_daily": "daily", "_weekly": "weekly", "_monthly": "monthly"}
     fields: JsonObject = {}
     for suffix, period in periods.items():
-        fields[f"usage{suffix}"] = to_json_number(key.usage.spent_in_period(period, now_s))
-        fields[f"byok_usage{suffix}"] = to_json_number(
-            key.byok_usage.spent_in_period(period, now_s)
-        )
+        used = key.usage.spent_in_period(period, now_s) - late
+        byok = key.byok_usage.spent_in_period(period, now_s) - late_byok
+        fields[f"usage{suffix}"] = to_json_number(max(Decimal(0), used))
+        fields[f"byok_usage{suffix}"] = to_json_number(max(Decimal(0), byok))
     remaining = key.remaining_usd(now_s)
     return fields | {
         "limit": None if key.limit_usd is None else to_json_number(key.limit_usd),
@@ -55,9 +57,10 @@ def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
     now_s = state.now_s()
     one = state.accounts.authenticate(request.headers, now_s)
     account = one.account
+    late, late_byok = _sum_late(state, one)
     used = account.free_by_day[int(now_s // DAY_S)]
     budget = _format_budget(one, now_s)
-    data = usage_fields(one, now_s) | {
+    data = usage_fields(one, now_s, late, late_byok) | {
         "label": one.label,
         "is_free_tier": account.credits_usd == 0,
         "is_management_key": one.is_management,
@@ -74,6 +77,18 @@ def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
         "organization_id": None,
     }
     return json_answer({"data": data})
+
+
+def _sum_late(state: SandboxState, key: Key) -> tuple[Decimal, Decimal]:
+    """What calls have cost that are not counted yet, and the part of it over keys of their own."""
+    since_s = state.now_s() - state.setup.totals_delay_s
+    late = [
+        call.charge
+        for call in (state.billing.calls if state.setup.totals_delay_s else ())
+        if call.key is key and call.ended_s is not None and call.ended_s > since_s
+    ]
+    byok = (one.inference for one in late if one.byok_fee is not None)
+    return sum((one.total for one in late), Decimal(0)), sum(byok, Decimal(0))
 
 
 def _format_budget(one: Key, now_s: float) -> JsonObject | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import orjson
 from devflow_core.errors import ConfigurationError
 
 from devflow_sandbox.api_error import invalid_request
 from devflow_sandbox.faults import schema as fault_schema
 from devflow_sandbox.faults.matching import FaultRules
-from devflow_sandbox.message import Answer, SandboxRequest, json_answer
+from devflow_sandbox.faults.plan import FaultCase, find_case, load_plan
+from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_answer
 from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.replies.script import REPLY_SCRIPT, ScriptRunner
 from devflow_sandbox.replies.script_loader import ScriptSource, parse_script
@@ -33,6 +37,12 @@ def load_faults(state: SandboxState, source: ScriptSource) -> None:
     )
 
 
+def play_case(state: SandboxState, case: FaultCase) -> None:
+    """Play a case of the fault plan from now on: its faults, and its replies."""
+    state.faults = FaultRules(case.fault_script(), state.setup.seed)
+    state.reply_script = ScriptRunner(case.reply_script())
+
+
 def load_script(state: SandboxState, source: ScriptSource) -> None:
     """Replace the script of turns; it begins at its first turn.
 
@@ -48,12 +58,39 @@ def get_faults(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def set_faults(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`PUT /sandbox/faults`."""
+    """`PUT /sandbox/faults`: a script, or `{"case": "U12-date"}` for a case of the plan."""
     try:
-        load_faults(state, request.body or {})
+        name = _read_case_name(request.body)
+        if name is None:
+            load_faults(state, request.body or {})
+        else:
+            play_case(state, _find_playable_case(name))
     except ConfigurationError as error:
         raise invalid_request(error.message) from error
     return json_answer({"faults": len(state.faults.script.faults)})
+
+
+def _read_case_name(body: bytes) -> str | None:
+    try:
+        value = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        return None  # the reader of scripts says what is wrong, and where
+    is_named = isinstance(value, dict) and list(cast(JsonObject, value)) == ["case"]
+    return str(cast(JsonObject, value)["case"]) if is_named else None
+
+
+def _find_playable_case(name: str) -> FaultCase:
+    case = find_case(name)
+    if case.address != "open":
+        raise ConfigurationError(
+            f"{name} is a fault of the address: start the sandbox with `--fault {name}`."
+        )
+    return case
+
+
+def get_fault_plan(state: SandboxState, request: SandboxRequest) -> Answer:
+    """`GET /sandbox/faults/plan`: every case, and what a good client ends with."""
+    return json_answer({"cases": [case.as_json() for case in load_plan()]})
 
 
 def get_faults_schema(state: SandboxState, request: SandboxRequest) -> Answer:

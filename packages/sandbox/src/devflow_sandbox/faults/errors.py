@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import orjson
 
 from devflow_sandbox import api_error
@@ -43,10 +45,24 @@ def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -
         error = ApiError(
             fault.status, message, error_type=fault.error_type, metadata=details or None
         )
+    _tell_wait(error, fault, now_s)
     error.headers |= fault.headers
+    return error
+
+
+def _tell_wait(error: ApiError, fault: StatusFault, now_s: float) -> None:
     if fault.retry_after is not None:
         error.headers["Retry-After"] = fault.retry_after
-    return error
+    if fault.retry_after_date_s is not None:
+        at_s = now_s + fault.retry_after_date_s
+        error.headers["Retry-After"] = formatdate(at_s, usegmt=True)
+    if fault.reset_s is None:
+        return
+    reset = {"X-RateLimit-Reset": str(int((now_s + fault.reset_s) * 1000))}
+    if fault.reset_in == "header":
+        error.headers |= reset
+    else:
+        error.metadata = {**(error.metadata or {}), "headers": reset}
 
 
 def _make_preset_error(name: ErrorPreset, model: str, provider: str, now_s: float) -> ApiError:

@@ -84,6 +84,12 @@ class StatusFault(_FaultScriptForm):
     metadata: dict[str, JsonValue] | None = None
     retry_after: str | None = None
     """The header's text as it is, right or wrong."""
+    retry_after_date_s: float | None = None
+    """A date so many seconds from now in its place; one that is past when negative."""
+    reset_s: float | None = None
+    """`X-RateLimit-Reset` so many seconds from now, in milliseconds of Unix time."""
+    reset_in: Literal["header", "metadata"] = "header"
+    """Where it is told: as a header of the reply, or in `metadata.headers` of the error."""
     headers: dict[str, str] = {}
 
 

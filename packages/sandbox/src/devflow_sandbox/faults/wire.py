@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -213,6 +214,14 @@ def reframe(
     return [reframed]
 
 
+_TEXT_FIELD = re.compile(rb'"(?:content|text|delta)":"')
+"""Where the text of a reply begins, in any dialect."""
+_LATE_CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"too late"}}]}\n\n'
+_LATE_EVENT = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"too late"}}\n\n'
+)
 _Reframer = Callable[[bytes], bytes]
 _REFRAMERS: dict[str, _Reframer] = {
     "crlf": lambda stream: stream.replace(b"\n", b"\r\n"),
@@ -222,11 +231,9 @@ _REFRAMERS: dict[str, _Reframer] = {
     # a line break between JSON tokens means nothing
     "multi_line": lambda stream: stream.replace(b'data: {"', b'data: {\ndata: "'),
     "comments": lambda stream: stream.replace(b"\n\n", b"\n\n:\n: OPENROUTER PROCESSING\n\n"),
-    "line_separator": lambda stream: stream.replace(b'"content":"', b'"content":"\xe2\x80\xa8', 3),
-    "bad_utf8": lambda stream: stream.replace(b'"content":"', b'"content":"\xff\xfe', 2),
-    "after_done": lambda stream: stream.replace(
-        DONE, DONE + b'data: {"choices":[{"index":0,"delta":{"content":"too late"}}]}\n\n'
-    ),
+    "line_separator": lambda stream: _TEXT_FIELD.sub(rb"\g<0>" + b"\xe2\x80\xa8", stream, 3),
+    "bad_utf8": lambda stream: _TEXT_FIELD.sub(rb"\g<0>" + b"\xff\xfe", stream, 2),
+    "after_done": lambda stream: stream + (_LATE_CHUNK if DONE in stream else _LATE_EVENT),
     "event_names": lambda stream: stream.replace(b"data: ", b"event: message\ndata: "),
     "ids_and_retry": lambda stream: stream.replace(b"data: ", b"id: 7\nretry: 10\ndata: "),
 }

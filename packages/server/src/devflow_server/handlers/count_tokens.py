@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import orjson
 from devflow_core.errors import UnknownModel
 from devflow_core.wire.common_fields import MESSAGES_SCHEMA, MODEL_SCHEMA
-from devflow_routing import Catalogue, TextSize
+from devflow_routing import LiveCatalogue, TextSize
 from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
 from devflow_server.error_responses import id_headers
@@ -29,10 +28,10 @@ class TokenCounter:
 
     Args:
         reader: reads the request.
-        catalogue: the present one, for the model's tokenizer.
+        catalogue: knows the model's tokenizer.
     """
 
-    def __init__(self, reader: RequestReader, catalogue: Callable[[], Catalogue]) -> None:
+    def __init__(self, reader: RequestReader, catalogue: LiveCatalogue) -> None:
         self._reader = reader
         self._catalogue = catalogue
 
@@ -53,6 +52,6 @@ class TokenCounter:
 
     def _find_family(self, model: str) -> TokenizerFamily:
         try:
-            return tokenizer_family(self._catalogue().find(model).tokenizer)
+            return tokenizer_family(self._catalogue.current.find(model).tokenizer)
         except UnknownModel:
             return tokenizer_family(_DEFAULT_TOKENIZER)

@@ -13,7 +13,7 @@ from devflow_core.events import Event, Finished, Opaque, Started
 from devflow_core.masking import Masker
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
-from devflow_core.ports import Call, EventStream, UpstreamKey
+from devflow_core.ports import Call, EventStream, Router, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.safe_text import clean_name, plain_word
@@ -49,7 +49,7 @@ class EmbeddingsClassifier:
         return _TASK
 
 
-class NamedModelRouter:
+class NamedModelRouter(Router):
     """A router that offers exactly the model that was named.
 
     Args:
@@ -69,6 +69,7 @@ class NamedModelRouter:
             model=request.model,
             reason="asked for by name",
             price=price,
+            input_tokens=tokens,
             worst_case_usd=worst,
             unpriced_reason=reason or f"the price of {request.model} is not known",
         )

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from devflow_core.errors import InvalidRequest, NotFound, QueueFull, StoreError
+from devflow_core.errors import InvalidRequest, NotFound, QueueFull
+from devflow_store import LedgerState
 
 from devflow_server.error_responses import id_headers
 from devflow_server.handlers.model_list import AUTO_MODELS
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.operations.metrics import Metrics
+from devflow_server.operations.readiness import NotReady
 from devflow_server.requests.attribution import is_claude_code
 from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
@@ -130,7 +132,7 @@ class HealthHandler:
         problem: why no request can be taken; None when they can.
     """
 
-    def __init__(self, metrics: Metrics, problem: Callable[[], str | None]) -> None:
+    def __init__(self, metrics: Metrics, problem: Callable[[], NotReady | None]) -> None:
         self._metrics = metrics
         self._problem = problem
 
@@ -139,18 +141,19 @@ class HealthHandler:
         respond_json(context, {"status": "ok"})
 
     async def check_ready(self, context: RequestContext) -> None:
-        """It can take requests.
+        """It can take requests; or 503 with the state of the ledger, and why.
 
         Raises:
             QueueFull: it takes no more.
-            StoreError: the ledger does not work, so no paid request could start.
         """
         if context.exchange.is_draining:
             raise QueueFull("This gateway is going down and takes no more requests.")
         problem = self._problem()
-        if problem is not None:
-            raise StoreError(f"Not ready: {problem}")
-        respond_json(context, {"status": "ready"})
+        if problem is None:
+            respond_json(context, {"status": "ready", "ledger": LedgerState.READY.value})
+            return
+        found = {"ledger": problem.ledger, "message": problem.message}
+        respond_json(context, {"status": "not ready", **found}, 503)
 
     async def serve_metrics(self, context: RequestContext) -> None:
         """Prometheus' text format."""

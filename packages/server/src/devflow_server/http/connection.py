@@ -16,6 +16,7 @@ from devflow_server.http.receiver import Receiver, ReceivingHost
 _FLUSH_BYTES = 64 * 1024
 _JSON_HEADER = ("content-type", "application/json")
 _RETRY_HEADER = ("retry-after", "1")
+_NO_RETRY_HEADER = ("x-should-retry", "false")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STILL_SENDING = frozenset({413, 503})
 """Refusals in the middle of a request; its sender is most often not at fault, and reads later."""
@@ -287,9 +288,9 @@ class ServerConnection(asyncio.Protocol):
             if self.exchange is not None:
                 self.exchange.request.is_last = True
             return
-        body = _error_body(rejection.message)
+        body = _error_body(rejection.message, rejection.status)
         framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-        headers = [_JSON_HEADER, *([_RETRY_HEADER] if rejection.status == 503 else ())]
+        headers = [_JSON_HEADER, _RETRY_HEADER if rejection.status == 503 else _NO_RETRY_HEADER]
         self.send(encode_head(rejection.status, headers, framing) + body)
         self._host.count_rejected(rejection.status)
         if rejection.status in _STILL_SENDING:
@@ -318,9 +319,15 @@ class ServerConnection(asyncio.Protocol):
         self._transport.close()
 
 
-def _error_body(message: str) -> bytes:
-    """An error for whoever reached no route, in the shape that most clients read."""
-    return orjson.dumps({"error": {"message": message, "type": "invalid_request_error"}})
+def _error_body(message: str, status: int) -> bytes:
+    """An error for whoever reached no route, in a shape that clients of every dialect read."""
+    code = _CODES.get(status, "invalid_request")
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    error = {"message": message, "type": kind, "code": code}
+    return orjson.dumps({"type": "error", "error": error})
 
 
-_OVERLOADED_BODY = _error_body("This gateway is answering as many requests as it can. Ask again.")
+_CODES = {413: "payload_too_large", 503: "queue_full"}
+_OVERLOADED_BODY = _error_body(
+    "This gateway is answering as many requests as it can. Ask again.", 503
+)

@@ -124,6 +124,8 @@ class RequestParser:
             raise self._rejection
         if self._completed and self._completed[-1].is_last:
             return  # bytes after a request that said it is the last
+        if isinstance(error.__context__, MemoryError):
+            raise RequestRejected(503, "This gateway has no memory left for this request.")
         raise RequestRejected(400, "The request is not valid HTTP/1.1.") from error
 
     def _count_incomplete(self, received_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What the gateway does beside answering: learn what its keys allow, and confirm open costs."""
+"""What the gateway does beside answering: renew its list of models, learn limits, confirm costs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ RESTART_DELAY_S = 5.0
 """A job that has failed is begun again after this long."""
 CONFIRM_INTERVAL_S = 60.0
 """The provider knows a call's cost seconds to minutes after it; 15 minutes is our own limit."""
+SETTLE_INTERVAL_S = 600.0
+"""Totals are asked far more rarely: they tell something only of rows that are older than that."""
 
 
 async def keep_running(job: Job) -> None:
@@ -27,6 +29,15 @@ async def keep_running(job: Job) -> None:
         except Exception:  # noqa: BLE001 - whatever it is, requests are answered meanwhile
             _log().exception("job_failed", job=getattr(job, "__qualname__", repr(job)))
         await asyncio.sleep(RESTART_DELAY_S)
+
+
+async def renew_catalogue(gateway: AsyncGateway) -> None:
+    """Keep the list of models fresh, until cancelled."""
+
+    def on_error(error: DevFlowError) -> None:
+        _log().warning("catalogue_not_renewed", error=error.message)
+
+    await gateway.keep_catalogue_fresh(on_error)
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
@@ -48,6 +59,21 @@ async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_I
             continue
         if settled:
             _log().info("costs_confirmed", attempts=len(settled))
+
+
+async def settle_old_costs(
+    reconciler: Reconciler, *, interval_s: float = SETTLE_INTERVAL_S
+) -> None:
+    """Settle what no look-up has told, by totals or by what was seen, until cancelled."""
+    while True:
+        try:
+            settled = await reconciler.settle_old()
+        except DevFlowError as error:
+            _log().warning("costs_unsettled", error=error.message)
+        else:
+            if settled:
+                _log().info("costs_settled", **settled)
+        await asyncio.sleep(interval_s)
 
 
 def _log() -> structlog.stdlib.BoundLogger:

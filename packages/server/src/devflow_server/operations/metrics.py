@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devflow_core.ledger import LedgerEntry
+from devflow_store import Alert, CostDoubtAlert
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
 
 MAX_MODELS = 1_000
 """Distinct values of the label `model`; more, and names that no list of models has, are counted as
@@ -53,6 +56,13 @@ class Metrics:
             "Requests without a key that is in force, where one is needed",
             registry=registry,
         )
+        self._add_money()
+        self._worker = worker
+        self._add_load(worker)
+        self._models: set[str] = set()
+
+    def _add_money(self) -> None:
+        registry = self._registry
         self._cost = Counter("devflow_cost_usd", "USD by model", ["model"], registry=registry)
         self._tokens = Counter(
             "devflow_tokens", "Tokens by model and kind", ["model", "kind"], registry=registry
@@ -63,11 +73,17 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self._add_gauges(worker)
-        self._models: set[str] = set()
+        self._doubts = Counter(
+            "devflow_cost_doubts", "Told costs that cannot be", ["kind"], registry=registry
+        )
 
-    def _add_gauges(self, worker: int) -> None:
+    def _add_load(self, worker: int) -> None:
         registry = self._registry
+        self._no_descriptors = Counter(
+            "devflow_descriptor_shortages",
+            "Looks, two a second, that found no descriptor left",
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "devflow_in_flight", "Requests being answered", ["worker"], registry=registry
         ).labels(str(worker))
@@ -77,6 +93,10 @@ class Metrics:
         self._held_bytes = Gauge(
             "devflow_held_bytes", "Of requests in memory", ["worker"], registry=registry
         ).labels(str(worker))
+
+    def watch_ledger(self, ledger: ObservedLedger) -> None:
+        """From now on tell how this worker's ledger is."""
+        self._registry.register(LedgerCollector(ledger, self._worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
         """A request has been answered; `route` is the path as declared, never as sent."""
@@ -96,6 +116,15 @@ class Metrics:
     def count_auth_failure(self) -> None:
         """A request has had no right key."""
         self._auth_failures.inc()
+
+    def count_descriptor_shortage(self) -> None:
+        """No file and no connection can be opened."""
+        self._no_descriptors.inc()
+
+    async def count_alert(self, alert: Alert) -> None:
+        """As `AlertHook`: a told cost that cannot be; budgets have their own figures."""
+        if isinstance(alert, CostDoubtAlert):
+            self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
         """As `Ledger.record`."""

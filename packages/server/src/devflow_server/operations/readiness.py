@@ -1,54 +1,63 @@
-"""Whether requests can be taken: what the last look at the ledger has shown."""
+"""Whether requests can be taken: what the ledger says of itself, and what is read of it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from devflow_core.errors import DevFlowError
+from devflow_core.errors import DevFlowError, StoreError
+from devflow_store import LedgerHealth, LedgerState
 
 CHECK_INTERVAL_S = 2.0
-"""How often the ledger is looked at; so late a worker also sees what another has changed."""
-MAX_SILENCE_S = 10.0
-"""After so long without an answer of the ledger it counts as gone."""
+"""How often nodes and keys are read; so late a worker also sees what another has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReady:
+    """Why no request can be taken."""
+
+    ledger: str
+    """The state of the ledger, in the words of `LedgerState`."""
+    message: str
+    """For a person."""
 
 
 class Readiness:
-    """Looks at the ledger now and then, so that asking costs nothing.
+    """Asks the ledger how it is, and reads now and then what every request needs of it.
 
     Args:
-        probe: one job for the ledger's writer, who is needed for every paid request.
-        clock: monotonic.
+        health: of the ledger; asking costs nothing.
+        reads: what is looked at beside: nodes, client keys.
     """
 
-    def __init__(
-        self,
-        probe: Callable[[], Awaitable[None]],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._probe = probe
-        self._clock = clock
-        self._last_answer_s = clock()
-        self._problem: str | None = None
+    def __init__(self, health: LedgerHealth, *reads: Callable[[], Awaitable[None]]) -> None:
+        self._health = health
+        self._reads = reads
+        self._unreadable: str | None = None
 
-    def problem(self) -> str | None:
+    def problem(self) -> NotReady | None:
         """Why no request can be taken; None when they can."""
-        silent_s = self._clock() - self._last_answer_s
-        if self._problem is None and silent_s > MAX_SILENCE_S:
-            return f"The ledger has not answered for {silent_s:.0f} s."
-        return self._problem
+        state, message = self._health.current()
+        if state is not LedgerState.READY:
+            return NotReady(ledger=state.value, message=message)
+        if self._unreadable is not None:
+            return NotReady(ledger=state.value, message=self._unreadable)
+        return None
 
     async def check(self) -> None:
-        """Look now."""
-        try:
-            await self._probe()
-        except DevFlowError as error:  # also what another version has written, and this one not
-            self._problem = error.message
-        else:
-            self._problem = None
-        self._last_answer_s = self._clock()
+        """Read now; what fails because the ledger does is told by the ledger."""
+        unreadable = None
+        for read in self._reads:
+            try:
+                await read()
+            except StoreError as error:
+                unreadable = error.message if error.state is None else None
+            except DevFlowError as error:  # what another version has written, and this one not
+                unreadable = error.message
+            if unreadable is not None:
+                break
+        self._unreadable = unreadable
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -21,7 +21,7 @@ from devflow_core.errors import (
     QueueFull,
     StoreError,
 )
-from devflow_core.journal import POSSIBLY_BILLED_ERRORS
+from devflow_core.estimates import POSSIBLY_BILLED_ERRORS
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
@@ -124,7 +124,7 @@ class IdempotencyHandler:
         if not _KEY_PATTERN.fullmatch(key):
             raise InvalidRequest("Idempotency-Key: send 1 to 255 visible ASCII characters.")
         size = len(context.exchange.request.body)
-        order = KeyedRequest(
+        keyed = KeyedRequest(
             scope=caller_id(context.caller, request.user_key),
             key=key,
             fingerprint=await run_by_size(size, partial(_fingerprint, context)),
@@ -137,19 +137,19 @@ class IdempotencyHandler:
         while True:
             if len(self._tasks) >= MAX_KEYED_CALLS:
                 raise QueueFull("Too many calls with an Idempotency-Key are under way. Ask again.")
-            call = self._start(order, context.exchange.keep_body())
+            call = self._start(keyed, context.exchange.keep_body())
             found = await call.wait_for_claim()
             if isinstance(found, NewClaim):
                 return call
             if isinstance(found, InFlight):
                 left_s = end_s - asyncio.get_running_loop().time()
-                found = await self._claims.wait(order.scope, key, left_s)
+                found = await self._claims.wait(keyed.scope, key, left_s)
             if found is not None:
-                return _stored_of(found, order)
+                return _stored_of(found, keyed)
 
-    def _start(self, order: KeyedRequest, give_body_back: Callable[[], None]) -> KeyedCall:
-        call = KeyedCall(order)
-        for secret in order.secrets:
+    def _start(self, keyed: KeyedRequest, give_body_back: Callable[[], None]) -> KeyedCall:
+        call = KeyedCall(keyed)
+        for secret in keyed.secrets:
             KNOWN_SECRETS.hold(secret)  # for longer than its client may stay
         task = asyncio.get_running_loop().create_task(self._claim(call))
         self._tasks.add(task)
@@ -162,35 +162,35 @@ class IdempotencyHandler:
         """Nobody waits for ever, however a task has ended."""
         self._tasks.discard(task)
         give_body_back()
-        order = call.order
-        for secret in order.secrets:
+        keyed = call.keyed
+        for secret in keyed.secrets:
             KNOWN_SECRETS.release(secret)
         if call.response is None:
             call.fail(call.failure or _going_down())
-            call.finish(_failed(call.failure or _going_down(), order))
+            call.finish(_failed(call.failure or _going_down(), keyed))
 
     async def _claim(self, call: KeyedCall) -> None:
         """The task: claim the key, and where it is ours carry the request out."""
-        order = call.order
+        keyed = call.keyed
         try:
             found = await self._claims.claim(
-                order.scope, order.key, order.fingerprint, order.entry_id
+                keyed.scope, keyed.key, keyed.fingerprint, keyed.entry_id
             )
         except StoreError as error:
             call.fail(error)
             # it may be written all the same
-            await self._record(call, _failed(error, order), is_billed=False)
+            await self._record(call, _failed(error, keyed), is_billed=False)
             return
         call.set_claim(found)
         if isinstance(found, NewClaim):
             await self._carry_out(call)
 
     async def _carry_out(self, call: KeyedCall) -> None:
-        order = call.order
-        recorder = ResponseRecorder(order.request, order.dialect, order.entry_id)
+        keyed = call.keyed
+        recorder = ResponseRecorder(keyed.request, keyed.dialect, keyed.entry_id)
         is_cut = False
         try:
-            async with self._pipeline.stream(order.request, entry_id=order.entry_id) as reply:
+            async with self._pipeline.stream(keyed.request, entry_id=keyed.entry_id) as reply:
                 live = LiveReply(reply, "miss")
                 async for event in reply:
                     piece = recorder.add(event, live)
@@ -199,9 +199,9 @@ class IdempotencyHandler:
         except DevFlowError as error:
             call.failure = error
         except asyncio.CancelledError:
-            is_cut, call.failure = True, _cut_off(order.entry_id)
+            is_cut, call.failure = True, _cut_off(keyed.entry_id)
         except Exception:  # noqa: BLE001 - whatever it is, the key is settled and its client told
-            self._log.exception("fault", request_id=order.entry_id)
+            self._log.exception("fault", request_id=keyed.entry_id)
             call.failure = InternalError("The gateway has failed.")
         call.metadata = recorder.metadata
         response = recorder.close(call.failure)
@@ -209,7 +209,7 @@ class IdempotencyHandler:
         is_kept = await self._record(call, response, is_billed=is_billed)
         if is_cut and not is_kept:  # nothing was sent for it
             call.failure = _going_down()
-            response = _failed(call.failure, order)
+            response = _failed(call.failure, keyed)
         call.finish(response)
 
     async def _record(self, call: KeyedCall, response: StoredResponse, *, is_billed: bool) -> bool:
@@ -218,7 +218,7 @@ class IdempotencyHandler:
         While the ledger cannot be written its client is told at once, and it is tried on.
         """
         payload, pause_s = response.encode(), _MIN_PAUSE_S
-        entry_id = call.order.entry_id
+        entry_id = call.keyed.entry_id
         while True:
             try:
                 if is_billed:
@@ -235,13 +235,13 @@ class IdempotencyHandler:
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
 
-def _stored_of(found: Claim, order: KeyedRequest) -> StoredResponse:
+def _stored_of(found: Claim, keyed: KeyedRequest) -> StoredResponse:
     """What a key was answered with before."""
     match found:
         case Completed():
             return StoredResponse.decode(found.payload)
         case UnknownOutcome():
-            return _failed(_unknown(found.entry_id), order, found.entry_id)
+            return _failed(_unknown(found.entry_id), keyed, found.entry_id)
         case InFlight():
             raise Conflict(
                 f"The request with this Idempotency-Key is still being carried out (entry"
@@ -253,9 +253,9 @@ def _stored_of(found: Claim, order: KeyedRequest) -> StoredResponse:
 
 
 def _failed(
-    error: DevFlowError, order: KeyedRequest, entry_id: str | None = None
+    error: DevFlowError, keyed: KeyedRequest, entry_id: str | None = None
 ) -> StoredResponse:
-    return failed_response(error, order.request, order.dialect, entry_id or order.entry_id)
+    return failed_response(error, keyed.request, keyed.dialect, entry_id or keyed.entry_id)
 
 
 def _unknown(entry_id: str) -> OutcomeUnknown:

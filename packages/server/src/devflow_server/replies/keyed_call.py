@@ -34,8 +34,8 @@ class KeyedRequest:
 class KeyedCall:
     """What has come of a keyed request so far; the task that carries it out writes it."""
 
-    def __init__(self, order: KeyedRequest) -> None:
-        self.order = order
+    def __init__(self, keyed: KeyedRequest) -> None:
+        self.keyed = keyed
         self.head: list[Header] = []
         """What the headers say of a stream that has begun."""
         self.metadata: ReplyMetadata | None = None

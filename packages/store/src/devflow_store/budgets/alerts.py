@@ -1,9 +1,10 @@
-"""Who is told when a budget passes a threshold: the log, a webhook, a command."""
+"""Who is told when a budget passes a threshold or a cost cannot be: log, webhook, command."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
@@ -14,11 +15,14 @@ import orjson
 import structlog
 from devflow_core.addresses import parse_confidential_address
 from devflow_core.errors import ConfigurationError
+from devflow_core.processes import end_with_us
 from devflow_core.usage import usd_text
 
 from devflow_store.budgets.budget import BudgetAlert
+from devflow_store.entries.doubts import CostDoubtAlert
 
-AlertHook = Callable[[BudgetAlert], Awaitable[None]]
+Alert = BudgetAlert | CostDoubtAlert
+AlertHook = Callable[[Alert], Awaitable[None]]
 """Called after the spending is durable; what it raises is logged, and no request ever sees it."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
@@ -27,8 +31,10 @@ TIMEOUT_S = 10.0
 _log = structlog.get_logger("devflow.budget")
 
 
-def alert_json(alert: BudgetAlert) -> bytes:
+def alert_json(alert: Alert) -> bytes:
     """The alert as a JSON document; amounts are decimal text in USD."""
+    if isinstance(alert, CostDoubtAlert):
+        return _doubt_json(alert)
     budget = alert.budget
     return orjson.dumps(
         {
@@ -45,10 +51,27 @@ def alert_json(alert: BudgetAlert) -> bytes:
     )
 
 
+def _doubt_json(alert: CostDoubtAlert) -> bytes:
+    reserved_usd = alert.reserved_usd
+    return orjson.dumps(
+        {
+            "event": "cost_doubt",
+            "doubt": alert.doubt,
+            "entry": alert.entry_id,
+            "attempt": alert.attempt_id,
+            "model": alert.model,
+            "generation": alert.generation_id,
+            "cost_status": alert.cost_status,
+            "booked_usd": usd_text(alert.booked_usd),
+            "reserved_usd": None if reserved_usd is None else usd_text(reserved_usd),
+        }
+    )
+
+
 class LogAlerts:
     """Writes a warning to the log."""
 
-    async def __call__(self, alert: BudgetAlert) -> None:
+    async def __call__(self, alert: Alert) -> None:
         """Log the alert."""
         fields = orjson.loads(alert_json(alert))
         _log.warning(fields.pop("event"), **fields)
@@ -80,7 +103,7 @@ class WebhookAlerts:
             ) from None
         self._secret = secret.encode()
 
-    async def __call__(self, alert: BudgetAlert) -> None:
+    async def __call__(self, alert: Alert) -> None:
         """Post the alert.
 
         Raises:
@@ -130,14 +153,17 @@ class CommandAlerts:
         self._argv = argv
         self._environment = dict(environment)
 
-    async def __call__(self, alert: BudgetAlert) -> None:
+    async def __call__(self, alert: Alert) -> None:
         """Run the program and wait for it.
 
         Raises:
             OSError: it cannot be started, failed, or took longer than the time limit.
         """
+        program = shutil.which(self._argv[0], path=self._environment.get("PATH"))
+        if program is None:
+            raise FileNotFoundError(f"there is no program {self._argv[0]}")
         process = await asyncio.create_subprocess_exec(
-            *self._argv,
+            *end_with_us((program, *self._argv[1:])),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -169,9 +195,9 @@ class AlertDispatcher:
 
     def __init__(self, hooks: tuple[AlertHook, ...]) -> None:
         self._hooks = hooks
-        self._queue: asyncio.Queue[BudgetAlert] = asyncio.Queue()
+        self._queue: asyncio.Queue[Alert] = asyncio.Queue()
 
-    def enqueue(self, alerts: tuple[BudgetAlert, ...]) -> None:
+    def enqueue(self, alerts: tuple[Alert, ...]) -> None:
         """Queue alerts."""
         for alert in alerts:
             self._queue.put_nowait(alert)
@@ -195,7 +221,7 @@ class AlertDispatcher:
             _log.error("budget alerts not delivered before the end", count=self._queue.qsize())
 
 
-async def _run_hook(hook: AlertHook, alert: BudgetAlert) -> None:
+async def _run_hook(hook: AlertHook, alert: Alert) -> None:
     """Run a hook apart, so that neither its failure nor its slowness is ours."""
     task = asyncio.ensure_future(hook(alert))
     try:
@@ -205,4 +231,5 @@ async def _run_hook(hook: AlertHook, alert: BudgetAlert) -> None:
     await asyncio.wait([task])
     failure = TimeoutError("too slow") if task.cancelled() else task.exception()
     if failure is not None:
-        _log.error("budget alert not delivered", budget=alert.budget.id, reason=str(failure))
+        of = alert.budget.id if isinstance(alert, BudgetAlert) else alert.attempt_id
+        _log.error("budget alert not delivered", budget=of, reason=str(failure))

@@ -9,16 +9,18 @@ from pathlib import Path
 from threading import Lock
 from zlib import crc32
 
-from devflow_core.errors import StoreError
+from devflow_core.errors import ConfigurationError, StoreError
 from devflow_core.ledger import LedgerEntry
-from devflow_core.private_files import ensure_private_folder, open_private_file
+from devflow_core.private_files import ensure_private_folder, open_private_file, read_private_file
 
 from devflow_store.chain.records import decode_entry, encode_record
 
 SIZE_BYTES = 8 * 1024 * 1024
 """Allocated at the start, so that a full disk cannot take it away."""
 MAX_ENTRIES = 10_000
+"""Half of them may be of requests for which nothing was sent: those with a cost go first."""
 _MAX_FILES = 64
+_FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
 """Length and CRC-32 of a record; a length of 0 ends the file."""
 
@@ -59,10 +61,8 @@ class OverflowFile:
                 f"The emergency file of the ledger cannot be made in {self._folder}: "
                 f"{error.strerror}."
             ) from error
-        self._end = 0
-        for record in self._read_records():
-            self._end += _RECORD_HEADER.size + len(record)
-            self._count += 1
+        records = self._read_records()
+        self._end, self._count = _measure(records), len(records)
 
     def add(self, entry: LedgerEntry) -> None:
         """Keep an entry; on return it is durable.
@@ -72,7 +72,8 @@ class OverflowFile:
         """
         record = encode_record(entry)
         with self._lock:
-            self._append(record)
+            self._ensure_linked()
+            self._append(record, 1 if entry.attempts else 2)
 
     def read_entries(self) -> list[LedgerEntry]:
         """What waits, in the order it came."""
@@ -88,14 +89,39 @@ class OverflowFile:
             os.fdatasync(self._handle)
             self._end = self._count = 0
 
-    def _append(self, record: bytes) -> None:
+    def _ensure_linked(self) -> None:
+        """Write what waits into a new file when somebody has deleted this one.
+
+        Raises:
+            StoreError: none can be made; what was in it is lost with this process.
+        """
+        if self._handle is None or os.fstat(self._handle).st_nlink:
+            return
+        old, waiting = self._handle, os.pread(self._handle, self._end, 0)
+        try:
+            self._handle = self._acquire_file()
+            _allocate(self._handle)
+            there = self._read_records()  # of a process that is gone
+            at = _measure(there)
+            os.pwrite(self._handle, waiting + bytes(_RECORD_HEADER.size), at)
+            os.fdatasync(self._handle)
+        except OSError as error:
+            self._handle = old
+            raise StoreError(
+                f"The emergency file of the ledger was deleted, and none can be made in "
+                f"{self._folder}: {error.strerror}."
+            ) from error
+        self._end, self._count = at + self._end, len(there) + self._count
+        os.close(old)
+
+    def _append(self, record: bytes, share: int) -> None:
         framed = (
             _RECORD_HEADER.pack(len(record), crc32(record)) + record + bytes(_RECORD_HEADER.size)
         )
         if (
             self._handle is None
-            or self._count >= MAX_ENTRIES
-            or self._end + len(framed) > SIZE_BYTES
+            or self._count >= MAX_ENTRIES // share
+            or self._end + len(framed) > SIZE_BYTES // share
         ):
             raise StoreError("The ledger cannot be written, and its emergency file is full.")
         try:
@@ -116,7 +142,7 @@ class OverflowFile:
 
     def _acquire_file(self) -> int:
         for number in range(_MAX_FILES):
-            path = self._folder / f"ledger.emergency-{number}"
+            path = self._folder / f"{_FILE_NAME}{number}"
             handle = open_private_file(path, os.O_CREAT | os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,19 +155,40 @@ class OverflowFile:
     def _read_records(self) -> list[bytes]:
         if self._handle is None:
             return []
-        content = os.pread(self._handle, SIZE_BYTES, 0)
-        records: list[bytes] = []
-        offset = 0
-        while offset + _RECORD_HEADER.size <= len(content):
-            length, check = _RECORD_HEADER.unpack_from(content, offset)
-            offset += _RECORD_HEADER.size
-            record = content[offset : offset + length]
-            # a torn last record was never acknowledged
-            if length == 0 or crc32(record) != check:
-                break
-            records.append(record)
-            offset += length
-        return records
+        return _split_records(os.pread(self._handle, SIZE_BYTES, 0))
+
+
+def _split_records(content: bytes) -> list[bytes]:
+    records: list[bytes] = []
+    offset = 0
+    while offset + _RECORD_HEADER.size <= len(content):
+        length, check = _RECORD_HEADER.unpack_from(content, offset)
+        offset += _RECORD_HEADER.size
+        record = content[offset : offset + length]
+        # a torn last record was never acknowledged
+        if length == 0 or crc32(record) != check:
+            break
+        records.append(record)
+        offset += length
+    return records
+
+
+def find_waiting_files(folder: Path) -> list[Path]:
+    """The emergency files of a folder in which entries wait, whoever they belong to."""
+    found: list[Path] = []
+    for path in sorted(folder.glob(f"{_FILE_NAME}*")):
+        try:
+            content = read_private_file(path)
+        except (OSError, ConfigurationError):
+            continue  # whoever opens it is told
+        if _split_records(content):
+            found.append(path)
+    return found
+
+
+def _measure(records: list[bytes]) -> int:
+    """The bytes that records take in a file."""
+    return sum(_RECORD_HEADER.size + len(record) for record in records)
 
 
 def _allocate(handle: int) -> None:

@@ -55,7 +55,8 @@ class Correction:
     provider: str | None = None
     generation_id: str | None = None
     source: str = "generation"
-    """Where the figure is from: `generation`, `activity`, or a person."""
+    """Where the figure is from: `generation`, `total of 2026-11-30`, `observed`, `reserved`; what a
+    person confirms may name anything else."""
 
 
 _ENTRY_ADAPTER = TypeAdapter(LedgerEntry)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
 from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Rows, Session, SqlValue
+from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
 """Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
@@ -27,7 +28,7 @@ class Transaction:
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
         self.seq, self.hash = read_head(session)
-        self.base_hash = self.hash
+        self.base_hash, self._base_seq, self._is_touched = self.hash, self.seq, False
         self.before_flush: list[Callable[[], None]] = []
         """Called once, when the group is complete, to add what was gathered in memory."""
         self._session = session
@@ -67,6 +68,16 @@ class Transaction:
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
+    def touch(self) -> None:
+        """Write what means nothing, so that the commit shows whether writing works."""
+        self._session.touch()
+        self._is_touched = True
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether the commit has to reach the disk."""
+        return self._is_touched or self.seq > self._base_seq
+
     def finish(self) -> None:
         """The group is complete: send everything."""
         for gather in self.before_flush:
@@ -84,6 +95,39 @@ class Transaction:
             for chunk in _chunks(deletes):
                 self._session.execute(_delete_sql(table, column, len(chunk)), chunk)
         self._pending_deletes.clear()
+
+
+def require_row(session: Session, noted: str | None) -> None:
+    """Check that the chain still leads through a row that was written.
+
+    Args:
+        session: a connection that has read nothing since before the row was noted.
+        noted: `number:hash`; None is nothing to compare with.
+
+    Raises:
+        LedgerUnavailable: it does not: another ledger is there, or an older one.
+    """
+    if not has_row(session, noted):
+        raise replaced_error(int((noted or "0:").partition(":")[0]))
+
+
+def has_row(session: Session, noted: str | None) -> bool:
+    """Whether the chain leads through a row; arguments as `require_row`."""
+    number, _, digest = (noted or "0:").partition(":")
+    if number == "0":
+        return True
+    rows = session.execute("SELECT hash FROM chain WHERE seq = ?", (int(number),))
+    return bool(rows) and bytes(rows[0][0]).hex() == digest
+
+
+def replaced_error(number: int) -> LedgerUnavailable:
+    """The error of a ledger in which a row is missing that was written."""
+    return LedgerUnavailable(
+        f"Another ledger has taken the place of this one, or an older copy of it: row {number}, "
+        "which was written, is not in it. Put the right one back; nothing is booked until then. "
+        "With a backup in its place (`devflow ledger restore`) start anew.",
+        LedgerState.REPLACED,
+    )
 
 
 def read_head(session: Session) -> tuple[int, bytes]:

@@ -12,8 +12,10 @@ from typing import Any, Generic, TypeVar
 
 from devflow_core.errors import DevFlowError, StoreError
 
-from devflow_store.chain.transaction import Transaction
-from devflow_store.database.engine import DatabaseUnavailable, Engine, Session
+from devflow_store.chain.hashing import GENESIS
+from devflow_store.chain.transaction import Transaction, replaced_error, require_row
+from devflow_store.database.engine import Engine, Session
+from devflow_store.health import BEGIN, COMMIT, WORK, LedgerHealth, LedgerState
 
 MAX_GROUP = 256
 """Jobs in one transaction; more would hold other processes up."""
@@ -39,6 +41,8 @@ class WriteJob(Generic[T]):
     run: Callable[[Transaction], T]
     key: str | None = None
     recover: Callable[[Transaction], T] = _return_none
+    is_read: bool = False
+    """Whether it only reads, so that a full disk does not hinder it."""
 
 
 _QueuedJob = tuple[WriteJob[Any], "asyncio.Future[Any]"]
@@ -63,6 +67,11 @@ class LedgerWriter:
         self._session: Session | None = None
         self._thread: Thread | None = None
         self._is_closed = True
+        self._head: tuple[int, bytes] = (0, GENESIS)
+        """Number and hash of the last row that this process has seen to be written."""
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self.health = LedgerHealth()
+        self.health.waits_for_lock = self._waits_for_lock
 
     async def start(self) -> None:
         """Open or create the database and start the thread.
@@ -82,26 +91,44 @@ class LedgerWriter:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
-    def submit(self, job: WriteJob[T]) -> asyncio.Future[T]:
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for the writer."""
+        return self._queue.qsize()
+
+    def submit(self, job: WriteJob[T], *, is_probe: bool = False) -> asyncio.Future[T]:
         """Queue a job; the future is done when it is durable.
 
+        Args:
+            job: what to write.
+            is_probe: whether it is tried although the ledger is known not to work.
+
         Raises:
-            StoreError: the writer has ended, or too many jobs wait.
+            StoreError: the ledger does not work, the writer has ended, or too many jobs wait.
         """
         if self._is_closed:
             raise StoreError("The ledger is closed.")
         if self._queue.qsize() >= MAX_QUEUE:
             raise StoreError(f"{MAX_QUEUE} writes wait for the disk already. Try again later.")
+        if not is_probe and (refusal := self.health.refusal(is_read=job.is_read)):
+            raise refusal
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
         self._queue.put((job, future))
         return future
+
+    def give_up_waiting(self, error: StoreError) -> None:
+        """Tell all who wait that the ledger does not answer; what they wait for is not begun."""
+        deliver_outcomes([(future, None, error) for future in tuple(self._waiting)])
 
     def _run(self) -> None:
         group: list[_QueuedJob] = []
         try:
             while True:
                 group, is_last = self._next_group()
-                deliver_outcomes(self._write_group(group))
+                outcomes = self._write_group(group)
+                self._waiting.difference_update([future for _job, future in group])
+                deliver_outcomes(outcomes)
                 group = []
                 if is_last:
                     return
@@ -139,29 +166,32 @@ class LedgerWriter:
             return []
         try:
             return self._commit_group(group)
-        except StoreError:
-            # unknown: any of them may be durable, so each is looked up before it is tried again
+        except StoreError as error:
             self._close_session()
-            return self._commit_each(group)
+            if error.state != LedgerState.UNREACHABLE:  # what was cut is opened again first
+                self.health.note_failure(error)
+            if error.state == LedgerState.LOCKED:
+                return [(future, None, error) for _job, future in group]  # nothing was written
         except Exception:  # noqa: BLE001 - one faulty job must not end the ledger for all others
             self._close_session()
-            return self._commit_each(group)
+        finally:
+            self.health.end_steps()
+        # unknown: any of them may be durable, so each is looked up before it is tried again
+        return self._commit_each(group)
 
     def _commit_group(self, group: list[_QueuedJob]) -> list[_Outcome]:
-        session = self._open_session()
-        session.begin()
-        tx = Transaction(session, self._now_us())
+        tx = self._begin()
         outcomes: list[_Outcome] = []
         for job, future in group:
+            if _is_given_up(future):
+                continue
             try:
                 outcomes.append((future, job.run(tx), None))
             except StoreError:
                 raise
             except DevFlowError as refusal:
                 outcomes.append((future, None, refusal))
-        tx.finish()
-        session.commit()
-        self._engine.on_commit(f"{tx.seq}:{tx.hash.hex()}")
+        self._commit(tx)
         return outcomes
 
     def _commit_each(self, group: list[_QueuedJob]) -> list[_Outcome]:
@@ -180,19 +210,15 @@ class LedgerWriter:
     ) -> tuple[_Outcome, StoreError | None]:
         """The outcome of one job, and the reason why it is useless to try the next."""
         try:
-            session = self._open_session()
-            session.begin()
-            tx = Transaction(session, self._now_us())
+            tx = self._begin()
             if job.key is not None and tx.find_seq(job.key) is not None:
                 value = job.recover(tx)
             else:
                 value = job.run(tx)
-            tx.finish()
-            session.commit()
-            self._engine.on_commit(f"{tx.seq}:{tx.hash.hex()}")
+            self._commit(tx)
         except StoreError as error:
-            self._close_session()
-            return (future, None, error), error if isinstance(error, DatabaseUnavailable) else None
+            self._give_up_session(error)
+            return (future, None, error), None if error.state is None else error
         except DevFlowError as refusal:
             self._rollback()
             return (future, None, refusal), None
@@ -201,7 +227,37 @@ class LedgerWriter:
             error = StoreError(f"The ledger could not carry this out: {type(fault).__name__}.")
             error.__cause__ = fault
             return (future, None, error), None
+        finally:
+            self.health.end_steps()
         return (future, value, None), None
+
+    def _begin(self) -> Transaction:
+        """A transaction in the ledger that this one has been all along.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt: it is gone, locked, damaged or another one.
+        """
+        self.health.start_step(BEGIN)
+        session = self._open_session()
+        session.begin()
+        session.look(is_ahead=True)
+        self.health.start_step(WORK)
+        tx = Transaction(session, self._now_us())
+        number, digest = self._head
+        if tx.seq < number or (tx.seq == number and tx.hash != digest):
+            raise replaced_error(number)
+        return tx
+
+    def _commit(self, tx: Transaction) -> None:
+        """Make it durable; a look tells that it is so in the ledger that others find."""
+        tx.finish()
+        session = self._open_session()
+        self.health.start_step(COMMIT)
+        session.commit()
+        session.look()
+        self._head = (tx.seq, tx.hash)
+        self._engine.on_commit(f"{tx.seq}:{tx.hash.hex()}")
+        self.health.note_commit(is_proof=tx.is_proof)
 
     def _rollback(self) -> None:
         if self._session is not None:
@@ -209,8 +265,19 @@ class LedgerWriter:
 
     def _open_session(self) -> Session:
         if self._session is None:
+            number, digest = self._head
             self._session = self._engine.open_writer()
+            if number:
+                require_row(self._session, f"{number}:{digest.hex()}")
         return self._session
+
+    def _give_up_session(self, error: StoreError) -> None:
+        self._close_session()
+        self.health.note_failure(error)
+
+    def _waits_for_lock(self) -> bool:
+        session = self._session
+        return session is not None and session.waits_for_lock
 
     def _close_session(self) -> None:
         if self._session is not None:
@@ -228,6 +295,11 @@ def deliver_outcomes(outcomes: list[_Outcome]) -> None:
             loop.call_soon_threadsafe(_resolve, ours)
         except RuntimeError:
             continue  # the loop is closed: nobody waits any more, and the rows are durable
+
+
+def _is_given_up(future: asyncio.Future[Any]) -> bool:
+    """Whether its caller was told an error already; one that was cancelled still counts on it."""
+    return future.done() and not future.cancelled()
 
 
 def _resolve(outcomes: list[_Outcome]) -> None:

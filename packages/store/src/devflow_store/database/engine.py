@@ -16,19 +16,18 @@ class DuplicateKey(StoreError):
     """A unique key is there already: the row was written before."""
 
 
-class DatabaseUnavailable(StoreError):
-    """The database cannot be reached or written at all; trying the next job is useless."""
-
-
 class Session(Protocol):
     """One open connection, used by one thread at a time. Placeholders are `?`."""
+
+    waits_for_lock: bool
+    """Whether it waits for another writer just now; may be read by any thread."""
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """Run one statement and return all its rows.
 
         Raises:
             DuplicateKey: a unique key is taken.
-            DatabaseUnavailable: disk full, file read-only, server gone.
+            LedgerUnavailable: disk full, file read-only, server gone.
             LedgerCorrupt: the file is damaged.
             StoreError: anything else.
         """
@@ -44,6 +43,23 @@ class Session(Protocol):
 
     def commit(self) -> None:
         """Make it durable. An error means unknown, not failed."""
+        ...
+
+    def touch(self) -> None:
+        """Write what means nothing, so that the commit has to reach the disk."""
+        ...
+
+    def look(self, *, is_ahead: bool = False) -> None:
+        """Check that what is open is still what others find under the ledger's name; microseconds.
+
+        Before a commit is acknowledged it says whether anybody will find it there.
+
+        Args:
+            is_ahead: only for what a write would cover up; another look follows it.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt: it was deleted, replaced, cut or overwritten.
+        """
         ...
 
     def rollback(self) -> None:
@@ -78,6 +94,10 @@ class Engine(Protocol):
 
     def open_reader(self) -> Session:
         """A connection that cannot write."""
+        ...
+
+    def noted_head(self) -> str | None:
+        """`number:hash` of a row that was written, by this process or one before it."""
         ...
 
     def on_commit(self, head: str) -> None:

@@ -6,13 +6,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from devflow_core.errors import ConfigurationError
+from devflow_core.settings import Settings
 
 from devflow_store.database.engine import Engine
 from devflow_store.engines.sqlite import SqliteEngine
 
 
-def create_engine(database: str | Path | Engine) -> Engine:
+def create_engine(database: str | Path | Engine, folder: Path | None = None) -> Engine:
     """The engine for a path, a `sqlite:///path` or `postgresql://` URL; an engine is itself.
+
+    Args:
+        database: what is to be opened.
+        folder: where files are kept that belong to a database on a server; None: the user's data
+            folder.
 
     Raises:
         ConfigurationError: a URL of another kind, or the driver of PostgreSQL is not installed.
@@ -28,17 +34,17 @@ def create_engine(database: str | Path | Engine) -> Engine:
         path = unquote(urlsplit(database).path)
         return SqliteEngine(Path(path.removeprefix("/") if path.startswith("//") else path))
     if scheme in ("postgresql", "postgres"):
-        return _create_postgres(database)
+        return _create_postgres(database, folder or Settings.load(judge_folder=None).data_dir)
     raise ConfigurationError(
         f"A ledger cannot be kept at a {scheme}:// URL; use sqlite:///path or postgresql://…"
     )
 
 
-def _create_postgres(url: str) -> Engine:
+def _create_postgres(url: str, folder: Path) -> Engine:
     try:
         from devflow_store.engines.postgres import PostgresEngine
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "PostgreSQL needs its driver: install `devflow-gateway-store[postgres]`."
         ) from error
-    return PostgresEngine(url)
+    return PostgresEngine(url, folder=folder)

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
-from devflow_core.errors import InvalidRequest, StoreError
+from devflow_core.errors import InvalidRequest, LedgerCorrupt, StoreError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import (
     DeadlockDetected,
+    DiskFull,
     IntegrityError,
+    InvalidCatalogName,
     LockNotAvailable,
     QueryCanceled,
+    ReadOnlySqlTransaction,
     SerializationFailure,
+    UndefinedTable,
 )
 
-from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
-from devflow_store.database.schema import migrate
+from devflow_store.chain.transaction import require_row
+from devflow_store.database.engine import DuplicateKey, Rows, SqlValue
+from devflow_store.database.schema import migrate, read_version
+from devflow_store.health import LedgerState, LedgerUnavailable
+from devflow_store.integrity.backup import HeadFile
 
-CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 10_000
 """How long a group waits for the groups of other processes."""
+_CONNECTION: dict[str, int] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""Unless the URL says otherwise. A server that is gone without a word is noticed after some 10 s.
+"""
 _ADVISORY_LOCK_ID = 0x6465_7666_6C6F_77
 """The advisory lock of the ledger ("devflow"): who holds it may extend the chain."""
 
@@ -32,22 +50,46 @@ class PostgresEngine:
 
     Args:
         url: `postgresql://user:password@host/database`; libpq's parameters are understood.
-        folder: where files that belong to the store are kept.
+        folder: where files that belong to the store are kept, and the head that was noted last.
     """
 
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, folder: Path = Path()) -> None:
+    def __init__(self, url: str, *, folder: Path) -> None:
         self.folder = folder
         self._url = url
+        self._head_file = HeadFile(folder / f"postgresql-{_name_database(url)}")
 
     def prepare(self) -> None:
         """As `Engine.prepare`."""
-        session = self.open_writer()
+        self._head_file.refuse_link()
+        noted, session = self.noted_head(), self.open_writer()
         try:
+            if read_version(session, self.dialect):
+                require_row(session, noted)
+            elif noted is not None and not noted.startswith("0:"):
+                raise self._missing_error(noted)
             migrate(session, self.dialect)
+        except LedgerUnavailable as error:
+            if error.state == LedgerState.REPLACED and noted is not None:
+                raise self._missing_error(noted) from error
+            raise
         finally:
             session.close()
+
+    def _missing_error(self, noted: str) -> LedgerCorrupt:
+        error = LedgerCorrupt(
+            f"The ledger in PostgreSQL is not the one that was written last: "
+            f"{self._head_file.path} notes {noted.partition(':')[0]} rows that are not in it. Put "
+            "it back with `pg_restore`. To go on with what is there, or to begin anew, remove "
+            "that note."
+        )
+        error.state = LedgerState.REPLACED
+        return error
+
+    def noted_head(self) -> str | None:
+        """As `Engine.noted_head`."""
+        return self._head_file.read()
 
     def open_writer(self) -> PostgresSession:
         """As `Engine.open_writer`; commits are durable at the server when they return."""
@@ -63,7 +105,8 @@ class PostgresEngine:
         return session
 
     def on_commit(self, head: str) -> None:
-        """As `Engine.on_commit`; the server keeps its own log, so nothing is noted."""
+        """As `Engine.on_commit`: another database of this name would not have it."""
+        self._head_file.write(head)
 
     def backup(self, target: Path) -> None:
         """As `Engine.backup`: not ours to do."""
@@ -73,13 +116,13 @@ class PostgresEngine:
         """As `Engine.compact`: the server vacuums by itself."""
 
     def close(self) -> None:
-        """As `Engine.close`; nothing is held."""
+        """As `Engine.close`."""
+        self._head_file.close()
 
     def _connect(self) -> PostgresSession:
         try:
-            connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-            )
+            where = make_conninfo("", **{**_CONNECTION, **conninfo_to_dict(self._url)})
+            connection = psycopg.connect(where, autocommit=True)
         except psycopg.Error as error:
             raise _translate_error(error) from None  # its own text may quote the password
         return PostgresSession(connection)
@@ -89,6 +132,7 @@ class PostgresSession:
     """A connection to the server."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self.waits_for_lock = False
         self._connection = connection
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
@@ -114,11 +158,22 @@ class PostgresSession:
     def begin(self) -> None:
         """As `Session.begin`."""
         self.execute("BEGIN")
-        self.execute(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK_ID})")
+        self.waits_for_lock = True
+        try:
+            self.execute(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK_ID})")
+        finally:
+            self.waits_for_lock = False
 
     def commit(self) -> None:
         """As `Session.commit`."""
         self.execute("COMMIT")
+
+    def touch(self) -> None:
+        """As `Session.touch`: a new version of a row of ours."""
+        self.execute("UPDATE store_schema SET version = version")
+
+    def look(self, *, is_ahead: bool = False) -> None:
+        """As `Session.look`; the server answers for its files."""
 
     def rollback(self) -> None:
         """As `Session.rollback`."""
@@ -144,9 +199,39 @@ def _translate_error(error: psycopg.Error) -> StoreError:
     kind = type(error).__name__
     if isinstance(error, IntegrityError):
         return DuplicateKey(f"A row of the ledger is there already ({kind}).")
-    busy = (LockNotAvailable, DeadlockDetected, SerializationFailure, QueryCanceled)
-    if isinstance(error, busy):
+    if isinstance(error, DeadlockDetected | SerializationFailure):
         return StoreError(f"The ledger's database is busy ({kind}). Try again.")
+    for kinds, state, message in _STATES:
+        if isinstance(error, kinds):
+            return LedgerUnavailable(f"{message} ({kind}).", state)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return DatabaseUnavailable(f"The ledger's PostgreSQL server cannot be used ({kind}).")
+        if _NO_DATABASE.search(str(error)):
+            return LedgerUnavailable(_GONE, LedgerState.VANISHED)
+        return LedgerUnavailable(
+            f"The ledger's PostgreSQL server cannot be used ({kind}).", LedgerState.UNREACHABLE
+        )
     return StoreError(f"The ledger's database refused a statement ({kind}).")
+
+
+_GONE = "The ledger's database is gone from its PostgreSQL server. Put it back with `pg_restore`"
+_NO_DATABASE = re.compile(r'database "[^"]*" does not exist')
+_STATES: tuple[tuple[tuple[type[psycopg.Error], ...], LedgerState, str], ...] = (
+    (
+        (LockNotAvailable, QueryCanceled),
+        LedgerState.LOCKED,
+        "The ledger's database is busy. Try again",
+    ),
+    ((DiskFull,), LedgerState.FULL, "No space is left for the ledger's PostgreSQL server"),
+    ((ReadOnlySqlTransaction,), LedgerState.READ_ONLY, "The ledger's database is read-only"),
+    ((UndefinedTable, InvalidCatalogName), LedgerState.VANISHED, _GONE),
+)
+
+
+def _name_database(url: str) -> str:
+    """A name for the database of a URL, the same whoever logs in."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        parts = dict[str, str]()  # to connect to it tells what is wrong
+    where = [str(parts.get(one, "")) for one in ("host", "hostaddr", "port", "dbname")]
+    return sha256("\0".join(where).encode()).hexdigest()[:12]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 import apsw
 from devflow_core.errors import StoreError
 from devflow_core.private_files import ensure_private_folder, refuse_link
 
-from devflow_store.database.engine import DatabaseUnavailable, DuplicateKey, Rows, SqlValue
+from devflow_store.chain.transaction import has_row, replaced_error
 from devflow_store.database.schema import SCHEMA_VERSION, migrate, read_version
 from devflow_store.engines.sqlite_schema import find_foreign_object
+from devflow_store.engines.sqlite_session import SqliteSession, translate_error
+from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import (
     HeadFile,
     check_integrity,
@@ -23,23 +26,15 @@ from devflow_store.integrity.backup import (
     require_absent,
     verify_copy,
 )
+from devflow_store.integrity.presence import has_content, refuse_successor, require_ledger
 
-BUSY_TIMEOUT_MS = 10_000
-"""How long a writer waits for another process; a group takes milliseconds."""
-_PROGRESS_STEPS = 20_000
-"""Of SQLite's virtual machine, between two looks at the clock."""
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 """Files that SQLite opens for one database."""
 CHECKPOINT_PAGES = 4_000
 """The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
-
-
-class _Cursor(Protocol):
-    def fetchall(self) -> Rows: ...
-    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
-
-
-_Execute = Callable[[str, Sequence[SqlValue]], _Cursor]
+MAX_FOLDER_WAIT_S = 20.0
+"""How long a start waits for others that make the ledger; each takes milliseconds."""
+_LOCK_PAUSE_S = 0.01
 
 
 class SqliteEngine:
@@ -60,15 +55,22 @@ class SqliteEngine:
         self.path = path
         self.folder = path.parent
         self._head_file = HeadFile(path)
+        self._head: str | None = None
+        """The last row that this process knows to be written."""
+        self._is_suspect = False
+        """Whether the file has to be looked through before it is written again."""
+        self._opened: tuple[int, int] | None = None
+        """Device and inode of the file that was written last."""
         self._vfs = vfs
         self._synchronous = synchronous
 
     def prepare(self) -> None:
         """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
-        if self._vfs is None:
-            self.create_file()
         self._head_file.refuse_link()
-        session = self.open_writer()
+        _ensure_folder(self.path)
+        with _hold_folder(self.path.parent):
+            self._create_or_refuse()
+        session = self._open_wal()
         try:
             version = read_version(session, self.dialect)
             if version:
@@ -81,8 +83,13 @@ class SqliteEngine:
         finally:
             session.close()
 
+    def noted_head(self) -> str | None:
+        """As `Engine.noted_head`."""
+        return self._head_file.read()
+
     def on_commit(self, head: str) -> None:
         """As `Engine.on_commit`."""
+        self._head = head
         self._head_file.write(head)
 
     def close(self) -> None:
@@ -138,17 +145,80 @@ class SqliteEngine:
             session.close()
 
     def open_writer(self) -> SqliteSession:
-        """As `Engine.open_writer`."""
-        session = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        """As `Engine.open_writer`; a file that was found changed is looked through first."""
+        try:
+            require_ledger(self.path)
+        except StoreError:
+            self._is_suspect = True
+            raise
+        if self._is_suspect:
+            self._look_through()
+        return self._open_wal()
+
+    def open_reader(self) -> SqliteSession:
+        """As `Engine.open_reader`."""
+        require_ledger(self.path)
+        return self._connect(apsw.SQLITE_OPEN_READONLY)
+
+    def _create_or_refuse(self) -> None:
+        """Make a new ledger where there is none and never was one.
+
+        One process at a time: SQLite changes a file over to a log without waiting for others.
+        """
+        if has_content(self.path):
+            return
+        refuse_successor(self.path)
+        _create_private_file(self.path)
+        session = self._open_wal()
+        try:
+            migrate(session, self.dialect)
+        finally:
+            session.close()
+
+    def _look_through(self) -> None:
+        """Check that a file that was gone or changed is the ledger that was written, and whole.
+
+        Raises:
+            LedgerUnavailable: it is another one, or an older copy.
+            LedgerCorrupt: it is damaged.
+        """
+        is_same = self._identify() == self._opened
+        session = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        session.keep_log()
+        try:
+            self._require_head(session, is_same=is_same)
+            check_integrity(session, self.path, session.quick_check)
+            if not is_same:
+                verify_copy(session, self.path)  # our log may lie beside a file that is not ours
+        finally:
+            session.close()
+        self._is_suspect = False
+
+    def _require_head(self, session: SqliteSession, *, is_same: bool) -> None:
+        if read_version(session, self.dialect) and has_row(session, self._head):
+            return
+        if is_same:
+            raise corruption_error(self.path, "rows that were written are missing")
+        raise replaced_error(int((self._head or "0:").partition(":")[0]))
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _open_wal(self) -> SqliteSession:
+        session = self._connect(apsw.SQLITE_OPEN_READWRITE, on_change=self._suspect)
         session.execute("PRAGMA journal_mode = WAL")
         session.execute(f"PRAGMA synchronous = {self._synchronous}")
         session.execute("PRAGMA secure_delete = ON")
         session.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._opened = self._identify()
         return session
 
-    def open_reader(self) -> SqliteSession:
-        """As `Engine.open_reader`."""
-        return self._connect(apsw.SQLITE_OPEN_READONLY)
+    def _suspect(self) -> None:
+        self._is_suspect = True
 
     def _name(self) -> str:
         """The file's name for SQLite, which would refuse a link of the user's on the way to it."""
@@ -156,15 +226,14 @@ class SqliteEngine:
             return str(self.path)
         return str(self.path.parent.resolve() / self.path.name)
 
-    def _connect(self, flags: int) -> SqliteSession:
+    def _connect(self, flags: int, *, on_change: Callable[[], None] | None = None) -> SqliteSession:
         for ending in _ENDINGS:
             refuse_link(self.path.with_name(self.path.name + ending))
         try:
             connection = apsw.Connection(
                 self._name(), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, vfs=self._vfs
             )
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            session = SqliteSession(connection, self.path)
+            session = SqliteSession(connection, self.path, on_change=on_change)
             for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
                 session.execute(f"PRAGMA {pragma}")
         except apsw.Error as error:
@@ -172,107 +241,33 @@ class SqliteEngine:
         return session
 
 
-class SqliteSession:
-    """A connection to the file."""
-
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
-        self._execute = _execute_of(self._cursor)
-        self._path = path
-
-    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """As `Session.execute`."""
-        try:
-            return self._execute(sql, values).fetchall()
-        except apsw.Error as error:
-            raise translate_error(error, self._path) from error
-        except UnicodeEncodeError as error:
-            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
-
-    def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
-        """As `Session.stream`."""
-        try:
-            yield from _execute_of(self._connection.cursor())(sql, values)
-        except apsw.Error as error:
-            raise translate_error(error, self._path) from error
-
-    def begin(self) -> None:
-        """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
-        self.execute("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        """As `Session.commit`."""
-        self.execute("COMMIT")
-
-    def quick_check(self, end_s: float) -> str:
-        """SQLite's own check until a time on the monotonic clock: `ok`, or what is wrong."""
-        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
-        try:
-            return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
-        except apsw.InterruptError:
-            return "ok"
-        except apsw.Error as error:
-            raise translate_error(error, self._path) from error
-        finally:
-            self._connection.set_progress_handler(None)
-
-    def copy_to(self, other: SqliteSession) -> None:
-        """Copy the whole database, while others go on writing.
-
-        Raises:
-            StoreError, LedgerCorrupt: it could not be read or written.
-        """
-        try:
-            with other._connection.backup("main", self._connection, "main") as work:
-                while not work.done:
-                    work.step(-1)
-        except apsw.Error as error:
-            raise translate_error(error, other._path) from error
-
-    def rollback(self) -> None:
-        """As `Session.rollback`."""
-        if self._connection.in_transaction:
-            self._execute_quietly("ROLLBACK")
-
-    def close(self) -> None:
-        """As `Session.close`."""
-        self.rollback()
-        try:
-            self._cursor.close(True)
-            self._connection.close(True)
-        except apsw.Error:
-            return  # its last sync failed; what was acknowledged had been synced before
-
-    def _execute_quietly(self, sql: str) -> None:
-        try:
-            self._execute(sql, ())
-        except apsw.Error:
-            return  # SQLite has rolled back by itself
+@contextmanager
+def _hold_folder(folder: Path) -> Generator[None]:
+    """Keep other processes from making a ledger in a folder at the same time."""
+    end_s = time.monotonic() + MAX_FOLDER_WAIT_S
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be used: {error.strerror}.") from error
+    try:
+        while not _try_lock(handle):
+            if time.monotonic() > end_s:
+                raise LedgerUnavailable(
+                    f"Another process is making a ledger in {folder}. Try again.",
+                    LedgerState.LOCKED,
+                )
+            time.sleep(_LOCK_PAUSE_S)
+        yield
+    finally:
+        os.close(handle)
 
 
-def translate_error(error: apsw.Error, path: Path) -> StoreError:
-    """SQLite's error as ours, with the file and what to do."""
-    match error:
-        case apsw.ConstraintError():
-            return DuplicateKey(f"A row of {path} is there already: {error}.")
-        case apsw.CorruptError() | apsw.NotADBError():
-            return corruption_error(path, str(error))
-        case apsw.FullError():
-            return DatabaseUnavailable(
-                f"No space is left for {path}. Free some; nothing else is needed."
-            )
-        case apsw.BusyError() | apsw.LockedError():
-            return DatabaseUnavailable(f"{path} is held by another process. Try again.")
-        case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
-            return DatabaseUnavailable(f"{path} cannot be used: {error}.")
-        case _:
-            return StoreError(f"{path}: {error}.")
-
-
-def _execute_of(cursor: apsw.Cursor) -> _Execute:
-    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
-    return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _ensure_folder(path: Path) -> None:

@@ -35,7 +35,8 @@ _SUMS = {
     "requests": "is_final",
     "hits": "is_cache_hit",
     "attempts": "CASE WHEN number > 0 THEN 1 ELSE 0 END",
-    "estimated_pico": "CASE WHEN cost_status = 1 THEN cost_pico ELSE 0 END",
+    "estimated_pico": "CASE WHEN cost_status IN (1, 3, 5) THEN cost_pico ELSE 0 END",
+    "doubts": "CASE WHEN cost_status IN (4, 5) THEN 1 ELSE 0 END",
     "cost_pico": "cost_pico",
     **{name: name for name in _TOKENS},
     # grouping by is_final instead would have the database sort every call
@@ -126,6 +127,7 @@ def _summary_from_row(row: tuple[Any, ...]) -> Summary:
         usage=Usage(**{name: sums[name] for name in _TOKENS}),
         cost_pico=sums["cost_pico"],
         estimated_pico=sums["estimated_pico"],
+        doubts=sums["doubts"],
         retry_pico=sums["retry_cost_pico"],
         retry_usage=Usage(**{name: sums[f"retry_{name}"] for name in _TOKENS}),
     )

@@ -14,7 +14,9 @@ from devflow_store.chain.records import to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.database.engine import SqlValue
 
-COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2}
+COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2, "observed": 3}
+DOUBTED_CODES = {"settled": 4, "observed": 5}
+"""The same of a final cost that was told and cannot be. An open one is an estimate first."""
 _STORED = tuple(one for one in DIMENSIONS if one.column is not None)
 LABELS = tuple(one.column or "" for one in _STORED)
 PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
@@ -89,6 +91,12 @@ def label_id(labels: tuple[str, ...]) -> int:
     return int.from_bytes(sha256("\x1f".join(counted).encode()).digest()[:8]) >> 1
 
 
+def _cost_status_code(attempt: Attempt | None) -> int:
+    status = attempt.cost_status if attempt else "void"
+    code = COST_STATUS_CODES[status]
+    return DOUBTED_CODES.get(status, code) if attempt and attempt.cost_doubt else code
+
+
 def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlValue, ...]:
     is_final = attempt is entry.final_attempt
     usage = attempt.usage if attempt else _NO_USAGE
@@ -98,7 +106,7 @@ def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlVal
         int(is_final),
         int(is_final and entry.is_cache_hit),
         to_pico(attempt.cost_usd) if attempt else 0,
-        COST_STATUS_CODES[attempt.cost_status if attempt else "void"],
+        _cost_status_code(attempt),
         usage.input_tokens,
         usage.cache_read_tokens,
         usage.cache_write_tokens,

@@ -22,6 +22,7 @@ COLUMNS = (
     *("attempt", "model", "provider", "generation_id", "finish_reason", "cost_usd", "cost_status"),
     *("input_tokens", "cache_read_tokens", "cache_write_tokens"),
     *("output_tokens", "reasoning_tokens", "ttft_s", "total_s"),
+    *("cost_source", "cost_doubt", "usage_is_estimated"),
 )
 
 
@@ -45,7 +46,15 @@ def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
         *(one.value_of(entry, attempt) for one in _LABELS),
     )
     if attempt is None:
-        return (*request, 0, entry.requested_model, *[None] * 10, entry.ttft_s, entry.total_s)
+        return (
+            *request,
+            0,
+            entry.requested_model,
+            *[None] * 10,
+            entry.ttft_s,
+            entry.total_s,
+            *[None] * 3,
+        )
     usage = attempt.usage
     return (
         *request,
@@ -63,6 +72,9 @@ def _csv_row(entry: LedgerEntry, attempt: Attempt | None) -> tuple[object, ...]:
         usage.reasoning_tokens,
         attempt.ttft_s,
         attempt.total_s,
+        attempt.cost_source,
+        attempt.cost_doubt,
+        attempt.is_usage_estimated,
     )
 
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.estimates import find_confirmed_doubt
+from devflow_core.ledger import OBSERVED, RESERVED, Attempt, LedgerEntry
 
-from devflow_store.chain.records import Correction, RowKind, decode_correction, decode_entry, to_us
+from devflow_store.chain.records import (
+    Correction,
+    RowKind,
+    decode_correction,
+    decode_entry,
+    from_us,
+    to_us,
+)
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000
@@ -85,12 +93,18 @@ def apply_correction(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
 
 
 def _settle_attempt(attempt: Attempt, correction: Correction) -> Attempt:
+    is_confirmed = correction.source not in (OBSERVED, RESERVED)
+    doubt = find_confirmed_doubt(correction.cost_usd, attempt.reserved_usd)
     return replace(
         attempt,
-        cost_status="settled",
+        cost_status="settled" if is_confirmed else "observed",
         cost_usd=correction.cost_usd,
         cost_text=correction.cost_text,
+        cost_source=correction.source,
+        cost_doubt=attempt.cost_doubt or doubt,
+        observed_usd=None if is_confirmed else attempt.observed_usd,
         usage=correction.usage or attempt.usage,
+        is_usage_estimated=attempt.is_usage_estimated and correction.usage is None,
         provider=correction.provider or attempt.provider,
         generation_id=correction.generation_id or attempt.generation_id,
     )
@@ -141,3 +155,20 @@ def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Atte
         attempts = one.attempts if one else ()
         found += [(one, attempt) for attempt in attempts if one and attempt.number == number]
     return found
+
+
+def read_latest_start(source: Source) -> datetime | None:
+    """When the latest attempt began; None where there is none."""
+    # they are written in about the order in which they begin
+    rows = source.execute(
+        "SELECT at_us FROM chain WHERE kind = ? ORDER BY seq DESC LIMIT 100", (RowKind.START,)
+    )
+    return from_us(max(at_us for (at_us,) in rows)) if rows else None
+
+
+def read_under_way_since(source: Source) -> datetime | None:
+    """When the oldest of the attempts began that have not ended; None where all have."""
+    ((at_us,),) = source.execute(
+        "SELECT MIN(c.at_us) FROM open_attempts a JOIN chain c ON c.seq = a.seq"
+    )
+    return None if at_us is None else from_us(at_us)

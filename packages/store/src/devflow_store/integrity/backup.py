@@ -11,6 +11,7 @@ from devflow_core.errors import ConfigurationError, InvalidRequest, LedgerCorrup
 from devflow_core.private_files import open_private_file, read_private_file, refuse_link
 
 from devflow_store.database.engine import Session
+from devflow_store.health import LedgerState
 from devflow_store.integrity.verify import Verification, verify, verify_tail
 
 CHECK_TIMEOUT_S = 4.0
@@ -26,11 +27,11 @@ class HeadFile:
     that were acknowledged, which SQLite cannot know when its log was taken away.
 
     Args:
-        path: of the database file.
+        ledger: path of the database file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.head")
+    def __init__(self, ledger: Path) -> None:
+        self.path = ledger.with_name(f"{ledger.name}.head")
         self._handle: int | None = None
 
     def refuse_link(self) -> None:
@@ -39,13 +40,15 @@ class HeadFile:
         Raises:
             ConfigurationError: it is one.
         """
-        refuse_link(self._path)
+        refuse_link(self.path)
 
     def write(self, head: str) -> None:
         """Write the head over the one before."""
         try:
+            if self._handle is not None and not os.fstat(self._handle).st_nlink:
+                self.close()  # somebody has deleted it: what is written there nobody finds
             if self._handle is None:
-                self._handle = open_private_file(self._path, os.O_CREAT | os.O_WRONLY)
+                self._handle = open_private_file(self.path, os.O_CREAT | os.O_WRONLY)
             os.pwrite(self._handle, f"{head:<100}\n".encode(), 0)
         except (OSError, ConfigurationError):
             return  # a full disk, a link made since: what was committed stays so without a head
@@ -53,7 +56,7 @@ class HeadFile:
     def read(self) -> str | None:
         """The head that was noted last; None when none was, or when it was cut."""
         try:
-            text = read_private_file(self._path).decode().strip()
+            text = read_private_file(self.path).decode().strip()
         except (OSError, UnicodeDecodeError):
             return None
         number, _, digest = text.partition(":")
@@ -81,10 +84,12 @@ def check_integrity(session: Session, path: Path, quick_check: Callable[[float],
 
 def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
     """The error that names the way back."""
-    return LedgerCorrupt(
+    error = LedgerCorrupt(
         f"{path} is damaged ({reason}). It is kept as it is; put the last good backup in its "
         "place with `devflow ledger restore BACKUP`."
     )
+    error.state = LedgerState.DAMAGED
+    return error
 
 
 def verify_copy(session: Session, path: Path) -> Verification:
@@ -114,11 +119,13 @@ def move_into_place(draft: Path, target: Path) -> None:
 def set_aside(path: Path) -> Path | None:
     """Move a database file and what belongs to it out of the way; None when there is none.
 
+    Its log and its noted head go along also where the file itself is gone: SQLite would put the
+    one into any file of this name, and the other is of a chain that is not coming back.
+
     Raises:
         StoreError: it cannot be moved.
     """
-    if not path.exists():
-        return None
+    is_there = path.exists()
     aside = path.with_name(f"{path.name}.set-aside-{time.time_ns() // 1_000_000}")
     try:
         for ending in ("", *_SIDECAR_SUFFIXES):
@@ -127,7 +134,7 @@ def set_aside(path: Path) -> Path | None:
                 one.rename(aside.with_name(aside.name + ending))
     except OSError as error:
         raise StoreError(f"{path} cannot be moved: {error.strerror}.") from error
-    return aside
+    return aside if is_there else None
 
 
 def require_absent(target: Path) -> None:

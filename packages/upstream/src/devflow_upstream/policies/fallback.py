@@ -9,7 +9,6 @@ from devflow_core.errors import (
     BudgetExceeded,
     CircuitOpen,
     DevFlowError,
-    Disposition,
     MachineExhausted,
 )
 from devflow_core.events import Event
@@ -17,6 +16,7 @@ from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
 from devflow_core.scope import unknown_price_error
+from devflow_core.statuses import Disposition
 from devflow_core.usage import usd_text
 from devflow_core.wrapping import WrappedCall
 

@@ -10,7 +10,6 @@ from devflow_core.errors import (
     CircuitOpen,
     ContextTooLong,
     DevFlowError,
-    Disposition,
     Overloaded,
     ProviderUnavailable,
     RateLimited,
@@ -18,6 +17,7 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.routing import Candidate
+from devflow_core.statuses import Disposition
 
 _Remedy = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
 

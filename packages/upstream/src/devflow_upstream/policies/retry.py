@@ -16,7 +16,6 @@ from typing import Literal
 
 from devflow_core.errors import (
     DevFlowError,
-    Disposition,
     Incomplete,
     MachineExhausted,
     Overloaded,
@@ -27,6 +26,7 @@ from devflow_core.errors import (
 )
 from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
+from devflow_core.statuses import Disposition
 from devflow_core.wrapping import WrappedCall
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 

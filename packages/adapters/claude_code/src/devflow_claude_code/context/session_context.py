@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from devflow_core.errors import SessionError
-from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.estimates import CHARS_PER_TOKEN
 from devflow_core.masking import Masker, escape_invisible
 from devflow_core.request import ContextPiece
 

@@ -7,7 +7,7 @@ import re
 from base64 import b64decode
 from math import ceil
 
-from devflow_core.journal import CHARS_PER_TOKEN
+from devflow_core.estimates import CHARS_PER_TOKEN
 from devflow_core.messages import Media, Message, Part, Text, ToolCall, ToolResult
 
 _IMAGE_TOKENS = 1_600

@@ -103,6 +103,10 @@ class ApiClient:
         """The providers that serve a model, with their prices, limits and measured speed."""
         return await self.get(f"/models/{quote(model)}/endpoints", key=key)
 
+    async def zero_retention_endpoints(self, *, key: UpstreamKey | None = None) -> JsonObject:
+        """The endpoints of all models that keep nothing of a request; no key is needed."""
+        return await self.get("/endpoints/zdr", key=key)
+
     async def providers(self, *, key: UpstreamKey | None = None) -> JsonObject:
         """All providers with their policies."""
         return await self.get("/providers", key=key)

@@ -1,23 +1,27 @@
-"""OpenRouter's list of models as a catalogue: the shipped snapshot, or a fetched body."""
+"""OpenRouter's list of models as a catalogue: as shipped, as last fetched, or as it is now."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
-from devflow_core.errors import ConfigurationError
+from devflow_core.errors import ConfigurationError, DevFlowError
+from devflow_core.messages import JsonObject
+from devflow_core.settings import Settings
+from devflow_core.wire import json_lenient as lenient
 from devflow_routing.catalogue import Catalogue, NamingRules
+from devflow_routing.catalogue_file import CatalogueFile
+from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from pydantic import ValidationError
 
-from devflow_openrouter.models.model_config import endpoint_from_row, model_from_row
+from devflow_openrouter.models.model_config import model_from_row
 from devflow_openrouter.pricing import parse_price
 
 NAMING_RULES = NamingRules(
@@ -26,6 +30,99 @@ NAMING_RULES = NamingRules(
     preset_marker="@preset/",
 )
 """Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""
+CATALOGUE_FILE = "models.json"
+"""In the data folder: the list as it was last fetched."""
+
+
+class ModelsApi(Protocol):
+    """What is asked of OpenRouter for a new list; both need no key."""
+
+    async def models(self) -> JsonObject:
+        """All models."""
+        ...
+
+    async def zero_retention_endpoints(self) -> JsonObject:
+        """The endpoints that keep nothing."""
+        ...
+
+
+def make_catalogue(settings: Settings) -> LiveCatalogue:
+    """The shipped list with the user's corrections; what is fetched stays in memory.
+
+    Raises:
+        ConfigurationError: a correction is wrong.
+    """
+    return _build_catalogue(settings, None)
+
+
+def open_catalogue(settings: Settings, *, tolerates_damage: bool = False) -> LiveCatalogue:
+    """The list as it was last fetched into the data folder, else as shipped, with corrections.
+
+    What is fetched is kept there.
+
+    Args:
+        settings: the folder and the corrections.
+        tolerates_damage: for a refresh, which replaces the file that is kept.
+
+    Raises:
+        ConfigurationError: the list that is kept is damaged, or a correction is wrong.
+    """
+    path = settings.data_dir / CATALOGUE_FILE
+    return _build_catalogue(settings, CatalogueFile(path, tolerates_damage=tolerates_damage))
+
+
+def _build_catalogue(settings: Settings, file: CatalogueFile | None) -> LiveCatalogue:
+    return LiveCatalogue(
+        load_shipped_catalogue,
+        decode_document,
+        file=file,
+        overrides=settings.models,
+        unlisted=load_unlisted_prices,
+    )
+
+
+async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
+    """OpenRouter's list of models, and which of them have an endpoint that keeps nothing.
+
+    Two requests. Where only the second fails, what was known of it stays: OpenRouter itself keeps
+    to what a request says about retention.
+
+    Raises:
+        DevFlowError: OpenRouter does not answer, or with something else.
+    """
+    fetched_at = datetime.now(UTC)
+    body = await api.models()
+    zero_retention = former.zero_retention
+    try:
+        found = _zero_retention_models(await api.zero_retention_endpoints())
+        zero_retention = zero_retention if found is None else found
+    except DevFlowError:
+        pass
+    document: dict[str, Any] = {"fetched_at": fetched_at.isoformat(), "body": body}
+    if zero_retention is not None:
+        document["zero_retention"] = sorted(zero_retention)
+    return document
+
+
+def decode_document(document: JsonObject) -> Catalogue:
+    """The catalogue of what `fetch_document` gave.
+
+    Raises:
+        ConfigurationError: it holds no model.
+        KeyError, TypeError, ValueError: it is no such document.
+    """
+    fetched_at = datetime.fromisoformat(document["fetched_at"])
+    catalogue = parse_catalogue(document["body"], fetched_at=fetched_at)
+    known = document.get("zero_retention")
+    return catalogue if known is None else catalogue.with_zero_retention(map(str, known))
+
+
+def _zero_retention_models(body: JsonObject) -> frozenset[str] | None:
+    """The models of a `GET /endpoints/zdr` body; None where it is something else."""
+    if not isinstance(body.get("data"), list):
+        return None
+    ids = (lenient.as_text(row.get("model_id")) for row in lenient.as_objects(body["data"]))
+    return frozenset(one for one in ids if one is not None)
 
 
 def load_shipped_catalogue() -> Catalogue:
@@ -81,22 +178,3 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
     return Catalogue(
         models, version=version, fetched_at=fetched_at, skipped=tuple(skipped), naming=NAMING_RULES
     )
-
-
-def with_endpoints(catalogue: Catalogue, model: str, body: Mapping[str, Any]) -> Catalogue:
-    """The catalogue with the providers of one model, from its `/endpoints` body.
-
-    Raises:
-        UnknownModel: the catalogue has no such model.
-    """
-    known = catalogue.find(model)
-    rows: list[Mapping[str, Any]] = body.get("data", body).get("endpoints", [])
-    endpoints = tuple(endpoint_from_row(row, price_version=catalogue.version) for row in rows)
-    return catalogue.with_models([replace(known, endpoints=endpoints)])
-
-
-def with_zero_retention(catalogue: Catalogue, body: Mapping[str, Any]) -> Catalogue:
-    """The catalogue with the models that have a zero-retention endpoint (`GET /endpoints/zdr`)."""
-    rows: list[Mapping[str, Any]] = body.get("data", [])
-    ids = frozenset(str(row["model_id"]) for row in rows if row.get("model_id"))
-    return catalogue.with_models((), zero_retention=ids)

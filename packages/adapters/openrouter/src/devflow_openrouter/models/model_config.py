@@ -8,12 +8,12 @@ from typing import Any
 
 from devflow_core.usage import Price
 from devflow_routing.capabilities import parse_capabilities
-from devflow_routing.model_config import Endpoint, ModelConfig
+from devflow_routing.model_config import ModelConfig
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from devflow_openrouter.pricing import parse_price
 
-__all__ = ["Endpoint", "ModelConfig", "endpoint_from_row", "model_from_row"]
+__all__ = ["ModelConfig", "model_from_row"]
 
 
 class _Architecture(BaseModel):
@@ -53,20 +53,7 @@ class _ModelRow(BaseModel):
     alias_target: _AliasTarget | None = None
 
 
-class _EndpointRow(BaseModel):
-    provider_name: str
-    tag: str = ""
-    pricing: dict[str, Any] = {}
-    context_length: int | None = None
-    max_completion_tokens: int | None = None
-    supported_parameters: tuple[str, ...] | None = None
-    quantization: str | None = None
-    status: int | None = 0
-    uptime_last_1d: float | None = None
-
-
 _MODEL_ROW = TypeAdapter(_ModelRow)
-_ENDPOINT_ROW = TypeAdapter(_EndpointRow)
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
@@ -98,29 +85,6 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
         expires_on=parsed.expiration_date,
         alias_of=parsed.alias_target.slug if parsed.alias_target else None,
         is_router=parsed.id.startswith("openrouter/"),
-    )
-
-
-def endpoint_from_row(row: Mapping[str, Any], *, price_version: str) -> Endpoint:
-    """A provider from one object of `GET /models/{author}/{slug}/endpoints`.
-
-    Raises:
-        pydantic.ValidationError: the row is not what OpenRouter describes.
-    """
-    parsed = _ENDPOINT_ROW.validate_python(row)
-    uptime = parsed.uptime_last_1d
-    return Endpoint(
-        provider=parsed.provider_name,
-        tag=parsed.tag,
-        price=parse_price(parsed.pricing, version=price_version),
-        context_length=parsed.context_length,
-        max_output_tokens=parsed.max_completion_tokens,
-        capabilities=parse_capabilities(
-            parsed.supported_parameters or (), (), is_reasoning_mandatory=False
-        ),
-        quantization=parsed.quantization,
-        is_up=(parsed.status or 0) >= 0,
-        uptime=None if uptime is None else uptime / 100,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from devflow_core.events import (
@@ -16,7 +17,7 @@ from devflow_core.events import (
     ToolCallDelta,
 )
 from devflow_core.messages import JsonObject
-from devflow_core.usage import ReportedCost
+from devflow_core.usage import ReportedCost, ReportedUsage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
 from devflow_core.wire.anthropic_messages.name import WIRE
@@ -24,7 +25,7 @@ from devflow_core.wire.anthropic_messages.usage import decode_iterations, sum_of
 from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
-from devflow_core.wire.usage import parse_cost
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -48,6 +49,7 @@ class MessagesDecoder(FrameDecoder):
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
+        self._has_bad_cost = False
         self._content = ContentCollector()
         self._calls: dict[int, int] = {}
         self._whole_inputs: dict[int, str] = {}
@@ -60,7 +62,8 @@ class MessagesDecoder(FrameDecoder):
         blocks = body.get("content")
         if not isinstance(blocks, list):
             raise self._protocol_error("a reply without content", raw)
-        events: list[Event] = [self._start(body, raw)]
+        # its counts are those of the end, not of the beginning
+        events: list[Event] = [replace(self._start(body, raw), reported=None)]
         for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
             events.append(self._decode_block_start(block, index, is_complete=True))
         self._record_end(body, raw)
@@ -89,7 +92,9 @@ class MessagesDecoder(FrameDecoder):
                 self._record_end(
                     {**lenient.as_object(body.get("delta")), "usage": body.get("usage")}, data
                 )
-                return Opaque(kind="usage" if body.get("usage") else "finish", body=body)
+                if not body.get("usage"):
+                    return Opaque(kind="finish", body=body)
+                return Opaque(kind="usage", body=body, reported=self._reported())
             case "message_stop":
                 return self._finish()
             case _:
@@ -114,6 +119,7 @@ class MessagesDecoder(FrameDecoder):
             generation_id=self._generation_id,
             model=model,
             provider=lenient.as_text(reply.get("provider")),
+            reported=self._reported() if self._usage else None,
         )
 
     def _decode_block_start(
@@ -192,17 +198,28 @@ class MessagesDecoder(FrameDecoder):
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:
             self._cost = parse_cost(fields, data)
+            self._has_bad_cost = has_bad_cost(fields, data)
+
+    def _reported(self) -> ReportedUsage:
+        iterations = decode_iterations(self._usage)
+        return ReportedUsage(
+            usage=sum_of_usage(iterations),
+            iterations=iterations if len(iterations) > 1 else (),
+            cost=self._cost,
+            has_bad_cost=self._has_bad_cost,
+        )
 
     def _finish(self) -> Finished:
         if self._stop_reason is None:
             raise self._incomplete("a stop reason")
         self.finished = True
-        iterations = decode_iterations(self._usage)
+        reported = self._reported()
         return Finished(
             finish_reason=_FINISH_REASONS.get(self._stop_reason, "stop"),
             native_finish_reason=self._stop_reason,
-            usage=sum_of_usage(iterations),
-            iterations=iterations if len(iterations) > 1 else (),
-            cost=self._cost,
+            usage=reported.usage,
+            iterations=reported.iterations,
+            cost=reported.cost,
+            has_bad_cost=reported.has_bad_cost,
             raw_response=self._content.to_raw_response(self._usage),
         )

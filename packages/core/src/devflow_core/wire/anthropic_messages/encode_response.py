@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.errors import ContextTooLong, DevFlowError, KeysExhausted
+from devflow_core.errors import ContextTooLong, DevFlowError, KeysExhausted, LedgerCorrupt
 from devflow_core.events import FinishReason
 from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Part, Reasoning, Text
@@ -99,7 +99,7 @@ def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """The envelope of Anthropic's errors, with the wording that its clients act on."""
     kind = _ERROR_TYPES.get(error.status_hint, "api_error")
-    if isinstance(error, KeysExhausted) and error.status_hint == 503:
+    if isinstance(error, KeysExhausted | LedgerCorrupt) and error.status_hint == 503:
         kind = "api_error"  # Claude Code repeats `overloaded_error`, whatever else is said
     details = strict.drop_none(
         code=error.code,

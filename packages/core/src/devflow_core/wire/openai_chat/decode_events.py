@@ -17,7 +17,7 @@ from devflow_core.events import (
     has_content,
 )
 from devflow_core.messages import JsonObject
-from devflow_core.usage import ReportedCost, Usage
+from devflow_core.usage import ReportedCost, ReportedUsage, Usage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
@@ -26,7 +26,7 @@ from devflow_core.wire.openai_chat.raw_response import Extras
 from devflow_core.wire.openai_usage import usage_from_openai
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import parse_cost
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -52,6 +52,7 @@ class ChatDecoder(FrameDecoder):
         self._wire_finish_reason: str | None = None
         self._usage: Usage | None = None
         self._cost: ReportedCost | None = None
+        self._has_bad_cost = False
         self._has_text = False
         self._has_refusal = False
         self._calls = CallPieces()
@@ -85,14 +86,23 @@ class ChatDecoder(FrameDecoder):
         self._decode_delta(delta, events)
         self._record_finish(choice)
         self._extras.add_chunk(chunk, choice, delta)
-        if usage := lenient.as_object(chunk.get("usage")):
-            self._usage = usage_from_openai(usage) or self._usage
-            self._cost = parse_cost(usage, data) or self._cost
+        reported = self._record_usage(lenient.as_object(chunk.get("usage")), data)
         is_content = any(delta[key] for key in delta if key not in _FRAME_FIELDS)
-        if not events or (is_content and not any(map(has_content, events))):
+        is_unsaid = not events or (is_content and not any(map(has_content, events)))
+        if is_unsaid or reported is not None:
             kind = self._opaque_kind(chunk, choice)
-            events.append(Opaque(kind=kind, body=chunk, is_content=is_content))
+            is_content = is_content and is_unsaid
+            events.append(Opaque(kind=kind, body=chunk, is_content=is_content, reported=reported))
         return events
+
+    def _record_usage(self, usage: JsonObject, data: bytes) -> ReportedUsage | None:
+        """Later figures replace earlier ones; some providers tell the usage with every piece."""
+        if not usage:
+            return None
+        self._usage = usage_from_openai(usage) or self._usage
+        self._cost = parse_cost(usage, data) or self._cost
+        self._has_bad_cost = has_bad_cost(usage, data)
+        return ReportedUsage(usage=self._usage, cost=self._cost, has_bad_cost=self._has_bad_cost)
 
     def _start(self, reply: JsonObject, data: bytes) -> Started:
         self._is_started = True
@@ -173,6 +183,7 @@ class ChatDecoder(FrameDecoder):
                 native_finish_reason=self._native_finish_reason,
                 usage=self._usage,
                 cost=self._cost,
+                has_bad_cost=self._has_bad_cost,
                 raw_response=self._extras.to_raw_response(),
                 frame=frame,
             ),

@@ -23,7 +23,7 @@ from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.openai_usage import usage_from_openai
 from devflow_core.wire.reasoning import vendor_tag
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import parse_cost
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
 _FRAME_EVENTS = frozenset(
     {"response.created", "response.queued", "response.in_progress", "response.content_part.added",
@@ -171,6 +171,7 @@ class ResponsesDecoder(FrameDecoder):
             native_finish_reason=why or status,
             usage=usage_from_openai(usage),
             cost=parse_cost(usage, data),
+            has_bad_cost=has_bad_cost(usage, data),
             raw_response=OpaquePart(wire=WIRE, body=reply) if reply.get("output") else None,
         )
 

@@ -1,0 +1,39 @@
+"""What `GET /generation` says of a call, as amounts and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from devflow_core.usage import Usage, parse_amount
+
+
+def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
+    """What `GET /generation` says a call cost, with its decimal text where that is the whole.
+
+    `upstream_inference_cost` is there only for a key of the user's own, and on top.
+    """
+    total = parse_amount(booked.get("total_cost"))
+    if total is None:
+        return None
+    upstream = (
+        parse_amount(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
+    )
+    return (total + upstream, None) if upstream else (total, f"{total:f}")
+
+
+def parse_usage(booked: Mapping[str, Any]) -> Usage | None:
+    """The provider's own counts, for a reply that broke off before it told them."""
+    prompt, cached, completion, reasoning = (
+        count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
+        for name in ("prompt", "cached", "completion", "reasoning")
+    )
+    if prompt <= 0 or min(cached, completion, reasoning) < 0:
+        return None
+    return Usage(
+        input_tokens=max(0, prompt - cached),
+        cache_read_tokens=min(prompt, cached),
+        output_tokens=max(0, completion - reasoning),
+        reasoning_tokens=min(completion, reasoning),
+    )

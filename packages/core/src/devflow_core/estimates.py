@@ -1,0 +1,351 @@
+"""What a call has cost: as it was told, or by what was seen of it, never less than is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from devflow_core.errors import (
+    DevFlowError,
+    Incomplete,
+    NotSent,
+    PossiblyAccepted,
+    ProtocolError,
+    ReplyTooLarge,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from devflow_core.events import (
+    Event,
+    Finished,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.ledger import CostDoubt, CostStatus
+from devflow_core.routing import Candidate
+from devflow_core.statuses import Disposition
+from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
+
+CHARS_PER_TOKEN = 3.6
+"""The mean over English prose and code of cl100k_base."""
+ESTIMATE_ERROR = 0.45
+"""Relative: 19 of 20 texts have at most so many more tokens than their length says."""
+CHARS_PER_EXTRA_BYTE = 1.6
+"""What a byte beyond one a character counts for: rare Chinese has 1.3 tokens for its three."""
+MIN_CHARS_PER_TOKEN = CHARS_PER_TOKEN / (1 + ESTIMATE_ERROR)
+MAX_CHARS_PER_TOKEN = 2 * CHARS_PER_TOKEN
+"""A count that would need longer tokens than this is not the count of the whole text."""
+TOOL_CALL_TOKENS = 16
+"""What a call of a tool costs beside its name and arguments: a guess of ours, on the upper side."""
+
+POSSIBLY_BILLED_ERRORS = (
+    PossiblyAccepted,
+    UpstreamTimeout,
+    Incomplete,
+    ProtocolError,
+    ReplyTooLarge,
+)
+"""Errors after which the provider may still charge: the request had left."""
+
+
+class TextTally:
+    """Counts text as it comes; of the same text, more pieces never make it shorter."""
+
+    __slots__ = ("chars", "pieces")
+
+    def __init__(self) -> None:
+        self.chars = 0.0
+        self.pieces = 0
+
+    def add(self, text: str) -> None:
+        """Take a piece in."""
+        if not text:
+            return
+        self.pieces += 1
+        self.chars += len(text)
+        if not text.isascii():
+            extra_bytes = len(text.encode("utf-8", "surrogatepass")) - len(text)
+            self.chars += CHARS_PER_EXTRA_BYTE * extra_bytes
+
+    @property
+    def max_tokens(self) -> int:
+        """At the most, and at least one for each piece."""
+        return max(self.pieces, math.ceil(self.chars / MIN_CHARS_PER_TOKEN))
+
+    @property
+    def min_tokens(self) -> int:
+        """At the least, were its tokens as long as they get."""
+        return int(self.chars / MAX_CHARS_PER_TOKEN)
+
+
+class SeenReply:
+    """What has been seen of a reply: how much text, and what the provider said of its cost."""
+
+    __slots__ = (
+        "_answer",
+        "_calls",
+        "_has_more",
+        "_reasoning",
+        "finished",
+        "has_begun",
+        "reported",
+    )
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.finished: Finished | None = None
+        self.reported = ReportedUsage()
+        """The latest; a reply that has ended says it once more."""
+        self._has_more = False
+        """Whether content came after `reported`."""
+        self._answer = TextTally()
+        self._reasoning = TextTally()
+        self._calls = 0
+
+    def add(self, event: Event) -> None:
+        """Take an event in."""
+        self.has_begun = True
+        match event:
+            case TextDelta():
+                self._answer.add(event.text)
+                self._has_more = True
+            case ReasoningDelta():
+                self._reasoning.add(event.text or event.encrypted or "")
+                self._has_more = True
+            case ToolCallDelta():
+                self._add_call(event)
+            case Started() | Opaque():
+                self._add_frame(event)
+            case _:
+                self._finish(event)
+
+    def _add_call(self, event: ToolCallDelta) -> None:
+        self._calls += event.name is not None
+        self._answer.add((event.name or "") + event.arguments)
+        self._has_more = True
+
+    def _add_frame(self, event: Started | Opaque) -> None:
+        if isinstance(event, Opaque) and event.is_content:
+            self._answer.pieces += 1
+            self._has_more = True
+        if event.reported is not None:
+            self.reported, self._has_more = event.reported, False
+
+    def _finish(self, event: Finished) -> None:
+        self.finished = event
+        if event.usage is None or event.usage != self.reported.usage:
+            self._has_more = False
+        self.reported = ReportedUsage(
+            usage=event.usage,
+            iterations=event.iterations,
+            cost=event.cost,
+            has_bad_cost=event.has_bad_cost,
+        )
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the provider has counted the whole reply."""
+        usage = self.reported.usage
+        if self.finished is None or usage is None or self._has_more:
+            return False
+        seen = self._answer.min_tokens + self._reasoning.min_tokens
+        return usage.completion_tokens >= seen
+
+    def usage(self, input_tokens: int | None) -> Usage:
+        """The provider's counts, and where they are not those of the whole, ours on the upper side.
+
+        Args:
+            input_tokens: by our estimate.
+        """
+        told = self.reported.usage or Usage()
+        if self.is_counted:
+            return told
+        if told.prompt_tokens == 0:
+            told = replace(told, input_tokens=input_tokens or 0)
+        return replace(
+            told,
+            output_tokens=max(
+                told.output_tokens, self._answer.max_tokens + TOOL_CALL_TOKENS * self._calls
+            ),
+            reasoning_tokens=max(told.reasoning_tokens, self._reasoning.max_tokens),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A call that is over, as far as its cost goes."""
+
+    candidate: Candidate
+    model: str
+    """Who answered."""
+    price: Price | None
+    """Of who answered."""
+    reserved_usd: Decimal | None
+    seen: SeenReply
+    error: BaseException | None
+    bills_on: Callable[[str | None], bool]
+    """Whether a provider charges on for a reply that nobody reads."""
+    provider: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessedCost:
+    """What is booked for a call."""
+
+    status: CostStatus
+    usd: Decimal
+    text: str | None = None
+    usage: Usage
+    is_usage_estimated: bool = False
+    doubt: CostDoubt | None = None
+    observed_usd: Decimal | None = None
+
+
+def assess_cost(ending: Ending) -> AssessedCost:
+    """What is booked for a call that is over: the told cost, or an estimate on the upper side."""
+    seen, candidate = ending.seen, ending.candidate
+    cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens)
+    doubt = _find_doubt(ending, cost)
+    if cost is not None and doubt in (None, "above_reserve"):
+        is_sure = doubt is None
+        return AssessedCost(
+            # one that is too high is booked in full, and asked for again
+            status="settled" if is_sure else "estimated",
+            usd=cost.total_usd,
+            text=cost.text if is_sure and cost.total_usd == cost.usd else None,
+            usage=seen.reported.usage or usage,
+            is_usage_estimated=seen.reported.usage is None,
+            doubt=doubt,
+            observed_usd=None if is_sure else cost.total_usd,
+        )
+    if not seen.has_begun and _is_never_billed(ending.error):
+        fees_usd = candidate.first_fees_usd if _reached_a_provider(ending.error) else Decimal(0)
+        status: CostStatus = "estimated" if fees_usd else "void"
+        observed_usd = fees_usd or None
+        return AssessedCost(status=status, usd=fees_usd, observed_usd=observed_usd, usage=Usage())
+    observed_usd = _observe_usd(ending, usage)
+    usd = _estimate_usd(ending, observed_usd)
+    if cost is not None:
+        usd = max(usd, cost.usd, cost.upstream_usd or Decimal(0))
+    return AssessedCost(
+        status="estimated",
+        usd=usd,
+        usage=usage,
+        is_usage_estimated=not seen.is_counted,
+        doubt=doubt or find_confirmed_doubt(usd, ending.reserved_usd),
+        observed_usd=observed_usd,
+    )
+
+
+def find_confirmed_doubt(usd: Decimal, reserved_usd: Decimal | None) -> CostDoubt | None:
+    """Whether a cost that is confirmed later is one that the reservation should have covered."""
+    return "above_reserve" if reserved_usd is not None and usd > reserved_usd else None
+
+
+def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
+    """Why a told cost cannot be.
+
+    A call over a provider key of the user's own may cost nothing here, and so do a reply that
+    the provider's cache gave (its counts are 0) and one that holds nothing or ended in an error:
+    those are not charged.
+    """
+    if cost is None:
+        return "no_amount" if ending.seen.reported.has_bad_cost else None
+    reported, finished = ending.seen.reported, ending.seen.finished
+    if not cost.is_byok and cost.upstream_usd is not None and finished is not None:
+        if cost.usd == 0 < cost.upstream_usd:
+            return "zero"
+        if cost.usd < cost.upstream_usd * _ROUNDED:
+            return "below_upstream"
+    usage = reported.usage
+    is_answer = finished is not None and usage is not None and usage.completion_tokens > 0
+    if is_answer and not cost.is_byok and cost.total_usd == 0:
+        assert usage is not None  # noqa: S101 - looked at above
+        if ending.price is not None and ending.price.cost_usd(usage) > 0:
+            return "zero"
+    return find_confirmed_doubt(cost.total_usd, ending.reserved_usd)
+
+
+_ROUNDED = Decimal("0.999")
+"""Parts of an amount are rounded each for itself."""
+
+
+def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
+    """What is known to have been used, at the listed price, with the fees that have run.
+
+    None where there is no price. What we count is never more than was held; what the provider has
+    counted may be.
+    """
+    price, reserved = ending.price, ending.reserved_usd
+    if price is None:
+        return None
+    reported = ending.seen.reported
+    if ending.seen.is_counted:
+        return _price_counted(ending, price, usage) + ending.candidate.first_fees_usd
+    out = price.resolve_tier(usage.prompt_tokens)
+    dearest_out = max(out.completion, out.reasoning or Decimal(0))
+    counted = reported.usage is not None and reported.usage.prompt_tokens > 0
+    only_input = replace(usage, output_tokens=0, reasoning_tokens=0)
+    input_usd = price.cost_usd(only_input) if counted else _input_usd(ending, price)
+    usd = input_usd + dearest_out * usage.completion_tokens
+    usd += ending.candidate.first_fees_usd
+    return usd if reserved is None else min(reserved, usd)
+
+
+def _input_usd(ending: Ending, served: Price) -> Decimal:
+    """The input at its dearest: its share of the reservation, where that holds nothing else."""
+    candidate = ending.candidate
+    price, reserved = candidate.price, ending.reserved_usd
+    usd = served.worst_case_usd(candidate.input_tokens or 0, 0)
+    if candidate.has_fees or price is None or reserved is None:
+        return usd
+    output_tokens = candidate.max_output_tokens
+    if output_tokens is None:
+        return max(usd, reserved if candidate.input_tokens is None else usd)
+    return max(usd, reserved - price.worst_case_usd(0, output_tokens))
+
+
+def _estimate_usd(ending: Ending, observed_usd: Decimal | None) -> Decimal:
+    """What is booked until somebody tells: never less than is known."""
+    reserved, seen = ending.reserved_usd, ending.seen
+    if observed_usd is None:
+        return reserved or Decimal(0)
+    if reserved is None:
+        return observed_usd
+    if ending.candidate.has_fees:
+        return max(reserved, observed_usd)
+    is_whole = seen.finished is not None
+    if not is_whole and (not seen.has_begun or ending.bills_on(ending.provider)):
+        return max(reserved, observed_usd)
+    return observed_usd
+
+
+def _price_counted(ending: Ending, price: Price, usage: Usage) -> Decimal:
+    """The provider's counts at the listed price; each of several calls by itself."""
+    iterations = ending.seen.reported.iterations
+    if not iterations:
+        return price.cost_usd(usage)
+    total = sum((price.cost_usd(one.usage) for one in iterations), Decimal(0))
+    own = (None, ending.candidate.model, ending.model)
+    is_own = all(one.model in own for one in iterations)
+    # an advisor is often dearer than the model it advises, and its price is not known here
+    return total if is_own else max(total, ending.reserved_usd or Decimal(0))
+
+
+def _is_never_billed(error: BaseException | None) -> bool:
+    """Whether a call that brought no event cannot have cost anything."""
+    return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
+
+
+def _reached_a_provider(error: BaseException | None) -> bool:
+    """Whether a provider has failed after what runs before it may have been billed."""
+    return (
+        isinstance(error, UpstreamError)
+        and not isinstance(error, NotSent)
+        and error.disposition is Disposition.RETRY
+    )

@@ -1,0 +1,95 @@
+"""When a process has to end, and that none outlives the one that has started it.
+
+A process of ours watches something that its parent holds: a pipe breaks however the parent ends. A
+program of others cannot be told to watch; there Linux sends it a signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+MAX_ORPHAN_S = 45.0
+"""A process whose parent is gone is killed when it has not ended in good order by then."""
+_STOP = (signal.SIGTERM, signal.SIGINT)
+HANG_UP: tuple[signal.Signals, ...] = (
+    (signal.SIGHUP,) if sys.platform != "win32" else ()  # a closed terminal's; Windows has none
+)
+"""What a closed terminal sends, perhaps several times."""
+_EXEC_WITH_DEATH_SIGNAL = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""PR_SET_PDEATHSIG is 1 and outlives the exec; a parent that is gone by now sends nothing more."""
+
+
+def signals_to_heed() -> list[signal.Signals]:
+    """What asks a process to end; a closed terminal does not where `nohup` says otherwise."""
+    return [*_STOP, *(one for one in HANG_UP if signal.getsignal(one) != signal.SIG_IGN)]
+
+
+async def wait_for_signal(*, is_supervised: bool = False) -> None:
+    """Return when the process is asked to end: by SIGTERM, by SIGINT, or by a closed terminal.
+
+    A closed terminal may say so several times (SIGHUP); a second SIGTERM or SIGINT ends the process
+    at once. Who has started it under `nohup` is obeyed.
+
+    Args:
+        is_supervised: another process of ours ends this one, and waits for it. Whatever else comes
+            is ignored then: a terminal and systemd signal both, and twice is not in a hurry.
+    """
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    watched = signals_to_heed()
+    for number in watched:
+        loop.add_signal_handler(number, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        for number in watched:
+            loop.remove_signal_handler(number)
+    for number in watched:
+        if is_supervised or number in HANG_UP:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def end_when(is_over: Callable[[], object]) -> None:
+    """Ask this process to end once a call returns, and kill it when it has not ended in time.
+
+    Args:
+        is_over: returns when the parent is gone; called in a thread of its own, so that it is
+            noticed whatever the process is doing.
+    """
+
+    def watch() -> None:  # pragma: no cover - kills the process that it runs in
+        is_over()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(MAX_ORPHAN_S)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, name="devflow-parent", daemon=True).start()
+
+
+def read_to_end(descriptor: int) -> None:
+    """Return when a pipe's other end is closed, which is also when its holder has been killed."""
+    while os.read(descriptor, 4096):
+        pass
+
+
+def end_with_us(argv: Sequence[str]) -> tuple[str, ...]:
+    """The command line that runs a program which gets SIGTERM when this process dies.
+
+    Elsewhere than on Linux it is the program's own: there it is left to itself. The thread that
+    starts it has to live as long as the program is to run.
+    """
+    if sys.platform != "linux":  # pragma: no cover - seen on other systems only
+        return tuple(argv)
+    start = (sys.executable, "-I", "-S", "-c", _EXEC_WITH_DEATH_SIGNAL, str(os.getpid()))
+    return (*start, *argv)

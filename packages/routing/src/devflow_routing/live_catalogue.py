@@ -1,0 +1,185 @@
+"""The one catalogue of a process: loaded, renewed, kept for the next start, and shared by all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from devflow_core.clocks import utc_now
+from devflow_core.errors import DevFlowError, ProtocolError
+from devflow_core.messages import JsonObject
+from devflow_core.routing import Alternate
+from devflow_core.usage import Price
+
+from devflow_routing.catalogue import Catalogue, CatalogueChange
+from devflow_routing.catalogue_file import CatalogueFile
+
+REFRESH_INTERVAL_S = 3600.0
+"""The list of models changes a few times a day (52 of 360 prices in 19 days of 2026)."""
+POLL_INTERVAL_S = 60.0
+"""How soon a failed fetch is tried again, and a list that another process has saved is seen."""
+MAX_CACHED_PRICES = 4_096
+"""Callers may ask for any name."""
+
+Fetch = Callable[[], Awaitable[JsonObject]]
+"""Asks the provider; the document is what `decode` reads and what the file keeps."""
+
+
+class LiveCatalogue:
+    """Holds the present list of models; whoever asks or has subscribed sees a new one at once.
+
+    Args:
+        shipped: the list that is used where none was ever fetched.
+        decode: a fetched document as a catalogue, without the user's corrections.
+        file: where fetched lists are kept, and read at the start; None keeps them in memory.
+        overrides: the user's corrections, laid over every list.
+        unlisted: models that lists leave out, to price recorded work with.
+        clock: the time in UTC.
+
+    Raises:
+        ConfigurationError: the list that was kept is damaged, or a correction is wrong.
+    """
+
+    def __init__(
+        self,
+        shipped: Callable[[], Catalogue],
+        decode: Callable[[JsonObject], Catalogue],
+        *,
+        file: CatalogueFile | None = None,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        unlisted: Callable[[], Catalogue] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._decode = decode
+        self._file = file
+        self._overrides = overrides or {}
+        self._unlisted = unlisted
+        self._clock = clock
+        self._subscribers: list[Callable[[Catalogue], None]] = []
+        self._task: asyncio.Task[tuple[CatalogueChange, ...]] | None = None
+        self.last_error: DevFlowError | None = None
+        """Why the last fetch failed; None when it did not."""
+        kept = file.read(decode) if file is not None else None
+        self._use(kept or shipped())
+
+    @property
+    def current(self) -> Catalogue:
+        """The present list, corrected."""
+        return self._current
+
+    @property
+    def age_s(self) -> float:
+        """How old the present list is, in seconds."""
+        return max(0.0, (self._clock() - self._current.fetched_at).total_seconds())
+
+    def price_of(self, model: str) -> Price | None:
+        """The price by any name of a model: the provider's id, Claude Code's, another cloud's.
+
+        None where it is not known. The list knows best; retired models are priced as they were.
+        """
+        return self._cached_price(model)
+
+    def find_served(self, name: str) -> Alternate | None:
+        """The listed model that a reply calls by this name; None where there is none."""
+        model = self._current.find_listed(name)
+        if model is None:
+            return None
+        return Alternate(model=model.id, slug=model.canonical_slug, price=model.price)
+
+    def subscribe(self, on_change: Callable[[Catalogue], None]) -> None:
+        """Call this with every new list from now on, before anybody else sees it."""
+        self._subscribers.append(on_change)
+
+    async def refresh(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
+        """Fetch now, or wait for the fetch that is under way; what has changed.
+
+        A caller who is cancelled does not cancel the fetch of the others.
+
+        Raises:
+            DevFlowError: the list could not be had, and the old one stays in use.
+            ConfigurationError: the new list is in use and could not be saved.
+        """
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._fetch_and_replace(fetch))
+        return await asyncio.shield(self._task)
+
+    async def reload(self) -> bool:
+        """Take over a newer list that another process has saved; whether there was one."""
+        file = self._file
+        if file is None or not file.has_changed():
+            return False
+        try:
+            found = await asyncio.to_thread(file.read, self._decode)
+        except DevFlowError:
+            return False  # a damaged file is no reason to give up a good list; a fetch mends it
+        if found is None or found.fetched_at <= self._current.fetched_at:
+            return False
+        self._use(found)
+        self.last_error = None
+        return True
+
+    async def run(
+        self,
+        fetch: Fetch,
+        *,
+        on_error: Callable[[DevFlowError], None] = lambda _error: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Renew for ever; belongs into the task group of whoever owns the gateway.
+
+        Of several processes over one file the first fetches, and the others read what it saved.
+
+        Args:
+            fetch: as `refresh` takes it.
+            on_error: told of every failure of `refresh`; the next try is a minute later.
+            sleep: how time passes.
+        """
+        is_due = True
+        while True:
+            if is_due:
+                try:
+                    await self.refresh(fetch)
+                except DevFlowError as error:
+                    on_error(error)
+            await sleep(POLL_INTERVAL_S)
+            await self.reload()
+            is_due = self.last_error is not None or self.age_s >= REFRESH_INTERVAL_S
+
+    async def aclose(self) -> None:
+        """End a fetch that is under way."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _fetch_and_replace(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
+        try:
+            document = await fetch()
+            # hundreds of rows are validated: milliseconds that no request should wait for
+            fresh = await asyncio.to_thread(self._decode, document)
+            if not fresh.models:
+                raise ProtocolError("The provider lists no models; the known list stays in use.")
+        except DevFlowError as error:
+            self.last_error = error
+            raise
+        self.last_error = None
+        former = self._current
+        self._use(fresh)
+        if self._file is not None:
+            await asyncio.to_thread(self._file.save, document)
+        return self._current.changes_since(former)
+
+    def _use(self, catalogue: Catalogue) -> None:
+        fresh = catalogue.with_overrides(self._overrides)
+        for on_change in self._subscribers:
+            on_change(fresh)
+        self._current = fresh
+        self._cached_price = lru_cache(maxsize=MAX_CACHED_PRICES)(self._find_price)
+
+    def _find_price(self, model: str) -> Price | None:
+        known = self._current.lookup(model)
+        if (known is None or known.price is None) and self._unlisted is not None:
+            known = self._unlisted().lookup(model)
+        return known.price if known is not None else None

@@ -1,0 +1,96 @@
+"""What the ledger says of itself, for Prometheus; read when somebody asks, kept by the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Protocol
+
+from devflow_store import LedgerHealth, LedgerState
+from prometheus_client import Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+_LABELS = ["worker"]
+
+
+class ObservedLedger(Protocol):
+    """The store, as far as it is counted."""
+
+    @property
+    def health(self) -> LedgerHealth:
+        """What it has found."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait for their turn."""
+        ...
+
+    @property
+    def emergency_entries(self) -> int:
+        """Entries that wait for the ledger in a file of their own."""
+        ...
+
+
+class LedgerCollector(Collector):
+    """The ledger of one worker.
+
+    Args:
+        ledger: whose.
+        worker: number of the worker.
+    """
+
+    def __init__(self, ledger: ObservedLedger, worker: int) -> None:
+        self._ledger = ledger
+        self._worker = [str(worker)]
+
+    def collect(self) -> Iterator[Metric]:
+        """As the registry asks for it."""
+        health = self._ledger.health
+        state = health.current()[0]
+        yield self._gauge("up", "Whether the ledger can be written", state is LedgerState.READY)
+        states = GaugeMetricFamily(
+            "devflow_ledger_state", "1 for the ledger's state", labels=[*_LABELS, "state"]
+        )
+        failures = CounterMetricFamily(
+            "devflow_ledger_failures",
+            "Writes that have found the ledger in a state in which it cannot be written",
+            labels=[*_LABELS, "state"],
+        )
+        for one in LedgerState:
+            states.add_metric([*self._worker, one.value], one is state)
+            if one is not LedgerState.READY:
+                failures.add_metric([*self._worker, one.value], health.failures[one])
+        yield states
+        yield failures
+        yield from self._collect_commits(health)
+        yield self._gauge("queue", "Writes that wait for their turn", self._ledger.queued)
+        waiting = GaugeMetricFamily(
+            "devflow_emergency_entries", "Entries that wait for the ledger", labels=_LABELS
+        )
+        waiting.add_metric(self._worker, self._ledger.emergency_entries)
+        yield waiting
+
+    def _collect_commits(self, health: LedgerHealth) -> Iterator[Metric]:
+        commits = CounterMetricFamily(
+            "devflow_ledger_commits", "Groups of writes made durable", labels=_LABELS
+        )
+        commits.add_metric(self._worker, health.commits)
+        yield commits
+        seconds = HistogramMetricFamily(
+            "devflow_ledger_commit_seconds", "Until a group was durable", labels=_LABELS
+        )
+        bounds = [*map(str, health.bucket_bounds_s), "+Inf"]
+        counts = accumulate(health.commit_buckets)
+        seconds.add_metric(self._worker, list(zip(bounds, counts, strict=True)), health.commit_s)
+        yield seconds
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"devflow_ledger_{name}", text, labels=_LABELS)
+        family.add_metric(self._worker, value)
+        return family

@@ -1,0 +1,189 @@
+"""The parent of several workers: owns the socket, replaces who dies, and ends all in good order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from socket import socket
+from types import FrameType
+
+import structlog
+from devflow_core.errors import DevFlowError
+from devflow_core.processes import HANG_UP, signals_to_heed
+from devflow_core.settings import Settings
+
+RunWorker = Callable[[Settings, socket, int, Connection], None]
+"""A worker's whole life, in its own process."""
+
+_LOOK_S = 1.0
+_FIRST_RESTART_DELAY_S = 1.0
+"""A worker that has died is replaced after this long, and after twice as long each time that it did
+not get as far as taking requests."""
+_MAX_RESTART_DELAY_S = 30.0
+MAX_FAILED_STARTS = 5
+"""Of all workers together, where none ever took requests: after so many nobody tries again."""
+_MORE_THAN_DRAIN_S = 12.0
+"""How much longer than their own time to drain workers may take before they are killed: the last
+write of a ledger may wait 10 s for another process."""
+
+
+class WorkersFailed(DevFlowError):
+    """No worker has ever become ready; the message holds what the last one said."""
+
+    code = "workers_failed"
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One place among the workers, and the process that has it now."""
+
+    process: BaseProcess
+    said: Connection
+    """The worker writes here when it takes requests, or why it cannot."""
+    is_ready: bool = False
+    failed_starts: int = 0
+    """In a row, of this place."""
+    restart_at_s: float | None = None
+    """It has died, and is replaced then."""
+
+
+class Supervisor:
+    """Keeps the workers alive until it is told to stop.
+
+    Args:
+        settings: of all of them.
+        bound: the socket that they share; closed when the end begins, so that nobody connects to
+            what will not answer.
+        run_worker: the life of a worker; importable, since the processes begin anew.
+    """
+
+    def __init__(self, settings: Settings, bound: socket, run_worker: RunWorker) -> None:
+        self._settings = settings
+        self._bound = bound
+        self._run_worker = run_worker
+        self._signals = 0
+        self._was_ready = False
+        self._failed_starts = 0
+        self._reason = "it said nothing; see above"
+        self._context = multiprocessing.get_context("spawn")
+        self._woken, self._wake = self._context.Pipe(duplex=False)
+        self._workers: dict[int, _Worker] = {}
+        self._log = structlog.get_logger("devflow.workers")
+
+    def start(self) -> None:
+        """Heed signals, and start every worker."""
+        for number in signals_to_heed():
+            signal.signal(number, self._on_signal)
+        for number in range(self._settings.workers):
+            self._workers[number] = self._spawn(number)
+
+    def supervise(self) -> None:
+        """Replace workers that die; return when all have ended after a signal.
+
+        Raises:
+            WorkersFailed: none could be started.
+        """
+        try:
+            while not self._signals and not self._has_given_up:
+                wait(self._watched(), timeout=_LOOK_S)
+                self._look()
+        finally:
+            self._end()
+        if self._has_given_up:
+            raise WorkersFailed(
+                f"No worker could begin to take requests; the last of {self._failed_starts} tries:"
+                f" {self._reason}."
+            )
+
+    @property
+    def _has_given_up(self) -> bool:
+        return not self._was_ready and self._failed_starts >= MAX_FAILED_STARTS
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """The first asks for the end. A second is in a hurry, but a terminal says it twice."""
+        if self._signals and number in HANG_UP:
+            return
+        self._signals += 1
+        self._wake.send_bytes(b"!")
+        if self._signals > 1:
+            for worker in self._workers.values():
+                worker.process.kill()
+
+    def _watched(self) -> list[int | Connection]:
+        watched: list[int | Connection] = [self._woken]
+        for one in self._workers.values():
+            if one.restart_at_s is None:
+                watched.append(one.process.sentinel)
+                if not one.is_ready:
+                    watched.append(one.said)
+        return watched
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        for number, worker in tuple(self._workers.items()):
+            if self._signals:
+                return
+            self._listen(worker)
+            if worker.restart_at_s is not None:
+                if now_s >= worker.restart_at_s:
+                    fresh = self._workers[number] = self._spawn(number)
+                    fresh.failed_starts = worker.failed_starts
+            elif not worker.process.is_alive():
+                self._schedule_restart(number, worker, now_s)
+
+    def _listen(self, worker: _Worker) -> None:
+        with suppress(EOFError, OSError):
+            if not worker.is_ready and worker.said.poll():
+                reason: str = worker.said.recv()
+                if reason:
+                    self._reason = reason.rstrip(".")
+                else:
+                    worker.is_ready = self._was_ready = True
+                    worker.failed_starts = 0
+
+    def _schedule_restart(self, number: int, worker: _Worker, now_s: float) -> None:
+        """Say that a worker has died, and settle when it is replaced."""
+        if not worker.is_ready:
+            worker.failed_starts += 1
+            self._failed_starts += 1
+        delay_s = _FIRST_RESTART_DELAY_S * 2.0 ** min(max(0, worker.failed_starts - 1), 16)
+        worker.restart_at_s = now_s + min(delay_s, _MAX_RESTART_DELAY_S)
+        worker.said.close()
+        self._log.error(
+            "worker_died",
+            worker=number,
+            status=worker.process.exitcode,
+            was_ready=worker.is_ready,
+            reason=None if worker.is_ready else self._reason,
+            restart_in_s=round(worker.restart_at_s - now_s, 1),
+        )
+
+    def _end(self) -> None:
+        """Take no new connection, let the workers drain, and kill those that hang."""
+        self._bound.close()
+        until_s = time.monotonic() + self._settings.drain_timeout_s + _MORE_THAN_DRAIN_S
+        for worker in self._workers.values():
+            worker.process.terminate()
+        for number, worker in self._workers.items():
+            worker.process.join(max(0.0, until_s - time.monotonic()))
+            if worker.process.is_alive():
+                self._log.error("worker_hangs", worker=number)
+                worker.process.kill()
+                worker.process.join()
+
+    def _spawn(self, number: int) -> _Worker:
+        said, says = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=self._run_worker,
+            args=(self._settings, self._bound, number, says),
+            name=f"devflow-{number}",
+        )
+        process.start()
+        says.close()
+        return _Worker(process, said)

@@ -1,0 +1,126 @@
+"""Whether the files that a connection has open are still those under the ledger's name.
+
+SQLite writes on into files that were deleted, moved away or cut under it, and says that all is
+well. A look costs microseconds, so every commit is followed by one before it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+
+from devflow_store.health import LedgerState, LedgerUnavailable
+from devflow_store.integrity.backup import corruption_error
+
+_MAGIC = b"SQLite format 3\0"
+_LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_OWNER_MAY_WRITE = 0o200
+_SALT = slice(16, 24)
+"""Of the log's header: another one each time that the log begins anew."""
+_BACK = (
+    "Put it back, or stop every DevFlow process and restore a backup with `devflow ledger restore"
+    " BACKUP`."
+)
+
+
+class OpenFiles:
+    """The database file, its log and its index, as one connection has them open.
+
+    Args:
+        path: of the database file.
+        has_moved: whether the file that the connection has open is no longer under this name.
+
+    Raises:
+        LedgerUnavailable, LedgerCorrupt: as `look`.
+    """
+
+    def __init__(self, path: Path, *, has_moved: bool) -> None:
+        self._path = path
+        self._names = (str(path), f"{path}-wal", f"{path}-shm")
+        self.is_log_lost = False
+        """Whether only the log is gone: what is in it can then still be folded back."""
+        if has_moved:
+            raise self._explain_absence(0)
+        self._known = [(found.st_dev, found.st_ino) for found in self._stat()]
+        self._size = self._log_size = 0
+        self._salt = b""
+        # through SQLite's own layer: to close a descriptor of ours would drop the locks of all
+        flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
+        try:
+            self._header = apsw.VFSFile("", str(path), [flags, 0])
+            self._log = os.open(self._names[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except (OSError, apsw.Error) as error:
+            raise self._explain_absence(1) from error
+
+    def look(self) -> None:
+        """Compare what is open with what is there.
+
+        Raises:
+            LedgerUnavailable: a file is gone, is another one, or may not be written.
+            LedgerCorrupt: one was cut or overwritten.
+        """
+        main, log, index = self._stat()
+        for number, found in enumerate((main, log, index)):
+            if (found.st_dev, found.st_ino) != self._known[number]:
+                raise LedgerUnavailable(
+                    f"Another file has taken the place of {self._names[number]}. {_BACK}",
+                    LedgerState.REPLACED,
+                )
+        if not main.st_mode & _OWNER_MAY_WRITE:
+            raise LedgerUnavailable(read_only_message(self._path), LedgerState.READ_ONLY)
+        if main.st_size < self._size:
+            raise corruption_error(self._path, "it was cut while it was in use")
+        self._size = main.st_size
+        if self._header.xRead(len(_MAGIC), 0) != _MAGIC:
+            raise corruption_error(self._path, "its beginning was overwritten while it was in use")
+        self._look_at_log(log.st_size)
+
+    def look_ahead(self) -> None:
+        """Look at what the next write would cover up: a log that was cut is filled with a hole.
+
+        Raises:
+            LedgerCorrupt: as `look`.
+        """
+        self._look_at_log(os.fstat(self._log).st_size)
+
+    def close(self) -> None:
+        """Release the files."""
+        os.close(self._log)
+        self._header.xClose()
+
+    def _look_at_log(self, size: int) -> None:
+        if not size:
+            return  # as new; had it been cut, the next write would leave a hole at its beginning
+        head = os.pread(self._log, _SALT.stop, 0)
+        if not head.startswith(_LOG_MAGICS):
+            if self._salt:
+                raise corruption_error(self._path, "its log was cut or overwritten")
+            return  # what somebody left there; the next write begins the log
+        if head[_SALT] == self._salt and size < self._log_size:
+            raise corruption_error(self._path, "its log was cut while it was in use")
+        self._salt, self._log_size = head[_SALT], size
+
+    def _stat(self) -> tuple[os.stat_result, os.stat_result, os.stat_result]:
+        number = 0
+        try:
+            main = os.stat(self._names[0])
+            number = 1
+            return main, os.stat(self._names[1]), os.stat(self._names[2])
+        except OSError as error:
+            raise self._explain_absence(number) from error
+
+    def _explain_absence(self, number: int) -> LedgerUnavailable:
+        self.is_log_lost = number > 0
+        what = self._names[number]
+        if number == 0 and os.path.exists(what):
+            text, state = f"Another file has taken the place of {what}.", LedgerState.REPLACED
+        else:
+            text, state = f"{what} has been taken away while it was in use.", LedgerState.VANISHED
+        return LedgerUnavailable(f"{text} {_BACK}", state)
+
+
+def read_only_message(path: Path) -> str:
+    """What to do about a ledger that may not be written."""
+    return f"{path} is read-only, so nothing can be booked. Make it writable for its owner."

@@ -1,0 +1,235 @@
+"""A connection to an SQLite file."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+from devflow_core.errors import StoreError
+
+from devflow_store.database.engine import DuplicateKey, Rows, SqlValue
+from devflow_store.engines.sqlite_identity import OpenFiles, read_only_message
+from devflow_store.health import LedgerState, LedgerUnavailable
+from devflow_store.integrity.backup import corruption_error
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process; a group takes milliseconds."""
+_SHORT_WAIT_S, _LONG_WAIT_S = 0.001, 0.005
+_SHORT_WAITS = 50
+"""Tries in a row for the lock that follow each other closely: who holds it needs milliseconds."""
+_PROGRESS_STEPS = 20_000
+"""Of SQLite's virtual machine, between two looks at the clock."""
+_MAX_TOUCHES = 1_000_000
+_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+class _Cursor(Protocol):
+    def fetchall(self) -> Rows: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+
+
+_Execute = Callable[[str, Sequence[SqlValue]], _Cursor]
+
+
+class SqliteSession:
+    """A connection to the file.
+
+    Args:
+        connection: just opened.
+        path: of the file.
+        on_change: called when the files are no longer those under the ledger's name, or damaged;
+            None: nobody looks.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        *,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self.waits_for_lock = False
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._execute = _execute_of(self._cursor)
+        self._path = path
+        self._on_change = on_change
+        self._files: OpenFiles | None = None
+        self._wait_end_s = 0.0
+        connection.set_busy_handler(self._wait_for_lock)
+
+    def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
+        """As `Session.execute`."""
+        try:
+            return self._execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise self._translate(error) from error
+        except UnicodeEncodeError as error:
+            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
+
+    def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
+        """As `Session.stream`."""
+        try:
+            yield from _execute_of(self._connection.cursor())(sql, values)
+        except apsw.Error as error:
+            raise self._translate(error) from error
+
+    def begin(self) -> None:
+        """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        finally:
+            self.waits_for_lock = False
+
+    def commit(self) -> None:
+        """As `Session.commit`."""
+        self.execute("COMMIT")
+
+    def touch(self) -> None:
+        """As `Session.touch`: SQLite writes no row that has not changed, but this number has."""
+        number = int(self.execute("PRAGMA user_version")[0][0])
+        self.execute(f"PRAGMA user_version = {(number + 1) % _MAX_TOUCHES}")
+
+    def look(self, *, is_ahead: bool = False) -> None:
+        """As `Session.look`. The first time says which files are meant."""
+        if self._on_change is None:
+            return
+        try:
+            if self._files is None:
+                self._files = OpenFiles(self._path, has_moved=self._has_moved())
+            elif is_ahead:
+                self._files.look_ahead()
+                return
+            self._files.look()
+        except StoreError:
+            self._on_change()
+            if self._files is None or not self._files.is_log_lost:
+                self.keep_log()  # what is there is left as it is
+            raise
+
+    def keep_log(self) -> None:
+        """Do not fold the log back into the file when this is closed."""
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+    def quick_check(self, end_s: float) -> str:
+        """SQLite's own check until a time on the monotonic clock: `ok`, or what is wrong."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
+        try:
+            return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
+        except apsw.InterruptError:
+            return "ok"
+        except apsw.Error as error:
+            raise self._translate(error) from error
+        finally:
+            self._connection.set_progress_handler(None)
+
+    def copy_to(self, other: SqliteSession) -> None:
+        """Copy the whole database, while others go on writing.
+
+        Raises:
+            StoreError, LedgerCorrupt: it could not be read or written.
+        """
+        try:
+            with other._connection.backup("main", self._connection, "main") as work:
+                while not work.done:
+                    work.step(-1)
+        except apsw.Error as error:
+            raise other._translate(error) from error
+
+    def rollback(self) -> None:
+        """As `Session.rollback`."""
+        if self._connection.in_transaction:
+            self._execute_quietly("ROLLBACK")
+
+    def close(self) -> None:
+        """As `Session.close`."""
+        self.rollback()
+        try:
+            self._cursor.close(True)
+            self._connection.close(True)
+        except apsw.Error:
+            return  # its last sync failed; what was acknowledged had been synced before
+        finally:
+            if self._files is not None:
+                self._files.close()
+                self._files = None
+
+    def _translate(self, error: apsw.Error) -> StoreError:
+        if self._on_change is not None and isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            self._on_change()
+        return translate_error(error, self._path, self._connection.system_errno)
+
+    def _wait_for_lock(self, tries: int) -> bool:
+        """As SQLite's own handler, in smaller steps: who waits long gets between two of another."""
+        self.waits_for_lock = True
+        if not tries:
+            self._wait_end_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        time.sleep(_SHORT_WAIT_S if tries < _SHORT_WAITS else _LONG_WAIT_S)
+        return time.monotonic() < self._wait_end_s
+
+    def _has_moved(self) -> bool:
+        """Whether the file that is open is no longer the one under the name it was opened by."""
+        answer = ctypes.c_int(0)
+        address = ctypes.addressof(answer)
+        is_known = self._connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, address)
+        return is_known and bool(answer.value)
+
+    def _execute_quietly(self, sql: str) -> None:
+        try:
+            self._execute(sql, ())
+        except apsw.Error:
+            return  # SQLite has rolled back by itself
+
+
+def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> StoreError:
+    """SQLite's error as ours, with the file, what to do, and the state it tells of.
+
+    Args:
+        error: as raised.
+        path: of the file.
+        system_errno: what the system said of the last file that could not be used.
+    """
+    match error:
+        case apsw.ConstraintError():
+            return DuplicateKey(f"A row of {path} is there already: {error}.")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return corruption_error(path, str(error))
+        case apsw.FullError():
+            return _full(path)
+        case apsw.BusyError() | apsw.LockedError():
+            return LedgerUnavailable(
+                f"{path} is held by another process. Try again.", LedgerState.LOCKED
+            )
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return LedgerUnavailable(read_only_message(path), LedgerState.READ_ONLY)
+        case apsw.IOError() | apsw.CantOpenError():
+            return _explain_failure(error, path, system_errno)
+        case _:
+            return StoreError(f"{path}: {error}.")
+
+
+def _explain_failure(error: apsw.Error, path: Path, system_errno: int) -> LedgerUnavailable:
+    if system_errno in _FULL_ERRNOS:
+        return _full(path)
+    if system_errno in _READ_ONLY_ERRNOS:
+        return LedgerUnavailable(read_only_message(path), LedgerState.READ_ONLY)
+    if system_errno == errno.ENOENT:
+        return LedgerUnavailable(f"{path} is gone: {error}.", LedgerState.VANISHED)
+    return LedgerUnavailable(f"{path} cannot be used: {error}.", LedgerState.UNREACHABLE)
+
+
+def _full(path: Path) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"No space is left for {path}. Free some; nothing else is needed.", LedgerState.FULL
+    )
+
+
+def _execute_of(cursor: apsw.Cursor) -> _Execute:
+    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
+    return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

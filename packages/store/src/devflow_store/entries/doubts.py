@@ -1,0 +1,44 @@
+"""Costs that cannot be, as somebody has to be told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from devflow_core.ledger import Attempt, CostDoubt, CostStatus, LedgerEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostDoubtAlert:
+    """The provider has told a cost that cannot be."""
+
+    doubt: CostDoubt
+    entry_id: str
+    attempt_id: str
+    model: str
+    generation_id: str | None
+    cost_status: CostStatus
+    booked_usd: Decimal
+    reserved_usd: Decimal | None
+
+
+def find_doubts(entry: LedgerEntry) -> tuple[CostDoubtAlert, ...]:
+    """An alert for each attempt whose cost is in doubt; nearly always none."""
+    return tuple(
+        _make_alert(entry, attempt, attempt.cost_doubt)
+        for attempt in entry.attempts
+        if attempt.cost_doubt is not None
+    )
+
+
+def _make_alert(entry: LedgerEntry, attempt: Attempt, doubt: CostDoubt) -> CostDoubtAlert:
+    return CostDoubtAlert(
+        doubt=doubt,
+        entry_id=entry.entry_id,
+        attempt_id=attempt.attempt_id,
+        model=attempt.model,
+        generation_id=attempt.generation_id,
+        cost_status=attempt.cost_status,
+        booked_usd=attempt.cost_usd,
+        reserved_usd=attempt.reserved_usd,
+    )

@@ -1,0 +1,176 @@
+"""What the ledger says of itself: one of a few states, told by whoever writes it."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from enum import StrEnum
+from operator import attrgetter
+from threading import Lock
+from typing import NamedTuple
+
+import structlog
+from devflow_core.errors import StoreError
+
+RETRY_AFTER_S = 1.0
+"""When to ask again; so late the ledger has been tried once more."""
+COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of how long commits take."""
+
+
+class LedgerState(StrEnum):
+    """Whether the ledger can be written, and what keeps it from that. docs/ledger.md says more."""
+
+    READY = "ready"
+    LOCKED = "locked"
+    """Another process holds the lock of its writers."""
+    FULL = "full"
+    """The disk, or what the user may have of it."""
+    READ_ONLY = "read_only"
+    VANISHED = "vanished"
+    """The file, its log, its folder or its tables are gone."""
+    REPLACED = "replaced"
+    """Another ledger stands in its place, or an older copy of it."""
+    DAMAGED = "damaged"
+    """Shrunk, zeroed, or not as it was written."""
+    UNREACHABLE = "unreachable"
+    """The server does not answer, or the disk fails."""
+    SILENT = "silent"
+    """A write has not come back, and nothing says why."""
+
+
+class Step(NamedTuple):
+    """What the writer waits for, and how long that may take."""
+
+    name: str
+    told_after_s: float
+    """It is no longer ready then."""
+    refused_after_s: float
+    """Nothing is taken any more then, and who waits is sent away."""
+
+
+# A state has to be told within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as much
+# again for a busy machine. Below 5 s, 32 writers that take turns at PostgreSQL were sent away.
+BEGIN = Step("begin", 0.4, 5.0)
+"""The connection and the lock."""
+WORK = Step("work", 10.0, 10.0)
+"""Statements: to erase a year of rows takes long, and is no fault."""
+COMMIT = Step("commit", 0.4, 5.0)
+"""The disk."""
+
+
+_get_told_after_s = attrgetter("told_after_s")
+_get_refused_after_s = attrgetter("refused_after_s")
+
+
+class LedgerUnavailable(StoreError):
+    """The ledger cannot be used as it is; trying the next job at once is useless."""
+
+    def __init__(self, message: str, state: LedgerState) -> None:
+        super().__init__(message, retry_after_s=RETRY_AFTER_S)
+        self.state = state
+
+
+class LedgerHealth:
+    """The state of a ledger as its writer finds it; anybody may ask, at no cost.
+
+    Args:
+        clock: monotonic.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._problem: tuple[LedgerState, str] | None = None
+        self._step: tuple[Step, float] | None = None
+        self._told = LedgerState.READY
+        self._lock = Lock()
+        self.waits_for_lock: Callable[[], bool] = lambda: False
+        """Whether what the writer waits for is another process."""
+        self.proven_at_s = clock()
+        """When a row was last seen to have reached the disk, on the monotonic clock."""
+        self.commits = 0
+        self.commit_s = 0.0
+        """The time that all commits together have taken."""
+        self.bucket_bounds_s = COMMIT_BUCKETS_S
+        self.commit_buckets = [0] * (len(COMMIT_BUCKETS_S) + 1)
+        """How many commits took at most so long; the last one took longer than all bounds."""
+        self.failures: dict[LedgerState, int] = dict.fromkeys(LedgerState, 0)
+        """How often a write has found each state."""
+
+    def current(self) -> tuple[LedgerState, str]:
+        """The state now, and a sentence about it, which is empty where all is well."""
+        return self._problem or self._find_wait(_get_told_after_s) or (LedgerState.READY, "")
+
+    def refusal(self, *, is_read: bool = False) -> LedgerUnavailable | None:
+        """Why nothing may be written now; None when it may be tried.
+
+        Args:
+            is_read: for what only reads, which a full disk does not hinder.
+        """
+        if self._problem is None and self._step is None:
+            return None
+        problem = self._problem or self._find_wait(_get_refused_after_s)
+        if problem is None or (is_read and problem[0] is LedgerState.FULL):
+            return None
+        return LedgerUnavailable(problem[1], problem[0])
+
+    def is_stuck(self) -> bool:
+        """Whether the writer has waited for longer than its callers should."""
+        return self._find_wait(_get_refused_after_s) is not None
+
+    def start_step(self, step: Step) -> None:
+        """The writer begins to wait for something."""
+        self._step = (step, self._clock())
+
+    def end_steps(self) -> None:
+        """The writer waits for nothing but work."""
+        self._step = None
+
+    def note_commit(self, *, is_proof: bool) -> None:
+        """A commit is durable, in the ledger that is there.
+
+        Args:
+            is_proof: whether it has written anything, so that it shows that writing works.
+        """
+        now_s = self._clock()
+        taken_s = now_s - self._step[1] if self._step else 0.0
+        self.commits += 1
+        self.commit_s += taken_s
+        self.commit_buckets[bisect_left(COMMIT_BUCKETS_S, taken_s)] += 1
+        if is_proof:
+            self.proven_at_s, self._problem = now_s, None
+            if self._told is not LedgerState.READY:
+                self.tell_change()
+
+    def note_failure(self, error: StoreError) -> None:
+        """A write has failed; counts where the error says which state it has found."""
+        if error.state is None:
+            return
+        state = LedgerState(error.state)
+        self.failures[state] += 1
+        self._problem = (state, error.message)
+        self.tell_change()
+
+    def tell_change(self) -> None:
+        """One line in the log when the state is another than the one that was told last."""
+        with self._lock:
+            state, message = self.current()
+            former, self._told = self._told, state
+        if state is former:
+            return
+        log = structlog.get_logger("devflow.ledger")
+        if state is LedgerState.READY:
+            log.warning("ledger_ready", after=former.value)
+        else:
+            log.error("ledger_not_ready", state=state.value, reason=message, after=former.value)
+
+    def _find_wait(self, limit_s: Callable[[Step], float]) -> tuple[LedgerState, str] | None:
+        """The state that a wait of more than a step's limit means."""
+        step = self._step
+        if step is None or (waited_s := self._clock() - step[1]) < limit_s(step[0]):
+            return None
+        if step[0] is BEGIN and self.waits_for_lock():
+            held = f"Another process has held the lock of the ledger for {waited_s:.1f} s."
+            return LedgerState.LOCKED, f"{held} It goes on by itself once that is over."
+        return LedgerState.SILENT, f"The ledger has not answered for {waited_s:.1f} s."

@@ -1,0 +1,250 @@
+"""Faults of a ledger under a running server, each with the way back; and the server under them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from devflow_cli.testing import RunningCommand
+from integration import served
+from integration.served import Reply, Served
+
+PATIENCE_S = 60.0
+_PAUSE_S = 0.005
+BODY: dict[str, Any] = {
+    "model": "anthropic/claude-haiku-4.5",
+    "messages": [{"role": "user", "content": "hi"}],
+    "max_tokens": 16,
+}
+TRIO = ("ledger.db", "ledger.db-wal", "ledger.db-shm")
+Undo = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class LedgerFault:
+    """What befalls the files of a ledger."""
+
+    name: str
+    states: frozenset[str]
+    """What may be said of it."""
+    strike: Callable[[Path], Undo]
+    """Takes the data folder, and returns the way back."""
+
+
+@dataclass
+class GatewayUnderFault:
+    """A running gateway, asked without pause, and what it has acknowledged."""
+
+    served: Served
+    child: RunningCommand
+    data_dir: Path
+    acknowledged: list[str] = field(default_factory=list[str])
+    """Ids of requests that were answered with 200."""
+
+    def ask(self, path: str = "/v1/chat/completions", **fields: Any) -> Reply:
+        """One paid request."""
+        reply = self.served.ask("POST", path, {**BODY, **fields})
+        if reply.status == 200:
+            self.acknowledged.append(reply.headers["x-devflow-request-id"])
+        return reply
+
+    def readyz(self) -> tuple[int, str]:
+        """Status and the state of the ledger."""
+        reply = self.served.ask("GET", "/readyz")
+        return reply.status, str(reply.json.get("ledger"))
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of `/metrics` by its name and labels."""
+        lines = self.served.ask("GET", "/metrics").body.decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        for _ in range(round(PATIENCE_S / _PAUSE_S)):
+            if is_so():
+                return
+            time.sleep(_PAUSE_S)
+        raise AssertionError(f"not {what}: {self.child.err}")
+
+    @contextmanager
+    def asked_without_pause(self) -> Generator[None]:
+        """Ask beside the block, one request after the other."""
+        is_over = Event()
+
+        def run() -> None:
+            while not is_over.wait(0.02):
+                with suppress(OSError):
+                    self.ask()
+
+        asker = Thread(target=run)
+        asker.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            asker.join()
+
+
+@contextmanager
+def gateway(home: Path, *options: str, **more: str) -> Generator[GatewayUnderFault]:
+    """`devflow serve` that answers from the stand-in, over a data folder of its own."""
+    data_dir = home / "data"
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    arguments = ("--sandbox", *options)
+    with served.start(home, *arguments, DEVFLOW_DATA_DIR=str(data_dir), **more) as child:
+        ready = child.wait_for_document()
+        port = int(ready["url"].rpartition(":")[2])
+        one = Served(child.pid, port, ready["first_key"], home)
+        yield GatewayUnderFault(one, child, data_dir)
+        assert child.is_running, child.err
+        child.terminate()
+        child.wait(PATIENCE_S)
+
+
+def delete(*names: str) -> Callable[[Path], Undo]:
+    """Delete files; they are put back from links to them elsewhere."""
+
+    def strike(folder: Path) -> Undo:
+        kept = _keep(folder, TRIO)
+        for name in names:
+            (folder / name).unlink()
+        return lambda: [(kept / name).rename(folder / name) for name in names]
+
+    return strike
+
+
+def move_folder(folder: Path) -> Undo:
+    away = folder.with_name("away")
+    folder.rename(away)
+    return lambda: away.rename(folder)
+
+
+def replace_by_older(folder: Path) -> Undo:
+    """An older copy takes the place of the ledger, without its log."""
+    kept = _keep(folder, TRIO)
+    older = folder.with_name("older.db")
+    with sqlite3.connect(folder / "ledger.db") as now, sqlite3.connect(older) as copy:
+        now.backup(copy)
+        copy.execute("DELETE FROM chain WHERE seq > 2")
+    copy.close()
+    now.close()
+    for name in TRIO[1:]:
+        (folder / name).unlink()
+    older.rename(folder / "ledger.db")
+
+    def undo() -> None:
+        for name in TRIO:
+            with suppress(FileNotFoundError):
+                (kept / name).rename(folder / name)
+
+    return undo
+
+
+def cut(name: str, share: int) -> Callable[[Path], Undo]:
+    """Cut a file to 1/share of its length; 0 is to nothing."""
+
+    def strike(folder: Path) -> Undo:
+        file = folder / name
+        content = file.read_bytes()
+        os.truncate(file, len(content) // share if share else 0)
+        return lambda: _overwrite(file, content)
+
+    return strike
+
+
+def zero(length: int | None) -> Callable[[Path], Undo]:
+    """Zeros in the place of the database's first bytes, or of all of them."""
+
+    def strike(folder: Path) -> Undo:
+        file = folder / "ledger.db"
+        content = file.read_bytes()
+        _overwrite(file, bytes(len(content) if length is None else length))
+        return lambda: _overwrite(file, content)
+
+    return strike
+
+
+def make_read_only(folder: Path) -> Undo:
+    (folder / "ledger.db").chmod(0o400)
+    return lambda: (folder / "ledger.db").chmod(0o600)
+
+
+def hold_lock(folder: Path) -> Undo:
+    """Another process is in the middle of a write."""
+    other = sqlite3.connect(folder / "ledger.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def undo() -> None:
+        other.execute("ROLLBACK")
+        other.close()
+
+    return undo
+
+
+def fill_disk(folder: Path) -> Undo:
+    """Nothing more fits onto the disk; only where it is a small one of its own."""
+    filler = folder / "filler"
+    with filler.open("wb", 0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler.unlink
+
+
+FILE_FAULTS = (
+    LedgerFault("deleted", frozenset({"vanished"}), delete("ledger.db")),
+    LedgerFault("deleted with its log", frozenset({"vanished"}), delete(*TRIO)),
+    LedgerFault("folder moved away", frozenset({"vanished"}), move_folder),
+    LedgerFault("replaced by an older copy", frozenset({"replaced"}), replace_by_older),
+    LedgerFault("cut to nothing", frozenset({"damaged"}), cut("ledger.db", 0)),
+    LedgerFault("cut to a half", frozenset({"damaged"}), cut("ledger.db", 2)),
+    LedgerFault("its log cut to nothing", frozenset({"damaged"}), cut("ledger.db-wal", 0)),
+    LedgerFault("its log cut to a half", frozenset({"damaged"}), cut("ledger.db-wal", 2)),
+    LedgerFault("its beginning zeroed", frozenset({"damaged"}), zero(100)),
+    LedgerFault("zeroed", frozenset({"damaged"}), zero(None)),
+    LedgerFault("made read-only", frozenset({"read_only"}), make_read_only),
+    LedgerFault("locked", frozenset({"locked"}), hold_lock),
+)
+"""Those that need no disk of their own."""
+DISK_FULL = LedgerFault("disk full", frozenset({"full"}), fill_disk)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
+    """A disk in memory at a folder.
+
+    Raises:
+        PermissionError: this user may not mount one.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
+    if done.returncode:
+        raise PermissionError(done.stderr.decode())
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=60)
+        yield
+
+
+def _keep(folder: Path, names: tuple[str, ...]) -> Path:
+    """Links to files in a folder beside, so that they outlive their names."""
+    kept = folder.with_name("kept")
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(mode=0o700)
+    for name in names:
+        os.link(folder / name, kept / name)
+    return kept
+
+
+def _overwrite(file: Path, content: bytes) -> None:
+    with file.open("r+b") as handle:
+        handle.write(content)
