@@ -165,11 +165,29 @@ def _find_problem(components: Components) -> NotReady | None:
     return problem
 
 
-def _system_routes(components: Components) -> list[HttpRoute]:
-    models, nodes = (
-        ModelsHandler(lambda: list_models(components.catalogue.current)),
-        NodesHandler(components.nodes),
+def _node_routes(components: Components) -> tuple[HttpRoute, HttpRoute]:
+    nodes = NodesHandler(components.nodes)
+    return (
+        HttpRoute(
+            method="GET",
+            path="/system/nodes",
+            handler=nodes.list_nodes,
+            access=Access.CLIENT,
+            summary="Which model each named task uses",
+        ),
+        HttpRoute(
+            method="PATCH",
+            path="/system/nodes/{task_name}",
+            handler=nodes.patch_node,
+            access=Access.OPERATOR,
+            summary="Change one of them",
+            body_schema=system.NODE_SCHEMA,
+        ),
     )
+
+
+def _system_routes(components: Components) -> list[HttpRoute]:
+    models = ModelsHandler(lambda: list_models(components.catalogue.current))
     health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
@@ -177,25 +195,16 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         lambda: len(components.catalogue.current),
     )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
-    patch_node = HttpRoute(
-        method="PATCH",
-        path="/system/nodes/{task_name}",
-        handler=nodes.patch_node,
-        access=operator,
-        summary="Change one of them",
-        body_schema=system.NODE_SCHEMA,
-    )
     pages = (
         ("GET", "/v1/models", models.list_models, client, "Every model"),
         ("GET", "/v1/models/{id}", models.get_model, client, "One model"),
         ("GET", "/api/v1/models", models.list_models, client, "Every model"),
         ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
-        ("GET", "/system/nodes", nodes.list_nodes, client, "Which model each named task uses"),
         ("GET", "/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
         ("GET", "/healthz", health.check_live, everybody, "The process answers"),
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
-    return [patch_node] + [
+    return [*_node_routes(components)] + [
         HttpRoute(
             method=method,
             path=path,
