@@ -15,7 +15,7 @@ from typing import Any
 from devflow_core.attribution import Attribution
 from devflow_core.messages import WireName
 from devflow_core.request import ChatRequest
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 
 Body = dict[str, Any]
 
@@ -241,7 +241,7 @@ def make_call(number: int) -> Call:
         body |= feature.fields(wire)
     leaves = chance.random() < CANCELLED_SHARE
     is_whole = not leaves and feature is not FEATURES[-1] and chance.random() < WHOLE_SHARE
-    request = get_translator(wire).decode_request({**body, "stream": not is_whole}, {})
+    request = get_dialect(wire).decode_request({**body, "stream": not is_whole}, {})
     if chance.random() < METERED_SHARE:
         request = replace(request, attribution=Attribution(project=METERED_PROJECT))
     if chance.random() < CEILING_SHARE:

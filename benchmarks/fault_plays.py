@@ -28,7 +28,7 @@ from devflow_core.events import Finished, TextDelta, ToolCallDelta
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import WireName
 from devflow_core.settings import Settings
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_gateway import wiring
 from devflow_openrouter.models.catalogue import CATALOGUE_FILE
 from devflow_routing import Catalogue, Router, TaskClassifier
@@ -224,7 +224,7 @@ async def _ask_server(sandbox: Sandbox, settings: Settings, seen: Observation) -
 
 async def _ask_library(sandbox: Sandbox, settings: Settings, seen: Observation) -> bytes:
     play = seen.play
-    request = get_translator(play.dialect).decode_request(play.body(), {})
+    request = get_dialect(play.dialect).decode_request(play.body(), {})
     async with wiring.open_gateway(settings) as gateway:
         for _ in range(play.case.warm_up):
             await gateway.complete(request)

@@ -23,9 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import harness
 from devflow_core.attribution import Attribution
-from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
-from devflow_core.usage import Usage
+from devflow_core.testing import a_booked_request
 from devflow_store import Budget, Store
 from devflow_store.chain.transaction import Transaction
 from devflow_store.engines.sqlite import SqliteEngine
@@ -38,54 +36,12 @@ BUDGETS = (
 )
 
 
-def make_request() -> tuple[AttemptStart, LedgerEntry]:
-    """One request with one attempt."""
-    attribution = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
-    start = AttemptStart(
-        attempt_id=new_id("att"),
-        entry_id=new_id("req"),
-        number=1,
-        model="anthropic/claude-haiku-4.5",
-        started_at=NOW,
-        reserved_usd=Decimal("0.01"),
-        task_type="coding",
-        attribution=attribution,
-    )
-    attempt = Attempt(
-        attempt_id=start.attempt_id,
-        number=1,
-        model=start.model,
-        started_at=NOW,
-        outcome="succeeded",
-        cost_status="settled",
-        cost_usd=Decimal("0.00123"),
-        cost_text="0.00123",
-        usage=Usage(input_tokens=1200, output_tokens=300),
-        provider="Anthropic",
-        generation_id="gen-1763640000-abcdefghijklmnopqrst",
-        finish_reason="stop",
-        ttft_s=0.5,
-        total_s=1.25,
-        reserved_usd=start.reserved_usd,
-    )
-    entry = LedgerEntry(
-        entry_id=start.entry_id,
-        started_at=NOW,
-        requested_model="auto",
-        outcome="succeeded",
-        attempts=(attempt,),
-        task_type="coding",
-        complexity="low",
-        attribution=attribution,
-        ttft_s=0.6,
-        total_s=1.35,
-    )
-    return start, entry
+ATTRIBUTION = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
 
 
 async def run_round(store: Store, count: int, in_flight: int) -> harness.Timing:
     """Requests made beforehand, written one after the other by so many callers."""
-    requests = iter([make_request() for _ in range(count)])
+    requests = iter([a_booked_request(attribution=ATTRIBUTION, at=NOW) for _ in range(count)])
 
     async def write() -> None:
         start, entry = next(requests)

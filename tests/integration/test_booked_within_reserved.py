@@ -22,7 +22,7 @@ from devflow_core.memory import MemoryLedger
 from devflow_core.messages import WireName
 from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_gateway import wiring
 from devflow_openrouter import OpenRouterGateway
 from devflow_sandbox import Sandbox
@@ -308,7 +308,7 @@ def check_entry(entry: LedgerEntry, calls: list[BilledCall], limit: Decimal) -> 
 @given(ASKED)
 def test_what_is_booked_was_reserved(world: World, asked: Asked) -> None:
     try:
-        request = get_translator(asked.wire).decode_request(asked.body(), {})
+        request = get_dialect(asked.wire).decode_request(asked.body(), {})
     except DevFlowError:
         event("refused: by the dialect")
         return

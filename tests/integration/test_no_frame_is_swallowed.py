@@ -10,7 +10,7 @@ import pytest
 from devflow_core.events import Finished
 from devflow_core.messages import WireName
 from devflow_core.request import ChatRequest
-from devflow_core.wire import SseReader, get_translator
+from devflow_core.wire import SseReader, get_dialect
 from devflow_gateway import wiring
 from devflow_server.replies.held_usage import HeldUsage
 from hypothesis import given
@@ -238,9 +238,9 @@ def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
 
 def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
     """What a client of the same dialect is sent."""
-    translator = get_translator(wire)
-    reader, decoder = SseReader(), translator.make_decoder("a/b")
-    encoder = translator.make_encoder(ChatRequest.from_text("Hi", model="a/b"))
+    dialect = get_dialect(wire)
+    reader, decoder = SseReader(), dialect.make_decoder("a/b")
+    encoder = dialect.make_encoder(ChatRequest.from_text("Hi", model="a/b"))
     held, sent = HeldUsage(encoder), b""
     for start, end in zip([0, *cuts], [*cuts, len(reply)], strict=True):
         for frame in reader.feed(reply[start:end]):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from devflow_core.errors import InvalidRequest
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_openrouter.testing import error_reply
 from integration.upstream_door import MODEL, open_door
 
@@ -73,15 +73,13 @@ def test_another_api_is_sent_what_it_can_take_and_the_rest_is_told(
         "input": "Hi",
         **fields,
     }
-    request = get_translator(wire).decode_request(body, {})
+    request = get_dialect(wire).decode_request(body, {})
     for other in ("openai_chat", "anthropic_messages", "openai_responses"):
         if other == wire:
-            again = get_translator(wire).encode_request(
-                request.with_messages(request.messages), MODEL
-            )
+            again = get_dialect(wire).encode_request(request.with_messages(request.messages), MODEL)
             assert not [one for one in again.omitted if "part" in one or "role" in one]
             continue
-        encoded = get_translator(other).encode_request(request, MODEL)
+        encoded = get_dialect(other).encode_request(request, MODEL)
         assert b"new_" not in encoded.body
         assert b"mcp_toolset" not in encoded.body
         assert encoded.omitted
@@ -89,6 +87,6 @@ def test_another_api_is_sent_what_it_can_take_and_the_rest_is_told(
 
 def test_a_request_of_which_nothing_is_left_is_refused() -> None:
     body = {"messages": [{"role": "user", "content": [{"type": "new_block"}]}]}
-    request = get_translator("anthropic_messages").decode_request(body, {})
+    request = get_dialect("anthropic_messages").decode_request(body, {})
     with pytest.raises(InvalidRequest, match="nothing is left"):
-        get_translator("openai_chat").encode_request(request, MODEL)
+        get_dialect("openai_chat").encode_request(request, MODEL)

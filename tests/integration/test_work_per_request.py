@@ -25,7 +25,7 @@ from devflow_core.testing import (
     an_entry,
     reply_events,
 )
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_core.wire.sse import SseReader
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import Router, TaskClassifier
@@ -114,7 +114,7 @@ def test_decoding_a_stream(chunks: int) -> None:
     stream = chat_stream(chunks)
 
     def decode() -> None:
-        reader, decoder = SseReader(), get_translator("openai_chat").make_decoder()
+        reader, decoder = SseReader(), get_dialect("openai_chat").make_decoder()
         for frame in reader.feed(stream):
             decoder.feed(frame)
         assert decoder.finished

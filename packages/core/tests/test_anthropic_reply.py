@@ -9,9 +9,9 @@ from devflow_core.events import Event, Finished, Opaque, Started, TextDelta
 from devflow_core.messages import JsonObject, Reasoning, Text, ToolCall
 from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 
-ANTHROPIC = get_translator("anthropic_messages")
+ANTHROPIC = get_dialect("anthropic_messages")
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 

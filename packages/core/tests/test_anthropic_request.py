@@ -23,11 +23,11 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_core.wire.reasoning import seal
 
-ANTHROPIC = get_translator("anthropic_messages")
-CHAT = get_translator("openai_chat")
+ANTHROPIC = get_dialect("anthropic_messages")
+CHAT = get_dialect("openai_chat")
 HI = {"role": "user", "content": "Hi"}
 CLAUDE = "anthropic/claude-x"
 

@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError
 from devflow_core.messages import WireName
 from devflow_core.request import Origin, Tool
 from devflow_core.testing import a_request
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -24,7 +24,7 @@ def read(wire: WireName = "openai_chat", **body: Any) -> Any:
 )
 def test_what_claude_code_sends_is_plain(path: Path) -> None:
     body = json.loads(path.read_text(encoding="utf-8"))["body"]
-    request = get_translator("anthropic_messages").decode_request(body, {})
+    request = get_dialect("anthropic_messages").decode_request(body, {})
     assert read_billable(request).is_plain
 
 
@@ -38,7 +38,7 @@ def test_of_recorded_requests_only_server_tools_and_presets_have_no_bound() -> N
         if not isinstance(exchange["request"], dict):
             continue
         try:
-            request = get_translator(wire).decode_request(exchange["request"], {})
+            request = get_dialect(wire).decode_request(exchange["request"], {})
         except DevFlowError:
             continue
         for doubt in read_billable(request).doubts:
@@ -132,7 +132,7 @@ def test_a_tool_that_looks_like_a_placeholder_is_read_all_the_same() -> None:
         "messages": [{"role": "user", "content": "Hi."}],
         "tools": [{"type": "openrouter:advisor", "name": "DeferredToolPlaceholder"}],
     }
-    request = get_translator("anthropic_messages").decode_request(body, {})
+    request = get_dialect("anthropic_messages").decode_request(body, {})
     assert read_billable(request).doubts
 
 

@@ -8,7 +8,7 @@ import pytest
 from devflow_core.events import Event
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
-from devflow_core.wire import SseReader, get_translator
+from devflow_core.wire import SseReader, get_dialect
 from devflow_core.wire.tool_calls import CallPieces
 
 SAMPLES = Path(__file__).parent / "samples" / "wire"
@@ -16,12 +16,12 @@ REQUEST = ChatRequest.from_text("Hi", model="a/b")
 
 
 def _events(stream: bytes) -> list[Event]:
-    decoder = get_translator("openai_chat").make_decoder("a/b")
+    decoder = get_dialect("openai_chat").make_decoder("a/b")
     return [event for frame in SseReader().feed(stream) for event in decoder.feed(frame)]
 
 
 def _translated(wire: Any, stream: bytes) -> list[dict[str, Any]]:
-    encoder = get_translator(wire).make_encoder(REQUEST)
+    encoder = get_dialect(wire).make_encoder(REQUEST)
     written = b"".join(encoder.encode(event) for event in _events(stream))
     return [json.loads(frame.data or b"") for frame in SseReader().feed(written)]
 
@@ -30,7 +30,7 @@ def _whole(wire: Any, stream: bytes) -> dict[str, Any]:
     collector = Collector()
     for event in _events(stream):
         collector.add(event)
-    return json.loads(get_translator(wire).encode_response(collector.to_response(), REQUEST))
+    return json.loads(get_dialect(wire).encode_response(collector.to_response(), REQUEST))
 
 
 CALLS = ["id_changes.sse", "name_after_id.sse", "arguments_as_object.sse"]
@@ -89,7 +89,7 @@ def test_calls_that_are_all_numbered_zero_stay_apart() -> None:
 
 
 def test_whole_arguments_in_the_start_of_a_block_are_kept() -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     start = {"type": "tool_use", "id": "t", "name": "f", "input": {"p": 1}}
     bodies: list[dict[str, Any]] = [
         {"type": "message_start", "message": {"id": "m", "model": "a/b"}},

@@ -17,7 +17,8 @@ from devflow_core.events import (
 )
 from devflow_core.testing import a_candidate, a_cost, a_price, a_usage
 from devflow_core.usage import ReportedUsage, Usage
-from devflow_core.wire.usage import parse_cost, usage_from_openai
+from devflow_core.wire.openai_usage import usage_from_openai
+from devflow_core.wire.usage import parse_cost
 from hypothesis import given
 from hypothesis import strategies as st
 

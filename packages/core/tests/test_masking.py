@@ -8,15 +8,8 @@ from urllib.parse import quote
 
 import pytest
 from devflow_core.errors import InvalidRequest
-from devflow_core.masking import (
-    KNOWN_SECRETS,
-    KnownSecrets,
-    Masker,
-    are_plain_names,
-    clean_name,
-    holds_secret,
-    mask,
-)
+from devflow_core.masking import KNOWN_SECRETS, KnownSecrets, Masker, holds_secret, mask
+from devflow_core.safe_text import are_plain_names, clean_name
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

@@ -25,11 +25,11 @@ from devflow_core.events import (
 from devflow_core.messages import Reasoning, Text, ToolCall
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import Usage
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from hypothesis import given
 from hypothesis import strategies as st
 
-CHAT = get_translator("openai_chat")
+CHAT = get_dialect("openai_chat")
 Decode = Callable[..., list[Event]]
 
 

@@ -22,9 +22,9 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 
-CHAT = get_translator("openai_chat")
+CHAT = get_dialect("openai_chat")
 HI = {"role": "user", "content": "Hi"}
 
 

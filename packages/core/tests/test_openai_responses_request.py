@@ -22,11 +22,11 @@ from devflow_core.request import (
     Tool,
     ToolChoice,
 )
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_core.wire.reasoning import seal
 
-RESPONSES = get_translator("openai_responses")
-CHAT = get_translator("openai_chat")
+RESPONSES = get_dialect("openai_responses")
+CHAT = get_dialect("openai_chat")
 GPT = "openai/gpt-x"
 
 

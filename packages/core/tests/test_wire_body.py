@@ -3,9 +3,10 @@ from typing import cast
 
 import pytest
 from devflow_core.errors import InvalidRequest, ProtocolError
+from devflow_core.safe_text import excerpt
 from devflow_core.wire import body as wire_body
 from devflow_core.wire import parse_body
-from devflow_core.wire.body import excerpt, load_event, load_frame
+from devflow_core.wire.body import load_event, load_frame
 from devflow_core.wire.sse import SseFrame, encode
 from hypothesis import given
 from hypothesis import strategies as st

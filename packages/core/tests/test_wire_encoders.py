@@ -30,9 +30,9 @@ from devflow_core.messages import Media, Reasoning, Text, ToolCall, WireName
 from devflow_core.request import ChatRequest, Origin
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.usage import ReportedCost, Usage
-from devflow_core.wire import EventEncoder, SseReader, Translator, get_translator
+from devflow_core.wire import Dialect, EventEncoder, SseReader, get_dialect
 from devflow_core.wire.reasoning import unseal
-from devflow_core.wire.translators import TRANSLATORS
+from devflow_core.wire.table import DIALECTS
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
@@ -40,7 +40,7 @@ from openai.types.responses import Response
 
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
-WIRES = sorted(TRANSLATORS)
+WIRES = sorted(DIALECTS)
 REQUEST = ChatRequest.from_text("How are you?", model="a/b")
 
 USAGE = Usage(
@@ -69,8 +69,8 @@ EVENTS: list[Event] = [
 
 
 @pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> Translator:
-    return TRANSLATORS[request.param]
+def wire(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]
 
 
 def _write(encoder: EventEncoder, events: Sequence[Event]) -> bytes:
@@ -100,9 +100,7 @@ def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
             return events.get_final_response().model_dump()
 
 
-def test_what_is_written_is_read_again(
-    wire: Translator, decode_stream: Decode, fold: Collect
-) -> None:
+def test_what_is_written_is_read_again(wire: Dialect, decode_stream: Decode, fold: Collect) -> None:
     stream = _write(wire.make_encoder(REQUEST), EVENTS)
     response = fold(decode_stream(wire.make_decoder(), stream))
     expected = fold(EVENTS)
@@ -120,7 +118,7 @@ def test_what_is_written_is_read_again(
     assert thinking.text == "Let us"
 
 
-def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
+def test_a_whole_reply_is_read_again(wire: Dialect, fold: Collect) -> None:
     expected = fold(EVENTS)
     response = fold(wire.decode_response(wire.encode_response(expected, REQUEST)))
     assert response.text == "Hello"
@@ -132,7 +130,7 @@ def test_a_whole_reply_is_read_again(wire: Translator, fold: Collect) -> None:
 def test_every_sdk_reads_what_is_written() -> None:
     anthropics = _read_by_sdk(
         "anthropic_messages",
-        _write(get_translator("anthropic_messages").make_encoder(REQUEST), EVENTS),
+        _write(get_dialect("anthropic_messages").make_encoder(REQUEST), EVENTS),
     )
     assert [block["type"] for block in anthropics["content"]] == [
         "thinking", "text", "tool_use", "tool_use",
@@ -141,7 +139,7 @@ def test_every_sdk_reads_what_is_written() -> None:
     assert anthropics["content"][2]["input"] == {"a": 1}
     assert anthropics["stop_reason"] == "tool_use"
     chat = _read_by_sdk(
-        "openai_chat", _write(get_translator("openai_chat").make_encoder(REQUEST), EVENTS)
+        "openai_chat", _write(get_dialect("openai_chat").make_encoder(REQUEST), EVENTS)
     )
     message = chat["choices"][0]["message"]
     assert message["content"] == "Hello"
@@ -150,7 +148,7 @@ def test_every_sdk_reads_what_is_written() -> None:
     ]  # fmt: skip
     assert chat["usage"]["cost"] == 0.00025
     responses = _read_by_sdk(
-        "openai_responses", _write(get_translator("openai_responses").make_encoder(REQUEST), EVENTS)
+        "openai_responses", _write(get_dialect("openai_responses").make_encoder(REQUEST), EVENTS)
     )
     assert [item["type"] for item in responses["output"]] == [
         "reasoning", "message", "function_call", "function_call",
@@ -160,11 +158,11 @@ def test_every_sdk_reads_what_is_written() -> None:
 
 def test_every_sdk_reads_whole_replies(fold: Collect) -> None:
     response = fold(EVENTS)
-    body = get_translator("anthropic_messages").encode_response(response, REQUEST)
+    body = get_dialect("anthropic_messages").encode_response(response, REQUEST)
     assert anthropic.types.Message.model_validate_json(body, strict=True).content[1].type == "text"
-    body = get_translator("openai_chat").encode_response(response, REQUEST)
+    body = get_dialect("openai_chat").encode_response(response, REQUEST)
     assert ChatCompletion.model_validate_json(body).choices[0].message.content == "Hello"
-    body = get_translator("openai_responses").encode_response(response, REQUEST)
+    body = get_dialect("openai_responses").encode_response(response, REQUEST)
     assert Response.model_validate_json(body).output_text == "Hello"
 
 
@@ -176,11 +174,11 @@ def test_recorded_replies_are_read_by_every_sdk_in_every_dialect(
         body = one["body"]
         if not isinstance(body, str) or not body.startswith(":") or "error" in one["source"]:
             continue
-        source = get_translator("openai_chat" if "chat" in one["path"] else "openai_responses")
+        source = get_dialect("openai_chat" if "chat" in one["path"] else "openai_responses")
         events = decode_stream(source.make_decoder(), body.encode())
         foreign = [replace(event, frame=None) for event in events]
         expected = fold(events)
-        for target in TRANSLATORS.values():
+        for target in DIALECTS.values():
             stream = _write(target.make_encoder(REQUEST), foreign)
             assert fold(decode_stream(target.make_decoder(), stream)).text == expected.text
             assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
@@ -194,12 +192,12 @@ def _text_of(name: WireName, reply: dict[str, Any]) -> str:
             return "".join(one["text"] for one in reply["content"] if one["type"] == "text")
         case "openai_chat":
             return reply["choices"][0]["message"]["content"] or ""
-        case "openai_responses":
+        case _:
             messages = [one for one in reply["output"] if one["type"] == "message"]
             return "".join(part["text"] for one in messages for part in one["content"])
 
 
-def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Translator) -> None:
+def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Dialect) -> None:
     def framed(event: Event, data: bytes) -> Event:
         return replace(event, frame=Frame(wire=wire.name, data=data))
 
@@ -215,7 +213,7 @@ def test_frames_of_the_readers_own_wire_pass_as_they_are(wire: Translator) -> No
     )
 
 
-def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
+def test_frames_of_another_wire_are_translated(wire: Dialect) -> None:
     other: WireName = "openai_chat" if wire.name != "openai_chat" else "openai_responses"
     framed = replace(EVENTS[0], frame=Frame(wire=other, data=b"data: strange\n\n"))
     assert b"strange" not in _write(wire.make_encoder(REQUEST), [framed, *EVENTS[1:]])
@@ -231,11 +229,11 @@ def test_frames_of_another_wire_are_translated(wire: Translator) -> None:
 )
 def test_an_end_that_the_provider_has_left_out_is_written(name: WireName, end: bytes) -> None:
     begin = Started(frame=Frame(wire=name, data=b"data: 1\n\n"))
-    stream = _write(get_translator(name).make_encoder(REQUEST), [begin, FINISHED])
+    stream = _write(get_dialect(name).make_encoder(REQUEST), [begin, FINISHED])
     assert stream == b"data: 1\n\n" + end
 
 
-def test_our_facts_are_added_to_the_usage(wire: Translator) -> None:
+def test_our_facts_are_added_to_the_usage(wire: Dialect) -> None:
     encoder = wire.make_encoder(REQUEST)
     encoder.annotate({"attempts": 2})
     frames = SseReader().feed(_write(encoder, EVENTS))
@@ -254,7 +252,7 @@ def _response() -> ChatResponse:
 
 
 def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
-    wire: Translator,
+    wire: Dialect,
 ) -> None:
     data = b'data: {"usage": {"cost":0.00010}, "x":  1}\n\n'
     usage = Frame(wire=wire.name, data=data)
@@ -273,9 +271,7 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
 def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
     for options, choices in (({"include_usage": True}, 0), ({}, 1), (None, 1)):
         request = replace(REQUEST, extra={"stream_options": options})
-        frames = SseReader().feed(
-            _write(get_translator("openai_chat").make_encoder(request), EVENTS)
-        )
+        frames = SseReader().feed(_write(get_dialect("openai_chat").make_encoder(request), EVENTS))
         last = json.loads(frames[-2].data or b"")
         assert last["usage"]["total_tokens"] == USAGE.total_tokens
         assert len(last["choices"]) == choices
@@ -283,17 +279,17 @@ def test_usage_stands_alone_where_it_was_asked_for_in_openais_way() -> None:
 
 def test_a_reply_without_usage_has_no_usage_chunk_in_chat() -> None:
     events = [Started(), TextDelta(text="x"), Finished(finish_reason="stop")]
-    stream = _write(get_translator("openai_chat").make_encoder(REQUEST), events)
+    stream = _write(get_dialect("openai_chat").make_encoder(REQUEST), events)
     assert b"usage" not in stream
     response = replace(_response(), usage=None, cost=None)
     for wire in ("openai_chat", "openai_responses"):
-        assert not json.loads(get_translator(wire).encode_response(response, REQUEST)).get("usage")
+        assert not json.loads(get_dialect(wire).encode_response(response, REQUEST)).get("usage")
 
 
 def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
     claude_requests: dict[str, dict[str, Any]],
 ) -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     request = wire.decode_request(claude_requests["2.1.329-main-last"]["body"], {})
     (frame,) = SseReader().feed(wire.make_encoder(request).encode(EVENTS[0]))
     assert frame.event == "message_start"
@@ -304,7 +300,7 @@ def test_the_first_event_of_a_message_has_an_estimate_of_its_input(
 
 
 def test_usage_that_nobody_told_is_estimated_for_messages(fold: Collect) -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     events = [Started(), TextDelta(text="x" * 400), Finished(finish_reason="stop")]
     stream = _write(wire.make_encoder(REQUEST), events)
     assert b'"output_tokens":101' in stream
@@ -329,7 +325,7 @@ _DELTAS = st.one_of(
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(get_translator("anthropic_messages").make_encoder(REQUEST), [*events, FINISHED])
+    stream = _write(get_dialect("anthropic_messages").make_encoder(REQUEST), [*events, FINISHED])
     kinds: list[str] = []
     opened: int | None = None
     seen = -1
@@ -354,7 +350,7 @@ def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event])
 
 @given(st.lists(_DELTAS, max_size=14))
 def test_responses_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
-    stream = _write(get_translator("openai_responses").make_encoder(REQUEST), [*events, FINISHED])
+    stream = _write(get_dialect("openai_responses").make_encoder(REQUEST), [*events, FINISHED])
     bodies = [json.loads(frame.data or b"") for frame in SseReader().feed(stream)]
     numbers = [body["sequence_number"] for body in bodies]
     assert all(after == before + 1 for before, after in pairwise(numbers))
@@ -375,7 +371,7 @@ def test_no_text_and_no_whole_call_is_lost_on_the_way(events: list[Event]) -> No
     for event in [*events, FINISHED]:
         collector.add(event)
     expected = collector.to_response()
-    for wire in TRANSLATORS.values():
+    for wire in DIALECTS.values():
         collector = Collector()
         decoder = wire.make_decoder()
         for frame in SseReader().feed(_write(wire.make_encoder(REQUEST), [*events, FINISHED])):
@@ -408,9 +404,9 @@ def test_foreign_thinking_survives_a_client_of_another_dialect(
         TextDelta(text="Hi"),
         FINISHED,
     ]
-    chat = get_translator("openai_chat")
+    chat = get_dialect("openai_chat")
     for name in ("anthropic_messages", "openai_responses"):
-        wire = get_translator(name)
+        wire = get_dialect(name)
         stream = _write(wire.make_encoder(REQUEST), events)
         reply = json.loads(wire.encode_response(fold(events), REQUEST))
         assert fold(decode_stream(wire.make_decoder(), stream)).text == "Hi"
@@ -435,7 +431,7 @@ def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
     events: list[Event] = [
         Started(model="deepseek/deepseek-x"), ReasoningDelta(text="Hm"), FINISHED,
     ]  # fmt: skip
-    wire, chat = get_translator("anthropic_messages"), get_translator("openai_chat")
+    wire, chat = get_dialect("anthropic_messages"), get_dialect("openai_chat")
     content = json.loads(wire.encode_response(fold(events), REQUEST))["content"]
     request = wire.decode_request({"messages": [{"role": "assistant", "content": content}]}, {})
     (message,) = json.loads(chat.encode_request(request, "deepseek/deepseek-y").body)["messages"]
@@ -451,14 +447,14 @@ def test_thinking_of_a_vendor_without_a_format_is_remembered_by_the_models_name(
 def test_redacted_thinking_stays_what_it_is(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "anthropic-claude-v1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="d", detail=detail), FINISHED]
-    reply = get_translator("anthropic_messages").encode_response(fold(events), REQUEST)
+    reply = get_dialect("anthropic_messages").encode_response(fold(events), REQUEST)
     assert json.loads(reply)["content"] == [{"type": "redacted_thinking", "data": "d"}]
 
 
 def test_openais_own_encrypted_thinking_is_not_sealed(fold: Collect) -> None:
     detail = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1"}
     events: list[Event] = [Started(), ReasoningDelta(encrypted="gAAAAx", detail=detail), FINISHED]
-    (item,) = json.loads(get_translator("openai_responses").encode_response(fold(events), REQUEST))[
+    (item,) = json.loads(get_dialect("openai_responses").encode_response(fold(events), REQUEST))[
         "output"
     ]
     assert item == {
@@ -473,7 +469,7 @@ TOOLS: list[dict[str, Any]] = [
 
 
 def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collect) -> None:
-    wire = get_translator("openai_responses")
+    wire = get_dialect("openai_responses")
     request = wire.decode_request({"input": "Hi", "tools": TOOLS}, {})
     events: list[Event] = [
         Started(),
@@ -505,14 +501,14 @@ def test_calls_come_back_in_the_form_the_client_has_given_the_tools(fold: Collec
 )
 def test_finish_reasons_have_their_words(reason: Any, status: str, stop_reason: str) -> None:
     events: list[Event] = [Started(), TextDelta(text="x"), Finished(finish_reason=reason)]
-    responses = _write(get_translator("openai_responses").make_encoder(REQUEST), events)
+    responses = _write(get_dialect("openai_responses").make_encoder(REQUEST), events)
     assert f'"type":"response.{status}"'.encode() in responses
-    messages = _write(get_translator("anthropic_messages").make_encoder(REQUEST), events)
+    messages = _write(get_dialect("anthropic_messages").make_encoder(REQUEST), events)
     assert f'"stop_reason":"{stop_reason}"'.encode() in messages
 
 
 def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     native = Finished(finish_reason="stop", native_finish_reason="pause_turn")
     assert b'"stop_reason":"pause_turn"' in _write(wire.make_encoder(REQUEST), [Started(), native])
     called = [ToolCallDelta(index=0, name="f"), Finished(finish_reason="stop")]
@@ -524,7 +520,7 @@ def test_a_native_word_of_the_wire_is_kept_and_calls_are_a_reason() -> None:
 def test_calls_without_ids_or_arguments_get_them() -> None:
     called = [ToolCallDelta(index=0, name="f"), FINISHED]
     reply = _read_by_sdk(
-        "openai_responses", _write(get_translator("openai_responses").make_encoder(REQUEST), called)
+        "openai_responses", _write(get_dialect("openai_responses").make_encoder(REQUEST), called)
     )
     (call,) = reply["output"]
     assert call["call_id"].startswith("call_")
@@ -547,25 +543,25 @@ ERRORS: list[tuple[DevFlowError, str, str]] = [
 
 @pytest.mark.parametrize(("error", "kind", "message"), ERRORS)
 def test_errors_have_the_words_of_the_dialect(error: DevFlowError, kind: str, message: str) -> None:
-    body = json.loads(get_translator("anthropic_messages").encode_error(error, "req_1"))
+    body = json.loads(get_dialect("anthropic_messages").encode_error(error, "req_1"))
     assert body["type"] == "error"
     assert body["request_id"] == "req_1"
     assert (body["error"]["type"], body["error"]["message"]) == (kind, message)
     for name in ("openai_chat", "openai_responses"):
-        fault = json.loads(get_translator(name).encode_error(error, "req_1"))["error"]
+        fault = json.loads(get_dialect(name).encode_error(error, "req_1"))["error"]
         assert (fault["code"], fault["message"]) == (error.code, error.message)
         assert fault["metadata"]["request_id"] == "req_1"
 
 
 def test_openais_error_types_follow_the_status() -> None:
-    chat = get_translator("openai_chat")
+    chat = get_dialect("openai_chat")
     types = {json.loads(chat.encode_error(error, "r"))["error"]["type"] for error, _, _ in ERRORS}
     assert types == {"invalid_request_error", "insufficient_quota", "server_error"}
 
 
 @pytest.mark.parametrize("sent_events", [[], EVENTS[:3]])
 def test_every_sdk_raises_an_error_in_the_middle_of_a_stream(
-    wire: Translator, sent_events: list[Event]
+    wire: Dialect, sent_events: list[Event]
 ) -> None:
     encoder = wire.make_encoder(REQUEST)
     stream = _write(encoder, sent_events) + encoder.encode_error(Overloaded("Busy."), "req_1")
@@ -573,7 +569,7 @@ def test_every_sdk_raises_an_error_in_the_middle_of_a_stream(
         _read_by_sdk(wire.name, stream)
 
 
-def test_our_decoders_raise_it_too(wire: Translator, decode_stream: Decode) -> None:
+def test_our_decoders_raise_it_too(wire: Dialect, decode_stream: Decode) -> None:
     encoder = wire.make_encoder(REQUEST)
     stream = _write(encoder, EVENTS[:3]) + encoder.encode_error(Overloaded("Busy."), "req_1")
     with pytest.raises(DevFlowError, match="Busy"):
@@ -582,7 +578,7 @@ def test_our_decoders_raise_it_too(wire: Translator, decode_stream: Decode) -> N
 
 def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
     request = replace(REQUEST, origin=Origin(wire="openai_chat", body={"tools": []}))
-    stream = _write(get_translator("openai_responses").make_encoder(request), EVENTS)
+    stream = _write(get_dialect("openai_responses").make_encoder(request), EVENTS)
     assert b"function_call" in stream
 
 
@@ -590,7 +586,7 @@ def test_a_reply_of_parts_that_only_requests_have_is_written_without_them() -> N
     picture = Media(kind="image", url="https://x/y")
     call = ToolCall(id="c", name="f", arguments="")
     response = replace(_response(), parts=(Text(text="x"), picture, call))
-    body = json.loads(get_translator("openai_responses").encode_response(response, REQUEST))
+    body = json.loads(get_dialect("openai_responses").encode_response(response, REQUEST))
     assert [item["type"] for item in body["output"]] == ["message", "function_call"]
 
 
@@ -606,7 +602,7 @@ def test_what_comes_between_the_pieces_of_calls_waits_for_its_turn() -> None:
     ]
     reply = _read_by_sdk(
         "anthropic_messages",
-        _write(get_translator("anthropic_messages").make_encoder(REQUEST), events),
+        _write(get_dialect("anthropic_messages").make_encoder(REQUEST), events),
     )
     assert [block["type"] for block in reply["content"]][:3] == ["tool_use", "tool_use", "text"]
     assert [block["input"] for block in reply["content"][:2]] == [{"a": 1}, {"b": 2}]
@@ -620,7 +616,7 @@ def test_a_broken_seal_is_a_foreign_signature(signature: str) -> None:
 
 
 def _streamed(wire: WireName, *bodies: dict[str, Any]) -> list[Event]:
-    decoder = get_translator(wire).make_decoder()
+    decoder = get_dialect(wire).make_decoder()
     stream = b"".join(b"data: %b\n\n" % json.dumps(body).encode() for body in bodies)
     return [event for frame in SseReader().feed(stream) for event in decoder.feed(frame)] + [
         *decoder.close()
@@ -643,7 +639,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
         chunk({}, finish_reason="stop")
         | {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "server_tool_use_details": {}}},
     )
-    body = json.loads(get_translator("openai_chat").encode_response(fold(events), REQUEST))
+    body = json.loads(get_dialect("openai_chat").encode_response(fold(events), REQUEST))
     message = body["choices"][0]["message"]
     assert message["content"] == "ab"
     assert message["annotations"] == [cite, cite]
@@ -655,7 +651,7 @@ def test_a_whole_chat_reply_keeps_what_only_its_own_wire_knows(fold: Collect) ->
     assert body["system_fingerprint"] == "fp"
     assert body["usage"]["server_tool_use_details"] == {}
     assert body["usage"]["total_tokens"] == 3
-    other = json.loads(get_translator("anthropic_messages").encode_response(fold(events), REQUEST))
+    other = json.loads(get_dialect("anthropic_messages").encode_response(fold(events), REQUEST))
     assert other["content"] == [{"type": "text", "text": "ab"}]
 
 
@@ -687,7 +683,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
          "usage": {"input_tokens": 1, "output_tokens": 2, "server_tool_use": {"n": 1}}},
         {"type": "message_stop"},
     )  # fmt: skip
-    body = json.loads(get_translator("anthropic_messages").encode_response(fold(events), REQUEST))
+    body = json.loads(get_dialect("anthropic_messages").encode_response(fold(events), REQUEST))
     assert body["content"] == [
         {"type": "thinking", "thinking": "Hm", "signature": "s"},
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
@@ -698,7 +694,7 @@ def test_a_whole_message_keeps_what_only_its_own_wire_knows(fold: Collect) -> No
     ]  # fmt: skip
     assert body["stop_sequence"] == "E"
     assert body["usage"]["server_tool_use"] == {"n": 1}
-    other = json.loads(get_translator("openai_chat").encode_response(fold(events), REQUEST))
+    other = json.loads(get_dialect("openai_chat").encode_response(fold(events), REQUEST))
     assert other["choices"][0]["message"]["content"] == "Hi"
 
 
@@ -707,7 +703,7 @@ def test_a_whole_response_is_the_providers_own(fold: Collect) -> None:
         {"type": "web_search_call", "id": "ws"},
         {"type": "message", "content": [{"type": "output_text", "text": "Hi", "annotations": [1]}]},
     ]}  # fmt: skip
-    responses = get_translator("openai_responses")
+    responses = get_dialect("openai_responses")
     events = _streamed(
         "openai_responses",
         {"type": "response.created", "response": {"id": "g"}},
@@ -750,7 +746,7 @@ def _thinking_stream(model: str) -> bytes:
 def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
     decode_stream: Decode,
 ) -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     stream = _thinking_stream("google/gemini-x")
     passed = _write(wire.make_encoder(REQUEST), decode_stream(wire.make_decoder(), stream))
     assert b"word" not in passed
@@ -775,13 +771,13 @@ def test_signatures_of_other_vendors_on_anthropics_wire_find_their_vendor_again(
 
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "claude-x", "unknown"])
 def test_signatures_of_anthropic_pass_as_they_are(model: str, decode_stream: Decode) -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     stream = _thinking_stream(model)
     assert _write(wire.make_encoder(REQUEST), decode_stream(wire.make_decoder(), stream)) == stream
 
 
 def test_unsigned_thinking_may_be_read_by_others_than_anthropic() -> None:
-    wire = get_translator("anthropic_messages")
+    wire = get_dialect("anthropic_messages")
     turn = {"role": "assistant", "content": [
         {"type": "thinking", "thinking": "Hm", "signature": ""},
         {"type": "text", "text": "x"}]}  # fmt: skip
@@ -804,9 +800,7 @@ def test_a_first_frame_without_input_tokens_gets_the_estimate(
     usage: str, is_unchanged: bool
 ) -> None:
     data = f'event: message_start\ndata: {{"message":{{"usage":{{{usage}}}}}}}\n\n'.encode()
-    encoder = get_translator("anthropic_messages").make_encoder(
-        ChatRequest.from_text("hello " * 40)
-    )
+    encoder = get_dialect("anthropic_messages").make_encoder(ChatRequest.from_text("hello " * 40))
     frame = Frame(wire="anthropic_messages", data=data)
     sent = encoder.encode(Started(frame=frame))
     assert (sent == data) == is_unchanged

@@ -9,9 +9,9 @@ import pytest
 from devflow_core.errors import DevFlowError, InvalidRequest
 from devflow_core.events import Event
 from devflow_core.response import ChatResponse
-from devflow_core.wire import SseReader, Translator, parse_body
+from devflow_core.wire import Dialect, SseReader, parse_body
+from devflow_core.wire.table import DIALECTS
 from devflow_core.wire.token_estimate import estimate_input_tokens
-from devflow_core.wire.translators import TRANSLATORS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -124,9 +124,9 @@ BODIES = {
 }
 
 
-@pytest.fixture(params=sorted(TRANSLATORS))
-def wire(request: pytest.FixtureRequest) -> Translator:
-    return TRANSLATORS[request.param]
+@pytest.fixture(params=sorted(DIALECTS))
+def wire(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]
 
 
 _FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,9 +134,7 @@ _FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 @_FUZZ
 @given(_CHANGES)
-def test_a_request_is_understood_or_refused(
-    wire: Translator, changes: list[tuple[int, Any]]
-) -> None:
+def test_a_request_is_understood_or_refused(wire: Dialect, changes: list[tuple[int, Any]]) -> None:
     body = _replaced(BODIES[wire.name], changes)
     try:
         request = wire.decode_request(parse_body(json.dumps(body).encode()), {})
@@ -144,7 +142,7 @@ def test_a_request_is_understood_or_refused(
         return
     assert estimate_input_tokens(request) >= 1
     for variant in (request, request.with_messages(request.messages)):
-        for target in TRANSLATORS.values():
+        for target in DIALECTS.values():
             for model in ("anthropic/x", "google/x"):
                 try:
                     encoded = target.encode_request(variant, model)
@@ -207,11 +205,11 @@ STREAMS = {
 @_FUZZ
 @given(_CHANGES)
 def test_a_stream_gives_events_or_an_error_of_ours(
-    wire: Translator, changes: list[tuple[int, Any]]
+    wire: Dialect, changes: list[tuple[int, Any]]
 ) -> None:
     events = _replaced({"events": STREAMS[wire.name]}, changes)["events"]
     encoders = [target.make_encoder(wire.decode_request(BODIES[wire.name], {}))
-                for target in TRANSLATORS.values()]  # fmt: skip
+                for target in DIALECTS.values()]  # fmt: skip
     decoder = wire.make_decoder("a/b")
     if not isinstance(events, list):
         return
@@ -244,7 +242,7 @@ WHOLE: dict[str, dict[str, Any]] = {
 @_FUZZ
 @given(_CHANGES)
 def test_a_whole_reply_is_read_or_an_error_of_ours(
-    wire: Translator, fold: Collect, changes: list[tuple[int, Any]]
+    wire: Dialect, fold: Collect, changes: list[tuple[int, Any]]
 ) -> None:
     body = json.dumps(_replaced(WHOLE[wire.name], changes)).encode()
     try:
@@ -252,5 +250,5 @@ def test_a_whole_reply_is_read_or_an_error_of_ours(
     except DevFlowError:
         return
     request = wire.decode_request(BODIES[wire.name], {})
-    for target in TRANSLATORS.values():
+    for target in DIALECTS.values():
         assert json.loads(target.encode_response(response, request))

@@ -16,8 +16,8 @@ from devflow_core.events import Event, Finished
 from devflow_core.messages import WireName
 from devflow_core.response import Collector
 from devflow_core.testing import FakeUpstream
-from devflow_core.wire import SseReader, get_translator
-from devflow_core.wire.translators import TRANSLATORS
+from devflow_core.wire import SseReader, get_dialect
+from devflow_core.wire.table import DIALECTS
 
 RECORDINGS = Path(__file__).parents[2] / "core" / "tests" / "samples" / "openrouter.jsonl"
 
@@ -66,7 +66,7 @@ def _recorded(mark: str) -> bytes:
 
 def _steps(wire: WireName, stream: bytes, cut: int) -> Steps:
     """What is made of the first `cut` bytes of a reply."""
-    reader, decoder = SseReader(), get_translator(wire).make_decoder("a/b")
+    reader, decoder = SseReader(), get_dialect(wire).make_decoder("a/b")
     steps: list[Event | DevFlowError] = []
     try:
         for frame in reader.feed(stream[:cut]):
@@ -136,7 +136,7 @@ def _text(steps: Sequence[Event | DevFlowError]) -> str:
     return collector.to_response().text
 
 
-@pytest.mark.parametrize("reader", sorted(TRANSLATORS))
+@pytest.mark.parametrize("reader", sorted(DIALECTS))
 @pytest.mark.parametrize(
     ("wire", "stream"),
     [

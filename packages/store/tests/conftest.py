@@ -6,15 +6,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 import psycopg
 import pytest
 from devflow_core.attribution import Attribution
 from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
-from devflow_core.usage import Usage
+from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_core.testing import a_booked_request
 from psycopg import sql
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -81,48 +80,12 @@ def request_of() -> Callable[..., tuple[AttemptStart, LedgerEntry]]:
         attribution: Attribution | None = None,
         at: datetime | None = None,
     ) -> tuple[AttemptStart, LedgerEntry]:
-        started_at = at or NOON + timedelta(seconds=number)
-        reserved = None if reserved_usd is None else Decimal(reserved_usd)
-        attribution = attribution or Attribution(session_id="s1", project="shop")
-        start = AttemptStart(
-            attempt_id=new_id("att"),
-            entry_id=new_id("req"),
-            number=1,
-            model="anthropic/claude-haiku-4.5",
-            started_at=started_at,
-            reserved_usd=reserved,
-            task_type="coding",
+        return a_booked_request(
+            cost_usd=cost_usd,
+            reserved_usd=reserved_usd,
             attribution=attribution,
-        )
-        attempt = Attempt(
-            attempt_id=start.attempt_id,
-            number=1,
-            model=start.model,
-            started_at=started_at,
-            outcome="succeeded",
-            cost_status="settled",
-            cost_usd=Decimal(cost_usd),
-            cost_text=cost_usd,
-            usage=Usage(input_tokens=1200, output_tokens=300),
-            provider="Anthropic",
+            at=at or NOON + timedelta(seconds=number),
             generation_id=f"gen-{number}",
-            finish_reason="stop",
-            ttft_s=0.5,
-            total_s=1.25,
-            reserved_usd=reserved,
         )
-        entry = LedgerEntry(
-            entry_id=start.entry_id,
-            started_at=started_at,
-            requested_model="auto",
-            outcome="succeeded",
-            attempts=(attempt,),
-            task_type="coding",
-            complexity="low",
-            attribution=attribution,
-            ttft_s=0.6,
-            total_s=1.35,
-        )
-        return start, entry
 
     return build

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
-from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.ledger import AttemptStart
+from devflow_core.testing import an_attempt, an_entry
 from devflow_core.usage import from_pico
 from devflow_store import Budget, Store
 from devflow_store.engines.sqlite import SqliteEngine
@@ -117,24 +118,11 @@ class BudgetMachine(RuleBasedStateMachine):
             return
         start = self.live.pop(which % len(self.live))
         attribution = start.attribution
-        attempt = Attempt(
-            attempt_id=start.attempt_id,
-            number=1,
-            model=start.model,
-            started_at=NOW,
-            outcome="succeeded",
-            cost_status="settled",
-            cost_usd=from_pico(cost),
+        attempt = an_attempt(
+            attempt_id=start.attempt_id, started_at=NOW, cost_usd=from_pico(cost), cost_text=None
         )
-        entry = LedgerEntry(
-            entry_id=start.entry_id,
-            started_at=NOW,
-            requested_model="auto",
-            outcome="succeeded",
-            attempts=(attempt,),
-            task_type="coding",
-            complexity="low",
-            attribution=attribution,
+        entry = an_entry(
+            entry_id=start.entry_id, started_at=NOW, attempts=(attempt,), attribution=attribution
         )
         self.run(self.stores[through].close(entry))
         self.reference.end(

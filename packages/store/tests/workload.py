@@ -23,7 +23,8 @@ from typing import Any
 from devflow_core.attribution import Attribution
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ids import new_id
-from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
+from devflow_core.ledger import AttemptStart, LedgerEntry
+from devflow_core.testing import a_booked_request
 from devflow_store import InFlight, NewClaim, Store
 
 LEASE_S = 0.5
@@ -31,38 +32,12 @@ KEYS = 100
 
 
 def request(cost_usd: Decimal) -> tuple[AttemptStart, LedgerEntry]:
-    now = datetime.now(UTC)
-    attribution = Attribution(session_id="s", client_key="ci")
-    start = AttemptStart(
-        attempt_id=new_id("att"),
-        entry_id=new_id("req"),
-        number=1,
-        model="x/y",
-        started_at=now,
-        reserved_usd=Decimal("0.03"),
-        task_type="coding",
-        attribution=attribution,
+    return a_booked_request(
+        cost_usd=f"{cost_usd:f}",
+        reserved_usd="0.03",
+        attribution=Attribution(session_id="s", client_key="ci"),
+        at=datetime.now(UTC),
     )
-    attempt = Attempt(
-        attempt_id=start.attempt_id,
-        number=1,
-        model="x/y",
-        started_at=now,
-        outcome="succeeded",
-        cost_status="settled",
-        cost_usd=cost_usd,
-    )
-    entry = LedgerEntry(
-        entry_id=start.entry_id,
-        started_at=now,
-        requested_model="auto",
-        outcome="succeeded",
-        attempts=(attempt,),
-        task_type="coding",
-        complexity="low",
-        attribution=attribution,
-    )
-    return start, entry
 
 
 def kills(database: str, count: int) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_what_hides_is_written_out_in_a_full_history(script: Any, write: Write) 
     script.add("user", message={"role": "user", "content": [{"type": "document", **document}]})
     request = hand_off(ClaudeCodeSession.open(write(script.rows)), mode="full").request
     for dialect in ("openai_chat", "anthropic_messages", "openai_responses"):
-        body = json.loads(wire.get_translator(dialect).encode_request(request, "m").body)
+        body = json.loads(wire.get_dialect(dialect).encode_request(request, "m").body)
         found = strings_of(body)
         assert sum("a\\u202eb\\u200bc\\u001b" in one or "a\\\\u202eb" in one for one in found) >= 5
         assert [one for one in found if escape_invisible(one) != one] == []

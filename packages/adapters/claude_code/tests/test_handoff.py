@@ -39,7 +39,7 @@ def test_every_recording_becomes_a_conversation_that_providers_accept(recorded: 
     last = handoff.request.messages[-1].parts[-1]
     assert last == Text(text="What next?")
     for name in ("openai_chat", "anthropic_messages", "openai_responses"):
-        body = json.loads(wire.get_translator(name).encode_request(handoff.request, "m").body)
+        body = json.loads(wire.get_dialect(name).encode_request(handoff.request, "m").body)
         assert "What next?" in json.dumps(body)
 
 
@@ -134,7 +134,7 @@ def test_secrets_do_not_leave_in_a_full_history(script: Any, write: Write) -> No
         "Bash", {"command": f"curl -H 'Authorization: Bearer {key}'"}, f"PASSWORD=hunter2x {key}"
     )
     report = hand_off(ClaudeCodeSession.open(write(script.rows)))
-    body = wire.get_translator("openai_chat").encode_request(report.request, "m").body
+    body = wire.get_dialect("openai_chat").encode_request(report.request, "m").body
     assert b"a1B2" not in body
     assert b"hunter2x" not in body
     assert any("GitHub token" in line for line in report.report.masked)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 
+from devflow_core.clocks import utc_now
 from devflow_core.dimensions import GroupBy
 from devflow_core.masking import mask
 from devflow_core.summary import Groups, LedgerReader, Summary
@@ -32,7 +33,7 @@ class Reporter:
         *,
         price_of: PriceOf,
         baseline_model: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._reader = reader
         self._price_of = price_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +27,16 @@ ProjectFolder = Annotated[
 """Whose latest session is meant."""
 
 
+def read_amount(text: str, option: str) -> Decimal:
+    """An amount in USD, as it was typed for an option."""
+    from devflow_core.usage import parse_amount
+
+    amount = parse_amount(text)
+    if amount is None:
+        raise typer.BadParameter(f"{text!r} is no amount in USD", param_hint=option)
+    return amount
+
+
 def apply_options(
     request: ChatRequest,
     cost_priority: float | None,
@@ -35,12 +45,7 @@ def apply_options(
 ) -> ChatRequest:
     """The request with what the command line says about cost and speed."""
     if max_cost is not None:
-        try:
-            request = replace(request, max_cost_usd=Decimal(max_cost))
-        except InvalidOperation:
-            raise typer.BadParameter(
-                f"{max_cost!r} is no amount in USD", param_hint="--max-cost"
-            ) from None
+        request = replace(request, max_cost_usd=read_amount(max_cost, "--max-cost"))
     return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from devflow_core.clocks import Clocks
 from devflow_core.errors import DevFlowError, UpstreamError
 from devflow_core.estimates import Ending, SeenReply, assess_cost
 from devflow_core.events import Event, Started
@@ -18,21 +16,12 @@ from devflow_core.ledger import (
     LedgerEntry,
     Outcome,
 )
-from devflow_core.masking import clean_name
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Alternate, Candidate, Route
+from devflow_core.safe_text import clean_name
 from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Time as a parameter, so that tests can own it."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-
 
 FindModel = Callable[[str], Alternate | None]
 """The model that a reply calls by this name; None where there is none."""

@@ -9,7 +9,8 @@ from typing import Any, Literal
 Role = Literal["system", "user", "assistant"]
 """Tool results are parts of a user message, as in Anthropic's format; `developer` is `system`."""
 
-WireName = Literal["openai_chat", "anthropic_messages", "openai_responses"]
+WireName = str
+"""The name of a dialect: each declares its own, `devflow_core.wire.table` holds them all."""
 CacheTtl = Literal["5m", "1h"]
 JsonObject = Mapping[str, Any]
 """A decoded JSON object that we carry and do not change."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from devflow_core.attribution import Attribution
+from devflow_core.clocks import Clocks
 from devflow_core.errors import DevFlowError
 from devflow_core.events import Event, Finished, FinishReason
-from devflow_core.journal import Clocks, FindModel, Journal
+from devflow_core.journal import FindModel, Journal
 from devflow_core.ledger import Book, Ledger, LedgerEntry, Outcome
 from devflow_core.messages import Part, ToolCall
 from devflow_core.ports import Classifier, ContextInjector, Executor, Router
@@ -49,6 +50,16 @@ class Reply:
         if self._events is None:
             raise RuntimeError("the reply has not been opened")
         return self._events
+
+    def complete(self, collector: Collector) -> Completion:
+        """The reply as a whole, from the collector that has seen all of its events."""
+        assert self.entry is not None  # noqa: S101 - set before the last event is handed out
+        return Completion(
+            response=collector.to_response(),
+            route=self.route,
+            entry=self.entry,
+            context=self.request.context,
+        )
 
     def attach(self, events: AsyncIterator[Event]) -> None:
         """Give the reply its events; the pipeline does this once."""
@@ -190,13 +201,7 @@ class Pipeline:
         async with self.stream(request, session=session, entry_id=entry_id) as reply:
             async for event in reply:
                 collector.add(event)
-        assert reply.entry is not None  # noqa: S101 - set before the last event is handed out
-        return Completion(
-            response=collector.to_response(),
-            route=reply.route,
-            entry=reply.entry,
-            context=reply.request.context,
-        )
+        return reply.complete(collector)
 
     @asynccontextmanager
     async def _stream(

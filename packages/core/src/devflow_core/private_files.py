@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devflow_core.errors import ConfigurationError
@@ -121,6 +122,32 @@ def replace_file(path: Path, content: bytes | None) -> None:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    with _written_draft(path, content, mode) as draft:
+        draft.rename(path)
+
+
+def create_file(path: Path, content: bytes) -> bool:
+    """Put a new file, of mode 0600, under its name whole or not at all.
+
+    Returns:
+        False where there is something of this name, which stays: another process may be faster.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if path.exists() or path.is_symlink():
+        return False
+    with _written_draft(path, content, 0o600) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _written_draft(path: Path, content: bytes, mode: int) -> Generator[Path]:
+    """The content in a synced file beside the path; removed in the end where it is still there."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
@@ -129,7 +156,7 @@ def replace_file(path: Path, content: bytes | None) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        draft.rename(path)
+        yield draft
     finally:
         with suppress(FileNotFoundError):
             draft.unlink()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from devflow_core.ledger import ModelShare
-from devflow_core.masking import clean_name, mask
+from devflow_core.masking import mask
 from devflow_core.routing import Alternate, Candidate
+from devflow_core.safe_text import clean_name
 
 
 def recorded_name(model: Candidate | Alternate) -> str:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
+from devflow_core.attribution import Attribution
+from devflow_core.clocks import Clocks
 from devflow_core.events import Event, Finished, FinishReason, Frame, Started, TextDelta
-from devflow_core.journal import Clocks, Journal
-from devflow_core.ledger import Attempt, LedgerEntry
+from devflow_core.ids import new_id
+from devflow_core.journal import Journal
+from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import WireName
 from devflow_core.ports import AttemptLog, Call, EventStream, Router, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, ScoreTerms, Task
 from devflow_core.usage import Price, ReportedCost, Usage
+from devflow_core.wire.dialect import Dialect
+from devflow_core.wire.table import DEFAULT_DIALECT, DIALECTS
 
 EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -270,9 +275,62 @@ def an_entry(**changes: Any) -> LedgerEntry:
     return replace(entry, **changes)
 
 
-def sse_frames(*data: str, wire: WireName = "openai_chat") -> tuple[Frame, ...]:
+def a_booked_request(
+    *,
+    cost_usd: str = "0.00123",
+    reserved_usd: str | None = "0.01",
+    attribution: Attribution | None = None,
+    at: datetime = EPOCH,
+    generation_id: str = "gen-1780944465-test",
+) -> tuple[AttemptStart, LedgerEntry]:
+    """What a book takes of one request with one attempt: its start, and the entry of its end.
+
+    Their ids are new ones with each call.
+    """
+    start = AttemptStart(
+        attempt_id=new_id("att"),
+        entry_id=new_id("req"),
+        number=1,
+        model="anthropic/claude-haiku-4.5",
+        started_at=at,
+        reserved_usd=None if reserved_usd is None else Decimal(reserved_usd),
+        task_type="coding",
+        attribution=attribution or Attribution(session_id="s1", project="shop"),
+    )
+    attempt = an_attempt(
+        attempt_id=start.attempt_id,
+        started_at=at,
+        cost_usd=Decimal(cost_usd),
+        cost_text=cost_usd,
+        usage=Usage(input_tokens=1200, output_tokens=300),
+        generation_id=generation_id,
+        reserved_usd=start.reserved_usd,
+        price_version=None,
+    )
+    entry = an_entry(
+        entry_id=start.entry_id,
+        started_at=at,
+        attempts=(attempt,),
+        complexity="low",
+        attribution=start.attribution,
+    )
+    return start, entry
+
+
+def sse_frames(*data: str, wire: WireName = DEFAULT_DIALECT.name) -> tuple[Frame, ...]:
     """Server-sent events as a wire would have them, one frame each."""
     return tuple(Frame(wire=wire, data=f"data: {one}\n\n".encode()) for one in data)
+
+
+@contextmanager
+def dialect_in_table(dialect: Dialect) -> Generator[None]:
+    """Stands for the line that declares one more dialect; what is built inside knows it."""
+    table = cast("dict[WireName, Dialect]", DIALECTS)
+    table[dialect.name] = dialect
+    try:
+        yield
+    finally:
+        del table[dialect.name]
 
 
 __all__ = [
@@ -285,6 +343,7 @@ __all__ = [
     "MemoryBook",
     "MemoryLedger",
     "ScriptStep",
+    "a_booked_request",
     "a_candidate",
     "a_cost",
     "a_journal",
@@ -295,6 +354,7 @@ __all__ = [
     "a_usage",
     "an_attempt",
     "an_entry",
+    "dialect_in_table",
     "reply_events",
     "sse_frames",
 ]

@@ -31,6 +31,26 @@ def usd_text(usd: Decimal) -> str:
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
+def parse_decimal(value: object) -> Decimal | None:
+    """A JSON number or a decimal text, by its shortest digits; None for what is no finite number.
+
+    Every amount that comes from outside is read here, so that a float is never reckoned with.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None
+
+
+def parse_amount(value: object) -> Decimal | None:
+    """As `parse_decimal`, for what can be an amount: None where it is negative too."""
+    number = parse_decimal(value)
+    return None if number is None or number < 0 else number
+
+
 def parse_token_count(value: object) -> int | None:
     """A count as programs write them: 1500, 1500.0 or "1500".
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from devflow_core.clocks import utc_now
 from devflow_core.errors import DevFlowError, ProtocolError
 from devflow_core.messages import JsonObject
 from devflow_core.routing import Alternate
@@ -50,7 +51,7 @@ class LiveCatalogue:
         file: CatalogueFile | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         unlisted: Callable[[], Catalogue] | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._decode = decode
         self._file = file

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 from devflow_core.billable import read_billable
+from devflow_core.clocks import utc_now
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
 from devflow_core.ports import Router as RouterPort
@@ -49,7 +50,7 @@ class Router(RouterPort):
         policy: RoutingPolicy | None = None,
         performance: PerformanceTracker | None = None,
         sessions: SessionTracker | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()

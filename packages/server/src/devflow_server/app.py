@@ -19,7 +19,8 @@ from devflow_core.errors import (
 )
 from devflow_core.ids import new_id
 from devflow_core.masking import KNOWN_SECRETS
-from devflow_core.messages import WireName
+from devflow_core.wire import Dialect
+from devflow_core.wire.table import DEFAULT_DIALECT
 
 from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
 from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
@@ -277,8 +278,8 @@ def _check_rights(caller: Caller, route: HttpRoute) -> None:
     raise Forbidden(f"This client key has not the scope `{route.group}`.")
 
 
-def _error_dialect(exchange: Exchange, route: HttpRoute | None) -> WireName | None:
-    """The dialect of an error: the route's, or OpenAI's below /v1, which most clients read."""
+def _error_dialect(exchange: Exchange, route: HttpRoute | None) -> Dialect | None:
+    """The dialect of an error: the route's, or below /v1 the one that most clients read."""
     if route is not None:
-        return route.wire
-    return "openai_chat" if exchange.request.path.startswith("/v1/") else None
+        return route.dialect
+    return DEFAULT_DIALECT if exchange.request.path.startswith("/v1/") else None

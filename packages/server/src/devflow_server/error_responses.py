@@ -16,8 +16,7 @@ from devflow_core.errors import (
     StoreError,
     UpstreamError,
 )
-from devflow_core.messages import WireName
-from devflow_core.wire import get_translator, sse
+from devflow_core.wire import Dialect, sse
 
 from devflow_server.http.message import Header
 
@@ -52,7 +51,7 @@ class OutOfMemory(QueueFull):
 
 def error_reply(
     error: DevFlowError,
-    wire: WireName | None,
+    dialect: Dialect | None,
     request_id: str,
     *,
     is_for_application: bool = False,
@@ -60,8 +59,8 @@ def error_reply(
     """Status and body of an error, as the route that was called tells it."""
     if is_for_application:
         return _application_error(error, request_id)
-    if wire is not None:
-        return error.status_hint, get_translator(wire).encode_error(error, request_id)
+    if dialect is not None:
+        return error.status_hint, dialect.encode_error(error, request_id)
     fault = {"message": error.message, "code": error.code, "request_id": request_id}
     return error.status_hint, orjson.dumps({"error": fault})
 

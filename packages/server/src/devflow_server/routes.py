@@ -8,7 +8,8 @@ from enum import Enum
 from urllib.parse import unquote
 
 from devflow_core.errors import ConfigurationError
-from devflow_core.messages import WireName
+from devflow_core.messages import JsonObject
+from devflow_core.wire import Dialect
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
@@ -52,6 +53,12 @@ class RequestContext:
     log_fields: dict[str, object] = field(default_factory=dict[str, object])
     """For the access log: model, cost, cache. Never a text of the request."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the route; only routes of plain JSON have none, and they ask for none."""
+        assert self.route.dialect is not None  # noqa: S101 - see above
+        return self.route.dialect
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
@@ -71,12 +78,14 @@ class HttpRoute:
     """Of a request to it. An open route takes no body at all."""
     serves_outages: bool = False
     """Whether it tells of the ledger's state, so that a key need not be read from there anew."""
-    wire: WireName | None = None
-    """The dialect of requests, replies and errors; None is plain JSON."""
+    dialect: Dialect | None = None
+    """Of requests, replies and errors; None is plain JSON."""
     face: Face = Face.API
     """How it tells a failure."""
     summary: str = ""
     """For the OpenAPI description."""
+    body_schema: JsonObject | None = None
+    """JSON Schema of the part of its body that every client sends; None where it takes none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
-from devflow_core.messages import WireName
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import ContextInjector
 from devflow_core.settings import Settings
-from devflow_core.wire.translators import TRANSLATORS
+from devflow_core.wire import DIALECTS
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from devflow_core.wire.openai_chat import OPENAI_CHAT
 from devflow_routing import LiveCatalogue
 from devflow_store import LedgerState
 
 from devflow_server.app import App
 from devflow_server.auth import Authenticator, KeyVerifier
+from devflow_server.handlers import count_tokens, embeddings, system
 from devflow_server.handlers.chat import ChatHandler, ReplySource
 from devflow_server.handlers.count_tokens import TokenCounter
 from devflow_server.handlers.embeddings import EmbeddingsHandler
@@ -103,13 +105,6 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
     return (*settings.allowed_hosts, *((settings.host,) if is_name else ()))
 
 
-_DIALECTS: tuple[tuple[str, WireName, str], ...] = (
-    ("/v1/chat/completions", "openai_chat", "A chat completion, OpenAI's dialect"),
-    ("/v1/messages", "anthropic_messages", "A message, Anthropic's dialect"),
-    ("/v1/responses", "openai_responses", "A response, OpenAI's newer dialect"),
-)
-
-
 def _chat_routes(components: Components) -> list[HttpRoute]:
     reader = RequestReader(components.nodes)
     max_body_bytes = components.settings.max_body_bytes
@@ -122,27 +117,28 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
     )
     count = HttpRoute(
         method="POST",
-        path="/v1/messages/count_tokens",
+        path=f"/v1{ANTHROPIC_MESSAGES.path}/count_tokens",
         handler=TokenCounter(reader, components.catalogue),
         access=Access.CLIENT,
         group="chat",
         max_body_bytes=max_body_bytes,
-        wire="anthropic_messages",
+        dialect=ANTHROPIC_MESSAGES,
         summary="How many tokens a message would be; an estimate",
+        body_schema=count_tokens.BODY_SCHEMA,
     )
     return [count, _embeddings_route(components)] + [
         HttpRoute(
             method="POST",
-            path=prefix + path,
+            path=f"{prefix}/v1{dialect.path}",
             handler=chat,
             access=Access.CLIENT,
             group="chat",
             max_body_bytes=max_body_bytes,
-            wire=wire,
-            summary=summary,
+            dialect=dialect,
+            summary=dialect.summary,
+            body_schema=dialect.body_schema,
         )
-        for path, wire, summary in _DIALECTS
-        if wire in TRANSLATORS
+        for dialect in DIALECTS.values()
         for prefix in ("", "/api")  # the provider's own SDK adds nothing to its /api/v1
     ]
 
@@ -155,8 +151,9 @@ def _embeddings_route(components: Components) -> HttpRoute:
         access=Access.CLIENT,
         group="embeddings",
         max_body_bytes=components.settings.max_body_bytes,
-        wire="openai_chat",
+        dialect=OPENAI_CHAT,
         summary="Vectors for texts",
+        body_schema=embeddings.BODY_SCHEMA,
     )
 
 
@@ -168,11 +165,29 @@ def _find_problem(components: Components) -> NotReady | None:
     return problem
 
 
-def _system_routes(components: Components) -> list[HttpRoute]:
-    models, nodes = (
-        ModelsHandler(lambda: list_models(components.catalogue.current)),
-        NodesHandler(components.nodes),
+def _node_routes(components: Components) -> tuple[HttpRoute, HttpRoute]:
+    nodes = NodesHandler(components.nodes)
+    return (
+        HttpRoute(
+            method="GET",
+            path="/system/nodes",
+            handler=nodes.list_nodes,
+            access=Access.CLIENT,
+            summary="Which model each named task uses",
+        ),
+        HttpRoute(
+            method="PATCH",
+            path="/system/nodes/{task_name}",
+            handler=nodes.patch_node,
+            access=Access.OPERATOR,
+            summary="Change one of them",
+            body_schema=system.NODE_SCHEMA,
+        ),
     )
+
+
+def _system_routes(components: Components) -> list[HttpRoute]:
+    models = ModelsHandler(lambda: list_models(components.catalogue.current))
     health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
@@ -185,13 +200,11 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         ("GET", "/v1/models/{id}", models.get_model, client, "One model"),
         ("GET", "/api/v1/models", models.list_models, client, "Every model"),
         ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
-        ("GET", "/system/nodes", nodes.list_nodes, client, "Which model each named task uses"),
-        ("PATCH", "/system/nodes/{task_name}", nodes.patch_node, operator, "Change one of them"),
         ("GET", "/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
         ("GET", "/healthz", health.check_live, everybody, "The process answers"),
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
-    return [
+    return [*_node_routes(components)] + [
         HttpRoute(
             method=method,
             path=path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import orjson
 from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, NotFound
 from devflow_core.ids import new_id
-from devflow_core.private_files import ensure_private_folder, read_private_file
+from devflow_core.private_files import create_file, ensure_private_folder, read_private_file
 
 from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
@@ -259,7 +258,7 @@ def load_pepper(path: Path) -> bytes:
     """
     try:
         ensure_private_folder(path.parent)
-        _make_pepper(path)
+        create_file(path, secrets.token_bytes(_PEPPER_BYTES))  # unless there is one
         if path.stat().st_mode & 0o077:
             raise ConfigurationError(f"{path} can be read by others. Run `chmod 600 {path}`.")
         pepper = read_private_file(path)
@@ -271,23 +270,6 @@ def load_pepper(path: Path) -> bytes:
             "make the client keys anew."
         )
     return pepper
-
-
-def _make_pepper(path: Path) -> None:
-    """Write a new pepper unless there is one; whole or not at all, whoever else tries."""
-    if path.exists() or path.is_symlink():
-        return  # a link is refused by whoever reads it
-    draft = path.with_name(f"{path.name}.{new_id('draft')}")
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(_PEPPER_BYTES))
-        os.fsync(handle)
-        os.link(draft, path)
-    except FileExistsError:
-        return  # another process was faster; its pepper is the one
-    finally:
-        os.close(handle)
-        draft.unlink()
 
 
 def _check_new(name: str, scopes: Mapping[str, Any]) -> None:

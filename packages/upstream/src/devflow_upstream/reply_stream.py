@@ -16,17 +16,13 @@ from devflow_core.errors import (
     UpstreamTimeout,
 )
 from devflow_core.events import Event, Finished, Opaque, Started
-from devflow_core.masking import (
-    KNOWN_SECRETS,
-    are_plain_names,
-    clean_name,
-    holds_secret,
-)
+from devflow_core.masking import KNOWN_SECRETS, holds_secret
 from devflow_core.masking.known_secrets import MIN_SECRET_CHARS
 from devflow_core.ports import Call
-from devflow_core.wire.body import excerpt
+from devflow_core.safe_text import are_plain_names, clean_name, excerpt
+from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.errors import error_from_body
-from devflow_core.wire.protocol import EventDecoder, Translator
+from devflow_core.wire.protocol import EventDecoder
 from devflow_core.wire.sse import SseFrame, SseReader
 
 from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
@@ -52,13 +48,13 @@ class ReplyStream:
         transport: where the request goes.
         request: the call as HTTP.
         call: what it stands for.
-        translator: of the dialect that the request is in.
+        dialect: in which the request goes out and the reply comes.
         deadlines: of the reply.
     """
 
     __slots__ = (
-        "_call", "_deadline_at_s", "_deadlines", "_decoder", "_error", "_events", "_exchange",
-        "_is_complete", "_is_rewritten", "_phase", "_reader", "_request", "_translator",
+        "_call", "_deadline_at_s", "_deadlines", "_decoder", "_dialect", "_error", "_events",
+        "_exchange", "_is_complete", "_is_rewritten", "_phase", "_reader", "_request",
         "_transport",
     )  # fmt: skip
 
@@ -67,16 +63,16 @@ class ReplyStream:
         transport: Transport,
         request: HttpRequest,
         call: Call,
-        translator: Translator,
+        dialect: Dialect,
         deadlines: Deadlines,
     ) -> None:
         self._transport = transport
         self._request = request
         self._call = call
-        self._translator = translator
+        self._dialect = dialect
         self._deadlines = deadlines
         self._exchange: UpstreamExchange | None = None
-        self._decoder: EventDecoder = translator.make_decoder(call.candidate.model)
+        self._decoder: EventDecoder = dialect.make_decoder(call.candidate.model)
         self._reader = SseReader()
         self._events: deque[Event] = deque()
         self._error: DevFlowError | None = None
@@ -141,7 +137,7 @@ class ReplyStream:
             self._clean_start()
         elif content_type == "application/json":
             body = await read_all(exchange)
-            self._add_events(self._translator.decode_response(body, self._call.candidate.model))
+            self._add_events(self._dialect.decode_response(body, self._call.candidate.model))
             self._clean_start(body)
         else:
             start = await exchange.read()

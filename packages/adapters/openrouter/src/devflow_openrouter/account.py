@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 from devflow_core.errors import KeyRefused, ModelUnavailable, ProtocolError, Refused
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import UpstreamKey
+from devflow_core.usage import parse_decimal
 from devflow_upstream.keys import key_id
 
 from devflow_openrouter.client.api_client import ApiClient
@@ -106,11 +107,7 @@ def _parse_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
     """An amount as its shortest decimal text; 0 where the field is missing."""
-    value = row.get(field) or 0
-    try:
-        amount = Decimal(str(value)) if isinstance(value, int | float | str) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
+    amount = parse_decimal(row.get(field) or 0)
+    if amount is None:
         raise ProtocolError(f"OpenRouter's {field} is no amount. Try again later.")
     return amount

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from devflow_core.usage import Price, PriceTier
+from devflow_core.usage import Price, PriceTier, parse_amount
 
 _ZERO = Decimal(0)
 
@@ -18,47 +18,39 @@ def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | Non
     in `overrides` (`utc_start`) are left out of the tiers, since only the call's own clock
     decides them; the reported cost then differs from an estimate and wins.
     """
-    prompt, completion = _parse_usd(pricing.get("prompt")), _parse_usd(pricing.get("completion"))
+    prompt, completion = (
+        parse_amount(pricing.get("prompt")),
+        parse_amount(pricing.get("completion")),
+    )
     if prompt is None or completion is None:
         return None
-    reasoning = _parse_usd(pricing.get("internal_reasoning"))
+    reasoning = parse_amount(pricing.get("internal_reasoning"))
     overrides: list[Mapping[str, Any]] = pricing.get("overrides") or []
     tiers = (_parse_tier(one) for one in overrides if one.get("min_prompt_tokens") is not None)
     return Price(
         prompt=prompt,
         completion=completion,
-        cache_read=_parse_usd(pricing.get("input_cache_read")),
-        cache_write=_parse_usd(pricing.get("input_cache_write")),
-        cache_write_1h=_parse_usd(pricing.get("input_cache_write_1h")),
+        cache_read=parse_amount(pricing.get("input_cache_read")),
+        cache_write=parse_amount(pricing.get("input_cache_write")),
+        cache_write_1h=parse_amount(pricing.get("input_cache_write_1h")),
         # the same as other output follows it into the tiers
         reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
-        request=_parse_usd(pricing.get("request")) or _ZERO,
-        audio=_parse_usd(pricing.get("audio")),
-        image_output=_parse_usd(pricing.get("image_output")),
-        audio_output=_parse_usd(pricing.get("audio_output")),
-        web_search=_parse_usd(pricing.get("web_search")),
+        request=parse_amount(pricing.get("request")) or _ZERO,
+        audio=parse_amount(pricing.get("audio")),
+        image_output=parse_amount(pricing.get("image_output")),
+        audio_output=parse_amount(pricing.get("audio_output")),
+        web_search=parse_amount(pricing.get("web_search")),
         tiers=tuple(sorted(tiers, key=lambda tier: tier.min_prompt_tokens)),
         version=version,
     )
 
 
-def _parse_usd(value: object) -> Decimal | None:
-    """A price string; None when it is missing, no number, or negative."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
-    try:
-        usd = Decimal(str(value))
-    except ArithmeticError:
-        return None
-    return usd if usd.is_finite() and usd >= 0 else None
-
-
 def _parse_tier(override: Mapping[str, Any]) -> PriceTier:
     return PriceTier(
         min_prompt_tokens=int(override["min_prompt_tokens"]),
-        prompt=_parse_usd(override.get("prompt")),
-        completion=_parse_usd(override.get("completion")),
-        cache_read=_parse_usd(override.get("input_cache_read")),
-        cache_write=_parse_usd(override.get("input_cache_write")),
-        cache_write_1h=_parse_usd(override.get("input_cache_write_1h")),
+        prompt=parse_amount(override.get("prompt")),
+        completion=parse_amount(override.get("completion")),
+        cache_read=parse_amount(override.get("input_cache_read")),
+        cache_write=parse_amount(override.get("input_cache_write")),
+        cache_write_1h=parse_amount(override.get("input_cache_write_1h")),
     )

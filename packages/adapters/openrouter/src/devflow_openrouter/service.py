@@ -10,7 +10,7 @@ from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.pipeline import Completion
 from devflow_core.ports import UpstreamKey
 from devflow_core.settings import Settings
-from devflow_core.wire import get_translator
+from devflow_core.wire.openai_chat import OPENAI_CHAT
 from devflow_upstream.keys import key_id
 from devflow_upstream.transport.httpx_transport import HttpxTransport
 
@@ -100,7 +100,7 @@ class OpenRouterService:
             body["messages"] = [{"role": "system", "content": self._system_prompt}, *messages]
         if self._response_format is not None:
             body.setdefault("response_format", self._response_format)
-        request = get_translator("openai_chat").decode_request(body, {})
+        request = OPENAI_CHAT.decode_request(body, {})
         return await self._gateway.complete(request)
 
     async def generate_completion(self, prompt: str, **parameters: Any) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from devflow_core.usage import Usage
+from devflow_core.usage import Usage, parse_amount
 
 
 def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
@@ -14,11 +14,11 @@ def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
 
     `upstream_inference_cost` is there only for a key of the user's own, and on top.
     """
-    total = _parse_decimal(booked.get("total_cost"))
+    total = parse_amount(booked.get("total_cost"))
     if total is None:
         return None
     upstream = (
-        _parse_decimal(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
+        parse_amount(booked.get("upstream_inference_cost")) if booked.get("is_byok") else None
     )
     return (total + upstream, None) if upstream else (total, f"{total:f}")
 
@@ -37,14 +37,3 @@ def parse_usage(booked: Mapping[str, Any]) -> Usage | None:
         output_tokens=max(0, completion - reasoning),
         reasoning_tokens=min(completion, reasoning),
     )
-
-
-def _parse_decimal(value: object) -> Decimal | None:
-    """A JSON number or decimal text that can be an amount; None otherwise."""
-    if not isinstance(value, int | float | str | Decimal) or isinstance(value, bool):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() and amount >= 0 else None

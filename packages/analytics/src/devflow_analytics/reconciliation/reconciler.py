@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from devflow_core.clocks import utc_now
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import OBSERVED, RESERVED, Attempt
 
@@ -51,7 +52,7 @@ class Reconciler:
         account: ProviderAccount,
         *,
         patience_s: float = 900.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from devflow_core.dimensions import BUDGET_SCOPES
 
 from devflow_cli.app import app
-from devflow_cli.options import read_project
+from devflow_cli.options import read_amount, read_project
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -60,12 +59,7 @@ async def set_budget(
     from devflow_store import Budget
 
     settings = run.settings()
-    try:
-        limit_usd = Decimal(limit)
-    except InvalidOperation:
-        limit_usd = Decimal(-1)
-    if not limit_usd.is_finite() or limit_usd < 0:
-        raise typer.BadParameter(f"{limit!r} is no amount in USD", param_hint="--limit")
+    limit_usd = read_amount(limit, "--limit")
     if scope == "project" and value != "*":
         _, labels = read_project(value or ".")
         value = labels.project

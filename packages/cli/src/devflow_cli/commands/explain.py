@@ -24,7 +24,7 @@ async def explain(
         str | None, typer.Argument(help="A prompt, or the id of a ledger entry.")
     ] = None,
     request: Annotated[
-        Path | None, typer.Option(help="A JSON request, in any of the three dialects.")
+        Path | None, typer.Option(help="A JSON request, in any of the dialects.")
     ] = None,
     model: Annotated[str, typer.Option(help="As for `ask`.")] = "auto",
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
@@ -91,8 +91,4 @@ def _read_request(path: Path) -> ChatRequest:
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from None
     body = wire.parse_body(content)
-    if "input" in body:
-        return wire.get_translator("openai_responses").decode_request(body, {})
-    is_anthropic = "system" in body or any("input_schema" in one for one in body.get("tools") or ())
-    name = "anthropic_messages" if is_anthropic else "openai_chat"
-    return wire.get_translator(name).decode_request(body, {})
+    return wire.guess_dialect(body).decode_request(body, {})

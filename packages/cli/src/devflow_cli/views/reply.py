@@ -53,12 +53,8 @@ async def ask_and_show(
             collector.add(event)
             if is_streamed and isinstance(event, TextDelta):
                 run.say(event.text, end="")
-    response = collector.to_response()
-    run.say("" if is_streamed else response.text)
-    assert reply.entry is not None  # noqa: S101 - the stream has ended
-    completion = Completion(
-        response=response, route=reply.route, entry=reply.entry, context=reply.request.context
-    )
+    completion = reply.complete(collector)
+    run.say("" if is_streamed else completion.response.text)
     if not run.as_json:
         for line in ("", *describe_completion(completion)):
             write_line(line)

@@ -9,7 +9,6 @@ from devflow_core.billable.values import Billable, Doubt, NamedModel, Searches
 from devflow_core.messages import JsonObject
 
 _MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
-_SHOWN = re.compile(r"[\w.:/-]{1,64}")
 MAX_COUNT = 1_000
 """A bound above this is none."""
 
@@ -59,10 +58,6 @@ class Found:
         if not isinstance(value, int) or isinstance(value, bool):
             return None
         return value if 1 <= value <= MAX_COUNT else None
-
-    def shown(self, name: object) -> str:
-        """A name of the caller's as it may be shown and recorded: a plain word, or none at all."""
-        return name if isinstance(name, str) and _SHOWN.fullmatch(name) else "of that name"
 
     def to_billable(self) -> Billable:
         """All of it as a value."""

@@ -12,6 +12,8 @@ from devflow_core.billable.tools import as_list, read_plugins, read_tools
 from devflow_core.billable.values import NOTHING_BESIDES, Billable
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
+from devflow_core.safe_text import plain_word
+from devflow_core.wire.table import dialect_of
 
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _TOOLS_ONLY = frozenset({"tools"})
@@ -20,15 +22,14 @@ _TOOLS_ONLY = frozenset({"tools"})
 def read_billable(request: ChatRequest) -> Billable:
     """What this request may be billed for, from what goes out of its body, fields and tools."""
     origin = request.origin
-    wire = origin.wire if origin else "openai_chat"
     body = origin.body if origin else None
     source = request.extra if body is None else body
     limit = _larger_limit(request, source)
-    special = source.keys() - fields.FREE_FIELDS[wire]
+    special = source.keys() - dialect_of(request).free_fields
     tools: Any = source.get("tools")
     if body is None and request.tools:
         tools = [*as_list(tools), *(one.native for one in request.tools if one.native)]
-    items = source.get("input") if wire == "openai_responses" else None
+    items = source.get("input")
     if special <= _TOOLS_ONLY and _are_client_tools(tools) and not _brings_tools(items):
         return _plain(limit)
     found = Found()
@@ -58,7 +59,7 @@ def _are_client_tools(tools: Any) -> bool:
 
 
 def _brings_tools(items: Any) -> bool:
-    """Whether a turn of the input brings tools of its own (Responses only)."""
+    """Whether a turn of the input brings tools of its own, as those of Responses may."""
     return isinstance(items, list) and any(
         isinstance(one, dict) and "tools" in one for one in cast("list[Any]", items)
     )
@@ -91,7 +92,7 @@ def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
         if reader is not None:
             reader(found, value, name)
         elif value not in (False, [], {}):
-            found.doubt(found.shown(name), "it is not known what this field costs; leave it out")
+            found.doubt(plain_word(name), "it is not known what this field costs; leave it out")
 
 
 def _read_models(found: Found, value: object, path: str) -> None:

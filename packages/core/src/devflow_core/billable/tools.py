@@ -10,6 +10,7 @@ from devflow_core.billable.found import Found, as_object
 from devflow_core.billable.values import Searches
 from devflow_core.messages import JsonObject
 from devflow_core.request import SERVER_TOOL_PREFIX
+from devflow_core.safe_text import plain_word
 
 MAX_DEFAULT_RESULTS = 5
 """Of one search, where the body does not say (the router's description of 2026-08-22)."""
@@ -48,7 +49,7 @@ def read_plugins(found: Found, plugins: object, path: str) -> None:
             continue
         reader = _PLUGINS.get(name)
         if reader is None:
-            found.doubt(where, f"it is not known what the plugin {found.shown(name)} costs")
+            found.doubt(where, f"it is not known what the plugin {plain_word(name)} costs")
         else:
             reader(found, values, where)
 
@@ -73,7 +74,7 @@ def _read_tool(found: Found, tool: JsonObject, kind: str, path: str) -> None:
         _read_server_tool(found, tool, kind.removeprefix(SERVER_TOOL_PREFIX), path)
     else:
         name_models(found, tool, path)
-        found.doubt(path, f"it is not known what the tool {found.shown(kind)} costs")
+        found.doubt(path, f"it is not known what the tool {plain_word(kind)} costs")
 
 
 def _is_local(tool: JsonObject) -> bool:
@@ -95,7 +96,7 @@ def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> N
         found.loop(path)
         if name not in _FREE_LOOPS:
             concerns = "cost" if name in _RUN_HERE else "both"
-            found.doubt(path, f"it is not known what {found.shown(name)} costs", concerns)
+            found.doubt(path, f"it is not known what {plain_word(name)} costs", concerns)
 
 
 _MODEL_TOOLS: Mapping[str, tuple[str, str]] = {
@@ -137,7 +138,7 @@ def _add_search(
     found: Found, values: JsonObject, path: str, *, max_count: int, is_once: bool
 ) -> None:
     for key in values.keys() - fields.SEARCH_FIELDS:
-        found.doubt(f"{path}.{found.shown(key)}", "it is not known what this costs", "cost")
+        found.doubt(f"{path}.{plain_word(key)}", "it is not known what this costs", "cost")
     if values.get("mode") not in _MODES:
         found.doubt(f"{path}.mode", "the price of this mode is not known", "cost")
     results = values.get("max_results")

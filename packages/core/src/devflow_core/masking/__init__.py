@@ -12,14 +12,11 @@ from devflow_core.masking.known_secrets import (
     holds_secret,
 )
 from devflow_core.masking.masker import Masker, mask
-from devflow_core.masking.names import are_plain_names, clean_name
 
 __all__ = [
     "KNOWN_SECRETS",
     "KnownSecrets",
     "Masker",
-    "are_plain_names",
-    "clean_name",
     "escape_invisible",
     "holds_secret",
     "mask",

@@ -1,19 +1,22 @@
 """The wire formats: bytes of three dialects in and out of the hub's words."""
 
 from devflow_core.wire.body import parse_body
+from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.errors import error_from_body
-from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder, Translator
+from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
 from devflow_core.wire.sse import SseFrame, SseReader
-from devflow_core.wire.translators import get_translator
+from devflow_core.wire.table import DIALECTS, get_dialect, guess_dialect
 
 __all__ = [
+    "DIALECTS",
+    "Dialect",
     "EncodedRequest",
     "EventDecoder",
     "EventEncoder",
     "SseFrame",
     "SseReader",
-    "Translator",
     "error_from_body",
-    "get_translator",
+    "get_dialect",
+    "guess_dialect",
     "parse_body",
 ]

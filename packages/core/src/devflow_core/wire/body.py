@@ -10,15 +10,14 @@ from typing import Any, cast
 import orjson
 
 from devflow_core.errors import InvalidRequest, ProtocolError
-from devflow_core.masking import mask
 from devflow_core.messages import JsonObject
+from devflow_core.safe_text import excerpt
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.sse import encode as encode_event
 
 MAX_DEPTH = 64
 """Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
 
-_MAX_SECRET_CHARS = 1024
 _PIECE_BYTES = 256 * 1024
 _CONTAINERS = frozenset({dict, list})
 _MODEL_KEY = re.compile(rb'"model"\s*:\s*(?![{\s])')
@@ -105,17 +104,6 @@ def _require_object(parsed: object, data: bytes) -> dict[str, Any]:
             " Ask again, or ask another model."
         )
     return cast("dict[str, Any]", parsed)
-
-
-def excerpt(raw: bytes | str, limit: int = 200) -> str:
-    """At most `limit` characters in one line, without control characters, markup or secrets."""
-    most = limit * 8 + _MAX_SECRET_CHARS
-    text = raw[:most] if isinstance(raw, str) else raw[:most].decode(errors="replace")
-    text = mask(text)[: limit * 8]  # before it is cut, lest half a key be missed
-    text = re.sub(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", " ", text, flags=re.S | re.I)
-    text = "".join(char if char.isprintable() else " " for char in text)
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _load_repaired(data: bytes) -> object:

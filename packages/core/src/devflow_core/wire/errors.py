@@ -28,11 +28,10 @@ from devflow_core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from devflow_core.masking import clean_name
 from devflow_core.messages import JsonObject
+from devflow_core.safe_text import clean_name, excerpt
 from devflow_core.status_errors import error_for_status
 from devflow_core.wire import json_lenient as lenient
-from devflow_core.wire.body import excerpt
 from devflow_core.wire.retry_after import read_retry_after
 
 _BY_LIMIT: dict[str, type[UpstreamError]] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from devflow_core.messages import JsonObject, OpaquePart, WireName
-from devflow_core.request import ChatRequest
+from devflow_core.request import ChatRequest, Tool
 from devflow_core.response import ChatResponse
 from devflow_core.wire import json_lenient as lenient
 
@@ -63,21 +64,36 @@ def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
     """A line on the pictures of a reply, for a reader whose wire has no place for them."""
     if raw is None or raw.wire == wire:
         return ""
-    if raw.wire == "openai_chat":
-        message = lenient.as_object(raw.body.get("message"))
-        pictures = lenient.as_objects(message.get("images"))
-    else:
-        pictures = [
+    message = lenient.as_object(raw.body.get("message"))
+    pictures = [
+        *lenient.as_objects(message.get("images")),
+        *(
             item
             for item in lenient.as_objects(raw.body.get("output"))
             if item.get("type") == "image_generation_call"
-        ]
+        ),
+    ]
     if not pictures:
         return ""
     urls = [lenient.as_object(one.get("image_url")).get("url") for one in pictures]
     links = "".join(f" {url}" for url in urls if str(url).startswith(("http://", "https://")))
     count = "A picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
     return f"\n[{count} came with this reply and cannot be shown here.{links}]"
+
+
+def encode_tools(
+    request: ChatRequest, wire: WireName, encode: Callable[[Tool], JsonObject], omitted: Omissions
+) -> list[JsonObject]:
+    """The tools of a request, each by `encode`; a vendor's own one goes to its own wire only."""
+    tools: list[JsonObject] = []
+    for tool in request.tools:
+        if tool.native is None:
+            tools.append(encode(tool))
+        elif tool.is_server_tool or is_native(request, wire):
+            tools.append(dict(tool.native))
+        else:
+            omitted.add(f"the provider's own tool {tool.name}")
+    return tools
 
 
 def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:

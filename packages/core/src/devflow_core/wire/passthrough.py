@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from devflow_core.events import Event, Finished, Opaque
+from collections.abc import Callable
+
+from devflow_core.events import Event, Opaque
 from devflow_core.messages import JsonObject, WireName
 from devflow_core.wire.body import dump
 
@@ -12,10 +14,12 @@ class Passthrough:
 
     Args:
         wire: the reader's wire.
+        has_usage: whether the frame of an event holds the usage, where our own fields go.
     """
 
-    def __init__(self, wire: WireName) -> None:
-        self._wire: WireName = wire
+    def __init__(self, wire: WireName, has_usage: Callable[[Event], bool]) -> None:
+        self._wire = wire
+        self._has_usage = has_usage
         self._is_active: bool | None = None
         self.annotations: JsonObject | None = None
 
@@ -31,10 +35,10 @@ class Passthrough:
             return _annotate(event.frame.data, self.annotations)
         return event.frame.data
 
-    def _has_usage(self, event: Event) -> bool:
-        if isinstance(event, Opaque):
-            return event.kind == "usage"
-        return isinstance(event, Finished) and self._wire == "openai_responses"
+
+def is_usage(event: Event) -> bool:
+    """Whether an event tells the usage and nothing that the hub has a word for."""
+    return isinstance(event, Opaque) and event.kind == "usage"
 
 
 def _annotate(frame: bytes, annotations: JsonObject) -> bytes:

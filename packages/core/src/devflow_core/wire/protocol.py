@@ -1,15 +1,13 @@
-"""What a wire format is to the rest of the system: four functions and two small machines."""
+"""What a dialect makes: the bytes of a request, and two small machines for a streamed reply."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from devflow_core.errors import DevFlowError
 from devflow_core.events import Event
-from devflow_core.messages import JsonObject, WireName
-from devflow_core.request import ChatRequest
-from devflow_core.response import ChatResponse
+from devflow_core.messages import JsonObject
 from devflow_core.wire.sse import SseFrame
 
 
@@ -49,6 +47,14 @@ class EventDecoder(Protocol):
         ...
 
 
+class ReplyDecoder(EventDecoder, Protocol):
+    """A decoder that takes a reply in one piece too."""
+
+    def decode_response(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
+        """The events of a reply that came whole."""
+        ...
+
+
 class EventEncoder(Protocol):
     """Turns events into the bytes of one streamed reply; one per reply.
 
@@ -65,73 +71,4 @@ class EventEncoder(Protocol):
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
         """A failure in the middle of the stream, and its end."""
-        ...
-
-
-class Translator(Protocol):
-    """One wire format, in both directions."""
-
-    @property
-    def name(self) -> WireName:
-        """The wire's name."""
-        ...
-
-    def decode_request(self, body: JsonObject, headers: Mapping[str, str], /) -> ChatRequest:
-        """A caller's request.
-
-        Args:
-            body: as from `parse_body`; kept in `origin`, never changed.
-            headers: of the HTTP request, names in lower case; those of the dialect are kept.
-
-        Raises:
-            InvalidRequest: with the path of what is wrong.
-        """
-        ...
-
-    def encode_request(
-        self, request: ChatRequest, model: str, overrides: JsonObject | None = None, /
-    ) -> EncodedRequest:
-        """The body for an upstream of this wire, always asking for a stream.
-
-        A request that came in by this wire goes out as it came, except for the model, `stream`,
-        the overrides, and thinking that another vendor has signed.
-
-        Args:
-            request: what is asked.
-            model: the model to ask.
-            overrides: top-level fields to set (`provider`…).
-
-        Raises:
-            InvalidRequest: it holds what this wire cannot say and what must not be left out.
-        """
-        ...
-
-    def make_decoder(self, model: str | None = None, /) -> EventDecoder:
-        """A decoder for one streamed reply; the model is named in its errors."""
-        ...
-
-    def decode_response(self, body: bytes, model: str | None = None, /) -> tuple[Event, ...]:
-        """The events of a reply that came whole, `Finished` last.
-
-        Raises:
-            DevFlowError: the body is a failure (also one sent with status 200) or no reply.
-        """
-        ...
-
-    def make_encoder(self, request: ChatRequest, /) -> EventEncoder:
-        """An encoder for the reply to this request."""
-        ...
-
-    def encode_response(
-        self,
-        response: ChatResponse,
-        request: ChatRequest,
-        annotations: JsonObject | None = None,
-        /,
-    ) -> bytes:
-        """A whole reply as a JSON body."""
-        ...
-
-    def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
-        """A failure before the reply has begun, as the JSON body of this dialect."""
         ...

@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError, Overloaded
 from devflow_core.events import Finished, Started
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
-from devflow_core.wire import EventEncoder, Translator, get_translator
+from devflow_core.wire import Dialect, EventEncoder
 
 from devflow_server.error_responses import id_headers
 from devflow_server.http.message import Header
@@ -42,7 +42,7 @@ class ReplySource(Protocol):
 
 
 class ChatHandler:
-    """Answers `/v1/chat/completions`, `/v1/messages` and `/v1/responses`.
+    """Answers the route of every dialect.
 
     Args:
         reader: reads requests.
@@ -71,15 +71,14 @@ class ChatHandler:
         request = await self._reader.read(context)
         request = await self._session_contexts.add_context(context, request)
         context.log_fields["requested"] = request.model
-        assert context.route.wire is not None  # noqa: S101 - checked by the reader
-        dialect = get_translator(context.route.wire)
+        dialect = context.dialect
         if request.is_stream:
             await self._send_stream(context, request, dialect)
         else:
             await self._send_complete(context, request, dialect)
 
     async def _send_complete(
-        self, context: RequestContext, request: ChatRequest, dialect: Translator
+        self, context: RequestContext, request: ChatRequest, dialect: Dialect
     ) -> None:
         key = context.exchange.request.headers.get("idempotency-key")
         if key is not None:
@@ -105,13 +104,13 @@ class ChatHandler:
         _log_metadata(context, metadata)
 
     async def _send_stream(
-        self, context: RequestContext, request: ChatRequest, dialect: Translator
+        self, context: RequestContext, request: ChatRequest, dialect: Dialect
     ) -> None:
         exchange = context.exchange
         key = exchange.request.headers.get("idempotency-key")
         stream = LiveStream(
             exchange,
-            dialect.name,
+            dialect,
             [*STREAM_HEADERS, *id_headers(context.request_id), *context.reply_headers],
         )
         encoder = dialect.make_encoder(request)

@@ -6,6 +6,7 @@ from functools import partial
 
 import orjson
 from devflow_core.errors import UnknownModel
+from devflow_core.wire.common_fields import MESSAGES_SCHEMA, MODEL_SCHEMA
 from devflow_routing import LiveCatalogue, TextSize
 from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
@@ -14,6 +15,10 @@ from devflow_server.off_loop import run_by_size
 from devflow_server.requests.reader import RequestReader
 from devflow_server.routes import RequestContext
 
+BODY_SCHEMA = {
+    "required": ["model", "messages"],
+    "properties": {"model": MODEL_SCHEMA, "messages": MESSAGES_SCHEMA},
+}
 _DEFAULT_TOKENIZER = "Claude"
 """The tokenizer that is assumed for names the catalogue has not: they are Claude Code's own."""
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol, cast
 
 import orjson
 from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.events import Event, Finished, Opaque, Started
-from devflow_core.masking import Masker, clean_name
+from devflow_core.masking import Masker
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Call, EventStream, Router, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
-from devflow_core.usage import Price, ReportedCost, Usage, parse_token_count
+from devflow_core.safe_text import clean_name, plain_word
+from devflow_core.usage import Price, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire.common_fields import TEXT_SCHEMA
+from devflow_core.wire.usage import parse_cost
 
 from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
@@ -27,13 +29,16 @@ from devflow_server.requests.bodies import read_body
 from devflow_server.requests.reader import read_max_cost, read_model, read_upstream_key
 from devflow_server.routes import RequestContext
 
+BODY_SCHEMA = {
+    "required": ["model", "input"],
+    "properties": {"model": TEXT_SCHEMA, "input": TEXT_SCHEMA},
+}
 _EVENT_KIND = "embeddings"
 _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
 _FIELDS = frozenset({
     "model", "input", "dimensions", "encoding_format", "input_type", "provider", "user",
 })  # fmt: skip
 """Fields that cost nothing beside the tokens of the input (the API's description of 2026-08-22)."""
-_MAX_SHOWN_CHARS = 64
 
 
 class EmbeddingsClassifier:
@@ -75,15 +80,11 @@ def _unbounded_reason(request: ChatRequest) -> str:
     """Why the price says nothing of what this request costs; empty where it does."""
     unknown = request.extra.keys() - _FIELDS
     if unknown:
-        return f"it is not known what the field {_shown(min(unknown))} costs; leave it out"
+        return f"it is not known what the field {plain_word(min(unknown))} costs; leave it out"
     given: Any = request.extra.get("input")
     if isinstance(given, list) and any(isinstance(one, dict) for one in cast("list[Any]", given)):
         return "input: only texts and tokens have a price that is known"
     return ""
-
-
-def _shown(name: str) -> str:
-    return name if name.isidentifier() and len(name) <= _MAX_SHOWN_CHARS else "of that name"
 
 
 class EmbeddingsApi(Protocol):
@@ -132,7 +133,9 @@ async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
         generation_id=lenient.as_text(reply.get("id")), model=lenient.as_text(reply.get("model"))
     )
     yield Opaque(kind=_EVENT_KIND, body=reply)
-    yield Finished(finish_reason="stop", usage=_parse_usage(reported), cost=_parse_cost(reported))
+    yield Finished(
+        finish_reason="stop", usage=_parse_usage(reported), cost=parse_cost(reported, b"")
+    )
 
 
 class EmbeddingsHandler:
@@ -191,11 +194,3 @@ def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
 def _parse_usage(reported: Mapping[str, Any]) -> Usage | None:
     tokens = parse_token_count(reported.get("prompt_tokens"))
     return None if tokens is None else Usage(input_tokens=tokens)
-
-
-def _parse_cost(reported: Mapping[str, Any]) -> ReportedCost | None:
-    usd = reported.get("cost")
-    if not isinstance(usd, int | float) or isinstance(usd, bool) or not 0 <= usd < 1e6:
-        return None
-    text = repr(usd)
-    return ReportedCost(usd=Decimal(text), text=text)

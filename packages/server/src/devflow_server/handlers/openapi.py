@@ -12,57 +12,6 @@ from devflow_server.error_responses import id_headers
 from devflow_server.routes import Access, HttpRoute, RequestContext
 
 _JSON = "application/json"
-_TEXT_SCHEMA = {"type": "string", "minLength": 1}
-_MESSAGES_SCHEMA = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["role", "content"],
-        "properties": {
-            "role": {"enum": ["user", "assistant"]},
-            "content": _TEXT_SCHEMA,
-        },
-    },
-    "minItems": 1,
-}
-_COMMON_PROPERTIES = {"model": {"type": "string", "example": "auto"}, "stream": {"type": "boolean"}}
-_BODY_SCHEMAS: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {
-        "required": ["model", "messages"],
-        "properties": {**_COMMON_PROPERTIES, "messages": _MESSAGES_SCHEMA},
-    },
-    "/v1/messages": {
-        "required": ["model", "messages", "max_tokens"],
-        "properties": {
-            **_COMMON_PROPERTIES,
-            "messages": _MESSAGES_SCHEMA,
-            "max_tokens": {"type": "integer", "minimum": 1, "maximum": 100_000},
-        },
-    },
-    "/v1/messages/count_tokens": {
-        "required": ["model", "messages"],
-        "properties": {"model": _COMMON_PROPERTIES["model"], "messages": _MESSAGES_SCHEMA},
-    },
-    "/v1/responses": {
-        "required": ["model", "input"],
-        "properties": {**_COMMON_PROPERTIES, "input": _TEXT_SCHEMA},
-    },
-    "/v1/embeddings": {
-        "required": ["model", "input"],
-        "properties": {"model": _TEXT_SCHEMA, "input": _TEXT_SCHEMA},
-    },
-    "/system/nodes/{task_name}": {
-        "additionalProperties": False,
-        "properties": {
-            "model": {"type": ["string", "null"], "minLength": 1},
-            "cost_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-            "performance_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-        },
-    },
-}
-"""What is described of bodies: the part that every client sends. More fields are taken; which, is
-told by the vendors' own descriptions, whose dialects these are."""
-
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
     Access.CLIENT: [{"bearer": []}, {"apiKey": []}],
@@ -152,9 +101,8 @@ def _operation(route: HttpRoute) -> dict[str, Any]:
         name = route.path.partition("{")[2].rstrip("}")
         schema = {"type": "string", "minLength": 1}
         operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": schema}]
-    body = _BODY_SCHEMAS.get(route.path.removeprefix("/api"))
-    if body is not None:
-        content = {_JSON: {"schema": {"type": "object", **body}}}
+    if route.body_schema is not None:
+        content = {_JSON: {"schema": {"type": "object", **route.body_schema}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 

@@ -24,6 +24,15 @@ from devflow_server.routes import RequestContext
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
 """Every model that can be asked for, as OpenAI's shape has it, with ours beside it."""
 
+NODE_SCHEMA = {
+    "additionalProperties": False,
+    "properties": {
+        "model": {"type": ["string", "null"], "minLength": 1},
+        "cost_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "performance_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    },
+}
+
 
 def respond_json(context: RequestContext, document: object, status: int = 200) -> None:
     """A JSON reply."""

@@ -25,7 +25,7 @@ from devflow_core.estimates import POSSIBLY_BILLED_ERRORS
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
-from devflow_core.wire import Translator
+from devflow_core.wire import Dialect
 from devflow_store import Claim, Completed, InFlight, NewClaim, UnknownOutcome
 
 from devflow_server.auth import caller_id, presented_secrets
@@ -110,7 +110,7 @@ class IdempotencyHandler:
         await asyncio.gather(*cut, return_exceptions=True)
 
     async def open(
-        self, context: RequestContext, request: ChatRequest, dialect: Translator, key: str
+        self, context: RequestContext, request: ChatRequest, dialect: Dialect, key: str
     ) -> KeyedCall | StoredResponse:
         """The call that carries the request out, or the reply that its key was given before.
 

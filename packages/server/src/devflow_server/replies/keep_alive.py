@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devflow_core.messages import WireName
+from devflow_core.wire import Dialect
 
 from devflow_server.http import Exchange
 from devflow_server.http.message import Header
@@ -13,16 +13,15 @@ PING_INTERVAL_S = 4.0
 """The longest silence on a stream of ours. OpenAI's SDKs give up after 5 s where the caller has set
 a bare `timeout=5`, Claude Code after 300 s; upstreams send comments every few seconds."""
 
-_PINGS = {"anthropic_messages": b'event: ping\ndata: {"type": "ping"}\n\n'}
 _COMMENT = b": devflow is waiting for the provider\n\n"
 
 
 class LiveStream:
     """One streamed reply; its first bytes are its head, at the first event or the first ping."""
 
-    def __init__(self, exchange: Exchange, wire: WireName, headers: Sequence[Header]) -> None:
+    def __init__(self, exchange: Exchange, dialect: Dialect, headers: Sequence[Header]) -> None:
         self._exchange = exchange
-        self._ping = _PINGS.get(wire, _COMMENT)
+        self._ping = dialect.ping or _COMMENT
         self._headers = headers
 
     def start(self, headers: Sequence[Header] = ()) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from devflow_core.errors import DevFlowError
 from devflow_core.request import ChatRequest
-from devflow_core.wire import Translator
+from devflow_core.wire import Dialect
 from devflow_store import Claim
 
 from devflow_server.http.message import Header
@@ -26,7 +26,7 @@ class KeyedRequest:
     fingerprint: str
     entry_id: str
     request: ChatRequest
-    dialect: Translator
+    dialect: Dialect
     secrets: tuple[str, ...] = field(repr=False)
     """The keys that came with it: masked everywhere until it is over."""
 

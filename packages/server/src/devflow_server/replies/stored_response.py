@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError, Incomplete
 from devflow_core.events import Event, Finished, Started
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
-from devflow_core.wire import Translator
+from devflow_core.wire import Dialect
 
 from devflow_server.error_responses import error_headers, id_headers
 from devflow_server.http import Exchange
@@ -63,7 +63,7 @@ class StoredResponse:
 
 
 def failed_response(
-    error: DevFlowError, request: ChatRequest, dialect: Translator, entry_id: str
+    error: DevFlowError, request: ChatRequest, dialect: Dialect, entry_id: str
 ) -> StoredResponse:
     """A failure before the reply has begun."""
     event = (
@@ -88,7 +88,7 @@ class ResponseRecorder:
         entry_id: under which the ledger knows it.
     """
 
-    def __init__(self, request: ChatRequest, dialect: Translator, entry_id: str) -> None:
+    def __init__(self, request: ChatRequest, dialect: Dialect, entry_id: str) -> None:
         self.metadata: ReplyMetadata | None = None
         """Of a reply that is whole."""
         self.head: list[Header] = []

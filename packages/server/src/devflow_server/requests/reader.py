@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from devflow_core.errors import InvalidRequest
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, Origin
-from devflow_core.wire import get_translator
+from devflow_core.usage import parse_amount
 
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.requests.attribution import attribution_of, node_of
@@ -43,9 +43,7 @@ class RequestReader:
             InvalidRequest: the body or a header of ours is wrong.
         """
         headers = context.exchange.request.headers
-        wire = context.route.wire
-        assert wire is not None  # noqa: S101 - a route of chat has its dialect
-        decode = get_translator(wire).decode_request
+        decode = context.dialect.decode_request
 
         def read_both(body: JsonObject) -> tuple[JsonObject, ChatRequest]:
             return body, decode(body, headers)
@@ -98,11 +96,8 @@ def read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
     text = headers.get("x-devflow-max-cost-usd")
     if text is None:
         return None
-    try:
-        usd = Decimal(text)
-    except InvalidOperation:
-        usd = Decimal(-1)
-    if not usd.is_finite() or usd < 0:
+    usd = parse_amount(text)
+    if usd is None:
         raise InvalidRequest("X-DevFlow-Max-Cost-Usd: send an amount in USD, as 0.25.")
     return usd
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from devflow_core.clocks import utc_now
 from devflow_core.errors import SessionError
 from devflow_core.messages import Message
 from devflow_core.private_files import replace_file
@@ -81,7 +82,7 @@ def write_back(
     reply: AssistantReply,
     *,
     config_dir: Path | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
 ) -> WrittenSession:
     """Write a new session: the active branch of the old one, the prompt and the reply.
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, BinaryIO
 
 import orjson
@@ -165,9 +166,7 @@ class McpServer:
         self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}})
 
 
-async def serve_mcp(
-    tools: McpTools, stdin: BinaryIO, stdout: BinaryIO, *, version: str = "0.1.0"
-) -> None:
+async def serve_mcp(tools: McpTools, stdin: BinaryIO, stdout: BinaryIO) -> None:
     """Answer a client until it closes its end; calls that still run then are cancelled.
 
     Nothing else may write to `stdout` meanwhile.
@@ -178,7 +177,7 @@ async def serve_mcp(
             stdout.write(orjson.dumps(message) + b"\n")
             stdout.flush()
 
-    server = McpServer(tools, send, version)
+    server = McpServer(tools, send, version("devflow-gateway-claude-code"))
     async with asyncio.TaskGroup() as group:
         while line := await asyncio.to_thread(stdin.readline):
             if line.strip():

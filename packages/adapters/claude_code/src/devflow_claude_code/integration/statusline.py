@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from devflow_core.errors import SessionError
 from devflow_core.masking import escape_invisible
+from devflow_core.usage import parse_decimal
 
 from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
@@ -42,7 +43,7 @@ def render_status_line(
 
 
 def _cost_text(event: Json, price_of: PriceOf) -> str:
-    cost = _parse_decimal(get_object(event, "cost").get("total_cost_usd"))
+    cost = parse_decimal(get_object(event, "cost").get("total_cost_usd"))
     if cost is not None:
         return f"${cost.quantize(_CENT)}"
     return _transcript_cost_text(get_string(event, "transcript_path"), price_of)
@@ -64,15 +65,5 @@ def _gateway_cost_text(event: Json, spent_usd: Callable[[str], Decimal | None] |
 
 
 def _window_text(event: Json) -> str:
-    used = _parse_decimal(get_object(event, "context_window").get("used_percentage"))
+    used = parse_decimal(get_object(event, "context_window").get("used_percentage"))
     return "" if used is None else f"{round(used)} % of the window"
-
-
-def _parse_decimal(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None

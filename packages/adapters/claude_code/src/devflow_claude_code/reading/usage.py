@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 from devflow_core.usage import MAX_TOKENS, Usage, parse_token_count
-from devflow_core.wire.usage import iterations_from_anthropic
+from devflow_core.wire.anthropic_messages.usage import decode_iterations
 
 Json = dict[str, Any]
 
@@ -66,7 +66,7 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     plain = _parse_plain(counts)
     if plain is not None:
         return plain, None
-    iterations = iterations_from_anthropic(_with_defaults(counts))
+    iterations = decode_iterations(_with_defaults(counts))
     if not iterations:
         return NO_TOKENS, _PLAIN._replace(is_impossible=True)
     calls = tuple((one.model, _as_tokens(one.usage)) for one in iterations)

@@ -11,25 +11,16 @@ from urllib.parse import quote, urlencode
 import orjson
 import structlog
 from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
-from devflow_core.messages import JsonObject, WireName
+from devflow_core.messages import JsonObject
 from devflow_core.ports import Call, EventStream, UpstreamKey
 from devflow_core.request import ChatRequest
-from devflow_core.wire import get_translator
+from devflow_core.wire import Dialect
 from devflow_core.wire.errors import error_from_body
+from devflow_core.wire.table import dialect_of
 from devflow_upstream.reply_stream import Deadlines, ReplyStream, read_all
 from devflow_upstream.transport.protocol import HttpRequest, Transport
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-_PATHS: dict[WireName, str] = {
-    "openai_chat": "/chat/completions",
-    "anthropic_messages": "/messages",
-    "openai_responses": "/responses",
-}
-_OUTPUT_LIMIT_FIELDS: dict[WireName, str] = {
-    "openai_chat": "max_tokens",
-    "anthropic_messages": "max_tokens",
-    "openai_responses": "max_output_tokens",
-}
 _MAX_SESSION_CHARS = 256
 """Of `x-session-id` (OpenRouter's description of 2026-08-22)."""
 
@@ -78,9 +69,8 @@ class ApiClient:
     def open(self, call: Call, /) -> EventStream:
         """As `Upstream.open`, once, with the key of the call."""
         request, candidate = call.request, call.candidate
-        wire: WireName = request.origin.wire if request.origin else "openai_chat"
-        translator = get_translator(wire)
-        encoded = translator.encode_request(request, candidate.model, _body_overrides(call, wire))
+        dialect = dialect_of(request)
+        encoded = dialect.encode_request(request, candidate.model, _body_overrides(call, dialect))
         call.journal.omitted = encoded.omitted
         if encoded.omitted:
             _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
@@ -91,8 +81,8 @@ class ApiClient:
         session_id = request.attribution.session_id
         if session_id and len(session_id) <= _MAX_SESSION_CHARS:
             headers["x-session-id"] = session_id  # keeps a conversation at the provider it warmed
-        http = HttpRequest(method="POST", path=_PATHS[wire], headers=headers, body=encoded.body)
-        return ReplyStream(self._transport, http, call, translator, self._deadlines)
+        http = HttpRequest(method="POST", path=dialect.path, headers=headers, body=encoded.body)
+        return ReplyStream(self._transport, http, call, dialect, self._deadlines)
 
     # the catalogue
 
@@ -234,7 +224,7 @@ def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, st
     return parsed
 
 
-def _body_overrides(call: Call, wire: WireName) -> JsonObject | None:
+def _body_overrides(call: Call, dialect: Dialect) -> JsonObject | None:
     """What is set beside the request: preferences for providers, and a ceiling that must hold."""
     request, candidate = call.request, call.candidate
     overrides: dict[str, Any] = {}
@@ -248,7 +238,7 @@ def _body_overrides(call: Call, wire: WireName) -> JsonObject | None:
     most = candidate.max_output_tokens if request.max_output_tokens is None else None
     if request.max_cost_usd is not None and most is not None:
         # the worst case was reckoned with this much output
-        overrides[_OUTPUT_LIMIT_FIELDS[wire]] = most
+        overrides[dialect.output_limit_field] = most
     return overrides or None
 
 

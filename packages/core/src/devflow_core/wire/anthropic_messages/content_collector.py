@@ -8,6 +8,7 @@ import orjson
 
 from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire.anthropic_messages.name import WIRE
 
 _KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _MESSAGE_FIELDS = frozenset(
@@ -63,7 +64,7 @@ class ContentCollector:
             body["message"] = self._message
         if usage:
             body["usage"] = dict(usage)
-        return OpaquePart(wire="anthropic_messages", body=body) if body else None
+        return OpaquePart(wire=WIRE, body=body) if body else None
 
     def _join_block(self, index: int) -> dict[str, Any]:
         block = self._blocks[index]

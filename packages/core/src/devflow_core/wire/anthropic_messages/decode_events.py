@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
-    Frame,
     Opaque,
     ReasoningDelta,
     Started,
@@ -22,16 +20,12 @@ from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, ReportedUsage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.anthropic_messages.content_collector import ContentCollector
-from devflow_core.wire.body import excerpt, load_frame
+from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.usage import decode_iterations, sum_of_usage
+from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
-from devflow_core.wire.sse import SseFrame
-from devflow_core.wire.usage import (
-    has_bad_cost,
-    iterations_from_anthropic,
-    parse_cost,
-    sum_of_usage,
-)
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -42,22 +36,16 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_NO_EVENTS: tuple[Event, ...] = ()
 _EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
-class MessagesDecoder:
-    """Reads one streamed reply.
+class MessagesDecoder(FrameDecoder):
+    """Reads one streamed reply; see `FrameDecoder`."""
 
-    Args:
-        model: the model that was asked, for errors.
-    """
+    wire = WIRE
 
     def __init__(self, model: str | None = None) -> None:
-        self._model = model
-        self.finished = False
-        self._is_started = False
-        self._generation_id: str | None = None
+        super().__init__(model)
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._cost: ReportedCost | None = None
@@ -65,40 +53,7 @@ class MessagesDecoder:
         self._content = ContentCollector()
         self._calls: dict[int, int] = {}
         self._whole_inputs: dict[int, str] = {}
-        self._prelude = b""
         self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
-
-    def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """The events of one frame; see `EventDecoder`."""
-        if self.finished:
-            return _NO_EVENTS
-        if frame.data is None:
-            raw = Frame(wire="anthropic_messages", data=frame.raw)
-            return (Opaque(kind="comment", frame=raw),) if self._is_started else _NO_EVENTS
-        if frame.data == b"[DONE]":
-            return _NO_EVENTS  # the reply has not ended: a reader would take it for the end
-        body, readable = load_frame(frame)
-        if body is None:
-            return _NO_EVENTS
-        raw = Frame(wire="anthropic_messages", data=readable.raw)
-        is_first = not self._is_started
-        event = self._decode_event(body, frame.data)
-        return self._open_reply(event, raw) if is_first else (replace(event, frame=raw),)
-
-    def _open_reply(self, event: Event, raw: Frame) -> Sequence[Event]:
-        """The events of what comes before, and with, the beginning of the reply."""
-        if isinstance(event, Opaque):
-            if event.kind != "ping":
-                self._prelude += raw.data  # goes out with the first frame of the reply
-            return _NO_EVENTS
-        raw = replace(raw, data=self._prelude + raw.data)
-        if isinstance(event, Started):
-            return (replace(event, frame=raw),)
-        return (replace(self._start({}, b""), frame=raw), event)
-
-    def close(self) -> Sequence[Event]:
-        """The end of the bytes; see `EventDecoder`."""
-        return _NO_EVENTS if self.finished else (self._finish(),)
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole."""
@@ -106,17 +61,21 @@ class MessagesDecoder:
             raise error_from_object(body, model=self._model)
         blocks = body.get("content")
         if not isinstance(blocks, list):
-            raise ProtocolError(
-                f"The provider sent a reply without content: {excerpt(raw)!r}."
-                " Ask again, or ask another model.",
-                model=self._model,
-            )
+            raise self._protocol_error("a reply without content", raw)
         # its counts are those of the end, not of the beginning
         events: list[Event] = [replace(self._start(body, raw), reported=None)]
         for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
             events.append(self._decode_block_start(block, index, is_complete=True))
         self._record_end(body, raw)
         return [*events, self._finish()]
+
+    def _decode_events(self, body: dict[str, Any], data: bytes) -> list[Event]:
+        event = self._decode_event(body, data)
+        is_early_ping = not self._is_started and isinstance(event, Opaque) and event.kind == "ping"
+        return [] if is_early_ping else [event]
+
+    def _decode_end(self) -> Sequence[Event]:
+        return (self._finish(),)
 
     def _decode_event(self, body: JsonObject, data: bytes) -> Event:
         kind = body.get("type")
@@ -150,16 +109,16 @@ class MessagesDecoder:
             return ToolCallDelta(index=self._calls[index], arguments=self._whole_inputs.pop(index))
         return Opaque(kind=kind, body=body, is_content=kind not in _EVENTS_WITHOUT_CONTENT)
 
-    def _start(self, message: JsonObject, data: bytes) -> Started:
+    def _start(self, reply: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = lenient.as_text(message.get("id"))
-        model = lenient.as_text(message.get("model"))
+        self._generation_id = lenient.as_text(reply.get("id"))
+        model = lenient.as_text(reply.get("model"))
         self._vendor_tag = vendor_tag(model, ANTHROPIC_FORMAT)
-        self._record_usage(message.get("usage"), data)
+        self._record_usage(reply.get("usage"), data)
         return Started(
             generation_id=self._generation_id,
             model=model,
-            provider=lenient.as_text(message.get("provider")),
+            provider=lenient.as_text(reply.get("provider")),
             reported=self._reported() if self._usage else None,
         )
 
@@ -242,7 +201,7 @@ class MessagesDecoder:
             self._has_bad_cost = has_bad_cost(fields, data)
 
     def _reported(self) -> ReportedUsage:
-        iterations = iterations_from_anthropic(self._usage)
+        iterations = decode_iterations(self._usage)
         return ReportedUsage(
             usage=sum_of_usage(iterations),
             iterations=iterations if len(iterations) > 1 else (),
@@ -252,12 +211,7 @@ class MessagesDecoder:
 
     def _finish(self) -> Finished:
         if self._stop_reason is None:
-            raise Incomplete(
-                "The reply ended without a stop reason, so it was cut off."
-                " What has come so far may have been billed.",
-                generation_id=self._generation_id,
-                model=self._model,
-            )
+            raise self._incomplete("a stop reason")
         self.finished = True
         reported = self._reported()
         return Finished(

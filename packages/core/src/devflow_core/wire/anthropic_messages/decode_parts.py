@@ -16,6 +16,7 @@ from devflow_core.messages import (
     ToolResult,
 )
 from devflow_core.wire import json_strict as strict
+from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
 
@@ -146,4 +147,4 @@ def _decode_media(block: JsonObject, kind: str, path: str, name: str | None = No
 
 
 def _make_opaque(block: JsonObject) -> OpaquePart:
-    return OpaquePart(wire="anthropic_messages", body=block)
+    return OpaquePart(wire=WIRE, body=block)

@@ -16,6 +16,7 @@ from devflow_core.request import (
 )
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.decode_parts import decode_content
+from devflow_core.wire.anthropic_messages.name import WIRE
 
 PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
 """A tool that Claude Code 2.1.329 sends to say that more can be loaded; nobody may call it."""
@@ -31,7 +32,7 @@ _MODES: Mapping[str, Any] = {"auto": "auto", "any": "required", "none": "none", 
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Translator.decode_request`."""
+    """See `Dialect.decode_request`."""
     choice = strict.optional(body, "tool_choice", strict.json_object) or {}
     is_serial = strict.optional(choice, "disable_parallel_tool_use", strict.boolean, "tool_choice")
     output = strict.optional(body, "output_config", strict.json_object) or {}
@@ -57,7 +58,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         is_stream=strict.optional(body, "stream", strict.boolean) or False,
         extra=strict.omit_keys(body, _KNOWN_FIELDS),
         origin=Origin(
-            wire="anthropic_messages",
+            wire=WIRE,
             body=body,
             headers=tuple((key, headers[key]) for key in _HEADERS if key in headers),
         ),

@@ -23,12 +23,13 @@ from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
+from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
-from devflow_core.wire.passthrough import Passthrough
+from devflow_core.wire.passthrough import Passthrough, is_usage
 from devflow_core.wire.reasoning import vendor_of_model
 from devflow_core.wire.token_estimate import estimate_input_tokens
-from devflow_core.wire.usage import to_anthropic_usage
 
 _ZERO_INPUT_TOKENS = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
 _CACHED_INPUT_TOKENS = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')
@@ -43,7 +44,7 @@ class MessagesEncoder:
     """
 
     def __init__(self, request: ChatRequest) -> None:
-        self._passthrough = Passthrough("anthropic_messages")
+        self._passthrough = Passthrough(WIRE, is_usage)
         self._request = request
         self._blocks: BlockWriter | None = None
         self._foreign_model: str | None = None
@@ -114,13 +115,13 @@ class MessagesEncoder:
             "stop_reason": None,
             "stop_sequence": None,
             # some clients record only this figure, so it must not be zero
-            "usage": to_anthropic_usage(self._estimate_usage(), None) | {"output_tokens": 1},
+            "usage": encode_usage(self._estimate_usage(), None) | {"output_tokens": 1},
         }
         start = _encode_event("message_start", {"type": "message_start", "message": message})
         return start if isinstance(event, Started) else start + self.encode(event)
 
     def _finish(self, event: Finished, blocks: BlockWriter) -> bytes:
-        note = note_on_pictures(event.raw_response, "anthropic_messages")
+        note = note_on_pictures(event.raw_response, WIRE)
         remaining = (blocks.add(TextDelta(text=note)) if note else b"") + blocks.close()
         usage = event.usage or self._estimate_usage(blocks.output_tokens)
         body: dict[str, Any] = {
@@ -131,7 +132,7 @@ class MessagesEncoder:
                 ),
                 "stop_sequence": None,
             },
-            "usage": to_anthropic_usage(usage, event.cost),
+            "usage": encode_usage(usage, event.cost),
         }
         if self._passthrough.annotations:
             body["devflow"] = self._passthrough.annotations

@@ -11,6 +11,7 @@ import orjson
 
 from devflow_core.messages import Media, OpaquePart, Part, Reasoning, Text, ToolCall, ToolResult
 from devflow_core.wire import json_strict as strict
+from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.extra_fields import Omissions
 
 _INVALID_ID_CHARS = re.compile(r"[^A-Za-z0-9_-]")
@@ -49,7 +50,7 @@ def clean_tool_id(call_id: str) -> str:
 
 
 def _encode_opaque(part: OpaquePart, omitted: Omissions) -> dict[str, Any] | None:
-    if part.wire == "anthropic_messages":
+    if part.wire == WIRE:
         return dict(part.body)
     omitted.add_part(part)
     return None

@@ -9,8 +9,15 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
+from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
+from devflow_core.wire.extra_fields import (
+    Omissions,
+    encode_tools,
+    filter_extra,
+    is_native,
+    original_body,
+)
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import (
     ANTHROPIC_FORMAT,
@@ -31,9 +38,9 @@ _MIN_BUDGET_TOKENS = 1024
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Translator.encode_request`."""
+    """See `Dialect.encode_request`."""
     omitted = Omissions()
-    body = original_body(request, "anthropic_messages")
+    body = original_body(request, WIRE)
     if body is not None:
         body = {**body, "messages": _filter_messages(body, model, omitted)}
     else:
@@ -83,16 +90,14 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
     first = next((i for i, one in enumerate(messages) if one.role != "system"), len(messages))
-    native = request.origin is not None and is_native(request, "anthropic_messages")
+    native = request.origin is not None and is_native(request, WIRE)
     encoded = [_encode_message(one, native, omitted) for one in messages[first:]]
     encoded = [one for one in encoded if one["content"] or one.get("output_config")]
     if not encoded and omitted.has_parts:
         raise strict.nothing_left()
     if request.seed is not None:
         omitted.add("seed")
-    extra = filter_extra(request, "anthropic_messages", omitted) | _encode_output_config(
-        request, omitted
-    )
+    extra = filter_extra(request, WIRE, omitted) | _encode_output_config(request, omitted)
     thinking = _encode_thinking(request.reasoning, request.max_output_tokens)
     return (
         strict.drop_none(thinking=thinking)
@@ -101,7 +106,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
             system=[one for message in messages[:first] for one in _encode_blocks(message, omitted)]
             or None,
             messages=encoded,
-            tools=_encode_tools(request, omitted),
+            tools=encode_tools(request, WIRE, _encode_tool, omitted) or None,
             tool_choice=_encode_tool_choice(request),
             max_tokens=request.max_output_tokens,
             temperature=_clamp_temperature(request.temperature, omitted),
@@ -134,18 +139,7 @@ def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]
     return [one for one in blocks if one is not None]
 
 
-def _encode_tools(request: ChatRequest, omitted: Omissions) -> list[dict[str, Any]] | None:
-    native = is_native(request, "anthropic_messages")
-    encoded = [_encode_tool(tool, native, omitted) for tool in request.tools]
-    return [one for one in encoded if one is not None] or None
-
-
-def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
-    if tool.native is not None:
-        if native or tool.is_server_tool:
-            return dict(tool.native)
-        omitted.add(f"the provider's own tool {tool.name}")
-        return None
+def _encode_tool(tool: Tool) -> JsonObject:
     return strict.drop_none(
         name=tool.name,
         description=tool.description or None,

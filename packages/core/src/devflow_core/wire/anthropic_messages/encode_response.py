@@ -13,11 +13,12 @@ from devflow_core.response import ChatResponse
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
+from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, note_on_pictures, raw_response_body
 from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
 from devflow_core.wire.token_estimate import estimate_input_tokens, estimate_tokens
-from devflow_core.wire.usage import to_anthropic_usage
 
 _STOP_REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -56,10 +57,10 @@ def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) ->
 def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
-    """See `Translator.encode_response`."""
-    extra = raw_response_body(response, "anthropic_messages")
+    """See `Dialect.encode_response`."""
+    extra = raw_response_body(response, WIRE)
     model = response.model or request.model
-    note = note_on_pictures(response.raw_response, "anthropic_messages")
+    note = note_on_pictures(response.raw_response, WIRE)
     parts = (*response.parts, Text(text=note)) if note else response.parts
     blocks = [_encode_reply_block(part, model) for part in parts]
     usage = response.usage or Usage(
@@ -77,7 +78,7 @@ def encode_response(
         ),
         "stop_sequence": None,
         **extra.get("message", {}),
-        "usage": {**to_anthropic_usage(usage, response.cost), **extra.get("usage", {})},
+        "usage": {**encode_usage(usage, response.cost), **extra.get("usage", {})},
     }
     if "content" in extra:
         body["content"] = extra["content"]

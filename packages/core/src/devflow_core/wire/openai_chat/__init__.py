@@ -1,19 +1,38 @@
 """OpenAI's chat completions, with the additions of routers."""
 
+from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, MESSAGES_SCHEMA
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.openai_chat.decode_events import ChatDecoder
 from devflow_core.wire.openai_chat.decode_request import decode_request
 from devflow_core.wire.openai_chat.encode_events import ChatEncoder
 from devflow_core.wire.openai_chat.encode_request import encode_request
 from devflow_core.wire.openai_chat.encode_response import encode_response
+from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.openai_error import error_body
 
 OPENAI_CHAT = Dialect(
-    name="openai_chat",
+    name=WIRE,
+    summary="A chat completion, OpenAI's dialect",
+    path="/chat/completions",
+    body_schema={
+        "required": ["model", "messages"],
+        "properties": {**CALL_PROPERTIES, "messages": MESSAGES_SCHEMA},
+    },
+    output_limit_field="max_tokens",
+    free_fields=FREE_FIELDS | {
+        "messages", "min_p", "top_a", "frequency_penalty", "presence_penalty",
+        "repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "seed", "stop",
+        "response_format", "reasoning_effort", "include_reasoning", "structured_outputs",
+        "safe_prompt", "functions", "function_call", "enable_thinking", "chat_template_kwargs",
+        "image_config", "x_search_filter",
+        # of embeddings, which go the same way
+        "input", "dimensions", "encoding_format", "input_type",
+    },
+    has_shape=lambda body: False,  # it is what is left where a body shows no other dialect
     request_decoder=decode_request,
     request_encoder=encode_request,
     decoder_factory=ChatDecoder,
     encoder_factory=ChatEncoder,
     response_encoder=encode_response,
     error_encoder=error_body,
-)
+)  # fmt: skip

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.events import (
     Event,
     Finished,
@@ -21,12 +19,14 @@ from devflow_core.events import (
 from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, ReportedUsage, Usage
 from devflow_core.wire import json_lenient as lenient
-from devflow_core.wire.body import excerpt, load_frame
+from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
+from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.openai_chat.raw_response import Extras
+from devflow_core.wire.openai_usage import usage_from_openai
 from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import has_bad_cost, parse_cost, usage_from_openai
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -36,23 +36,17 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "content_filter": "content_filter",
     "error": "error",
 }
-_NO_EVENTS: tuple[Event, ...] = ()
 _FRAME_FIELDS = frozenset({"role", "content"})
 """What a delta may hold without saying anything."""
 
 
-class ChatDecoder:
-    """Reads one streamed reply.
+class ChatDecoder(FrameDecoder):
+    """Reads one streamed reply; see `FrameDecoder`."""
 
-    Args:
-        model: the model that was asked, for errors.
-    """
+    wire = WIRE
 
     def __init__(self, model: str | None = None) -> None:
-        self._model = model
-        self._is_started = False
-        self.finished = False
-        self._generation_id: str | None = None
+        super().__init__(model)
         self._finish_reason: FinishReason | None = None
         self._native_finish_reason: str | None = None
         self._wire_finish_reason: str | None = None
@@ -65,45 +59,28 @@ class ChatDecoder:
         self._reasoning = _ReasoningIndex()
         self._extras = Extras()
 
-    def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """The events of one frame; see `EventDecoder`."""
-        if self.finished:
-            return _NO_EVENTS
-        data = frame.data
-        if data is None:
-            return self._decode_comment(frame)
-        if data == b"[DONE]":
-            return self._finish(Frame(wire="openai_chat", data=frame.raw))
-        chunk, frame = load_frame(frame)
-        if chunk is None:
-            return _NO_EVENTS
-        raw = Frame(wire="openai_chat", data=frame.raw)
-        delta = _parse_plain_delta(chunk)
-        if delta is not None and self._is_started:
-            self._has_text = True
-            return (TextDelta(text=delta, frame=raw),)
-        return self._decode_chunk(chunk, data, raw)
-
-    def close(self) -> Sequence[Event]:
-        """The end of the bytes; see `EventDecoder`."""
-        return _NO_EVENTS if self.finished else self._finish(None)
-
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole: its messages are one large delta."""
         choices = body.get("choices")
         if "error" not in body and not (isinstance(choices, list) and choices):
             raise self._protocol_error("a reply without choices", raw)
-        return [*self._decode_chunk(body, raw, None, "message"), *self._finish(None)]
+        return [*self._decode_events(body, raw, "message"), *self._finish(None)]
 
-    def _decode_chunk(
-        self, chunk: dict[str, Any], data: bytes, frame: Frame | None, key: str = "delta"
-    ) -> list[Event]:
-        """Everything that is not one more piece of text; the frame goes with the first event."""
+    def _decode_body(self, body: dict[str, Any], data: bytes, frame: SseFrame) -> Sequence[Event]:
+        # nearly every chunk is one more piece of text, and has a short way
+        delta = _parse_plain_delta(body)
+        if delta is not None and self._is_started:
+            self._has_text = True
+            return (TextDelta(text=delta, frame=Frame(wire=WIRE, data=frame.raw)),)
+        return super()._decode_body(body, data, frame)
+
+    def _decode_events(self, body: dict[str, Any], data: bytes, key: str = "delta") -> list[Event]:
+        chunk = body
         if chunk.get("error"):
             raise error_from_object(chunk, model=self._model)
         events: list[Event] = []
         if not self._is_started:
-            events.append(self._start(chunk))
+            events.append(self._start(chunk, data))
         choice = _first_choice(chunk)
         delta = lenient.as_object(choice.get(key))
         self._decode_delta(delta, events)
@@ -116,7 +93,7 @@ class ChatDecoder:
             kind = self._opaque_kind(chunk, choice)
             is_content = is_content and is_unsaid
             events.append(Opaque(kind=kind, body=chunk, is_content=is_content, reported=reported))
-        return events if frame is None else _attach_frame(events, frame)
+        return events
 
     def _record_usage(self, usage: JsonObject, data: bytes) -> ReportedUsage | None:
         """Later figures replace earlier ones; some providers tell the usage with every piece."""
@@ -127,13 +104,13 @@ class ChatDecoder:
         self._has_bad_cost = has_bad_cost(usage, data)
         return ReportedUsage(usage=self._usage, cost=self._cost, has_bad_cost=self._has_bad_cost)
 
-    def _start(self, chunk: JsonObject) -> Started:
+    def _start(self, reply: JsonObject, data: bytes) -> Started:
         self._is_started = True
-        self._generation_id = lenient.as_text(chunk.get("id"))
+        self._generation_id = lenient.as_text(reply.get("id"))
         return Started(
             generation_id=self._generation_id,
-            model=lenient.as_text(chunk.get("model")),
-            provider=lenient.as_text(chunk.get("provider")),
+            model=lenient.as_text(reply.get("model")),
+            provider=lenient.as_text(reply.get("provider")),
         )
 
     def _decode_delta(self, delta: JsonObject, events: list[Event]) -> None:
@@ -180,19 +157,15 @@ class ChatDecoder:
             return "usage"
         return "finish" if choice.get("finish_reason") else "chunk"
 
-    def _decode_comment(self, frame: SseFrame) -> Sequence[Event]:
-        if not self._is_started:
-            return _NO_EVENTS
-        return (Opaque(kind="comment", frame=Frame(wire="openai_chat", data=frame.raw)),)
+    def _decode_done(self, frame: SseFrame) -> Sequence[Event]:
+        return self._finish(Frame(wire=WIRE, data=frame.raw))
+
+    def _decode_end(self) -> Sequence[Event]:
+        return self._finish(None)
 
     def _finish(self, frame: Frame | None) -> Sequence[Event]:
         if self._finish_reason is None:
-            raise Incomplete(
-                "The reply ended without a finish reason, so it was cut off."
-                " What has come so far may have been billed.",
-                generation_id=self._generation_id,
-                model=self._model,
-            )
+            raise self._incomplete("a finish reason")
         if self._finish_reason == "error":
             raise error_from_object(
                 {"id": self._generation_id, "error": {"message": "the reply ended in an error"}},
@@ -214,12 +187,6 @@ class ChatDecoder:
                 raw_response=self._extras.to_raw_response(),
                 frame=frame,
             ),
-        )
-
-    def _protocol_error(self, what: str, raw: bytes) -> ProtocolError:
-        return ProtocolError(
-            f"The provider sent {what}: {excerpt(raw)!r}. Ask again, or ask another model.",
-            model=self._model,
         )
 
 
@@ -293,8 +260,3 @@ def _first_choice(chunk: JsonObject) -> JsonObject:
         if not choice.get("index"):
             return choice
     return {}
-
-
-def _attach_frame(events: list[Event], frame: Frame) -> list[Event]:
-    events[0] = replace(events[0], frame=frame)
-    return events

@@ -26,6 +26,7 @@ from devflow_core.request import (
 )
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import media_from_url
+from devflow_core.wire.openai_chat.name import WIRE
 
 _KNOWN_FIELDS = (
     "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "max_tokens",
@@ -40,7 +41,7 @@ _HEADERS = ("x-anthropic-beta",)
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Translator.decode_request`."""
+    """See `Dialect.decode_request`."""
     if strict.optional(body, "n", strict.integer) not in {None, 1}:
         raise strict.invalid_value("n", "only one reply a request is supported")
     limit = strict.optional(body, "max_completion_tokens", strict.token_count)
@@ -66,7 +67,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         is_stream=strict.optional(body, "stream", strict.boolean) or False,
         extra=extra,
         origin=Origin(
-            wire="openai_chat",
+            wire=WIRE,
             body=body,
             headers=tuple((key, headers[key]) for key in _HEADERS if key in headers),
         ),
@@ -184,7 +185,7 @@ def _decode_part(part: JsonObject, path: str) -> ResultPart:
         case "file" if isinstance(part.get("file"), dict):
             return _decode_file(part, path)
         case _:
-            return OpaquePart(wire="openai_chat", body=part)
+            return OpaquePart(wire=WIRE, body=part)
 
 
 def _decode_link(part: JsonObject, key: str, path: str) -> JsonObject:
@@ -202,7 +203,7 @@ def _decode_file(part: JsonObject, path: str) -> ResultPart:
     where = f"{path}.file"
     content = strict.optional(file, "file_data", strict.text, where)
     if content is None:
-        return OpaquePart(wire="openai_chat", body=part)  # a file that only the provider has
+        return OpaquePart(wire=WIRE, body=part)  # a file that only the provider has
     name = strict.optional(file, "filename", strict.text, where)
     return media_from_url("file", content, name=name, cache_ttl=strict.read_cache_ttl(part))
 
@@ -242,7 +243,7 @@ def _function_call_id(path: str) -> str:
 
 def _decode_call(call: JsonObject, path: str) -> Part:
     if call.get("type", "function") != "function":
-        return OpaquePart(wire="openai_chat", body=call)
+        return OpaquePart(wire=WIRE, body=call)
     function = strict.required(call, "function", strict.json_object, path)
     return ToolCall(
         id=strict.required(call, "id", strict.text, path),

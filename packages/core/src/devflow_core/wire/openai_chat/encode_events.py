@@ -22,10 +22,11 @@ from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
+from devflow_core.wire.openai_chat.encode_response import encode_usage
+from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.openai_error import error_fields
-from devflow_core.wire.passthrough import Passthrough
+from devflow_core.wire.passthrough import Passthrough, is_usage
 from devflow_core.wire.reasoning import detail_of
-from devflow_core.wire.usage import to_openai_chat_usage
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -39,7 +40,7 @@ class ChatEncoder:
     """
 
     def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
-        self._passthrough = Passthrough("openai_chat")
+        self._passthrough = Passthrough(WIRE, is_usage)
         self._head: dict[str, Any] = {
             "id": "",
             "object": "chat.completion.chunk",
@@ -100,11 +101,11 @@ class ChatEncoder:
             "finish_reason": event.finish_reason,
             "native_finish_reason": event.native_finish_reason,
         }
-        note = note_on_pictures(event.raw_response, "openai_chat")
+        note = note_on_pictures(event.raw_response, WIRE)
         body = {**self._ensure_id(), "choices": [choice]}
         last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [choice]}
         if event.usage is not None:
-            last["usage"] = to_openai_chat_usage(event.usage, event.cost)
+            last["usage"] = encode_usage(event.usage, event.cost)
         if self._passthrough.annotations:
             last["devflow"] = self._passthrough.annotations
         has_last = event.usage is not None or bool(self._passthrough.annotations)

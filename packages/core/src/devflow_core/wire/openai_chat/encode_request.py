@@ -19,7 +19,14 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.data_url import url_of
-from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
+from devflow_core.wire.extra_fields import (
+    Omissions,
+    encode_tools,
+    filter_extra,
+    is_native,
+    original_body,
+)
+from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import FOREIGN_REASONING, detail_of, is_foreign, strip_foreign
 
@@ -30,9 +37,9 @@ _MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control",
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Translator.encode_request`."""
+    """See `Dialect.encode_request`."""
     omitted = Omissions()
-    body = original_body(request, "openai_chat")
+    body = original_body(request, WIRE)
     if body is not None:
         messages = _filter_messages(body, model, omitted)
         body = {**body, "messages": messages}
@@ -74,15 +81,14 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
-    native = is_native(request, "openai_chat")
+    native = is_native(request, WIRE)
     writer = _MessageWriter(omitted, is_native=native)
     for message in messages:
         writer.add(message)
     if not writer.messages and omitted.has_parts:
         raise strict.nothing_left()
-    encoded = (_encode_tool(one, native, omitted) for one in request.tools)
-    tools = [tool for tool in encoded if tool is not None]
-    extra = filter_extra(request, "openai_chat", omitted)
+    tools = encode_tools(request, WIRE, _encode_tool, omitted)
+    extra = filter_extra(request, WIRE, omitted)
     return extra | strict.drop_none(
         messages=writer.messages,
         tools=tools or None,
@@ -196,7 +202,7 @@ class _MessageWriter:
                 return {"type": "text", "text": part.text, **strict.cache_control(part.cache_ttl)}
             case Media():
                 return _encode_media(part)
-            case OpaquePart(wire="openai_chat"):
+            case OpaquePart() if part.wire == WIRE:
                 return dict(part.body)
             case OpaquePart():
                 self._omitted.add_part(part)
@@ -239,12 +245,7 @@ def _encode_thinking(thinking: list[Reasoning]) -> dict[str, Any]:
     return {"reasoning": plain} if plain else {}
 
 
-def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
-    if tool.native is not None:
-        if native or tool.is_server_tool:
-            return dict(tool.native)
-        omitted.add(f"the provider's own tool {tool.name}")
-        return None
+def _encode_tool(tool: Tool) -> JsonObject:
     function = strict.drop_none(
         name=tool.name,
         description=tool.description or None,

@@ -10,12 +10,14 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures, raw_response_body
+from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.reasoning import detail_of
-from devflow_core.wire.usage import to_openai_chat_usage
+from devflow_core.wire.usage import cost_fields
 
 
 def encode_response(
@@ -24,8 +26,8 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """See `Translator.encode_response`."""
-    extra = raw_response_body(response, "openai_chat")
+    """See `Dialect.encode_response`."""
+    extra = raw_response_body(response, WIRE)
     choice = {
         "index": 0,
         "logprobs": None,
@@ -45,7 +47,7 @@ def encode_response(
         "choices": [choice | extra.get("choice", {})],
     }
     if response.usage is not None:
-        usage = to_openai_chat_usage(response.usage, response.cost)
+        usage = encode_usage(response.usage, response.cost)
         body["usage"] = {**usage, **extra.get("usage", {})}
     if annotations:
         body["devflow"] = annotations
@@ -69,7 +71,7 @@ def _encode_message(response: ChatResponse, extra: JsonObject) -> dict[str, Any]
         lenient.as_object(extra.get("audio")).get("transcript")
     )
     text = response.text.removesuffix(substitute or "")
-    text += note_on_pictures(response.raw_response, "openai_chat")
+    text += note_on_pictures(response.raw_response, WIRE)
     return {
         "role": "assistant",
         "content": text or (None if calls or substitute else ""),
@@ -78,4 +80,19 @@ def _encode_message(response: ChatResponse, extra: JsonObject) -> dict[str, Any]
         **({"tool_calls": calls} if calls else {}),
         **({"reasoning_details": details} if details else {}),
         **extra,
+    }
+
+
+def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of chat completions, with the cost where it is known."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **cost_fields(cost),
     }

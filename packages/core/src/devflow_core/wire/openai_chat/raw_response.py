@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire.openai_chat.name import WIRE
 
 _MESSAGE_FIELDS = frozenset(
     {"role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls"}
@@ -42,7 +43,7 @@ class Extras:
         body: dict[str, Any] = {key: value for key, value in gathered.items() if value}
         if self._usage:
             body["usage"] = self._usage
-        return OpaquePart(wire="openai_chat", body=body) if body else None
+        return OpaquePart(wire=WIRE, body=body) if body else None
 
 
 def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:

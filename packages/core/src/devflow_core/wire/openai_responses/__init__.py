@@ -1,5 +1,6 @@
 """OpenAI's Responses, with the additions of routers: what Codex speaks."""
 
+from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, TEXT_SCHEMA
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.openai_error import error_body
 from devflow_core.wire.openai_responses.decode_events import ResponsesDecoder
@@ -7,13 +8,26 @@ from devflow_core.wire.openai_responses.decode_request import decode_request
 from devflow_core.wire.openai_responses.encode_events import ResponsesEncoder
 from devflow_core.wire.openai_responses.encode_request import encode_request
 from devflow_core.wire.openai_responses.encode_response import encode_response
+from devflow_core.wire.openai_responses.name import WIRE
 
 OPENAI_RESPONSES = Dialect(
-    name="openai_responses",
+    name=WIRE,
+    summary="A response, OpenAI's newer dialect",
+    path="/responses",
+    body_schema={
+        "required": ["model", "input"],
+        "properties": {**CALL_PROPERTIES, "input": TEXT_SCHEMA},
+    },
+    output_limit_field="max_output_tokens",
+    free_fields=FREE_FIELDS | {
+        "input", "instructions", "text", "include", "truncation", "top_logprobs",
+        "frequency_penalty", "presence_penalty", "client_metadata", "image_config",
+    },
+    has_shape=lambda body: "input" in body,
     request_decoder=decode_request,
     request_encoder=encode_request,
     decoder_factory=ResponsesDecoder,
     encoder_factory=ResponsesEncoder,
     response_encoder=encode_response,
     error_encoder=error_body,
-)
+)  # fmt: skip

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from devflow_core.errors import Incomplete, ProtocolError
 from devflow_core.events import (
     Event,
     Finished,
     FinishReason,
-    Frame,
     Opaque,
     ReasoningDelta,
     Started,
@@ -19,15 +16,15 @@ from devflow_core.events import (
 )
 from devflow_core.messages import JsonObject, OpaquePart
 from devflow_core.wire import json_lenient as lenient
-from devflow_core.wire.body import excerpt, load_frame
+from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
+from devflow_core.wire.openai_usage import usage_from_openai
 from devflow_core.wire.reasoning import vendor_tag
-from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.tool_calls import CallPieces
-from devflow_core.wire.usage import has_bad_cost, parse_cost, usage_from_openai
+from devflow_core.wire.usage import has_bad_cost, parse_cost
 
-_NO_EVENTS: tuple[Event, ...] = ()
 _FRAME_EVENTS = frozenset(
     {"response.created", "response.queued", "response.in_progress", "response.content_part.added",
      "response.reasoning_summary_part.added", "ping", "keepalive"}
@@ -35,58 +32,17 @@ _FRAME_EVENTS = frozenset(
 """What is sent before a reply has said anything."""
 
 
-class ResponsesDecoder:
-    """Reads one streamed reply; it is whole with its terminal event, not with `[DONE]`.
+class ResponsesDecoder(FrameDecoder):
+    """Reads one streamed reply; it is whole with its terminal event. See `FrameDecoder`."""
 
-    Args:
-        model: the model that was asked, for errors.
-    """
+    wire = WIRE
 
     def __init__(self, model: str | None = None) -> None:
-        self._model = model
-        self.finished = False
-        self._generation_id: str | None = None
-        self._is_started = False
+        super().__init__(model)
         self._calls = CallPieces()
-        self._prelude = b""
         self._streamed: set[int] = set()
         self._reasoning: dict[tuple[int, str], int] = {}
         self._vendor_tag: dict[str, Any] = {}
-
-    def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """The events of one frame; see `EventDecoder`."""
-        if self.finished:
-            return _NO_EVENTS
-        if frame.data is None:
-            raw = Frame(wire="openai_responses", data=frame.raw)
-            return (Opaque(kind="comment", frame=raw),) if self._is_started else _NO_EVENTS
-        if frame.data == b"[DONE]":
-            return _NO_EVENTS  # the reply has not ended: a reader would take it for the end
-        body, readable = load_frame(frame)
-        if body is None:
-            return _NO_EVENTS
-        raw = Frame(wire="openai_responses", data=readable.raw)
-        is_first = not self._is_started
-        events = self._decode_events(body, frame.data)
-        if is_first and all(isinstance(event, Opaque) for event in events):
-            self._prelude += readable.raw  # goes out with the first frame of the reply
-            return _NO_EVENTS
-        if is_first:
-            raw = Frame(wire="openai_responses", data=self._prelude + readable.raw)
-            events = events if self._is_started else self._start({}) + events
-        events[0] = replace(events[0], frame=raw)
-        return events
-
-    def close(self) -> Sequence[Event]:
-        """The end of the bytes; see `EventDecoder`."""
-        if self.finished:
-            return _NO_EVENTS
-        raise Incomplete(
-            "The reply ended without its terminal event, so it was cut off."
-            " What has come so far may have been billed.",
-            generation_id=self._generation_id,
-            model=self._model,
-        )
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
         """The events of a reply that came whole."""
@@ -94,17 +50,16 @@ class ResponsesDecoder:
         if body.get("error") or not isinstance(output, list):
             if body.get("error"):
                 raise error_from_object(body, model=self._model)
-            raise ProtocolError(
-                f"The provider sent a reply without output: {excerpt(raw)!r}."
-                " Ask again, or ask another model.",
-                model=self._model,
-            )
-        events = self._start(body)
+            raise self._protocol_error("a reply without output", raw)
+        events: list[Event] = [self._start(body, raw)]
         for index, item in enumerate(lenient.as_objects(cast("list[Any]", output))):
             events.extend(self._decode_item(item, index))
         return [*events, *self._calls.flush(), self._finish(body, raw)]
 
-    def _decode_events(self, body: JsonObject, data: bytes) -> list[Event]:
+    def _decode_end(self) -> Sequence[Event]:
+        raise self._incomplete("its terminal event")
+
+    def _decode_events(self, body: dict[str, Any], data: bytes) -> list[Event]:
         kind = str(body.get("type"))
         index = lenient.as_int(body.get("output_index"))
         match kind:
@@ -128,7 +83,7 @@ class ResponsesDecoder:
                     _make_opaque(kind, body)
                 ]
             case "response.created" if not self._is_started:
-                return self._start(lenient.as_object(body.get("response")))
+                return [self._start(lenient.as_object(body.get("response")), data)]
             case "response.completed" | "response.incomplete":
                 reply = lenient.as_object(body.get("response"))
                 return [*self._calls.flush(), self._finish(reply, data)]
@@ -144,13 +99,13 @@ class ResponsesDecoder:
             raise error_from_object({**known, "error_type": error_type}, model=self._model)
         return _make_opaque(kind, body)
 
-    def _start(self, reply: JsonObject) -> list[Event]:
+    def _start(self, reply: JsonObject, data: bytes) -> Started:
         self._is_started = True
         self._generation_id = lenient.as_text(reply.get("id"))
         model = lenient.as_text(reply.get("model"))
         self._vendor_tag = vendor_tag(model, "openai-responses-v1") if model else {}
         provider = lenient.as_text(reply.get("provider"))
-        return [Started(generation_id=self._generation_id, model=model, provider=provider)]
+        return Started(generation_id=self._generation_id, model=model, provider=provider)
 
     def _decode_item_added(self, item: JsonObject, index: int) -> list[Event]:
         return self._add_piece(index, "", item) if _is_call(item) else []
@@ -217,9 +172,7 @@ class ResponsesDecoder:
             usage=usage_from_openai(usage),
             cost=parse_cost(usage, data),
             has_bad_cost=has_bad_cost(usage, data),
-            raw_response=OpaquePart(wire="openai_responses", body=reply)
-            if reply.get("output")
-            else None,
+            raw_response=OpaquePart(wire=WIRE, body=reply) if reply.get("output") else None,
         )
 
     def _finish_reason(self, status: str, why: str | None) -> FinishReason:

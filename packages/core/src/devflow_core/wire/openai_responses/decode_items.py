@@ -20,6 +20,7 @@ from devflow_core.messages import (
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import media_from_url
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.tool_names import join_name, wrap_input
 from devflow_core.wire.reasoning import RESPONSES_FORMAT, unseal
 
@@ -61,7 +62,7 @@ class ItemReader:
             case "item_reference":
                 raise strict.invalid_value(path, "no items are kept here; send the item itself")
             case _:
-                self._add_to_assistant(OpaquePart(wire="openai_responses", body=item))
+                self._add_to_assistant(OpaquePart(wire=WIRE, body=item))
 
     def _add_message(self, item: JsonObject, path: str) -> None:
         role = strict.required(item, "role", strict.text, path)
@@ -117,7 +118,7 @@ def _decode_part(part: JsonObject, path: str) -> ResultPart:
         case "input_file" if isinstance(part.get("file_url"), str):
             return Media(kind="file", url=part["file_url"])
         case _:
-            return OpaquePart(wire="openai_responses", body=part)
+            return OpaquePart(wire=WIRE, body=part)
 
 
 def _decode_call(item: JsonObject, path: str) -> ToolCall:

@@ -14,6 +14,7 @@ from devflow_core.request import (
 )
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.openai_responses.decode_items import ItemReader
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.tool_names import decode_tools, has_native_forms
 
 _KNOWN_FIELDS = (
@@ -24,7 +25,7 @@ _STATEFUL_FIELDS = ("previous_response_id", "conversation", "background", "promp
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Translator.decode_request`; no header belongs to this dialect."""
+    """See `Dialect.decode_request`; no header belongs to this dialect."""
     for key in _STATEFUL_FIELDS:
         if body.get(key):
             raise strict.invalid_value(
@@ -50,7 +51,7 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         reasoning=_decode_reasoning(body),
         is_stream=strict.optional(body, "stream", strict.boolean) or False,
         extra=extra,
-        origin=Origin(wire="openai_responses", body=body),
+        origin=Origin(wire=WIRE, body=body),
     )
 
 

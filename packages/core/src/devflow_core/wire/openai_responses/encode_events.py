@@ -22,7 +22,12 @@ from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_error import error_fields
-from devflow_core.wire.openai_responses.encode_response import make_response_object, to_status
+from devflow_core.wire.openai_responses.encode_response import (
+    encode_usage,
+    make_response_object,
+    to_status,
+)
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.output_items import (
     CallItem,
     Delta,
@@ -32,7 +37,6 @@ from devflow_core.wire.openai_responses.output_items import (
 )
 from devflow_core.wire.openai_responses.tool_names import index_wire_tools
 from devflow_core.wire.passthrough import Passthrough
-from devflow_core.wire.usage import to_openai_responses_usage
 
 _Key = tuple[str, int]
 
@@ -46,7 +50,7 @@ class ResponsesEncoder:
     """
 
     def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
-        self._passthrough = Passthrough("openai_responses")
+        self._passthrough = Passthrough(WIRE, lambda event: isinstance(event, Finished))
         self._request = request
         self._clock = clock
         self._sequence_number = 0
@@ -144,14 +148,14 @@ class ResponsesEncoder:
         return written
 
     def _finish(self, event: Finished) -> bytes:
-        note = note_on_pictures(event.raw_response, "openai_responses")
+        note = note_on_pictures(event.raw_response, WIRE)
         closing = self._encode_delta(TextDelta(text=note))
         closing += b"".join(self._close(key) for key in list(self._open))
         status, details = to_status(event.finish_reason)
         reply = {**(self._reply or {}), "status": status, "incomplete_details": details}
         reply["output"] = self._output
         if event.usage is not None:
-            reply["usage"] = to_openai_responses_usage(event.usage, event.cost)
+            reply["usage"] = encode_usage(event.usage, event.cost)
         annotations = (
             {"devflow": self._passthrough.annotations} if self._passthrough.annotations else {}
         )

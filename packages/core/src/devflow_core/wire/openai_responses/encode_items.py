@@ -17,6 +17,7 @@ from devflow_core.messages import (
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.data_url import url_of
 from devflow_core.wire.extra_fields import Omissions
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.tool_names import WireTool, unwrap_input
 
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
@@ -82,7 +83,7 @@ class ItemWriter:
                     "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
                     "encrypted_content": part.encrypted,
                 }
-            case OpaquePart(wire="openai_responses") if "role" not in part.body:
+            case OpaquePart() if part.wire == WIRE and "role" not in part.body:
                 return dict(part.body) if _is_item(part) else None
             case _:
                 return None
@@ -128,7 +129,7 @@ class ItemWriter:
                 return _encode_text(part)
             case Media():
                 return _encode_media(part)
-            case OpaquePart(wire="openai_responses"):
+            case OpaquePart() if part.wire == WIRE:
                 return dict(part.body)
             case OpaquePart():
                 self._omitted.add_part(part)

@@ -9,9 +9,16 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
-from devflow_core.wire.extra_fields import Omissions, filter_extra, is_native, original_body
+from devflow_core.wire.extra_fields import (
+    Omissions,
+    encode_tools,
+    filter_extra,
+    is_native,
+    original_body,
+)
 from devflow_core.wire.openai_responses.decode_items import ItemReader
 from devflow_core.wire.openai_responses.encode_items import ItemWriter
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.tool_names import index_wire_tools
 from devflow_core.wire.protocol import EncodedRequest
 from devflow_core.wire.reasoning import FOREIGN_REASONING, is_sealed, strip_foreign
@@ -20,9 +27,9 @@ from devflow_core.wire.reasoning import FOREIGN_REASONING, is_sealed, strip_fore
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Translator.encode_request`; nothing is stored with the provider."""
+    """See `Dialect.encode_request`; nothing is stored with the provider."""
     omitted = Omissions()
-    body = original_body(request, "openai_responses")
+    body = original_body(request, WIRE)
     if body is not None:
         body = {**body, "input": _filter_input(body["input"], model, omitted)}
         if body.get("store"):
@@ -59,7 +66,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     messages, has_foreign = strip_foreign(request.messages, model)
     if has_foreign:
         omitted.add(FOREIGN_REASONING)
-    native = is_native(request, "openai_responses")
+    native = is_native(request, WIRE)
     writer = ItemWriter(index_wire_tools(request), omitted, is_native=native)
     for message in messages:
         writer.add(message)
@@ -68,11 +75,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
     for key, value in (("stop", request.stop), ("seed", request.seed)):
         if value not in {None, ()}:
             omitted.add(key)
-    tools = [
-        one
-        for one in (_encode_tool(tool, native, omitted) for tool in request.tools)
-        if one is not None
-    ]
+    tools = encode_tools(request, WIRE, _encode_tool, omitted)
     body = strict.drop_none(
         input=writer.items,
         tools=tools or None,
@@ -85,15 +88,10 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         text=_encode_text_format(request.response_format),
         reasoning=_encode_reasoning(request.reasoning),
     )
-    return body | filter_extra(request, "openai_responses", omitted)
+    return body | filter_extra(request, WIRE, omitted)
 
 
-def _encode_tool(tool: Tool, native: bool, omitted: Omissions) -> dict[str, Any] | None:
-    if tool.native is not None:
-        if native or tool.is_server_tool:
-            return dict(tool.native)
-        omitted.add(f"the provider's own tool {tool.name}")
-        return None
+def _encode_tool(tool: Tool) -> JsonObject:
     return {
         "type": "function",
         "name": tool.name,

@@ -11,16 +11,18 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning, Text, ToolCall
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures, raw_response_body
+from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.output_items import (
     make_call_item,
     make_message_item,
     make_reasoning_item,
 )
 from devflow_core.wire.openai_responses.tool_names import WireTool, index_wire_tools
-from devflow_core.wire.usage import to_openai_responses_usage
+from devflow_core.wire.usage import cost_fields
 
 _ECHOED_FIELDS = (
     "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p", "tool_choice",
@@ -31,7 +33,7 @@ _ECHOED_FIELDS = (
 def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
     """The response object that all events and the whole reply share, still without output."""
     origin = request.origin
-    body = (origin.body if origin is not None and origin.wire == "openai_responses" else None) or {}
+    body = (origin.body if origin is not None and origin.wire == WIRE else None) or {}
     return {
         "id": started.generation_id or new_id("resp"),
         "object": "response",
@@ -70,8 +72,8 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """See `Translator.encode_response`."""
-    if raw := raw_response_body(response, "openai_responses"):
+    """See `Dialect.encode_response`."""
+    if raw := raw_response_body(response, WIRE):
         return dump({**raw, "devflow": annotations} if annotations else raw)
     started = Started(
         generation_id=response.generation_id, model=response.model, provider=response.provider
@@ -80,7 +82,7 @@ def encode_response(
     body["status"], body["incomplete_details"] = to_status(response.finish_reason)
     body["output"] = _encode_output(response, request)
     if response.usage is not None:
-        body["usage"] = to_openai_responses_usage(response.usage, response.cost)
+        body["usage"] = encode_usage(response.usage, response.cost)
     if annotations:
         body["devflow"] = annotations
     return dump(body)
@@ -98,6 +100,21 @@ def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[st
         elif isinstance(part, ToolCall):  # a reply holds nothing else
             tool = tools.get(part.name) or WireTool(name=part.name)
             items.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
-    if note := note_on_pictures(response.raw_response, "openai_responses"):
+    if note := note_on_pictures(response.raw_response, WIRE):
         items.append(make_message_item(new_id("msg"), note))
     return items
+
+
+def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of Responses, with the cost where it is known."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+        **cost_fields(cost),
+    }

@@ -17,6 +17,7 @@ from devflow_core.request import ChatRequest, Tool
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
+from devflow_core.wire.openai_responses.name import WIRE
 
 _SEPARATOR = "__"
 _FREE_FORM_SCHEMA: JsonObject = {
@@ -74,7 +75,7 @@ def has_native_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
 def index_wire_tools(request: ChatRequest) -> dict[str, WireTool]:
     """How the client of a request calls its tools, by the names that models know."""
     origin = request.origin
-    if origin is not None and origin.wire != "openai_responses":
+    if origin is not None and origin.wire != WIRE:
         return {}
     body = request.extra if origin is None or origin.body is None else origin.body
     return dict(_iter_wire_tools(lenient.as_objects(body.get("tools")), None))

@@ -1,0 +1,33 @@
+"""What the bodies of several dialects have in common: free fields, and what every client sends.
+
+From the router's description of 2026-08-22, Anthropic's and OpenAI's of the same time, and what
+Claude Code, Codex and the vendors' SDKs were seen to send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+FREE_FIELDS = frozenset({
+    "model", "stream", "stream_options", "temperature", "top_p", "top_k", "tool_choice",
+    "metadata", "user", "session_id", "trace", "cache_control", "max_tokens",
+    "max_completion_tokens", "max_output_tokens", "parallel_tool_calls", "reasoning", "route",
+    "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
+    "usage", "store", "transforms", "verbosity", "debug", "thinking",
+})  # fmt: skip
+"""Fields that cost nothing beside the tokens they hold, in whichever dialect they stand. Fields
+that are read for what they cost are not among them."""
+
+TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
+MODEL_SCHEMA: dict[str, Any] = {"type": "string", "example": "auto"}
+MESSAGES_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {"role": {"enum": ["user", "assistant"]}, "content": TEXT_SCHEMA},
+    },
+    "minItems": 1,
+}
+CALL_PROPERTIES: dict[str, Any] = {"model": MODEL_SCHEMA, "stream": {"type": "boolean"}}
+"""The properties of every call to a model."""

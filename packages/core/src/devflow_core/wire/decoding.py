@@ -1,0 +1,112 @@
+"""The common frame of the decoders: what a stream holds beside the events of its dialect."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from devflow_core.errors import Incomplete, ProtocolError
+from devflow_core.events import Event, Frame, Opaque, Started
+from devflow_core.messages import WireName
+from devflow_core.safe_text import excerpt
+from devflow_core.wire.body import load_frame
+from devflow_core.wire.sse import SseFrame
+
+NO_EVENTS: tuple[Event, ...] = ()
+
+
+class FrameDecoder(ABC):
+    """Reads one streamed reply; what the JSON of an event means is said by the dialect's class.
+
+    Comments pass as they are once the reply has begun. What comes before its first event waits,
+    and goes out with that event's frame. A frame that had to be repaired goes out repaired.
+
+    Args:
+        model: the model that was asked, for errors.
+    """
+
+    wire: ClassVar[WireName]
+
+    def __init__(self, model: str | None = None) -> None:
+        self.finished = False
+        self._model = model
+        self._is_started = False
+        self._generation_id: str | None = None
+        self._prelude = b""
+
+    def feed(self, frame: SseFrame) -> Sequence[Event]:
+        """The events of one frame; see `EventDecoder`."""
+        if self.finished:
+            return NO_EVENTS
+        data = frame.data
+        if data is None:
+            return self._decode_comment(frame)
+        if data == b"[DONE]":
+            return self._decode_done(frame)
+        body, frame = load_frame(frame)
+        return NO_EVENTS if body is None else self._decode_body(body, data, frame)
+
+    def close(self) -> Sequence[Event]:
+        """The end of the bytes; see `EventDecoder`."""
+        return NO_EVENTS if self.finished else self._decode_end()
+
+    @abstractmethod
+    def _decode_events(self, body: dict[str, Any], data: bytes) -> list[Event]:
+        """The events of one JSON object, without frames.
+
+        Args:
+            body: decoded.
+            data: the bytes it was decoded from.
+        """
+
+    @abstractmethod
+    def _start(self, reply: dict[str, Any], data: bytes) -> Started:
+        """Begin the reply; with an empty object where the provider has not announced it."""
+
+    @abstractmethod
+    def _decode_end(self) -> Sequence[Event]:
+        """The bytes have ended and `Finished` has not been given: give it, or raise."""
+
+    def _decode_done(self, frame: SseFrame) -> Sequence[Event]:
+        """OpenAI's word for the end, which some gateways send in other dialects too.
+
+        There the reply has not ended, and whoever read it would take it for the end.
+        """
+        return NO_EVENTS
+
+    def _decode_comment(self, frame: SseFrame) -> Sequence[Event]:
+        if not self._is_started:
+            return NO_EVENTS
+        return (Opaque(kind="comment", frame=Frame(wire=self.wire, data=frame.raw)),)
+
+    def _decode_body(self, body: dict[str, Any], data: bytes, frame: SseFrame) -> Sequence[Event]:
+        is_first = not self._is_started
+        events = self._decode_events(body, data)
+        if not events:
+            return NO_EVENTS
+        raw = frame.raw
+        if is_first:
+            if all(isinstance(event, Opaque) for event in events):
+                self._prelude += raw
+                return NO_EVENTS
+            raw = self._prelude + raw
+            if not self._is_started:
+                events.insert(0, self._start({}, b""))
+        events[0] = replace(events[0], frame=Frame(wire=self.wire, data=raw))
+        return events
+
+    def _incomplete(self, missing: str) -> Incomplete:
+        return Incomplete(
+            f"The reply ended without {missing}, so it was cut off."
+            " What has come so far may have been billed.",
+            generation_id=self._generation_id,
+            model=self._model,
+        )
+
+    def _protocol_error(self, what: str, raw: bytes) -> ProtocolError:
+        return ProtocolError(
+            f"The provider sent {what}: {excerpt(raw)!r}. Ask again, or ask another model.",
+            model=self._model,
+        )

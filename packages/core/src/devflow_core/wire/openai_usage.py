@@ -1,0 +1,34 @@
+"""Usage as OpenAI's two dialects report it, made disjoint and checked."""
+
+from __future__ import annotations
+
+from devflow_core.messages import JsonObject
+from devflow_core.usage import Usage, parse_token_count
+from devflow_core.wire import json_lenient as lenient
+from devflow_core.wire.usage import first_present
+
+
+def usage_from_openai(usage: JsonObject) -> Usage | None:
+    """Usage of chat completions or of Responses; None when its totals are missing or impossible.
+
+    Cached and written tokens are inside the prompt's, reasoning inside the completion's. Gemini
+    reports tokens as both read and written: what exceeds the prompt is not counted twice.
+    """
+    prompt = parse_token_count(first_present(usage, "prompt_tokens", "input_tokens"))
+    completion = parse_token_count(first_present(usage, "completion_tokens", "output_tokens"))
+    if prompt is None or completion is None:
+        return None
+    into = lenient.as_object(first_present(usage, "prompt_tokens_details", "input_tokens_details"))
+    out = lenient.as_object(
+        first_present(usage, "completion_tokens_details", "output_tokens_details")
+    )
+    read = min(parse_token_count(into.get("cached_tokens")) or 0, prompt)
+    written = min(parse_token_count(into.get("cache_write_tokens")) or 0, prompt - read)
+    reasoning = min(parse_token_count(out.get("reasoning_tokens")) or 0, completion)
+    return Usage(
+        input_tokens=prompt - read - written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=completion - reasoning,
+        reasoning_tokens=reasoning,
+    )

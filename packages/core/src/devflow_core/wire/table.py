@@ -1,0 +1,40 @@
+"""The table of dialects. A new one is a folder beside this file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from devflow_core.messages import JsonObject, WireName
+from devflow_core.request import ChatRequest
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from devflow_core.wire.dialect import Dialect
+from devflow_core.wire.openai_chat import OPENAI_CHAT
+from devflow_core.wire.openai_responses import OPENAI_RESPONSES
+
+DEFAULT_DIALECT = OPENAI_CHAT
+"""Of requests that were made in Python, and of errors where no route tells another."""
+
+DIALECTS: Mapping[WireName, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        OPENAI_CHAT,
+        ANTHROPIC_MESSAGES,
+        OPENAI_RESPONSES,
+    )
+}
+"""Every dialect that we speak, by name."""
+
+
+def get_dialect(wire: WireName) -> Dialect:
+    """The dialect of this name."""
+    return DIALECTS[wire]
+
+
+def dialect_of(request: ChatRequest) -> Dialect:
+    """The dialect in which a request came, and goes on."""
+    return DIALECTS[request.origin.wire] if request.origin else DEFAULT_DIALECT
+
+
+def guess_dialect(body: JsonObject) -> Dialect:
+    """The dialect of a body that came without a path, told by its shape."""
+    return next((one for one in DIALECTS.values() if one.has_shape(body)), DEFAULT_DIALECT)
