@@ -20,7 +20,7 @@ from pathlib import Path
 
 _PACKAGES = (
     "devflow-gateway-core", "orjson", "httpx", "tenacity", "aiolimiter", "pydantic", "openai",
-    "openrouter", "litellm", "anthropic", "uvloop", "apsw",
+    "openrouter", "litellm", "anthropic", "uvloop", "httptools", "apsw",
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ SUITES = {
     "transcripts": "Reading Claude Code's transcripts",
     "ledger": "The durable ledger",
     "server": "The HTTP gateway, one core",
+    "http_server": "Its HTTP server alone, one core, beside others",
     "sandbox": "The OpenRouter stand-in, one core",
 }
 LITELLM = "litellm==1.109.1"
@@ -80,7 +81,7 @@ def run(name: str, args: argparse.Namespace) -> bool:
     command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json")]
     if args.quick:
         command.append("--quick")
-    if args.peers and name == "server":
+    if args.peers and name in ("server", "http_server"):
         command.append("--install")
     if args.peers and name == "client":
         fetch_litellm()

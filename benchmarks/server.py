@@ -74,7 +74,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         base_url = stack.enter_context(upstream.run_upstream())
         gateways = _start_gateways(stack, base_url, options.only)
-        _pin(os.getpid(), CORES[-1])
+        pin(os.getpid(), CORES[-1])
         asyncio.run(measure(report, gateways, base_url, quick=options.quick))
     report.finish(options)
 
@@ -248,10 +248,10 @@ def _start_gateways(
 @contextlib.contextmanager
 def _devflow(base_url: str) -> Generator[Gateway | None]:
     """DevFlow, everything on: routing, the durable ledger, budgets; no client key on loopback."""
-    port = _free_port()
+    port = find_free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _SERVE, base_url, str(port), folder]
-        with _run_gateway("devflow", command, port, "/v1/chat/completions") as gateway:
+        with run_gateway("devflow", command, port, "/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -277,7 +277,7 @@ def _nginx(base_url: str) -> Generator[Gateway | None]:
     if binary is None:
         yield None
         return
-    port = _free_port()
+    port = find_free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "nginx.conf"
         config.write_text(
@@ -290,7 +290,7 @@ def _nginx(base_url: str) -> Generator[Gateway | None]:
             'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }'
         )
         command = [binary, "-c", str(config), "-p", folder]
-        with _run_gateway("nginx", command, port, "/api/v1/chat/completions") as gateway:
+        with run_gateway("nginx", command, port, "/api/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -300,14 +300,14 @@ def _portkey(base_url: str) -> Generator[Gateway | None]:
     if not script.is_file() or shutil.which("node") is None:
         yield None
         return
-    port = _free_port()
+    port = find_free_port()
     headers = {
         "x-portkey-provider": "openai",
         "x-portkey-custom-host": base_url,
         "authorization": "Bearer sk-bench",
     }
     command = ["node", str(script), f"--port={port}", "--headless"]
-    with _run_gateway("portkey", command, port, "/v1/chat/completions", headers) as gateway:
+    with run_gateway("portkey", command, port, "/v1/chat/completions", headers) as gateway:
         yield gateway
 
 
@@ -317,7 +317,7 @@ def _litellm(base_url: str) -> Generator[Gateway | None]:
     if not binary.is_file():
         yield None
         return
-    port = _free_port()
+    port = find_free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         names = ("bench/model", "bench/chunks-51", "bench/paced-5ms-51")
@@ -328,7 +328,7 @@ def _litellm(base_url: str) -> Generator[Gateway | None]:
         )
         config.write_text(f"model_list:\n{rows}")
         command = [str(binary), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-        with _run_gateway("litellm", command, port, "/v1/chat/completions") as gateway:
+        with run_gateway("litellm", command, port, "/v1/chat/completions") as gateway:
             yield gateway
 
 
@@ -354,9 +354,10 @@ def _direct_gateway(base_url: str) -> Gateway:
 
 
 @contextlib.contextmanager
-def _run_gateway(
+def run_gateway(
     name: str, command: list[str], port: int, path: str, headers: dict[str, str] | None = None
 ) -> Generator[Gateway]:
+    """Start a server on the first core, wait until it accepts, end it on leaving."""
     began_s = time.perf_counter()
     environment = {**os.environ, **_PEERS_ENVIRONMENT}
     process = subprocess.Popen(
@@ -399,14 +400,16 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"{process.args!r} did not answer within {START_S:g} s.")
 
 
-def _free_port() -> int:
+def find_free_port() -> int:
+    """A loopback port that nobody listens on."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as bound:
         return int(bound.getsockname()[1])
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
+    """Keep a process on one core."""
     os.sched_setaffinity(pid, {core})
 
 

@@ -101,6 +101,15 @@ def test_there_is_one_version() -> None:
     assert len(versions) == 1
 
 
+def test_the_changelog_has_a_dated_section_for_the_version() -> None:
+    (version,) = {tomllib.loads(path.read_text())["project"]["version"] for path in PROJECTS}
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.+)\](.*)$", text, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "")
+    assert sections[1][0] == version
+    assert all(re.fullmatch(r" - \d{4}-\d\d-\d\d", dated) for _, dated in sections[1:])
+
+
 def test_every_dependency_is_justified() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
     missing: set[str] = set()

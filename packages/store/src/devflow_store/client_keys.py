@@ -21,6 +21,7 @@ from devflow_core.private_files import create_file, ensure_private_folder, read_
 from devflow_store.chain.records import RowKind, from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
+from devflow_store.database.insert import Insert
 from devflow_store.integrity.settings_seal import KEY_COLUMNS, seal_key
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
@@ -41,7 +42,10 @@ _UNSEALED = (
     "WHERE sealed.seq IS NULL"
 )
 """Keys without a later seal, with the row of the chain that says they were made."""
-_COLUMNS = "id, name, prefix, scopes, created_us, expires_us, revoked_us"
+_COLUMNS = ("id", "name", "prefix", "scopes", "created_us", "expires_us", "revoked_us")
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM client_keys"  # noqa: S608 - constants
+_SELECT_IN_FORCE = f"SELECT {', '.join(_COLUMNS)}, hash FROM client_keys WHERE revoked_us IS NULL"  # noqa: S608
+_KEY_ROWS = Insert("client_keys", (*_COLUMNS, "hash"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class ClientKeys:
                 raise Conflict(f"There is a client key named {name!r} already; revoke it first.")
             ends = to_us(expires_at) if expires_at else None
             tx.execute(
-                f"INSERT INTO client_keys ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+                _KEY_ROWS.sql(),
                 (key_id, name, prefix, scopes_text, tx.now_us, ends, None, key_hash),
             )
             values = (key_id, name, prefix, scopes_text, tx.now_us, ends, key_hash)
@@ -139,7 +143,7 @@ class ClientKeys:
 
         def run(tx: Transaction) -> list[ClientKey]:
             tx.flush()
-            rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys ORDER BY created_us, id")  # noqa: S608 - constants
+            rows = tx.execute(f"{_SELECT} ORDER BY created_us, id")
             return [_key_from_row(row) for row in rows]
 
         return await self._submit(WriteJob(run))
@@ -291,23 +295,20 @@ def _check_new(name: str, scopes: Mapping[str, Any]) -> None:
 
 def _load_in_force(tx: Transaction) -> list[tuple[Any, ...]]:
     tx.flush()
-    return tx.execute(f"SELECT {_COLUMNS}, hash FROM client_keys WHERE revoked_us IS NULL")  # noqa: S608 - constants
+    return tx.execute(_SELECT_IN_FORCE)
 
 
 def _find_by_name_or_id(tx: Transaction, name_or_id: str) -> ClientKey:
     """An id is looked for first: a name that looks like one cannot hide a key."""
     for condition in ("id = ?", "name = ? AND revoked_us IS NULL"):
-        rows = tx.execute(
-            f"SELECT {_COLUMNS} FROM client_keys WHERE {condition}",  # noqa: S608 - constants
-            (name_or_id,),
-        )
+        rows = tx.execute(f"{_SELECT} WHERE {condition}", (name_or_id,))
         if rows:
             return _key_from_row(rows[0])
     raise NotFound(f"There is no client key {name_or_id}; `devflow keys list` shows them.")
 
 
 def _load_key(tx: Transaction, key_id: str) -> ClientKey:
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM client_keys WHERE id = ?", (key_id,))  # noqa: S608 - constants
+    rows = tx.execute(f"{_SELECT} WHERE id = ?", (key_id,))
     if not rows:
         raise NotFound(f"There is no client key {key_id}.")
     return _key_from_row(rows[0])

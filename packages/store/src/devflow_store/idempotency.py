@@ -19,8 +19,11 @@ RETENTION_S = 24 * 3600.0
 MIN_POLL_S = 0.05
 """How often a waiter looks, at first; it doubles up to a second."""
 _MAX_POLL_S = 1.0
-_COLUMNS = "fingerprint, entry_id, state, payload"
-_FIND = f"SELECT {_COLUMNS} FROM idempotency WHERE scope = ? AND key = ?"  # noqa: S608 - constants
+_FIND = "SELECT fingerprint, entry_id, state, payload FROM idempotency WHERE scope = ? AND key = ?"
+_CLAIM = (
+    "INSERT INTO idempotency (scope, key, fingerprint, entry_id, state, payload, owner, expires_us)"
+    " VALUES (?, ?, ?, ?, 'in flight', NULL, ?, ?) ON CONFLICT DO NOTHING"
+)
 _KEEP = "UPDATE idempotency SET state = 'done', payload = ? WHERE entry_id = ? RETURNING entry_id"
 
 
@@ -100,8 +103,7 @@ class Idempotency:
                 return _claim_from_row(rows[0], fingerprint)
             expires_us = tx.now_us + round(RETENTION_S * 1e6)
             tx.execute(
-                f"INSERT INTO idempotency (scope, key, {_COLUMNS}, owner, expires_us) "  # noqa: S608 - constants
-                "VALUES (?, ?, ?, ?, 'in flight', NULL, ?, ?) ON CONFLICT DO NOTHING",
+                _CLAIM,
                 (scope, key, fingerprint, entry_id, self._owner, expires_us),
             )
             return NewClaim()

@@ -21,6 +21,7 @@ from devflow_store.chain.records import (
 )
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
+from devflow_store.database.insert import Insert
 from devflow_store.entries import queries
 from devflow_store.entries.call_rows import replace_calls, write_calls
 from devflow_store.entries.doubts import find_doubts
@@ -29,7 +30,7 @@ PROCESS_LOST = "process_lost"
 """Error code of an entry whose process died: closed at the reserved maximum, to be reconciled."""
 
 Alerts = tuple[Alert, ...]
-_OPEN_COLUMNS = ("attempt_id", "entry_id", "seq", "owner")
+_OPEN_ATTEMPTS = Insert("open_attempts", ("attempt_id", "entry_id", "seq", "owner"))
 
 
 class EntryRecorder:
@@ -65,7 +66,7 @@ class EntryRecorder:
             self.reservations.reserve(tx, start)
             seq = tx.append(RowKind.START, start.attempt_id, body, at_us=at_us)
             row = (start.attempt_id, start.entry_id, seq, self._owner)
-            tx.insert("open_attempts", _OPEN_COLUMNS, row)
+            tx.insert(_OPEN_ATTEMPTS, row)
 
         return WriteJob(run, start.attempt_id)
 

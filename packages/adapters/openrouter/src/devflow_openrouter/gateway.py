@@ -342,7 +342,7 @@ def build_limiter(settings: Settings) -> RateLimiter:
 def build_executor(
     settings: Settings, client: Upstream, keys: KeyPool, limiter: RateLimiter | None = None
 ) -> FallbackChain:
-    """The stack, from the outside in (docs/adr/0005-order-of-the-stack.md).
+    """The stack, from the outside in (docs/adr/0004-order-of-the-stack.md).
 
     A key is chosen inside the retry, so that each attempt may take another one, and outside the
     breaker and the rate, which both belong to a key.

@@ -21,25 +21,20 @@ from devflow_store.budgets.budget import (
 )
 from devflow_store.chain.records import from_us, to_us
 from devflow_store.chain.transaction import Transaction
+from devflow_store.database.insert import Insert
 
 BUDGET_ADAPTER = TypeAdapter(Budget)
-_UPDATE_CLAUSE = ", ".join(
-    f"{column} = excluded.{column}"
-    for column in ("spent_pico", "reserved_pico", "unpriced", "alerted")
+_ACCOUNT_KEY = ("budget", "subject", "start_us")
+_ACCOUNT_NUMBERS = ("spent_pico", "reserved_pico", "unpriced", "alerted")
+_ACCOUNTS = Insert(
+    "accounts", _ACCOUNT_KEY + _ACCOUNT_NUMBERS, key=_ACCOUNT_KEY, replaced=_ACCOUNT_NUMBERS
 )
-_ACCOUNTS_UPSERT = (
-    f"accounts|ON CONFLICT (budget, subject, start_us) DO UPDATE SET {_UPDATE_CLAUSE}"
+_HOLDS = Insert(
+    "holds",
+    ("entry_id", "attempt_id", "budget", "subject", "start_us", "pico", "unpriced"),
+    key=("entry_id", "attempt_id", "budget"),
+    replaced=("pico", "unpriced"),
 )
-_ACCOUNT_COLUMNS = (
-    "budget", "subject", "start_us", "spent_pico", "reserved_pico", "unpriced", "alerted"
-)  # fmt: skip
-_HOLDS_UPSERT = (
-    "holds|ON CONFLICT (entry_id, attempt_id, budget) "
-    "DO UPDATE SET pico = excluded.pico, unpriced = excluded.unpriced"
-)
-_HOLD_COLUMNS = (
-    "entry_id", "attempt_id", "budget", "subject", "start_us", "pico", "unpriced"
-)  # fmt: skip
 
 _MAX_ACCOUNTS = 10_000
 """Kept in memory; when a day brings more sessions than this, they are read again."""
@@ -208,7 +203,7 @@ class BudgetReservations:
                 account.unpriced,
                 account.alerted,
             )
-            tx.insert(_ACCOUNTS_UPSERT, _ACCOUNT_COLUMNS, (*key, *numbers))
+            tx.insert(_ACCOUNTS, (*key, *numbers))
         self._dirty.clear()
         self._head_hash = tx.hash
 
@@ -279,7 +274,7 @@ class BudgetReservations:
 
     def _write_hold(self, tx: Transaction, entry_id: str, hold: _Hold) -> None:
         row = (entry_id, hold.attempt_id, *hold.key, hold.pico, hold.unpriced)
-        tx.insert(_HOLDS_UPSERT, _HOLD_COLUMNS, row)
+        tx.insert(_HOLDS, row)
 
     def _drop_request_accounts(self, tx: Transaction, entry_id: str) -> None:
         for budget in self._request_budgets():

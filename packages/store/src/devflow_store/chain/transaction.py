@@ -9,12 +9,13 @@ from typing import TypeVar
 from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
 from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Rows, Session, SqlValue
+from devflow_store.database.insert import Insert
 from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
 """Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
 T = TypeVar("T")
-_CHAIN_COLUMNS = ("seq", "kind", "key", "ref", "at_us", "body", "hash")
+_CHAIN = Insert("chain", ("seq", "kind", "key", "ref", "at_us", "body", "hash"))
 
 
 class Transaction:
@@ -33,7 +34,7 @@ class Transaction:
         """Called once, when the group is complete, to add what was gathered in memory."""
         self._session = session
         self._pending_deletes: dict[tuple[str, str], list[SqlValue]] = {}
-        self._pending_inserts: dict[tuple[str, tuple[str, ...]], list[tuple[SqlValue, ...]]] = {}
+        self._pending_inserts: dict[Insert, list[tuple[SqlValue, ...]]] = {}
 
     def append(
         self,
@@ -48,12 +49,12 @@ class Transaction:
         self.seq += 1
         row = ChainRow(self.seq, kind, key, ref, at_us or self.now_us, hash_body(body))
         self.hash = hash_row(self.hash, row)
-        self.insert("chain", _CHAIN_COLUMNS, (row.seq, kind, key, ref, row.at_us, body, self.hash))
+        self.insert(_CHAIN, (row.seq, kind, key, ref, row.at_us, body, self.hash))
         return row.seq
 
-    def insert(self, table: str, columns: tuple[str, ...], row: tuple[SqlValue, ...]) -> None:
-        """Buffer a row for a table; `table` may end in an `ON CONFLICT` clause after `|`."""
-        self._pending_inserts.setdefault((table, columns), []).append(row)
+    def insert(self, into: Insert, row: tuple[SqlValue, ...]) -> None:
+        """Buffer a row for a table."""
+        self._pending_inserts.setdefault(into, []).append(row)
 
     def delete(self, table: str, column: str, value: SqlValue) -> None:
         """Buffer a deletion; it takes place after all buffered rows are in."""
@@ -86,10 +87,10 @@ class Transaction:
 
     def flush(self) -> None:
         """Send what is buffered, so that queries see it."""
-        for (table, columns), rows in self._pending_inserts.items():
+        for into, rows in self._pending_inserts.items():
             for chunk in _chunks(rows):
                 values = [value for row in chunk for value in row]
-                self._session.execute(_insert_sql(table, columns, len(chunk)), values)
+                self._session.execute(into.sql(len(chunk)), values)
         self._pending_inserts.clear()
         for (table, column), deletes in self._pending_deletes.items():
             for chunk in _chunks(deletes):
@@ -145,14 +146,5 @@ def _chunks(rows: list[T]) -> Iterator[list[T]]:
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(table: str, columns: tuple[str, ...], count: int) -> str:
-    name, _, conflict = table.partition("|")
-    row = f"({', '.join('?' * len(columns))})"
-    rows = ", ".join([row] * count)
-    # names of tables and columns are constants of this package
-    return f"INSERT INTO {name} ({', '.join(columns)}) VALUES {rows} {conflict}"  # noqa: S608
-
-
-@lru_cache(maxsize=64)
 def _delete_sql(table: str, column: str, count: int) -> str:
-    return f"DELETE FROM {table} WHERE {column} IN ({', '.join('?' * count)})"  # noqa: S608 - as above
+    return f"DELETE FROM {table} WHERE {column} IN ({', '.join('?' * count)})"  # noqa: S608 - constants

@@ -11,6 +11,7 @@ from devflow_core.errors import StoreError
 
 from devflow_store.budgets.repository import count_spent
 from devflow_store.database.engine import Session, SqlValue
+from devflow_store.database.insert import Insert
 from devflow_store.database.schema import SCHEMA_VERSION, create_tables, migrate, read_version
 from devflow_store.engines.sqlite import SqliteEngine
 from devflow_store.engines.sqlite_schema import find_foreign_object, list_columns
@@ -100,12 +101,10 @@ def _check_schema(source: Session, backup: Path) -> int:
 
 def _copy_rows(source: Session, draft: Session, table: str, columns: tuple[str, ...]) -> None:
     names = ", ".join(columns)
-    row = f"({', '.join('?' * len(columns))})"
+    into = Insert(table, columns)
     rows = iter(source.stream(f"SELECT {names} FROM {table}"))  # noqa: S608 - names of our own schema
     for chunk in _chunks(rows):
-        places = ", ".join([row] * len(chunk))
-        values = [value for one in chunk for value in one]
-        draft.execute(f"INSERT INTO {table} ({names}) VALUES {places}", values)  # noqa: S608 - as above
+        draft.execute(into.sql(len(chunk)), [value for one in chunk for value in one])
 
 
 def _chunks(rows: Iterator[tuple[SqlValue, ...]]) -> Iterator[list[tuple[SqlValue, ...]]]:

@@ -13,6 +13,7 @@ from devflow_core.usage import Usage, to_pico
 from devflow_store.chain.records import to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.database.engine import SqlValue
+from devflow_store.database.insert import Insert
 
 COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2, "observed": 3}
 DOUBTED_CODES = {"settled": 4, "observed": 5}
@@ -23,8 +24,7 @@ PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
 """Labels that an erasure takes away."""
 _FIRST_LABELS = 10
 """The labels that every row has had from the first version of the tables on."""
-_LABELS_UPSERT = "labels|ON CONFLICT (id) DO NOTHING"
-_LABEL_COLUMNS = ("id", *LABELS)
+LABEL_ROWS = Insert("labels", ("id", *LABELS), key=("id",))
 CALL_COLUMNS = (
     "labels",
     "seq",
@@ -43,6 +43,7 @@ CALL_COLUMNS = (
     "ttft_bucket",
     "total_bucket",
 )
+_CALL_ROWS = Insert("calls", CALL_COLUMNS)
 _NO_USAGE = Usage()
 
 
@@ -50,8 +51,8 @@ def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
     """Add the rows of an entry that stands in row `seq` of the chain."""
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
-        tx.insert(_LABELS_UPSERT, _LABEL_COLUMNS, (label_id(labels), *labels))
-        tx.insert("calls", CALL_COLUMNS, (label_id(labels), seq, *_number_columns(entry, attempt)))
+        tx.insert(LABEL_ROWS, (label_id(labels), *labels))
+        tx.insert(_CALL_ROWS, (label_id(labels), seq, *_number_columns(entry, attempt)))
 
 
 def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:

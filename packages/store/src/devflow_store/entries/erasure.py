@@ -14,7 +14,7 @@ from devflow_store.chain.records import RowKind, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
-from devflow_store.entries.call_rows import LABELS, PERSONAL_LABELS, label_id
+from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS, label_id
 
 
 class _LabelledBody(BaseModel):
@@ -32,7 +32,6 @@ class _LabelledBody(BaseModel):
 
 _BODY_ADAPTER = TypeAdapter(_LabelledBody)
 _LABEL_COLUMNS = ", ".join(LABELS)
-_LABELS_UPSERT = "labels|ON CONFLICT (id) DO NOTHING"
 
 
 def find_rows(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
@@ -97,7 +96,7 @@ def _anonymise_labels(tx: Transaction, session_id: str | None, until_us: int) ->
         new = label_id(bare)
         if new == old:
             continue
-        tx.insert(_LABELS_UPSERT, ("id", *LABELS), (new, *bare))
+        tx.insert(LABEL_ROWS, (new, *bare))
         tx.execute(
             "UPDATE calls SET labels = ? WHERE labels = ? AND at_us < ?", (new, old, until_us)
         )

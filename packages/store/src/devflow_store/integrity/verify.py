@@ -20,7 +20,7 @@ from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_row
 from devflow_store.entries.queries import EntryFilter
 from devflow_store.integrity.settings_seal import SettingsSeal
 
-_COLUMNS = "seq, kind, key, ref, at_us, body, digest, hash"
+_CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
 _TAIL_ROWS = 256
 """Rows at the end of the chain that every start looks at."""
@@ -54,7 +54,7 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
     """
     walk = _ChainWalk(anchor)
     try:
-        for values in session.stream(f"SELECT {_COLUMNS} FROM chain ORDER BY seq"):  # noqa: S608 - constants
+        for values in session.stream(_CHAIN):
             if reason := walk.check_row(values):
                 return walk.to_verification(reason)
         if fault := walk.check_complete():
@@ -68,9 +68,7 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
 
 def verify_tail(session: Session, anchor: str | None) -> str | None:
     """What is wrong with the last rows, or with their number; None when nothing is."""
-    rows = session.execute(
-        f"SELECT {_COLUMNS} FROM chain ORDER BY seq DESC LIMIT {_TAIL_ROWS}"  # noqa: S608 - constants
-    )
+    rows = session.execute(f"{_CHAIN} DESC LIMIT {_TAIL_ROWS}")
     walk = _ChainWalk(anchor)
     if len(rows) == _TAIL_ROWS:
         walk.start_after(rows.pop())

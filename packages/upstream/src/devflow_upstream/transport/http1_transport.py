@@ -1,6 +1,6 @@
 """Our own transport: HTTP/1.1 over asyncio with a pool, and nothing in between.
 
-Why it is ours and not a library's is measured in docs/adr/0004-lean-transport.md.
+Why it is ours and not a library's is measured in docs/adr/0003-lean-transport.md.
 """
 
 from __future__ import annotations
