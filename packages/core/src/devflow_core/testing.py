@@ -81,7 +81,6 @@ class FakeUpstream:
         return [call.candidate.model for call in self.calls]
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`."""
         return self._open(call)
 
     @asynccontextmanager
@@ -113,7 +112,6 @@ class DirectExecutor:
         self._upstream = upstream
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """As `Executor.open`."""
         return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
 
 
@@ -124,7 +122,6 @@ class FixedClassifier:
         self._task = task or a_task()
 
     def classify(self, _request: ChatRequest, /) -> Task:
-        """As `Classifier.classify`."""
         return self._task
 
 
@@ -135,7 +132,6 @@ class FixedRouter(Router):
         self._candidates = candidates or (a_candidate(),)
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """As `Router.route`."""
         return Route(candidates=self._candidates, task=task, requested=request.model)
 
 

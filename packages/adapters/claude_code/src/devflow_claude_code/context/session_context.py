@@ -54,7 +54,7 @@ class SessionContext:
         return sum(piece.tokens for piece in self.pieces)
 
     def as_json(self) -> dict[str, Any]:
-        """As `devflow sessions context --json` prints it."""
+        """Return what `devflow sessions context --json` prints."""
         return {
             "session_id": self.session_id,
             "tokens": self.tokens,

@@ -68,7 +68,7 @@ class HandoffReport:
     """What is missing or mended in the transcript."""
 
     def as_json(self) -> dict[str, Any]:
-        """As `devflow handoff --json` prints it under `handoff`."""
+        """Return what `devflow handoff --json` prints under `handoff`."""
         return {
             "mode": self.mode,
             "messages": self.messages,

@@ -67,7 +67,7 @@ class WrittenSession:
         return f"cd {shlex.quote(self.cwd)} && {self.command}"
 
     def as_json(self) -> dict[str, Any]:
-        """As `devflow handoff --write-back --json` prints it under `resume`."""
+        """Return what `devflow handoff --write-back --json` prints under `resume`."""
         return {
             "session_id": self.session_id,
             "path": str(self.path),

@@ -76,7 +76,7 @@ class ApiClient:
         }
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`, once, with the key of the call."""
+        """Send the call once, with the key it carries."""
         request, candidate = call.request, call.candidate
         wire: WireName = request.origin.wire if request.origin else "openai_chat"
         translator = get_translator(wire)
