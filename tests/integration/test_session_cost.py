@@ -124,7 +124,7 @@ def test_a_model_costs_the_same_under_every_name(
     ("name", "cost_usd", "reason"),
     [
         ("null_model", "0.0045", UNKNOWN_MODEL),
-        ("absurd_tokens", "0", "with counts of tokens that cannot be"),
+        ("absurd_tokens", "0", "with impossible token counts"),
     ],
 )
 def test_a_reply_without_a_price_makes_the_sum_a_lower_bound(

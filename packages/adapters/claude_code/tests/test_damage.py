@@ -120,7 +120,7 @@ def test_any_bytes_around_two_records_leave_them_whole(filling: bytes) -> None:
     assert [record.body["uuid"] for record in found] == ["a", "b"]
 
 
-def test_pieces_of_a_cut_record_are_no_records() -> None:
+def test_fragments_of_a_cut_record_are_not_records() -> None:
     inner = {"type": "text", "text": 'quoted {"type":"user","uuid":"x","parentUuid":null}'}
     row = {"parentUuid": None, "type": "user", "uuid": "a", "message": {"content": [inner]}}
     line = json.dumps(row).encode()
@@ -130,12 +130,12 @@ def test_pieces_of_a_cut_record_are_no_records() -> None:
         assert {record.body.get("uuid") for record in find_records(line[start:])} <= {None}
 
 
-def test_braces_that_never_close_take_no_time_to_speak_of() -> None:
+def test_unclosed_braces_do_not_make_salvage_slow() -> None:
     assert find_records(b'{"a":' * 300_000) == []
     assert find_records(b'{"' * 300_000) == []
 
 
-def test_a_line_beyond_all_measure_is_passed_over_and_said(script: Any, write: Write) -> None:
+def test_an_overlong_line_is_skipped_and_reported(script: Any, write: Write) -> None:
     script.prompt("one")
     script.say("two")
     path = write(script.rows)
@@ -149,11 +149,11 @@ def test_a_line_beyond_all_measure_is_passed_over_and_said(script: Any, write: W
     assert len(session.conversation) == 2
     assert session.damage.as_json() == {"overlong_lines": {"count": 1, "lines": [2]}}
     report = hand_off(session).report
-    assert "line 2: skipped" in report.describe()
+    assert "line 2: longer than any request can be" in report.describe()
     assert not session.refresh()
 
 
-def test_the_report_names_what_was_lost_mended_and_joined(script: Any, write: Write) -> None:
+def test_the_report_names_lost_salvaged_and_bridged_lines(script: Any, write: Write) -> None:
     for number in range(6):
         script.prompt(f"question {number}")
     path = write(script.rows)
@@ -172,7 +172,7 @@ def test_the_report_names_what_was_lost_mended_and_joined(script: Any, write: Wr
     for mode in ("full", "brief"):
         report = hand_off(session, mode=mode).report
         assert report.as_json()["damage"] == expected
-        for words in ("line 2: could not be read", "2 lines (4, 5)", "line 3: without the row"):
+        for words in ("line 2: could not be read", "2 lines (4, 5)", "line 3: parent row missing"):
             assert words in report.describe()
     assert ClaudeCodeSession.open(write(script.rows)).damage.notes() == ()
 

@@ -108,7 +108,7 @@ SERVER_BLOCKS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("given_block", "words"), SERVER_BLOCKS, ids=lambda one: str(one)[:30])
-def test_a_servers_tool_is_told_in_words(
+def test_a_server_tool_is_described_in_words(
     given_block: dict[str, Any], words: list[str], script: Any, write: Write
 ) -> None:
     script.prompt("search")
@@ -149,7 +149,7 @@ def test_any_block_has_words(kind: str, content: object) -> None:
     assert words.startswith("[")
 
 
-def test_calls_whose_ids_begin_alike_stay_two(script: Any, write: Write) -> None:
+def test_calls_whose_long_ids_begin_alike_stay_distinct(script: Any, write: Write) -> None:
     script.prompt("go")
     ids = ["call_" + "x" * 80 + end for end in "AB"]
     for one in ids:
@@ -166,7 +166,7 @@ def test_calls_whose_ids_begin_alike_stay_two(script: Any, write: Write) -> None
 
 
 @given(st.lists(st.text(min_size=1, max_size=90), max_size=20))
-def test_every_call_has_an_id_of_its_own_that_providers_take(recorded: list[str]) -> None:
+def test_every_call_has_a_unique_id_that_providers_accept(recorded: list[str]) -> None:
     ids = CallIds()
     made: list[str] = []
     for one in recorded:
@@ -184,7 +184,7 @@ def pdf(pages: int) -> str:
     return b64encode(body).decode()
 
 
-def test_a_document_weighs_what_its_pages_do(script: Any, write: Write) -> None:
+def test_the_tokens_of_a_document_follow_its_pages(script: Any, write: Write) -> None:
     def tokens(source: dict[str, Any]) -> int:
         script.rows.clear()
         script.prompt("read it")
@@ -202,7 +202,7 @@ def test_a_document_weighs_what_its_pages_do(script: Any, write: Write) -> None:
 HIDDEN = "a\u202eb\u200bc\x1b[2J\U000e0041d"
 
 
-def test_what_hides_is_written_out_in_a_full_history(script: Any, write: Write) -> None:
+def test_invisible_characters_are_escaped_in_a_full_history(script: Any, write: Write) -> None:
     script.prompt(HIDDEN)
     script.say(f"say {HIDDEN}")
     script.call("Bash", {"command": HIDDEN, HIDDEN: [HIDDEN]}, f"out {HIDDEN}")

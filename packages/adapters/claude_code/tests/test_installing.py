@@ -150,7 +150,7 @@ def test_a_copy_that_is_damaged_is_named(path: Path) -> None:
 def test_a_change_that_is_out_of_date_is_refused(path: Path) -> None:
     change = plan_install(path)
     put(path, OTHERS)
-    with pytest.raises(ConfigurationError, match="changed meanwhile"):
+    with pytest.raises(ConfigurationError, match="changed since then"):
         change.apply()
     assert path.read_text() == OTHERS
 
@@ -158,12 +158,12 @@ def test_a_change_that_is_out_of_date_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("// comment\n{}", "no JSON object"),
-        ("[]", "no JSON object"),
-        ('{"hooks": []}', "`hooks` is no object"),
-        ('{"hooks": {"Stop": {}}}', "`hooks.Stop` is no list"),
-        ('{"statusLine": {"type": "command", "command": "mine"}}', r"status line already \(mine\)"),
-        ('{"mcpServers": []}', "`mcpServers` is no object"),
+        ("// comment\n{}", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        ('{"hooks": []}', "`hooks` is not an object"),
+        ('{"hooks": {"Stop": {}}}', "`hooks.Stop` is not a list"),
+        ('{"statusLine": {"type": "command", "command": "mine"}}', r"already has a status line"),
+        ('{"mcpServers": []}', "`mcpServers` is not an object"),
         ('{"mcpServers": {"devflow": {"command": "x"}}}', "another MCP server named devflow"),
     ],
 )

@@ -65,7 +65,7 @@ def reasons(cost: KnownCost) -> list[str]:
         ({"cache_read_input_tokens": "100"}, 125),
     ],
 )
-def test_what_decides_the_price_of_a_reply(
+def test_every_billed_part_of_a_reply_is_priced(
     write: Write, fields: dict[str, Any], usd: Decimal
 ) -> None:
     """In millionths of a dollar; ten tokens in and one out."""
@@ -78,25 +78,25 @@ def test_what_decides_the_price_of_a_reply(
     [
         ({"speed": "ludicrous"}, 0, "1 reply of claude-opus-4-8-ludicrous"),
         ({"service_tier": "priority"}, 0, "1 reply of claude-opus-4-8:priority"),
-        ({"inference_geo": "eu"}, 75, "1 reply made in 'eu', whose surcharge is not known"),
+        ({"inference_geo": "eu"}, 75, "1 reply made in 'eu', whose surcharge is unknown"),
         (
             {"server_tool_use": {"code_execution_requests": 2}},
             75,
-            "1 reply with calls of code execution, whose price is not known",
+            "1 reply with calls of code execution, whose price is unknown",
         ),
         *(
-            ({"input_tokens": count}, 0, "1 reply with counts of tokens that cannot be")
+            ({"input_tokens": count}, 0, "1 reply with impossible token counts")
             for count in IMPOSSIBLE
         ),
-        ({"cache_read_input_tokens": -5}, 0, "1 reply with counts of tokens that cannot be"),
+        ({"cache_read_input_tokens": -5}, 0, "1 reply with impossible token counts"),
         (
             {"iterations": [{"type": "message", "output_tokens": -7}]},
             0,
-            "1 reply with counts of tokens that cannot be",
+            "1 reply with impossible token counts",
         ),
     ],
 )
-def test_what_has_no_price_is_said(
+def test_parts_without_a_price_are_reported(
     write: Write, fields: dict[str, Any], usd: int, reason: str
 ) -> None:
     plain = {"input_tokens": 10, "output_tokens": 1}
@@ -110,7 +110,7 @@ def test_what_has_no_price_is_said(
 def test_searches_of_other_makers_have_no_known_price(write: Write, model: str) -> None:
     usage = {"input_tokens": 0, "output_tokens": 0, "server_tool_use": {"web_search_requests": 2}}
     assert reasons(cost_of(write, usage, model=model)) == [
-        "1 reply with web searches, whose price is known of Claude models only"
+        "1 reply with web searches, whose price is only known for Claude models"
     ]
 
 
@@ -120,7 +120,7 @@ def test_replies_without_tokens_miss_nothing_even_where_the_model_is_unknown(wri
         assert cost_of(write, nothing, model=model) == KnownCost()
 
 
-def test_equal_reasons_are_told_once_with_their_number(write: Write) -> None:
+def test_equal_reasons_are_reported_once_with_a_count(write: Write) -> None:
     usage = {"input_tokens": 1, "output_tokens": 1}
     assert str(cost_of(write, usage, usage, model=None)) == (
         "≥ 0 USD (2 replies of an unknown model)"
@@ -161,7 +161,7 @@ def test_counts_that_the_iterations_leave_out_are_taken_from_beside_them(write: 
     assert cost_of(write, usage).usd == 125 * USD
 
 
-def test_tokens_are_told_by_the_model_that_billed_them(write: Write) -> None:
+def test_tokens_are_listed_under_the_model_that_billed_them(write: Write) -> None:
     script = TranscriptScript()
     call = {"type": "advisor_message", "model": ADVISOR, "input_tokens": 3, "output_tokens": 4}
     usage = {"input_tokens": 1, "output_tokens": 2, "speed": "fast", "iterations": [call]}
@@ -205,7 +205,7 @@ def test_replies_with_one_message_id_are_told_apart(write: Write) -> None:
     assert [one.tokens.input for one in spend.responses] == [10, 20, 20]
 
 
-def test_rows_that_are_written_again_are_no_new_replies(write: Write) -> None:
+def test_repeated_rows_are_not_new_replies(write: Write) -> None:
     proxy = Proxy()
     for _ in range(2):
         proxy.script.prompt("go")

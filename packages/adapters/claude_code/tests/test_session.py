@@ -43,7 +43,7 @@ def test_usage_agrees_with_ccusage_session_by_session(samples: Path) -> None:
             assert_equal(ours[model["modelName"]], model)
 
 
-def test_warm_up_calls_of_2_0_are_no_part_of_a_session(samples: Path) -> None:
+def test_warm_up_calls_of_2_0_are_left_out(samples: Path) -> None:
     expected = json.loads((samples / "expected_usage" / "2.0.77-session.json").read_text())
     by_id = {one["sessionId"]: one for one in expected["sessions"]}
     for name in ("coding", "failing", "denied", "plan", "tui"):
@@ -70,7 +70,7 @@ def test_the_turns_of_a_session_are_its_spending_in_time_and_threads(
     assert len({turn.thread for turn in turns}) > 1
 
 
-def test_a_row_without_a_time_is_no_turn(recording: Callable[[str], Path]) -> None:
+def test_a_row_without_a_timestamp_is_not_a_turn(recording: Callable[[str], Path]) -> None:
     rows = ClaudeCodeSession.open(recording("2.1.329/subagent")).transcript.rows
     (first, *_) = [row for row in rows if row.tokens]
     assert read_turns([first._replace(timestamp="yesterday")]) == ()
@@ -138,7 +138,7 @@ def test_writes_for_an_hour_cost_more_than_those_for_five_minutes(
     assert shown["unpriced_models"] == []
 
 
-def test_an_unknown_price_is_no_cost_of_zero(recording: Callable[[str], Path]) -> None:
+def test_an_unknown_price_is_not_a_cost_of_zero(recording: Callable[[str], Path]) -> None:
     shown = ClaudeCodeSession.open(recording("2.1.329/foreign-model")).detail_json(unknown)
     assert (shown["cost_usd"], shown["is_complete"]) == ("0", False)
     (missing,) = shown["missing"]
@@ -178,7 +178,7 @@ def test_sessions_are_found_by_id_by_its_start_and_by_project(config: Path) -> N
     assert listed[0]["started_at"] < listed[0]["last_at"]
 
 
-def test_what_is_not_there_is_said(config: Path) -> None:
+def test_a_missing_session_is_reported(config: Path) -> None:
     for text in ("ffffffff", "../etc/passwd\0", "x", "*", "b0b4*", ""):
         with pytest.raises(SessionError):
             ClaudeCodeSession.find(text, config_dir=config)
@@ -224,13 +224,13 @@ def test_a_path_anywhere_is_read_also_over_a_link(
     [
         (b"", "empty"),
         (b"\n\n", "empty"),
-        (b"hello\nworld\n", "no transcript"),
-        (b'{"a": 1}\n[2]\n', "no transcript"),
-        (b'{"type": "user"', "no transcript"),
-        (bytes(range(256)) * 9, "no transcript"),
+        (b"hello\nworld\n", "not a transcript"),
+        (b'{"a": 1}\n[2]\n', "not a transcript"),
+        (b'{"type": "user"', "not a transcript"),
+        (bytes(range(256)) * 9, "not a transcript"),
     ],
 )
-def test_what_is_no_transcript_is_refused_with_file_and_line(
+def test_a_file_that_is_not_a_transcript_is_refused_with_its_line(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     path = tmp_path / "odd.jsonl"

@@ -102,7 +102,7 @@ def test_values_of_the_wrong_type_are_read_as_nothing(
     assert kinds == ["untyped", "assistant", "assistant", "attachment"]
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jsonl"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, tmp_path / "missing.jsonl", Path("a\0b"), Path("/dev/zero")):

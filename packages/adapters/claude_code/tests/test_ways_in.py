@@ -119,7 +119,7 @@ def test_a_status_line_without_figures_is_a_name(stdin: bytes) -> None:
     assert render_status_line(stdin, price_of=free, spent_usd=lambda _: None) == "DevFlow"
 
 
-def test_a_cost_that_is_no_number_is_left_out() -> None:
+def test_a_cost_that_is_not_a_number_is_left_out() -> None:
     event = b'{"cost": {"total_cost_usd": "much"}}'
     assert render_status_line(event, price_of=free) == "DevFlow"
 
@@ -157,7 +157,7 @@ def test_an_address_that_cannot_work_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("argument", ["--settings", "--settings={}"])
-def test_settings_of_the_callers_own_are_refused(argument: str) -> None:
+def test_the_settings_argument_is_refused(argument: str) -> None:
     with pytest.raises(ConfigurationError, match="--settings"):
         plan_launch(URL, "k", [argument], {})
 
@@ -206,7 +206,7 @@ def call(number: int, name: str, **arguments: Any) -> dict[str, Any]:
     return request(number, "tools/call", name=name, arguments=arguments)
 
 
-async def test_a_client_learns_what_there_is() -> None:
+async def test_a_client_gets_the_list_of_tools() -> None:
     hello, pong, tools, *others = await talk(
         Tools(),
         request(1, "initialize", protocolVersion="2025-06-18"),
@@ -266,7 +266,7 @@ async def converse(tools: Tools, answers_wanted: int, *messages: dict[str, Any])
     return sorted(found, key=lambda one: one["id"])
 
 
-async def test_tools_are_called_and_their_failures_are_told() -> None:
+async def test_tools_are_called_and_their_failures_reported() -> None:
     tools = Tools()
     good, bad = await converse(tools, 2, call(1, "report", by="day"), call(2, "ask", prompt="fail"))
     assert good["result"] == {
@@ -315,7 +315,7 @@ async def test_an_answer_of_the_client_is_ignored() -> None:
     assert await talk(Tools(), {"jsonrpc": "2.0", "id": 1, "result": {}}) == []
 
 
-async def test_a_client_that_is_gone_is_no_error() -> None:
+async def test_a_client_that_is_gone_is_not_an_error() -> None:
     class Closed(io.BytesIO):
         def write(self, _content: Any) -> int:
             raise BrokenPipeError

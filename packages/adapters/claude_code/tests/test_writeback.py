@@ -94,7 +94,7 @@ def test_where_it_stands_and_how_it_is_resumed(
     assert len(list(beside.parent.iterdir())) == 3
 
 
-def test_what_the_other_model_did_is_told_in_blocks(
+def test_the_other_models_reply_becomes_content_blocks(
     recording: Callable[[str], Path], config: Path
 ) -> None:
     messages = (
@@ -157,7 +157,7 @@ def test_an_empty_reply_leaves_nothing_behind(
     assert not config.exists()
 
 
-def test_what_cannot_go_back_is_refused_before_anything_is_written(
+def test_an_impossible_write_back_is_refused_before_writing(
     script: Any, write: Write, config: Path
 ) -> None:
     with pytest.raises(SessionError, match="no conversation"):

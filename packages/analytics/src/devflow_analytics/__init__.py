@@ -1,4 +1,4 @@
-"""What was spent, how it went, and what to do about it: folds over the ledger."""
+"""Computes from the ledger what was spent, how it went, and what to improve."""
 
 from devflow_analytics.cache_simulation import Turn
 from devflow_analytics.formats.text import Table, to_csv, to_markdown, to_table

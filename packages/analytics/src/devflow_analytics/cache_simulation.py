@@ -1,4 +1,4 @@
-"""What a provider's prompt cache would have made of recorded turns."""
+"""Simulates what a provider's prompt cache would have saved on recorded turns."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SHORT_TTL_S, LONG_TTL_S = 300, 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One recorded call: what went in and came out, not a word of it."""
+    """The token counts and time of one recorded call; no text."""
 
     thread: str
-    """Turns of one thread continue one conversation, so that their prompts begin alike."""
+    """Turns of one thread continue the same conversation, so their prompts share a beginning."""
     started_at: datetime
     model: str
     usage: Usage
     cost_usd: Decimal | None = None
-    """What it has cost; None where only the tokens were recorded."""
+    """What it cost; None if only the tokens were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +31,16 @@ class CacheRules:
     """How a model's provider caches prompts."""
 
     kind: Literal["explicit", "implicit", "none"]
-    """`explicit`: where the client marks it, writing at a price of its own. `implicit`: always,
-    writing as ordinary input."""
+    """`explicit`: caches where the client marks it, and charges for writing. `implicit`: always
+    caches, and charges writing as ordinary input.
+    """
     min_tokens: int = 0
-    """The shortest prefix that is cached."""
+    """Length of the shortest prefix that is cached, in tokens."""
     ttl_s: int = SHORT_TTL_S
-    """How long a prefix lives after it was last used."""
+    """How long a prefix stays cached after its last use."""
 
     def describe(self) -> str:
-        """For a person."""
+        """Describe the rules in a phrase for people."""
         if self.kind == "none":
             return "no price for cached input: every turn pays for its whole prompt"
         return (
@@ -53,11 +54,11 @@ _LARGE_MINIMUM_MODELS = ("haiku-4.5", "opus-4.5", "opus-4.6", "opus-4.7", "opus-
 
 
 def rules_of(model: str, price: Price) -> CacheRules:
-    """The rules of a model, by its author and its prices.
+    """Return the caching rules of a model, derived from its author and prices.
 
     Minimum lengths and times to live are those of Anthropic's, OpenAI's, Google's and DeepSeek's
-    own guides to prompt caching, as known in 2026; whoever else lists a price for cached input is
-    taken to cache as OpenAI does.
+    guides to prompt caching, as of 2026. Other authors with a price for cached input are assumed
+    to cache as OpenAI does.
     """
     if price.cache_read is None or price.cache_read >= price.prompt:
         return CacheRules(kind="none")
@@ -75,9 +76,9 @@ def rules_of(model: str, price: Price) -> CacheRules:
 
 
 def simulate(turns: Iterable[Turn], rules: CacheRules) -> list[Usage]:
-    """The usage of each turn as these rules would have counted it, in the order given.
+    """Return the usage of each turn as these rules would have counted it, in the order given.
 
-    Turns of a thread have to be in the order of time.
+    The turns of a thread have to be in chronological order.
     """
     last: dict[str, Turn] = {}
     usages: list[Usage] = []
@@ -99,10 +100,10 @@ def _threads_with_cache(turns: Iterable[Turn]) -> set[str]:
 
 
 def _shared_prefix(turn: Turn, previous: Turn | None, *, was_cached: bool) -> int:
-    """How many tokens at the start of a prompt had been sent before, as far as the record tells.
+    """Return the tokens at the start of a prompt that had been sent before, as far as recorded.
 
-    Where the recorded provider cached and its cache was warm, it has told exactly. Else a prompt
-    that has grown is taken to begin with the one before.
+    If the recorded provider cached and its cache was still warm, its count is exact. Otherwise a
+    prompt that has grown is assumed to begin with the previous one.
     """
     read = turn.usage.cache_read_tokens
     if previous is None:

@@ -1,4 +1,4 @@
-"""What to do about the spending: only what the ledger gives evidence for, with the money named."""
+"""Recommends how to save money, based only on evidence in the ledger, with the amount."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from devflow_analytics.report import Recommendation
 from devflow_analytics.savings import PriceOf, linear_cost_usd
 
 EVIDENCE_GROUPING: tuple[GroupBy, ...] = ("model", "task", "session", "error")
-"""What the ledger has to be grouped by for `recommend`."""
+"""The grouping of the ledger that `recommend` needs."""
 
 MAX_RECOMMENDATIONS = 10
 MIN_USD = Decimal("0.01")
-"""Below this a recommendation is noise."""
+"""Smaller savings are noise."""
 MIN_SHARE = Decimal("0.05")
-"""Of a model's cost, that is worth a word."""
+"""Smallest saving worth a recommendation, as a share of the model's cost."""
 MIN_REQUESTS = 30
-"""On both sides of a comparison of two models."""
+"""Needed of both models to compare their success."""
 MAX_SUCCESS_DROP = 0.05
-"""By how much the cheaper model may be less successful, at the lower end of what is likely."""
+"""How much lower the cheaper model's success may be, at the lower end of its 95 % interval."""
 MIN_TURNS = 4
 MIN_PROMPT_TOKENS = 4096
-"""A mean prompt of a session below this may be too short for every provider to cache."""
+"""Sessions with a smaller mean prompt may be too short for some providers to cache."""
 CALLER_ERRORS = frozenset(
     {
         "cancelled",
@@ -47,11 +47,11 @@ CALLER_ERRORS = frozenset(
 
 
 def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]:
-    """What would have saved money, the most first. They overlap, so they do not add up.
+    """Return what would have saved money, largest amount first; the amounts overlap.
 
     Args:
         evidence: the ledger, grouped by `EVIDENCE_GROUPING`.
-        price_of: the present price of a model.
+        price_of: returns the present price of a model.
     """
     found = [
         *_find_cheaper_models(_regroup(evidence, 1, 0), price_of),
@@ -63,7 +63,7 @@ def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]
 
 
 def _regroup(groups: Groups, first: int, second: int) -> dict[str, dict[str, Summary]]:
-    """The groups added up by two of the dimensions that they are grouped by."""
+    """Sum the groups by two of their dimensions."""
     found: dict[str, dict[str, Summary]] = {}
     for key, summary in groups.items():
         inner = found.setdefault(key[first], {})
@@ -75,7 +75,7 @@ def _regroup(groups: Groups, first: int, second: int) -> dict[str, dict[str, Sum
 def _find_cheaper_models(
     by_task: Mapping[str, Mapping[str, Summary]], price_of: PriceOf
 ) -> Iterator[Recommendation]:
-    """For each task, the models in whose place a cheaper one succeeds as often."""
+    """Find, for each task, the models that a cheaper one with equal success could replace."""
     for task, models in by_task.items():
         proven = {model: one for model, one in models.items() if one.requests >= MIN_REQUESTS}
         switches: dict[str, dict[str, Decimal]] = {}
@@ -92,7 +92,7 @@ def _find_cheaper_models(
 def _find_cheapest_equal(
     model: str, proven: Mapping[str, Summary], price_of: PriceOf
 ) -> tuple[Decimal, str] | None:
-    """The least that these tokens would have cost at a model that succeeds as often."""
+    """Return the lowest cost of these tokens at a model of equal success, and that model."""
     dear = proven[model]
     costs: list[tuple[Decimal, str]] = []
     for other, summary in proven.items():
@@ -110,16 +110,16 @@ def _find_cheapest_equal(
 def _recommend_switch(
     task: str, cheap: str, replaced: Mapping[str, Decimal], proven: Mapping[str, Summary]
 ) -> Recommendation:
-    """Recommend `cheap` in place of the models in `replaced`, at what it would have cost."""
+    """Recommend `cheap` instead of the models in `replaced`, given what it would have cost."""
     cost_usd = from_pico(sum(proven[model].cost_pico for model in replaced))
     would_usd = sum(replaced.values(), Decimal(0))
     others = ", ".join(f"{model} ({_success_text(proven[model])})" for model in sorted(replaced))
     return Recommendation(
         text=(
-            f"Try {cheap} for {task}: it gave a whole reply to {_success_text(proven[cheap])} "
+            f"Try {cheap} for {task}: it gave a complete reply to {_success_text(proven[cheap])} "
             f"requests and would have cost {format_usd(would_usd)} for the same tokens, "
-            f"where {others} cost {format_usd(cost_usd)}. How good the replies were, the ledger "
-            f"does not know."
+            f"where {others} cost {format_usd(cost_usd)}. The ledger does not know how good the "
+            f"replies were."
         ),
         saves_usd=cost_usd - would_usd,
     )
@@ -139,7 +139,7 @@ def _success_rate(summary: Summary) -> float:
 
 
 def _lower_bound(successes: int, tries: int) -> float:
-    """The lower end of Wilson's 95 % interval for a share."""
+    """Return the lower end of Wilson's 95 % interval for a share."""
     z = 1.96
     share = successes / tries
     middle = share + z * z / (2 * tries)
@@ -165,20 +165,20 @@ def _find_broken_caches(
             text=(
                 f"The prompt cache hardly works in {_pluralize(len(excess), 'session')} at "
                 f"{model}: {format_percent(usage.cache_read_tokens / usage.prompt_tokens)} of "
-                f"their input came from it. Keep what stands first in the prompt the same "
+                f"their input came from it. Keep the beginning of the prompt the same "
                 f"from turn to turn (tools, system text, old turns) and at one provider, and the "
-                f"pauses shorter than the cache lives; the rest is then read at the cached "
-                f"price. The dearest is session {worst} ({format_usd(excess[worst])})."
+                f"pauses shorter than the cache's lifetime; the rest is then read at the cached "
+                f"price. The most expensive is session {worst} ({format_usd(excess[worst])})."
             ),
             saves_usd=total_usd,
         )
 
 
 def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decimal:
-    """What a session's input cost above what a working prompt cache would have made of it.
+    """Return what a session's input cost beyond the cost with a working prompt cache.
 
-    With a prompt that grows evenly from nothing over n turns, all but 2/n of the input is a
-    prefix seen before; a prompt that is long from the start would repeat even more of it.
+    If a prompt grows evenly from nothing over n turns, all but 2/n of the input is a prefix that
+    was seen before. A prompt that is long from the start would repeat even more.
     """
     price, usage = price_of(model), summary.usage
     turns, prompt = summary.requests, usage.prompt_tokens
@@ -204,7 +204,7 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
 
 
 def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
-    """Attempts that were billed and brought no answer, at models where they are no exception."""
+    """Find billed attempts without an answer, at models where they are frequent."""
     wasted_pico: dict[str, dict[str, int]] = {}
     cost_pico: dict[str, int] = {}
     for (model, _, session, error), summary in evidence.items():
@@ -218,14 +218,14 @@ def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
             continue
         worst = max(sessions, key=lambda session: sessions[session])
         where = (
-            f" The dearest is session {worst} ({format_usd(from_pico(sessions[worst]))})."
+            f" The most expensive is session {worst} ({format_usd(from_pico(sessions[worst]))})."
             if worst
             else ""
         )
         yield Recommendation(
             text=(
-                f"Attempts at {model} that brought no answer cost {format_usd(total_usd)}, "
-                f"{format_percent(float(total_usd / cost_usd))} of what it cost in all. Put "
+                f"Attempts at {model} without an answer cost {format_usd(total_usd)}, "
+                f"{format_percent(float(total_usd / cost_usd))} of its total cost. Put "
                 f"another model before it, or allow fewer retries.{where}"
             ),
             saves_usd=total_usd,

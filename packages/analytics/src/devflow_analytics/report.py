@@ -1,4 +1,4 @@
-"""The report as a value: rows that add up to a total, savings, and what to do about it."""
+"""Represents a report: rows that add up to a total, savings, and recommendations."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from devflow_analytics.savings import Baseline, Savings, compute_savings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """One thing to do, and the money that it is about."""
+    """One recommendation, and the money it would save."""
 
     text: str
-    """For a person; names the model, task or session, never text of a message."""
+    """For people; names the model, task or session, never the text of a message."""
     saves_usd: Decimal
-    """Of the spending in the report's time; an estimate, as the text says."""
+    """An estimate for the report's period, as the text says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a time has cost and brought. Holds labels and numbers, no text of any message."""
+    """Cost and usage of a period; labels and numbers only, no text of messages."""
 
     by: GroupBy
     rows: Mapping[str, Summary]
-    """The groups, dearest first; days in their order. "" is "not known"."""
+    """The groups, most expensive first; days in order. The key "" means "not known"."""
     total: Summary
     models: Mapping[str, Summary]
-    """The same by model, dearest first; without times."""
+    """The same period by model, most expensive first, without times."""
     days: Mapping[str, Summary]
-    """The same by day (UTC) in their order; empty unless it was asked for."""
+    """The same period by day (UTC), in order; empty unless requested."""
     since: datetime | None
     """Inclusive, UTC."""
     until: datetime | None
     """Exclusive, UTC."""
     made_at: datetime
     baseline: Baseline | None
-    """What savings are counted against; None when its price is not known."""
+    """What savings are compared with; None if its price is unknown."""
     recommendations: tuple[Recommendation, ...]
-    """The most money first."""
+    """Largest saving first."""
 
     def savings_of(self, summary: Summary) -> Savings | None:
-        """What a group of this report saved; None without a baseline."""
+        """Return what a group of this report saved; None without a baseline."""
         return compute_savings(summary, self.baseline) if self.baseline else None
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON: money as decimal text in USD, times in seconds, moments in RFC 3339 (UTC)."""
+        """Return JSON: money is decimal text in USD, durations are seconds, times RFC 3339."""
         return {
             "by": self.by,
             "since": format_time(self.since),
@@ -97,13 +97,13 @@ class Report:
 
 
 def cache_hit_rate(row: Summary) -> float | None:
-    """The share (0..1) of all input tokens that the prompt cache gave; None without input."""
+    """Return the share (0..1) of input tokens read from the prompt cache; None without input."""
     prompt = row.usage.prompt_tokens
     return round(row.usage.cache_read_tokens / prompt, 4) if prompt else None
 
 
 def format_time(moment: datetime | None) -> str | None:
-    """RFC 3339 with a Z, to the second; UTC is what every moment here is in."""
+    """Format as RFC 3339 with Z, to the second; all times here are in UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
@@ -119,5 +119,5 @@ def _savings_as_json(saved: Savings | None) -> dict[str, Any] | None:
 
 
 def _round_s(seconds: float | None) -> float | None:
-    """Four digits after the point: a histogram knows no more."""
+    """Round to four decimals, the precision of a histogram."""
     return None if seconds is None else round(seconds, 4)

@@ -1,4 +1,4 @@
-"""From what a ledger adds up to a report."""
+"""Makes a report from the sums of a ledger."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from devflow_analytics.savings import Baseline, PriceOf
 
 
 class Reporter:
-    """Makes reports of a ledger.
+    """Makes reports from a ledger.
 
     Args:
-        reader: adds up the ledger's entries; a store does a million in a second.
-        price_of: the present price of a model, for savings and recommendations.
-        baseline_model: what savings are counted against; None leaves them out, and so does a
-            model whose price is not known.
+        reader: sums the ledger's entries; a store sums a million per second.
+        price_of: returns the present price of a model, for savings and recommendations.
+        baseline_model: the model savings are compared with; None, or a model of unknown price,
+            leaves savings out.
         now: the wall clock, in UTC.
     """
 
@@ -48,17 +48,17 @@ class Reporter:
         until: datetime | None = None,
         with_days: bool = False,
     ) -> Report:
-        """Add up the calls that began in a time.
+        """Sum the calls that began in a period.
 
-        It reads the ledger, so where it is large, call it in a thread.
+        This reads the ledger; call it in a thread if the ledger is large.
 
         Args:
-            by: what the rows are.
+            by: what the rows are grouped by.
             since: inclusive, UTC; None is from the beginning.
             until: exclusive, UTC; None is until now.
-            with_days: also add up by day, which the page of `to_html` shows.
+            with_days: also sum by day, which `to_html` shows.
         """
-        # a store answers in SQL, outside the interpreter: side by side is twice as fast
+        # a store runs SQL outside the interpreter: in parallel it is twice as fast
         with ThreadPoolExecutor() as pool:
 
             def submit(by: tuple[GroupBy, ...], *, with_times: bool = False) -> Future[Groups]:
@@ -92,10 +92,10 @@ class Reporter:
 
 
 def _sum_by_first_key(groups: Groups) -> dict[str, Summary]:
-    """The groups added up by the first of the dimensions that they are grouped by."""
+    """Sum the groups by the first of their dimensions."""
     found: dict[str, Summary] = {}
     for key, summary in groups.items():
-        label = mask(key[0])  # old rows hold what providers said word for word
+        label = mask(key[0])  # old rows hold error texts of providers verbatim
         found[label] = found[label] + summary if label in found else summary
     return found
 

@@ -1,4 +1,4 @@
-"""What recorded work would have cost on other models."""
+"""Computes what recorded work would have cost with other models."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a re-priced record cannot tell; part of every result."""
+"""What a repriced record cannot tell; part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """The record on one model."""
+    """The recorded work on one other model."""
 
     model: str
     cost_usd: Decimal | None
-    """None where the price is not known."""
+    """None if the price is unknown."""
     usage: Usage
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatIf:
-    """A record, and what it would have cost elsewhere."""
+    """Recorded work, and what it would have cost with other models."""
 
     turns: int
     recorded: KnownCost
-    """What it has cost; "at least" where a price is not known."""
+    """What it cost; "at least" if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
-    """In the order they were asked for."""
+    """In the order of the request."""
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON; money as decimal text in USD. A difference below zero would have been saved."""
+        """Return JSON; money is decimal text in USD, and a negative difference is a saving."""
         return {
             "turns": self.turns,
             "recorded": {
@@ -89,12 +89,14 @@ def whatif(
 ) -> WhatIf:
     """Price a record on other models, each with its own prompt cache simulated.
 
+    Price recorded work on other models, simulating each one's prompt cache.
+
     Args:
         turns: in any order.
         models: to compare, by their names in the catalogue.
-        price_of: the present price of a model.
-        window_of: the largest prompt that a model takes, in tokens; None where it is not known.
-        recorded: what the record has cost, where the caller knows better than the turns tell.
+        price_of: returns the present price of a model.
+        window_of: returns the largest prompt of a model, in tokens; None if unknown.
+        recorded: what the record cost, if the caller knows it better than the turns do.
     """
     ordered = sorted(turns, key=lambda turn: turn.started_at)
     if recorded is None:
@@ -111,7 +113,7 @@ def whatif(
 
 
 def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
-    """The answered requests of a ledger as turns, at what all their attempts have cost."""
+    """Yield the answered requests of a ledger as turns, with the cost of all their attempts."""
     for entry in entries:
         final, attribution = entry.final_attempt, entry.attribution
         if final is None or not final.usage.total_tokens or entry.outcome != "succeeded":
@@ -142,7 +144,7 @@ def _price_alternative(
     price = price_of(model)
     if price is None:
         return Alternative(
-            model=model, cost_usd=None, usage=Usage(), notes=("the price is not known",)
+            model=model, cost_usd=None, usage=Usage(), notes=("the price is unknown",)
         )
     rules = rules_of(model, price)
     usages = simulate(turns, rules)

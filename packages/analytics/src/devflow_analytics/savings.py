@@ -1,4 +1,4 @@
-"""What the same tokens would have cost at one other model: the savings, and the losses."""
+"""Computes savings: what the same tokens would have cost with one other model."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from devflow_core.summary import Summary
 from devflow_core.usage import Price, Usage, from_pico
 
 PriceOf = Callable[[str], Price | None]
-"""The present price of a model; None when it is not known."""
+"""Returns the present price of a model; None if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The model that savings are counted against."""
+    """The model that savings are compared with."""
 
     model: str
     price: Price
 
     def cost_usd(self, summary: Summary) -> Decimal:
-        """What the answers of a group would have cost here.
+        """Return what the answers of a group would have cost with this model.
 
-        The tokens are those of the attempts that decided, read from and written to the prompt
-        cache as they were; attempts that brought no answer would not have been needed. Linear
-        in the tokens, so that groups add up: prices for long prompts are left out.
+        This counts the tokens of the deciding attempts, with the prompt cache as recorded; attempts
+        without an answer would not have been needed. Prices for long prompts are ignored: the cost
+        is linear in the tokens, so that groups add up.
         """
         answers_usd = linear_cost_usd(self.price, summary.usage, requests=summary.requests)
         return answers_usd - linear_cost_usd(self.price, summary.retry_usage)
@@ -33,7 +33,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """Cost against a baseline; the groups of a report add up to its total."""
+    """Cost compared with a baseline; the groups of a report add up to its total."""
 
     baseline_model: str
     baseline_cost_usd: Decimal
@@ -41,12 +41,12 @@ class Savings:
 
     @property
     def saved_usd(self) -> Decimal:
-        """Negative is a loss."""
+        """Negative for a loss."""
         return self.baseline_cost_usd - self.cost_usd
 
 
 def compute_savings(summary: Summary, baseline: Baseline) -> Savings:
-    """What a group saved against the baseline."""
+    """Return what a group saved against the baseline."""
     return Savings(
         baseline_model=baseline.model,
         baseline_cost_usd=baseline.cost_usd(summary),
@@ -55,6 +55,6 @@ def compute_savings(summary: Summary, baseline: Baseline) -> Savings:
 
 
 def linear_cost_usd(price: Price, usage: Usage, *, requests: int = 0) -> Decimal:
-    """What the tokens of so many requests cost at the prices for short prompts."""
+    """Return the cost of the tokens of so many requests, at the prices for short prompts."""
     per_token = replace(price, tiers=(), request=Decimal(0))
     return per_token.cost_usd(usage) + price.request * requests

@@ -1,4 +1,4 @@
-"""The Typer application that every command registers with."""
+"""Defines the Typer application that every command registers with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def common(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_show_version, help="Show the version and leave."
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Work that may fail or hang without anybody being disturbed: what Claude Code runs by itself."""
+"""Runs work with a deadline and without errors: for what Claude Code runs by itself."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 def try_within(seconds: float, work: Callable[[], T], otherwise: T) -> T:
-    """What the work gives; something else where it fails or is not done in time.
+    """Return the result of the work; `otherwise` if it fails or takes too long.
 
-    Work that hangs goes on in a thread that does not keep the process alive.
+    Work that hangs continues in a daemon thread, which does not keep the process alive.
     """
     done: list[T] = []
 
     def run() -> None:
         try:
             done.append(work())
-        except Exception:  # noqa: BLE001 - whatever it is, the person at work is not disturbed
+        except Exception:  # noqa: BLE001 - no failure may disturb the person at work
             return
 
     thread = threading.Thread(target=run, daemon=True)
@@ -32,7 +32,7 @@ def try_within(seconds: float, work: Callable[[], T], otherwise: T) -> T:
 
 
 def write_quietly(text: str) -> None:
-    """Write to standard output, in UTF-8; a reader that is gone or never was is no failure."""
+    """Write UTF-8 to standard output; a reader that is gone is not an error."""
     with writing_quietly():
         sys.stdout.buffer.write(text.encode(errors="replace"))
         sys.stdout.flush()
@@ -40,9 +40,9 @@ def write_quietly(text: str) -> None:
 
 @contextmanager
 def writing_quietly() -> Generator[None]:
-    """A block that writes to standard output; nobody has to be there to read it."""
+    """Ignore errors while the block writes to standard output without a reader."""
     try:
         yield
     except (OSError, AttributeError, ValueError):
-        # nothing may be left that the interpreter would try to write at its end
+        # leave nothing buffered that the interpreter would try to write at exit
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

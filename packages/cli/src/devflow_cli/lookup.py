@@ -1,4 +1,4 @@
-"""What a command's arguments stand for: a session, its new model, recorded work."""
+"""Resolves the arguments of commands: a session, its new model, recorded work."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ COMPARISON_MODELS = (
     "google/gemini-2.5-flash",
     "deepseek/deepseek-v3.2",
 )
-"""What recorded work is compared with when nobody says: cheaper models of four makers."""
+"""Models to compare recorded work with by default: cheaper ones from four vendors."""
 
 
 def find_session(settings: Settings, name: str, project: Path | None = None) -> ClaudeCodeSession:
-    """A Claude Code session by its id, the unique start of one, a path, or `latest`.
+    """Return a Claude Code session, given its id, a unique beginning of it, a path, or `latest`.
 
     Args:
-        settings: where Claude Code keeps its sessions, and how much context one may add.
-        name: of the session; `latest` is that of the project.
-        project: its folder; None is the working directory.
+        settings: tell where Claude Code keeps its sessions, and how much context one may add.
+        name: the session; `latest` is the project's latest.
+        project: the project's folder; None is the working directory.
 
     Raises:
-        SessionError: there is none, or it is no transcript; names file and line.
+        SessionError: it is not found, or not a transcript; names file and line.
     """
     from devflow_claude_code import ClaudeCodeSession
 
@@ -44,27 +44,27 @@ def find_session(settings: Settings, name: str, project: Path | None = None) -> 
 
 
 def find_project_session(settings: Settings, session_id: str, folder: Path) -> ClaudeCodeSession:
-    """A session of one project, by its id, the unique start of it, or `latest`; never by a path.
+    """Return a session of one project by id, a unique beginning of it, or `latest`; never by path.
 
     Raises:
-        SessionError: it is no id, there is none, or it is another project's.
+        SessionError: the text is not an id, matches no session, or belongs to another project.
     """
     from devflow_claude_code import belongs_to
     from devflow_core.errors import SessionError
 
     if "/" in session_id or "." in session_id:
-        raise SessionError("A session is named here by its id, or by 'latest'; not by a path.")
+        raise SessionError("Give a session by its id or as 'latest' here, not by a path.")
     session = find_session(settings, session_id, folder)
     if not belongs_to(session.path, folder, config_dir=settings.claude_dir):
         raise SessionError(
-            f"The session {session_id} is not one of the project in {folder}."
-            " `devflow handoff` in a terminal takes sessions of every project."
+            f"The session {session_id} does not belong to the project in {folder}."
+            " `devflow handoff` in a terminal accepts sessions of every project."
         )
     return session
 
 
 def describe_session(session: ClaudeCodeSession) -> str:
-    """Which session is meant, in one line: said before anything of it is sent."""
+    """Describe the session in one line, which is shown before any of it is sent."""
     last = (session.last_at or "at an unknown time")[:16].replace("T", " ")
     return (
         f"Session {session.session_id} of {session.project or 'an unknown project'},"
@@ -73,7 +73,7 @@ def describe_session(session: ClaudeCodeSession) -> str:
 
 
 def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
-    """What the model to hand over to can take; where the router chooses, it sees to that."""
+    """Return what the target model can take; if the router chooses, it finds one that fits."""
     from devflow_claude_code import HandoffTarget
     from devflow_routing import Capability
 
@@ -93,17 +93,17 @@ def build_whatif_document(
     since: datetime | None,
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """A session, or the ledger since a time, priced on other models.
+    """Price a session, or the ledger since a time, on other models.
 
     Args:
-        settings: where the ledger, the sessions and the catalogue are.
+        settings: tell where the ledger, the sessions and the catalogue are.
         session: None takes the ledger.
-        since: of the ledger.
-        models: to compare; none takes the recorded ones, the baseline, and a few well-known ones.
+        since: start of the ledger's rows; None takes all.
+        models: to compare; if empty, the recorded ones, the baseline, and a few well-known ones.
 
     Raises:
         StoreError: the ledger cannot be read.
-        UnknownModel: one to compare is not in the catalogue.
+        UnknownModel: a model to compare is not in the catalogue.
     """
     from devflow_analytics import Turn, turns_of, whatif
     from devflow_gateway import wiring

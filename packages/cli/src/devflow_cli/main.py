@@ -1,4 +1,4 @@
-"""The `devflow` command: registers every command and runs the one that was asked for."""
+"""Registers every command of `devflow` and runs the requested one."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ _COMMANDS = (
 
 
 def run() -> None:
-    """The entry point of the installed command; ends the process with the exit status."""
+    """Run the `devflow` command and end the process with its exit status."""
     sys.excepthook = report_fault
     sys.exit(run_guarded(lambda: app(standalone_mode=True)))

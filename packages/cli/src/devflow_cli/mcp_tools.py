@@ -1,4 +1,4 @@
-"""The MCP tools over a gateway: `ask`, `handoff`, `report`, `explain`, as texts."""
+"""Implements the MCP tools `ask`, `handoff`, `report` and `explain` over a gateway."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> McpTools:
-    """The four tools; what they raise is told to the client by the MCP server.
+    """Build the four tools; the MCP server reports to the client what they raise.
 
-    The client is a model that may repeat what a stranger has written: it names sessions of this
-    project by their ids, and no other file of the user.
+    The client is a model that may repeat what a stranger wrote. It can therefore name only
+    sessions of this project, by their ids, and no other file of the user.
 
     Args:
-        settings: all of them.
-        gateway: who is asked; it stays the caller's to close.
-        folder: of the project.
+        settings: the process's settings.
+        gateway: answers the requests; the caller closes it.
+        folder: the project's folder.
     """
 
     async def ask(*, prompt: str, model: str = "auto", session: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What options of several commands mean: criteria, amounts, times, groups."""
+"""Parses options that several commands share: criteria, amounts, times, projects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ProjectFolder = Annotated[
         help="The project's folder.  [default: the working directory]",
     ),
 ]
-"""Whose latest session is meant."""
+"""The project whose latest session is meant."""
 
 
 def read_amount(text: str, option: str) -> Decimal:
@@ -43,16 +43,16 @@ def apply_options(
     performance_priority: float | None,
     max_cost: str | None,
 ) -> ChatRequest:
-    """The request with what the command line says about cost and speed."""
+    """Return the request with the command line's options for cost and speed."""
     if max_cost is not None:
         request = replace(request, max_cost_usd=read_amount(max_cost, "--max-cost"))
     return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
 
 
 def read_project(project: str | None) -> tuple[Path | None, Attribution]:
-    """The folder of a project and the labels of its work; of a mere name only the label.
+    """Return a project's folder and the labels of its work; for a mere name, only the label.
 
-    Nothing is said where None is given: the gateway then takes the working directory.
+    With None both are empty: the gateway then uses the working directory.
     """
     from devflow_core.attribution import Attribution
     from devflow_core.repository import describe_folder
@@ -70,7 +70,7 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
 def parse_criteria(
     cost_priority: float | None, performance_priority: float | None
 ) -> SelectionCriteria | None:
-    """Criteria from the command line; None leaves them to the settings."""
+    """Return the criteria from the command line; None leaves them to the settings."""
     from devflow_core.routing import SelectionCriteria
 
     if cost_priority is None and performance_priority is None:
@@ -84,7 +84,7 @@ def parse_criteria(
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """A day, a time (UTC where none is said), or a span back from now (`7d`, `24h`)."""
+    """Parse a day, a time (UTC by default), or a span back from now (`7d`, `24h`)."""
     import re
     from datetime import UTC, timedelta
 
@@ -98,6 +98,6 @@ def parse_time(text: str | None) -> datetime | None:
         given = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is no day, time or span; as in 2026-11-21, 2026-11-21T09:00 or 7d"
+            f"{text!r} is not a day, time or span, such as 2026-11-21, 2026-11-21T09:00 or 7d"
         ) from None
     return given if given.tzinfo else given.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What every command has in common: its options, its settings, its output and its exit status."""
+"""Defines what all commands share: options, settings, output and exit status."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 DONE, FAILED, USAGE, CONFIGURATION, BUDGET, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-"""Exit statuses; 130 is what a shell expects of a command ended by Ctrl-C."""
+"""Exit statuses; 130 is the shells' convention for a command ended by Ctrl-C."""
 
 _COMMON_OPTIONS: dict[str, Any] = {
     "as_json": Annotated[
-        bool, typer.Option("--json", help="One JSON document on stdout; logs go to stderr.")
+        bool, typer.Option("--json", help="Print one JSON document to stdout; logs go to stderr.")
     ],
     "data_dir": Annotated[
-        Path | None, typer.Option(help="Where the ledger and keys are kept.", show_default=False)
+        Path | None, typer.Option(help="Folder of the ledger and the keys.", show_default=False)
     ],
     "config": Annotated[
         Path | None,
         typer.Option(
-            help="A settings file instead of yours and ./devflow.toml.", show_default=False
+            help="A settings file that replaces yours and ./devflow.toml.", show_default=False
         ),
     ],
 }
@@ -46,21 +46,21 @@ _COMMON_OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a command: what was asked for in common, and where output goes."""
+    """One run of a command: the common options, and the output."""
 
     as_json: bool = False
     data_dir: Path | None = None
     config: Path | None = None
 
     def settings(self, *, reads_folder: bool = True, **overrides: object) -> Settings:
-        """The settings with this run's options on top; also sets up the logs.
+        """Load the settings with this run's options on top, and configure the logs.
 
         Args:
-            reads_folder: whether the working directory's own file is looked at, and asked about.
-            overrides: of single settings.
+            reads_folder: whether to read the working directory's file, asking for trust first.
+            overrides: values of single settings.
 
         Raises:
-            ConfigurationError: as `Settings.load`.
+            ConfigurationError: see `Settings.load`.
         """
         from devflow_core import log
         from devflow_core.settings import Settings
@@ -76,7 +76,7 @@ class Run:
         return settings
 
     def _judge_folder(self, question: FolderQuestion) -> bool:
-        """Ask once on a terminal; anywhere else the answer is no, and a remark."""
+        """Ask once on a terminal; elsewhere answer no, with a remark."""
         is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
         if question.answer is None and is_terminal:
             return ask_about_folder(self, question)
@@ -85,31 +85,31 @@ class Run:
 
     @functools.cached_property
     def console(self) -> Console:
-        """Where a person reads; plain text in a pipe, colours by `NO_COLOR`."""
+        """The console for people: plain text in a pipe, colours unless `NO_COLOR` is set."""
         from rich.console import Console
 
         return Console(highlight=False, soft_wrap=True)
 
     @functools.cached_property
     def progress(self) -> Console:
-        """Progress and remarks, on standard error; silent in a pipe or with `--json`."""
+        """The console for progress on standard error; silent in a pipe or with `--json`."""
         from rich.console import Console
 
         is_quiet = self.as_json or not sys.stderr.isatty()
         return Console(stderr=True, highlight=False, soft_wrap=True, quiet=is_quiet)
 
     def say(self, text: str = "", *, end: str = "\n") -> None:
-        """Text for a person, as it is; nothing with `--json`."""
+        """Write text for people; with `--json`, write nothing."""
         if not self.as_json:
             sys.stdout.write(strip_control_chars(text) + end)
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
-        """A remark on standard error."""
+        """Write a remark to standard error."""
         sys.stderr.write(strip_control_chars(text) + "\n")
 
     def emit(self, document: object) -> None:
-        """The one JSON document of `--json`."""
+        """Write the JSON document of `--json`."""
         import orjson
         from devflow_core.safe_text import escape_json
 
@@ -119,15 +119,15 @@ class Run:
 
 
 def ask_about_folder(run: Run, question: FolderQuestion) -> bool:
-    """Show every setting of a folder's file, ask whether it is trusted, and remember the answer."""
+    """Show every setting of a folder's file, ask whether to trust it, and remember the answer."""
     run.remark(f"{question.file.path} came with this folder. It sets:\n")
     for line in question.describe():
         run.remark(f"  {line}")
     run.remark(
         "\nSettings can send your keys and your work to other hosts, and run commands as you."
-        " Without your trust only taste is taken: models, names and weights."
+        " Without your trust, only preferences are used: models, names and weights."
     )
-    is_trusted = typer.confirm("Trust this file as long as it does not change?", err=True)
+    is_trusted = typer.confirm("Trust this file until it changes?", err=True)
     question.remember(is_trusted=is_trusted)
     return is_trusted
 
@@ -137,7 +137,7 @@ def command(
 ) -> Callable[[Callable[Concatenate[Run, P], object]], Callable[Concatenate[Run, P], object]]:
     """Register a function as a command, with the options that all commands share.
 
-    The function takes a `Run` first; a coroutine function is run to its end.
+    The function takes a `Run` first; a coroutine function runs in its own event loop.
     """
 
     def register(
@@ -181,14 +181,14 @@ async def _await_result(awaitable: Awaitable[T]) -> T:
 
 
 def strip_control_chars(text: str) -> str:
-    """The text without what would steer a terminal: escapes, carriage returns, bidi marks."""
+    """Remove characters that control a terminal: escapes, carriage returns, bidi marks."""
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
 def report_fault(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """What the interpreter says of a fault of ours, with the secrets in it masked."""
+    """Write the traceback of a bug to standard error, with secrets masked (`sys.excepthook`)."""
     from devflow_core.masking import mask
 
     lines = traceback.format_exception(kind, error, trace)
@@ -196,7 +196,7 @@ def report_fault(
 
 
 def run_guarded(main: Callable[[], object]) -> int:
-    """Run the program and turn whatever ends it into a line on stderr and an exit status."""
+    """Run the program; report what ends it on stderr, and return the exit status."""
     from devflow_core.errors import DevFlowError
 
     as_json = "--json" in sys.argv[1:]
@@ -208,7 +208,7 @@ def run_guarded(main: Callable[[], object]) -> int:
         sys.stderr.write("Interrupted.\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output has gone; say nothing, also not at the interpreter's end
+        # the reader of our output is gone; keep the interpreter from failing on it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
@@ -217,7 +217,7 @@ def run_guarded(main: Callable[[], object]) -> int:
 
 
 def exit_status(error: BaseException) -> int:
-    """The exit status for an error."""
+    """Return the exit status for an error."""
     from devflow_core import errors
 
     if isinstance(error, errors.ConfigurationError):
@@ -242,7 +242,7 @@ def _report_failure(error: BaseException, *, as_json: bool) -> int:
 
 
 def _json_default(value: object) -> object:
-    """JSON for what orjson does not know: money as decimal text, paths as text."""
+    """Encode what orjson cannot: money as decimal text, paths as text."""
     from decimal import Decimal
 
     from devflow_core.usage import usd_text

@@ -1,4 +1,4 @@
-"""The stand-in as a child process, for the commands that can do without a key."""
+"""Runs the stand-in as a child process, for commands that work without a key."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxProcess:
-    """A running stand-in: where it is, and the key it takes."""
+    """A running stand-in: its address, and the key it accepts."""
 
     base_url: str
     api_key: str
 
     @property
     def bill_url(self) -> str:
-        """Where its own billing book is."""
+        """Address of its own billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings) -> Settings:
-        """These settings, pointed at the stand-in."""
+        """Return the settings, pointed at the stand-in."""
         from pydantic import SecretStr
 
         return settings.model_copy(
@@ -42,10 +42,10 @@ class SandboxProcess:
 
 @contextmanager
 def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
-    """Start the stand-in on a free loopback port; it ends with the block.
+    """Start the stand-in on a free loopback port; it ends with the context.
 
     Args:
-        arguments: as `python -m devflow_sandbox` takes them.
+        arguments: those of `python -m devflow_sandbox`.
 
     Raises:
         ConfigurationError: it did not start.
@@ -55,18 +55,18 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     from devflow_core.errors import ConfigurationError
 
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-        # -P: nothing of the working directory is imported in place of a module
+        # -P: keeps files of the working directory from shadowing modules
         [sys.executable, "-P", "-m", "devflow_sandbox", "--until-stdin-ends", *arguments],
         env=dict(copy_child_environment()),
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
-        start_new_session=True,  # a terminal's signals are for us: it answers until we have ended
+        start_new_session=True,  # Ctrl-C is for us alone: it has to answer until we have ended
     )
     try:
         assert child.stdout is not None  # noqa: S101 - asked for above
         line = child.stdout.readline()
         if not line:
-            raise ConfigurationError("The stand-in did not start; see above.")
+            raise ConfigurationError("The stand-in did not start; its error is above.")
         ready = orjson.loads(line)
         yield SandboxProcess(base_url=ready["base_url"], api_key=ready["api_key"])
     finally:

@@ -1,7 +1,7 @@
-"""For tests of the command: runs it as a process, and tells how it ended and what it wrote.
+"""Runs the command as a process in tests, and captures its exit status and output.
 
-Importing the command takes half a second of computing. One process does it once and forks for every
-run, which is a process of its own from its first statement on.
+Importing the command takes half a second of CPU time. One process imports it once and forks for
+every run; each run is a separate process from its first statement.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from typing import Any, Self
 from devflow_core.environment import replace_environment
 
 RUN_TIMEOUT_S = 120.0
-"""A command takes a second; a busy machine much longer."""
+"""A command takes a second, but much longer on a busy machine."""
 _POLL_S = 0.01
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
-"""What nearly every command imports."""
+"""Modules that nearly every command imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
-    """A command that has ended."""
+    """The result of a command that has ended."""
 
     status: int
-    """Of its exit; negative: the signal that ended it."""
+    """Exit status; negative for the signal that ended it."""
     out: str
     err: str
 
     @property
     def document(self) -> Any:
-        """The one JSON document on stdout."""
+        """The JSON document on stdout."""
         return json.loads(self.out)
 
 
 Devflow = Callable[..., CommandResult]
-"""`devflow("ask", "…")` runs a command and returns how it ended."""
+"""`devflow("ask", "…")` runs a command and returns its result."""
 
 
 class RunningCommand:
-    """`devflow` in a process of its own.
+    """A `devflow` process.
 
-    A context manager: left, the process is killed if it still runs.
+    A context manager: leaving it kills the process if it is still running.
 
     Args:
-        arguments: of the command.
-        folder: where it is run.
-        environment: all of it.
-        stdin: what it reads.
+        arguments: the command's.
+        folder: its working directory.
+        environment: its whole environment.
+        stdin: its input.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RunningCommand:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return not (self._folder / "status").exists()
 
     @property
@@ -100,11 +100,11 @@ class RunningCommand:
         return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
-        """The JSON document that a command writes before it goes on, as `serve --json` does.
+        """Return the JSON document that a command writes before it goes on, like `serve --json`.
 
         Raises:
-            TimeoutError: it has written none.
-            RuntimeError: it has ended instead; holds what it said.
+            TimeoutError: it has not written one.
+            RuntimeError: it has ended instead; contains its stderr.
         """
         self._poll(lambda: self.out.rstrip().endswith("}") or not self.is_running, timeout_s)
         if not self.is_running:
@@ -112,19 +112,19 @@ class RunningCommand:
         return json.loads(self.out)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask it to end (SIGTERM)."""
         self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it has not ended."""
+        """Send it a signal, unless it has ended."""
         if self.is_running:
             os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
-        """How it ended.
+        """Wait for its end, and return the result.
 
         Raises:
-            TimeoutError: it has not; it runs on.
+            TimeoutError: it has not ended; it keeps running.
         """
         self._poll(lambda: not self.is_running, timeout_s)
         status = int((self._folder / "status").read_text())
@@ -152,14 +152,14 @@ def run_command(
     """Run `devflow` to its end; the arguments are those of `RunningCommand`.
 
     Raises:
-        TimeoutError: it took over two minutes, and was killed.
+        TimeoutError: it took longer than two minutes, and was killed.
     """
     with RunningCommand(arguments, folder=folder, environment=environment, stdin=stdin) as running:
         return running.wait()
 
 
 class _Forks:
-    """The process that has imported the command, and forks for every run of it."""
+    """The process that has imported the command and forks for every run."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -170,7 +170,7 @@ class _Forks:
         )
 
     def start(self, order: Mapping[str, object]) -> int:
-        """Start a run and return the id of its process; `order` says all that it needs."""
+        """Start a run and return its process id; `order` contains everything it needs."""
         pipe = self._process
         assert pipe.stdin is not None  # noqa: S101 - asked for
         assert pipe.stdout is not None  # noqa: S101 - asked for
@@ -180,7 +180,7 @@ class _Forks:
             return int(pipe.stdout.readline())
 
     def close(self) -> None:
-        """End it; runs go on."""
+        """End the forking process; runs continue."""
         self._process.communicate()
 
 
@@ -192,7 +192,7 @@ def _forks() -> _Forks:
 
 
 def fork_for_orders() -> None:
-    """Fork for each order on standard input, and write each status down; ends with the input."""
+    """Fork for each order on standard input and record exit statuses, until the input ends."""
     for name in _PRELOADED:
         __import__(name)
     places: dict[int, Path] = {}
@@ -219,11 +219,11 @@ def fork_for_orders() -> None:
 
 
 def _wake_up(_number: int, _frame: object) -> None:
-    """Python writes to the pipe only for signals that are handled."""
+    """Do nothing: Python writes to the wake-up pipe only for signals with a handler."""
 
 
 def _reap(places: dict[int, Path]) -> None:
-    """Write down how those have ended that have."""
+    """Record the exit statuses of runs that have ended."""
     for pid in list(places):
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
@@ -233,7 +233,7 @@ def _reap(places: dict[int, Path]) -> None:
 
 
 def _become(order: Mapping[str, Any]) -> None:
-    """Be the command from here on, with its folder, environment, arguments and streams."""
+    """Turn this process into the command, with its folder, environment, arguments and streams."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -256,7 +256,7 @@ def _become(order: Mapping[str, Any]) -> None:
         run()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException:  # noqa: BLE001 - as the interpreter does with what nobody caught
+    except BaseException:  # noqa: BLE001 - as the interpreter does with uncaught errors
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         status = 1
     finally:

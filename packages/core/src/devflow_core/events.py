@@ -91,7 +91,7 @@ class Finished:
     """The calls that `usage` is the sum of, where there were several."""
     cost: ReportedCost | None = None
     has_bad_cost: bool = False
-    """As `ReportedUsage.has_bad_cost`."""
+    """Whether the provider reported a cost that cannot be; see `ReportedUsage.has_bad_cost`."""
     raw_response: OpaquePart | None = None
     """What a whole reply of this wire holds beside the hub's words (citations, images…)."""
     frame: Frame | None = None

@@ -63,14 +63,12 @@ class MemoryBook:
         return tuple(self._open.values())
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
-        """As `Book.begin`, in memory."""
         for attempt in ended:
             self._end(attempt)
         self._check_limit(start)
         self._open[start.attempt_id] = start
 
     async def close(self, entry: LedgerEntry, /) -> None:
-        """As `Book.close`, in memory."""
         for attempt in entry.attempts:
             self._end(attempt)
         self.ledger.record(entry)

@@ -23,7 +23,7 @@ class Metered:
         self._inner = inner
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`, also raising what `Book.begin` raises."""
+        """Open the call with its attempt booked; also raises what `Book.begin` raises."""
         return self._open(call)
 
     @asynccontextmanager

@@ -143,7 +143,7 @@ class Router(Protocol):
         return self.route(request, task)
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """As `Ledger.record`: take in what came of a request. By default nothing is learned."""
+        """Learn from the entry of a finished request (`Ledger.record`). By default, do nothing."""
         return
 
     def feedback(self, entry: LedgerEntry, score: float) -> bool:

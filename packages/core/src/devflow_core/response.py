@@ -35,7 +35,7 @@ class ChatResponse:
     usage: Usage | None
     cost: ReportedCost | None
     raw_response: OpaquePart | None = None
-    """As `Finished.raw_response`."""
+    """What the provider's reply holds beside the hub's parts; see `Finished.raw_response`."""
 
     @property
     def text(self) -> str:

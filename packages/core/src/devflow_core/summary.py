@@ -219,7 +219,7 @@ class EntriesReader:
         until: datetime | None = None,
         with_times: bool = True,
     ) -> Groups:
-        """As `LedgerReader.aggregate`; the times are always there, since they cost nothing here."""
+        """Sum the entries by group; times are always included, since they cost nothing here."""
         tallies: dict[tuple[str, ...], Tally] = {}
         for entry in self._entries():
             for attempt in entry.attempts or (None,):

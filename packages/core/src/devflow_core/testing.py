@@ -86,7 +86,6 @@ class FakeUpstream:
         return [call.candidate.model for call in self.calls]
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`."""
         return self._open(call)
 
     @asynccontextmanager
@@ -118,7 +117,6 @@ class DirectExecutor:
         self._upstream = upstream
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """As `Executor.open`."""
         return self._upstream.open(Call(request=request, candidate=route.chosen, journal=journal))
 
 
@@ -129,7 +127,6 @@ class FixedClassifier:
         self._task = task or a_task()
 
     def classify(self, _request: ChatRequest, /) -> Task:
-        """As `Classifier.classify`."""
         return self._task
 
 
@@ -140,7 +137,6 @@ class FixedRouter(Router):
         self._candidates = candidates or (a_candidate(),)
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """As `Router.route`."""
         return Route(candidates=self._candidates, task=task, requested=request.model)
 
 

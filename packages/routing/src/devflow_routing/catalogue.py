@@ -111,7 +111,7 @@ class Catalogue:
         )
 
     def lookup(self, name: str) -> ModelConfig | None:
-        """As `find`, but None where nothing fits."""
+        """Return the model that `find` would return, or None when no model fits."""
         found = (
             self._by_id.get(name) or self._find_with_suffix(name) or self._find_foreign_name(name)
         )

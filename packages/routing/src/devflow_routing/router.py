@@ -85,7 +85,7 @@ class Router(RouterPort):
         }
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """As `Ledger.record`: how fast and reliable its model was, and where its session is."""
+        """Learn from an entry: its model's speed and reliability, and its session's model."""
         self.performance.record(entry)
         self.sessions.record(entry)
 

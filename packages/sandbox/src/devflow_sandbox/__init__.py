@@ -1,7 +1,7 @@
-"""OpenRouter on a loopback port: the same wire, the same prices, its own books, faults on order.
+"""A stand-in for OpenRouter on loopback: its protocol and prices, own books, faults on request.
 
-The names are loaded when they are first used: pytest imports this package in every run, through
-the plugin's entry point, and most runs do not need it.
+The names are imported lazily: pytest imports this package in every run, through the plugin's
+entry point, and most runs do not need it.
 """
 
 from __future__ import annotations

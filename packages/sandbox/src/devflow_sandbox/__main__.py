@@ -1,4 +1,4 @@
-"""`python -m devflow_sandbox`: a sandbox in a process of its own."""
+"""`python -m devflow_sandbox`: runs a sandbox as a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_sandbox.serving import serve
 
 
 def _announce(sandbox: Sandbox) -> None:
-    """One line of JSON on standard output, for the program that started this one."""
+    """Write one line of JSON to standard output, for the program that started this one."""
     announcement = {
         "base_url": sandbox.base_url,
         "url": sandbox.url,
@@ -29,17 +29,17 @@ def _announce(sandbox: Sandbox) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and serve until a signal says stop."""
+    """Parse the command line and serve until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="python -m devflow_sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 is a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=Path, help="a fault script")
     parser.add_argument("--fault", metavar="ID", help="a case of the fault plan (U12-date)")
     parser.add_argument("--script", type=Path, help="a script of turns")
     parser.add_argument("--tokens-per-s", type=float, help="how fast replies are streamed")
     parser.add_argument(
-        "--until-stdin-ends", action="store_true", help="end with whoever holds its other end"
+        "--until-stdin-ends", action="store_true", help="end when standard input is closed"
     )
     options = parser.parse_args(arguments)
     if options.until_stdin_ends:

@@ -1,4 +1,4 @@
-"""The errors that OpenRouter gives, word for word where they were recorded, in each dialect."""
+"""Builds OpenRouter's errors in each dialect, word for word where they were recorded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STATUS_OF_TYPE: Mapping[str, int] = {
     "timeout": 504,
     "unmapped": 500,
 }
-"""`error_type` and its status (OpenRouter's error documentation of 2026-08)."""
+"""HTTP status of each `error_type` (OpenRouter's error documentation of 2026-08)."""
 
 TYPE_OF_STATUS: Mapping[int, str] = {
     400: "invalid_request",
@@ -87,7 +87,7 @@ _RESPONSES_CODE: Mapping[str, str] = {
 
 
 class ApiError(Exception):
-    """The answer to a request is an error. Raised anywhere, rendered once."""
+    """An error answer. It can be raised anywhere; the app renders it."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def to_error_object(self) -> JsonObject:
-        """The `error` object in OpenRouter's own envelope."""
+        """Return the `error` object of OpenRouter's envelope."""
         error: JsonObject = {"message": self.message, "code": self.status}
         if self.metadata is not None:
             error["metadata"] = self.metadata
@@ -123,10 +123,10 @@ class ApiError(Exception):
     def to_body(
         self, dialect: DialectName, *, user_id: str | None = None, request_id: str | None = None
     ) -> JsonObject:
-        """The whole body in a dialect.
+        """Return the error body in a dialect.
 
-        An error of the key itself is in OpenRouter's envelope also on `/messages` (a capture of
-        2026), since it is found before the dialect is looked at.
+        An authentication error has OpenRouter's envelope on `/messages` too (captured in 2026),
+        since it is found before the dialect is considered.
         """
         if dialect == "messages" and self.status != 401:
             kind = _ANTHROPIC_TYPE.get(self.error_type, "invalid_request_error")
@@ -147,33 +147,33 @@ class ApiError(Exception):
         user_id: str | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """The whole HTTP answer."""
+        """Return the complete HTTP answer."""
         body = self.to_body(dialect, user_id=user_id, request_id=request_id)
         return json_answer(body, self.status, self.headers.items())
 
 
 def missing_key() -> ApiError:
-    """No Authorization header (recorded 2026-06-08)."""
+    """Return the error for a missing Authorization header (recorded 2026-06-08)."""
     return ApiError(401, "Missing Authentication header")
 
 
 def unknown_key() -> ApiError:
-    """A key that nobody has (captured 2026-09-30)."""
+    """Return the error for an unknown key (captured 2026-09-30)."""
     return ApiError(401, "User not found.")
 
 
 def management_key_required() -> ApiError:
-    """An inference key where a management key is asked for."""
+    """Return the error for an inference key where a management key is required."""
     return ApiError(403, "Only management keys can perform this operation")
 
 
 def invalid_request(message: str, **metadata: Any) -> ApiError:
-    """The request itself is wrong."""
+    """Return the error for a request that is itself wrong."""
     return ApiError(400, message, metadata=metadata or None)
 
 
 def unknown_model(model: str) -> ApiError:
-    """No such model id."""
+    """Return the error for an unknown model id."""
     return ApiError(
         400,
         f"{model} is not a valid model ID",
@@ -187,7 +187,7 @@ def unknown_model(model: str) -> ApiError:
 
 
 def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> ApiError:
-    """The model is there but none of its providers may or can take this request."""
+    """Return the error for a model none of whose providers may or can serve the request."""
     return ApiError(
         404,
         f"No endpoints found {why}. To learn more about provider routing, visit: "
@@ -202,7 +202,7 @@ def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> 
 
 
 def context_too_long(limit: int, requested: int, output: int) -> ApiError:
-    """More than the endpoint's window (recorded 2026-06-08)."""
+    """Return the error for a prompt beyond the endpoint's window (recorded 2026-06-08)."""
     parts = f"{requested - output} of text input"
     if output:
         parts += f", {output} in the output"
@@ -223,7 +223,7 @@ _ADD_CREDITS = (
 
 
 def no_credits() -> ApiError:
-    """The account is empty (captured 2026-07)."""
+    """Return the error for an empty account (captured 2026-07)."""
     return ApiError(
         402,
         f"Insufficient credits. Add more using {CREDITS_URL}",
@@ -232,7 +232,7 @@ def no_credits() -> ApiError:
 
 
 def not_affordable(max_tokens: int, affordable: int) -> ApiError:
-    """The balance does not cover `max_tokens` (captured 2026)."""
+    """Return the error for a balance that does not cover `max_tokens` (captured 2026)."""
     return ApiError(
         402,
         "This request requires more credits, or fewer max_tokens. You requested up to "
@@ -248,7 +248,7 @@ def not_affordable(max_tokens: int, affordable: int) -> ApiError:
 
 
 def in_flight_limit(retry_after_s: int = 5) -> ApiError:
-    """The calls that are under way may use up the balance (documented; worth a retry)."""
+    """Return the error for a balance that running calls may use up (documented; worth a retry)."""
     return ApiError(
         402,
         "This request would exceed your available credits given your current in-flight requests. "
@@ -265,12 +265,12 @@ def in_flight_limit(retry_after_s: int = 5) -> ApiError:
 
 
 def key_limit(kind: str = "total") -> ApiError:
-    """The key's own limit is used up (seen 2026)."""
+    """Return the error for a key whose own limit is used up (seen 2026)."""
     return ApiError(403, f"Key limit exceeded ({kind} limit). Manage it using {KEYS_URL}")
 
 
 def rate_limited_upstream(model: str, provider: str) -> ApiError:
-    """The provider's shared pool is busy (captured 2026-09-07)."""
+    """Return the error for a provider whose shared pool is busy (captured 2026-09-07)."""
     return ApiError(
         429,
         "Provider returned error",
@@ -288,7 +288,7 @@ def rate_limited_upstream(model: str, provider: str) -> ApiError:
 
 
 def free_limit(limit: int, reset_ms: int, *, daily: bool) -> ApiError:
-    """The counter of `:free` calls is full (captured 2026-09-30 and 2026-10)."""
+    """Return the error for too many `:free` calls (captured 2026-09-30 and 2026-10)."""
     headers = {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": "0",
@@ -311,7 +311,7 @@ def free_limit(limit: int, reset_ms: int, *, daily: bool) -> ApiError:
 
 
 def flagged_input(provider: str, model: str, flagged: str) -> ApiError:
-    """The input was flagged (documented shape)."""
+    """Return the error for input that moderation flagged (documented shape)."""
     return ApiError(
         403,
         "Input was flagged by moderation",

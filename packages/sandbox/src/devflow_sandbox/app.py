@@ -1,4 +1,4 @@
-"""Routes each path to its endpoint, and turns what it raises into an error answer."""
+"""Routes each path to its endpoint, and turns raised errors into error answers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ API = "/api/v1"
 
 
 def create_chat_completion(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /chat/completions`."""
+    """Answer `POST /chat/completions`."""
     return inference.answer_request(state, request, chat)
 
 
 def create_message(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /messages`."""
+    """Answer `POST /messages`."""
     return inference.answer_request(state, request, messages)
 
 
 def create_response(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /responses`."""
+    """Answer `POST /responses`."""
     return inference.answer_request(state, request, responses)
 
 
@@ -91,13 +91,13 @@ _DIALECT_BY_PATH: dict[str, DialectName] = {
 
 
 class SandboxApp:
-    """Answers requests, one after the other, from the state of one sandbox."""
+    """Answers requests one at a time, from the state of one sandbox."""
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
 
     def answer(self, request: SandboxRequest) -> Answer:
-        """The answer to any request; what is wrong with it becomes an error answer."""
+        """Answer any request; an error in it becomes an error answer."""
         try:
             endpoint = self._find_endpoint(request)
             if request.path in _REPLY_PATHS or not request.path.startswith(API):
@@ -108,7 +108,7 @@ class SandboxApp:
             return error.to_answer(dialect, user_id=self.state.account.user_id)
 
     def _answer_or_fault(self, request: SandboxRequest, endpoint: Endpoint) -> Answer:
-        """Any endpoint but those for replies, which look for faults provider by provider."""
+        """Answer, or apply a fault; not for replies, whose faults are found per provider."""
         matched = self.state.faults.make_matcher().match(RequestTarget(request=request))
         if matched is None:
             return endpoint(self.state, request)

@@ -1,4 +1,4 @@
-"""Carries a fault out: changes the answer, and says how the call then counts in the books."""
+"""Applies a fault: changes the answer, and decides how the call is billed."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ _OUTCOMES: dict[str, Outcome] = {
     "error_event": "failed",
 }
 _BILLING_BY_KIND: dict[str, BillingMode] = {"error_event": "fees", "redirect": "none"}
-"""The tokens of a reply that ends with an error cost nothing, the services that ran beside it do
-("zero completion insurance", documentation 2026-08); one that is sent elsewhere was never begun."""
+"""A reply that ends with an error costs no tokens, but the services that ran with it are billed
+("zero completion insurance", documentation 2026-08). A redirected request never began.
+"""
 
 
 def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
-    """Change `answer` as the fault demands. `settlement` is the call's, where it costs money."""
+    """Change `answer` as the fault demands; `settlement` is that of a call that costs money."""
     kind = fault.then.kind
     generation = None if settlement is None else settlement.generation
     original_steps = list(answer.steps)

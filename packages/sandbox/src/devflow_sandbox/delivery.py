@@ -1,4 +1,4 @@
-"""A reply as the steps of an answer: with padding, comments and the waits that were set up."""
+"""Turns a reply into the steps of an answer, with padding, comments and configured waits."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _EVENTS_PER_COMMENT = 40
 
 
 class ReplyDialect(Protocol):
-    """A module of `dialects`."""
+    """The interface of the modules in `dialects`."""
 
     @property
     def parse_request(self) -> Callable[[JsonObject], ParsedRequest]:
-        """A body as a parsed request."""
+        """Parses a request body."""
         ...
 
     @property
     def encode_response(self) -> Callable[[Generation], bytes]:
-        """A reply as one body."""
+        """Encodes a reply as a single body."""
         ...
 
     @property
     def encode_stream(self) -> Callable[[Generation], list[bytes]]:
-        """A reply as events, without comments and without `[DONE]`."""
+        """Encodes a reply as events, without comments and without `[DONE]`."""
         ...
 
 
 def build_answer(
     state: SandboxState, generation: Generation, settlement: Settlement, dialect: ReplyDialect
 ) -> Answer:
-    """The whole answer, before any fault is applied."""
+    """Build the complete answer, before any fault is applied."""
     steps: list[Step]
     if generation.request.stream:
         kind, steps = (
@@ -70,7 +70,7 @@ def build_answer(
 
 
 def _build_stream(generation: Generation, events: list[bytes]) -> list[Step]:
-    """With comments before and between, as recorded, and the end of this dialect."""
+    """Add comments before and between the events, as recorded, and the dialect's end marker."""
     steps: list[Step] = [COMMENT] * (1 + generation.tokens.prompt % 3)
     for start in range(0, len(events), _EVENTS_PER_COMMENT):
         if start:
@@ -82,7 +82,7 @@ def _build_stream(generation: Generation, events: list[bytes]) -> list[Step]:
 
 
 def _pace(state: SandboxState, steps: list[Step]) -> list[Step]:
-    """With the waits that the sandbox was set up with."""
+    """Insert the waits that the sandbox was configured with."""
     setup = state.setup
     if not setup.ttft_s and not setup.tokens_per_s:
         return steps

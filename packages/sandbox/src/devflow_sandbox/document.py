@@ -1,4 +1,4 @@
-"""PDFs in a request: how many pages they have, since reading them is billed by the page."""
+"""Reads the PDFs of a request and counts their pages, since reading is billed by the page."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from devflow_sandbox.message import JsonObject
 _PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
 _PDF = "application/pdf"
 _MAX_LINKED_PAGES = 20
-"""A PDF behind an address is not fetched here: it has 1 to so many pages, by its address."""
+"""A linked PDF is not fetched; its URL decides a page count from 1 to this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One PDF."""
+    """One PDF of a request."""
 
     name: str
     hash: str
-    """By which a client can say that it has been read before."""
+    """Identifies the file, so that a client can send its text back and avoid another read."""
     pages: int
 
 
 def read_document(part: JsonObject) -> Document | None:
-    """The PDF in a part of a message, in any of the three dialects; None for other files."""
+    """Return the PDF in a message part of any dialect; None for other files."""
     inner = part.get("file") or part.get("source") or part
     if not isinstance(inner, dict):
         return None

@@ -1,4 +1,4 @@
-"""From a request for a reply to its answer: choose, write, price, book, and encode it."""
+"""Answers a request for a reply: choose a model, write, price, book and encode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from devflow_sandbox.sandbox_state import SandboxState
 from devflow_sandbox.settlement import Settlement
 
 _FINAL_STATUSES = frozenset({401, 402})
-"""After these no fallback is tried: another model has the same key and the same credits."""
+"""No fallback after these: another model has the same key and the same credits."""
 
 
 @dataclass(slots=True)
@@ -44,12 +44,12 @@ class Inference:
     order: Order = PLAIN
     """What is ordered beside the reply."""
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
-    """The attempts before the one that answers."""
+    """Attempts before the one that answers."""
     failed_target: ProviderTarget | None = None
-    """An attempt that failed after a service had run that is billed all the same."""
+    """A failed attempt with a service that ran before it, and is billed all the same."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
-        """A reply from the response cache or a new one, with the headers of the cache."""
+        """Return a reply, from the response cache or new, with the headers of the cache."""
         state, now_s = self.state, self.state.now_s()
         cached = state.response_cache.find(self.request, self.key, now_s)
         if cached is not None:
@@ -69,7 +69,7 @@ class Inference:
         return generation, state.response_cache.store(self.request, self.key, generation, now_s)
 
     def _build_metadata(self, generation: Generation) -> JsonObject:
-        """`openrouter_metadata`: how the request was routed."""
+        """Return `openrouter_metadata`: how the request was routed."""
         model, chosen = generation.resolved.model, generation.provider
         available = [
             {"provider": one.name, "model": model.id, "selected": one.name == chosen.name}
@@ -97,10 +97,10 @@ class Inference:
         return metadata
 
     def choose_target(self) -> ProviderTarget:
-        """The first model and provider that take the request.
+        """Return the first model and provider that take the request.
 
         Raises:
-            ApiError: the last one's, with the others' under `previous_errors`.
+            ApiError: the last one's error, with the others under `previous_errors`.
         """
         failed: list[ApiError] = []
         for name in self.parsed.models:
@@ -134,9 +134,9 @@ class Inference:
         raise _merge_errors(failed)
 
     def _list_targets(self, resolved: ResolvedModel) -> list[ProviderTarget]:
-        """The attempts for one model, the fast sibling's of a Claude first where it is wanted.
+        """List the attempts for one model; if speed is requested, those of Claude's fast row first.
 
-        The sibling is served by Anthropic alone ("Fast Mode", Routing behavior).
+        Only Anthropic serves the fast row ("Fast Mode", Routing behavior).
         """
 
         def listed(model: ResolvedModel) -> list[ProviderTarget]:
@@ -157,7 +157,7 @@ class Inference:
         return [replace(one, tier="priority") for one in fast] or listed(resolved)
 
     def _match_fault(self, target: ProviderTarget, requested: str) -> tuple[ApiError | None, bool]:
-        """The error that a fault script gives this attempt, and whether it is the provider's."""
+        """Return the fault script's error for this attempt, and whether it is the provider's."""
         model, provider = target.resolved.model, target.provider
         request_target = RequestTarget(
             request=self.request,
@@ -189,7 +189,7 @@ class Inference:
         return slug if self.state.now_s() - last_used_s < STICKY_S else None
 
     def _check_affordable(self, resolved: ResolvedModel) -> None:
-        """The balance has to cover the longest reply that was asked for."""
+        """Check that the balance covers the longest reply requested."""
         prices, balance = resolved.model.prices, self.key.account.balance_usd
         if prices.is_free:
             return
@@ -208,7 +208,7 @@ class Inference:
     def bill_fees(self, error: ApiError) -> None:
         """Bill what ran before all models failed: searches and the pages of PDFs.
 
-        A charge needs a generation, so the error names it.
+        A charge needs a generation id, so the error carries one.
         """
         target = self.failed_target
         if target is None:
@@ -226,7 +226,7 @@ class Inference:
         error.headers["X-Generation-Id"] = call.generation_id or ""
 
     def open_settlement(self, generation: Generation) -> Settlement:
-        """Open the call in the books."""
+        """Record the call in the books, to be settled when the reply ends."""
         call = self.call
         self.state.billing.assign_id(call, generation.id)
         call.generation = generation
@@ -240,10 +240,10 @@ class Inference:
 
 
 def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyDialect) -> Answer:
-    """The answer to a request for a reply.
+    """Answer a request for a reply.
 
     Raises:
-        ApiError: whatever OpenRouter would say instead.
+        ApiError: the error that OpenRouter would return instead.
     """
     call = state.billing.open_call(state.now_s(), request.path, None)
     call.user_agent = request.headers.get("user-agent")

@@ -1,4 +1,4 @@
-"""What comes in and what goes out, free of any transport: a request, and an answer as steps."""
+"""Defines requests and answers independently of a transport; an answer is a list of steps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import orjson
 JsonObject = dict[str, Any]
 
 Framing = Literal["chunked", "length", "close", "raw"]
-"""How the end of a body is marked; `raw`: the steps are the bytes of the connection itself."""
+"""How the end of a body is marked; `raw`: the steps are the bytes of the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRequest:
-    """One HTTP request as it was received. Header names are in lower case."""
+    """One HTTP request as received; header names are in lower case."""
 
     method: str
     path: str
@@ -27,24 +27,24 @@ class SandboxRequest:
     body: bytes = b""
 
     def query_parameters(self) -> dict[str, str]:
-        """The query's parameters; of one given twice the last counts."""
+        """Return the query's parameters; of repeated ones, the last counts."""
         return {name: values[-1] for name, values in parse_qs(self.query).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Send nothing for so many seconds."""
+    """A step that sends nothing for a number of seconds."""
 
     seconds: float
 
 
 class DropConnection(Enum):
-    """End the connection here, in the middle of whatever was being said."""
+    """A step that ends the connection, in the middle of the answer."""
 
     RESET = "reset"
-    """As a crash looks: RST."""
+    """Like a crash: RST."""
     CLOSE = "close"
-    """As an impatient proxy looks: FIN."""
+    """Like an impatient proxy: FIN."""
 
 
 Step = bytes | Pause | DropConnection
@@ -52,9 +52,9 @@ Step = bytes | Pause | DropConnection
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A reply as a list of steps, so that a fault is a change of a list and nothing else.
+    """An answer as a list of steps, so that a fault is just a change of that list.
 
-    `settle` is called exactly once, before the last byte leaves or when the client has gone,
+    `settle` is called exactly once, before the last byte is sent or when the client disconnects,
     with the share of the steps that were sent (0 to 1).
     """
 
@@ -64,26 +64,26 @@ class Answer:
     framing: Framing = "chunked"
     settle: Callable[[float], None] | None = None
     is_paced: bool = False
-    """There are pauses, drops or endless steps: write them one by one."""
+    """Whether it has pauses, drops or endless steps, and so must be written step by step."""
     step_count: int = 1
-    """How many steps there are, for `settle`."""
+    """Number of steps, for `settle`."""
     dribble_s: float | None = None
-    """Send the head byte by byte with so many seconds between."""
+    """Seconds between the bytes of the head, sent one by one; None: sent at once."""
     head_delay_s: float = 0.0
     close_after: bool = False
-    """Close the connection once the body is out, without having said so."""
+    """Close the connection after the body, unannounced."""
     refuse_s: float = 0.0
-    """Stop listening for so long after it."""
+    """Seconds to stop listening afterwards."""
 
     def get_header(self, name: str) -> str | None:
-        """The first header of this name (lower case), or None."""
+        """Return the first header of this name (lower case), or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
-"""What a stream says while nothing is to be said."""
+"""Sent in a stream while there is no event."""
 DONE = b"data: [DONE]\n\n"
-"""The end of a stream, but for `/messages`."""
+"""The end of a stream, except for `/messages`."""
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "X-Generation-Id,X-Provider-Name,request-id,cf-ray"),
@@ -93,7 +93,7 @@ CORS = (
 def json_answer(
     value: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()
 ) -> Answer:
-    """A whole JSON body."""
+    """Return an answer with a complete JSON body."""
     return Answer(
         status=status,
         headers=[("Content-Type", "application/json"), *CORS, *headers],

@@ -1,4 +1,4 @@
-"""A request for a reply, read out of any of the three dialects."""
+"""Represents a request for a reply, parsed from any of the three dialects."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from devflow_sandbox.message import JsonObject
 Ttl = Literal["5m", "1h"]
 
 MEDIA_TOKENS = 258
-"""What an image, a sound or a page of a file counts for here; there it depends on its size."""
+"""Tokens of an image, audio clip or page of a file; with OpenRouter they depend on its size."""
 
 MediaKind = Literal["image", "audio", "file"]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of the prompt, in order: tools first, then system, then messages."""
+    """One piece of the prompt. The order is: tools, system, messages."""
 
     role: str
     text: str
     ttl: Ttl | None = None
-    """The client marked the prompt up to here for the cache."""
+    """The cache lifetime, if the client marked the prompt up to here."""
     media: MediaKind | None = None
     document: Document | None = None
-    """The PDF that this piece is."""
+    """The PDF, if the piece is one."""
 
     @property
     def tokens(self) -> int:
-        """About four characters a token; no tokenizer is shipped."""
+        """Estimated tokens: four characters each, as no tokenizer is shipped."""
         if self.media is None:
             return (len(self.text) + 3) // 4
         return MEDIA_TOKENS * (1 if self.document is None else self.document.pages)
@@ -50,7 +50,7 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
-    """How much thinking is asked for, and whether it is shown."""
+    """How much reasoning is requested, and whether it is shown."""
 
     is_enabled: bool
     is_hidden: bool = False
@@ -59,19 +59,19 @@ class ReasoningRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRequest:
-    """What is asked, whatever the dialect."""
+    """A request for a reply, in any dialect."""
 
     dialect: DialectName
     body: JsonObject
     models: tuple[str, ...]
-    """The model and its fallbacks, in order."""
+    """The requested model and its fallbacks, in order."""
     blocks: tuple[Block, ...]
     stream: bool = False
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or `=name` for one tool."""
     schema: JsonObject | None = None
-    """The JSON schema that the text of the reply has to fit."""
+    """The JSON schema that the reply's text has to match."""
     wants_json: bool = False
     max_tokens: int | None = None
     reasoning: ReasoningRequest | None = None
@@ -82,27 +82,27 @@ class ParsedRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        """The whole prompt, with a few tokens of framing for each piece."""
+        """Tokens of the whole prompt, with a few tokens of framing for each piece."""
         return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
 
     @property
     def audio_tokens(self) -> int:
-        """Of the prompt, those of sound."""
+        """The audio part of the prompt's tokens."""
         return sum(block.tokens for block in self.blocks if block.media == "audio")
 
     @property
     def turn(self) -> int:
-        """How many replies the conversation holds already."""
+        """Number of replies already in the conversation."""
         return sum(1 for block in self.blocks if block.role == "assistant")
 
     @property
     def last_block(self) -> Block | None:
-        """The last piece of the prompt."""
+        """The last piece of the prompt, or None."""
         return self.blocks[-1] if self.blocks else None
 
     @property
     def question(self) -> str:
-        """The last thing that a person said; what is in angle brackets was put in by tools."""
+        """The last text a person wrote; text that begins with `<` was added by a tool."""
         fallback = ""
         for block in reversed(self.blocks):
             if block.role == "user" and block.media is None and block.text.strip():
@@ -120,10 +120,10 @@ _MEDIA_NAMES: dict[MediaKind, tuple[str, ...]] = {
 
 
 def parse_body(body: bytes) -> JsonObject:
-    """A request body as an object.
+    """Parse a request body as an object.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, if it is not a JSON object.
     """
     try:
         value = orjson.loads(body)
@@ -135,7 +135,7 @@ def parse_body(body: bytes) -> JsonObject:
 
 
 class BodyReader:
-    """Takes fields of a body by type; what has another type is the client's error."""
+    """Reads fields of a body by type; a field of another type is an error of the client (400)."""
 
     def __init__(self, body: JsonObject, path: str = "") -> None:
         self.body = body
@@ -149,21 +149,21 @@ class BodyReader:
         )
 
     def text(self, name: str) -> str | None:
-        """A string, or None."""
+        """Read a string; None if absent."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, str):
             raise self._invalid_field(name, "string")
         return value
 
     def flag(self, name: str) -> bool:
-        """A boolean; absent is false."""
+        """Read a boolean; False if absent."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, bool):
             raise self._invalid_field(name, "boolean")
         return bool(value)
 
     def count(self, name: str) -> int | None:
-        """A whole number of at least 1, or None."""
+        """Read an integer of at least 1; None if absent."""
         value = self.body.get(name)
         if value is None:
             return None
@@ -176,7 +176,7 @@ class BodyReader:
         return int(value)
 
     def number(self, name: str, low: float, high: float) -> float | None:
-        """A number within inclusive limits, or None."""
+        """Read a number within inclusive limits; None if absent."""
         value = self.body.get(name)
         if value is None:
             return None
@@ -189,14 +189,14 @@ class BodyReader:
         return float(value)
 
     def object(self, name: str) -> JsonObject:
-        """An object; absent is empty."""
+        """Read an object; empty if absent."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, dict):
             raise self._invalid_field(name, "object")
         return cast(JsonObject, value or {})
 
     def objects(self, name: str) -> list[JsonObject]:
-        """A list of objects; absent is empty."""
+        """Read a list of objects; empty if absent."""
         value = self.body.get(name)
         if value is None:
             return []
@@ -207,7 +207,7 @@ class BodyReader:
         return cast("list[JsonObject]", value)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings; absent is empty."""
+        """Read a list of strings; empty if absent."""
         value = self.body.get(name)
         if value is None:
             return ()
@@ -219,7 +219,7 @@ class BodyReader:
 
 
 def read_ttl(holder: JsonObject) -> Ttl | None:
-    """How long the prompt up to this block is to be kept, where it is marked."""
+    """Return how long to cache the prompt up to this block; None if it is not marked."""
     control = holder.get("cache_control") or holder.get("prompt_cache_breakpoint")
     if not isinstance(control, dict):
         return None
@@ -227,7 +227,7 @@ def read_ttl(holder: JsonObject) -> Ttl | None:
 
 
 def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[Block]:
-    """A message's content, a string or a list of parts, as blocks."""
+    """Convert a message's content, a string or a list of parts, to blocks."""
     if isinstance(content, str):
         yield Block(role, content, read_ttl(holder))
         return
@@ -242,7 +242,7 @@ def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[B
 
 
 def to_block(role: str, part: JsonObject) -> Block:
-    """One part of a message's content."""
+    """Convert one part of a message's content to a block."""
     text = part.get("text")
     if isinstance(text, str):
         return Block(role, text, read_ttl(part))
@@ -255,13 +255,13 @@ def to_block(role: str, part: JsonObject) -> Block:
 
 
 def mark_last_block(blocks: tuple[Block, ...], ttl: Ttl | None) -> tuple[Block, ...]:
-    """With the last block marked, as a `cache_control` at the top of the body asks for."""
+    """Mark the last block, which is what `cache_control` at the top of the body means."""
     if ttl is None or not blocks:
         return blocks
     return (*blocks[:-1], replace(blocks[-1], ttl=ttl))
 
 
 def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:
-    """Tool definitions as the head of the prompt."""
+    """Convert tool definitions to blocks, the head of the prompt."""
     for tool in tools:
         yield Block("tools", orjson.dumps(tool).decode(), read_ttl(tool))

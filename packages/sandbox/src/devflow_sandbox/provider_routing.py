@@ -1,4 +1,4 @@
-"""Which providers are tried for a request, in which order, and why the others are not."""
+"""Decides which providers are tried for a request, and in which order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader, ParsedRequest
 
 STICKY_S = 600.0
-"""A conversation stays with its provider for ten minutes without a call."""
+"""A conversation stays with its provider until ten minutes pass without a call."""
 _PER_MILLION = Decimal(1_000_000)
 _SUFFIX_TIERS: dict[str, Tier] = {"nitro": "priority", "floor": "flex"}
 
@@ -27,21 +27,21 @@ class ProviderTarget:
     resolved: ResolvedModel
     provider: Provider
     tier: Tier = "default"
-    """What the provider is asked for."""
+    """The service tier requested from the provider."""
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """The names by which it can be meant."""
+        """The names it may be matched by."""
         names = (self.provider.slug, self.provider.name)
         return names if self.tier == "default" else (*names, f"{self.provider.slug}/{self.tier}")
 
 
 def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
-    """Whether the model can take the request at all.
+    """Check that the model can take the request at all.
 
     Raises:
-        ApiError: 404 for tools that it has not, 400 for a prompt that is too long or reasoning
-            that cannot be switched off.
+        ApiError: 404 for tools it does not support; 400 for a prompt that is too long, or
+            reasoning that cannot be disabled.
     """
     model = resolved.model
     if request.tools and "tools" not in model.parameters:
@@ -76,12 +76,12 @@ def list_targets(
     byok: frozenset[str],
     sticky: str | None,
 ) -> list[ProviderTarget]:
-    """The providers of one model, by tier, in the order in which they are tried.
+    """Return the providers of one model, by tier, in the order they are tried.
 
-    Keys of one's own come first whatever `order` says, then the conversation's provider.
+    The user's own keys (BYOK) come first, whatever `order` says, then the conversation's provider.
 
     Raises:
-        ApiError: 404 when preferences leave nobody; 400 when they are malformed.
+        ApiError: 404 if the preferences exclude all providers; 400 if they are malformed.
     """
     preferences = _ProviderPreferences(request)
     _check_price(resolved.model, request)
@@ -101,11 +101,10 @@ def _open_tiers(
     order: Order,
     preferences: _ProviderPreferences,
 ) -> list[ProviderTarget]:
-    """The endpoints of each tier that the request opens ("Service Tiers", How Routing Works).
+    """Return the endpoints of the tiers the request allows ("Service Tiers", How Routing Works).
 
-    A tier named by its provider's slug in `order` and a priority tier come before the default
-    one; flex stands alone, for there is no fallback to what costs more, and so does what `only`
-    names.
+    A tier named by its provider's slug in `order`, and a priority tier, come before the default
+    one. Flex stands alone, since there is no fallback to a higher price; so does a tier in `only`.
     """
     default = [ProviderTarget(resolved=resolved, provider=one) for one in ordered]
     wanted = order.tier
@@ -165,13 +164,13 @@ class _ProviderPreferences:
 
 
 def _matches_slug(one: Provider, slugs: tuple[str, ...]) -> bool:
-    """A base slug stands for all its variants (`google-vertex` ⊃ `google-vertex/us-east5`)."""
+    """Return whether a slug matches; a base slug covers all variants, as `google-vertex` does."""
     names = {one.slug, one.name.lower()}
     return any(slug.lower() in names or slug.lower().split("/")[0] in names for slug in slugs)
 
 
 def _check_price(model: Model, request: ParsedRequest) -> None:
-    """`provider.max_price`, in USD per million tokens."""
+    """Check `provider.max_price`, in USD per million tokens."""
     limits = BodyReader(request.provider, "provider.").object("max_price")
     prices = {"prompt": model.prices.prompt, "completion": model.prices.completion}
     for kind, price in prices.items():

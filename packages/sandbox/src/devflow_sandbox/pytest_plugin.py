@@ -1,4 +1,4 @@
-"""The fixture `openrouter_sandbox`, for pytest. Nothing is imported until a test asks for it."""
+"""The pytest fixture `openrouter_sandbox`; nothing is imported until a test uses it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def openrouter_sandbox() -> Iterator[ThreadedSandbox]:
-    """A sandbox on a free loopback port with a loop of its own, for this test alone.
+    """Return a sandbox on a free loopback port, in its own thread, for one test.
 
-    It serves clients that block as well as those that do not; `bill()`, `set_faults()` and
-    `set_script()` may be called from the test.
+    It serves blocking and asynchronous clients; the test may call `bill()`, `set_faults()` and
+    `set_script()`.
     """
     from devflow_sandbox.threaded import ThreadedSandbox
 

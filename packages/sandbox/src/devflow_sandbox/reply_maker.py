@@ -1,4 +1,4 @@
-"""Makes one reply at one provider: what is said, what runs beside it, and what all of it costs."""
+"""Makes one reply with one provider: its content, what runs with it, and its cost."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from devflow_sandbox.replies.reply import GeneratedReply
 from devflow_sandbox.sandbox_state import SandboxState
 
 BYOK_FREE_USD = Decimal(25_000)
-"""So much list price a month goes over one's own keys without a fee (documentation 2026-08)."""
+"""List price per month that the user's own keys cover without a fee (documentation 2026-08)."""
 _AUDIO_PER_TEXT_TOKEN = 4
-"""Tokens of speech for one of text; there it depends on how fast is spoken."""
+"""Audio tokens per text token; with OpenRouter they depend on the speed of speech."""
 _SHED_EVERY = 8
-"""One of so many priority calls is served at the default tier, as providers do when busy."""
+"""One in this many priority calls is served at the default tier, as by busy providers."""
 
 
 @dataclass(slots=True)
 class ReplyMaker:
-    """Makes a reply to one request at one provider."""
+    """Makes a reply to one request with one provider."""
 
     state: SandboxState
     key: Key
@@ -39,11 +39,11 @@ class ReplyMaker:
     target: ProviderTarget
 
     def make(self) -> Generation:
-        """The reply, priced.
+        """Return the reply with its price.
 
         Raises:
-            ApiError: 402, the calls under way may use up the balance; 400 or 404, the model
-                cannot answer in the modality that is wanted.
+            ApiError: 402 if the running calls may use up the balance; 400 or 404 if the model
+                cannot produce the requested modality.
         """
         request, target, account = self.request, self.target, self.key.account
         extras = self.use_extras()
@@ -72,7 +72,7 @@ class ReplyMaker:
         return generation
 
     def use_extras(self) -> ExtraUse:
-        """Run what was ordered beside the reply, and what the model's name stands for."""
+        """Run what was ordered with the reply, and what the model's name implies."""
         order, resolved = self.order, self.target.resolved
         searches_always = resolved.model.author == "perplexity"
         if "online" in resolved.suffixes or searches_always:
@@ -106,10 +106,10 @@ class ReplyMaker:
         return replace(reply, annotations=tuple(annotations)) if annotations else reply
 
     def _add_media(self, reply: GeneratedReply, limit: int) -> GeneratedReply:
-        """An image or speech, where `modalities` asks for it.
+        """Add an image or speech, if `modalities` requests it.
 
-        An image of OpenAI's is made by a tool of its own, outside of the limit of tokens; Gemini's
-        is output like text, and left out where the limit leaves no room for it.
+        OpenAI makes images with a separate tool, outside the token limit. With Gemini an image is
+        output like text, and is left out if the limit leaves no room for it.
         """
         wanted, model = self.order.modalities - {"text"}, self.target.resolved.model
         for modality in wanted:
@@ -158,7 +158,7 @@ class ReplyMaker:
 
 
 def _make_citation(reply: GeneratedReply) -> JsonObject:
-    """What a search leaves in a reply."""
+    """Return the annotation that a search leaves in a reply."""
     cited: JsonObject = {
         "url": "https://docs.python.org/3/",
         "title": "Python documentation",

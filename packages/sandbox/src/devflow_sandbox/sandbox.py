@@ -1,4 +1,4 @@
-"""The public class: a sandbox, its address, its keys and its books."""
+"""The public class: a sandbox with its address, its keys and its books."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from devflow_sandbox.sandbox_state import SandboxState, Setup
 
 
 class Sandbox:
-    """OpenRouter's stand-in on a loopback port.
+    """A stand-in for OpenRouter on a loopback port.
 
         async with Sandbox() as sandbox:
             sandbox.base_url, sandbox.api_key
 
-    Entering it opens the port and leaving it closes the port and every connection; what was
-    booked stays readable. `transport()` needs no port and works without entering.
+    Entering it opens the port. Leaving it closes the port and all connections; the books stay
+    readable. `transport()` needs no port, and works without entering.
 
     Args:
         setup: how it behaves.
         host: the address to listen on.
-        port: 0 is a free one.
+        port: 0 picks a free one.
         faults: a fault script, as an object, as JSON or as a file; or a case of the fault plan,
-            with its replies. Of a fault in front of HTTP `base_url` is the address that has it.
-        script: a script of turns, likewise.
-        ssl_context: speak TLS with this certificate, be it right, expired or for another name.
+            with its replies. For a fault before HTTP, `base_url` is the address that has it.
+        script: a script of turns, in the same forms.
+        ssl_context: speak TLS with this certificate, whether valid, expired or misnamed.
         settings: fields of `Setup` by name, instead of or on top of `setup`.
     """
 
@@ -107,7 +107,7 @@ class Sandbox:
         return SandboxConnection(self._app.answer, self._connections, self._stop_listening)
 
     def _stop_listening(self, seconds: float) -> None:
-        """Stop listening for a while, as a machine that is down."""
+        """Stop listening for a while, like a machine that is down."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -125,17 +125,17 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """For clients of OpenRouter and OpenAI: ends in `/api/v1`."""
+        """The URL for clients of OpenRouter and OpenAI; ends in `/api/v1`."""
         return self._client_url + API
 
     @property
     def anthropic_url(self) -> str:
-        """For clients of Anthropic, which append `/v1/messages`: ends in `/api`."""
+        """The URL for clients of Anthropic, which append `/v1/messages`; ends in `/api`."""
         return f"{self._client_url}/api"
 
     @property
     def _client_url(self) -> str:
-        """The root for clients: another one where the address is the fault."""
+        """The root for clients; another one if the address is the fault."""
         if self._closed_port is not None:
             return f"http://{self._host}:{self._closed_port.getsockname()[1]}"
         if self._address == "unknown_host":
@@ -153,36 +153,36 @@ class Sandbox:
         return self.state.management_key.secret
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        """This sandbox for `httpx.AsyncClient(transport=…)`, in process."""
+        """Return a transport to this sandbox for `httpx.AsyncClient(transport=…)`, in process."""
         return SandboxTransport(self._app.answer)
 
     def bill(self) -> JsonObject:
-        """What each call truly cost, as `GET /sandbox/bill`."""
+        """Return what each call really cost, as `GET /sandbox/bill` does."""
         return self.state.billing.make_bill()
 
     def set_faults(self, source: ScriptSource | None) -> None:
-        """Let requests fail from now on as a fault script says; None ends it.
+        """Make requests fail according to a fault script from now on; None ends that.
 
         Raises:
-            ConfigurationError: the script is wrong; the message names its line.
+            ConfigurationError: the script is invalid; the message names its line.
         """
         control.load_faults(self.state, source or {})
 
     def set_script(self, source: ScriptSource | None) -> None:
-        """Say from now on what a script of turns says; None ends it.
+        """Reply according to a script of turns from now on; None ends that.
 
         Raises:
-            ConfigurationError: the script is wrong; the message names its line.
+            ConfigurationError: the script is invalid; the message names its line.
         """
         control.load_script(self.state, source or {})
 
     def add_key(self, name: str, *, credits_usd: Decimal | None = None) -> str:
-        """Open another key and return it; with credits on an account of its own."""
+        """Create another key and return it; with credits, on a new account."""
         account = None
         if credits_usd is not None:
             account = Account(user_id=f"user_{name}", credits_usd=credits_usd)
         return self.state.add_key(name, account=account).secret
 
     def advance(self, seconds: float) -> None:
-        """Put the sandbox's clock forward: caches expire, limits renew."""
+        """Move the sandbox's clock forward: caches expire, limits renew."""
         self.state.clock_offset_s += seconds

@@ -1,4 +1,4 @@
-"""All state of one sandbox: what lives as long as it does, and its clock."""
+"""Holds all state of a sandbox, and its clock."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a sandbox behaves. Every field has a default that suits most tests."""
+    """How a sandbox behaves; the defaults suit most tests."""
 
     seed: int = 0
-    """Replies, ids and keys depend on it and on nothing random."""
+    """Determines replies, ids and keys; nothing is random."""
     credits_usd: Decimal = Decimal(100)
-    """What the default account has bought."""
+    """Credits of the default account."""
     tokens_per_s: float | None = None
-    """How fast a reply is streamed; None: as fast as the client reads."""
+    """Speed of streamed replies; None: as fast as the client reads."""
     ttft_s: float = 0.0
-    """How long the first byte of a reply takes."""
+    """Seconds until the first byte of a reply."""
     generation_delay_s: float = 0.5
-    """For so long `GET /generation` knows nothing of a call, as there."""
+    """Seconds until `GET /generation` knows a call, as with OpenRouter."""
     totals_delay_s: float = 0.0
-    """For so long `GET /key` leaves a call out of what was used."""
+    """Seconds until `GET /key` counts a call."""
     byok: frozenset[str] = frozenset()
-    """Slugs of providers for which the default account has keys of its own."""
+    """Slugs of providers for which the default account has its own keys."""
     tool_uses: int | None = None
-    """How often a model uses each tool that OpenRouter runs, within what the request allows, and
-    models behind tools then say as much as they may. None: 1 to 3 times, by the seed."""
+    """Uses of each tool that OpenRouter runs, within the request's limits; models behind tools then
+    write as much as they may. None: 1 to 3 times, by the seed.
+    """
     accepts_n: bool = False
-    """`n` is heeded and every choice billed; OpenRouter's description does not know the field."""
+    """Whether `n` is obeyed and every choice billed; OpenRouter does not describe this field."""
     accept_any_key: bool = False
-    """Keys that nobody has are opened on the default account instead of turned away."""
+    """Whether unknown keys are added to the default account instead of being refused."""
     models: Sequence[JsonObject] = ()
-    """More rows for the catalogue, in the form of `GET /models`; they win over its own."""
+    """More catalogue rows, in the form of `GET /models`; they replace rows of the same id."""
     clock: Callable[[], float] = time.time
-    """Unix time in seconds; caches, limits and days go by it."""
+    """Unix time in seconds; decides about caches, limits and days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A user's consent that waits for its code to be exchanged for a key."""
+    """A user's consent, waiting for its code to be exchanged for a key."""
 
     challenge: str | None
     method: str
@@ -61,7 +62,7 @@ class Grant:
 
 @dataclass(slots=True)
 class SandboxState:
-    """All that a sandbox holds. Changed by one thread only, the one that answers."""
+    """All state of a sandbox; only the thread that answers changes it."""
 
     setup: Setup
     catalogue: SandboxCatalogue = field(init=False)
@@ -73,15 +74,15 @@ class SandboxState:
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     response_cache: SandboxResponseCache = field(default_factory=SandboxResponseCache)
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
-    """By authorisation code."""
+    """By authorization code."""
     sticky_providers: dict[str, tuple[str, float]] = field(
         default_factory=dict[str, tuple[str, float]]
     )
-    """Conversation → provider and the time of its last call."""
+    """The provider of each conversation, and the time of its last call."""
     faults: FaultRules = field(default_factory=FaultRules)
     reply_script: ScriptRunner = field(default_factory=ScriptRunner)
     clock_offset_s: float = 0.0
-    """How far the clock was put forward."""
+    """Seconds by which the clock was moved forward."""
     _last_id: int = 0
 
     def __post_init__(self) -> None:
@@ -97,13 +98,13 @@ class SandboxState:
         self.management_key = self.add_key("management", is_management=True)
 
     def now_s(self) -> float:
-        """Unix time here."""
+        """Return the sandbox's Unix time."""
         return self.setup.clock() + self.clock_offset_s
 
     def add_key(
         self, name: str, *, account: Account | None = None, is_management: bool = False
     ) -> Key:
-        """Open a key, on the default account unless another is given."""
+        """Create a key, on the default account unless another is given."""
         secret = make_secret_key("devflow-sandbox", self.setup.seed, name, len(self.accounts.keys))
         key = Key(
             secret=secret,
@@ -115,7 +116,7 @@ class SandboxState:
         return self.accounts.add(key)
 
     def new_id(self, kind: str = "gen") -> str:
-        """`gen-<unix>-<20 letters and digits>`, never twice in one sandbox."""
+        """Return `gen-<unix>-<20 letters and digits>`, unique within the sandbox."""
         self._last_id += 1
         number = (
             self._last_id * 0x9E3779B97F4A7C15 + self.setup.seed * 0xBF58476D1CE4E5B9

@@ -1,4 +1,4 @@
-"""Run a sandbox until it is told to stop: what the command line calls."""
+"""Runs a sandbox until it is told to stop, for the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devflow_sandbox.sandbox import Sandbox
 async def serve(sandbox: Sandbox, announce: Callable[[Sandbox], None]) -> None:
     """Open the sandbox's port, announce it once it listens, and answer until told to stop.
 
-    That is a signal of `wait_for_signal`, or that the task is cancelled.
+    It stops at a signal of `wait_for_signal`, or when the task is cancelled.
     """
     async with sandbox:
         announce(sandbox)

@@ -1,4 +1,4 @@
-"""The end of a call in the books: what is charged when it is over, however it ended."""
+"""Settles a call in the books when it is over, however it ended."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.sandbox_state import SandboxState
 
 BillingMode = Literal["provider", "full", "fees", "none"]
-"""Who decides what a reply costs that was not read to its end: the provider's way (up to there,
-or to its end), or a fault script. `fees`: no tokens, but what OpenRouter's services took."""
+"""What decides the cost of a reply that was not read to its end: the provider (up to there, or to
+its end), or a fault script. `fees`: no tokens, only the fees of OpenRouter's services.
+"""
 
 
 @dataclass(slots=True)
 class Settlement:
-    """Open from the moment the provider is asked until `settle`; holds the worst case till then."""
+    """A call from the provider's start until `settle`; reserves the worst case meanwhile."""
 
     state: SandboxState
     call: BilledCall
     key: Key
     generation: Generation
     outcome: Outcome = "completed"
-    """How the call counts when all that was to be sent has been sent."""
+    """The call's outcome once everything was sent."""
     share: float = 1.0
-    """How much of the reply that is."""
+    """The share of the reply that everything is; less than 1 if a fault cuts it."""
     billing: BillingMode = "provider"
 
     def __post_init__(self) -> None:
         self.key.account.in_flight_usd += self.generation.charge.total
 
     def settle(self, share: float) -> None:
-        """Close the call: the reply was sent up to `share` (0 to 1) of what was to be sent."""
+        """Close the call: `share` (0 to 1) of what was to be sent was sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
             self.billing = "provider" if self.billing in ("none", "fees") else self.billing

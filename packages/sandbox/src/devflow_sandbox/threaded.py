@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own, for programs and tests that have no event loop."""
+"""Runs a sandbox in a separate thread, for programs and tests without an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _START_TIMEOUT_S = 10.0
 
 
 class ThreadedSandbox(Sandbox):
-    """The same sandbox as a plain context manager; takes the arguments of `Sandbox`."""
+    """A sandbox as a plain context manager; takes the arguments of `Sandbox`."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)

@@ -140,12 +140,10 @@ class Store:
         return self._overflow.count
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
-        """As `Book.begin`."""
         check = self.idempotency.find_check(start.entry_id)
         await self._writer.submit(self._recorder.begin(start, ended, check))
 
     async def close(self, entry: LedgerEntry, /) -> None:
-        """As `Book.close`."""
         try:
             self._alert_dispatcher.enqueue(await self._writer.submit(self._recorder.close(entry)))
         except StoreError:

@@ -1,4 +1,4 @@
-"""Claude Code sessions: read, understood, handed off and written back."""
+"""Reads Claude Code's sessions, hands them off to other models, and writes replies back."""
 
 from devflow_claude_code.context.session_context import SessionContext, piece_json
 from devflow_claude_code.copies import CountedSession, count_once, find_related

@@ -1,4 +1,4 @@
-"""Replies that several sessions hold, because one was forked from another: each counted once."""
+"""Counts each reply once where several sessions hold it because one was forked from another."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from devflow_claude_code.session import ClaudeCodeSession
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedSession:
-    """A session among others: what is counted in it, and what in the session it was copied from."""
+    """A session with its own replies, and those copied from other sessions."""
 
     session: ClaudeCodeSession
     own: Spend
     copied: Spend
-    """Replies that stand in its transcript too, and are counted where they were made."""
+    """Replies that its transcript repeats; they are counted in the session that made them."""
     copied_from: tuple[str, ...]
-    """Ids of those sessions, sorted."""
+    """Ids of the sessions they were copied from, sorted."""
 
     def cost_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """The cost of its own replies, and under `copied` that of the others; null for none."""
+        """Return the cost of its own replies, and under `copied` that of the others (or null)."""
         copied = None
         if self.copied.responses:
             copied = {
@@ -41,10 +41,10 @@ class CountedSession:
 
 
 def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
-    """Count every reply of some sessions in one of them, in the order given.
+    """Assign every reply to one of the sessions, and return them in the order given.
 
-    That is the session which does not say that it copied the reply; of several the one that
-    ended first, since a fork goes on after its original was left.
+    A session that does not mark the reply as copied comes before one that does. Among equals the
+    one that ended first wins, since a fork continues after its original was left.
     """
     found = responses_by_session(session.iterate_rows() for session in sessions)
     owners: dict[ResponseKey, int] = {}
@@ -57,7 +57,7 @@ def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
 
 
 def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
-    """Sessions of the same project whose transcripts hold the first reply of this one."""
+    """Find sessions of the same project whose transcripts contain this one's first reply."""
     first = next((row for row in session.transcript.rows if row.tokens and row.message_id), None)
     if first is None or first.message_id is None:
         return []
@@ -73,7 +73,7 @@ def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
             if is_related:
                 found.append(ClaudeCodeSession.open(path))
         except (SessionError, OSError, ValueError):
-            continue  # empty, gone or no transcript: it holds no copy
+            continue  # empty, gone or not a transcript: it holds no copy
     return found
 
 

@@ -1,4 +1,4 @@
-"""A session of Claude Code: its transcript, its active branch, and what can be asked of it."""
+"""Represents a session of Claude Code: its transcript, active branch, context, usage and cost."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from devflow_claude_code.reading.titles import given_title
 from devflow_claude_code.reading.transcript import Transcript, check_transcript
 
 NEWEST_KNOWN_VERSION = "2.1.329"
-"""Of Claude Code; newer transcripts are read too, as far as they are understood."""
+"""The newest Claude Code this reader was tested with; newer transcripts are read as well."""
 _MAX_CHOICES = 5
-"""Projects that are named where a project has no session."""
+"""Number of projects an error names when the requested one has no session."""
 
 
 class ClaudeCodeSession:
@@ -53,16 +53,16 @@ class ClaudeCodeSession:
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
         self.context_budget_tokens = DEFAULT_BUDGET_TOKENS
-        """How much `inject` may add."""
+        """Default token budget of `context` and `inject`."""
         self._contexts: dict[int, SessionContext] = {}
 
     @classmethod
     def open(cls, path: str | Path, *, config_dir: Path | None = None) -> Self:
-        """Read a transcript from a path anywhere.
+        """Read a transcript from any path.
 
         Raises:
-            SessionError: missing, empty, no transcript, or a link that leads out of the projects
-                folder below `config_dir` (default: Claude Code's own).
+            SessionError: the file is missing, empty, not a transcript, or a link that leads out of
+                the projects folder below `config_dir` (default: Claude Code's own).
         """
         path = Path(path).expanduser()
         paths.check_link(path, config_dir or paths.configuration_dir())
@@ -73,10 +73,10 @@ class ClaudeCodeSession:
 
     @classmethod
     def find(cls, id_or_path: str, *, config_dir: Path | None = None) -> Self:
-        """Read a session by its id, the start of its id, or the path of its transcript.
+        """Read a session, given its id, the beginning of its id, or its transcript's path.
 
         Raises:
-            SessionError: as `open`; or no such id, or more than one begins like this.
+            SessionError: see `open`; or the id matches no session or several.
         """
         config_dir = config_dir or paths.configuration_dir()
         if "/" in id_or_path or id_or_path.endswith(".jsonl"):
@@ -87,15 +87,15 @@ class ClaudeCodeSession:
     def latest(
         project: str | Path | None = None, *, config_dir: Path | None = None
     ) -> ClaudeCodeSession:
-        """The session of a project that has the latest message.
+        """Return the session of a project that has the latest message.
 
         Args:
-            project: a folder; None is the working directory. Where Claude Code was never started
-                in it, the folders above count, up to the root of its git repository.
+            project: a folder; None is the working directory. If Claude Code was never started in
+                it, the folders above count, up to the root of its git repository.
             config_dir: Claude Code's own folder; None is the user's.
 
         Raises:
-            SessionError: the project has none that can be read; names the projects that have.
+            SessionError: the project has no readable session; the message names projects that do.
         """
         config_dir = config_dir or paths.configuration_dir()
         folder = Path.cwd() if project is None else Path(project).expanduser()
@@ -106,7 +106,7 @@ class ClaudeCodeSession:
         raise SessionError(_describe_choices(folder, config_dir))
 
     def refresh(self) -> bool:
-        """Read what was appended since; whether there was anything."""
+        """Read what was appended since, and return whether anything was."""
         has_new = self.transcript.refresh()
         if has_new:
             for name in ("branch", "conversation", "history", "title", "spend", "agents", "damage"):
@@ -116,21 +116,21 @@ class ClaudeCodeSession:
 
     @property
     def path(self) -> Path:
-        """The transcript."""
+        """The transcript file."""
         return self.transcript.path
 
     @property
     def session_id(self) -> str:
-        """The id `claude --resume` takes; of a file with another name the one in its rows."""
+        """The id for `claude --resume`: the file's name, or the id in its rows if that is none."""
         recorded_id = self.transcript.metadata.get("sessionId", "")
         is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(recorded_id)
         return self.path.stem if is_named else recorded_id
 
     @property
     def project(self) -> str | None:
-        """The folder that Claude Code was started in, whatever the shell went to from there.
+        """The folder Claude Code was started in, even if the shell changed folders later.
 
-        It is the one that the transcript's own folder is named after, where that can be told.
+        If possible, it is the folder that the transcript's own folder is named after.
         """
         folders = self.transcript.folders
         own = self.path.parent.name
@@ -145,22 +145,22 @@ class ClaudeCodeSession:
 
     @property
     def client_version(self) -> str | None:
-        """The version of Claude Code that wrote the last row."""
+        """Version of Claude Code that wrote the last row."""
         return self.transcript.metadata.get("version")
 
     @property
     def is_newer_than_known(self) -> bool:
-        """Written by a Claude Code newer than those this reader was tested with."""
+        """Whether a newer Claude Code wrote it than this reader was tested with."""
         return _parse_version(self.client_version or "") > _parse_version(NEWEST_KNOWN_VERSION)
 
     @property
     def skipped_lines(self) -> int:
-        """Lines that are no JSON object, for example one cut in the middle."""
+        """Number of lines with unreadable bytes, for example because they were cut off."""
         return self.transcript.skipped_lines
 
     @cached_property
     def damage(self) -> Damage:
-        """What is missing or mended of the transcript and of what was compacted away."""
+        """What is missing or repaired in the transcript, including what was compacted away."""
         return self.transcript.find_damage(bridged_lines(self.history, self.transcript.rows))
 
     @property
@@ -175,13 +175,13 @@ class ClaudeCodeSession:
 
     @property
     def changed_at(self) -> str:
-        """When the file was written to last, RFC 3339 in UTC."""
+        """Time of the file's last change, RFC 3339 in UTC."""
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         return changed.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     @cached_property
     def branch(self) -> tuple[TranscriptRow, ...]:
-        """The active branch since the last compaction, rows of every kind."""
+        """The active branch since the last compaction, with rows of every kind."""
         return active_branch(self.transcript.rows, self._read_preserved())
 
     @cached_property
@@ -191,7 +191,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def history(self) -> tuple[TranscriptRow, ...]:
-        """The active branch with everything before its compactions too."""
+        """The active branch, including everything before its compactions."""
         rows = self.branch
         preserved = self._read_preserved()
         seen = {row.uuid for row in rows}
@@ -206,7 +206,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def title(self) -> str | None:
-        """The name in `/resume`: given by the user, by the model, or the first prompt."""
+        """The name shown in `/resume`: set by the user or the model, or else the first prompt."""
         if (words := given_title(self.transcript, self.session_id)) is not None:
             return escape_invisible(mask(words))
         for row in self.history:
@@ -216,23 +216,23 @@ class ClaudeCodeSession:
 
     @cached_property
     def spend(self) -> Spend:
-        """What the session's transcripts record, sub-agents and copied replies included."""
+        """What the session's transcripts record, including sub-agents and copied replies."""
         return fold_usage(self.iterate_rows())
 
     @cached_property
     def agents(self) -> tuple[Transcript, ...]:
-        """The transcripts of its sub-agents, where they have files of their own."""
+        """The transcripts of its sub-agents that have their own files."""
         return read_agents(self.path, self.session_id)
 
     def iterate_rows(self) -> Iterator[TranscriptRow]:
-        """All rows of the session, then those of its sub-agents, marked as theirs."""
+        """Yield all rows of the session, then those of its sub-agents, marked as sidechain."""
         yield from self.transcript.rows
         for agent in self.agents:
             yield from (row._replace(is_sidechain=True) for row in agent.rows)
 
     @property
     def turns(self) -> tuple[RecordedTurn, ...]:
-        """Every call with its time, for re-pricing; sub-agents are threads of their own."""
+        """Every call with its time, for repricing; each sub-agent is a separate thread."""
         found = list(read_turns(self.transcript.rows))
         for agent in self.agents:
             name = agent.path.stem
@@ -243,7 +243,7 @@ class ClaudeCodeSession:
 
     @property
     def attribution(self) -> Attribution:
-        """Whom requests with this session's context belong to."""
+        """Labels for requests made with this session's context."""
         project = self.project
         return Attribution(
             session_id=self.session_id,
@@ -252,10 +252,10 @@ class ClaudeCodeSession:
         )
 
     def context(self, budget_tokens: int | None = None) -> SessionContext:
-        """What matters of the session, fitted to so many tokens; kept until `refresh` finds more.
+        """Return what matters of the session, fitted to a token budget; cached until `refresh`.
 
         Raises:
-            SessionError: there is no conversation in it.
+            SessionError: the session holds no conversation.
         """
         budget = self.context_budget_tokens if budget_tokens is None else budget_tokens
         context = self._contexts.get(budget)
@@ -267,11 +267,11 @@ class ClaudeCodeSession:
         return context
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
-        """The request with this session's context in it, and attributed to the session."""
+        """Return the request with this session's context added, and attributed to the session."""
         return inject_context(request, self.context(), self.attribution)
 
     def summary_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """The session as a line of `devflow sessions list --json`."""
+        """Return the session as an item of `devflow sessions list --json`."""
         spend = self.spend.as_json(price_of)
         del spend["usage"]
         return {
@@ -287,7 +287,7 @@ class ClaudeCodeSession:
         }
 
     def detail_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """The session as `devflow sessions show --json` prints it."""
+        """Return what `devflow sessions show --json` prints."""
         return {
             "session_id": self.session_id,
             "path": str(self.path),
@@ -325,9 +325,9 @@ def _parse_version(text: str) -> tuple[int, ...]:
 def iterate_recent(
     project: str | Path | None = None, *, config_dir: Path | None = None
 ) -> Iterator[ClaudeCodeSession]:
-    """Sessions of a project or of all projects, each read when its turn comes, newest file first.
+    """Yield the sessions of one project or all, newest file first, each read when its turn comes.
 
-    Files that are no transcripts, or hold no conversation, are left out.
+    Files that are not transcripts, or hold no conversation, are skipped.
     """
     config_dir = config_dir or paths.configuration_dir()
     where = Path(project).expanduser() if project is not None else None
@@ -342,7 +342,7 @@ def iterate_recent(
 
 
 def _find_latest(project: Path, config_dir: Path) -> ClaudeCodeSession | None:
-    """The one with the latest message; only files changed since can hold a later one."""
+    """Find the session with the latest message; only files changed since can hold a later one."""
     best: ClaudeCodeSession | None = None
     for session in iterate_recent(project, config_dir=config_dir):
         if best is not None and session.changed_at < (best.last_at or ""):
@@ -353,7 +353,7 @@ def _find_latest(project: Path, config_dir: Path) -> ClaudeCodeSession | None:
 
 
 def _describe_choices(folder: Path, config_dir: Path) -> str:
-    """That a project has no session, and the projects that have some, latest first."""
+    """Describe that the project has no session, and name those that have one, latest first."""
     found: dict[str, str] = {}
     for session in iterate_recent(config_dir=config_dir):
         if session.project is not None:
@@ -373,6 +373,6 @@ def _describe_choices(folder: Path, config_dir: Path) -> str:
 def list_sessions(
     project: str | Path | None = None, *, config_dir: Path | None = None
 ) -> list[ClaudeCodeSession]:
-    """All sessions of a project or of all projects, the one with the latest row first."""
+    """Return the sessions of one project or all, sorted by their last row, latest first."""
     found = iterate_recent(project, config_dir=config_dir)
     return sorted(found, key=lambda one: one.last_at or "", reverse=True)

@@ -1,4 +1,4 @@
-"""Invented sessions for tests and benchmarks: row by row, or long with facts planted in them."""
+"""Invented sessions for tests and benchmarks: built row by row, or long with planted facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it 
 
 
 class TranscriptScript:
-    """Builds the rows of a session as Claude Code 2.1 writes them, one after the other."""
+    """Builds the rows of a session one by one, as Claude Code 2.1 writes them."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -20,12 +20,12 @@ class TranscriptScript:
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of what was said and done, as a model would be sent it."""
+        """Estimated tokens of the conversation as sent to a model."""
         contents = (row["message"]["content"] for row in self.rows if "message" in row)
         return int(sum(len(json.dumps(one)) for one in contents) / CHARS_PER_TOKEN)
 
     def add(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """A row of any kind, the child of the one before."""
+        """Add a row of any type, as the child of the row before."""
         number = len(self.rows) + 1
         row: dict[str, Any] = {
             "type": kind,
@@ -44,11 +44,11 @@ class TranscriptScript:
         return row
 
     def prompt(self, text: str, **fields: Any) -> dict[str, Any]:
-        """What a person types."""
+        """Add a prompt typed by a person."""
         return self.add("user", message={"role": "user", "content": text}, **fields)
 
     def say(self, *content: dict[str, Any] | str, **message: Any) -> dict[str, Any]:
-        """A reply: texts and other blocks."""
+        """Add a reply made of texts and other blocks."""
         blocks = [{"type": "text", "text": one} if isinstance(one, str) else one for one in content]
         return self.add(
             "assistant",
@@ -71,7 +71,7 @@ class TranscriptScript:
         is_error: bool = False,
         **row: Any,
     ) -> dict[str, Any]:
-        """A tool call and its result; `row` goes into the row of the result."""
+        """Add a tool call and its result; `row` sets fields of the result's row."""
         self._calls += 1
         call_id = f"toolu_{self._calls}"
         self.say({"type": "tool_use", "id": call_id, "name": name, "input": arguments})
@@ -85,13 +85,13 @@ class TranscriptScript:
 
 
 def build_planted_session(seed: int, turns: int) -> tuple[TranscriptScript, tuple[str, ...]]:
-    """A long session of work, and the 20 facts that stand in it where work leaves them.
+    """Return a long session, and the 20 facts planted where real work leaves them.
 
-    They are in prompts, decisions, findings, todo items, files written, failing commands and an
-    open question; most of the session is files read and searches that hold none.
+    They are in prompts, decisions, findings, todo items, written files, failing commands and an
+    open question; most of the session is file reads and searches without any of them.
 
     Args:
-        seed: another session for another number.
+        seed: different seeds give different sessions.
         turns: at least 21; each reads a file and searches.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret is made of it

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, and the columns that every written form of a report shares."""
+"""Formats numbers for people, and defines the columns that every form of a report shares."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from devflow_core.usage import from_pico
 from devflow_analytics.report import Report, cache_hit_rate
 
 UNKNOWN = "–"
-"""Stands where nothing was measured."""
+"""Shown where nothing was measured."""
 UNKNOWN_KEY = "(not known)"
-"""Stands for the key of a group whose requests did not say."""
+"""Shown as the key of the group whose requests did not give one."""
 
 
 def format_usd(amount: Decimal) -> str:
-    """`$12.35`, `-$0.0042`: cents from a dollar on, four digits below, two digits that count."""
+    """Format as `$12.35` or `-$0.0042`: cents from $1 on, else at least two significant digits."""
     size, sign = abs(amount), "-" if amount < 0 else ""
     places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
     rounded = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
@@ -26,18 +26,18 @@ def format_usd(amount: Decimal) -> str:
 
 
 def format_percent(share: float) -> str:
-    """`37.5 %`; no digit after the point at 0 and at 100."""
+    """Format as `37.5 %`; 0 and 100 without decimals."""
     digits = 0 if share in (0.0, 1.0) else 1
     return f"{share * 100:.{digits}f} %"
 
 
 def format_count(number: int) -> str:
-    """`12,345`."""
+    """Format as `12,345`."""
     return f"{number:,}"
 
 
 def format_tokens(number: int) -> str:
-    """`950`, `12.3k`, `4.56M`."""
+    """Format as `950`, `12.3k` or `4.56M`."""
     if number < 1_000:
         return str(number)
     if number < 1_000_000:
@@ -46,7 +46,7 @@ def format_tokens(number: int) -> str:
 
 
 def format_seconds(duration_s: float | None) -> str:
-    """`340 ms`, `2.41 s`, `93 s`."""
+    """Format as `340 ms`, `2.41 s` or `93 s`."""
     if duration_s is None:
         return UNKNOWN
     if duration_s < 1:
@@ -65,7 +65,7 @@ def _format_saved(report: Report, row: Summary) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the table: its heading, and what a row shows there."""
+    """A column of the table: its heading, and how it formats the cell of a row."""
 
     heading: str
     format_cell: Callable[[Report, Summary], str]
@@ -102,16 +102,16 @@ COLUMNS = (
     Column(heading="cost", format_cell=lambda _, row: format_usd(from_pico(row.cost_pico))),
     Column(heading="saved", format_cell=_format_saved),
 )
-"""After the key; "cache" is the provider's prompt cache."""
+"""The columns after the key; "cache" means the provider's prompt cache."""
 
 
 def format_key(key: str) -> str:
-    """A group's key, or what stands for a key that is not known."""
+    """Return a group's key, or `UNKNOWN_KEY` if it is empty."""
     return key or UNKNOWN_KEY
 
 
 def format_period(report: Report) -> str:
-    """The time that a report is of, with its time zone."""
+    """Return the report's period with its time zone."""
     since = report.since.strftime("%Y-%m-%d %H:%M") if report.since else "the beginning"
     until = (report.until or report.made_at).strftime("%Y-%m-%d %H:%M")
     return f"{since} to {until} UTC"

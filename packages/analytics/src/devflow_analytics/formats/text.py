@@ -1,4 +1,4 @@
-"""A report as a table, as CSV and as Markdown."""
+"""Writes a report as a table, as CSV and as Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A report as plain text in rows. Cells hold no control characters; markup is not escaped."""
+    """A report as rows of plain text. Cells hold no control characters; markup is not escaped."""
 
     title: str
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class Table:
 
 
 def to_table(report: Report) -> Table:
-    """What a terminal shows; whoever renders it escapes its own markup."""
+    """Build the table for a terminal; its renderer has to escape its own markup."""
     return Table(
         title=f"By {report.by}, {format_period(report)}",
         columns=(report.by, *(column.heading for column in COLUMNS)),
@@ -48,10 +48,10 @@ def to_table(report: Report) -> Table:
 
 
 def to_csv(report: Report) -> str:
-    """One line a group, with the names and full figures of the JSON form, for a spreadsheet.
+    """Write one line per group, with the names and exact figures of the JSON form.
 
-    A cell that a spreadsheet would run as a formula has an apostrophe before it; numbers are
-    left as they are, also below zero. The total is left out: a sum over the column gives it.
+    Cells that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they
+    are, also negative ones. There is no total row: a sum over the column gives it.
     """
     document = report.as_json()
     columns = [key for key in document["total"] if key != "errors_by_code"]
@@ -64,7 +64,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """A page for a repository or a chat."""
+    """Write a Markdown page for a repository or a chat."""
     table = to_table(report)
     lines = [
         f"# Cost and usage by {report.by}",
@@ -83,7 +83,7 @@ def to_markdown(report: Report) -> str:
 
 
 def describe_savings(report: Report) -> str:
-    """What was saved or lost against the baseline, and how that is counted."""
+    """Describe what was saved or lost against the baseline, and how that is counted."""
     saved = report.savings_of(report.total)
     if saved is None:
         return "Savings are not shown: the price of the baseline model is not known."

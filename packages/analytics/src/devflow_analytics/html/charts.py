@@ -1,4 +1,4 @@
-"""Plots as inline SVG: no script, no outside resource; colours come from the page's classes."""
+"""Draws plots as inline SVG, without scripts or external resources; classes give the colours."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Point:
     label: str
     value: float
     text: str
-    """The value as a person reads it."""
+    """The value as shown to people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarSegment:
-    """One piece of a stacked bar."""
+    """One segment of a stacked bar."""
 
     value: float
     style: str
@@ -33,11 +33,11 @@ class BarSegment:
 
 
 def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
-    """Columns over time, with a scale of a few round values.
+    """Draw columns over time, with a scale of a few round values.
 
     Args:
-        points: in their order; no value is negative.
-        tick: how a value of the scale is written.
+        points: in chronological order; no value is negative.
+        tick: format of a value on the scale.
     """
     top = _round_up(max((point.value for point in points), default=0.0))
     plot_height = HEIGHT - _BOTTOM - _TOP
@@ -63,13 +63,13 @@ def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
 
 
 def bar(point: Point, max_value: float) -> Markup:
-    """One bar from the left, as wide as its share of `max_value`."""
+    """Draw a bar from the left edge, as wide as its share of `max_value`."""
     share = _share(point.value, max_value)
     return _svg_row(_rect(0.0, share, "bar", f"{point.label}: {point.text}"))
 
 
 def diverging_bar(point: Point, max_value: float) -> Markup:
-    """One bar from the middle: to the right above zero, to the left below."""
+    """Draw a bar from the middle: to the right if positive, to the left if negative."""
     share = _share(abs(point.value), max_value) / 2
     is_loss = point.value < 0
     start = 50.0 - share if is_loss else 50.0
@@ -79,7 +79,7 @@ def diverging_bar(point: Point, max_value: float) -> Markup:
 
 
 def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
-    """One full bar of segments, each as wide as its share."""
+    """Draw a full bar of segments, each as wide as its share."""
     total = sum(segment.value for segment in segments)
     start, pieces = 0.0, list[Markup]()
     for segment in segments:
@@ -91,7 +91,7 @@ def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
 
 
 def quantile_range(points: Sequence[Point], max_value: float) -> Markup:
-    """A line from the first to the last value with a dot at each, on a logarithmic scale."""
+    """Draw a line from the first to the last value, with a dot at each, on a logarithmic scale."""
     positions = [_log_share(point.value, max_value) for point in points]
     line = element(
         "line",
@@ -142,12 +142,12 @@ def _axis_label(text: str, x: float) -> Markup:
 
 
 def _share(value: float, max_value: float) -> float:
-    """In percent."""
+    """Return the share in percent."""
     return 100 * value / max_value if max_value else 0.0
 
 
 def _log_share(value_s: float, max_s: float) -> float:
-    """Where a duration stands between 10 ms and the longest, in percent of the width."""
+    """Return the position of a duration between 10 ms and the longest, in percent of the width."""
     least_s = 0.01
     if value_s <= least_s or max_s <= least_s:
         return 2.0
@@ -155,7 +155,7 @@ def _log_share(value_s: float, max_s: float) -> float:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 8 times a power of ten: a quarter of it is a round number too."""
+    """Round up to 1, 2, 4 or 8 times a power of ten, so that a quarter of it is round as well."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

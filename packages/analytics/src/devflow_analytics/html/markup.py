@@ -1,4 +1,4 @@
-"""HTML and SVG built from elements, so that every text and attribute is escaped."""
+"""Builds HTML and SVG from elements, so that every text and attribute is escaped."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from devflow_core.safe_text import replace_control_characters
 
 
 class Markup(str):
-    """Text that is HTML already. Made by `element` only; a plain `str` is escaped there."""
+    """Text that is already HTML; `element` and `join` create it, and escape any plain `str`."""
 
     __slots__ = ()
 
 
 def element(name: str, *children: str, **attributes: str | float) -> Markup:
-    """`<name …>children</name>`; an underscore in an attribute's name stands for a hyphen.
+    """Build `<name …>children</name>`; underscores in attribute names become hyphens.
 
-    A trailing underscore is dropped: `class_="x"` is `class="x"`.
+    A trailing underscore is dropped: `class_="x"` becomes `class="x"`.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_escape(_attribute_text(value))}"'
@@ -26,7 +26,7 @@ def element(name: str, *children: str, **attributes: str | float) -> Markup:
 
 
 def join(*children: str) -> Markup:
-    """Several pieces one after the other; what is not `Markup` is escaped."""
+    """Concatenate pieces; anything that is not `Markup` is escaped."""
     return Markup(
         "".join(child if isinstance(child, Markup) else _escape(child) for child in children)
     )

@@ -1,4 +1,4 @@
-"""A report as one page: no script, nothing loaded, readable in the light and in the dark."""
+"""Renders a report as one page: no script, nothing to load, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from devflow_analytics.html.markup import Markup, element, join
 from devflow_analytics.report import Report, cache_hit_rate, format_time
 
 MAX_BARS = 12
-"""Of one plot; the table below has all rows."""
+"""Bars per plot; the table below has all rows."""
 MAX_DAYS = 92
-"""Of the plot over time: the last three months."""
+"""Days in the plot over time: the last three months."""
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
 def to_html(report: Report) -> str:
-    """The page as text, to be written as UTF-8. Make the report with `with_days=True` for it."""
+    """Render the page, to be written as UTF-8; needs a report made with `with_days=True`."""
     style = (resources.files("devflow_analytics.html") / "page.css").read_text(encoding="utf-8")
     policy = _content_security_policy(style)
     head = element(
@@ -52,7 +52,7 @@ def to_html(report: Report) -> str:
 
 
 def _content_security_policy(style: str) -> str:
-    """Only this very style sheet is allowed; nothing is loaded, run or sent."""
+    """Allow only this style sheet: nothing is loaded, run or sent."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
@@ -152,7 +152,7 @@ def _daily_costs(report: Report) -> list[Markup]:
 
 
 def _fill_days(days: Mapping[str, Summary]) -> dict[str, Summary]:
-    """The days without a request too, so that the time axis is even."""
+    """Add the days without requests, so that the time axis is even."""
     last = date.fromisoformat(max(days))
     first = max(date.fromisoformat(min(days)), last - timedelta(days=MAX_DAYS - 1))
     names = [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]

@@ -1,4 +1,4 @@
-"""What `GET /generation` says of a call, as amounts and counts."""
+"""Reads amounts and counts of a call from the provider's `GET /generation`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from devflow_core.usage import Usage, parse_amount
 
 
 def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
-    """What `GET /generation` says a call cost, with its decimal text where that is the whole.
+    """Return the cost of a call, and its decimal text if the provider's figure is the whole cost.
 
-    `upstream_inference_cost` is there only for a key of the user's own, and on top.
+    `upstream_inference_cost` is set only for a key of the user's own (BYOK), and comes on top.
     """
     total = parse_amount(booked.get("total_cost"))
     if total is None:
@@ -24,7 +24,7 @@ def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
 
 
 def parse_usage(booked: Mapping[str, Any]) -> Usage | None:
-    """The provider's own counts, for a reply that broke off before it told them."""
+    """Return the provider's counts, for a reply that broke off before it reported them."""
     prompt, cached, completion, reasoning = (
         count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
         for name in ("prompt", "cached", "completion", "reasoning")

@@ -1,4 +1,4 @@
-"""Gives every open cost its final figure, by the best evidence that there is of it."""
+"""Gives every open cost its final figure, by the best evidence available."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from devflow_analytics.reconciliation.sides import ProviderAccount, Reconciliati
 from devflow_analytics.reconciliation.totals import Totals
 
 MAX_ROWS = 10_000
-"""Of one run, oldest first; the next run takes the next."""
+"""Rows per run, oldest first; the next run takes the next ones."""
 MAX_OLD_LOOKUPS = 500
-"""Of one pass over rows that the provider did not know when they were young."""
+"""Look-ups per pass, for rows that the provider did not know when they were young."""
 MAX_CONCURRENT_LOOKUPS = 8
-"""Questions in flight: the provider's account endpoints are rate-limited as well."""
+"""Look-ups in flight: the provider limits the rate of its account endpoints too."""
 INITIAL_WAIT_S, MAX_WAIT_S = 1.0, 60.0
-"""Between two rounds of questions, doubled each time."""
+"""Wait between two rounds of look-ups, doubled each time."""
 MAX_OPEN = timedelta(days=3)
-"""How long a cost may wait for the provider's word. After it our own stands: a total that says
-nothing for so long, with the keys in use elsewhere for one, will not say more later."""
+"""How long a cost may wait for the provider's figure. After that our own stands: a total that
+was inconclusive for so long, for example because the keys are used elsewhere, stays so.
+"""
 
 
 class Reconciler:
     """Brings a ledger into agreement with the provider's books.
 
-    A row is settled by the first of three that can tell: the provider's own figure for the call
-    (`generation`), what it billed in all beyond our settled rows (`total of …`), and, once neither
-    will come any more, what was seen of the reply (`observed`).
+    A row is settled by the first available of three figures: the provider's figure for the call
+    (`generation`), what it billed in total beyond our settled rows (`total of …`), and, once
+    neither can arrive any more, what was seen of the reply (`observed`).
 
     Args:
         store: our side.
-        account: the provider's.
-        patience_s: how old a row must be, and how long a run goes on asking, before "not found"
-            is taken for an answer. A call is unknown to the provider's own books for seconds to
-            minutes after it.
+        account: the provider's side.
+        patience_s: how old a row must be, and how long a run keeps asking, before "not found" is
+            accepted as an answer. The provider's books lag seconds to minutes behind a call.
         now: the wall clock, in UTC.
         sleep: how to wait.
     """
@@ -64,15 +64,15 @@ class Reconciler:
         self._notes: dict[str, None] = {}
 
     async def reconcile(self, days: int = 7) -> Reconciliation:
-        """Settle every open row that can be, close the last days and the running one, and compare.
+        """Settle all open rows that can be, close the last days and the current one, and compare.
 
         Args:
-            days: how many completed days to close, 0 to 30. Where they may not be asked for
-                (that needs a management key), the running month is closed in their place.
+            days: number of completed days to close, 0 to 30. Without the management key that
+                this needs, the current month is closed instead.
 
         Raises:
             StoreError: the ledger cannot be read or written.
-            UpstreamError: the totals cannot be had.
+            UpstreamError: the totals are not available.
         """
         self._notes = {}
         confirmed = await self._look_up_in_rounds()
@@ -92,10 +92,10 @@ class Reconciler:
         )
 
     async def confirm_pending(self) -> tuple[str, ...]:
-        """Look up each unconfirmed row once that is younger than our patience, without waiting.
+        """Look up every unconfirmed row younger than our patience once, without waiting.
 
         Returns:
-            The attempts that could be settled; those that could not are found by the next call.
+            The attempts that were settled; the next call tries the others again.
 
         Raises:
             StoreError: the ledger cannot be read or written.
@@ -107,17 +107,17 @@ class Reconciler:
         )
 
     async def settle_old(self) -> Mapping[str, int]:
-        """Settle rows that are older than our patience, as far as it can be told without waiting.
+        """Settle rows older than our patience, as far as possible without waiting.
 
-        Totals are asked only for times that hold such rows, and believed only where everything of
-        that time is old enough and ours.
+        Totals are requested only for periods with such rows, and trusted only if everything in the
+        period is old enough and ours.
 
         Returns:
-            How many were settled by each kind of evidence: `generation`, `total`, `observed`.
+            The number of rows settled by each kind of evidence: `generation`, `total`, `observed`.
 
         Raises:
             StoreError: the ledger cannot be read or written.
-            UpstreamError: the totals cannot be had.
+            UpstreamError: the totals are not available.
         """
         settled = Counter[str]()
         rows = await self._read_old_rows()
@@ -132,10 +132,10 @@ class Reconciler:
             settled["observed"] = len(await self._settle_observed())
         return +settled
 
-    # one by one
+    # by generation: one call at a time
 
     async def _look_up_in_rounds(self) -> list[str]:
-        """In rounds, until every row is found or so old that it will not be."""
+        """Look rows up in rounds, until each is found or too old to be found."""
         started = self._now()
         end = started + timedelta(seconds=self._patience_s)
         confirmed, wait_s = await self._look_up_all(await self._read_open_rows()), INITIAL_WAIT_S
@@ -153,7 +153,7 @@ class Reconciler:
             await self._sleep(left_s)
 
     def _is_worth_looking_up(self, row: OpenRow, started: datetime) -> bool:
-        """Rows that began after the run did are left for the next one."""
+        """Return whether a row is young enough; rows newer than this run wait for the next."""
         age_s = (self._now() - row.attempt.started_at).total_seconds()
         return age_s < self._patience_s and row.attempt.started_at <= started
 
@@ -168,7 +168,7 @@ class Reconciler:
         return [found for task in tasks if (found := task.result())]
 
     async def _look_up(self, attempt: Attempt, free: asyncio.Semaphore) -> str | None:
-        """The attempt's id when it could be settled."""
+        """Look an attempt up; return its id if it was settled."""
         async with free:
             try:
                 booked = await self._account.fetch_generation(
@@ -193,10 +193,10 @@ class Reconciler:
         )
         return attempt.attempt_id
 
-    # by what was seen
+    # by observation
 
     async def _settle_observed(self) -> list[str]:
-        """Settle what neither a look-up nor a total will tell any more."""
+        """Settle rows that neither a look-up nor a total can settle any more."""
         settled: list[str] = []
         for row in await self._read_old_rows():
             attempt = row.attempt

@@ -1,4 +1,4 @@
-"""Our books against the provider's: what a closed time means for the rows that were left open."""
+"""Compares our books with the provider's: what the total of a window means for its open rows."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from devflow_core.usage import from_pico, to_pico, usd_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingWindow:
-    """A time of which the provider says what it billed in all."""
+    """A period for which the provider reports its total bill."""
 
     name: str
-    """`2026-11-20`, a day in UTC; `2026-11`, a month."""
+    """`2026-11-20` for a day in UTC; `2026-11` for a month."""
     since: datetime
     until: datetime
     """Exclusive, UTC."""
     theirs_usd: Decimal
 
     def holds(self, at: datetime) -> bool:
-        """Whether a time is in it."""
+        """Return whether a time lies in the window."""
         return self.since <= at < self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRow:
-    """One attempt of ours."""
+    """One attempt of ours, with its entry."""
 
     entry: LedgerEntry
     attempt: Attempt
 
     @property
     def ended_at(self) -> datetime:
-        """When it was over, and the provider could bill it."""
+        """When it ended, so that the provider could bill it."""
         return self.attempt.started_at + timedelta(seconds=self.attempt.total_s)
 
     def as_json(self) -> dict[str, Any]:
-        """What names this row for a person and a program."""
+        """Return what identifies this row, for people and programs."""
         return {
             "attempt_id": self.attempt.attempt_id,
             "entry_id": self.entry.entry_id,
@@ -52,7 +52,7 @@ class OpenRow:
         }
 
     def doubt_json(self) -> dict[str, Any]:
-        """The same of a cost that was told and cannot be."""
+        """Return the same for a row whose reported cost is impossible."""
         reserved_usd = self.attempt.reserved_usd
         row = self.as_json()
         del row["estimated_usd"]
@@ -67,26 +67,26 @@ class OpenRow:
 
 @dataclass(slots=True, kw_only=True)
 class WindowRows:
-    """Our attempts of a window: of the final ones their sum, the others one by one."""
+    """Our attempts of a window: final ones as a sum, open ones as a list."""
 
     window: BillingWindow
     cutoff: datetime
-    """What ended after it may be missing from the provider's total yet."""
+    """Attempts that ended later may still be missing from the provider's total."""
     known_pico: int = 0
     opened: list[OpenRow] = field(default_factory=list[OpenRow])
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
     is_final: bool = True
-    """Whether the total must hold every row, and nothing of a row outside."""
+    """Whether the total must include every row, and nothing from outside."""
 
     def add(self, row: OpenRow) -> None:
-        """Take an attempt in; what neither began nor ended in the window is passed over."""
+        """Add an attempt; one that neither began nor ended in the window is ignored."""
         attempt, window = row.attempt, self.window
         is_inside = window.holds(attempt.started_at)
         if not is_inside and not window.holds(row.ended_at):
             return
         is_whole = is_inside and row.ended_at < window.until and row.ended_at <= self.cutoff
         if attempt.cost_status != "void" and not is_whole:
-            # begun on one side and ended on the other, it may be in either's total
+            # an attempt across the window's edge may be in the total of either side
             self.is_final = False
         if not is_inside:
             return
@@ -100,36 +100,35 @@ class WindowRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSettlement:
-    """What a closed window says about the rows that were open in it."""
+    """What the total of a window says about the rows that were open in it."""
 
     window: BillingWindow
     ours_usd: Decimal
-    """After the rows below are settled."""
+    """Our total after the rows below are settled."""
     settled: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Attempt id → its share of what the provider billed beyond our settled rows."""
     ghosts: tuple[OpenRow, ...] = ()
-    """Rows of ours that the provider has not billed; they cost nothing."""
+    """Our rows that the provider did not bill; they cost nothing."""
     doubted: tuple[OpenRow, ...] = ()
-    """Rows of which the provider told a cost that cannot be."""
+    """Rows for which the provider reported an impossible cost."""
 
     @property
     def difference_usd(self) -> Decimal:
-        """Ours less theirs: below zero, something was billed that is not ours."""
+        """Ours minus theirs; negative if something was billed that is not ours."""
         return self.ours_usd - self.window.theirs_usd
 
 
 def settle_window(window: BillingWindow, rows: WindowRows) -> WindowSettlement:
-    """Settle what a window's total tells of the rows that nobody could look up.
+    """Settle the open rows of a window by its total.
 
-    What was billed beyond our settled rows must have gone to the open ones: each takes a share by
-    what it may have cost at the most. Where that does not come out, because more was billed than
-    they can have cost (somebody else used the keys) or less than what is settled (the provider's
-    figure lags), the total tells nothing of them, and they stay as they are. So do all where one
-    of them is too young or on both sides of the window's edge.
+    What was billed beyond our settled rows must belong to the open ones; each gets a share in
+    proportion to the most it may have cost. The total is inconclusive if more was billed than the
+    open rows can have cost (someone else used the keys), or less than is settled (the provider's
+    figure lags), or if a row is too young or crosses the window's edge. Then all rows stay open.
 
     Args:
         window: with the provider's total.
-        rows: ours of that time.
+        rows: our rows of that period.
     """
     max_picos = [_max_pico(row.attempt) for row in rows.opened]
     missing_pico = to_pico(window.theirs_usd) - rows.known_pico
@@ -156,7 +155,7 @@ def _max_pico(attempt: Attempt) -> int:
 
 
 def _split_in_proportion(amount: int, weights: Sequence[int]) -> list[int]:
-    """An amount up to their sum in parts in proportion to `weights`; they add up exactly."""
+    """Split an amount in proportion to the weights; the parts add up to it exactly."""
     total = max(1, sum(weights))
     taken, seen, shares = 0, 0, list[int]()
     for weight in weights:
@@ -169,30 +168,30 @@ def _split_in_proportion(amount: int, weights: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """What a look into the provider's books has found and mended."""
+    """The result of a comparison with the provider's books."""
 
     settlements: tuple[WindowSettlement, ...]
     confirmed: tuple[str, ...]
-    """Attempts that were looked up one by one and settled."""
+    """Attempts that were looked up individually and settled."""
     observed: tuple[str, ...] = ()
-    """Attempts that got our own figure for good, since nobody will tell another."""
+    """Attempts that keep our own figure for good, since no other will come."""
     pending: tuple[OpenRow, ...]
     """Rows that still have only an estimate."""
     notes: tuple[str, ...] = ()
-    """What could not be asked, and why."""
+    """What could not be requested, and why."""
 
     @property
     def ours_usd(self) -> Decimal:
-        """Our total of the closed windows."""
+        """Our total over the closed windows."""
         return sum((one.ours_usd for one in self.settlements), Decimal(0))
 
     @property
     def theirs_usd(self) -> Decimal:
-        """The provider's total of the same windows."""
+        """The provider's total over the same windows."""
         return sum((one.window.theirs_usd for one in self.settlements), Decimal(0))
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON; money as decimal text in USD."""
+        """Return JSON; money is decimal text in USD."""
         return {
             "ours_usd": usd_text(self.ours_usd),
             "theirs_usd": usd_text(self.theirs_usd),
@@ -216,11 +215,11 @@ class Reconciliation:
 
 
 def _orphan_as_json(settlement: WindowSettlement) -> dict[str, Any]:
-    """What was billed beyond every row of ours; the provider lists no single calls."""
+    """Describe what was billed beyond all our rows; the provider does not list single calls."""
     return {
         "window": settlement.window.name,
         "cost_usd": usd_text(-settlement.difference_usd),
-        "why": "billed to these keys, but by no attempt of this ledger",
+        "why": "billed to these keys, but not found in this ledger",
     }
 
 

@@ -1,4 +1,4 @@
-"""The two sides that are compared: our ledger and the provider's account."""
+"""Defines the two sides of a reconciliation: our ledger and the provider's account."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ UsagePeriod = Literal["daily", "weekly", "monthly"]
 
 
 class ReconciliationStore(Protocol):
-    """Our side: a store."""
+    """Our side: the ledger's store."""
 
     def entries(self, since: datetime, until: datetime, /) -> Iterable[LedgerEntry]:
-        """Entries whose request arrived in a time, with corrections in them."""
+        """Return the entries whose request arrived in a period, corrections applied."""
         ...
 
     def unconfirmed(self, limit: int, /) -> Sequence[tuple[LedgerEntry, Attempt]]:
-        """Attempts with an estimated cost, oldest first."""
+        """Return the attempts with an estimated cost, oldest first."""
         ...
 
     def latest_start(self) -> datetime | None:
-        """When the latest attempt began; None where there is none."""
+        """Return when the latest attempt began; None without any."""
         ...
 
     def under_way_since(self) -> datetime | None:
-        """When the oldest of the attempts began that have not ended; None where all have."""
+        """Return when the oldest attempt still running began; None if all have ended."""
         ...
 
     async def confirm(
@@ -43,7 +43,7 @@ class ReconciliationStore(Protocol):
         provider: str | None = None,
         source: str,
     ) -> None:
-        """Give an attempt its final cost; the same figure again changes nothing."""
+        """Set the final cost of an attempt; repeating the same figure changes nothing."""
         ...
 
 
@@ -51,19 +51,19 @@ class ProviderAccount(Protocol):
     """The provider's side, for all keys of this gateway together."""
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Whether calls with this key are in the figures below."""
+        """Return whether calls with this key are included in the figures below."""
         ...
 
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
-        """What is booked for a call; None while it is not."""
+        """Return what is booked for a call; None if it is not booked yet."""
         ...
 
     async def fetch_day_usd(self, day: date, /) -> Decimal | None:
-        """What a completed day (UTC) has cost; None where that may not be asked."""
+        """Return the cost of a completed day (UTC); None if the keys may not ask for it."""
         ...
 
     async def fetch_usage_usd(self, period: UsagePeriod, /) -> Decimal:
-        """What the keys have cost since the day, week (Monday) or month began, in UTC."""
+        """Return the cost since the day, week (Monday) or month began, in UTC."""
         ...

@@ -1,4 +1,4 @@
-"""What the provider billed in all in some time, and what that tells of the rows left open in it."""
+"""Settles open rows by what the provider billed in total for a period."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from devflow_analytics.reconciliation.sides import (
 )
 
 MAX_DAYS = 30
-"""The provider's totals by day go back as far (its description of 2026-08-22)."""
+"""The provider's totals by day go back this far (its API description of 2026-08-22)."""
 NO_DAYS = (
-    "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the running month was closed "
+    "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the current month was closed "
     "against the keys' own totals."
 )
 MAX_REQUEST = timedelta(days=1)
-"""An entry that began so long before a window may have attempts in it."""
+"""An entry that began up to this long before a window may have attempts in it."""
 MAX_RECENT = timedelta(hours=1)
-"""Requests that began before are over by now, or will not be waited for."""
+"""Older requests have ended by now, or are not waited for."""
 
 
 class Totals:
-    """Closes times against the provider's totals.
+    """Closes periods against the provider's totals.
 
     Args:
         store: our side.
-        account: the provider's.
+        account: the provider's side.
         patience_s: how long a total may lag behind its calls.
         now: the wall clock, in UTC.
     """
@@ -55,18 +55,18 @@ class Totals:
         self._patience = timedelta(seconds=patience_s)
         self._now = now
         self._silent: dict[str, tuple[Decimal, frozenset[str]]] = {}
-        """Windows whose total told nothing, so that the same is not added up again."""
+        """Inconclusive windows, remembered so that they are not added up again without news."""
 
     async def told_at(self) -> datetime:
-        """When the totals will hold all that has ended so far, if nothing else begins."""
+        """Return when the totals will include everything that has ended so far."""
         latest_end = await asyncio.to_thread(self._read_latest_end)
         return latest_end + self._patience + timedelta(milliseconds=1)
 
     async def fetch_windows(self, days: int) -> tuple[list[BillingWindow], str]:
-        """The last completed days and the running one, or the month; and what had to be left.
+        """Return the last completed days and the current one, or the month; and what was left out.
 
         Raises:
-            UpstreamError: the totals cannot be had.
+            UpstreamError: the totals are not available.
         """
         today = self._now().date()
         windows: list[BillingWindow] = []
@@ -78,7 +78,7 @@ class Totals:
         return [*windows, await self._fetch_running(today, "daily")], ""
 
     async def settle(self, window: BillingWindow) -> WindowSettlement:
-        """Compare a window with our rows, and settle those that its total tells of."""
+        """Compare a window with our rows, and settle those that its total decides."""
         rows = await asyncio.to_thread(self._read_rows, window)
         settlement = settle_window(window, rows)
         for attempt_id, usd in settlement.settled.items():
@@ -86,7 +86,7 @@ class Totals:
         return settlement
 
     async def settle_rows(self, rows: Sequence[OpenRow]) -> int:
-        """Close the times in which these rows lie, the shortest first; how many were settled."""
+        """Close the periods around these rows, shortest first; return how many were settled."""
         left = {
             row.attempt.attempt_id: row for row in rows if self._account.has_key(row.attempt.key_id)
         }
@@ -97,12 +97,12 @@ class Totals:
         return count - len(left)
 
     async def _is_quiet(self) -> bool:
-        """Whether nothing began for so long that it is worth adding up a running time."""
+        """Return whether nothing began recently, so that the current period is worth adding up."""
         latest = await asyncio.to_thread(self._store.latest_start)
         return latest is None or latest <= self._now() - self._patience
 
     async def _settle_days(self, left: dict[str, OpenRow]) -> bool:
-        """Close completed days; False where they may not be asked for."""
+        """Close completed days; return False if the keys may not ask for them."""
         now = self._now()
         for day in sorted({row.attempt.started_at.date() for row in left.values()}):
             is_over = now >= _midnight(day + timedelta(days=1)) + self._patience
@@ -115,13 +115,13 @@ class Totals:
         return True
 
     async def _settle_running(self, left: dict[str, OpenRow], *, only_today: bool) -> None:
-        """Close the running day, and where completed ones are not told, week and month."""
+        """Close the current day; without totals of completed days, also week and month."""
         for first, period in _running_periods(self._now().date(), only_today=only_today):
             if any(row.attempt.started_at >= _midnight(first) for row in left.values()):
                 await self._settle_once(await self._fetch_running(first, period), left)
 
     async def _settle_once(self, window: BillingWindow, left: dict[str, OpenRow]) -> None:
-        """Settle a window unless it is known to tell nothing of the same rows."""
+        """Settle a window, unless its total was inconclusive for the same rows before."""
         told = (
             window.theirs_usd,
             frozenset(one for one, row in left.items() if window.holds(row.attempt.started_at)),
@@ -144,7 +144,7 @@ class Totals:
         )
 
     async def _fetch_running(self, first: date, period: UsagePeriod) -> BillingWindow:
-        """The running day, week or month, from the keys' own totals."""
+        """Return the current day, week or month, from the keys' own totals."""
         theirs_usd = await self._account.fetch_usage_usd(period)
         names = {"daily": str(first), "weekly": f"week of {first}", "monthly": f"{first:%Y-%m}"}
         until = self._now() + timedelta(seconds=1)
@@ -162,7 +162,7 @@ class Totals:
         return max(ends, default=since)
 
     def _read_rows(self, window: BillingWindow) -> WindowRows:
-        """Our rows of a window. It is read after its total: what began meanwhile is too young."""
+        """Read our rows of a window, after its total, so that newer rows are too young."""
         rows = WindowRows(window=window, cutoff=self._now() - self._patience)
         oldest = self._store.under_way_since()
         rows.is_final = oldest is None or oldest >= window.until

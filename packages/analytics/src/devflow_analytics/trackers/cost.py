@@ -1,4 +1,4 @@
-"""What has been spent, as a running fold over entries."""
+"""Keeps a running total of what was spent."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from devflow_core.usage import from_pico, to_pico
 
 TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
 MAX_KEYS = 1_000
-"""Of one dimension; what comes later is added up under `OTHER`, so that memory is bounded."""
+"""Per dimension; later keys are summed under `OTHER`, so that memory is bounded."""
 OTHER = "other"
 
 
 class CostTracker:
-    """A `Ledger` that knows what was spent, in all and by model, task, project, key and day.
+    """A `Ledger` that sums costs in total and by model, task, project, key and day.
 
-    It is fed live and rebuilt at a restart by `devflow_core.replay`; a cost that is confirmed
-    later shows after that. One entry takes a few microseconds.
+    It is fed live, and rebuilt after a restart by `devflow_core.replay`; costs confirmed later show
+    after that. One entry takes a few microseconds.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class CostTracker:
 
     @property
     def total_usd(self) -> Decimal:
-        """Everything spent, estimates included."""
+        """Everything spent, including estimates."""
         return from_pico(self._total_pico)
 
     @property
@@ -38,17 +38,17 @@ class CostTracker:
         return from_pico(self._estimated_pico)
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Take one entry in: the cost of each of its attempts, the failed ones too."""
+        """Add the costs of all attempts of an entry, including failed ones."""
         for attempt in entry.attempts:
             pico = to_pico(attempt.cost_usd)
             if pico:
                 self._add(entry, attempt, pico)
 
     def totals_by(self, dimension: GroupBy) -> Mapping[str, Decimal]:
-        """What was spent by each value of one of `TRACKED_DIMENSIONS`; they add up to the total.
+        """Return the cost by value of one of `TRACKED_DIMENSIONS`; they add up to the total.
 
         Raises:
-            KeyError: the dimension is not tracked; a `Reporter` knows them all.
+            KeyError: the dimension is not tracked; a `Reporter` supports all of them.
         """
         return {key: from_pico(pico) for key, pico in self._totals_pico[dimension].items()}
 

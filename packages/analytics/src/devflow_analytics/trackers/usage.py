@@ -1,4 +1,4 @@
-"""How much was asked and how it went, as a running fold over entries."""
+"""Keeps running totals of requests and how they went."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from devflow_core.ledger import LedgerEntry
 from devflow_core.summary import Summary, Tally
 
 MAX_MODELS = 1_000
-"""What comes later is added up under `OTHER`: a caller may ask for any name."""
+"""Later models are summed under `OTHER`: a caller may request any name."""
 OTHER = "other"
 
 
 class UsageTracker:
-    """A `Ledger` that keeps requests, tokens, errors, costs and times of each model.
+    """A `Ledger` that sums requests, tokens, errors, costs and times per model.
 
-    It is fed live and rebuilt at a restart by `devflow_core.replay`. One entry takes a few
+    It is fed live, and rebuilt after a restart by `devflow_core.replay`. One entry takes a few
     microseconds.
     """
 
@@ -24,20 +24,20 @@ class UsageTracker:
 
     @property
     def total(self) -> Summary:
-        """Everything together."""
+        """The sum over all models."""
         total = Summary()
         for tally in self._tallies.values():
             total = total + tally.summary()
         return total
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Take one entry in: each attempt at its own model, the request at the deciding one."""
+        """Add an entry: attempts count at their own models, the request at the deciding one."""
         for attempt in entry.attempts or (None,):
             model = attempt.model if attempt else entry.requested_model
             self._tally(model).add(entry, attempt)
 
     def by_model(self) -> Mapping[str, Summary]:
-        """The summary of each model; they add up to `total`."""
+        """Return the summary of each model; they add up to `total`."""
         return {model: tally.summary() for model, tally in self._tallies.items()}
 
     def _tally(self, model: str) -> Tally:

@@ -1,4 +1,4 @@
-"""`devflow ask`: one request through the whole pipeline."""
+"""`devflow ask`: sends one request through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ async def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
     session: Annotated[
         str | None,
-        typer.Option(
-            help="A Claude Code session whose context goes along: an id, a path, or 'latest'."
-        ),
+        typer.Option(help="A Claude Code session to add as context: an id, a path, or 'latest'."),
     ] = None,
     project: Annotated[
         str | None,
         typer.Option(
-            help="Whose work it is: a folder or a name.  [default: the working directory's]",
+            help="The project to book on: a folder or a name.  [default: the working directory]",
             show_default=False,
         ),
     ] = None,
@@ -42,10 +40,10 @@ async def ask(
         str | None, typer.Option(help="Refuse a model whose worst case is above this, in USD.")
     ] = None,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Show the reply when it is whole.")
+        bool, typer.Option("--no-stream", help="Show the reply only when it is complete.")
     ] = False,
 ) -> None:
-    """Ask one question: the model is chosen, the reply shown, its cost booked."""
+    """Ask one question: choose a model, show its reply, book the cost."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
@@ -74,5 +72,5 @@ async def ask(
 def _read_prompt(prompt: str) -> str:
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text.strip():
-        raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")
+        raise typer.BadParameter("the prompt is empty", param_hint="PROMPT")
     return text

@@ -1,4 +1,4 @@
-"""`devflow budget`: limits per scope and window."""
+"""`devflow budget`: sets, lists and removes limits per scope and window."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from devflow_store import BudgetState
 
 _SCOPE_HELP = f"What is limited: global, {', '.join(BUDGET_SCOPES)}."
-budget = typer.Typer(help="Limits that cannot be overrun.", no_args_is_help=True)
+budget = typer.Typer(help="Limits that are enforced before each call.", no_args_is_help=True)
 app.add_typer(budget, name="budget")
 
 
 @command(budget, "list")
 def list_budgets(run: Run) -> None:
-    """Show every budget with what is spent, reserved and left."""
+    """Show every budget with the amounts spent, reserved and left."""
     from devflow_gateway import wiring
 
     states = wiring.make_store(run.settings()).budget_states()
@@ -44,16 +44,16 @@ async def set_budget(
     value: Annotated[
         str | None,
         typer.Option(
-            help="Which one: a name, for a project also its folder (left out: the working"
-            " directory's). '*' gives each of them a budget of its own."
+            help="Which one: a name; for a project also its folder (default: the working"
+            " directory). '*' gives each one its own budget."
         ),
     ] = None,
     window: Annotated[
         str, typer.Option(help="request, hour, day, week, month or lifetime.")
     ] = "month",
-    time_zone: Annotated[str | None, typer.Option(help="Where windows begin.")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="Time zone in which windows begin.")] = None,
 ) -> None:
-    """Set a limit: a call whose worst case does not fit is refused before it is made."""
+    """Set a limit; a call whose worst case does not fit is refused before it is made."""
     from devflow_core.usage import usd_text
     from devflow_gateway import wiring
     from devflow_store import Budget
@@ -77,7 +77,7 @@ async def set_budget(
 
 @command(budget, "remove")
 async def remove_budget(
-    run: Run, budget_id: Annotated[str, typer.Argument(help="As `budget list` shows it.")]
+    run: Run, budget_id: Annotated[str, typer.Argument(help="The id that `budget list` shows.")]
 ) -> None:
     """Remove a budget."""
     from devflow_gateway import wiring

@@ -1,4 +1,4 @@
-"""`devflow claude`, and what Claude Code calls: hook, status line, MCP server."""
+"""`devflow claude`, and the commands that Claude Code calls: hook, status line, MCP server."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 HOOK_TIMEOUT_S = 8.0
-"""Claude Code gives up on our hook after 10 s."""
+"""Below the 10 s after which Claude Code gives up on our hook."""
 STATUS_TIMEOUT_S = 3.0
-"""For each of the steps to a status line; a ledger that answers takes milliseconds."""
+"""For each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0
-"""How long Claude Code may take to end once this process is asked to."""
+"""How long Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
@@ -35,13 +35,13 @@ def claude(
         str | None, typer.Option(help="A model id or auto; else the nodes' own models.")
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of a provider.")
+        bool, typer.Option("--sandbox", help="Use the stand-in instead of a provider.")
     ] = False,
 ) -> None:
-    """Run real Claude Code through the gateway, for this run only; other arguments go to it.
+    """Run Claude Code through the gateway, for this run only; other arguments go to Claude Code.
 
-    Nobody's settings file is changed. `devflow claude --resume ID --model MODEL` opens the very
-    session at another model; `claude --resume ID` is the way back.
+    No settings file is changed. `devflow claude --resume ID --model MODEL` opens the same session
+    with another model; `claude --resume ID` is the way back.
     """
     import asyncio
     import shutil
@@ -66,7 +66,7 @@ def claude(
 
 
 async def _run_claude(settings: Settings, arguments: list[str], model: str | None) -> int:
-    """Serve on a free port with a key of this run's own, and wait for Claude Code to end."""
+    """Serve on a free port with a key for this run only, and wait for Claude Code to end."""
     import asyncio
     import secrets
 
@@ -89,7 +89,7 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
 
 
 async def _wait_for_child(child: Process) -> int:
-    """Its exit status, as a shell tells it; asked to end meanwhile, we end it first."""
+    """Wait for the child, ending it if we are asked to end; return its status as a shell would."""
     import asyncio
 
     from devflow_core.processes import wait_for_signal
@@ -110,9 +110,9 @@ async def _wait_for_child(child: Process) -> int:
 
 @command(app)
 def hook(run: Run) -> None:
-    """Answer a hook of Claude Code: read its JSON on stdin, write what it takes on stdout.
+    """Answer a hook of Claude Code: read its JSON on stdin, write the answer to stdout.
 
-    It never fails: where it has nothing to say, or cannot, it says nothing.
+    It never fails; without anything to say, it prints nothing.
     """
     write_quietly(try_within(HOOK_TIMEOUT_S, lambda: _answer_hook(run), ""))
 
@@ -127,9 +127,9 @@ def _answer_hook(run: Run) -> str:
 
 @command(app)
 def statusline(run: Run) -> None:
-    """Write the status line: model, cost by the ledger, context.
+    """Write the status line: model, cost from the ledger, context.
 
-    It never fails: figures that cannot be had in time are left out.
+    It never fails; figures that do not arrive in time are left out.
     """
     from devflow_claude_code import render_status_line
 
@@ -162,7 +162,7 @@ def _render_status(run: Run, event: bytes) -> str:
 async def mcp(run: Run, project: ProjectFolder = None) -> None:
     """Serve the MCP tools ask, handoff, report and explain on stdin and stdout.
 
-    Only sessions of the project can be named, by their ids.
+    Clients can name only sessions of the project, by their ids.
     """
     from devflow_claude_code import serve_mcp
     from devflow_gateway import wiring
@@ -187,11 +187,11 @@ def integrate(
         bool, typer.Option("--mcp", help="Put the MCP server into ./.mcp.json instead.")
     ] = False,
     undo: Annotated[
-        bool, typer.Option("--undo", help="Put the file back as it was, to the byte.")
+        bool, typer.Option("--undo", help="Restore the file to what it was, byte for byte.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
-    """Put hooks and status line into Claude Code's settings; shows the change and asks first."""
+    """Add hooks and status line to Claude Code's settings, after showing the change."""
     from devflow_claude_code import plan_install, plan_undo
 
     settings = run.settings(reads_folder=False)
@@ -220,10 +220,10 @@ def integrate(
 
 
 def _resolve_target(file: Path, claude_dir: Path) -> Path:
-    """The file that is written: in the user's own folder a link leads to it, elsewhere none may.
+    """Return the file to write: links are followed in the user's own folder, refused elsewhere.
 
     Raises:
-        ConfigurationError: a link that may have come with the working directory.
+        ConfigurationError: the file is a link that may have come with the working directory.
     """
     from devflow_core.private_files import refuse_links_below
 

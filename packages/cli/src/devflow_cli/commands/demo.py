@@ -1,4 +1,4 @@
-"""`devflow demo`: the main job, end to end, against the stand-in."""
+"""`devflow demo`: runs the handoff end to end, against the stand-in."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PROMPT = "The usage limit has ended the session. Say what is done, then do what 
 async def demo(
     run: Run,
     session: Annotated[
-        Path | None, typer.Option(help="A transcript of your own instead of the recorded one.")
+        Path | None, typer.Option(help="Your own transcript instead of the recorded one.")
     ] = None,
-    model: Annotated[str, typer.Option(help="As for `ask`.")] = "auto",
+    model: Annotated[str, typer.Option(help="See `ask`.")] = "auto",
 ) -> None:
-    """Let a recorded Claude Code session go on at another model; needs no key and costs nothing.
+    """Continue a recorded Claude Code session with another model; needs no key, costs nothing.
 
     Nothing leaves this machine: a stand-in for the provider answers, at the provider's prices.
     """
@@ -62,10 +62,10 @@ async def demo(
 
 
 def find_recorded_session() -> Path:
-    """A session that real Claude Code wrote; see the note beside it.
+    """Return a session recorded from real Claude Code; a note beside it tells its origin.
 
     Raises:
-        SessionError: the examples are not here (an installed wheel has none).
+        SessionError: the examples are missing (an installed wheel has none).
     """
     from devflow_core.errors import SessionError
 
@@ -75,7 +75,7 @@ def find_recorded_session() -> Path:
             return found[0]
     raise SessionError(
         "The recorded sessions are in the repository, under examples/sessions. "
-        "Give a transcript of your own with --session."
+        "Give your own transcript with --session."
     )
 
 
@@ -96,7 +96,7 @@ async def _run_main_job(
 
 
 def _fetch_bill(url: str, generation_id: str) -> dict[str, Any]:
-    """What the stand-in's own book says of this call."""
+    """Return what the stand-in's own book says about this call."""
     import urllib.request
 
     import orjson
@@ -107,10 +107,10 @@ def _fetch_bill(url: str, generation_id: str) -> dict[str, Any]:
 
 
 def _check_bill(run: Run, shown: dict[str, Any]) -> None:
-    """Our book beside the stand-in's.
+    """Compare our book with the stand-in's.
 
     Raises:
-        LedgerCorrupt: they differ; that must never happen.
+        LedgerCorrupt: they differ, which must never happen.
     """
     from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""`devflow doctor`: checks of the set-up, or of any gateway's contract."""
+"""`devflow doctor`: checks this setup, or the contract of any gateway."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 @command(app)
 async def doctor(
     run: Run,
-    url: Annotated[str | None, typer.Option(help="A gateway to check instead.")] = None,
+    url: Annotated[str | None, typer.Option(help="Check the gateway at this URL instead.")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="DEVFLOW_CLIENT_KEY", help="A client key of it.")
+        str | None, typer.Option(envvar="DEVFLOW_CLIENT_KEY", help="A client key of that gateway.")
     ] = None,
     claude_code: Annotated[
         bool, typer.Option("--claude-code", help="Check every clause that Claude Code relies on.")
     ] = False,
 ) -> int:
-    """Check this set-up; with --url, whether a gateway keeps what its clients rely on."""
+    """Check this setup; with --url, check that a gateway keeps what its clients rely on."""
     if url is None:
         findings = _check_setup(run.settings())
     else:
@@ -71,7 +71,7 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "name": "sessions",
             "ok": True,
             "detail": str(settings.claude_dir)
-            + ("" if settings.claude_dir.is_dir() else " is not there: no Claude Code sessions")
+            + ("" if settings.claude_dir.is_dir() else " does not exist: no Claude Code sessions")
             + "".join(f". {hint}" for hint in find_hints(settings.claude_dir)),
         },
         {

@@ -1,4 +1,4 @@
-"""`devflow explain`: every candidate, its scores, and why others were left out; nobody is asked."""
+"""`devflow explain`: shows all candidates, their scores and the exclusions, without any call."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ async def explain(
     request: Annotated[
         Path | None, typer.Option(help="A JSON request, in any of the dialects.")
     ] = None,
-    model: Annotated[str, typer.Option(help="As for `ask`.")] = "auto",
+    model: Annotated[str, typer.Option(help="See `ask`.")] = "auto",
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:
-    """Show how a model would be chosen, or was: the task, each candidate, who was left out."""
+    """Show how a model would be chosen, or was: the task, each candidate, the exclusions."""
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
@@ -59,10 +59,10 @@ async def explain(
 
 
 def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
-    """The decision of a ledger entry, made again from its record.
+    """Replay the decision of a ledger entry from its record.
 
     Raises:
-        NotFound: there is no such entry, or it was refused before a model was chosen.
+        NotFound: no such entry exists, or it was refused before a model was chosen.
     """
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring
@@ -78,10 +78,10 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
 
 
 def _read_request(path: Path) -> ChatRequest:
-    """A request body; its dialect is told by its shape.
+    """Read a request body; its dialect is recognized by its fields.
 
     Raises:
-        InvalidRequest: it cannot be read, or is no request.
+        InvalidRequest: it cannot be read, or is not a request.
     """
     from devflow_core import wire
     from devflow_core.errors import InvalidRequest

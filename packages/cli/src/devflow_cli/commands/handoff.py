@@ -1,4 +1,4 @@
-"""`devflow handoff`: a Claude Code session goes on at another model."""
+"""`devflow handoff`: continues a Claude Code session with another model."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ async def handoff(
     run: Run,
     session: Annotated[
         str,
-        typer.Argument(help="A session id, a path to a transcript, or 'latest' of the project."),
+        typer.Argument(help="A session id, the path of a transcript, or 'latest' of the project."),
     ] = "latest",
     project: ProjectFolder = None,
-    to: Annotated[str, typer.Option(help="The model to go on at.")] = "auto",
+    to: Annotated[str, typer.Option(help="The model that takes over.")] = "auto",
     prompt: Annotated[
-        str | None, typer.Option(help="What to do next; else to go on where it stopped.")
+        str | None, typer.Option(help="What to do next; by default, continue where it stopped.")
     ] = None,
     write_back: Annotated[
         bool,
-        typer.Option("--write-back", help="Leave a new session that `claude --resume` opens."),
+        typer.Option("--write-back", help="Write a new session for `claude --resume`."),
     ] = False,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Show the reply when it is whole.")
+        bool, typer.Option("--no-stream", help="Show the reply only when it is complete.")
     ] = False,
 ) -> None:
-    """Let a Claude Code session go on at another model, with what matters of it.
+    """Continue a Claude Code session with another model, given the history or a brief of it.
 
-    The old transcript is never touched. With --write-back the reply comes home as a new session.
+    The old transcript is never changed. With --write-back, the reply returns as a new session.
     """
     from devflow_claude_code import AssistantReply, hand_off
     from devflow_claude_code import write_back as write_session
@@ -68,6 +68,6 @@ async def handoff(
             config_dir=settings.claude_dir,
         )
         shown["resume"] = written.as_json()
-        run.say(f"\nTake it back with:  {written.shell_command}")
+        run.say(f"\nResume it with:  {written.shell_command}")
     if run.as_json:
         run.emit(shown)

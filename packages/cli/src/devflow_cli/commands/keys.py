@@ -23,7 +23,7 @@ app.add_typer(keys, name="keys")
 
 @command(keys)
 async def status(run: Run) -> None:
-    """Show which key would be used, where it is from, and what is left on it; never the key."""
+    """Show which key would be used, where it comes from, and what is left on it; never the key."""
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table
@@ -52,7 +52,7 @@ async def status(run: Run) -> None:
 @command(keys)
 async def create(
     run: Run,
-    name: Annotated[str, typer.Argument(help="Whom or what the key is for.")],
+    name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
     model: Annotated[
         list[str] | None, typer.Option(help="Only these models (patterns); may be repeated.")
     ] = None,
@@ -83,7 +83,7 @@ async def create(
 
 @command(keys, "list")
 async def list_keys(run: Run) -> None:
-    """List the client keys; their hashes stay where they are."""
+    """List the client keys; neither keys nor hashes are shown."""
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table
@@ -132,7 +132,7 @@ async def revoke(
 
 
 async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState) -> dict[str, Any]:
-    """What the provider says of one key; where it says nothing, why."""
+    """Return what the provider reports about one key, or a note why it reports nothing."""
     from devflow_core.errors import DevFlowError
 
     reported: Mapping[str, Any] = {}
@@ -143,7 +143,7 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
         note = str(error)
     else:
         reported = cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else {}
-        note = "" if reported else "The provider's answer holds no status of a key."
+        note = "" if reported else "The provider's answer holds no key status."
     return {
         "id": key.id,
         "source": state.source,

@@ -1,4 +1,4 @@
-"""`devflow ledger`: integrity, agreement with the provider's books, backup, open data."""
+"""`devflow ledger`: verifies, reconciles, exports, backs up and erases."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ app.add_typer(ledger, name="ledger")
 
 @command(ledger)
 def verify(run: Run) -> int:
-    """Check the hash chain: every row is as it was written. Exit 1 names the first that is not."""
+    """Check the hash chain; exit 1 and name the first row that was changed after it was written."""
     from devflow_gateway import wiring
 
     found = wiring.make_store(run.settings()).verify()
     if run.as_json:
         run.emit(dataclasses.asdict(found))
     elif found.ok:
-        run.say(f"The ledger is as it was written: {found.entries} entries, head {found.head}.")
+        run.say(f"The ledger is intact: {found.entries} entries, head {found.head}.")
     else:
-        run.say(f"Row {found.first_bad} is not as it was written: {found.reason}")
+        run.say(f"Row {found.first_bad} was changed after it was written: {found.reason}")
     return DONE if found.ok else FAILED
 
 
 @command(ledger)
 async def reconcile(
     run: Run,
-    days: Annotated[int, typer.Option(help="How many days to close, today not counted.")] = 7,
+    days: Annotated[int, typer.Option(help="Number of days to reconcile, without today.")] = 7,
     patience_s: Annotated[
         float, typer.Option(help="How long to wait for the provider's own figures.")
     ] = 30.0,
 ) -> int:
-    """Look up what has no confirmed cost, and compare our days with the provider's books."""
+    """Look up unconfirmed costs, and compare our days with the provider's books."""
     from devflow_gateway import wiring
 
     settings = run.settings()
@@ -66,7 +66,7 @@ def export(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON lines.")] = False,
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
 ) -> None:
-    """Write every entry as JSON lines or CSV; texts of prompts are never in it."""
+    """Write every entry as JSON lines or CSV, never with the texts of prompts."""
     from devflow_gateway import wiring
 
     lines = wiring.make_store(run.settings()).export(
@@ -74,7 +74,7 @@ def export(
     )
     if run.as_json:
         if as_csv:
-            raise typer.BadParameter("goes without --json", param_hint="--csv")
+            raise typer.BadParameter("cannot be combined with --json", param_hint="--csv")
         lines = _json_lines(lines)
     if output is None:
         sys.stdout.writelines(lines)
@@ -85,7 +85,7 @@ def export(
 
 
 def _json_lines(lines: Iterator[str]) -> Iterator[str]:
-    """The lines as one JSON document, still one entry a line and never all in memory."""
+    """Wrap the lines as one JSON document, one entry per line, without holding all in memory."""
     yield '{"entries": [\n'
     for number, line in enumerate(lines):
         yield (",\n" if number else "") + line.rstrip("\n")
@@ -96,7 +96,7 @@ def _json_lines(lines: Iterator[str]) -> Iterator[str]:
 async def backup(
     run: Run, target: Annotated[Path, typer.Argument(help="The file to write.")]
 ) -> None:
-    """Copy the ledger while it is in use, and check the copy."""
+    """Copy the ledger while it is in use, and verify the copy."""
     from devflow_gateway import wiring
 
     async with wiring.make_store(run.settings()) as store:
@@ -104,14 +104,14 @@ async def backup(
     if run.as_json:
         run.emit({"path": target})
     else:
-        run.say(f"The ledger is copied to {target}, and the copy has been verified.")
+        run.say(f"The ledger was copied to {target}, and the copy was verified.")
 
 
 @command(ledger)
 def restore(
     run: Run, source: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]
 ) -> None:
-    """Put a backup in the ledger's place; the present file is kept beside it."""
+    """Replace the ledger with a backup; the present file is kept beside it."""
     from devflow_core.errors import ConfigurationError
     from devflow_gateway import wiring
     from devflow_store import restore as restore_backup
@@ -119,7 +119,7 @@ def restore(
     settings = run.settings()
     if settings.ledger_url is not None:
         raise ConfigurationError(
-            "The settings name a ledger elsewhere (ledger_url); `restore` is for the file in the"
+            "The settings name another ledger (ledger_url); `restore` is for the file in the"
             " data folder. A ledger in PostgreSQL is restored by `pg_restore`."
         )
     former = restore_backup(source, settings.data_dir / wiring.LEDGER_FILE)
@@ -128,8 +128,8 @@ def restore(
     else:
         run.say(f"Restored from {source}." + (f" The former file is {former}." if former else ""))
         run.say(
-            "Client keys and budgets are those of the backup: look at `devflow keys list`, since"
-            " keys that were revoked later are in force again, and at `devflow budget list`."
+            "Client keys and budgets are those of the backup. Keys revoked since then are valid"
+            " again: check `devflow keys list` and `devflow budget list`."
         )
 
 
@@ -137,13 +137,15 @@ def restore(
 async def erase(
     run: Run,
     session: Annotated[str, typer.Option(help="The session whose rows lose their labels.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase what is kept of a session; the chain of amounts stays whole."""
+    """Erase what is stored about a session; the chain of amounts stays intact."""
     from devflow_gateway import wiring
 
     if not yes:
-        typer.confirm(f"Erase what the ledger keeps of session {session}?", abort=True, err=True)
+        typer.confirm(
+            f"Erase what the ledger stores about session {session}?", abort=True, err=True
+        )
     async with wiring.make_store(run.settings()) as store:
         count = await store.erase(session_id=session)
     if run.as_json:

@@ -1,4 +1,4 @@
-"""`devflow models`: the catalogue, with what was measured."""
+"""`devflow models`: shows the catalogue, with measured speed and success."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devflow_core.usage import Price
     from devflow_routing import ModelConfig, PerformanceTracker
 
-models = typer.Typer(help="The catalogue, with what was measured.", no_args_is_help=True)
+models = typer.Typer(help="The catalogue, with measurements.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
 MILLION = 1_000_000
@@ -24,14 +24,14 @@ MILLION = 1_000_000
 
 @models.callback()
 def _group() -> None:
-    """The catalogue, with what was measured."""
+    """Show the catalogue, with measurements."""
 
 
 @command(models, "list")
 def list_models(
     run: Run,
-    search: Annotated[str | None, typer.Argument(help="Only ids that hold this.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")] = 40,
+    search: Annotated[str | None, typer.Argument(help="Only ids that contain this.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many models at most.")] = 40,
 ) -> None:
     """List models with prices, window, capabilities, and measured speed and success."""
     from devflow_gateway import wiring
@@ -58,14 +58,12 @@ def list_models(
         run, columns, [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]]
     )
     if len(rows) > limit:
-        run.say(f"… and {len(rows) - limit} more (--limit, or give a part of the id).")
+        run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")
 
 
 @command(models)
-def show(
-    run: Run, model: Annotated[str, typer.Argument(help="A model id or a name for one.")]
-) -> None:
-    """Show one model: every price, its window, what it can, what was measured."""
+def show(run: Run, model: Annotated[str, typer.Argument(help="A model id or alias.")]) -> None:
+    """Show one model: prices, window, capabilities and measurements."""
     from devflow_gateway import wiring
 
     settings = run.settings()
@@ -80,7 +78,7 @@ def show(
 
 @command(models)
 async def refresh(run: Run) -> None:
-    """Fetch the provider's list and say what changed: prices, new models, models gone."""
+    """Fetch the provider's list and show what changed: prices, new models, removed models."""
     from devflow_gateway import wiring
 
     settings = run.settings()
@@ -98,7 +96,7 @@ async def refresh(run: Run) -> None:
 
 
 def load_measurements(settings: Settings) -> PerformanceTracker:
-    """What this user's own ledger says of each model's speed and success."""
+    """Read the measured speed and success of each model from this user's ledger (7 days)."""
     from datetime import UTC, datetime, timedelta
 
     from devflow_core.ledger import replay
@@ -130,7 +128,7 @@ def _model_row(model: ModelConfig, measured: PerformanceTracker) -> dict[str, An
 
 
 def _price_columns(price: Price | None) -> dict[str, str | None]:
-    """USD per million tokens, as people compare them; None is unknown."""
+    """Return USD per million tokens, the usual unit for comparison; None if unknown."""
     from devflow_core.usage import usd_text
 
     def million(usd: Decimal | None) -> str | None:

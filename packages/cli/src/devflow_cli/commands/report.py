@@ -1,4 +1,4 @@
-"""`devflow report`: where the money went, how fast it was, and what to do about it."""
+"""`devflow report`: shows where the money went, how fast it was, and what to improve."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Format = Literal["table", "json", "csv", "md", "html"]
 @command(app)
 def report(
     run: Run,
-    by: Annotated[GroupBy, typer.Option(help="What the rows are.")] = "model",
+    by: Annotated[GroupBy, typer.Option(help="What to group the rows by.")] = "model",
     since: Annotated[
         str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = "table",
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = "table",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")
+        Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The model that savings are counted against.")
+        str | None, typer.Option(help="The model that savings are compared with.")
     ] = None,
 ) -> None:
     """Report cost, usage and performance, savings against a baseline, and recommendations."""

@@ -1,4 +1,4 @@
-"""`devflow sandbox`: the OpenRouter stand-in alone."""
+"""`devflow sandbox`: runs the OpenRouter stand-in by itself."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def sandbox(
         str | None,
         typer.Option(
             metavar="ID",
-            help="A case of the fault plan, like U12-date: every request for a reply meets it.",
+            help="A case of the fault plan, such as U12-date, for every request for a reply.",
             show_default=False,
         ),
     ] = None,
     list_faults: Annotated[
-        bool, typer.Option("--list-faults", help="Show the fault plan and end.")
+        bool, typer.Option("--list-faults", help="Show the fault plan and exit.")
     ] = False,
     script: Annotated[
         Path | None, typer.Option(help="A script of replies, turn by turn.", show_default=False)
@@ -40,8 +40,8 @@ async def sandbox(
 ) -> None:
     """Run a stand-in for OpenRouter on this machine until Ctrl-C or SIGTERM.
 
-    It speaks the same wire, charges the same prices in a book of its own (GET /sandbox/bill) and
-    fails on order (--fault, or PUT /sandbox/faults). It costs nothing and knows nothing.
+    It speaks the same protocol, charges the same prices in its own book (GET /sandbox/bill) and
+    fails on request (--fault, or PUT /sandbox/faults). It is free, and its replies are invented.
     """
     from devflow_sandbox import Sandbox, find_case, serve
 
@@ -63,7 +63,7 @@ async def sandbox(
         run.say(f"  export OPENROUTER_API_KEY={ready.api_key}\n")
         if case is not None:
             _explain_fault(run, case)
-        run.say(f"Its bill: {ready.url}/sandbox/bill   (Ctrl-C ends it)")
+        run.say(f"Its bill: {ready.url}/sandbox/bill   (Ctrl-C stops it)")
 
     await serve(Sandbox(host=host, port=port, faults=case or faults, script=script), announce)
 
@@ -84,7 +84,9 @@ def _list_faults(run: Run) -> None:
 def _explain_fault(run: Run, case: FaultCase) -> None:
     from devflow_sandbox.faults.addresses import AUTHORITY
 
-    run.say(f"Every request for a reply meets {case.id}: {case.description}.")
+    run.say(f"Every request for a reply gets {case.id}: {case.description}.")
     run.say(f"A good client ends with: {case.expect.describe()}.\n")
     if case.address.startswith("tls_"):
-        run.say(f"  export SSL_CERT_FILE={AUTHORITY}   # so that this is all that is wrong\n")
+        run.say(
+            f"  export SSL_CERT_FILE={AUTHORITY}   # trusts the stand-in, except for the fault\n"
+        )

@@ -1,4 +1,4 @@
-"""`devflow serve`: the HTTP gateway."""
+"""`devflow serve`: runs the HTTP gateway."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def serve(
         int | None, typer.Option(min=1, help="Processes that share port and ledger.")
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Answer from the stand-in instead of a provider.")
+        bool, typer.Option("--sandbox", help="Use the stand-in instead of a provider.")
     ] = False,
     no_key: Annotated[
         bool,
-        typer.Option("--no-key", help="Ask for no client key; only for a single user on loopback."),
+        typer.Option("--no-key", help="Require no client key; only for a single user on loopback."),
     ] = False,
 ) -> None:
-    """Serve chat completions, messages and responses to the clients people already use."""
+    """Serve chat completions, messages and responses to existing clients."""
     import devflow_server
 
     settings = run.settings(
@@ -40,14 +40,14 @@ def serve(
         settings.require_keys()
 
     def announce(ready: Announcement) -> None:
-        with writing_quietly():  # who started it may have gone; it serves all the same
+        with writing_quietly():  # serve even if the reader of our output is gone
             show(ready)
 
     def show(ready: Announcement) -> None:
         if run.as_json:
             run.emit({"url": ready.url, "first_key": ready.first_key})
             return
-        run.say(f"DevFlow serves at {ready.url}   (Ctrl-C ends it)\n")
+        run.say(f"DevFlow serves at {ready.url}   (Ctrl-C stops it)\n")
         if ready.first_key:
             run.say(f"Your first client key, shown only now: {ready.first_key}\n")
         key = ready.first_key or "YOUR_CLIENT_KEY"

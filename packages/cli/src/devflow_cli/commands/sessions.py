@@ -1,4 +1,4 @@
-"""`devflow sessions`: the sessions found, one session, the context that would be injected."""
+"""`devflow sessions`: lists sessions, shows one, and shows the context it would add."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app.add_typer(sessions, name="sessions")
 SessionArgument = Annotated[
     str,
     typer.Argument(
-        help="An id, the start of one, a path to a transcript, or 'latest' of the project."
+        help="An id, the beginning of one, the path of a transcript, or 'latest' of the project."
     ),
 ]
 
@@ -39,9 +39,9 @@ def list_sessions(
     run: Run,
     project: Annotated[str | None, typer.Option(help="Only sessions of this folder.")] = None,
 ) -> None:
-    """List the sessions found, newest first, with what they cost.
+    """List the sessions found, newest first, with their cost.
 
-    A reply that a fork copied counts once: in the session that made it.
+    A reply that a fork copied counts once, in the session that made it.
     """
     from devflow_claude_code import count_once, find_hints
     from devflow_claude_code import list_sessions as find_sessions
@@ -139,7 +139,7 @@ def _print_spending(
     }
     print_table(run, columns, rows)
     cost = counted.own.cost(price_of)
-    run.say(f"Cost     {cost} at today's list prices, of what the transcript records")
+    run.say(f"Cost     {cost} at today's list prices, for what the transcript records")
     _say_remedies(run, cost)
     if counted.copied.responses:
         count, sessions_named = len(counted.copied.responses), ", ".join(counted.copied_from)
@@ -164,10 +164,10 @@ def context(
     session: SessionArgument = "latest",
     project: ProjectFolder = None,
     budget_tokens: Annotated[
-        int | None, typer.Option("--budget", min=0, help="How many tokens at the most.")
+        int | None, typer.Option("--budget", min=0, help="How many tokens at most.")
     ] = None,
 ) -> None:
-    """Show the context that would be injected, each piece with its line in the transcript."""
+    """Show the context that would be added, each piece with its line in the transcript."""
     from devflow_cli.lookup import find_session
 
     settings = run.settings()

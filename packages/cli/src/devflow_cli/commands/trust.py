@@ -1,4 +1,4 @@
-"""`devflow trust`: which folders' settings are taken as if they were the user's own."""
+"""`devflow trust`: decides which folders' settings count like the user's own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from devflow_cli.run import DONE, FAILED, Run, ask_about_folder, command
 def trust(
     run: Run,
     folder: Annotated[Path, typer.Argument(help="The folder with the devflow.toml.")] = Path(),
-    show_list: Annotated[bool, typer.Option("--list", help="Only list what is trusted.")] = False,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Forget what was said of it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    show_list: Annotated[
+        bool, typer.Option("--list", help="Only list the trusted folders.")
+    ] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Forget the decision about it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
-    """Show what a folder's devflow.toml sets, and take all of it until the file changes."""
+    """Show what a folder's devflow.toml sets, and trust all of it until the file changes."""
     from devflow_core.settings import find_folder_question, open_trusted_folders
 
     if show_list:
@@ -27,11 +29,11 @@ def trust(
         return DONE
     if revoke:
         is_known = open_trusted_folders().forget(folder.resolve())
-        _report(run, folder, "Forgotten." if is_known else "Nothing was said of it.", trusted=False)
+        _report(run, folder, "Forgotten." if is_known else "No decision is stored.", trusted=False)
         return DONE if is_known else FAILED
     question = find_folder_question(folder)
     if question is None:
-        _report(run, folder, "There is nothing to trust: it sets taste only, or nothing.")
+        _report(run, folder, "There is nothing to trust: it sets only preferences, or nothing.")
         return DONE
     if yes:
         for line in question.describe():

@@ -1,4 +1,4 @@
-"""`devflow whatif`: what recorded work would have cost elsewhere."""
+"""`devflow whatif`: shows what recorded work would have cost with other models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def whatif(
         ),
     ] = None,
     project: ProjectFolder = None,
-    since: Annotated[str | None, typer.Option(help="Ledger rows from then on, as 30d.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only ledger rows since then, such as 30d.")
+    ] = None,
     models: Annotated[
         str | None, typer.Option(help="Models to compare, separated by commas.")
     ] = None,
@@ -54,4 +56,4 @@ def whatif(
     missing = tuple(MissingCost(**one) for one in recorded["missing"])
     run.say(f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
     for unknown in shown["unknowns"]:
-        run.say(f"Not known: {unknown}")
+        run.say(f"Unknown: {unknown}")

@@ -1,4 +1,4 @@
-"""Whether a gateway, ours or another, keeps what its clients rely on."""
+"""Checks that a gateway, ours or another, keeps what its clients rely on."""
 
 from devflow_cli.conformance.runner import Finding, run_checks
 

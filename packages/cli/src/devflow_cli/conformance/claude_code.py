@@ -1,7 +1,8 @@
-"""What Claude Code relies on: its gateway guide, and what was measured with its releases.
+"""Checks what Claude Code relies on: its gateway guide, and behaviour measured with its releases.
 
 Source: code.claude.com/docs/en/llm-gateway-protocol (read November 2026), and requests recorded
-from Claude Code 1.0.128 to 2.1.329. Each check's first line is the clause.
+from Claude Code 1.0.128 to 2.1.329. The first docstring line of each check is the clause it
+checks; it is shown to the user.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ _EVENT_ORDER = ("message_start", "content_block_start", "content_block_stop", "m
 
 
 async def path_with_query(gateway: GatewayUnderTest) -> str:
-    """`POST /v1/messages?beta=true` is matched by its path."""
+    """`POST /v1/messages?beta=true` is routed by its path, ignoring the query."""
     reply = await gateway.messages()
-    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    require(reply.status_code == 200, f"the answer is {reply.status_code}: {reply.text[:120]}")
     return "answered"
 
 
 async def whole_reply(gateway: GatewayUnderTest) -> str:
-    """Without streaming it works too: Claude Code falls back to it after three cut streams."""
+    """Replies without streaming work: Claude Code falls back to them after three cut streams."""
     body = (await gateway.messages()).json()
-    require(body["type"] == "message" and body["content"], "the reply is no message")
+    require(body["type"] == "message" and body["content"], "the reply is not a message")
     require(body["stop_reason"], "the reply has no stop_reason")
     require(body["usage"]["output_tokens"] > 0, "the reply has no usage")
     return f"stop_reason {body['stop_reason']}"
 
 
 async def event_order(gateway: GatewayUnderTest) -> str:
-    """A stream is a legal sequence of events that ends in `message_stop`."""
+    """A stream is a valid sequence of events that ends in `message_stop`."""
     names = [name for name, _ in await gateway.events() if name != "ping"]
     places = [names.index(one) if one in names else -1 for one in _EVENT_ORDER]
     require(-1 not in places and places == sorted(places), f"the order is {names}")
@@ -47,7 +48,7 @@ async def event_order(gateway: GatewayUnderTest) -> str:
 
 
 async def early_usage(gateway: GatewayUnderTest) -> str:
-    """`message_start` holds input tokens above zero: 2.1.50 records only these."""
+    """`message_start` reports input tokens above zero: 2.1.50 records only these."""
     name, data = (await gateway.events())[0]
     require(name == "message_start", "the first event is not message_start")
     usage = orjson.loads(data)["message"]["usage"]
@@ -57,7 +58,7 @@ async def early_usage(gateway: GatewayUnderTest) -> str:
 
 
 async def final_usage(gateway: GatewayUnderTest) -> str:
-    """`message_delta` holds the real usage and the stop reason."""
+    """`message_delta` holds the final usage and the stop reason."""
     deltas = [data for name, data in await gateway.events() if name == "message_delta"]
     last: dict[str, Any] = orjson.loads(deltas[-1])
     require(last["delta"]["stop_reason"], "there is no stop_reason")
@@ -66,19 +67,19 @@ async def final_usage(gateway: GatewayUnderTest) -> str:
 
 
 async def system_in_the_middle(gateway: GatewayUnderTest) -> str:
-    """`role: system` inside `messages` is taken; 2.1.154 and later put the context there."""
+    """`role: system` inside `messages` is accepted: 2.1.154 and later put the context there."""
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Say ok."},
         {"role": "system", "content": [{"type": "text", "text": "The directory is /work."}]},
         {"role": "system", "content": [], "output_config": {"effort": "low"}},
     ]
     reply = await gateway.messages(messages=messages)
-    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
-    return "taken"
+    require(reply.status_code == 200, f"the answer is {reply.status_code}: {reply.text[:120]}")
+    return "accepted"
 
 
 async def fields_to_ignore(gateway: GatewayUnderTest) -> str:
-    """What an upstream cannot take is accepted: the client does not recover from a refusal."""
+    """Fields unknown to the upstream are accepted: the client does not recover from a refusal."""
     reply = await gateway.messages(
         thinking={"type": "adaptive", "display": "updates"},
         output_config={"effort": "medium"},
@@ -86,12 +87,12 @@ async def fields_to_ignore(gateway: GatewayUnderTest) -> str:
         system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
         max_tokens=2048,
     )
-    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
+    require(reply.status_code == 200, f"the answer is {reply.status_code}: {reply.text[:120]}")
     return "accepted"
 
 
 async def deferred_tools(gateway: GatewayUnderTest) -> str:
-    """Tools with `defer_loading` and results with `tool_reference` are taken."""
+    """Tools with `defer_loading` and results with `tool_reference` are accepted."""
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     tools = [
         {"name": "ToolSearch", "description": "Find tools.", "input_schema": schema},
@@ -106,20 +107,20 @@ async def deferred_tools(gateway: GatewayUnderTest) -> str:
         {"role": "user", "content": [result]},
     ]
     reply = await gateway.messages(tools=tools, messages=messages)
-    require(reply.status_code == 200, f"it is answered {reply.status_code}: {reply.text[:120]}")
-    return "taken"
+    require(reply.status_code == 200, f"the answer is {reply.status_code}: {reply.text[:120]}")
+    return "accepted"
 
 
 async def unknown_betas(gateway: GatewayUnderTest) -> str:
-    """Betas that nobody knows yet are no reason to refuse."""
+    """Unknown values of `anthropic-beta` are accepted."""
     headers = {**CLAUDE_HEADERS, "anthropic-beta": "something-new-2027-01-01"}
     reply = await gateway.post("/v1/messages?beta=true", SMALL_REQUEST, headers)
-    require(reply.status_code == 200, f"it is answered {reply.status_code}")
+    require(reply.status_code == 200, f"the answer is {reply.status_code}")
     return "accepted"
 
 
 async def count_tokens(gateway: GatewayUnderTest) -> str:
-    """`count_tokens` answers many at once; without it `/context` costs paid calls."""
+    """`count_tokens` handles many requests at once; without it, `/context` costs paid calls."""
     path = "/v1/messages/count_tokens?beta=true"
     body = {"model": SMALL_REQUEST["model"], "messages": SMALL_REQUEST["messages"]}
     replies = await asyncio.gather(*[gateway.post(path, body, CLAUDE_HEADERS) for _ in range(20)])
@@ -129,38 +130,38 @@ async def count_tokens(gateway: GatewayUnderTest) -> str:
 
 
 async def discovery(gateway: GatewayUnderTest) -> str:
-    """`GET /v1/models?limit=1000` lists ids that hold `claude` or `anthropic`, without redirect."""
+    """`GET /v1/models?limit=1000` lists ids with `claude` or `anthropic`, without redirect."""
     reply = await gateway.client.get("/v1/models?limit=1000", headers=CLAUDE_HEADERS)
-    require(reply.status_code == 200, f"it is answered {reply.status_code}")
+    require(reply.status_code == 200, f"the answer is {reply.status_code}")
     ids = [str(one["id"]) for one in reply.json()["data"]]
     usable = [one for one in ids if "claude" in one or "anthropic" in one]
-    require(usable, "no id holds `claude` or `anthropic`: Claude Code will drop all of them")
+    require(usable, "no id contains `claude` or `anthropic`: Claude Code will drop all of them")
     return f"{len(usable)} of {len(ids)} models"
 
 
 async def both_credentials(gateway: GatewayUnderTest) -> str:
-    """`Authorization` and `x-api-key` may both come (2.1.248 and later)."""
+    """`Authorization` and `x-api-key` may be sent together (2.1.248 and later)."""
     key = gateway.client.headers.get("authorization", "Bearer none").removeprefix("Bearer ")
     reply = await gateway.post(
         "/v1/messages?beta=true", SMALL_REQUEST, {**CLAUDE_HEADERS, "x-api-key": key}
     )
-    require(reply.status_code == 200, f"it is answered {reply.status_code}")
-    return "taken"
+    require(reply.status_code == 200, f"the answer is {reply.status_code}")
+    return "accepted"
 
 
 async def error_dialect(gateway: GatewayUnderTest) -> str:
-    """Errors are Anthropic's: `{"type": "error", "error": {"type", "message"}}`."""
+    """Errors have Anthropic's shape: `{"type": "error", "error": {"type", "message"}}`."""
     reply = await gateway.messages(messages="none")
     body = reply.json()
-    require(reply.status_code == 400, f"nonsense is answered {reply.status_code}")
+    require(reply.status_code == 400, f"an invalid request gets status {reply.status_code}")
     require(body["type"] == "error" and body["error"]["type"], "the error is in another dialect")
     return str(body["error"]["type"])
 
 
 async def probe(gateway: GatewayUnderTest) -> str:
-    """`HEAD /api/hello` may be rejected, but has to be answered."""
+    """`HEAD /api/hello` gets an answer, even if it is a rejection."""
     reply = await gateway.client.head("/api/hello", headers=CLAUDE_HEADERS)
-    require(reply.status_code < 500, f"it is answered {reply.status_code}")
+    require(reply.status_code < 500, f"the answer is {reply.status_code}")
     return f"answered {reply.status_code}"
 
 

@@ -1,4 +1,7 @@
-"""What every client relies on. A check's first line is its promise; it returns what it has seen."""
+"""Checks what every client relies on.
+
+The first docstring line of each check is the promise; the check returns what it saw.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from devflow_cli.conformance.gateway_under_test import SMALL_REQUEST, GatewayUnd
 
 
 async def reachable(gateway: GatewayUnderTest) -> str:
-    """It answers over HTTP."""
+    """The gateway answers over HTTP."""
     reply = await gateway.client.get("/v1/models")
-    require(reply.status_code < 500, f"GET /v1/models is answered {reply.status_code}")
+    require(reply.status_code < 500, f"GET /v1/models gets status {reply.status_code}")
     require(reply.status_code not in (401, 403), "the client key is missing or wrong")
     return f"answered {reply.status_code}"
 
@@ -21,7 +24,7 @@ async def models(gateway: GatewayUnderTest) -> str:
 
 
 async def chat(gateway: GatewayUnderTest) -> str:
-    """POST /v1/chat/completions answers whole and streamed, with usage."""
+    """POST /v1/chat/completions answers with and without streaming, with usage."""
     body = {
         "model": SMALL_REQUEST["model"],
         "messages": SMALL_REQUEST["messages"],
@@ -29,25 +32,25 @@ async def chat(gateway: GatewayUnderTest) -> str:
     }
     whole = (await gateway.post("/v1/chat/completions", body)).json()
     require(whole["choices"][0]["message"]["role"] == "assistant", "there is no answer")
-    require(whole["usage"]["total_tokens"] > 0, "the usage is missing: costs cannot be told")
+    require(whole["usage"]["total_tokens"] > 0, "the usage is missing: costs cannot be known")
     streamed = await gateway.post("/v1/chat/completions", {**body, "stream": True})
     require(streamed.text.rstrip().endswith("data: [DONE]"), "a stream does not end in [DONE]")
     return f"{whole['usage']['total_tokens']} tokens"
 
 
 async def errors(gateway: GatewayUnderTest) -> str:
-    """Errors are JSON in the dialect of the route, with a status that is not 200."""
+    """Errors are JSON in the dialect of the route, with an error status."""
     reply = await gateway.post("/v1/chat/completions", {"messages": "none"})
-    require(400 <= reply.status_code < 500, f"nonsense is answered {reply.status_code}")
+    require(400 <= reply.status_code < 500, f"an invalid request gets status {reply.status_code}")
     require(reply.json()["error"]["message"], "the error has no message")
     return f"{reply.status_code} with a message"
 
 
 async def browsers(gateway: GatewayUnderTest) -> str:
-    """Pages of other sites are turned away: no CORS, foreign origins and hosts refused."""
+    """Pages of other sites are refused: no CORS headers, no foreign origins or hosts."""
     for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
         reply = await gateway.client.get("/v1/models", headers=headers)
-        require(reply.status_code in (401, 403), f"{headers} is answered {reply.status_code}")
+        require(reply.status_code in (401, 403), f"{headers} gets status {reply.status_code}")
         granted = [name for name in reply.headers if name.startswith("access-control")]
         require(not granted, "it grants permissions to pages of other sites")
     return "refused"

@@ -1,4 +1,4 @@
-"""The gateway under examination, and what is asked of it."""
+"""Sends a gateway under test the requests that the checks need."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SMALL_REQUEST: dict[str, Any] = {
 
 
 class CheckFailed(Exception):
-    """A promise that is not kept; the message says what it breaks."""
+    """A promise that the gateway does not keep; the message says what that breaks."""
 
 
 def require(condition: object, message: str) -> None:
-    """Check a promise.
+    """Fail the check unless the condition holds.
 
     Raises:
         CheckFailed: the condition does not hold.
@@ -38,7 +38,7 @@ def require(condition: object, message: str) -> None:
 
 
 class GatewayUnderTest:
-    """Asks the gateway."""
+    """Sends requests to the gateway; the client stays the caller's to close."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -46,18 +46,18 @@ class GatewayUnderTest:
     async def post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """POST a JSON body."""
+        """Send a JSON body with POST."""
         return await self.client.post(path, json=body, headers=dict(headers or {}))
 
     async def messages(self, **changes: Any) -> httpx.Response:
-        """A small request as Claude Code sends it; `changes` are fields of its body."""
+        """Send a small request as Claude Code does; `changes` are fields of its body."""
         path = "/v1/messages?beta=true"
         return await self.post(path, {**SMALL_REQUEST, **changes}, CLAUDE_HEADERS)
 
     async def events(self, **changes: Any) -> Sequence[tuple[str, str]]:
-        """The events of a streamed reply: name and data."""
+        """Send a streamed request, and return its events as pairs of name and data."""
         reply = await self.messages(stream=True, **changes)
-        require(reply.status_code == 200, f"a streamed request is answered {reply.status_code}")
+        require(reply.status_code == 200, f"a streamed request gets status {reply.status_code}")
         reader = SseReader()
         frames = [*reader.feed(reply.content), *reader.close()]
         return [(one.event or "", one.data.decode()) for one in frames if one.data is not None]

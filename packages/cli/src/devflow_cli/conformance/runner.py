@@ -1,4 +1,4 @@
-"""Runs the checks against a URL and says what was found."""
+"""Runs the checks against a URL and collects their findings."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ Check = Callable[[GatewayUnderTest], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check has found."""
+    """The result of one check."""
 
     name: str
     ok: bool
     detail: str
     """What was seen, or what is wrong and what it breaks."""
     clause: str
-    """Which promise to clients was checked."""
+    """The promise to clients that was checked."""
 
 
 async def run_checks(
     url: str, *, key: str | None = None, claude_code: bool = False
 ) -> list[Finding]:
-    """Examine a gateway with small requests; a few are answered by a model and cost that much.
+    """Check a gateway with small requests; models answer some of them, which costs as much.
 
     Args:
-        url: of the gateway, without `/v1`.
-        key: a client key of it.
-        claude_code: check every clause that Claude Code relies on, too.
+        url: the gateway's, without `/v1`.
+        key: a client key of the gateway.
+        claude_code: also check every clause that Claude Code relies on.
 
     Returns:
-        One finding a check; a check that cannot be made is a finding that is not ok.
+        One finding per check; a check that cannot run is a finding that is not ok.
 
     Raises:
-        ConfigurationError: the URL is none, or would carry the key in the clear.
+        ConfigurationError: the URL is invalid, or would send the key unencrypted.
     """
     try:
         (parse_confidential_address if key else parse_address)(url)

@@ -1,4 +1,4 @@
-"""Ask, show the reply as it comes, and say what it was: shared by `ask`, `handoff` and `demo`."""
+"""Sends a request and shows the reply as it arrives: for `ask`, `handoff` and `demo`."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ async def ask_and_show(
     is_streamed: bool = True,
     write_line: Callable[[str], None] | None = None,
 ) -> Completion:
-    """Ask and show the reply, and around it what was chosen and what it cost.
+    """Send a request and show the reply, with the chosen model before it and the cost after it.
 
     Args:
         run: where to show it; with `--json` nothing is shown.
-        gateway: who is asked.
-        request: what is asked.
-        session: whose context goes along.
-        is_streamed: show the reply as it comes.
-        write_line: takes the lines around the reply; None writes them to standard error.
+        gateway: answers the request.
+        request: the request to send.
+        session: adds its context to the request.
+        is_streamed: show the reply as it arrives.
+        write_line: called with the lines around the reply; None writes them to standard error.
 
     Raises:
-        DevFlowError: whatever the gateway raises; the ledger holds the entry by then.
+        DevFlowError: any error of the gateway; the ledger holds the entry by then.
     """
     write_line = write_line or run.remark
     collector = Collector()
@@ -62,7 +62,7 @@ async def ask_and_show(
 
 
 def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
-    """What was known before anyone was asked: context, task, model and reasons."""
+    """Describe the decision before the call: context, task, model and reasons."""
     lines: list[str] = []
     if context:
         tokens = sum(piece.tokens for piece in context)
@@ -79,7 +79,7 @@ def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]
 
 
 def describe_completion(completion: Completion) -> list[str]:
-    """What it took: tokens, cost, time, attempts."""
+    """Describe the finished call: tokens, cost, time, attempts."""
     usage, entry = completion.usage, completion.entry
     cached = f" ({usage.cache_read_tokens} from cache)" if usage.cache_read_tokens else ""
     thought = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
@@ -96,7 +96,7 @@ def describe_completion(completion: Completion) -> list[str]:
 
 
 def completion_document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of `ask`, `handoff` and `demo`; `route` is the route's own document."""
+    """Return the JSON of `ask`, `handoff` and `demo`; `route` is the route's document."""
     return {
         "entry_id": completion.entry.entry_id,
         "model": completion.model,
@@ -121,7 +121,7 @@ def completion_document(completion: Completion, route: dict[str, Any]) -> dict[s
 
 
 def usage_document(usage: Usage) -> dict[str, int]:
-    """The five disjoint counts."""
+    """Return the five disjoint token counts."""
     counts = dataclasses.asdict(usage)
     del counts["cache_write_1h_tokens"]
     return counts

@@ -1,4 +1,4 @@
-"""Tables for a person, from the same documents that `--json` prints."""
+"""Prints tables for people, from the same documents that `--json` prints."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 MIN_WIDTH = 16
-"""The column that gives way keeps so much."""
+"""The shrinking column keeps at least this width."""
 UNBOUNDED_WIDTH = 10_000
-"""A table is as wide as its cells; Rich would squeeze its smallest columns to nothing."""
+"""Wider than any table: Rich would otherwise squeeze its smallest columns to nothing."""
 WIDE_TERMINAL = 130
-"""A terminal of so many columns shows every figure of a report; a narrower one those below."""
+"""From this many columns on, a report shows every figure; below, only `NARROW_COLUMNS`."""
 MEDIUM_TERMINAL = 100
-"""A terminal of so many columns shows every term of a candidate's score."""
+"""From this many columns on, an explanation shows every term of a score."""
 NARROW_COLUMNS = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
 
 
@@ -33,8 +33,8 @@ def print_table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> No
 
     Args:
         run: where to print.
-        columns: heading by key of the row; a heading that begins with `>` is set right.
-        rows: values are written as text; what would steer the terminal is taken out.
+        columns: headings by key of the row; a heading that begins with `>` is right-aligned.
+        rows: values are formatted as text; characters that control a terminal are removed.
     """
     _print_cells(
         run,
@@ -44,7 +44,7 @@ def print_table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> No
 
 
 def format_cell(value: object) -> str:
-    """A value as a cell: nothing for None, thousands apart, short floats."""
+    """Format a value as a cell: empty for None, grouped thousands, short floats."""
     match value:
         case None:
             return ""
@@ -65,7 +65,7 @@ def format_cell(value: object) -> str:
 def _print_cells(
     run: Run, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> None:
-    """Print cells as a table; where the terminal is narrow, the last text column gives way."""
+    """Print cells as a table; on a narrow terminal, the last text column shrinks."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -98,20 +98,20 @@ def _truncate(value: str, width: int) -> str:
 
 
 def print_budgets(run: Run, documents: Sequence[Row]) -> None:
-    """The table of `budget list`."""
+    """Print the table of `budget list`."""
     columns = {
         "id": "Budget, in USD",
         "limit_usd": ">Limit",
         "spent_usd": ">Spent",
         "reserved_usd": ">Reserved",
         "left_usd": ">Left",
-        "window_end": "Begins anew",
+        "window_end": "Renews",
     }
     print_table(run, columns, documents)
 
 
 def print_reconciliation(run: Run, document: Row) -> None:
-    """What `ledger reconcile` found, in sentences and two lists."""
+    """Print the result of `ledger reconcile`, in sentences and lists."""
     run.say(f"Ours        {document['ours_usd']} USD")
     run.say(f"Provider    {document['theirs_usd']} USD")
     run.say(f"Difference  {document['difference_usd']} USD, {document['pending']} still pending")
@@ -120,12 +120,12 @@ def print_reconciliation(run: Run, document: Row) -> None:
         by_id, by_total, by_sight = counts
         run.say(
             f"Settled     {by_id} by the provider's own figure, {by_total} by its totals, "
-            f"{by_sight} by what was seen, since nobody can tell more"
+            f"{by_sight} by our own observation, as the provider gives no figure"
         )
     for title, key in (
         ("Billed, but unknown to us", "orphans"),
         ("Ours, but not billed", "ghosts"),
-        ("Told costs that cannot be", "doubts"),
+        ("Reported costs that are impossible", "doubts"),
     ):
         rows: Sequence[Row] = document[key]
         if rows:
@@ -134,7 +134,7 @@ def print_reconciliation(run: Run, document: Row) -> None:
 
 
 def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
-    """A route for a person: the task, the candidates with their terms, and who was left out."""
+    """Print a route: the task, the candidates with their terms, and the exclusions."""
     task = document["task"]
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
@@ -154,7 +154,7 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
         del columns["quality"], columns["latency_s"]
     print_table(run, columns, rows[:max_rows])
     if len(rows) > max_rows:
-        run.say(f"… and {len(rows) - max_rows} more that are able (--json shows all).")
+        run.say(f"… and {len(rows) - max_rows} more eligible ones (--json shows all).")
     out = [one for one in candidates if one["excluded"] is not None]
     if out:
         run.say(f"\nLeft out ({len(out)}):")
@@ -164,7 +164,7 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
 
 
 def _candidate_row(candidate: Row) -> Row:
-    """A candidate's row; a switch that costs a warm cache is said beside the cost."""
+    """Return a candidate's row; the cost of leaving a warm cache is shown beside the cost."""
     terms: Row = candidate["terms"] or {}
     cost, switch = terms.get("cost_usd"), terms.get("switch_cost_usd")
     return {
@@ -179,7 +179,7 @@ def _candidate_row(candidate: Row) -> Row:
 
 
 def _group_by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Models by the reason they were left out for, the commonest first."""
+    """Group models by the reason for their exclusion, the most frequent first."""
     groups: dict[str, list[str]] = {}
     for one in excluded:
         groups.setdefault(one["excluded"], []).append(one["model"])
@@ -187,7 +187,7 @@ def _group_by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:
 
 
 def print_report(run: Run, report: Report) -> None:
-    """A report's rows with their total, savings and recommendations."""
+    """Print a report's rows with total, savings and recommendations."""
     from devflow_analytics import to_table
 
     made = to_table(report)
@@ -202,8 +202,8 @@ def print_report(run: Run, report: Report) -> None:
     document = report.as_json()
     if doubts := document["total"]["cost_doubts"]:
         run.say(
-            f"{doubts} told {'cost' if doubts == 1 else 'costs'} cannot be: "
-            "`devflow ledger reconcile` lists them, the column cost_doubt of an export too."
+            f"{doubts} reported {'cost is' if doubts == 1 else 'costs are'} impossible: "
+            "`devflow ledger reconcile` lists them; so does the column cost_doubt of an export."
         )
     savings = document["savings"]
     if savings.get("saved_usd") is not None:

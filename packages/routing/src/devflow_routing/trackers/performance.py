@@ -83,7 +83,6 @@ class PerformanceTracker:
         return tuple(self._stats)
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """As `Ledger.record`."""
         self._entries += 1
         for attempt in entry.attempts:
             self._record_attempt(attempt)

@@ -34,7 +34,6 @@ class SessionTracker:
         self._affinities: OrderedDict[tuple[str, str | None], SessionAffinity] = OrderedDict()
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """As `Ledger.record`."""
         session, final = entry.attribution.session_id, entry.final_attempt
         if session is None or final is None or entry.outcome != "succeeded" or entry.is_cache_hit:
             return

@@ -1,1 +1,1 @@
-"""What a sandbox keeps: accounts, its own bill of every call, and two caches."""
+"""Keeps the sandbox's accounts, its bill of every call, and two caches."""

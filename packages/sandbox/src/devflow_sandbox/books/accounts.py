@@ -1,4 +1,4 @@
-"""Accounts with credits, their keys with limits, and the counters of the free tier."""
+"""Represents accounts with credits, their keys with limits, and the counters of the free tier."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ MIN_PURCHASE_USD = Decimal(10)
 
 
 def make_secret_key(*parts: object) -> str:
-    """A key in OpenRouter's form, the same for the same parts."""
+    """Return a key in OpenRouter's form, the same for the same parts."""
     return f"sk-or-v1-{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 
 
 @dataclass(slots=True, kw_only=True)
 class KeySpend:
-    """Amounts by UTC day, from which day, week and month are added up."""
+    """Amounts by UTC day, from which day, week and month are summed."""
 
     total: Decimal = Decimal(0)
     by_day: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
     def add(self, usd: Decimal, now_s: float) -> None:
-        """Book an amount."""
+        """Add an amount."""
         self.total += usd
         self.by_day[int(now_s // DAY_S)] += usd
 
     def spent_in_period(self, period: str | None, now_s: float) -> Decimal:
-        """What was spent in this day, week (from Monday) or month; all of it for None."""
+        """Return the amount of this day, week (from Monday) or month; for None, of all time."""
         if period is None:
             return self.total
         first = _first_day(period, now_s)
@@ -59,7 +59,7 @@ def _first_day(period: str, now_s: float) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Key:
-    """One API key. The secret is shown once and looked up by itself."""
+    """One API key."""
 
     secret: str
     account: Account
@@ -78,16 +78,16 @@ class Key:
 
     @property
     def hash(self) -> str:
-        """What `/keys` calls it by."""
+        """The id that `/keys` uses for it."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     @property
     def label(self) -> str:
-        """The secret as it may be shown."""
+        """The secret, shortened for display."""
         return f"{self.secret[:12]}...{self.secret[-3:]}"
 
     def remaining_usd(self, now_s: float) -> Decimal | None:
-        """What its own limit leaves; None without a limit. Below zero is zero."""
+        """Return what its own limit leaves, at least 0; None without a limit."""
         if self.limit_usd is None:
             return None
         spent = self.usage.spent_in_period(self.limit_reset, now_s)
@@ -106,38 +106,38 @@ class Key:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """Who pays."""
+    """An account that pays for calls."""
 
     user_id: str
     credits_usd: Decimal
-    """All that was ever bought."""
+    """All credits ever bought."""
     used_usd: Decimal = Decimal(0)
     in_flight_usd: Decimal = Decimal(0)
-    """The worst case of the calls under way."""
+    """The worst case of the calls in progress."""
     byok: frozenset[str] = frozenset()
-    """Slugs of the providers for which the account has keys of its own."""
+    """Slugs of the providers for which the account has its own keys."""
     byok_used_usd: Decimal = Decimal(0)
     is_zdr: bool = False
-    """Only providers that keep nothing."""
+    """Only allow providers with zero data retention."""
     free_by_day: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     free_by_minute: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def balance_usd(self) -> Decimal:
-        """What is left."""
+        """The credits that are left."""
         return self.credits_usd - self.used_usd
 
     @property
     def free_per_day(self) -> int:
-        """How many `:free` calls a day."""
+        """Allowed `:free` calls per day."""
         bought = self.credits_usd >= MIN_PURCHASE_USD
         return FREE_PER_DAY_AFTER_PURCHASE if bought else FREE_PER_DAY
 
     def count_free_call(self, now_s: float) -> None:
-        """Count a `:free` call; calls that are turned away count too.
+        """Count a `:free` call; refused calls count too.
 
         Raises:
-            ApiError: 429, over the day's or the minute's number.
+            ApiError: 429, if the limit of the day or the minute is exceeded.
         """
         day, minute = int(now_s // DAY_S), int(now_s // 60)
         self.free_by_day[day] += 1
@@ -150,22 +150,22 @@ class Account:
 
 @dataclass(slots=True)
 class Accounts:
-    """Everybody this sandbox knows."""
+    """All keys that this sandbox knows."""
 
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
     account_for_unknown_keys: Account | None = None
-    """The account on which keys that nobody has are opened; None: they are turned away."""
+    """The account that unknown keys are added to; None: they are refused."""
 
     def add(self, key: Key) -> Key:
-        """Make a key known."""
+        """Register a key."""
         self.keys[key.secret] = key
         return key
 
     def get_by_hash(self, key_hash: str) -> Key:
-        """A key by its hash.
+        """Return a key by its hash.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, if it is unknown.
         """
         for key in self.keys.values():
             if key.hash == key_hash:
@@ -173,10 +173,10 @@ class Accounts:
         raise ApiError(404, "API key not found")
 
     def authenticate(self, headers: dict[str, str], now_s: float) -> Key:
-        """The key of a request.
+        """Return the key of a request.
 
         Raises:
-            ApiError: 401; 403 when its own limit is used up.
+            ApiError: 401, if it is missing, unknown, disabled or expired.
         """
         key = self._find_key(headers, now_s)
         if key.disabled or (key.expires_s is not None and now_s >= key.expires_s):
@@ -185,10 +185,10 @@ class Accounts:
         return key
 
     def authorise_spending(self, headers: dict[str, str], now_s: float) -> Key:
-        """The key of a request that costs money.
+        """Return the key of a request that costs money.
 
         Raises:
-            ApiError: 401; 403 for a management key and when the key's own limit is used up.
+            ApiError: 401; 403 for a management key, or if the key's own limit is used up.
         """
         key = self.authenticate(headers, now_s)
         if key.is_management:
@@ -198,10 +198,10 @@ class Accounts:
         return key
 
     def authorise_management(self, headers: dict[str, str], now_s: float) -> Key:
-        """The key of a request that manages.
+        """Return the key of a management request.
 
         Raises:
-            ApiError: 401, 403.
+            ApiError: 401; 403 for an inference key.
         """
         key = self.authenticate(headers, now_s)
         if not key.is_management:

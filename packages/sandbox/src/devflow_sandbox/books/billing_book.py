@@ -1,4 +1,4 @@
-"""The sandbox's own books: what every call truly cost, whatever became of it."""
+"""Records what every call really cost, however it ended."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
 Outcome = Literal["running", "completed", "cancelled", "cut", "failed", "refused"]
-"""`cancelled`: the client left; `cut`: a fault ended the reply; `failed`: a provider's error;
-`refused`: no provider was asked."""
+"""`cancelled`: the client disconnected; `cut`: a fault ended the reply; `failed`: the provider
+returned an error; `refused`: no provider was called.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
 class BilledCall:
-    """One call as it stands in the books."""
+    """One call in the billing book."""
 
     number: int
     started_s: float
     path: str
     model: str | None
-    """As it was asked for."""
+    """The requested model."""
     generation_id: str | None = None
     served_model: str | None = None
-    """The catalogue row that was billed."""
+    """The id of the catalogue row that was billed."""
     provider: str | None = None
     status: int = 200
     outcome: Outcome = "running"
@@ -48,23 +49,23 @@ class BilledCall:
     user_agent: str | None = None
     referer: str | None = None
     cached_from: str | None = None
-    """The call whose reply was given again out of the response cache."""
+    """The call whose reply was repeated from the response cache."""
     fault: str | None = None
-    """The id of the fault that was applied to it."""
+    """The id of the fault that was applied."""
     extras: Sequence[Extra] = ()
-    """What ran beside the reply, as far as it is billed."""
+    """Billed extras that ran with the reply, such as searches."""
 
     @property
     def cost_usd(self) -> Decimal:
-        """What was taken from the credits."""
+        """Amount taken from the credits."""
         return self.charge.total
 
     def _byok_text(self) -> str | None:
-        """What the provider charges the user's own key, beside `cost_usd`."""
+        """Return what the provider charges the user's own key, besides `cost_usd`."""
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
     def to_row(self) -> JsonObject:
-        """One row of the bill."""
+        """Return the call as a row of the bill."""
         return {
             "number": self.number,
             "generation_id": self.generation_id,
@@ -92,7 +93,7 @@ class BilledCall:
 
 @dataclass(slots=True)
 class BillingBook:
-    """All calls since the start, in the order in which they came."""
+    """All calls since the start, in order of arrival."""
 
     calls: list[BilledCall] = field(default_factory=list[BilledCall])
     _by_id: dict[str, BilledCall] = field(default_factory=dict[str, BilledCall])
@@ -104,16 +105,16 @@ class BillingBook:
         return call
 
     def assign_id(self, call: BilledCall, generation_id: str) -> None:
-        """From now on the call can be looked up by this id."""
+        """Give the call its generation id, by which it can be looked up."""
         call.generation_id = generation_id
         self._by_id[generation_id] = call
 
     def find(self, generation_id: str) -> BilledCall | None:
-        """A call by its generation id."""
+        """Return a call by its generation id, or None."""
         return self._by_id.get(generation_id)
 
     def make_bill(self, *, since: int = 0) -> JsonObject:
-        """`GET /sandbox/bill`: the calls after number `since`, and the total of all."""
+        """Return the body of `GET /sandbox/bill`: the calls after number `since`, and the total."""
         total = sum((call.cost_usd for call in self.calls), Decimal(0))
         return {
             "calls": [call.to_row() for call in self.calls[since:]],

@@ -1,4 +1,4 @@
-"""The providers' prompt caches: what was written when, and what a prompt can read from it."""
+"""Simulates the providers' prompt caches: what was written when, and what a prompt can read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MIN_TOKENS = 1024
 TTL_S = {"5m": 300.0, "1h": 3600.0}
 IMPLICIT_TTL_S = 300.0
 _READ_STEP_TOKENS = 128
-"""Implicit caches read in steps of so many tokens (OpenAI)."""
+"""Implicit caches read in steps of this size (OpenAI)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """How a prompt divides."""
+    """How the tokens of a prompt divide."""
 
     cached: int = 0
     written: int = 0
@@ -27,17 +27,17 @@ class CacheUsage:
 
 @dataclass(slots=True)
 class PromptCache:
-    """Prefixes by hash with the time they are kept until. One per sandbox, split by `scope`."""
+    """Prefix hashes with their expiry times. One cache per sandbox, partitioned by `scope`."""
 
     _expires_s: dict[bytes, float] = field(default_factory=dict[bytes, float])
 
     def use(
         self, scope: str, blocks: Sequence[Block], now_s: float, *, is_explicit: bool
     ) -> CacheUsage:
-        """Read what is there, write what the prompt marks, and keep what was read for longer.
+        """Read cached prefixes, write what the prompt marks, and extend the life of what was read.
 
-        Explicit caches (Claude) hold what `cache_control` marks and charge for writing; implicit
-        ones (all others) hold every prompt and charge nothing for it.
+        Explicit caches (Claude) hold what `cache_control` marks, and charge for writing. Implicit
+        ones (all others) hold every prompt, and charge nothing for writing.
         """
         if sum(block.tokens for block in blocks) < MIN_TOKENS:
             return CacheUsage()
@@ -79,7 +79,7 @@ class PromptCache:
 
 
 def _hash_prefixes(scope: str, blocks: Sequence[Block]) -> list[tuple[bytes, int, Block]]:
-    """For each block the hash and the tokens of the prompt up to and with it."""
+    """Return, for each block, hash and token count of the prompt up to and including it."""
     running = hashlib.blake2b(scope.encode(), digest_size=16)
     tokens = 0
     prefixes: list[tuple[bytes, int, Block]] = []

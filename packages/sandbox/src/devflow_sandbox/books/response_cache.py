@@ -1,4 +1,4 @@
-"""OpenRouter's response cache: the same request again, for nothing."""
+"""Simulates OpenRouter's response cache: an identical request is answered again for free."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MAX_TTL_S = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedGeneration:
-    """A reply that may be given again."""
+    """A reply that may be repeated."""
 
     generation: Generation
     stored_s: float
     ttl_s: int
 
     def hit_headers(self, now_s: float) -> list[tuple[str, str]]:
-        """The headers of a cache hit."""
+        """Return the headers of a cache hit."""
         return [
             ("X-OpenRouter-Cache-Status", "HIT"),
             ("X-OpenRouter-Cache-Age", str(int(now_s - self.stored_s))),
@@ -33,12 +33,12 @@ class CachedGeneration:
 
 @dataclass(slots=True)
 class SandboxResponseCache:
-    """Replies by key, path and body; the body byte for byte, so the order of its fields counts."""
+    """Replies by key, path and body. Bodies are compared byte for byte, including field order."""
 
     _entries: dict[bytes, CachedGeneration] = field(default_factory=dict[bytes, CachedGeneration])
 
     def find(self, request: SandboxRequest, key: Key, now_s: float) -> CachedGeneration | None:
-        """The reply to the same request, where the client wants the cache used."""
+        """Return the reply to the same request, if the client wants the cache used."""
         if not _is_requested(request):
             return None
         cache_key = _make_key(request, key)
@@ -50,7 +50,7 @@ class SandboxResponseCache:
     def store(
         self, request: SandboxRequest, key: Key, generation: Generation, now_s: float
     ) -> list[tuple[str, str]]:
-        """Store a reply where the client wants it; return the headers of a miss."""
+        """Store a reply if the client wants it, and return the headers of a miss."""
         if not _is_requested(request):
             return []
         ttl = request.headers.get("x-openrouter-cache-ttl", "")

@@ -1,1 +1,1 @@
-"""What the sandbox sells: its models, their providers, and what a call costs."""
+"""Describes what the sandbox sells: models, their providers, and what a call costs."""

@@ -1,4 +1,4 @@
-"""What a call costs: own arithmetic over the catalogue's prices, exact, in Decimal."""
+"""Computes the cost of a call from the catalogue's prices, exactly, in Decimal."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 BYOK_FEE = Decimal("0.05")
-"""The share of the list price that a call over one's own provider key costs."""
+"""Share of the list price that a call costs with the user's own provider key."""
 
 
 def decimal_text(usd: Decimal) -> str:
-    """Plain decimal text, no exponent, no zeros behind."""
+    """Return plain decimal text, without exponent or trailing zeros."""
     text = format(usd, "f")
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
 def to_json_number(usd: Decimal) -> orjson.Fragment:
-    """The exact amount as a JSON number; a client that keeps the text loses nothing."""
+    """Return the exact amount as a JSON number, for clients that keep its text."""
     return orjson.Fragment(decimal_text(usd).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BilledTokens:
-    """Counts as OpenRouter reports them, one inside the other."""
+    """Token counts as OpenRouter reports them; some include others."""
 
     prompt: int = 0
-    """All input, cached and written ones included."""
+    """All input, including cached and written tokens."""
     cached: int = 0
     written: int = 0
     written_1h: int = 0
-    """Of `written`, those kept for an hour."""
+    """The part of `written` that is kept for an hour."""
     completion: int = 0
-    """All output, reasoning included."""
+    """All output, including reasoning."""
     reasoning: int = 0
     audio_in: int = 0
-    """Of `prompt`, those of sound."""
+    """The audio part of `prompt`."""
     image_out: int = 0
-    """Of `completion`, those of images, which come after the text."""
+    """The image part of `completion`, generated after the text."""
     audio_out: int = 0
-    """Of `completion`, those of sound, which come after the text."""
+    """The audio part of `completion`, generated after the text."""
     window: int | None = None
-    """The longest prompt of those that a loop of tools sends, which prices go by; None: all."""
+    """Longest prompt of a tool loop, which decides the price tier; None: that of `prompt`."""
 
     def truncate(self, share: float) -> BilledTokens:
-        """The same prompt with that share of the completion, rounded up."""
+        """Return the counts with only this share of the completion, rounded up."""
         completion = -int(-self.completion * share // 1) if share < 1 else self.completion
         lost = self.completion - completion
         return replace(
@@ -70,20 +70,20 @@ class Charge:
     prompt: Decimal = _ZERO
     completion: Decimal = _ZERO
     provider_fees: Decimal = _ZERO
-    """What the provider charges beside tokens: requests, searches of its own."""
+    """Provider charges other than tokens: requests, its own searches."""
     fees: Decimal = _ZERO
-    """OpenRouter's own services: searches, pages of PDFs, models that a tool asked."""
+    """OpenRouter's own services: searches, PDF pages, models called by a tool."""
     byok_fee: Decimal | None = None
-    """With a provider key of the user's own: all that OpenRouter takes; None without one."""
+    """With the user's own provider key, all that OpenRouter charges; otherwise None."""
 
     @property
     def inference(self) -> Decimal:
-        """What the provider charges in all."""
+        """Everything the provider charges."""
         return self.prompt + self.completion + self.provider_fees
 
     @property
     def total(self) -> Decimal:
-        """What is taken from the credits: `cost` on the wire."""
+        """Amount taken from the credits; `cost` on the wire."""
         if self.byok_fee is not None:
             return self.byok_fee
         return self.inference + self.fees
@@ -95,36 +95,36 @@ NO_CHARGE = Charge()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """One `pricing` object, USD per token (per request, per search)."""
+    """One `pricing` object, in USD per token (per request, per search)."""
 
     prompt: Decimal
     completion: Decimal
     cache_read: Decimal | None = None
-    """None: cached tokens cost what others cost, also where a long prompt makes those dearer."""
+    """None: cached tokens cost as much as others, also at the higher price of a long prompt."""
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
     request: Decimal = _ZERO
     web_search: Decimal | None = None
-    """A search by the provider's own engine; None: it has none."""
+    """Price of a search by the provider's own engine; None if it has none."""
     audio: Decimal | None = None
-    """Sound in the prompt; None: as other tokens. Likewise the next two, in the reply."""
+    """Price of audio in the prompt; None: as other tokens. The next two are for the reply."""
     image_output: Decimal | None = None
     audio_output: Decimal | None = None
     overrides: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_unknown(self) -> bool:
-        """Routers are listed at -1: who answers, and so the price, is decided by the call."""
+        """Whether the price is -1, as for routers, whose choice of a model decides the price."""
         return self.prompt < 0
 
     @property
     def is_free(self) -> bool:
-        """Every token at zero."""
+        """Whether every token is free."""
         return self.prompt == 0 and self.completion == 0
 
     @classmethod
     def from_pricing(cls, pricing: Mapping[str, Any]) -> Prices:
-        """From the catalogue."""
+        """Read a `pricing` object of the catalogue."""
         return cls(
             **_read_overrides(pricing),
             request=Decimal(pricing.get("request") or 0),
@@ -136,7 +136,7 @@ class Prices:
         )
 
     def resolve_overrides(self, prompt_tokens: int, now_s: float) -> Prices:
-        """The prices for a prompt of this length at this time (`pricing.overrides`)."""
+        """Return the prices for a prompt of this length at this time (`pricing.overrides`)."""
         prices = self
         for override in self.overrides:
             if _applies(override, prompt_tokens, now_s):
@@ -153,12 +153,11 @@ class Prices:
         byok_fee_share: Decimal | None = None,
         factor: Decimal = _ONE,
     ) -> Charge:
-        """The cost of so many tokens, at list price or as a share of it for one's own key.
+        """Compute the cost of tokens, at list price or as a share of it with the user's own key.
 
-        `factor` is that of the tier, for tokens alone.
-
-        The rule that reproduces the recorded costs; where cached and written tokens overlap (seen
-        at Gemini), the rest is not below zero.
+        `factor` is that of the service tier, and applies to tokens alone. This rule reproduces the
+        recorded costs. Where cached and written tokens overlap (seen with Gemini), the plain rest
+        is 0, not negative.
         """
         window = tokens.prompt if tokens.window is None else tokens.window
         prices = self.resolve_overrides(window, now_s) if self.overrides else self
@@ -174,7 +173,7 @@ class Prices:
         )
 
     def charge_prompt(self, tokens: BilledTokens) -> Decimal:
-        """The prompt at these prices, whatever its length."""
+        """Return the price of the prompt at these prices, regardless of its length."""
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
         sound = min(tokens.audio_in, plain) if self.audio is not None else 0
         read = self.prompt if self.cache_read is None else self.cache_read
@@ -189,7 +188,7 @@ class Prices:
         )
 
     def charge_completion(self, tokens: BilledTokens) -> Decimal:
-        """The completion at these prices: text, images and sound at their own."""
+        """Return the price of the completion: text, images and audio, each at its own price."""
         image = self.completion if self.image_output is None else self.image_output
         sound = self.completion if self.audio_output is None else self.audio_output
         plain = tokens.completion - tokens.image_out - tokens.audio_out

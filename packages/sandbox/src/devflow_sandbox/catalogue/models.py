@@ -1,4 +1,4 @@
-"""The models and prices of 2026-08-16, and what a model name in a request stands for."""
+"""Loads the models and prices of 2026-08-16, and resolves the model names of requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from devflow_sandbox.catalogue.services import Tier
 from devflow_sandbox.message import JsonObject
 
 _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
-"""Suffixes that choose a way of serving; `:free` and `:batch` are models of their own."""
+"""Suffixes that choose a way of serving; `:free` and `:batch` are separate rows instead."""
 
 _DASHED_VERSION = re.compile(r"(?<=-)(\d)-(\d)(?=$|-)")
 
@@ -30,7 +30,7 @@ _AUTO_MODELS = (
     "google/gemini-3.7-flash",
     "deepseek/deepseek-v4-flash-0731",
 )
-"""What the paid routers choose from here; there the choice is not documented."""
+"""The models that the paid routers choose from here; OpenRouter does not document its choice."""
 
 
 @dataclass(frozen=True)
@@ -41,96 +41,96 @@ class Model:
 
     @property
     def id(self) -> str:
-        """`author/slug`, with `:free` or `:batch` where that is a row of its own."""
+        """`author/slug`, with `:free` or `:batch` if that is a separate row."""
         return self.row["id"]
 
     @cached_property
     def author(self) -> str:
-        """Whose model it is."""
+        """The model's author."""
         return self.id.lstrip("~").split("/", 1)[0]
 
     @cached_property
     def prices(self) -> Prices:
-        """What its tokens cost."""
+        """The prices of its tokens."""
         return Prices.from_pricing(self.row["pricing"])
 
     @cached_property
     def parameters(self) -> frozenset[str]:
-        """`supported_parameters`."""
+        """The row's `supported_parameters`."""
         return frozenset(self.row["supported_parameters"])
 
     @cached_property
     def context_length(self) -> int:
-        """The window that requests are held to: the top provider's where it is smaller."""
+        """The window that limits requests: the smaller of the model's and the top provider's."""
         top = self.row["top_provider"].get("context_length")
         return min(self.row["context_length"], top or self.row["context_length"])
 
     @cached_property
     def max_completion_tokens(self) -> int:
-        """The longest reply; the window where none is listed."""
+        """Length of the longest reply; the window if none is listed."""
         return self.row["top_provider"].get("max_completion_tokens") or self.context_length
 
     @property
     def is_router(self) -> bool:
-        """One of `openrouter/…`: somebody else will answer."""
+        """Whether it is one of `openrouter/…`, which let another model answer."""
         return self.id.startswith("openrouter/")
 
     @property
     def is_listed_once(self) -> bool:
-        """Itself: no router, no alias, no `:free` or `:batch` of another row."""
+        """Whether the row is a model itself, not a router, an alias, `:free` or `:batch`."""
         return not self.is_router and ":" not in self.id and not self.id.startswith("~")
 
     @property
     def is_free(self) -> bool:
-        """Counted against the free tier."""
+        """Whether its calls count against the free tier."""
         return self.id.endswith(":free") or self.id == "openrouter/free"
 
     @cached_property
     def providers(self) -> tuple[Provider, ...]:
-        """Who serves it, the usual one first."""
+        """Its providers, the usual one first."""
         return providers_for_author(self.author)
 
     @cached_property
     def label(self) -> str:
-        """What a reply gives as `model`: for Claude its canonical slug (82 of 90 recordings)."""
+        """The `model` field of replies: for Claude the canonical slug (82 of 90 recordings)."""
         return self.row["canonical_slug"] if self.author == "anthropic" else self.id
 
     @cached_property
     def tiers(self) -> frozenset[Tier]:
-        """Tiers beside the default one that some provider sells it in."""
+        """Service tiers other than the default that some provider sells for it."""
         if self.is_free or ":batch" in self.id or not self.parameters & {"tools"}:
             return frozenset()
         return frozenset(tier for one in self.providers for tier in one.tiers)
 
     def can_read(self, modality: str) -> bool:
-        """True when it takes text, image, audio, video or file as it is."""
+        """Return whether it accepts a modality: text, image, audio, video or file."""
         return modality in self.row["architecture"]["input_modalities"]
 
     def can_output(self, modality: str) -> bool:
-        """True when it can produce text, image, audio, embeddings, rerank or transcription."""
+        """Return whether it can produce text, image, audio, embeddings, rerank or transcription."""
         return modality in self.row["architecture"]["output_modalities"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedModel:
-    """A model as a request named it."""
+    """A model as resolved from the name in a request."""
 
     model: Model
     requested: str
     suffixes: frozenset[str] = frozenset()
     router: str | None = None
-    """The router that chose it."""
+    """Id of the router that chose it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterLimits:
-    """Which models a router may choose, as patterns with `*`."""
+    """The models that a router may choose, as patterns with `*`."""
 
     allowed: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
     def allows(self, name: str) -> bool:
-        """True for a model that may be chosen."""
+        """Return whether a model may be chosen."""
         is_allowed = not self.allowed or any(fnmatchcase(name, one) for one in self.allowed)
         return is_allowed and not any(fnmatchcase(name, one) for one in self.excluded)
 
@@ -140,7 +140,7 @@ NO_LIMITS = RouterLimits()
 
 @dataclass
 class SandboxCatalogue:
-    """All models of one sandbox."""
+    """All models of a sandbox."""
 
     models: list[Model]
     _by_id: dict[str, Model] = field(default_factory=dict[str, Model])
@@ -154,23 +154,23 @@ class SandboxCatalogue:
 
     @classmethod
     def load(cls, extra: Iterable[JsonObject] = ()) -> SandboxCatalogue:
-        """The packaged catalogue; rows of `extra` come before and win over rows of their id."""
+        """Load the packaged catalogue; rows of `extra` come first and replace those of equal id."""
         by_id: dict[str, Model] = {}
         for model in (*(Model(_complete_row(row)) for row in extra), *_load_standard_models()):
             by_id.setdefault(model.id, model)
         return cls(list(by_id.values()))
 
     def get(self, name: str) -> Model | None:
-        """A row by id or canonical slug."""
+        """Return a row by id or canonical slug, or None."""
         return self._by_id.get(name)
 
     def resolve(
         self, name: str, *, pick: int = 0, limits: RouterLimits = NO_LIMITS
     ) -> ResolvedModel:
-        """What `name` stands for; `pick` chooses where a router does.
+        """Resolve a model name; `pick` makes the choice of a router.
 
         Raises:
-            ApiError: 400, there is no such model.
+            ApiError: 400, if there is no such model.
         """
         model, suffixes = self.find(name)
         if model is None:
@@ -184,7 +184,7 @@ class SandboxCatalogue:
         return ResolvedModel(model=model, requested=name, suffixes=suffixes)
 
     def find(self, name: str) -> tuple[Model | None, frozenset[str]]:
-        """The row and the suffixes of a name; no alias or router is followed."""
+        """Return the row and the suffixes of a name, without following aliases or routers."""
         if name in self._by_id:
             return self._by_id[name], frozenset()
         head, *suffixes = name.split(":")
@@ -197,7 +197,7 @@ class SandboxCatalogue:
         return None, routed_suffixes
 
     def fast_sibling(self, resolved: ResolvedModel) -> ResolvedModel | None:
-        """The row that a fast Claude is served and billed as ("Service Tiers", Fast mode)."""
+        """Return the row that a fast Claude is billed as ("Service Tiers", Fast mode), or None."""
         sibling = self._by_id.get(f"{resolved.model.id}-fast")
         return None if sibling is None else replace(resolved, model=sibling)
 
@@ -216,7 +216,7 @@ class SandboxCatalogue:
 
 @cache
 def _load_standard_models() -> tuple[Model, ...]:
-    """The rows that every sandbox starts with; they are never changed."""
+    """Load the rows that every sandbox starts with; they are never changed."""
     rows = (*_load_packaged("models.json.gz"), *_load_packaged("others.json"))
     return tuple(Model(_complete_row(row)) for row in rows)
 
@@ -229,7 +229,7 @@ def _load_packaged(name: str) -> list[JsonObject]:
 
 
 def _complete_row(row: JsonObject) -> JsonObject:
-    """A row with the fields that the packaged snapshot left out."""
+    """Add the fields that the packaged snapshot leaves out."""
     slug = row["canonical_slug"]
     return {
         **row,

@@ -1,4 +1,4 @@
-"""Who serves which author's models, and how each provider differs on the wire and on the bill."""
+"""Describes which providers serve an author's models, and how they differ on wire and bill."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from devflow_sandbox.message import JsonObject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One provider as far as a client can tell it from another."""
+    """One provider, with everything that makes a difference to clients."""
 
     name: str
     slug: str
     stops_on_cancel: bool
-    """A stream that is closed early is billed up to there, else to its end."""
+    """Whether a stream that the client closes early is billed only up to there."""
     tool_prefix: str = "call_"
     stop: str = "stop"
-    """The provider's own words for the end of a reply, `native_finish_reason`."""
+    """The provider's own values for the end of a reply, `native_finish_reason`."""
     tool_calls: str = "tool_calls"
     length: str = "length"
     reasoning_format: str = "unknown"
     tiers: tuple[Tier, ...] = ()
-    """Service tiers beside the default one."""
+    """Service tiers other than the default."""
 
     def native_finish_reason(self, finish: str) -> str:
-        """`native_finish_reason` for a finish reason of OpenRouter's."""
+        """Return the `native_finish_reason` for a finish reason of OpenRouter."""
         return {"stop": self.stop, "tool_calls": self.tool_calls, "length": self.length}.get(
             finish, finish
         )
@@ -51,7 +51,7 @@ _GOOGLE = {
     "reasoning_format": "google-gemini-v1",
 }
 
-# Who stops billing: "Stream cancellation" in OpenRouter's documentation (2026-08).
+# Providers that stop billing: "Stream cancellation" in OpenRouter's documentation (2026-08).
 _STOP_BILLING_ON_CANCEL = frozenset(
     (
         *("OpenAI", "Azure", "Anthropic", "Fireworks", "DeepInfra", "Together", "Cohere", "xAI"),
@@ -60,7 +60,7 @@ _STOP_BILLING_ON_CANCEL = frozenset(
     )
 )
 
-# Whose models are served by whom, the usual one first (recordings of 2025-10 to 2026-08).
+# Providers by author, the usual one first (recordings of 2025-10 to 2026-08).
 _SERVED_BY: dict[str, tuple[str, ...]] = {
     "anthropic": ("Anthropic", "Amazon Bedrock", "Google"),
     "openai": ("OpenAI", "Azure"),
@@ -97,13 +97,13 @@ _TIERS: dict[str, tuple[Tier, ...]] = {
     "Google AI Studio": ("flex", "priority"),
     "xAI": ("priority",),
 }
-"""Who sells tiers ("Service Tiers", Supported Providers); `ultrafast` since October."""
+"""Tiers by provider ("Service Tiers", Supported Providers); `ultrafast` since October."""
 _DEFAULT_PROVIDERS = ("DeepInfra", "Together")
 
 
 @cache
 def list_providers() -> tuple[JsonObject, ...]:
-    """`GET /providers` of 2026-05-22, as data."""
+    """Return the rows of `GET /providers` as of 2026-05-22."""
     packed = resources.files("devflow_sandbox").joinpath("data/providers.json.gz").read_bytes()
     return tuple(cast("list[JsonObject]", orjson.loads(gzip.decompress(packed))))
 
@@ -115,7 +115,7 @@ def _load_slugs() -> dict[str, str]:
 
 @cache
 def get_provider(name: str, author: str = "") -> Provider:
-    """A provider by name; how it words things depends on whose model it serves."""
+    """Return a provider by name; its wording depends on the author of the model."""
     traits: dict[str, str] = {}
     is_own = author in ("openai", "google", "x-ai")
     if author == "anthropic":
@@ -139,5 +139,5 @@ def get_provider(name: str, author: str = "") -> Provider:
 
 @cache
 def providers_for_author(author: str) -> tuple[Provider, ...]:
-    """The providers of an author's models, the usual one first."""
+    """Return the providers of an author's models, the usual one first."""
     return tuple(get_provider(name, author) for name in _SERVED_BY.get(author, _DEFAULT_PROVIDERS))

@@ -1,6 +1,6 @@
-"""What is billed beside tokens: searches, pages, PDFs, tiers. Each figure with its source.
+"""Lists what is billed besides tokens: searches, pages, PDFs, tiers; each figure with its source.
 
-The documentation is OpenRouter's of 2026-08-22; what is not written there is marked as a guess.
+The documentation is OpenRouter's of 2026-08-22. What it does not tell is marked as a guess.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ _PARALLEL_USD = {
 _PERPLEXITY_USD = Decimal("0.005")
 RESULTS_INCLUDED = 10
 EXTRA_RESULT_USD = Decimal("0.001")
-"""A search by its mode, ten results included ("Web Search", Pricing). Recorded 2026-07: 0.007."""
+"""Price of a search by mode with ten results ("Web Search", Pricing). Recorded 2026-07: 0.007."""
 
 FETCH_USD = Decimal("0.001")
-"""A page fetched by Exa or Parallel; other engines cost nothing here ("Web Fetch", Pricing)."""
+"""A page fetched by Exa or Parallel; other engines are free here ("Web Fetch", Pricing)."""
 
 OCR_PAGE_USD = Decimal("0.002")
-"""`mistral-ocr`: 2 USD for 1,000 pages, also over one's own keys ("PDF Inputs", Pricing)."""
+"""`mistral-ocr`: 2 USD for 1,000 pages, also with the user's own keys ("PDF Inputs", Pricing)."""
 
 MAX_STEPS = 30
-"""Calls of tools that OpenRouter runs, for one request ("Server Tools", Tool Call Limits)."""
+"""Server-side tool calls per request ("Server Tools", Tool Call Limits)."""
 MAX_TOTAL_RESULTS = 50
-"""Results of all searches of one request (API description, `max_total_results`)."""
+"""Results of all searches of a request (API description, `max_total_results`)."""
 
 TOKENS_PER_RESULT = 1_000
-"""Exa's excerpts have 2,000 to 4,000 characters for each result ("Web Search", Exa)."""
+"""Exa's excerpts have 2,000 to 4,000 characters per result ("Web Search", Exa)."""
 CHARACTERS_BY_CONTEXT = {"low": 5_000, "medium": 15_000, "high": 30_000}
-"""Characters for each result by `search_context_size` ("Web Search", Exa)."""
+"""Characters per result by `search_context_size` ("Web Search", Exa)."""
 TOKENS_PER_FETCH = 2_500
-"""What a fetched page adds to the prompt where `max_content_tokens` does not say: a guess."""
+"""Tokens a fetched page adds to the prompt unless `max_content_tokens` is set: a guess."""
 
 NATIVE_TOKENS = {"openai": 8_000, "anthropic": 7_345, "google": 0, "perplexity": 0}
 NATIVE_TOKENS_ELSEWHERE = 4_000
-"""What a provider's own search adds to the prompt. OpenAI's: a block of 8,000 (its price list;
-8,174 recorded 2026-07); Anthropic's: the example of its documentation; others: a guess."""
+"""Tokens a provider's own search adds to the prompt. OpenAI: a block of 8,000 (its price list;
+8,174 recorded 2026-07); Anthropic: the example of its documentation; others: a guess.
+"""
 
 TIER_FACTOR: dict[Tier, Decimal] = {
     "default": Decimal(1),
@@ -59,18 +60,19 @@ TIER_FACTOR: dict[Tier, Decimal] = {
     "priority": Decimal(2),
     "ultrafast": Decimal(6),
 }
-"""Of the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in OpenAI's
-price list, 2.50 for 1.25; ultrafast: another gateway's price list of 2026-10, about six times."""
+"""Factor on the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in
+OpenAI's price list, 2.50 for 1.25; ultrafast: another gateway's price list of 2026-10, about 6.
+"""
 
 IMAGE_TOKENS_OUT = {"openai": 4_175}
-"""An image of gpt-5-image at high quality (the example in "Image Generation")."""
+"""Tokens of an image of gpt-5-image at high quality (the example in "Image Generation")."""
 IMAGE_TOKENS_OUT_ELSEWHERE = 1_290
-"""An image of 1024 x 1024 at Gemini, by Google's price list."""
+"""Tokens of an image of 1024 x 1024 at Gemini, by Google's price list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFee:
-    """One search or fetch at an engine, and whether the model's provider takes the fee."""
+    """The fee for a search or fetch, its engine, and whether the model's provider charges it."""
 
     engine: str
     usd: Decimal
@@ -78,7 +80,7 @@ class EngineFee:
 
 
 def search_fee(engine: str, mode: str | None, results: int) -> Decimal:
-    """One search at an engine that OpenRouter pays. Firecrawl's is billed by Firecrawl itself."""
+    """Return the fee of a search that OpenRouter pays; Firecrawl bills the user itself."""
     if engine == "firecrawl":
         return Decimal(0)
     if engine == "perplexity":
@@ -91,7 +93,7 @@ def search_fee(engine: str, mode: str | None, results: int) -> Decimal:
 def search_engine(
     engine: str, mode: str | None, results: int, native_usd: Decimal | None
 ) -> EngineFee:
-    """The engine that searches: the provider's own where it has one and no other is named."""
+    """Choose the search engine: the provider's own, if it has one and no other is named."""
     if engine in ("auto", "native") and native_usd is not None:
         return EngineFee(engine="native", usd=native_usd, is_native=True)
     engine = "exa" if engine in ("auto", "native") else engine
@@ -99,7 +101,7 @@ def search_engine(
 
 
 def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
-    """The engine that fetches a page; a provider's own is free, as Anthropic's is."""
+    """Choose the engine that fetches a page; a provider's own is free, as Anthropic's is."""
     if engine in ("auto", "native") and native_usd is not None:
         return EngineFee(engine="native", usd=Decimal(0), is_native=True)
     engine = "exa" if engine in ("auto", "native") else engine
@@ -108,10 +110,10 @@ def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
 
 
 def image_tokens(author: str) -> int:
-    """What one image in a reply counts for."""
+    """Return the token count of one image in a reply."""
     return IMAGE_TOKENS_OUT.get(author, IMAGE_TOKENS_OUT_ELSEWHERE)
 
 
 def native_search_tokens(author: str) -> int:
-    """What one search by a provider's own engine adds to the prompt."""
+    """Return the tokens that one search by a provider's own engine adds to the prompt."""
     return NATIVE_TOKENS.get(author, NATIVE_TOKENS_ELSEWHERE)

@@ -1,1 +1,1 @@
-"""The three ways of asking for a reply, each reading a body and writing a reply."""
+"""The three dialects for replies; each parses request bodies and encodes replies."""

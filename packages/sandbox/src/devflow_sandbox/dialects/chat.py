@@ -1,4 +1,4 @@
-"""`/chat/completions`: the dialect of OpenAI as OpenRouter speaks it."""
+"""`/chat/completions`: OpenAI's dialect as OpenRouter speaks it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:
-    """A request body.
+    """Parse a request body.
 
     Raises:
         ApiError: 400, naming the field.
@@ -71,13 +71,13 @@ def parse_request(body: JsonObject) -> ParsedRequest:
 
 
 def _parse_limit(reader: BodyReader) -> int | None:
-    """The larger of the two limits governs."""
+    """Return the larger of the two limits, which counts."""
     limits = (reader.count("max_completion_tokens"), reader.count("max_tokens"))
     return max((one for one in limits if one is not None), default=None)
 
 
 def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
-    """`reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
+    """Read `reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
     options = reader.object("reasoning")
     effort = BodyReader(options, "reasoning.").text("effort") or reader.text("reasoning_effort")
     if not options and effort is None and not reader.flag("include_reasoning"):
@@ -151,7 +151,7 @@ def _encode_usage(generation: Generation) -> JsonObject:
 
 
 def encode_reasoning_details(generation: Generation) -> list[JsonObject]:
-    """The reasoning as the provider's own blocks, with what vouches for them."""
+    """Return the reasoning as the provider's blocks, with their signatures."""
     reply, form = generation.reply, generation.provider.reasoning_format
     if reply.reasoning is None:
         return []
@@ -178,7 +178,7 @@ def _encode_call(call: EmittedToolCall, index: int) -> JsonObject:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """A reply that is not streamed."""
+    """Encode a reply that is not streamed."""
     reply = generation.reply
     message: JsonObject = {
         "role": "assistant",
@@ -225,7 +225,7 @@ def _encode_image(generation: Generation) -> JsonObject:
 
 
 class _ChunkWriter:
-    """Writes the events of one stream; what all share is written once."""
+    """Writes the events of one stream; the parts that all share are encoded once."""
 
     def __init__(self, generation: Generation) -> None:
         common = {
@@ -246,19 +246,19 @@ class _ChunkWriter:
         self._end = b"," + orjson.dumps(finish)[1:-1] + b"}]"
 
     def encode_delta(self, delta: object) -> bytes:
-        """One event."""
+        """Encode one event with a delta."""
         return self.head + orjson.dumps(delta) + self.tail
 
     def encode_text(self, piece: bytes) -> bytes:
-        """A piece of text: by far the most events, so without a detour."""
+        """Encode a piece of text; the fast path, since most events are text."""
         return self.head + b'{"content":' + piece + b',"role":"assistant"}' + self.tail
 
     def encode_finish(self, delta: JsonObject) -> bytes:
-        """The event with the finish reason."""
+        """Encode the event with the finish reason."""
         return self.head + orjson.dumps(delta) + self._end + b"}\n\n"
 
     def encode_usage(self, usage: JsonObject, metadata: JsonObject | None) -> bytes:
-        """The last event: the usage beside a choice that repeats the finish reason."""
+        """Encode the last event: the usage, and a choice that repeats the finish reason."""
         more = {"usage": usage} | ({"openrouter_metadata": metadata} if metadata else {})
         return (
             b"data: "
@@ -275,7 +275,7 @@ class _ChunkWriter:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """A reply as server-sent events, without comments and without the closing `[DONE]`."""
+    """Encode a reply as server-sent events, without comments and the closing `[DONE]`."""
     chunks, reply = _ChunkWriter(generation), generation.reply
     events: list[bytes] = [
         chunks.encode_delta(delta) for delta in _iter_reasoning_deltas(generation)
@@ -302,7 +302,7 @@ def encode_stream(generation: Generation) -> list[bytes]:
 
 
 def _iter_reasoning_deltas(generation: Generation) -> Iterator[JsonObject]:
-    """Each piece twice, as text and as a detail of the same index; the signature comes alone."""
+    """Yield each piece as text and as a detail of the same index, then the signature."""
     reply, form = generation.reply, generation.provider.reasoning_format
     base: JsonObject = {"content": "", "role": "assistant"}
     details = encode_reasoning_details(generation)
@@ -323,7 +323,7 @@ def _iter_reasoning_deltas(generation: Generation) -> Iterator[JsonObject]:
 
 
 def _iter_media_deltas(generation: Generation) -> Iterator[JsonObject]:
-    """An image in one piece; speech as its text and its sound."""
+    """Yield an image in one piece, and speech as its text and its audio."""
     base: JsonObject = {"content": "", "role": "assistant"}
     reply, spoken_id = generation.reply, f"audio_{generation.id[-16:]}"
     if reply.image_tokens:

@@ -1,4 +1,4 @@
-"""Fields that more than one dialect has."""
+"""Parses fields that several dialects share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devflow_sandbox.parsed_request import BodyReader, ToolDefinition
 
 
 def read_tool_choice(choice: object, tools: tuple[ToolDefinition, ...]) -> str:
-    """`tool_choice` in any of its forms."""
+    """Read any form of `tool_choice`; return `auto`, `none`, `required`, or `=name` for a tool."""
     if choice is None or isinstance(choice, str):
         return {"any": "required"}.get(choice or "auto", choice or "auto")
     if not isinstance(choice, dict):

@@ -1,4 +1,4 @@
-"""`/messages`: the dialect of Anthropic as OpenRouter speaks it."""
+"""`/messages`: Anthropic's dialect as OpenRouter speaks it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_FALLBACKS = 3
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:
-    """A request body.
+    """Parse a request body.
 
     Raises:
         ApiError: 400, naming the field.
@@ -198,7 +198,7 @@ def _encode_content(generation: Generation) -> list[JsonObject]:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """A reply that is not streamed."""
+    """Encode a reply that is not streamed."""
     message = _encode_message(generation, _encode_content(generation), _encode_usage(generation))
     message["stop_reason"] = _STOP_REASONS.get(generation.reply.finish_reason, "end_turn")
     if generation.metadata is not None:
@@ -211,7 +211,7 @@ def _encode_event(name: str, body: JsonObject) -> bytes:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """A reply as named events, without comments; there is no `[DONE]` in this dialect."""
+    """Encode a reply as named events, without comments; this dialect has no `[DONE]`."""
     no_usage = dict.fromkeys(_encode_usage(generation)) | {"input_tokens": 0, "output_tokens": 0}
     costs = ("cost", "is_byok", "cost_details")
     start_usage = {key: value for key, value in no_usage.items() if key not in costs}
@@ -234,7 +234,7 @@ def encode_stream(generation: Generation) -> list[bytes]:
 
 
 def _encode_block(index: int, block: JsonObject, generation: Generation) -> list[bytes]:
-    """One content block: its start, its pieces and its end."""
+    """Encode one content block: its start, its deltas and its end."""
     kind = block["type"]
     if kind == "tool_use":
         empty: JsonObject = {**block, "input": {}}

@@ -1,4 +1,4 @@
-"""`/responses`: the newer dialect of OpenAI as OpenRouter speaks it, without any state."""
+"""`/responses`: OpenAI's newer dialect as OpenRouter speaks it, without stored state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROLES = ("system", "developer", "user", "assistant")
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:
-    """A request body.
+    """Parse a request body.
 
     Raises:
         ApiError: 400, naming the field.
@@ -38,7 +38,7 @@ def parse_request(body: JsonObject) -> ParsedRequest:
             "Stateful responses are not supported: send the whole conversation, without 'store' "
             "and 'previous_response_id'"
         )
-    reader.texts("include")  # looked at when the reply is written
+    reader.texts("include")  # validated here, used when the reply is encoded
     model = reader.text("model")
     models = tuple(dict.fromkeys((*((model,) if model else ()), *reader.texts("models"))))
     if not models:
@@ -160,7 +160,7 @@ def _encode_response_object(generation: Generation, **fields: object) -> JsonObj
 
 
 def _reasoning_settings(generation: Generation) -> JsonObject | None:
-    """The settings in force; models of OpenAI tell theirs also when none were asked for."""
+    """Return the settings in force; OpenAI's models report theirs even if none were requested."""
     requested: JsonObject | None = generation.request.body.get("reasoning")
     supported: JsonObject | None = generation.resolved.model.row.get("reasoning")
     if generation.resolved.model.author != "openai" or supported is None:
@@ -199,7 +199,7 @@ def _encode_outputs(generation: Generation) -> list[JsonObject]:
 
 
 def _final_fields(generation: Generation) -> JsonObject:
-    """The fields in which a finished response differs; a limit of tokens is no error here."""
+    """Return the fields that differ once a response ends; the token limit is not an error here."""
     is_truncated = generation.reply.finish_reason == "length"
     more = {} if generation.metadata is None else {"openrouter_metadata": generation.metadata}
     return {
@@ -213,12 +213,12 @@ def _final_fields(generation: Generation) -> JsonObject:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """A reply that is not streamed."""
+    """Encode a reply that is not streamed."""
     return orjson.dumps(_encode_response_object(generation, **_final_fields(generation)))
 
 
 class _EventWriter:
-    """Numbers the events of one stream."""
+    """Collects and numbers the events of one stream."""
 
     def __init__(self) -> None:
         self.events: list[bytes] = []
@@ -228,7 +228,7 @@ class _EventWriter:
         self.events.append(b"data: %b\n\n" % orjson.dumps(event))
 
     def add_deltas(self, kind: str, item_id: str, index: int, pieces: tuple[bytes, ...]) -> None:
-        """The many small ones."""
+        """Add the many small delta events, without encoding each one in full."""
         head = b'data: {"type":"response.%b","output_index":%d,"item_id":%b,"content_index":0' % (
             kind.encode(),
             index,
@@ -244,7 +244,7 @@ class _EventWriter:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """A reply as events without names, as recorded, and without the closing `[DONE]`."""
+    """Encode a reply as unnamed events, as recorded, without the closing `[DONE]`."""
     events = _EventWriter()
     events.add("created", response=_encode_response_object(generation))
     events.add("in_progress", response=_encode_response_object(generation))

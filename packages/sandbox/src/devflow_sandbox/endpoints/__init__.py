@@ -1,1 +1,1 @@
-"""Everything but the replies: the catalogue, the account, other media, and the sandbox itself."""
+"""Implements all endpoints but replies: catalogue, account, other media, and the sandbox's own."""

@@ -1,4 +1,4 @@
-"""`/key`, `/credits`, `/activity`."""
+"""Answers `/key`, `/credits` and `/activity`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACTIVITY_DAYS = 30
 
 
 def format_timestamp(unix_s: float | None) -> str | None:
-    """Unix time as the API writes it."""
+    """Format Unix time as the API does."""
     if unix_s is None:
         return None
     text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
@@ -32,7 +32,7 @@ def format_timestamp(unix_s: float | None) -> str | None:
 def usage_fields(
     key: Key, now_s: float, late: Decimal = Decimal(0), late_byok: Decimal = Decimal(0)
 ) -> JsonObject:
-    """The usage fields that `/key` and `/keys` share, less what is counted late."""
+    """Return the usage fields of `/key` and `/keys`, minus `late` amounts not counted yet."""
     periods = {"": None, "_daily": "daily", "_weekly": "weekly", "_monthly": "monthly"}
     fields: JsonObject = {}
     for suffix, period in periods.items():
@@ -53,7 +53,7 @@ def usage_fields(
 
 
 def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /key`: what is left on the key that asks."""
+    """Answer `GET /key`: what is left on the key of the request."""
     now_s = state.now_s()
     one = state.accounts.authenticate(request.headers, now_s)
     account = one.account
@@ -80,7 +80,7 @@ def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def _sum_late(state: SandboxState, key: Key) -> tuple[Decimal, Decimal]:
-    """What calls have cost that are not counted yet, and the part of it over keys of their own."""
+    """Sum the calls that are not counted yet: their cost, and their part over BYOK."""
     since_s = state.now_s() - state.setup.totals_delay_s
     late = [
         call.charge
@@ -109,7 +109,7 @@ def _format_budget(one: Key, now_s: float) -> JsonObject | None:
 
 
 def get_credits(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /credits`, for management keys: all that was bought and all that was used."""
+    """Answer `GET /credits` for management keys: all credits bought and used."""
     account = state.accounts.authorise_management(request.headers, state.now_s()).account
     data = {
         "total_credits": to_json_number(account.credits_usd),
@@ -119,7 +119,7 @@ def get_credits(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_activity(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /activity`, for management keys: the last 30 whole UTC days by model and provider."""
+    """Answer `GET /activity` for management keys: the last 30 UTC days by model and provider."""
     now_s = state.now_s()
     account = state.accounts.authorise_management(request.headers, now_s).account
     parameters = request.query_parameters()

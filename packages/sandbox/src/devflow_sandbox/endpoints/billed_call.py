@@ -1,4 +1,4 @@
-"""The frame of every call that is not a conversation: key, model, balance, books."""
+"""Handles what all calls share that are not conversations: key, model, balance, billing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(slots=True)
 class EndpointJob:
-    """One call that is not a conversation: who asks, which model, and its place in the books."""
+    """One call that is not a conversation: its key, model, body and billing record."""
 
     state: SandboxState
     request: SandboxRequest
@@ -31,7 +31,7 @@ class EndpointJob:
     body: BodyReader
 
     def charge_tokens(self, kind: str, tokens: BilledTokens) -> tuple[str, Charge]:
-        """Charge the tokens; return the generation id and the charge."""
+        """Charge the tokens, and return the generation id and the charge."""
         now_s = self.state.now_s()
         charge = self.model.prices.charge(tokens, now_s)
         generation_id = self.state.new_id(f"gen-{kind}")
@@ -49,10 +49,10 @@ def run_job(
     modality: str,
     work: Callable[[EndpointJob], Answer],
 ) -> Answer:
-    """Open the books, check key, model and balance, and do the work.
+    """Open a billing record, check key, model and balance, and do the work.
 
     Raises:
-        ApiError: whatever is wrong.
+        ApiError: one of the checks or the work failed.
     """
     call = state.billing.open_call(state.now_s(), request.path, None)
     try:
@@ -71,7 +71,7 @@ def run_job(
 
 
 def _parse_fields(request: SandboxRequest) -> JsonObject:
-    """The body as JSON, or the fields of a form."""
+    """Return the body's JSON, or the fields of a form."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         return parse_body(request.body)
@@ -87,5 +87,5 @@ def _parse_fields(request: SandboxRequest) -> JsonObject:
 
 
 def estimate_tokens(text: str) -> int:
-    """About four characters a token."""
+    """Estimate the tokens of a text at four characters each, at least 1."""
     return max(1, (len(text) + 3) // _CHARACTERS_PER_TOKEN)

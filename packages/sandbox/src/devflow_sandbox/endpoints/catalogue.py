@@ -1,4 +1,4 @@
-"""`/models`, `/model/…`, `/models/…/endpoints`, `/providers`, `/endpoints/zdr`."""
+"""Answers `/models`, `/model/…`, `/models/…/endpoints`, `/providers` and `/endpoints/zdr`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from devflow_sandbox.sandbox_state import SandboxState
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 500, 1000
 _ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})
-"""Providers taken as keeping nothing; there the list changes by the day."""
+"""Providers assumed to retain no data; OpenRouter's real list changes daily."""
 _PER_MILLION = Decimal(1_000_000)
 
 
 def list_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /models`: all at once unless `offset` or `limit` is given."""
+    """Answer `GET /models`: everything at once, unless `offset` or `limit` is given."""
     return _list_page(state.catalogue.models, request)
 
 
 def list_user_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /models/user`: those that the account's policy leaves."""
+    """Answer `GET /models/user`: the models that the account's policy allows."""
     account = state.accounts.authenticate(request.headers, state.now_s()).account
     allowed = [one for one in state.catalogue.models if not account.is_zdr or _zdr_providers(one)]
     return _list_page(allowed, request)
 
 
 def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /models/count`."""
+    """Answer `GET /models/count`."""
     rows = _filter(state.catalogue.models, request.query_parameters())
     return json_answer({"data": {"count": len(rows)}})
 
@@ -111,13 +111,13 @@ def _find_model(state: SandboxState, author: str, slug: str) -> Model:
 
 
 def get_model(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /model/{author}/{slug}`, singular; resolves aliases."""
+    """Answer `GET /model/{author}/{slug}` (singular), which resolves aliases."""
     author, slug = request.path.rsplit("/", 2)[-2:]
     return json_answer({"data": _find_model(state, author, slug).row})
 
 
 def list_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /models/{author}/{slug}/endpoints`: who serves the model."""
+    """Answer `GET /models/{author}/{slug}/endpoints`: the providers of the model."""
     author, slug = request.path.rsplit("/", 3)[-3:-1]
     model = _find_model(state, author, slug)
     keys = ("id", "name", "created", "description", "architecture")
@@ -134,7 +134,7 @@ _TOKEN_PRICES = frozenset({"prompt", "completion", "internal_reasoning", "image"
 
 
 def _tier_price(name: str, value: str, tier: Tier) -> str:
-    """The price at a tier; "pricing with the tier multiplier already applied" ("Service Tiers")."""
+    """Return a price "with the tier multiplier already applied" ("Service Tiers")."""
     is_token = name in _TOKEN_PRICES or name.startswith("input_") or name.endswith("_output")
     return decimal_text(Decimal(value) * TIER_FACTOR[tier]) if is_token else value
 
@@ -178,7 +178,7 @@ def _zdr_providers(one: Model) -> list[Provider]:
 
 
 def list_zdr_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /endpoints/zdr`: the endpoints that keep nothing."""
+    """Answer `GET /endpoints/zdr`: the endpoints with zero data retention."""
     rows = [
         _format_endpoint(one, provider)
         for one in state.catalogue.models
@@ -188,5 +188,5 @@ def list_zdr_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def list_providers(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /providers`."""
+    """Answer `GET /providers`."""
     return json_answer({"data": providers.list_providers()})

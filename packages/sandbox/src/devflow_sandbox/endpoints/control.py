@@ -1,4 +1,4 @@
-"""`/sandbox/…`: what is not OpenRouter's but the stand-in's own."""
+"""Answers `/sandbox/…`: the endpoints that control the stand-in itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from devflow_sandbox.sandbox_state import SandboxState
 
 
 def get_bill(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/bill`: what each call truly cost; `?since=N` leaves out the first N."""
+    """Answer `GET /sandbox/bill`: what each call really cost; `?since=N` skips the first N."""
     since = request.query_parameters().get("since", "0")
     if not (since.isascii() and since.isdigit()):
         raise invalid_request("Invalid query parameter since: expected a whole number")
@@ -27,10 +27,10 @@ def get_bill(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def load_faults(state: SandboxState, source: ScriptSource) -> None:
-    """Replace the fault script; the counters begin anew.
+    """Replace the fault script and reset its counters.
 
     Raises:
-        ConfigurationError: names the line.
+        ConfigurationError: the script is invalid; names the line.
     """
     state.faults = FaultRules(
         parse_script(source, fault_schema.FAULT_SCRIPT, "fault script"), state.setup.seed
@@ -38,27 +38,27 @@ def load_faults(state: SandboxState, source: ScriptSource) -> None:
 
 
 def play_case(state: SandboxState, case: FaultCase) -> None:
-    """Play a case of the fault plan from now on: its faults, and its replies."""
+    """Play a case of the fault plan from now on: its faults and its replies."""
     state.faults = FaultRules(case.fault_script(), state.setup.seed)
     state.reply_script = ScriptRunner(case.reply_script())
 
 
 def load_script(state: SandboxState, source: ScriptSource) -> None:
-    """Replace the script of turns; it begins at its first turn.
+    """Replace the script of turns, starting at its first turn.
 
     Raises:
-        ConfigurationError: names the line.
+        ConfigurationError: the script is invalid; names the line.
     """
     state.reply_script = ScriptRunner(parse_script(source, REPLY_SCRIPT, "script of turns"))
 
 
 def get_faults(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/faults`: the script in force."""
+    """Answer `GET /sandbox/faults`: the current script."""
     return json_answer(state.faults.script.model_dump(mode="json", exclude_unset=True))
 
 
 def set_faults(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`PUT /sandbox/faults`: a script, or `{"case": "U12-date"}` for a case of the plan."""
+    """Answer `PUT /sandbox/faults` with a script, or `{"case": "U12-date"}` for a case."""
     try:
         name = _read_case_name(request.body)
         if name is None:
@@ -74,7 +74,7 @@ def _read_case_name(body: bytes) -> str | None:
     try:
         value = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
-        return None  # the reader of scripts says what is wrong, and where
+        return None  # the script parser reports what is wrong, and where
     is_named = isinstance(value, dict) and list(cast(JsonObject, value)) == ["case"]
     return str(cast(JsonObject, value)["case"]) if is_named else None
 
@@ -83,29 +83,29 @@ def _find_playable_case(name: str) -> FaultCase:
     case = find_case(name)
     if case.address != "open":
         raise ConfigurationError(
-            f"{name} is a fault of the address: start the sandbox with `--fault {name}`."
+            f"{name} is a fault of the connection: start the sandbox with `--fault {name}`."
         )
     return case
 
 
 def get_fault_plan(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/faults/plan`: every case, and what a good client ends with."""
+    """Answer `GET /sandbox/faults/plan`: every case, and how a good client handles it."""
     return json_answer({"cases": [case.as_json() for case in load_plan()]})
 
 
 def get_faults_schema(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/faults/schema`: the form of a fault script as a JSON schema."""
+    """Answer `GET /sandbox/faults/schema`: the JSON schema of fault scripts."""
     return json_answer(fault_schema.json_schema())
 
 
 def get_script(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/script`: the script in force and how many turns are left."""
+    """Answer `GET /sandbox/script`: the current script, and the number of turns left."""
     body = state.reply_script.script.model_dump(mode="json", exclude_unset=True)
     return json_answer({**body, "remaining": state.reply_script.remaining})
 
 
 def set_script(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`PUT /sandbox/script`."""
+    """Answer `PUT /sandbox/script`."""
     try:
         load_script(state, request.body or {})
     except ConfigurationError as error:
@@ -114,12 +114,12 @@ def set_script(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_clock(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /sandbox/clock`."""
+    """Answer `GET /sandbox/clock`."""
     return json_answer({"now_s": state.now_s(), "ahead_s": state.clock_offset_s})
 
 
 def set_clock(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`PUT /sandbox/clock` with `{"advance_s": 300}`: caches expire, limits renew."""
+    """Answer `PUT /sandbox/clock` with `{"advance_s": 300}`: caches expire, limits renew."""
     seconds = BodyReader(parse_body(request.body)).number("advance_s", 0, 10**9)
     state.clock_offset_s += seconds or 0.0
     return get_clock(state, request)

@@ -1,4 +1,4 @@
-"""`/embeddings` and `/rerank`: vectors made of words, so that like texts are near each other."""
+"""Answers `/embeddings` and `/rerank` with vectors made from words: similar texts are close."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 
 
 def create_embeddings(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /embeddings`."""
+    """Answer `POST /embeddings`."""
     return run_job(state, request, "embeddings", _embed)
 
 
@@ -53,7 +53,7 @@ def _embed(job: EndpointJob) -> Answer:
 
 
 def _parse_inputs(value: object) -> list[str]:
-    """A text, texts, tokens, or lists of tokens, each as one text."""
+    """Return the input as texts; it may be one text, several, or token lists."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
@@ -65,7 +65,7 @@ def _parse_inputs(value: object) -> list[str]:
 
 
 def _embed_text(text: str, dimensions: int) -> list[float]:
-    """A unit vector: every word sets eight places, so that texts with common words are near."""
+    """Return a unit vector; every word sets eight components, so shared words bring texts close."""
     values = [0.0] * dimensions
     for word in re.findall(r"\w+|[^\w\s]", text.lower())[:2000] or [text]:
         digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=32).digest()
@@ -77,7 +77,7 @@ def _embed_text(text: str, dimensions: int) -> list[float]:
 
 
 def rerank(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /rerank`."""
+    """Answer `POST /rerank`."""
     return run_job(state, request, "rerank", _rerank)
 
 

@@ -1,4 +1,4 @@
-"""`GET /generation?id=`: a call's true cost, a while after it."""
+"""Answers `GET /generation?id=`: the real cost of a call, some time after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _API_TYPES = {
 
 
 def get_generation(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /generation`: unknown while the call runs and for a while after, as there."""
+    """Answer `GET /generation`; as at OpenRouter, a call is unknown until shortly after its end."""
     key = state.accounts.authenticate(request.headers, state.now_s())
     generation_id = request.query_parameters().get("id")
     if not generation_id:
@@ -59,7 +59,7 @@ def _cost_fields(call: BilledCall) -> JsonObject:
 
 
 def _cache_discount(call: BilledCall) -> object:
-    """What the prompt cache saved; writing costs, so it may be below zero."""
+    """Return what the prompt cache saved; negative if writing cost more."""
     generation = call.generation
     if generation is None or not (call.tokens.cached or call.tokens.written):
         return None

@@ -1,4 +1,4 @@
-"""`/keys` for management keys, and keys for other programs by OAuth with PKCE."""
+"""Answers `/keys` for management keys, and creates keys for programs by OAuth with PKCE."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.sandbox_state import Grant, SandboxState
 
 CODE_LIFE_S = 600.0
-"""An authorisation code can be used once, within ten minutes."""
+"""An authorization code can be used once, within ten minutes (in seconds)."""
 _PAGE_SIZE = 100
 _PERIODS = (None, "daily", "weekly", "monthly")
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyUpdate:
-    """The fields of a key that a body may set."""
+    """The fields of a key that a request body may change."""
 
     body: BodyReader
 
@@ -82,7 +82,7 @@ def _format_key(key: Key, now_s: float) -> JsonObject:
 
 
 def _find_own_key(state: SandboxState, request: SandboxRequest) -> Key:
-    """The key in the path, if it is of the asking account."""
+    """Return the key named in the path, if it belongs to the requesting account."""
     manager = state.accounts.authorise_management(request.headers, state.now_s())
     key = state.accounts.get_by_hash(request.path.rsplit("/", 1)[-1])
     if key.account is not manager.account or key.is_management:
@@ -91,7 +91,7 @@ def _find_own_key(state: SandboxState, request: SandboxRequest) -> Key:
 
 
 def list_keys(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /keys`."""
+    """Answer `GET /keys`."""
     now_s = state.now_s()
     manager = state.accounts.authorise_management(request.headers, now_s)
     parameters = request.query_parameters()
@@ -111,7 +111,7 @@ def list_keys(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def create_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /keys`: the only time that the key itself is shown."""
+    """Answer `POST /keys`, the only answer that shows the key itself."""
     manager = state.accounts.authorise_management(request.headers, state.now_s())
     body = BodyReader(parse_body(request.body))
     name = body.text("name")
@@ -127,12 +127,12 @@ def create_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /keys/{hash}`."""
+    """Answer `GET /keys/{hash}`."""
     return json_answer({"data": _format_key(_find_own_key(state, request), state.now_s())})
 
 
 def update_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`PATCH /keys/{hash}`."""
+    """Answer `PATCH /keys/{hash}`."""
     key = _find_own_key(state, request)
     _KeyUpdate(BodyReader(parse_body(request.body))).apply(key)
     key.updated_s = state.now_s()
@@ -140,14 +140,14 @@ def update_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`DELETE /keys/{hash}`."""
+    """Answer `DELETE /keys/{hash}`."""
     key = _find_own_key(state, request)
     del state.accounts.keys[key.secret]
     return json_answer({"deleted": True})
 
 
 def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`GET /auth`: where a browser is sent to; the button authorises."""
+    """Answer `GET /auth`, the page a browser is sent to; its button authorizes."""
     parameters = request.query_parameters()
     _parse_challenge(parameters)
     inputs = "".join(
@@ -162,7 +162,7 @@ def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def grant_code(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /auth`, the button: back to the program with a code, or the code on a page."""
+    """Answer `POST /auth`, the button: redirect to the program with a code, or show the code."""
     form = {
         name: values[-1] for name, values in parse_qs(request.body.decode(errors="replace")).items()
     }
@@ -197,7 +197,7 @@ def _render_page(inner: str) -> Answer:
 
 
 def exchange_code(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /auth/keys`: a code and its verifier for a key."""
+    """Answer `POST /auth/keys`: exchange a code and its verifier for a key."""
     body = BodyReader(parse_body(request.body))
     method = body.text("code_challenge_method")
     if method not in (None, "S256", "plain"):

@@ -1,4 +1,4 @@
-"""Speech both ways, and images: small, but real files."""
+"""Answers the endpoints for speech, transcription and images with small, valid files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_IMAGES = 10
 
 
 def create_transcription(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /audio/transcriptions`, as JSON or as a form."""
+    """Answer `POST /audio/transcriptions`, as JSON or as a form."""
     return run_job(state, request, "transcription", _transcribe)
 
 
@@ -51,7 +51,7 @@ def _transcribe(job: EndpointJob) -> Answer:
 
 
 def create_speech(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /audio/speech`: silence, as PCM or as MP3; its cost is only at `/generation`."""
+    """Answer `POST /audio/speech` with silence as PCM or MP3; only `/generation` has the cost."""
     return run_job(state, request, "speech", _speak)
 
 
@@ -72,7 +72,7 @@ def _speak(job: EndpointJob) -> Answer:
 
 
 def create_images(state: SandboxState, request: SandboxRequest) -> Answer:
-    """`POST /images`: pictures of one colour, real PNG files."""
+    """Answer `POST /images` with valid PNG files of one colour."""
     return run_job(state, request, "image", _draw)
 
 

@@ -1,1 +1,1 @@
-"""What a request orders beside a reply: searches, pages, other models, tiers; and what it used."""
+"""Models what a request orders beside a reply: searches, pages, other models, service tiers."""

@@ -1,4 +1,4 @@
-"""Other models that the model which answers may ask: advisors, workers, painters, panels."""
+"""Reads the tools through which a model calls others: advisors, subagents, painters, panels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from devflow_sandbox.parsed_request import BodyReader
 ModelTool = Literal["advisor", "subagent", "image_generation", "fusion"]
 
 DEFAULT_PAINTER = "openai/gpt-5-image"
-"""("Image Generation", Configuration)."""
+"""OpenRouter's default ("Image Generation", Configuration)."""
 QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
-"""("Fusion", Configuration)."""
+"""OpenRouter's default panel ("Fusion", Configuration)."""
 MAX_PANEL = 8
 MAX_PANEL_STEPS = 16
 _PANEL_STEPS = 4
@@ -22,24 +22,24 @@ _PANEL_TOKENS = 16_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOrder:
-    """One tool behind which other models are."""
+    """One tool that calls other models."""
 
     kind: ModelTool
     models: tuple[str | None, ...] = (None,)
-    """Asked at each use; None is the model that answers. A panel's analyst comes last."""
+    """Models called at each use; None is the answering model. A panel's analyst comes last."""
     max_tokens: int | None = None
-    """Output of each; None: the model's own limit."""
+    """Output tokens of each model; None: the model's own limit."""
     with_transcript: bool = False
-    """Each is sent the whole prompt instead of a short one."""
+    """Whether each model gets the whole prompt instead of a short one."""
     max_searches: int = 0
-    """Searches that each may make."""
+    """Number of searches each model may make."""
     max_uses: int | None = None
 
 
 def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
-    """The order of a tool of this name; None where no model is behind it.
+    """Return the order of a tool of this name; None if it calls no model.
 
-    `max_uses` of Anthropic's advisor is not heeded ("Advisor", Anthropic's native tool).
+    `max_uses` of Anthropic's advisor is ignored ("Advisor", Anthropic's native tool).
     """
     if name == "fusion":
         return read_fusion_plugin(reader)
@@ -68,7 +68,7 @@ def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
 
 
 def read_fusion_plugin(reader: BodyReader) -> ModelOrder:
-    """A panel and its analyst; asked once for a request ("Fusion", Hard failures)."""
+    """Read the order of a panel and its analyst, run once a request ("Fusion", Hard failures)."""
     panel = reader.texts("analysis_models") or QUALITY_PANEL
     if len(panel) > MAX_PANEL:
         raise invalid_request(f"Invalid input: analysis_models: expected at most {MAX_PANEL}")

@@ -1,4 +1,4 @@
-"""What a request orders beside a reply, read out of its body in any dialect."""
+"""Reads what a request orders beside a reply, from its body in any dialect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MODALITIES = frozenset({"text", "image", "audio"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOrder:
-    """Searches of the web that a request allows."""
+    """Web searches that a request allows."""
 
     engine: str = "auto"
     mode: str | None = None
@@ -41,12 +41,12 @@ class SearchOrder:
     max_total_results: int = MAX_TOTAL_RESULTS
     tokens_per_result: int = TOKENS_PER_RESULT
     is_plugin: bool = False
-    """Searches once, before the model is asked; else the model decides how often."""
+    """Whether it searches once, before the model is called; if not, the model decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOrder:
-    """Pages that the model may fetch."""
+    """Page fetches that a request allows."""
 
     engine: str = "auto"
     max_uses: int | None = None
@@ -55,40 +55,40 @@ class FetchOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """All of it."""
+    """Everything a request orders beside the reply."""
 
     searches: tuple[SearchOrder, ...] = ()
     fetches: tuple[FetchOrder, ...] = ()
     models: tuple[ModelOrder, ...] = ()
     other_tools: int = 0
-    """Tools that OpenRouter runs and does not charge for."""
+    """Number of tools that OpenRouter runs without charge."""
     pdf_engine: str | None = None
     max_steps: int = MAX_STEPS
     tier: Tier = "default"
     is_tier_pinned: bool = False
-    """The default tier was asked for by name: no suffix opens another."""
+    """Whether the default tier was requested by name, so that no suffix changes it."""
     modalities: frozenset[str] = frozenset()
     choices: int = 1
 
     @property
     def is_empty(self) -> bool:
-        """No service and no tool is ordered; PDFs may still have to be read."""
+        """Whether no service and no tool is ordered; PDFs may still have to be read."""
         return not (self.searches or self.fetches or self.models or self.other_tools)
 
     @property
     def server_tools(self) -> int:
-        """How many tools that OpenRouter runs are on offer."""
+        """Number of offered tools that OpenRouter runs."""
         searches = sum(1 for one in self.searches if not one.is_plugin)
         return searches + len(self.fetches) + len(self.models) + self.other_tools
 
     def search_once(self) -> Order:
-        """With the search that the suffix `:online` or a model that always searches stands for."""
+        """Add the search implied by the suffix `:online`, or by a model that always searches."""
         if self.searches:
             return self
         return replace(self, searches=(SearchOrder(is_plugin=True),))
 
     def ask_panel(self) -> Order:
-        """With the panel that the router of that name brings."""
+        """Add the panel of the router `openrouter/fusion`."""
         if any(one.kind == "fusion" for one in self.models):
             return self
         return replace(self, models=(*self.models, read_fusion_plugin(BodyReader({}))))
@@ -104,7 +104,7 @@ _MARKS = frozenset(
 
 
 def read_order(body: JsonObject) -> Order:
-    """The order of a body.
+    """Return the order of a body.
 
     Raises:
         ApiError: 400, naming the field.
@@ -146,7 +146,7 @@ class _ToolReader:
         self.pdf_engine: str | None = None
 
     def read(self, tool: JsonObject) -> None:
-        """One of `tools`, in OpenRouter's, OpenAI's or Anthropic's words."""
+        """Read one of `tools`, in the form of OpenRouter, OpenAI or Anthropic."""
         kind = str(tool.get("type", "function"))
         if kind in ("function", "custom"):
             return
@@ -162,7 +162,7 @@ class _ToolReader:
             self.others += 1
 
     def read_plugin(self, plugin: JsonObject) -> None:
-        """One of `plugins` that is switched on."""
+        """Read one of `plugins` that is enabled."""
         reader = BodyReader(plugin, "plugins.")
         match plugin.get("id"):
             case "web":
@@ -205,7 +205,7 @@ def _read_fetch(reader: BodyReader) -> FetchOrder:
 
 
 def _read_steps(reader: BodyReader) -> int:
-    """How often tools may be called; `stop_server_tools_when` overrides `max_tool_calls`."""
+    """Return the limit of tool calls; `stop_server_tools_when` overrides `max_tool_calls`."""
     stops = reader.objects("stop_server_tools_when")
     counts = [one["step_count"] for one in stops if isinstance(one.get("step_count"), int)]
     if stops:
@@ -214,7 +214,7 @@ def _read_steps(reader: BodyReader) -> int:
 
 
 def _read_tier(reader: BodyReader) -> Tier:
-    """`service_tier`, or Anthropic's `speed`, which means the same."""
+    """Read `service_tier`, or Anthropic's equivalent `speed`."""
     named = reader.text("service_tier")
     if named is not None:
         return _TIERS.get(named, "default")
@@ -229,7 +229,7 @@ def _read_modalities(reader: BodyReader) -> frozenset[str]:
 
 
 def read_hashes(body: JsonObject) -> frozenset[str]:
-    """The PDFs whose text the client sends back in annotations, so that nobody reads them again."""
+    """Return the hashes of PDFs whose text the client sends back; they are not read again."""
     messages = body.get("messages")
     found: list[str] = []
     for message in cast("list[JsonObject]", messages) if isinstance(messages, list) else []:
@@ -240,7 +240,7 @@ def read_hashes(body: JsonObject) -> frozenset[str]:
 
 
 def read_router_limits(body: JsonObject, router: str) -> RouterLimits:
-    """Which models a router may choose: each heeds the plugin of its own name alone."""
+    """Return the models a router may choose; it obeys only the plugin with its own name."""
     for plugin in BodyReader(body).objects("plugins") if body.get("plugins") else []:
         if plugin.get("id") == f"{router.removeprefix('openrouter/')}-router":
             reader = BodyReader(plugin, "plugins.")

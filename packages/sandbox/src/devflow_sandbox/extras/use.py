@@ -1,4 +1,4 @@
-"""What of an order was used, and what it costs: the model's choice, made by a draw."""
+"""Simulates how much of an order is used, by a seeded draw, and computes what that costs."""
 
 from __future__ import annotations
 
@@ -26,68 +26,69 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import ParsedRequest
 
 CALL_TOKENS = 20
-"""Output for the call of a tool. The recorded calls of an advisor and a search: about so many."""
+"""Output tokens of a tool call; about the figure of recorded calls of an advisor and a search."""
 _SHORT_PROMPT_TOKENS = 120
-"""What a model writes to an advisor, a worker or a painter: a guess from the recorded costs."""
+"""Tokens a model writes to an advisor, subagent or painter: a guess from the recorded costs."""
 _MAX_BY_DRAW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """One position of a bill beside the tokens of the reply."""
+    """One item of a bill beside the tokens of the reply."""
 
     kind: str
-    """`web_search`, `built_in_search` of models that do nothing else, `web_fetch`, `pdf`,
-    `advisor`, `subagent`, `image_generation`, `fusion`."""
+    """`web_search`, `built_in_search` of models that only search, `web_fetch`, `pdf`, `advisor`,
+    `subagent`, `image_generation`, `fusion`.
+    """
     name: str
-    """The engine, or the model that was asked."""
+    """The engine, or the model that was called."""
     count: int
     usd: Decimal
     is_native: bool = False
-    """Taken by the model's provider, not by OpenRouter."""
+    """Whether the model's provider charges it, not OpenRouter."""
     is_first: bool = False
-    """Ran before the model was asked: billed also when the model then fails."""
+    """Whether it ran before the model was called: it is billed even if the model then fails."""
     results: int = 0
 
     def to_row(self) -> JsonObject:
-        """For the bill."""
+        """Return the item as a row of the bill."""
         usd = decimal_text(self.usd)
         return {"kind": self.kind, "name": self.name, "count": self.count, "usd": usd}
 
 
 @dataclass(slots=True)
 class ExtraUse:
-    """All positions of one call, and what they add to its tokens."""
+    """All items of one call, and the tokens they add to it."""
 
     items: list[Extra] = field(default_factory=list[Extra])
     prompt_tokens: int = 0
-    """Beside those of the request: results, and the prompt again after each call of a tool."""
+    """Besides those of the request: results, and the repeated prompt after each tool call."""
     window: int | None = None
-    """The longest prompt that was sent, where there were several."""
+    """The longest prompt that was sent, if there were several."""
     completion_tokens: int = 0
     tool_calls: int = 0
-    """Of tools that OpenRouter ran, not the provider."""
+    """Calls of tools that OpenRouter ran, not the provider."""
     documents: tuple[Document, ...] = ()
-    """PDFs that were read by OpenRouter."""
+    """PDFs that OpenRouter read."""
 
     @property
     def fees(self) -> Decimal:
-        """What OpenRouter takes."""
+        """What OpenRouter charges."""
         return sum((one.usd for one in self.items if not one.is_native), Decimal(0))
 
     @property
     def provider_fees(self) -> Decimal:
-        """What the model's provider takes."""
+        """What the model's provider charges."""
         return sum((one.usd for one in self.items if one.is_native), Decimal(0))
 
     @property
     def first_fees(self) -> Decimal:
-        """What is owed though the model failed."""
+        """What is owed even if the model failed."""
         return sum((one.usd for one in self.items if one.is_first), Decimal(0))
 
     @property
     def searches(self) -> int:
-        """How often the web was searched."""
+        """Number of web searches."""
         return sum(one.count for one in self.items if one.kind == "web_search")
 
 
@@ -97,7 +98,7 @@ class Appetite:
 
     seed: int
     uses: int | None = None
-    """Each tool so often, within what is allowed; None: by a draw."""
+    """Uses of each tool, within its limits; None: by a draw."""
 
 
 def perform(
@@ -109,7 +110,7 @@ def perform(
     appetite: Appetite,
     now_s: float,
 ) -> ExtraUse:
-    """Use what is ordered."""
+    """Simulate the use of everything that is ordered."""
     has_documents = any(block.document is not None for block in request.blocks)
     if order.is_empty and not has_documents:
         return ExtraUse()
@@ -130,7 +131,7 @@ class _Performer:
     now_s: float
     use: ExtraUse = field(default_factory=ExtraUse)
     contents: list[int] = field(default_factory=list[int])
-    """Tokens that each call of a tool brings into the prompt."""
+    """Tokens that each tool call adds to the prompt."""
     _draws: int = 0
 
     def perform(self) -> ExtraUse:
@@ -149,7 +150,7 @@ class _Performer:
         return self.use
 
     def _list_searches(self, native_usd: Decimal | None) -> Iterator[SearchOrder]:
-        """A tool that searches at the provider stands for the plugin that would ("Web Search")."""
+        """Yield the searches; a native search tool replaces the native plugin ("Web Search")."""
         is_native = native_usd is not None
         tools = [one for one in self.order.searches if not one.is_plugin]
         has_native_tool = is_native and any(one.engine in ("auto", "native") for one in tools)
@@ -162,13 +163,13 @@ class _Performer:
         return max(0, self.order.max_steps - len(self.contents))
 
     def _draw(self, most: int) -> int:
-        """How often a tool is used: 1 to 3 times by the seed, or as often as was set up."""
+        """Return how often a tool is used: 1 to 3 times by the seed, or as often as configured."""
         self._draws += 1
         drawn = 1 + self.digest[self._draws % len(self.digest)] % _MAX_BY_DRAW
         return min(most, drawn if self.uses is None else self.uses)
 
     def _read_documents(self) -> None:
-        """PDFs that the model cannot read, or is not to read, itself ("PDF Inputs", Pricing)."""
+        """Read PDFs that the model cannot or shall not read itself ("PDF Inputs", Pricing)."""
         engine, model = self.order.pdf_engine, self.resolved.model
         if engine in (None, "native"):
             engine = "native" if model.can_read("file") else "mistral-ocr"
@@ -217,7 +218,7 @@ class _Performer:
         return min(order.max_uses or self.order.max_steps, by_results, self._steps_left())
 
     def _search_natively(self, order: SearchOrder, fee: EngineFee) -> None:
-        """Only Anthropic heeds `max_uses`; xAI searches its own network as well ("Web Search")."""
+        """Search at the provider; only Anthropic obeys `max_uses`, xAI searches X too (docs)."""
         author = self.resolved.model.author
         most = self.order.max_steps
         if author == "anthropic":
@@ -245,12 +246,12 @@ class _Performer:
                 try:
                     resolved = self.resolved if name is None else self.catalogue.resolve(name)
                 except ApiError:
-                    continue  # the tool says that it failed, and the reply goes on
+                    continue  # the tool reports its failure, and the reply continues
                 brought += self._ask_model(order, resolved.model)
             self.contents.append(brought)
 
     def _ask_model(self, order: ModelOrder, model: Model) -> int:
-        """Ask one model; return the tokens that its answer brings."""
+        """Call one model; return the tokens of its answer."""
         prompt = self.request.prompt_tokens if order.with_transcript else 0
         prompt += _SHORT_PROMPT_TOKENS
         image = image_tokens(model.author) if order.kind == "image_generation" else 0
@@ -270,7 +271,7 @@ class _Performer:
         return CALL_TOKENS if image else text
 
     def _count_rounds(self) -> None:
-        """After each call of a tool the model is sent the whole prompt again, and what it got."""
+        """Count the rounds: after each tool call, the model gets prompt and result again."""
         first = self.request.prompt_tokens + self.use.prompt_tokens
         sent = first
         for content in self.contents:
@@ -282,5 +283,5 @@ class _Performer:
 
 
 def _spread(total: int, count: int) -> Iterable[int]:
-    """A total in so many whole parts."""
+    """Split a total into integer parts."""
     return [(total * (place + 1)) // count - (total * place) // count for place in range(count)]

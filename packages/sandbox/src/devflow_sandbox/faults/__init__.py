@@ -1,1 +1,1 @@
-"""Failure on order: the form of a fault script, when a fault applies, and what it does."""
+"""Defines fault scripts: their schema, when a fault applies, and what it does."""

@@ -1,4 +1,4 @@
-"""Faults in front of HTTP: addresses at which a client meets nobody, or the wrong certificate."""
+"""Provides addresses that fail before HTTP: no listener, an unknown host, a wrong certificate."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Literal
 Address = Literal[
     "open", "closed_port", "unknown_host", "tls_expired", "tls_wrong_name", "tls_self_signed"
 ]
-"""`open`: an ordinary port. `closed_port`: nobody listens. `unknown_host`: a name that no server
-of names knows. The others speak TLS and show a certificate that must not be trusted."""
+"""`open`: an ordinary port. `closed_port`: nothing listens. `unknown_host`: a name that DNS does
+not resolve. The others speak TLS with a certificate that must not be trusted.
+"""
 
 UNKNOWN_HOST = "openrouter.invalid"
-"""Reserved never to be resolved (RFC 6761)."""
+"""Reserved by RFC 6761; never resolves."""
 _CERTIFICATES = Path(__file__).with_name("tls")
 AUTHORITY = _CERTIFICATES / "ca.pem"
-"""Who signed the expired and the misnamed certificate: a client that trusts this file
-(`SSL_CERT_FILE`) sees that fault alone, and not also an unknown authority."""
+"""Signed the expired and the misnamed certificate. A client that trusts this file (`SSL_CERT_FILE`)
+sees only that fault, not an unknown authority as well.
+"""
 
 
 def make_tls_context(address: Address) -> ssl.SSLContext | None:
-    """The context of a port with a wrong certificate; None for an address without TLS."""
+    """Return the TLS context with a wrong certificate; None for an address without TLS."""
     if not address.startswith("tls_"):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -31,7 +33,7 @@ def make_tls_context(address: Address) -> ssl.SSLContext | None:
 
 
 def hold_closed_port(host: str) -> socket.socket:
-    """A port that refuses connections for as long as the socket is kept open: bound, not heard."""
+    """Bind a port without listening: it refuses connections until the caller closes the socket."""
     held = socket.socket()
     held.bind((host, 0))
     return held

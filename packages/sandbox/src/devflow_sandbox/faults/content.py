@@ -1,4 +1,4 @@
-"""Faults in what is said: parts left out, numbers that lie, other bodies, errors inside a 200."""
+"""Applies faults in the content: missing parts, wrong numbers, other bodies, errors in a 200."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502
 def omit(
     fault: OmitFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Leave out some parts of the reply."""
+    """Leave out parts of the reply."""
     for part in fault.parts:
         if part == "done":
             steps = [step for step in steps if step != DONE and not _is_end(step)]
@@ -45,7 +45,7 @@ def _is_end(step: Step) -> bool:
 
 
 def _find_usage_holders(body: JsonObject) -> list[JsonObject]:
-    """Where `usage` can be: at the top, in a Responses `response`, in a Messages `message`."""
+    """Return the objects that may hold `usage`: the body, and its `response` or `message`."""
     inner = [body.get(name) for name in ("response", "message")]
     return [body, *(cast(JsonObject, one) for one in inner if isinstance(one, dict))]
 
@@ -81,7 +81,7 @@ _REMOVERS = {"usage": _remove_usage, "cost": _remove_cost, "finish": _remove_fin
 def corrupt_usage(
     fault: BadUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Put other numbers into `usage`, as raw text."""
+    """Put other values into `usage`, as raw text."""
 
     def lie(body: JsonObject) -> JsonObject:
         for holder in _find_usage_holders(body):
@@ -97,7 +97,7 @@ def corrupt_usage(
 def replace_body(
     fault: BodyFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send another body altogether, or one without choices."""
+    """Send a different body, or one without choices."""
     if fault.preset in ("choices_null", "choices_empty"):
         choices: Any = None if fault.preset == "choices_null" else []
 
@@ -119,7 +119,7 @@ def replace_body(
 def inject_error(
     fault: ErrorEventFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send an error after the 200."""
+    """Send an error after the status 200."""
     if generation is None:
         return steps
     if not generation.request.stream:
@@ -132,7 +132,7 @@ def inject_error(
 def corrupt_tool_index(
     fault: ToolIndexFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Change the index or id of tool calls on the way."""
+    """Change the index or id of tool calls."""
     call_count = 0
 
     def lie(one: JsonObject) -> JsonObject:
@@ -168,7 +168,7 @@ def _renew_ids(chunk: JsonObject) -> JsonObject:
 
 
 def _join_arguments(steps: list[Step]) -> list[Step]:
-    """The whole of each call in its first piece, the arguments as an object."""
+    """Put each whole call into its first piece, with the arguments as an object."""
     texts: dict[int, str] = {}
 
     def collect(chunk: JsonObject) -> JsonObject:
@@ -191,7 +191,7 @@ def _join_arguments(steps: list[Step]) -> list[Step]:
 def repeat_usage(
     fault: EarlyUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Tell the usage before the last event as well."""
+    """Report the usage in earlier events as well."""
     if generation is None or generation.request.dialect != "chat":
         return steps
     tokens = generation.tokens
@@ -212,7 +212,7 @@ def repeat_usage(
 
 
 def _split_per_character(steps: list[Step]) -> list[Step]:
-    """Every character of the arguments in an event of its own."""
+    """Send every character of the arguments in a separate event."""
     out: list[Step] = []
     for step in steps:
         text = step if isinstance(step, bytes) else b""

@@ -1,4 +1,4 @@
-"""Errors on order: instead of a reply, or inside one."""
+"""Builds the errors of fault scripts: instead of a reply, or inside one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MESSAGES = {
 
 
 def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -> ApiError:
-    """The error of a `status` fault."""
+    """Return the error of a `status` fault."""
     if fault.preset is not None:
         error = _make_preset_error(fault.preset, model, provider, now_s)
     else:
@@ -84,14 +84,14 @@ def _make_preset_error(name: ErrorPreset, model: str, provider: str, now_s: floa
 
 
 def encode_error_body(fault: ErrorEventFault, generation: Generation) -> bytes:
-    """A 200 whose body is an error (captured 2026-09-28)."""
+    """Encode a 200 whose body is an error (captured 2026-09-28)."""
     if generation.request.dialect == "messages":
         return orjson.dumps(_anthropic_body(fault, generation))
     return orjson.dumps({"id": generation.id, "error": _error_object(fault)})
 
 
 def encode_error_event(fault: ErrorEventFault, generation: Generation) -> bytes:
-    """An error in the middle of a stream."""
+    """Encode an error in the middle of a stream."""
     if generation.request.dialect == "messages":
         return b"event: error\ndata: %b\n\n" % orjson.dumps(_anthropic_body(fault, generation))
     if generation.request.dialect == "responses":

@@ -1,4 +1,4 @@
-"""Decides which fault applies to which request: counters, patterns and draws, nothing else."""
+"""Decides which fault applies to which request, by counters, patterns and seeded draws."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _API = "/api/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTarget:
-    """What a rule is matched against: the request, and what is known of it by then."""
+    """What a rule is matched against: the request, and what is known about it so far."""
 
     request: SandboxRequest
     key: Key | None = None
     stream: bool | None = None
     models: tuple[str, ...] = ()
-    """The names by which the model can be meant."""
+    """All names the model may be matched by."""
     providers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class FaultRules:
-    """A fault script in use: how often each rule has matched, and how often it was applied."""
+    """A fault script in use, with counts of how often each rule matched and was applied."""
 
     script: FaultScript = field(default_factory=FaultScript)
     seed: int = 0
@@ -35,15 +35,15 @@ class FaultRules:
     _applied_counts: dict[int, int] = field(default_factory=dict[int, int])
 
     def make_matcher(self) -> FaultMatcher:
-        """The rules for one request."""
+        """Return a matcher for one request."""
         return FaultMatcher(self)
 
     def rule_name(self, index: int) -> str:
-        """The name of a rule in the bill."""
+        """Return the name of a rule as shown in the bill."""
         return self.script.faults[index].id or f"fault {index + 1}"
 
     def count_and_decide(self, index: int) -> bool:
-        """Count a request that matches the rule; return whether the fault applies to it."""
+        """Count a request that matches the rule, and return whether the fault applies to it."""
         when = self.script.faults[index].when
         number = self._match_counts[index] = self._match_counts.get(index, 0) + 1
         applied = self._applied_counts.get(index, 0)
@@ -63,13 +63,13 @@ class FaultRules:
 
 @dataclass(slots=True)
 class FaultMatcher:
-    """The rules for one request: each is counted once, however many providers are tried."""
+    """Matches the rules against one request; each counts once, however many providers are tried."""
 
     rules: FaultRules
     _decided: dict[int, bool] = field(default_factory=dict[int, bool])
 
     def match(self, target: RequestTarget) -> tuple[Fault, str] | None:
-        """The first fault that applies, with the name of its rule."""
+        """Return the first fault that applies, with the name of its rule, or None."""
         matched: tuple[Fault, str] | None = None
         for index, fault in enumerate(self.rules.script.faults):
             if not _matches_request(fault.when, target):

@@ -1,8 +1,8 @@
-"""The fault plan: every way in which OpenRouter is known to fail, as named cases to be played.
+"""Loads the fault plan: every known way in which OpenRouter fails, as named cases to play.
 
-A case says what goes wrong, in the words of the fault script, and what any good client of
-OpenRouter then ends with. The cases are the data in `plan.json`; their ids begin with the row of
-the plan that they belong to (`U12-seconds`).
+A case describes the fault, in the terms of fault scripts, and how any good client of OpenRouter
+handles it. The cases are data in `plan.json`; their ids begin with their row of the plan
+(`U12-seconds`).
 """
 
 from __future__ import annotations
@@ -40,25 +40,27 @@ class _PlanForm(BaseModel):
 
 
 class ExpectedOutcome(_PlanForm):
-    """What a good client of OpenRouter ends with, when every request meets the fault."""
+    """How a good client of OpenRouter ends if every request gets the fault."""
 
     outcome: Outcome
-    """`success`: the whole reply. `failed`: an error and nothing of a reply. `cut`: of a stream a
-    part may have been handed on, and then an error follows; a reply that is not streamed is an
-    error. `left`: the client has gone, and what counts is what it then owes. In no case may a reply
-    look complete that is not."""
+    """`success`: the whole reply. `failed`: an error, no part of a reply. `cut`: part of a stream
+    may have been passed on, followed by an error; a reply that is not streamed is an error. `left`:
+    the client disconnected, and what matters is what it then owes. An incomplete reply must never
+    look complete.
+    """
     status: tuple[int, ...] = ()
-    """The HTTP statuses that tell the failure truly, to whoever stands behind the client."""
+    """The HTTP statuses that report the failure correctly to whoever uses the client."""
     attempts: Annotated[int, Field(ge=1)] = 1
-    """At most so many calls for one request."""
+    """The most calls allowed for one request."""
     fallback: bool | None = None
-    """Whether another model should be asked before anything is given up; None: either is right."""
+    """Whether another model should be tried before giving up; None: either is right."""
     billed: Literal["reply", "nothing", "unknown"] = "nothing"
-    """What OpenRouter charges for a call: the reply, or so far as it came; nothing, and the client
-    sees it; or the client cannot know it from what it was sent, so it must not count on nothing."""
+    """What OpenRouter charges for a call: the reply, or the part that arrived; nothing, visibly to
+    the client; or unknown to the client, which therefore must not assume zero.
+    """
 
     def describe(self) -> str:
-        """The outcome in a few words, like `failed, 429, at most 3 calls, billed nothing`."""
+        """Describe the outcome briefly, like `an error, 429, at most 3 calls, not billed`."""
         words = [_WORDS[self.outcome], " or ".join(str(one) for one in self.status)]
         words.append(f"at most {self.attempts} call{'s' if self.attempts > 1 else ''}")
         if self.fallback and self.outcome != "success":
@@ -68,23 +70,23 @@ class ExpectedOutcome(_PlanForm):
 
 
 class FaultCase(_PlanForm):
-    """One case: all requests for replies meet the same fault."""
+    """One case: all requests for replies get the same fault."""
 
     id: Annotated[str, Field(pattern=r"^U[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$")]
     description: str
-    """What goes wrong, in one line."""
+    """The fault in one line."""
     faults: tuple[Fault, ...] = ()
     """The rules of the fault script."""
     turns: tuple[ScriptedTurn, ...] = ()
-    """What is replied, where the fault needs a reply of a certain kind."""
+    """The replies, if the fault needs a certain kind of reply."""
     address: Address = "open"
-    """Faults in front of HTTP are an address that the client is given."""
+    """The address given to the client, for faults before HTTP."""
     dialects: tuple[DialectName, ...] = ALL_DIALECTS
-    """In which of them it can happen."""
+    """The dialects in which it can happen."""
     warm_up: int = 0
-    """So many requests go well first, on the connection that the case then meets."""
+    """Number of requests that succeed first, on the connection that the case then uses."""
     is_heavy: bool = False
-    """Megabytes are sent."""
+    """Whether megabytes are sent."""
     expect: ExpectedOutcome
 
     @property
@@ -94,21 +96,21 @@ class FaultCase(_PlanForm):
 
     @property
     def client_leaves(self) -> bool:
-        """Whether the client hangs up before the reply has ended."""
+        """Whether the client disconnects before the reply has ended."""
         return self.expect.outcome == "left"
 
     def fault_script(self) -> FaultScript:
-        """The case as a fault script; the bill names the case."""
+        """Return the case as a fault script; the bill shows the case's id."""
         return FaultScript(
             faults=[fault.model_copy(update={"id": self.id}) for fault in self.faults]
         )
 
     def reply_script(self) -> ReplyScript:
-        """The case's replies as a script of turns."""
+        """Return the case's replies as a script of turns."""
         return ReplyScript(turns=list(self.turns))
 
     def as_json(self) -> JsonObject:
-        """The case without what is left at its default."""
+        """Return the case without fields at their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -117,15 +119,15 @@ _PLAN: TypeAdapter[tuple[FaultCase, ...]] = TypeAdapter(tuple[FaultCase, ...])
 
 @cache
 def load_plan() -> tuple[FaultCase, ...]:
-    """All cases, in the order of the rows."""
+    """Load all cases, in the order of the rows."""
     return _PLAN.validate_json(PLAN_FILE.read_bytes())
 
 
 def find_case(name: str) -> FaultCase:
-    """The case with this id.
+    """Return the case with this id.
 
     Raises:
-        ConfigurationError: there is none; the message has those of the same row.
+        ConfigurationError: it does not exist; the message lists the cases of the same row.
     """
     cases = load_plan()
     for case in cases:

@@ -1,4 +1,4 @@
-"""The form of a fault script: when a fault applies, and what it does. One class for each kind."""
+"""Defines the schema of fault scripts: when a fault applies, what it does; one class per kind."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ Size = Annotated[int, Field(ge=1, le=2**40)]
 
 
 class _FaultScriptForm(BaseModel):
-    """No field is guessed: one that is not known is an error."""
+    """Rejects unknown fields instead of guessing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FaultCondition(_FaultScriptForm):
-    """Which requests a fault applies to: all that is given must hold, the rest does not matter."""
+    """The requests a fault applies to: all given conditions must hold, absent ones are ignored."""
 
     path: str | None = None
-    """A pattern with `*` for the path below `/api/v1`, like `/chat/*`."""
+    """A pattern with `*` for the path below `/api/v1`, such as `/chat/*`."""
     method: str | None = None
     model: str | None = None
-    """A pattern with `*` for the model that would answer, or the one that was asked for."""
+    """A pattern with `*` for the model that would answer, or for the requested one."""
     provider: str | None = None
-    """A provider's slug or name. The fault is then that provider's: others are tried."""
+    """A provider's slug or name. The fault is then the provider's, so others are tried."""
     key: str | None = None
     """A key's name, hash or secret."""
     stream: bool | None = None
     nth: Count | list[Count] | None = None
-    """Only the n-th of the requests that fit all of the above, from 1."""
+    """Only the n-th request that meets the conditions above, counted from 1."""
     first: Count | None = None
-    """From the n-th on."""
+    """Only from the n-th on."""
     every: Count | None = None
-    """Every n-th."""
+    """Only every n-th."""
     times: Count | None = None
-    """At most so often."""
+    """At most this many times."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """By a draw that depends on the seed and on the number of the request alone."""
+    """By a draw that depends only on the seed and the number of the request."""
 
 
 class BodyPosition(_FaultScriptForm):
-    """A place in the body: after so many bytes, after so many events, or after that share."""
+    """A place in the body: after a number of bytes or events, or after a share of it."""
 
     byte: Annotated[int, Field(ge=0)] | None = None
     event: Annotated[int, Field(ge=0)] | None = None
@@ -73,28 +73,28 @@ ErrorPreset = Literal[
 
 
 class StatusFault(_FaultScriptForm):
-    """An error instead of a reply (U12 to U15). Providers and models that are left are tried."""
+    """An error instead of a reply (U12 to U15). Other providers and models are still tried."""
 
     kind: Literal["status"]
     status: Annotated[int, Field(ge=200, le=599)] = 500
     preset: ErrorPreset | None = None
-    """One of OpenRouter's own errors word for word; the status is then its."""
+    """One of OpenRouter's own errors, word for word, with its status."""
     message: str | None = None
     error_type: str | None = None
     metadata: dict[str, JsonValue] | None = None
     retry_after: str | None = None
-    """The header's text as it is, right or wrong."""
+    """The header's text, sent as it is, valid or not."""
     retry_after_date_s: float | None = None
-    """A date so many seconds from now in its place; one that is past when negative."""
+    """Instead, a date this many seconds from now; negative for one in the past."""
     reset_s: float | None = None
-    """`X-RateLimit-Reset` so many seconds from now, in milliseconds of Unix time."""
+    """`X-RateLimit-Reset` this many seconds from now, in milliseconds of Unix time."""
     reset_in: Literal["header", "metadata"] = "header"
-    """Where it is told: as a header of the reply, or in `metadata.headers` of the error."""
+    """Where it is sent: as a header of the reply, or in `metadata.headers` of the error."""
     headers: dict[str, str] = {}
 
 
 class RedirectFault(_FaultScriptForm):
-    """Send the client elsewhere (U19)."""
+    """Redirects the client to another address (U19)."""
 
     kind: Literal["redirect"]
     location: str = "http://169.254.169.254/latest/meta-data/"
@@ -102,20 +102,20 @@ class RedirectFault(_FaultScriptForm):
 
 
 class RefuseFault(_FaultScriptForm):
-    """Stop listening (U01): this request is reset and new connections are refused for a while."""
+    """Stops listening (U01): resets this request, and refuses new connections for a while."""
 
     kind: Literal["refuse"]
     for_s: Seconds = 1.0
 
 
 class StaleFault(_FaultScriptForm):
-    """Answer, then reset the connection when it is used again (U02)."""
+    """Answers, then resets the connection when it is used again (U02)."""
 
     kind: Literal["stale"]
 
 
 class DropFault(_FaultScriptForm):
-    """End the connection: before the head (`at` null, U02) or in the body (U05)."""
+    """Ends the connection: before the head (`at` null, U02) or in the body (U05)."""
 
     kind: Literal["drop"]
     at: BodyPosition | None = None
@@ -123,7 +123,7 @@ class DropFault(_FaultScriptForm):
 
 
 class SlowFault(_FaultScriptForm):
-    """Slow but alive (U03, U04)."""
+    """Slow, but alive (U03, U04)."""
 
     kind: Literal["slow"]
     head_s: Seconds = 0.0
@@ -137,28 +137,29 @@ class SlowFault(_FaultScriptForm):
 
 
 class StallFault(_FaultScriptForm):
-    """Silence in the middle, or nothing but comments (U04)."""
+    """Silence in the middle, or only comments (U04)."""
 
     kind: Literal["stall"]
     at: BodyPosition = HALF
     for_s: Seconds | None = None
-    """None: for ever."""
+    """None: forever."""
     comment_every_s: Seconds | None = None
     """None: no comments either."""
 
 
 class TruncateFault(_FaultScriptForm):
-    """A body that ends too soon and says so nowhere (U05, U06)."""
+    """A body that ends too soon without an error (U05, U06)."""
 
     kind: Literal["truncate"]
     at: BodyPosition = HALF
     framing: Literal["chunked", "close", "length", "gzip"] = "chunked"
-    """How the end is marked: by the last chunk, by the end of the connection, not at all because
-    `Content-Length` promises more, or inside a gzip stream."""
+    """How the end is marked: by the last chunk; by the end of the connection; not at all, since
+    `Content-Length` promises more; or inside a gzip stream.
+    """
 
 
 class OmitFault(_FaultScriptForm):
-    """Leave out a part of the reply (U07, U09)."""
+    """Leaves out a part of the reply (U07, U09)."""
 
     kind: Literal["omit"]
     parts: list[Literal["done", "last_newline", "usage", "cost", "finish", "generation_id"]]
@@ -174,18 +175,18 @@ class ErrorEventFault(_FaultScriptForm):
     error_type: str = "provider_unavailable"
     form: Literal["chunk", "no_finish", "string_code", "bare"] = "chunk"
     done: bool = False
-    """Send `[DONE]` after it."""
+    """Whether to send `[DONE]` after it."""
 
 
 class BadUsageFault(_FaultScriptForm):
-    """Other numbers in `usage`, as JSON text: `NaN`, `-5`, `1e308` (U11)."""
+    """Other values in `usage`, as JSON text: `NaN`, `-5`, `1e308` (U11)."""
 
     kind: Literal["usage"]
     values: dict[str, str]
 
 
 class BodyFault(_FaultScriptForm):
-    """Another body (U10)."""
+    """A different body (U10)."""
 
     kind: Literal["body"]
     preset: Literal["malformed", "html", "empty", "choices_null", "choices_empty"] | None = None
@@ -195,16 +196,16 @@ class BodyFault(_FaultScriptForm):
 
 
 class FloodFault(_FaultScriptForm):
-    """Too much of it (U16)."""
+    """Far too much data (U16)."""
 
     kind: Literal["flood"]
     what: Literal["body", "line", "gzip", "header", "headers"] = "body"
     size: Size = 256 * 1024 * 1024
-    """Bytes; for `headers` their number."""
+    """In bytes; for `headers`, their number."""
 
 
 class FramingFault(_FaultScriptForm):
-    """The same events, cut and framed in other ways (U17)."""
+    """The same events, cut and framed differently (U17)."""
 
     kind: Literal["framing"]
     form: Literal[
@@ -229,38 +230,39 @@ class ToolIndexFault(_FaultScriptForm):
 
     kind: Literal["tool_index"]
     form: Literal["duplicate", "gap", "split", "ids", "object"]
-    """Indexes that lie; every character a piece; an id of its own in every piece; the arguments as
-    one object instead of text."""
+    """Wrong indexes; every character in a separate piece; a new id in every piece; the arguments as
+    an object instead of text.
+    """
 
 
 class EarlyUsageFault(_FaultScriptForm):
-    """Usage before the last event as well, as some providers send it; without a cost."""
+    """Usage in earlier events as well, as some providers send it; without a cost."""
 
     kind: Literal["early_usage"]
     form: Literal["finish", "each"] = "finish"
-    """Beside the finish reason, or in every event."""
+    """With the finish reason, or in every event."""
 
 
 class RawFault(_FaultScriptForm):
-    """Bytes instead of HTTP, or HTTP that must not be understood (U20)."""
+    """Bytes that are not HTTP, or HTTP that must be rejected (U20)."""
 
     kind: Literal["raw"]
     preset: Literal["cl_te", "bad_chunk", "header_injection", "status_999", "ssh_banner"] | None = (
         None
     )
     text: str = ""
-    """Sent as it is, in latin-1."""
+    """Sent as it is, encoded in latin-1."""
 
 
 class EndlessFault(_FaultScriptForm):
-    """A stream without an end (U21)."""
+    """A stream that never ends (U21)."""
 
     kind: Literal["endless"]
     gap_s: Seconds = 0.0
 
 
 class BillingFault(_FaultScriptForm):
-    """Nothing but another rule for what a cancelled call costs (U22)."""
+    """Only changes what a cancelled call costs (U22)."""
 
     kind: Literal["billing"]
 
@@ -290,20 +292,21 @@ FaultAction = Annotated[
 
 
 class Fault(_FaultScriptForm):
-    """One rule."""
+    """One rule: when it applies, and what it does."""
 
     id: str | None = None
-    """A name for the bill's column `fault`; without one its number in the script."""
+    """Name shown in the bill's column `fault`; by default the rule's number in the script."""
     when: FaultCondition = FaultCondition()
     then: FaultAction
     billed: Literal["provider", "full", "fees", "none"] = "provider"
-    """What a reply costs that did not end well: as its provider does it, all of it, the services
-    that ran beside it alone, or nothing. A `status` fault costs nothing unless this is `fees`: then
-    what ran before the model was asked is billed, a search or the pages of a PDF."""
+    """What a reply costs that did not end well: as its provider bills it; all of it; only the
+    services that ran with it; or nothing. A `status` fault costs nothing unless this is `fees`:
+    then what ran before the model was called is billed, such as a search or the pages of a PDF.
+    """
 
 
 class FaultScript(_FaultScriptForm):
-    """A fault script. The first rule that is due is applied; the others count the request too."""
+    """A fault script. The first rule that is due applies; the others still count the request."""
 
     faults: list[Fault] = []
 
@@ -312,5 +315,5 @@ FAULT_SCRIPT: TypeAdapter[FaultScript] = TypeAdapter(FaultScript)
 
 
 def json_schema() -> dict[str, Any]:
-    """The form as a JSON schema, for editors and for `GET /sandbox/faults/schema`."""
+    """Return the JSON schema of fault scripts, for editors and `GET /sandbox/faults/schema`."""
     return FAULT_SCRIPT.json_schema()

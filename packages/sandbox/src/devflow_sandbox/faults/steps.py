@@ -1,4 +1,4 @@
-"""Cutting and editing the steps of an answer."""
+"""Cuts and edits the steps of an answer."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from devflow_sandbox.message import DONE, JsonObject, Step
 
 
 def is_event(step: Step) -> bool:
-    """True for an event that carries something, not for comments, pauses and `[DONE]`."""
+    """Return whether a step is an event with data, not a comment, a pause or `[DONE]`."""
     return isinstance(step, bytes) and step.startswith((b"data:", b"event:")) and step != DONE
 
 
 def byte_count(steps: Sequence[Step]) -> int:
-    """All bytes."""
+    """Return the total number of bytes."""
     return sum(len(step) for step in steps if isinstance(step, bytes))
 
 
 def split_at(steps: list[Step], position: BodyPosition) -> tuple[list[Step], list[Step]]:
-    """What comes before a place and what comes after it."""
+    """Split the steps into those before and those after a position."""
     events = sum(map(is_event, steps))
     if position.byte is not None:
         return _split_bytes(steps, position.byte)
@@ -36,7 +36,7 @@ def split_at(steps: list[Step], position: BodyPosition) -> tuple[list[Step], lis
 
 
 def _split_events(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]]:
-    """After so many events; what is no event stays with what comes before."""
+    """Split after a number of events; steps that are not events stay with the event before."""
     count = 0
     for index, step in enumerate(steps):
         if is_event(step):
@@ -59,7 +59,7 @@ def _split_bytes(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]
 
 
 def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
-    """How much of the reply is in `before`: by events, or by bytes where there are none."""
+    """Return the share of the reply in `before`: by events, or by bytes if there are none."""
     events = sum(map(is_event, steps))
     if events:
         return min(1.0, sum(map(is_event, before)) / events)
@@ -67,7 +67,7 @@ def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
 
 
 def edit_events(steps: list[Step], change: Callable[[JsonObject], JsonObject | None]) -> list[Step]:
-    """The steps with the JSON of every event, or of the whole body, changed; None leaves it out."""
+    """Apply `change` to the JSON of every event, or of the whole body; None drops the event."""
     out: list[Step] = []
     for step in steps:
         if isinstance(step, bytes) and is_event(step):

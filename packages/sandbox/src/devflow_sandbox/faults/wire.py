@@ -1,4 +1,4 @@
-"""Faults below what is said: when bytes come, how they are cut, and whether they are HTTP."""
+"""Applies faults below the content: timing, framing, connections, and bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def drop(
 def slow_down(
     fault: SlowFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Let the client wait."""
+    """Delay the head, the body or every event."""
     answer.head_delay_s += fault.head_s
     answer.dribble_s = fault.dribble_s
     late: list[Step] = [Pause(fault.ttft_s)] if fault.ttft_s else []
@@ -68,7 +68,7 @@ def slow_down(
 def stall(
     fault: StallFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
-    """Stop in the middle."""
+    """Stop in the middle of the reply."""
     before, after = split_at(steps, fault.at)
     return _stall_steps(fault, before, after)
 
@@ -88,7 +88,7 @@ def _stall_steps(fault: StallFault, before: list[Step], after: list[Step]) -> It
 def truncate(
     fault: TruncateFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """End too soon without saying so."""
+    """End too soon, without an error."""
     before, _ = split_at(steps, fault.at)
     if fault.framing == "chunked":
         return before
@@ -109,7 +109,7 @@ def truncate(
 def flood(
     fault: FloodFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
-    """Send far too much."""
+    """Send far too much data."""
     if fault.what == "header":
         answer.headers.append(("X-Flood", "x" * fault.size))
         return steps
@@ -131,7 +131,7 @@ def _flood_line(wanted: int) -> Iterator[Step]:
 
 
 def _flood_body(wanted: int, steps: list[Step]) -> Iterator[Step]:
-    """The reply's own events over and over; a whole body in front of so much white space."""
+    """Repeat the reply's first event; if it is a single body, send white space before it."""
     events = [step for step in steps if isinstance(step, bytes) and is_event(step)][:1]
     block = events[0] * max(1, _BLOCK_BYTES // len(events[0])) if events else b" " * _BLOCK_BYTES
     sent = 0
@@ -153,7 +153,7 @@ def _flood_gzip(wanted: int) -> Iterator[Step]:
 def repeat_forever(
     fault: EndlessFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterator[Step]:
-    """Repeat the same events for ever."""
+    """Repeat the same events forever."""
     middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
     yield from steps[: len(steps) - 3]
     while True:
@@ -166,7 +166,7 @@ def repeat_forever(
 def redirect(
     fault: RedirectFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send the client somewhere else."""
+    """Redirect the client to another address."""
     answer.status, answer.framing = fault.status, "length"
     answer.headers = [("Location", fault.location)]
     return []
@@ -215,7 +215,7 @@ def reframe(
 
 
 _TEXT_FIELD = re.compile(rb'"(?:content|text|delta)":"')
-"""Where the text of a reply begins, in any dialect."""
+"""The beginning of a reply's text, in any dialect."""
 _LATE_CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"too late"}}]}\n\n'
 _LATE_EVENT = (
     b"event: content_block_delta\n"
@@ -228,7 +228,7 @@ _REFRAMERS: dict[str, _Reframer] = {
     "cr_only": lambda stream: stream.replace(b"\n", b"\r"),
     "bom": lambda stream: b"\xef\xbb\xbf" + stream,
     "no_space": lambda stream: stream.replace(b"data: ", b"data:"),
-    # a line break between JSON tokens means nothing
+    # a line break between JSON tokens changes nothing
     "multi_line": lambda stream: stream.replace(b'data: {"', b'data: {\ndata: "'),
     "comments": lambda stream: stream.replace(b"\n\n", b"\n\n:\n: OPENROUTER PROCESSING\n\n"),
     "line_separator": lambda stream: _TEXT_FIELD.sub(rb"\g<0>" + b"\xe2\x80\xa8", stream, 3),

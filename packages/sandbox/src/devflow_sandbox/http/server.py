@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server: one request after the other on a connection, answered step by step."""
+"""Implements a small HTTP/1.1 server that answers a connection's requests in order, in steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RequestHandler = Callable[[SandboxRequest], Answer]
 
 
 class SandboxConnection(asyncio.Protocol):
-    """One client's connection."""
+    """A client's connection."""
 
     def __init__(
         self,
@@ -44,15 +44,15 @@ class SandboxConnection(asyncio.Protocol):
         self._writer: AnswerWriter | None = None
         self._is_stale = False
 
-    # what asyncio calls
+    # callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember it, so that closing the server closes it."""
+        """Register the connection, so that closing the server closes it."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone: whatever was being said is over."""
+        """Stop the answer: the client has disconnected."""
         self._connections.discard(self)
         self._transport = None
         if self._writer is not None:
@@ -61,7 +61,7 @@ class SandboxConnection(asyncio.Protocol):
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
-        """More of a request."""
+        """Parse more bytes of a request."""
         if self._is_stale and self._transport is not None:
             self._transport.abort()
             return
@@ -73,48 +73,48 @@ class SandboxConnection(asyncio.Protocol):
             self._refuse(ApiError(400, "Malformed HTTP request"))
 
     def pause_writing(self) -> None:
-        """The client reads slowly."""
+        """Pause the answer: the client reads slowly."""
         if self._writer is not None:
             self._writer.pause()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Continue the answer: the client reads again."""
         if self._writer is not None:
             self._writer.resume()
 
     def close(self) -> None:
-        """End the connection now."""
+        """Abort the connection."""
         if self._transport is not None:
             self._transport.abort()
 
-    # what httptools calls
+    # callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """A new request."""
+        """Start a new request."""
         self._url, self._headers, self._body, self._size = b"", {}, [], 0
 
     def on_url(self, url: bytes) -> None:
-        """The request target, maybe in pieces."""
+        """Add a piece of the request target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """Add a header."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Answer `Expect: 100-continue` once the head is complete."""
         expects = self._headers.get("expect", "").lower() == "100-continue"
         if expects and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Add a piece of the body."""
         self._size += len(body)
         if self._size <= MAX_BODY_BYTES:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Queue the complete request, and answer it when its turn comes."""
         path, _, query = self._url.decode("latin-1").partition("?")
         request = SandboxRequest(
             method=self._parser.get_method().decode("latin-1"),
@@ -162,7 +162,7 @@ class SandboxConnection(asyncio.Protocol):
         self._writer.resume()
 
     def finish_answer(self, *, keep_alive: bool) -> None:
-        """The answer is out."""
+        """Continue with the next request once an answer is written, or close."""
         self._writer = None
         if keep_alive:
             self._answer_next()
@@ -171,7 +171,7 @@ class SandboxConnection(asyncio.Protocol):
 
 
 class AnswerWriter:
-    """Writes one answer's steps, waiting where it says so and where the client is slow."""
+    """Writes the steps of one answer, pausing where it says so or the client is slow."""
 
     def __init__(
         self,
@@ -193,17 +193,17 @@ class AnswerWriter:
         self._next_step: Step | None = None
 
     def pause(self) -> None:
-        """Wait for the client."""
+        """Pause until the client reads again."""
         self._is_paused = True
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue writing."""
         self._is_paused = False
         if self._timer is None:
             self._advance()
 
     def abandon(self) -> None:
-        """Nobody listens any more."""
+        """Stop writing and settle the answer: the client has disconnected."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -249,7 +249,7 @@ class AnswerWriter:
 
 
 def encode_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """Status line and headers."""
+    """Encode status line and headers."""
     reason = _REASONS.get(answer.status, "Unknown")
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
@@ -271,7 +271,7 @@ def _encode_answer(answer: Answer, steps: list[bytes], *, keep_alive: bool) -> b
 
 
 def _schedule_steps(answer: Answer, *, keep_alive: bool, is_head: bool) -> Iterator[Step]:
-    """The answer as bytes of the connection."""
+    """Yield the answer as the bytes of the connection."""
     if answer.head_delay_s:
         yield Pause(answer.head_delay_s)
     steps = answer.steps

@@ -1,4 +1,4 @@
-"""The sandbox as a transport of httpx: in process, streaming, without a port."""
+"""Offers the sandbox as a transport of httpx: in process, streaming, without a port."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxReques
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
-    """Give it to `httpx.AsyncClient(transport=…)`; any host name reaches the sandbox.
+    """A transport for `httpx.AsyncClient(transport=…)`; every host name reaches the sandbox.
 
-    A stream that is closed early is booked as cancelled, as over a socket. Faults of the wire
-    below HTTP are raised as what httpx makes of them.
+    A stream that is closed early is booked as cancelled, as over a socket. Faults below HTTP are
+    raised as the errors that httpx makes of them.
     """
 
     def __init__(self, handler: Callable[[SandboxRequest], Answer]) -> None:
         self._handler = handler
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """One request."""
+        """Answer one request."""
         body = await request.aread()
         answer = self._handler(
             SandboxRequest(
@@ -45,7 +45,7 @@ class SandboxTransport(httpx.AsyncBaseTransport):
 
 
 def _to_transport_error(answer: Answer) -> httpx.TransportError:
-    """What httpx makes of an answer that is no HTTP."""
+    """Return the error that httpx raises for an answer that is not HTTP."""
     if answer.refuse_s:
         return httpx.ConnectError("the sandbox was told to refuse connections")
     if isinstance(next(iter(answer.steps), None), DropConnection):
@@ -76,7 +76,7 @@ class _AnswerStream(httpx.AsyncByteStream):
         self._settle(1.0)
 
     async def aclose(self) -> None:
-        """The client has read enough."""
+        """Settle the answer: the client has read enough."""
         self._settle(min(self._sent / max(1, self._answer.step_count), 0.999))
 
     def _settle(self, share: float) -> None:

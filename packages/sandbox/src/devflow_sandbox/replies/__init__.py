@@ -1,1 +1,1 @@
-"""What is answered: written by a script or made up, then delivered in steps."""
+"""Makes replies: from a script, or composed."""

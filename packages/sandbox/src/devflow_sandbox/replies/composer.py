@@ -1,4 +1,4 @@
-"""Writes replies that look like work: deterministic for a seed, about what was asked."""
+"""Composes replies that look like work: deterministic for a seed, and about the question."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CLOSINGS = (
 
 
 def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> GeneratedReply:
-    """A reply to what is asked, as this provider would shape it."""
+    """Compose a reply to the request, shaped as this provider would shape it."""
     question = _TAG.sub(" ", request.question).strip() or request.question
     values = _SeededValues(seed, request.models[0], question, request.turn)
     tool = _choose_tool(request, question)
@@ -79,7 +79,7 @@ def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> Generat
 
 
 class _SeededValues:
-    """Numbers that depend on the seed and on what was asked, and on nothing else."""
+    """Values that depend only on the seed and the request."""
 
     def __init__(self, *parts: object) -> None:
         self._digest = hashlib.sha256(repr(parts).encode()).digest()
@@ -112,7 +112,7 @@ def _write_thinking(request: ParsedRequest, question: str) -> str | None:
 
 
 def _choose_tool(request: ParsedRequest, question: str) -> ToolDefinition | None:
-    """The tool to call: the one demanded, or named in so many words and not yet answered."""
+    """Choose the required tool, or one that the question asks to use, until its result is there."""
     if not request.tools or request.tool_choice == "none":
         return None
     if request.tool_choice.startswith("="):
@@ -164,7 +164,7 @@ def _find_topic(question: str) -> str:
 
 
 def _find_subjects(question: str) -> list[str]:
-    """Files and names that were mentioned, the first few, as code."""
+    """Return the first few files and names in the question, as code."""
     head = question[:20_000]
     names = _FILE.findall(head)
     names += [quoted or plain for quoted, plain in _NAME.findall(head)]

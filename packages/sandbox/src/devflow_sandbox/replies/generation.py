@@ -1,4 +1,4 @@
-"""One reply under way: what was asked, who answers, what is said, and what it costs."""
+"""Represents one reply in progress: the request, the provider, the content and the cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_sandbox.replies.reply import GeneratedReply
 
 @dataclass(slots=True, kw_only=True)
 class Generation:
-    """Everything that a dialect needs to write a reply."""
+    """Everything that a dialect needs to encode a reply."""
 
     id: str
     created: int
@@ -28,36 +28,36 @@ class Generation:
     tokens: BilledTokens
     charge: Charge
     extras: ExtraUse = field(default_factory=ExtraUse)
-    """What ran beside the reply, of which a part of `charge` is."""
+    """What ran with the reply; `charge` includes it."""
     tier: Tier = "default"
-    """The service tier that the provider served."""
+    """The service tier that was served."""
     choices: int = 1
     byok_fee_share: Decimal | None = None
-    """With a provider key of the user's own: OpenRouter's share of the list price."""
+    """OpenRouter's share of the list price, with the user's own provider key; otherwise None."""
     metadata: JsonObject | None = None
-    """`openrouter_metadata`, where it was asked for."""
+    """`openrouter_metadata`, if requested."""
 
     @property
     def native_finish(self) -> str:
-        """`native_finish_reason`."""
+        """The `native_finish_reason`."""
         return self.provider.native_finish_reason(self.reply.finish_reason)
 
     @property
     def is_fast(self) -> bool:
-        """Served as a fast Claude."""
+        """Whether it was served as a fast Claude."""
         return self.resolved.model.author == "anthropic" and self.resolved.model.id.endswith(
             "-fast"
         )
 
     @property
     def service_tier(self) -> str | None:
-        """What the reply gives as `service_tier`: the base tier only OpenAI names (recordings)."""
+        """The reply's `service_tier`; only OpenAI names the default tier (recordings)."""
         if self.tier != "default":
             return self.tier
         return "default" if self.resolved.model.author == "openai" else None
 
     def price(self, tokens: BilledTokens) -> Charge:
-        """What so many tokens of this reply cost, with all that ran beside it."""
+        """Return the cost of so many tokens of this reply, including what ran with it."""
         return self.resolved.model.prices.charge(
             tokens,
             self.created,
@@ -68,15 +68,15 @@ class Generation:
         )
 
     def fees_only(self) -> Charge:
-        """What is owed when the reply failed: services that ran, but no tokens.
+        """Return the cost of a failed reply: services that ran, but no tokens.
 
-        That is the documentation's "Zero completion insurance", What Is Covered.
+        Source: the documentation's "Zero completion insurance", What Is Covered.
         """
         byok = None if self.byok_fee_share is None else self.extras.fees
         return Charge(fees=self.extras.fees, byok_fee=byok)
 
     def tool_use_fields(self) -> JsonObject:
-        """`server_tool_use_details`, where a tool ran beside the reply or might have."""
+        """Return `server_tool_use_details`, if a tool ran with the reply."""
         extras = self.extras
         used: JsonObject = {"web_search_requests": extras.searches} if extras.searches else {}
         if extras.tool_calls:
@@ -85,7 +85,7 @@ class Generation:
         return {"server_tool_use_details": used} if used else {}
 
     def cost_fields(self, prompt: str, completion: str) -> JsonObject:
-        """`cost`, `is_byok` and `cost_details`, whose field names differ by dialect."""
+        """Return `cost`, `is_byok` and `cost_details`, whose names differ by dialect."""
         return {
             "cost": to_json_number(self.charge.total),
             "is_byok": self.charge.byok_fee is not None,

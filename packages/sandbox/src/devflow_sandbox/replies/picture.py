@@ -1,4 +1,4 @@
-"""Pictures of one colour: real PNG files."""
+"""Makes images of one colour, as valid PNG files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 
 
 def make_png(seed: str, side: int = 16) -> bytes:
-    """A square of one colour, the same for the same seed."""
+    """Return a square of one colour, the same for the same seed."""
     colour = hashlib.sha256(seed.encode(errors="replace")).digest()[:3]
     rows = zlib.compress((b"\x00" + colour * side) * side)
 
@@ -24,5 +24,5 @@ def make_png(seed: str, side: int = 16) -> bytes:
 
 
 def encode_picture(seed: str) -> str:
-    """The same in base64."""
+    """Return the same image in base64."""
     return base64.b64encode(make_png(seed)).decode()

@@ -1,4 +1,4 @@
-"""What is answered, free of any dialect: thinking, text, tool calls, and how it ended."""
+"""Represents a reply independently of dialects: reasoning, text, tool calls, and its end."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ _PIECE = re.compile(r"\s*\S{1,24}|\s+$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmittedToolCall:
-    """One call of a tool."""
+    """One tool call in a reply."""
 
     id: str
     name: str
     arguments: str
-    """JSON text."""
+    """As JSON text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedReply:
-    """One whole reply."""
+    """One complete reply."""
 
     text: str | None = None
     reasoning: str | None = None
     signature: str = ""
-    """What vouches for the reasoning when it is sent back."""
+    """Signature of the reasoning, checked when it is sent back."""
     calls: tuple[EmittedToolCall, ...] = ()
     refusal: str | None = None
     finish_reason: str = "stop"
     annotations: tuple[JsonObject, ...] = ()
     image_tokens: int = 0
-    """Of an image beside the text; 0: there is none."""
+    """Tokens of an image with the text; 0 without one."""
     audio_tokens: int = 0
-    """Of the text spoken; 0: it is not."""
+    """Tokens of the spoken text; 0 if it is not spoken."""
 
     @cached_property
     def reasoning_tokens(self) -> int:
-        """Of `completion_tokens`, those of the reasoning."""
+        """The reasoning part of `completion_tokens`."""
         return _count_tokens(self.reasoning)
 
     @cached_property
     def completion_tokens(self) -> int:
-        """All output, reasoning included."""
+        """All output tokens, including reasoning."""
         calls = sum(
             _count_tokens(call.arguments) + _count_tokens(call.name) + 8 for call in self.calls
         )
@@ -56,7 +56,7 @@ class GeneratedReply:
         )
 
     def truncate(self, max_tokens: int | None) -> GeneratedReply:
-        """The reply as a limit of output tokens leaves it, with finish reason `length`."""
+        """Cut the reply to a limit of output tokens, with finish reason `length`."""
         if max_tokens is None or self.completion_tokens <= max_tokens:
             return self
         reasoning = (self.reasoning or "")[: max_tokens * 4] or None
@@ -71,12 +71,12 @@ def _count_tokens(text: str | None) -> int:
 
 @lru_cache(maxsize=512)
 def split_text(text: str) -> tuple[bytes, ...]:
-    """A text as it is streamed, a word or so at a time, each piece as a JSON string."""
+    """Split a text as it is streamed, about a word at a time; each piece is a JSON string."""
     return tuple(orjson.dumps(piece) for piece in _PIECE.findall(text)) if text else ()
 
 
 def split_arguments(arguments: str) -> list[str]:
-    """Arguments of a call as they are streamed: two empty pieces, then a few cut anywhere."""
+    """Split a call's arguments as they are streamed: an empty piece, then a few cut anywhere."""
     third = max(1, len(arguments) // 3)
     pieces = [arguments[start : start + third] for start in range(0, len(arguments), third)]
     return ["", *pieces]

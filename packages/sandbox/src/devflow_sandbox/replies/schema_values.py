@@ -1,4 +1,4 @@
-"""A value that fits a JSON schema: for structured output and for the arguments of tools."""
+"""Generates values that match a JSON schema, for structured output and tool arguments."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FORMATS = {
     "hostname": "localhost",
 }
 _MAX_DEPTH = 24
-"""A schema that refers to itself is cut here; its optional parts end before."""
+"""Recursive schemas are cut at this depth; their optional parts end earlier."""
 _MAX_ITEMS, _MAX_CHARACTERS = 100, 100_000
-"""A schema that asks for more gets no more."""
+"""Schemas that require more get only this much."""
 _SCHEMA_ERRORS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
-"""What comes of reading something else as a schema; validating each one first would cost more."""
+"""Errors caused by an invalid schema; validating each one first would cost more."""
 
 
 def generate_value(schema: JsonObject, words: str) -> Any:
-    """A value that fits `schema`; strings without further rules are made of `words`.
+    """Return a value that matches `schema`; unconstrained strings are made of `words`.
 
     Raises:
-        ApiError: 400, it is no schema.
+        ApiError: 400, if it is not a schema.
     """
     try:
         return _ValueGenerator(schema, words).generate(schema, 0)
@@ -57,7 +57,7 @@ class _ValueGenerator:
         return self._generate_typed(node, depth)
 
     def _resolve(self, node: JsonObject) -> JsonObject:
-        """With `$ref` followed and `allOf` merged."""
+        """Follow `$ref` and merge `allOf`."""
         for _ in range(_MAX_DEPTH):
             if "$ref" not in node:
                 break
@@ -78,7 +78,7 @@ class _ValueGenerator:
         return cast(JsonObject, target)
 
     def _choose_simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
-        """Deep down an alternative without parts of its own, else the first."""
+        """Choose the first alternative, but deep down one without parts, so that recursion ends."""
         if depth > _MAX_DEPTH // 4:
             for choice in choices:
                 if self._kind(self._resolve(choice)) not in {"object", "array"}:

@@ -1,4 +1,4 @@
-"""Replies set by a script, turn by turn, so that an agent can be led through a task."""
+"""Replies from a script, turn by turn, so that an agent can be led through a task."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ class _ReplyScriptForm(BaseModel):
 
 
 class TurnCondition(_ReplyScriptForm):
-    """Which request a turn answers. All that is given must hold."""
+    """The request a turn answers; all given conditions must hold."""
 
     dialect: Literal["chat", "messages", "responses"] | None = None
     model: str | None = None
-    """A pattern with `*` for the model that was asked for."""
+    """A pattern with `*` for the requested model."""
     contains: str | None = None
-    """Somewhere in the prompt."""
+    """Text that the prompt contains."""
     has_tools: bool | None = None
     tool: str | None = None
-    """A tool of this name is offered."""
+    """Name of a tool that the request offers."""
     after_tool: bool | None = None
-    """The prompt ends with the result of a tool."""
+    """Whether the prompt ends with a tool result."""
 
 
 class ScriptedToolCall(_ReplyScriptForm):
-    """A call of a tool that the client has offered."""
+    """A call of a tool that the client offered."""
 
     name: str
     arguments: dict[str, Any] | str = {}
-    """An object, or text that is sent as it is, also when it is no JSON."""
+    """An object, or text that is sent as it is, even if it is not JSON."""
 
 
 class ScriptedReply(_ReplyScriptForm):
-    """What is said. With tool calls the finish reason is `tool_calls` unless another is given."""
+    """The content of a reply. With tool calls, the finish reason is `tool_calls` by default."""
 
     text: str | None = None
     reasoning: str | None = None
@@ -53,16 +53,16 @@ class ScriptedReply(_ReplyScriptForm):
 
 
 class ScriptedTurn(_ReplyScriptForm):
-    """One reply."""
+    """One turn: its condition and its reply."""
 
     when: TurnCondition = TurnCondition()
     reply: ScriptedReply
     repeat: bool = False
-    """May be given again; otherwise it is used once."""
+    """Whether it may be used again; otherwise it is used once."""
 
 
 class ReplyScript(_ReplyScriptForm):
-    """Turns in order: the first unused one that fits answers; without one a reply is made up."""
+    """Turns in order: the first unused match answers; without one, the reply is composed."""
 
     turns: list[ScriptedTurn] = []
 
@@ -79,11 +79,11 @@ class ScriptRunner:
 
     @property
     def remaining(self) -> int:
-        """How many turns are unused."""
+        """Number of unused turns."""
         return len(self.script.turns) - len(self._used)
 
     def next_reply(self, request: ParsedRequest, provider: Provider) -> GeneratedReply | None:
-        """The scripted reply to this request, or None."""
+        """Return the scripted reply to this request, or None."""
         for index, turn in enumerate(self.script.turns):
             if index not in self._used and _matches_request(turn.when, request):
                 if not turn.repeat:

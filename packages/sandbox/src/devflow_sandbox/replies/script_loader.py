@@ -1,4 +1,4 @@
-"""Reads a script from JSON, and reports what is wrong in it with its line."""
+"""Parses a script from JSON, and reports each error with its line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SPACE = " \t\r\n"
 
 
 def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
-    """A script in this form.
+    """Parse a script of this form.
 
     Raises:
-        ConfigurationError: it cannot be read, is no JSON or not of this form; the message names
-            file, line and field.
+        ConfigurationError: it cannot be read, is not JSON, or does not have this form; the
+            message names file, line and field.
     """
     name, text = _read_source(source, kind)
     try:
@@ -39,7 +39,7 @@ def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
 
 
 def _read_source(source: ScriptSource, kind: str) -> tuple[str, str]:
-    """What to call the script, and its text; an object has no lines."""
+    """Return a name for the script, and its text; an object has no text, and so no lines."""
     if isinstance(source, dict):
         return kind, ""
     if isinstance(source, Path):
@@ -61,7 +61,7 @@ def _format_problem(
 
 
 def _existing_path(value: Any, loc: Sequence[int | str]) -> list[int | str]:
-    """The part of a location that is in the script; names of union members are not."""
+    """Return the part of a location that exists in the script; names of union members do not."""
     path: list[int | str] = []
     for part in loc:
         if isinstance(value, str):
@@ -75,7 +75,7 @@ def _existing_path(value: Any, loc: Sequence[int | str]) -> list[int | str]:
 
 
 def _find_offset(text: str, path: Sequence[int | str]) -> int:
-    """Where the value at `path` begins in a valid JSON text."""
+    """Return where the value at `path` begins in a valid JSON text."""
     offset = _skip_space(text, 0)
     for part in path:
         offset = (

@@ -45,7 +45,6 @@ class EmbeddingsClassifier:
     """Embeddings are no chat; there is nothing to tell apart."""
 
     def classify(self, _request: ChatRequest, /) -> Task:
-        """As `Classifier.classify`."""
         return _TASK
 
 
@@ -60,7 +59,6 @@ class NamedModelRouter(Router):
         self._price_of = price_of
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """As `Router.route`."""
         price, reason = self._price_of(request.model), _unbounded_reason(request)
         # no tokenizer makes more tokens than there are bytes
         tokens = sum(len(one.text.encode()) for one in request.messages) + 1
@@ -102,7 +100,6 @@ class EmbeddingsUpstream:
         self._api = api
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`."""
         return self._open(call)
 
     @asynccontextmanager

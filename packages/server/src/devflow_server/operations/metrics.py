@@ -122,12 +122,11 @@ class Metrics:
         self._no_descriptors.inc()
 
     async def count_alert(self, alert: Alert) -> None:
-        """As `AlertHook`: a told cost that cannot be; budgets have their own figures."""
+        """Count cost doubts (`AlertHook`); budget alerts have metrics elsewhere."""
         if isinstance(alert, CostDoubtAlert):
             self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """As `Ledger.record`."""
         for attempt in entry.attempts:
             model = self._model_label(attempt.model)
             self._attempts.labels(model, attempt.outcome).inc()

@@ -32,7 +32,7 @@ class NoTracing:
     """Tells nobody."""
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
-        """As `Tracing.record`."""
+        """Ignore the request."""
 
 
 class OpenTelemetryTracing:
@@ -54,7 +54,6 @@ class OpenTelemetryTracing:
         self._parent = TraceContextTextMapPropagator()
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
-        """As `Tracing.record`."""
         request, fields = context.exchange.request, context.log_fields
         end_ns = time_ns()
         attributes: dict[str, str | int] = {

@@ -103,7 +103,6 @@ class LiveReply:
         return self._reply.__aiter__()
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `HttpReply.start_metadata`."""
         reply = self._reply
         failed = len(reply.journal.ended)
         return ReplyMetadata(
@@ -116,7 +115,6 @@ class LiveReply:
         )
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `HttpReply.final_metadata`."""
         entry = self._reply.entry
         if entry is None:
             raise RuntimeError("the reply has not ended")

@@ -57,7 +57,6 @@ class PipelineReplies:
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """As `ReplySource.open`."""
         if self._cache is None or not may_cache(request, context.exchange.request.headers):
             return self._open_direct(context, request)
         return self._open_shared(context, request, self._cache)
@@ -138,9 +137,8 @@ class CachedReply:
             yield event
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `HttpReply.start_metadata`; `started` tells nothing that is not cached."""
+        """Return the cached metadata: all of it is known before the reply starts."""
         return self._metadata
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `HttpReply.final_metadata`."""
         return self._metadata

@@ -96,11 +96,9 @@ class SharedReply:
         return self._events
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """As `HttpReply.start_metadata`."""
         return self._adjust_metadata(self._live_reply().start_metadata(started))
 
     def final_metadata(self) -> ReplyMetadata:
-        """As `HttpReply.final_metadata`."""
         return self._adjust_metadata(self._live_reply().final_metadata())
 
     def _adjust_metadata(self, metadata: ReplyMetadata) -> ReplyMetadata:

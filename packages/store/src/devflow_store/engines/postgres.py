@@ -61,7 +61,6 @@ class PostgresEngine:
         self._head_file = HeadFile(folder / f"postgresql-{_name_database(url)}")
 
     def prepare(self) -> None:
-        """As `Engine.prepare`."""
         self._head_file.refuse_link()
         noted, session = self.noted_head(), self.open_writer()
         try:
@@ -88,35 +87,32 @@ class PostgresEngine:
         return error
 
     def noted_head(self) -> str | None:
-        """As `Engine.noted_head`."""
         return self._head_file.read()
 
     def open_writer(self) -> PostgresSession:
-        """As `Engine.open_writer`; commits are durable at the server when they return."""
+        """Open the writer's session; its commits are durable at the server when they return."""
         session = self._connect()
         session.execute("SET synchronous_commit = on")
         session.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         return session
 
     def open_reader(self) -> PostgresSession:
-        """As `Engine.open_reader`."""
         session = self._connect()
         session.execute("SET default_transaction_read_only = on")
         return session
 
     def on_commit(self, head: str) -> None:
-        """As `Engine.on_commit`: another database of this name would not have it."""
+        """Note the chain's head in a local file, which a replaced database would not match."""
         self._head_file.write(head)
 
     def backup(self, target: Path) -> None:
-        """As `Engine.backup`: not ours to do."""
+        """Refuse: a database on a server is backed up with the server's own tools."""
         raise InvalidRequest(f"A ledger in PostgreSQL is backed up by `pg_dump`, not to {target}.")
 
     def compact(self) -> None:
-        """As `Engine.compact`: the server vacuums by itself."""
+        """Do nothing: the server vacuums by itself."""
 
     def close(self) -> None:
-        """As `Engine.close`."""
         self._head_file.close()
 
     def _connect(self) -> PostgresSession:
@@ -136,7 +132,6 @@ class PostgresSession:
         self._connection = connection
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """As `Session.execute`."""
         try:
             cursor = self._connection.execute(_translate_placeholders(sql), values or None)
             return cursor.fetchall() if cursor.description else []
@@ -146,7 +141,7 @@ class PostgresSession:
             raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
-        """As `Session.stream`, through a cursor at the server."""
+        """Stream the rows through a server-side cursor."""
         try:
             with self._connection.transaction(), self._connection.cursor("stream") as cursor:
                 cursor.itersize = 5_000
@@ -156,7 +151,6 @@ class PostgresSession:
             raise _translate_error(error) from error
 
     def begin(self) -> None:
-        """As `Session.begin`."""
         self.execute("BEGIN")
         self.waits_for_lock = True
         try:
@@ -165,18 +159,16 @@ class PostgresSession:
             self.waits_for_lock = False
 
     def commit(self) -> None:
-        """As `Session.commit`."""
         self.execute("COMMIT")
 
     def touch(self) -> None:
-        """As `Session.touch`: a new version of a row of ours."""
+        """Force a write by updating a row of ours to the value it has."""
         self.execute("UPDATE store_schema SET version = version")
 
     def look(self, *, is_ahead: bool = False) -> None:
-        """As `Session.look`; the server answers for its files."""
+        """Do nothing: the server looks after its own files."""
 
     def rollback(self) -> None:
-        """As `Session.rollback`."""
         if not self._connection.closed and self._connection.info.transaction_status:
             try:
                 self._connection.execute("ROLLBACK")
@@ -184,7 +176,6 @@ class PostgresSession:
                 return  # the server has rolled back by itself
 
     def close(self) -> None:
-        """As `Session.close`."""
         self._connection.close()
 
 

@@ -65,7 +65,7 @@ class SqliteEngine:
         self._synchronous = synchronous
 
     def prepare(self) -> None:
-        """As `Engine.prepare`; an older schema is backed up before it is upgraded."""
+        """Create or upgrade the file; an older schema is backed up before it is upgraded."""
         self._head_file.refuse_link()
         _ensure_folder(self.path)
         with _hold_folder(self.path.parent):
@@ -84,20 +84,17 @@ class SqliteEngine:
             session.close()
 
     def noted_head(self) -> str | None:
-        """As `Engine.noted_head`."""
         return self._head_file.read()
 
     def on_commit(self, head: str) -> None:
-        """As `Engine.on_commit`."""
         self._head = head
         self._head_file.write(head)
 
     def close(self) -> None:
-        """As `Engine.close`."""
         self._head_file.close()
 
     def backup(self, target: Path) -> None:
-        """As `Engine.backup`: SQLite's online copy, verified before it gets its name."""
+        """Copy with SQLite's online backup; the copy is verified before it gets its name."""
         require_absent(target)
         draft = target.with_name(f"{target.name}.part")
         _create_private_file(draft)
@@ -137,7 +134,7 @@ class SqliteEngine:
         return self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
 
     def compact(self) -> None:
-        """As `Engine.compact`: the log is folded back and emptied."""
+        """Fold the write-ahead log back into the file and truncate it."""
         session = self.open_writer()
         try:
             session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -145,7 +142,7 @@ class SqliteEngine:
             session.close()
 
     def open_writer(self) -> SqliteSession:
-        """As `Engine.open_writer`; a file that was found changed is looked through first."""
+        """Open the writer's session; a file that was found changed is checked in full first."""
         try:
             require_ledger(self.path)
         except StoreError:
@@ -156,7 +153,6 @@ class SqliteEngine:
         return self._open_wal()
 
     def open_reader(self) -> SqliteSession:
-        """As `Engine.open_reader`."""
         require_ledger(self.path)
         return self._connect(apsw.SQLITE_OPEN_READONLY)
 

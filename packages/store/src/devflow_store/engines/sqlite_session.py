@@ -65,7 +65,6 @@ class SqliteSession:
         connection.set_busy_handler(self._wait_for_lock)
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """As `Session.execute`."""
         try:
             return self._execute(sql, values).fetchall()
         except apsw.Error as error:
@@ -74,30 +73,28 @@ class SqliteSession:
             raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
-        """As `Session.stream`."""
         try:
             yield from _execute_of(self._connection.cursor())(sql, values)
         except apsw.Error as error:
             raise self._translate(error) from error
 
     def begin(self) -> None:
-        """As `Session.begin`; IMMEDIATE, since a deferred one fails at its first write."""
+        """Begin with IMMEDIATE: a deferred transaction can still fail at its first write."""
         try:
             self.execute("BEGIN IMMEDIATE")
         finally:
             self.waits_for_lock = False
 
     def commit(self) -> None:
-        """As `Session.commit`."""
         self.execute("COMMIT")
 
     def touch(self) -> None:
-        """As `Session.touch`: SQLite writes no row that has not changed, but this number has."""
+        """Force a write by raising `user_version`: SQLite skips rows that do not change."""
         number = int(self.execute("PRAGMA user_version")[0][0])
         self.execute(f"PRAGMA user_version = {(number + 1) % _MAX_TOUCHES}")
 
     def look(self, *, is_ahead: bool = False) -> None:
-        """As `Session.look`. The first time says which files are meant."""
+        """Check that the files are still the ones that the first call saw."""
         if self._on_change is None:
             return
         try:
@@ -143,12 +140,10 @@ class SqliteSession:
             raise other._translate(error) from error
 
     def rollback(self) -> None:
-        """As `Session.rollback`."""
         if self._connection.in_transaction:
             self._execute_quietly("ROLLBACK")
 
     def close(self) -> None:
-        """As `Session.close`."""
         self.rollback()
         try:
             self._cursor.close(True)

@@ -28,7 +28,7 @@ class Source(Protocol):
     """Where rows are read: a connection, or a transaction under way."""
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """As `Session.execute`."""
+        """Run a statement and return its rows (`Session.execute`)."""
         ...
 
 

@@ -166,10 +166,10 @@ class CircuitBreaking:
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`.
+        """Open the call if its circuit lets it through.
 
         Raises:
-            CircuitOpen: nobody was asked.
+            CircuitOpen: the call was shed; no provider was called.
         """
         clock = self._clock or asyncio.get_running_loop().time
         slow_after_s = self._policy.slow_after_s

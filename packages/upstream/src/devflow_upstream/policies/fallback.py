@@ -71,10 +71,10 @@ class FallbackChain:
         self.check = check
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """As `Executor.open`. The only candidate's own error is raised as it is.
+        """Try the candidates in order; with a single one, its own error is raised unchanged.
 
         Raises:
-            AllCandidatesFailed: several were tried; it holds all errors.
+            AllCandidatesFailed: several candidates failed; it holds all their errors.
         """
         return _RouteWalk(self, request, route, journal)
 

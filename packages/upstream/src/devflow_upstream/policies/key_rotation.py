@@ -39,7 +39,7 @@ class KeyRotation:
         self._pool = pool
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`.
+        """Open the call with a key of the pool, moving to the next key when one is refused.
 
         Raises:
             KeysExhausted: every key is cooling down.

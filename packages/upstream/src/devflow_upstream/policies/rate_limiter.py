@@ -178,10 +178,10 @@ class RateLimiting:
         self._limiter = limiter
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`.
+        """Wait for a slot of the key's rate limit, then open the call.
 
         Raises:
-            QueueFull: nobody was asked.
+            QueueFull: too many calls are waiting already; no provider was called.
         """
         return _LimitedCall(self._inner, call, self._limiter)
 

@@ -204,7 +204,7 @@ class Retrying:
         self.sleep = sleep
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`; raises the error of the last attempt."""
+        """Open the call, retrying it; raises the error of the last attempt."""
         return _RetriedCall(self, call)
 
 

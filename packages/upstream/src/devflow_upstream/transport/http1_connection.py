@@ -89,7 +89,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def deadline_s(self) -> float:
-        """As `UpstreamExchange.deadline_s`."""
         return self._deadline_s
 
     @deadline_s.setter
@@ -100,16 +99,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        """As `UpstreamExchange.status`."""
         return self._reader.status if self._reader else 0
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """As `UpstreamExchange.headers`."""
         return self._reader.headers if self._reader else {}
 
     async def read(self) -> bytes:
-        """As `UpstreamExchange.read`."""
         while not self._pieces:
             if self._reader is None or self._reader.is_done:
                 return b""
@@ -123,7 +119,6 @@ class UpstreamConnection(asyncio.Protocol):
         return data
 
     async def close(self, *, is_complete: bool) -> None:
-        """As `UpstreamExchange.close`."""
         reader = self._reader
         if reader is None:
             return

@@ -81,7 +81,6 @@ class Http1Transport:
         return len(self._connections)
 
     async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
-        """As `Transport.start`."""
         message = self._encode_request(request)
         connection = self._take_idle() or await self._connect(deadline_s)
         try:
@@ -95,7 +94,6 @@ class Http1Transport:
         return connection
 
     async def aclose(self) -> None:
-        """As `Transport.aclose`."""
         connections = list(self._connections)
         for connection in connections:
             connection.abort()

@@ -57,13 +57,11 @@ class HttpxTransport:
         self._send = _make_sender(inner)
 
     async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
-        """As `Transport.start`."""
         async with asyncio.timeout_at(deadline_s):
             response = await self._send_request(request)
         return _HttpxExchange(response, deadline_s, self._limits)
 
     async def aclose(self) -> None:
-        """As `Transport.aclose`."""
         if self._owned is not None:
             await self._owned.aclose()
 

@@ -1,1 +1,1 @@
-"""What matters of a session, as pieces of context, and how it enters a request."""
+"""Selects what matters in a session, as pieces of context, and adds it to a request."""

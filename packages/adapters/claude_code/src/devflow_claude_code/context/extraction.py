@@ -1,4 +1,4 @@
-"""One pass over a session that finds what matters in it."""
+"""Extracts the facts of a session in one pass over its rows."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _DECISION_WORDS = re.compile(
     r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
 )
 _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
-"""Their state is in the todo list."""
+"""Left out of the commands: the todo list is reported as one fact (`TodoList`)."""
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _QUESTION_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
 _MAX_SEARCHED_CHARS = 20_000
-"""Of a longer reply only so much of its end is searched: its last words tell what is decided."""
+"""Characters of a long reply that are searched, from its end: decisions and questions come last."""
 _MAX_RUNS = 300
-"""Of commands and other tools the last so many are looked at."""
+"""Commands and other tool runs that become facts: the most recent ones."""
 
 
 @dataclass(slots=True)
 class _ToolRun:
-    """A tool that was run; its output is read when it is wanted."""
+    """A tool run; its output stays undecoded until the fact is built."""
 
     line: int
     call: str
@@ -54,7 +54,7 @@ class _ToolRun:
 def extract_facts(
     rows: Iterable[TranscriptRow], load: Callable[[TranscriptRow], Json]
 ) -> list[Fact]:
-    """All facts of a session, from the rows of its history in order."""
+    """Return all facts of a session, given the rows of its history in order."""
     extraction = _Extraction(load)
     for row in rows:
         extraction.add_row(row)
@@ -62,10 +62,10 @@ def extract_facts(
 
 
 class _Extraction:
-    """One pass over the rows.
+    """One pass over the rows of a session.
 
-    Results are large, and most are overtaken by later ones: they are only recorded, and decoded at
-    the end where they still count.
+    Tool results are large, and later ones supersede most of them. They are only recorded on the
+    way, and those that still count are decoded at the end.
     """
 
     def __init__(self, load: Callable[[TranscriptRow], Json]) -> None:
@@ -147,7 +147,7 @@ class _Extraction:
         ]
 
     def _exchange(self) -> list[Fact]:
-        """The last prompt and what was last said after it."""
+        """Return the last prompt and the last reply to it."""
         if not self.prompts:
             return []
         line, prompt = self.prompts[-1]
@@ -170,7 +170,7 @@ class _Extraction:
         return facts
 
     def _questions(self) -> list[Fact]:
-        """What was asked and not answered: calls without result, and the last words."""
+        """Return what is open: calls without a result, and questions since the last prompt."""
         questions = [
             Fact(kind="question", text=_call_text(tool, arguments), line=line, weight=85)
             for line, tool, arguments in self.calls.values()

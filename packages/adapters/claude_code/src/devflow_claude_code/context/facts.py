@@ -1,4 +1,4 @@
-"""A thing to know about a session, with its place and its weight."""
+"""A fact about a session: its text, its place in the transcript and its weight."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One thing to know about a session."""
+    """One fact about a session."""
 
     kind: str
-    """As in the core's `ContextPiece.kind`."""
+    """One of the kinds of the core's `ContextPiece.kind`."""
     text: str
     line: int
-    """Where it stands in the transcript, from 1."""
+    """Line of the transcript, counted from 1."""
     weight: int
-    """More is more important; equal ones are taken from the end of the session."""
+    """Higher is more important; of equal weights, the later fact comes first."""
     is_protected: bool = False
-    """Never shortened while there is room for it."""
+    """Cut to a third of the budget instead of the usual length, when facts have to be shortened."""

@@ -1,4 +1,4 @@
-"""Files a session has read and changed, with their last content as far as it was seen."""
+"""Tracks the files a session has read and changed, with the last content it saw of each."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class _FileChange(NamedTuple):
 class _File:
     line: int = 0
     changes: list[_FileChange] = field(default_factory=list[_FileChange])
-    """The last few: each tells the whole file, unless it was too large."""
+    """The last few changes; the result of each holds the whole file, unless that was too large."""
     read: TranscriptRow | None = None
 
 
 class FileStates:
-    """Records reads, writes and edits. What a shell command did to a file is not seen."""
+    """Records reads, writes and edits. Changes made by shell commands are not seen."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
 
     def record_call(self, line: int, tool: str, arguments: Json, result_row: TranscriptRow) -> None:
-        """A call that succeeded, and the row of its result."""
+        """Record a call that succeeded, with the row of its result."""
         path = get_string(arguments, "file_path") or get_string(arguments, "notebook_path")
         if not path:
             return
@@ -48,14 +48,14 @@ class FileStates:
             ]
 
     def record_attachment(self, row: TranscriptRow, body: Json) -> None:
-        """A file that the user has put into a prompt."""
+        """Record a file that the user attached to a prompt."""
         if row.subtype == "file" and (
             path := get_string(get_object(body, "attachment"), "filename")
         ):
             self._touch(path, row.line).read = row
 
     def facts(self, load: Callable[[TranscriptRow], Json]) -> list[Fact]:
-        """One fact per file, the changed ones weigh more."""
+        """Return one fact per file; changed files weigh more than read ones."""
         return [_build_fact(path, file, load) for path, file in self._files.items()]
 
     def _touch(self, path: str, line: int) -> _File:
@@ -78,7 +78,7 @@ def _build_fact(path: str, file: _File, load: Callable[[TranscriptRow], Json]) -
 
 
 def _last_content(file: _File, load: Callable[[TranscriptRow], Json]) -> tuple[str, bool]:
-    """What was seen last, and whether that is the whole file."""
+    """Return the content seen last, and whether it is the whole file."""
     read = _read_content(load(file.read)) if file.read is not None else ("", False)
     if not file.changes:
         return read
@@ -97,7 +97,7 @@ def _read_content(body: Json) -> tuple[str, bool]:
 
 
 def _apply_change(change: _FileChange, outcome: Json) -> str | None:
-    """The file after a change; None where only the changed piece is known."""
+    """Return the file after a change; None if only the changed piece is known."""
     if change.tool == "Write":
         return get_string(change.arguments, "content")
     content = get_string(outcome, "originalFile")

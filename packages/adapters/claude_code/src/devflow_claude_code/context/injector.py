@@ -1,4 +1,4 @@
-"""Puts a session's context into a request: as data, where nothing cached is lost."""
+"""Adds a session's context to a request: as quoted data, placed so that cached prefixes survive."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NOTICE = (
 def inject_context(
     request: ChatRequest, context: SessionContext, attribution: Attribution
 ) -> ChatRequest:
-    """The request with the context as a text part of its own, and its labels.
+    """Return the request with the context as a separate text part, and the session's labels.
 
-    The part stands in the last user message, behind its tool results and behind the last part
+    The part stands in the last user message, after its tool results and after the last part
     that marks a prompt cache, so that every cached prefix stays as it was.
     """
     labelled = _merge_attribution(request.attribution, attribution)
@@ -35,9 +35,9 @@ def inject_context(
 
 
 def render_context(context: SessionContext) -> str:
-    """The context as text: the same bytes for the same session and budget.
+    """Return the context as text: the same bytes for the same session and budget.
 
-    The delimiter is made from the hash of what it encloses, so the content cannot hold it.
+    The delimiter is derived from a hash of what it encloses, so the content cannot contain it.
     """
     body = "\n\n".join(_heading(piece) + piece.text for piece in context.pieces)
     name = f"session-context-{_delimiter_id(body)}"
@@ -70,7 +70,7 @@ def _insert_block(messages: tuple[Message, ...], block: Text) -> tuple[Message, 
 
 
 def _last_cache_breakpoint(messages: tuple[Message, ...]) -> tuple[int, int]:
-    """Message and part of the last cache breakpoint, (-1, -1) without one."""
+    """Return message and part index of the last cache breakpoint, or (-1, -1)."""
     marks = [
         (i, j)
         for i, message in enumerate(messages)
@@ -85,7 +85,7 @@ def _index_after_results(parts: tuple[Part, ...]) -> int:
 
 
 def _merge_attribution(given: Attribution, session: Attribution) -> Attribution:
-    """What the caller has said wins; the session fills in the rest."""
+    """Merge the labels: the caller's win, the session's fill the gaps."""
     return replace(
         given,
         session_id=given.session_id or session.session_id,

@@ -1,4 +1,4 @@
-"""What matters of a session, fitted to a budget of tokens by importance."""
+"""Fits the facts of a session to a token budget, by importance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from devflow_claude_code.reading.transcript import Transcript, gc_paused
 
 DEFAULT_BUDGET_TOKENS = 8_000
 _SHORTENED_CHARS = 480
-"""To this length facts are cut before others are left out."""
+"""Facts are shortened to this length before any is dropped."""
 _ELLIPSIS_CHARS = 48
-"""Room for the note of how much is left out."""
+"""Room for the note that says how much was left out."""
 _MAX_SECRET_CHARS = 512
 _HEADING_CHARS = 40
-"""What the heading of a piece costs."""
+"""Characters added for the heading of a piece."""
 _KIND_ORDER = (
     "goal", "summary", "decision", "note", "command", "file", "failure", "todo", "question",
     "exchange",
@@ -34,19 +34,19 @@ _ROW_TYPES = frozenset({"user", "assistant", "attachment"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionContext:
-    """The pieces of a session that fit a budget."""
+    """The pieces of a session's context that fit the budget."""
 
     session_id: str
     pieces: tuple[ContextPiece, ...]
     budget_tokens: int
     left_out: int
-    """Facts that found no room."""
+    """Number of facts dropped for lack of room."""
     shortened: int
-    """Facts that are there with their beginning and end only."""
+    """Number of facts reduced to their beginning and end."""
     masked: tuple[str, ...]
-    """Kinds of secrets that were masked, with their numbers."""
+    """Kinds of secrets that were masked, with their counts."""
     notes: tuple[str, ...] = ()
-    """What is missing or mended in the transcript."""
+    """What is missing or was repaired in the transcript."""
 
     @property
     def tokens(self) -> int:
@@ -54,7 +54,7 @@ class SessionContext:
         return sum(piece.tokens for piece in self.pieces)
 
     def as_json(self) -> dict[str, Any]:
-        """As `devflow sessions context --json` prints it."""
+        """Return what `devflow sessions context --json` prints."""
         return {
             "session_id": self.session_id,
             "tokens": self.tokens,
@@ -68,7 +68,7 @@ class SessionContext:
 
 
 def piece_json(piece: ContextPiece) -> dict[str, Any]:
-    """A piece as the command line prints it."""
+    """Return a piece as the command line prints it."""
     return {
         "kind": piece.kind,
         "text": piece.text,
@@ -78,12 +78,12 @@ def piece_json(piece: ContextPiece) -> dict[str, Any]:
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text by the core's rule; of other scripts than Latin by their bytes."""
+    """Estimate the tokens of a text by the core's rule, applied to its UTF-8 bytes."""
     return ceil(len(text.encode("utf-8", "replace")) / CHARS_PER_TOKEN)
 
 
 def _bytes_per_char(facts: Sequence[Fact]) -> float:
-    """Bytes per character: 1 for English and code, 3 for Chinese."""
+    """Return the average bytes per character: 1 for English and code, 3 for Chinese."""
     samples = [fact.text[:1000] for fact in facts]
     characters = sum(len(one) for one in samples)
     return sum(len(one.encode("utf-8", "replace")) for one in samples) / max(characters, 1) or 1
@@ -96,14 +96,14 @@ def build_context(
     budget_tokens: int,
     notes: tuple[str, ...] = (),
 ) -> SessionContext:
-    """Extract, clean and fit.
+    """Extract the facts, mask secrets, and fit the result to the budget.
 
     Raises:
-        SessionError: there is no conversation in the transcript.
+        SessionError: the transcript holds no conversation.
     """
     wanted = [row for row in history if row.type in _ROW_TYPES and not row.is_api_error]
     if not any(row.type != "attachment" for row in wanted):
-        raise SessionError(f"{transcript.path}:1: there is no conversation in this transcript.")
+        raise SessionError(f"{transcript.path}:1: this transcript holds no conversation.")
     with gc_paused(), transcript.open_loader() as load:
         facts = extract_facts([row for row in wanted if _has_content(row)], load)
     ranked = sorted(facts, key=lambda fact: (-fact.weight, -fact.line))
@@ -114,7 +114,7 @@ def build_context(
     for fact, limit_chars in chosen:
         text = _shorten(fact.text, limit_chars, masker)
         tokens = estimate_tokens(text) + ceil(_HEADING_CHARS / CHARS_PER_TOKEN)
-        if tokens <= room_tokens:  # characters that are written out may need more than was planned
+        if tokens <= room_tokens:  # escaped characters may need more than was planned
             room_tokens -= tokens
             pieces.append(_build_piece(transcript, fact, text, tokens))
     return SessionContext(
@@ -131,17 +131,17 @@ def build_context(
 
 
 def _has_content(row: TranscriptRow) -> bool:
-    """Thinking and the client's own attachments hold nothing that is extracted."""
+    """Skip rows with nothing to extract: thinking, and attachments the client adds by itself."""
     if row.type == "attachment":
         return row.subtype in ("queued_command", "file", "task_reminder", "todo_reminder")
     return row.has_text or bool(row.tool_calls) or bool(row.tool_results)
 
 
 def _fit_facts(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
-    """Which facts, and how many characters of each.
+    """Choose facts, and how many characters of each to keep.
 
-    First as many as possible, shortened, the heavier ones first; then what room is left makes
-    them whole in the same order.
+    First as many facts as possible are taken, shortened, the heavier ones first. The room left
+    then extends them to full length in the same order.
     """
     chosen: list[tuple[Fact, int]] = []
     largest = room_chars // 3
@@ -159,7 +159,7 @@ def _fit_facts(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]
 
 
 def _shorten(text: str, limit_chars: int, masker: Masker) -> str:
-    """The text, or its beginning and end; cleaned before it is cut, lest half a key be missed."""
+    """Mask, then shorten to beginning and end: masking after the cut would miss half a key."""
     missing = len(text) - limit_chars
     if missing <= 0:
         return escape_invisible(masker.mask(text))

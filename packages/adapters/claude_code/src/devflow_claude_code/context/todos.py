@@ -1,4 +1,4 @@
-"""The state of the todo list, replayed from the calls of its tools."""
+"""Tracks the todo list by replaying the calls of its tools."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class _Todo:
 
 
 class TodoList:
-    """`TodoWrite` replaces all, `TaskCreate` and `TaskUpdate` change one, a reminder tells all."""
+    """A todo list; `TodoWrite` and reminders replace it, `TaskCreate` and `TaskUpdate` edit it."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Todo] = {}
         self._unread_list: list[Any] | None = None
-        """A whole list that is not looked into before somebody asks: most are overtaken."""
+        """A whole list, parsed only when it is needed: later ones supersede most of them."""
         self._line = 0
 
     def record_call(
         self, line: int, tool: str, arguments: Json, outcome: Callable[[], Json]
     ) -> None:
-        """A call that succeeded; `outcome` reads the row of its result."""
+        """Record a call that succeeded; `outcome` loads the row of its result."""
         if tool == "TodoWrite":
             self._replace_all(line, arguments.get("todos"))
         elif tool == "TaskCreate":
@@ -48,12 +48,12 @@ class TodoList:
             self._update(line, arguments)
 
     def record_reminder(self, line: int, subtype: str, body: Json) -> None:
-        """The full list, as Claude Code reminds the model of it."""
+        """Record the full list, which Claude Code repeats to remind the model."""
         if subtype in ("task_reminder", "todo_reminder"):
             self._replace_all(line, get_object(body, "attachment").get("content"))
 
     def facts(self) -> list[Fact]:
-        """The list as one fact, or none."""
+        """Return the list as a single fact, or nothing if it is empty."""
         todos = self._current()
         if not todos:
             return []

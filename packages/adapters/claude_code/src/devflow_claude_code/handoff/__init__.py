@@ -1,1 +1,1 @@
-"""A session goes on at another model, and its reply comes back as a session."""
+"""Continues a session with another model, and writes the reply back as a session."""

@@ -1,4 +1,4 @@
-"""Ids of tool calls as providers take them, each call with its own."""
+"""Makes the ids of tool calls unique and safe for every provider."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ _HASH_CHARS = 8
 
 
 def make_safe_name(name: str) -> str:
-    """A name or id in the characters and the length that every provider takes.
+    """Convert a name or id to the characters and length that every provider accepts.
 
-    What is too long ends in a hash of the whole, so that two that begin alike stay two.
+    A name that is too long ends in a hash of the whole, so that a shared beginning does not make
+    two names equal.
     """
     safe = _UNSAFE_CHARS.sub("_", name)
     return safe if len(safe) <= _MAX_CHARS else _shorten(safe, name)
 
 
 class CallIds:
-    """The calls of a conversation: which are open, and by which id each is known from here on."""
+    """The tool calls of a conversation: which are open, and the id each one is sent with."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
         self._open: dict[str, str] = {}
 
     def open(self, recorded: str) -> str | None:
-        """The id for a new call; None if this one is open already or has no id.
+        """Return the id for a new call; None if it is already open or has no id.
 
-        A recorded id may come again when its call is answered: some gateways count from 0 in
-        every reply.
+        A recorded id may be reused once its call is answered: some gateways count from 0 in every
+        reply.
         """
         safe = make_safe_name(recorded)
         if not safe or recorded in self._open:
@@ -44,11 +45,11 @@ class CallIds:
         return candidate
 
     def close(self, recorded: str) -> str | None:
-        """The id of the call that a result answers; None if no such call is open."""
+        """Return the id of the call that a result answers; None if no such call is open."""
         return self._open.pop(recorded, None)
 
     def close_all(self) -> tuple[str, ...]:
-        """The ids of all calls that were open."""
+        """Close all open calls and return their ids."""
         closed = tuple(self._open.values())
         self._open.clear()
         return closed

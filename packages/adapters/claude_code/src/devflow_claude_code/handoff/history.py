@@ -1,4 +1,4 @@
-"""The rows of a session as messages of the hub, repaired so that any provider accepts them."""
+"""Converts the rows of a session to messages, repaired so that any provider accepts them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class _Turn:
 
 
 class HistoryBuilder:
-    """Builds messages from rows; `left_out` counts what a foreign model cannot be given.
+    """Builds messages from rows; `left_out` counts what another model cannot be given.
 
     Args:
-        takes_images: whether images are kept; otherwise a note stands for each.
+        takes_images: whether images are kept; otherwise a note replaces each of them.
     """
 
     def __init__(self, *, takes_images: bool = True) -> None:
@@ -50,7 +50,7 @@ class HistoryBuilder:
         self._calls = CallIds()
 
     def add_rows(self, rows: Iterable[tuple[TranscriptRow, Json]]) -> None:
-        """The rows of a branch, in order."""
+        """Add the rows of a branch, in order."""
         for row, body in rows:
             if row.is_api_error:
                 self.left_out["error message of the client"] += 1
@@ -62,7 +62,7 @@ class HistoryBuilder:
                 self._add_parts("user", [self._clean_text(text)])
 
     def build_messages(self) -> tuple[Message, ...]:
-        """User and assistant in turns, every call answered in the message after it."""
+        """Return alternating user and assistant messages; each call is answered in the next one."""
         self._answer_open_calls()
         return tuple(
             Message(role=turn.role, parts=tuple(_sort_results_first(turn.parts)))
@@ -71,7 +71,7 @@ class HistoryBuilder:
         )
 
     def tool_names(self) -> tuple[str, ...]:
-        """Names of the tools that were called."""
+        """Return the names of all tools that were called, sorted."""
         names = {
             part.name for turn in self._turns for part in turn.parts if isinstance(part, ToolCall)
         }
@@ -86,7 +86,7 @@ class HistoryBuilder:
         self._add_parts("assistant", parts, row.message_id)
 
     def _is_same_reply(self, row: TranscriptRow) -> bool:
-        """Whether the row is another block of the reply that was last added to."""
+        """Return whether the row is another block of the last reply."""
         turn = self._turns[-1] if self._turns else None
         return turn is not None and turn.role == "assistant" and turn.message_id == row.message_id
 
@@ -108,7 +108,7 @@ class HistoryBuilder:
         return self._convert_other_block(block)
 
     def _convert_other_block(self, block: object) -> Text:
-        """A block that is told in words; what those leave out is counted."""
+        """Describe a block in words; what the words leave out is counted."""
         kind = get_string(block, "type")
         if kind not in _CLIENT_KINDS:
             if has_encrypted_content(block):
@@ -169,7 +169,7 @@ class HistoryBuilder:
         )
 
     def _answer_open_calls(self) -> None:
-        """An interrupted call gets a result that says so; every provider wants one."""
+        """Answer interrupted calls with an error result, since every provider requires a result."""
         parts: list[Part] = [
             ToolResult(call_id=call_id, parts=(Text(text=_INTERRUPTED),), is_error=True)
             for call_id in self._calls.close_all()
@@ -179,11 +179,11 @@ class HistoryBuilder:
             self._add_parts("user", parts)
 
     def _clean_text(self, text: str) -> Text:
-        """Without secrets, and with what a reader would not see written out."""
+        """Mask secrets and escape invisible characters."""
         return Text(text=escape_invisible(self.masker.mask(text)))
 
     def _clean_json(self, call: Json) -> str:
-        """The arguments of a call, cleaned like text; they stay well-formed."""
+        """Clean the arguments of a call like text; they stay valid JSON."""
         text = self.masker.mask_json(get_object(call, "input"))
         if "\\u00" not in text and escape_invisible(text) == text:
             return text
@@ -201,5 +201,5 @@ class HistoryBuilder:
 
 
 def _sort_results_first(parts: list[Part]) -> list[Part]:
-    """Anthropic's API wants the results of a turn before everything else in it."""
+    """Put tool results first in a turn, as Anthropic's API requires."""
     return sorted(parts, key=lambda part: not isinstance(part, ToolResult))

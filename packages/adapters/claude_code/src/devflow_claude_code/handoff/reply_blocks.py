@@ -1,4 +1,4 @@
-"""A reply of any model as content blocks of Claude Code's transcripts."""
+"""Encodes a reply of any model as content blocks of Claude Code's transcripts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from devflow_claude_code.reading.rows import Json
 
 
 def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages without thinking, and calls that nobody executed told as text.
+    """Return the messages without reasoning, and with unanswered calls turned into text.
 
-    Claude Code would send thinking back to a model that did not sign it, and answer an open call
-    with an error of its own.
+    Claude Code would send reasoning back to a model that did not sign it, and would answer an
+    open call with an error.
     """
     answered = {
         part.call_id
@@ -34,12 +34,12 @@ def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def content_blocks(message: Message) -> list[Json]:
-    """The blocks of one message."""
+    """Return the content blocks of one message."""
     return [block for part in message.parts if (block := _encode_part(part)) is not None]
 
 
 def usage_json(usage: Usage) -> Json:
-    """Token counts in Anthropic's words."""
+    """Return token counts under Anthropic's names."""
     hour = usage.cache_write_1h_tokens
     return {
         "input_tokens": usage.input_tokens,
@@ -97,7 +97,7 @@ def _encode_part(part: Part) -> Json | None:
 
 
 def _parse_arguments(text: str) -> dict[str, Any]:
-    """What the model wrote; kept under a name of its own where it is no JSON object."""
+    """Return the arguments; text that is not a JSON object is kept under the key `arguments`."""
     try:
         body = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:

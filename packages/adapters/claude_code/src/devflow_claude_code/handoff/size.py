@@ -1,4 +1,4 @@
-"""How many tokens a conversation is, estimated: text by the core's rule, media by what is in it."""
+"""Estimates the tokens of a conversation: text by the core's rule, media by their content."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from devflow_core.estimates import CHARS_PER_TOKEN
 from devflow_core.messages import Media, Message, Part, Text, ToolCall, ToolResult
 
 _IMAGE_TOKENS = 1_600
-"""What a large image costs with Claude; others are near it."""
+"""Cost of a large image with Claude; other models are close."""
 _PAGE_TOKENS = 3_000 + _IMAGE_TOKENS
-"""Of a PDF. Anthropic says "each page typically uses 1,500-3,000 tokens" of text, and that each is
-sent as an image too (platform.claude.com/docs, "PDF support", November 2026)."""
+"""Tokens of a PDF page. Anthropic says "each page typically uses 1,500-3,000 tokens" of text, and
+that each is sent as an image too (platform.claude.com/docs, "PDF support", November 2026).
+"""
 _PAGE_BYTES = 50_000
-"""Of a PDF that does not say how many pages it has: scans have more, text has less."""
+"""Bytes per page of a PDF that does not tell its page count: scans have more, text has less."""
 _MAX_PAGES = 600
-"""More are refused by Anthropic's API."""
+"""Anthropic's API refuses longer documents."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 _PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,4})(?!\d)")
 
 
 def estimate_tokens(messages: tuple[Message, ...]) -> int:
-    """Tokens of a conversation."""
+    """Estimate the tokens of a conversation."""
     parts = [part for message in messages for part in message.parts]
     text_bytes = sum(_count_bytes(part) for part in parts) + 16 * len(messages)
     return ceil(text_bytes / CHARS_PER_TOKEN) + sum(_media_tokens(part) for part in parts)
@@ -57,7 +58,7 @@ def _media_tokens(part: Part) -> int:
 
 
 def _count_pages(encoded: str | None) -> int:
-    """Pages of a PDF; where they are packed away, as many as its size makes likely."""
+    """Count the pages of a PDF; if the page objects are compressed, estimate from its size."""
     try:
         content = b64decode(encoded or "", validate=False)
     except (binascii.Error, ValueError):

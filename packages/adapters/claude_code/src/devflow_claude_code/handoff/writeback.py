@@ -1,6 +1,6 @@
-"""What another model answered goes back to Claude Code, as a new session that it can resume.
+"""Writes another model's reply back to Claude Code, as a new session that it can resume.
 
-The old session is never touched. The rules about rows that clients accept were measured with
+The old session is never touched. The rules for rows that clients accept were measured with
 Claude Code 1.0.128 to 2.1.329 (November 2026): rows form one chain, timestamps rise, replies are
 lists of blocks and name a model, and a reply comes last.
 """
@@ -39,36 +39,36 @@ _KEPT_TYPES = frozenset({"user", "assistant", "system", "attachment"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistantReply:
-    """What came back for a prompt."""
+    """The reply to a prompt."""
 
     prompt: str
     messages: tuple[Message, ...]
-    """The reply; where its tool calls were executed, their results in user messages between."""
+    """The reply; if its tool calls were executed, their results are user messages in between."""
     model: str
     usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenSession:
-    """The new session."""
+    """The session that was written."""
 
     session_id: str
     path: Path
     cwd: str
-    """Where the command has to be run: older clients find a session from its folder only."""
+    """Folder to run the command in: older clients find a session only from its folder."""
 
     @property
     def command(self) -> str:
-        """What resumes it."""
+        """The command that resumes it."""
         return f"claude --resume {self.session_id}"
 
     @property
     def shell_command(self) -> str:
-        """The command with the change of folder before it, to be pasted."""
+        """The command preceded by the change of folder, ready to be pasted."""
         return f"cd {shlex.quote(self.cwd)} && {self.command}"
 
     def as_json(self) -> dict[str, Any]:
-        """As `devflow handoff --write-back --json` prints it under `resume`."""
+        """Return what `devflow handoff --write-back --json` prints under `resume`."""
         return {
             "session_id": self.session_id,
             "path": str(self.path),
@@ -86,17 +86,18 @@ def write_back(
 ) -> WrittenSession:
     """Write a new session: the active branch of the old one, the prompt and the reply.
 
-    It stands beside the old one, or, if that lies elsewhere, in the folder of its project below
-    `config_dir` (default: Claude Code's own). It appears whole or not at all, with mode 0600.
+    It is stored beside the old one, or, if that lies elsewhere, in the folder of its project below
+    `config_dir` (default: Claude Code's own). The file appears complete or not at all, with mode
+    0600.
 
     Raises:
-        SessionError: the session holds no conversation, the reply is empty, or the file cannot
-            be written.
+        SessionError: the session holds no conversation or names no folder, the reply is empty, or
+            the file cannot be written.
     """
     if not session.conversation:
-        raise SessionError(f"{session.path}:1: there is no conversation to be carried on.")
+        raise SessionError(f"{session.path}:1: this session holds no conversation to continue.")
     if session.project is None:
-        raise SessionError(f"{session.path}: names no folder, so it has no place to go back to.")
+        raise SessionError(f"{session.path}: names no folder, so it cannot be written back.")
     session_id = str(uuid.uuid4())
     rows = _RowBuilder(session, session.project, session_id, now())
     lines = [*rows.copy_branch(), *rows.append_reply(reply), *rows.add_title(reply.model)]
@@ -110,7 +111,7 @@ def write_back(
 
 
 class _RowBuilder:
-    """Builds the lines of the new file, each the child of the one before."""
+    """Builds the lines of the new file, each one the child of the line before."""
 
     def __init__(
         self, session: ClaudeCodeSession, project: str, session_id: str, now: datetime
@@ -122,7 +123,7 @@ class _RowBuilder:
         self._now = max(now, _parse_time(session.last_at) + _TIMESTAMP_STEP)
 
     def copy_branch(self) -> Iterator[Json]:
-        """The active branch: one chain, so that clients that walk it lose no parallel call."""
+        """Copy the active branch as a single chain, so that clients lose no parallel call."""
         wanted = [row for row in self._session.branch if _is_kept(row)]
         stamp = _parse_time(wanted[0].timestamp if wanted else None)
         for row, body in self._session.transcript.load_all(wanted):
@@ -138,7 +139,7 @@ class _RowBuilder:
         self._now = max(self._now, stamp + _TIMESTAMP_STEP)
 
     def append_reply(self, reply: AssistantReply) -> Iterator[Json]:
-        """The prompt and the reply."""
+        """Yield the rows of the prompt and the reply."""
         yield self._build_row("user", {"role": "user", "content": reply.prompt})
         messages = drop_open_calls(reply.messages)
         if not messages or messages[-1].role != "assistant":
@@ -162,7 +163,7 @@ class _RowBuilder:
             yield self._build_row("assistant", assistant_message)
 
     def add_title(self, model: str) -> Iterator[Json]:
-        """How `/resume` names it."""
+        """Yield the title that `/resume` shows."""
         title = f"{self._session.title or 'session'} (continued by {model})"
         yield {"type": "custom-title", "customTitle": title, "sessionId": self._id}
 
@@ -190,7 +191,7 @@ def _is_kept(row: TranscriptRow) -> bool:
 
 
 def _drop_preserved(body: Json) -> None:
-    """Rows kept over a compaction stand in the chain now; naming them too would double them."""
+    """Drop the list of preserved rows: they are in the chain now, and would appear twice."""
     preserved = ("preservedMessages", "preservedSegment")
     details = get_object(body, "compactMetadata")
     body["compactMetadata"] = {name: one for name, one in details.items() if name not in preserved}

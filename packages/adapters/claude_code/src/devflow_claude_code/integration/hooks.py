@@ -1,7 +1,7 @@
-"""`devflow hook`: what Claude Code runs at the start and at the end of a session.
+"""`devflow hook`: what Claude Code runs at the start and the end of a session.
 
-At the start it gives the context of the last session in the same folder to the new one; after a
-limit has stopped the work it offers the handoff. It never fails: a hook that fails disturbs the
+At the start, it adds the context of the folder's last session to the new one. After a limit
+has stopped the work, it offers the handoff. It never fails, since a failing hook disturbs the
 person at work.
 """
 
@@ -23,14 +23,14 @@ from devflow_claude_code.reading.rows import Json, decode_line
 from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
-"""Those of our hook; all three are known to every Claude Code since 1.0."""
+"""Events our hook handles; every Claude Code since 1.0 knows all three."""
 START_BUDGET_TOKENS = 2_000
 _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookReply:
-    """What the hook prints. Its exit status is 0."""
+    """What the hook prints; it always exits with status 0."""
 
     stdout: str = ""
 
@@ -42,8 +42,8 @@ def run_hook(
 
     Args:
         stdin: the event as Claude Code writes it.
-        config_dir: Claude Code's folder; None is its own.
-        command: how the person calls DevFlow.
+        config_dir: Claude Code's folder; None for the default.
+        command: the command that starts DevFlow, for the offer.
     """
     event = decode_line(stdin) or {}
     handler = _HANDLERS.get(get_string(event, "hook_event_name"))
@@ -56,7 +56,7 @@ def run_hook(
 
 
 def _on_session_start(event: Json, config_dir: Path, _command: str) -> HookReply:
-    """The context of the session before this one, for a new session only."""
+    """Return the context of the previous session, but only for a new session."""
     if get_string(event, "source") != "startup" or not get_string(event, "cwd"):
         return HookReply()
     current = get_string(event, "session_id")
@@ -75,7 +75,7 @@ def _on_session_start(event: Json, config_dir: Path, _command: str) -> HookReply
 
 
 def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
-    """The offer to go on elsewhere, if the last thing that happened was a limit."""
+    """Offer the handoff if a limit was the last thing that happened."""
     transcript = get_string(event, "transcript_path")
     session = ClaudeCodeSession.open(transcript, config_dir=config_dir)
     if not has_hit_limit(session):
@@ -88,7 +88,7 @@ def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
 
 
 def has_hit_limit(session: ClaudeCodeSession) -> bool:
-    """Whether the last row of the session is the client's message that a limit was reached."""
+    """Return whether the session's last row is the client's message about a reached limit."""
     last = next(
         (row for row in reversed(session.branch) if row.type in ("user", "assistant")), None
     )

@@ -1,6 +1,6 @@
-"""Hooks, status line and MCP server in a settings file: shown before, undone to the byte after.
+"""Installs hooks, status line and MCP server in a settings file, and removes them to the byte.
 
-Nothing is written until the caller applies a change, which it does after asking.
+A change is planned first, so that it can be shown; nothing is written until it is applied.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from devflow_claude_code.reading.rows import Json, decode_line
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
 _COPIES_FOLDER = "before-integrate"
-"""Below the data folder: what files held before DevFlow changed them."""
+"""Subfolder of the data folder; holds the files' contents from before DevFlow changed them."""
 _OUR_COMMAND = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChange:
-    """What would be written to one file."""
+    """The planned change of one file."""
 
     path: Path
-    """No link: where the file was one of the user's, what it leads to."""
+    """The real file, never a link: if the user's file was a link, its target."""
     before: bytes | None
-    """None: there is no file."""
+    """None: the file does not exist."""
     after: bytes | None
-    """None: the file goes."""
+    """None: the file is deleted."""
     backup: bytes | None
-    """What the copy for the way back holds; None: there is no copy afterwards."""
+    """Content of the backup that allows the undo; None: no backup remains afterwards."""
     backup_path: Path
-    """Where that copy is: out of reach of whoever writes beside the file."""
+    """In the data folder, out of reach of anyone who can write beside the file."""
 
     @property
     def is_needed(self) -> bool:
@@ -52,7 +52,7 @@ class SettingsChange:
 
     @property
     def diff(self) -> str:
-        """The change, as a unified diff."""
+        """The change as a unified diff."""
         name = str(self.path)
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
@@ -65,16 +65,14 @@ class SettingsChange:
         )
 
     def apply(self) -> None:
-        """Write it.
+        """Write the file and its backup.
 
         Raises:
-            ConfigurationError: the file is not what it was when the change was planned, is a
-                link, or cannot be written; the data folder is not the user's alone.
+            ConfigurationError: the file has changed since the change was planned, is a link, or
+                cannot be written; or the data folder is accessible to other users.
         """
         if _read(self.path) != self.before:
-            raise ConfigurationError(
-                f"{self.path} has changed meanwhile; look at the change again."
-            )
+            raise ConfigurationError(f"{self.path} has changed since then; run the command again.")
         try:
             for folder in (self.backup_path.parent.parent, self.backup_path.parent):
                 ensure_private_folder(folder)
@@ -93,20 +91,20 @@ def plan_install(
     command: str = "devflow",
     features: Sequence[Feature] = ("hooks", "statusline"),
 ) -> SettingsChange:
-    """Put hooks and status line into a `settings.json`, or the MCP server into a `.mcp.json`.
+    """Plan adding hooks and status line to a `settings.json`, or the MCP server to a `.mcp.json`.
 
-    What is there stays: other hooks are kept beside ours, and a status line or server of another
-    maker is not replaced.
+    Existing entries stay: other hooks are kept beside ours, and another program's status line or
+    server is not replaced.
 
     Args:
-        path: the file; it need not exist, and is no link.
-        data_dir: DevFlow's own folder, where the copy for the way back is kept.
-        command: how DevFlow is called, as the shell takes it; ends in `devflow`.
-        features: `mcp` belongs into a file of its own kind.
+        path: the file; it need not exist, and must not be a link.
+        data_dir: DevFlow's own folder, where the backup is kept.
+        command: how DevFlow is called, in shell syntax; ends in `devflow`.
+        features: `mcp` belongs in its own kind of file.
 
     Raises:
-        ConfigurationError: the file is a link, is no JSON object, or already has another status
-            line or another server of our name.
+        ConfigurationError: the file is a link, is not a JSON object, or already has another
+            status line or another server named `devflow`.
     """
     before = _read(path)
     settings = _parse_settings(path, before)
@@ -132,12 +130,12 @@ def plan_install(
 
 
 def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
-    """Back to the bytes from before the installation.
+    """Plan restoring the bytes from before the installation.
 
-    Where others have changed the file since, only what is ours is taken out.
+    If the file has been changed since, only our own entries are removed.
 
     Raises:
-        ConfigurationError: the file is a link, or no JSON object.
+        ConfigurationError: the file is a link, or not a JSON object.
     """
     copy = _backup_path(path, data_dir)
     before, backup = _read(path), _read_backup(copy)
@@ -155,12 +153,12 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
 def _add_hooks(path: Path, settings: Json, command: str) -> None:
     hooks = settings.setdefault("hooks", {})
     if not isinstance(hooks, dict):
-        raise ConfigurationError(f"{path}: `hooks` is no object; nothing was changed.")
+        raise ConfigurationError(f"{path}: `hooks` is not an object; nothing was changed.")
     ours = {"type": "command", "command": f"{command} hook", "timeout": _HOOK_TIMEOUT_S}
     for event in HOOK_EVENTS:
         groups = cast("dict[str, Any]", hooks).setdefault(event, [])
         if not isinstance(groups, list):
-            raise ConfigurationError(f"{path}: `hooks.{event}` is no list; nothing was changed.")
+            raise ConfigurationError(f"{path}: `hooks.{event}` is not a list; nothing was changed.")
         entries = cast("list[Any]", groups)
         if not any(_is_our_group(group) for group in entries):
             entries.append({"hooks": [ours]})
@@ -170,7 +168,7 @@ def _add_status_line(path: Path, settings: Json, command: str) -> None:
     line = get_object(settings, "statusLine")
     if line and not _is_our_command(line):
         raise ConfigurationError(
-            f"{path} has a status line already ({get_string(line, 'command')}); remove it first, or"
+            f"{path} already has a status line ({get_string(line, 'command')}); remove it first, or"
             " install without the status line."
         )
     settings["statusLine"] = {"type": "command", "command": f"{command} statusline"}
@@ -181,7 +179,7 @@ def _add_server(path: Path, settings: Json, command: str) -> None:
     ours = {"type": "stdio", "command": program, "args": [*words, "mcp"]}
     servers = settings.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
-        raise ConfigurationError(f"{path}: `mcpServers` is no object; nothing was changed.")
+        raise ConfigurationError(f"{path}: `mcpServers` is not an object; nothing was changed.")
     known = cast("dict[str, Any]", servers).setdefault("devflow", ours)
     if known != ours:
         raise ConfigurationError(f"{path} has another MCP server named devflow; rename it first.")
@@ -227,12 +225,12 @@ def _parse_settings(path: Path, content: bytes | None) -> Json:
         return {}
     body = decode_line(content)
     if body is None:
-        raise ConfigurationError(f"{path} is no JSON object; nothing was changed.")
+        raise ConfigurationError(f"{path} is not a JSON object; nothing was changed.")
     return body
 
 
 def _encode_settings(settings: Json, like: bytes | None) -> bytes:
-    """JSON with the indentation that the file has."""
+    """Encode the settings as JSON, indented like the file."""
     indent = re.search(rb"\n([ \t]+)\"", like or b"")
     by = indent.group(1).decode() if indent else "  "
     return json.dumps(settings, indent=by, ensure_ascii=False).encode() + b"\n"
@@ -243,7 +241,7 @@ def _backup_path(path: Path, data_dir: Path) -> Path:
 
 
 def _read_backup(copy: Path) -> tuple[str, bytes | None] | None:
-    """The digest of what was installed, and what was there before it; None: nothing is kept."""
+    """Return the digest of what was installed and the content before it; None without a backup."""
     content = _read(copy)
     if content is None:
         return None
@@ -253,7 +251,7 @@ def _read_backup(copy: Path) -> tuple[str, bytes | None] | None:
         original = None if before is None else b64decode(before)
     except (TypeError, ValueError):
         raise ConfigurationError(
-            f"{copy} is damaged. Delete it; then only what is DevFlow's is taken out."
+            f"{copy} is damaged. Delete it; then only DevFlow's own entries are removed."
         ) from None
     return get_string(body, "installed_sha256"), original
 

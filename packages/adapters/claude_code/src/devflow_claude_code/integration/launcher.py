@@ -1,4 +1,4 @@
-"""`devflow claude`: real Claude Code, pointed at the gateway for one run."""
+"""`devflow claude`: runs the real Claude Code against the gateway, for one run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _OVERRIDDEN_VARIABLES = (
     "CLAUDE_CODE_USE_VERTEX",
     "CLAUDE_CODE_USE_FOUNDRY",
 )
-"""Of the caller's environment these would send requests, or keys, elsewhere."""
+"""Variables of the caller's environment that would send requests or keys elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """A program to run in place of ours."""
+    """The program to run in place of this process."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
-    """Holds the client key."""
+    """Contains the client key."""
 
 
 def plan_launch(
@@ -37,33 +37,33 @@ def plan_launch(
     *,
     program: str = "claude",
 ) -> LaunchPlan:
-    """The command line and environment of Claude Code for this run only.
+    """Plan the command line and environment of Claude Code for this run only.
 
-    Where the gateway is and with which key comes from the caller alone, and is set in the
-    environment and, above every settings file, with `--settings`: a repository whose
-    `.claude/settings.json` names another address cannot lead the key there.
+    The gateway's address and key come from the caller alone. They are set in the environment and,
+    with precedence over every settings file, with `--settings`: a repository whose
+    `.claude/settings.json` names another address cannot send the key there.
 
     Args:
         gateway_url: the root of the gateway, without `/v1`.
         client_key: a client key of the gateway.
-        arguments: passed on as they are.
-        environment: the caller's, without keys of a provider: whatever Claude Code runs sees it.
+        arguments: passed on unchanged.
+        environment: the caller's, without provider keys: every program Claude Code runs sees it.
         program: name or path of Claude Code.
 
     Raises:
-        ConfigurationError: the address is none, or ends in `/v1`; the arguments bring settings
-            of their own.
+        ConfigurationError: the address is invalid or ends in `/v1`, or the arguments contain
+            `--settings`.
     """
     url = gateway_url.rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.endswith("/v1"):
         raise ConfigurationError(
-            f"{gateway_url!r} is no address for Claude Code: give the gateway's root, such as"
+            f"{gateway_url!r} is not an address for Claude Code: give the gateway's root, such as"
             " http://127.0.0.1:8420, without /v1."
         )
     if any(one == "--settings" or one.startswith("--settings=") for one in arguments):
         raise ConfigurationError(
-            "devflow claude gives Claude Code settings for the gateway; put yours into a settings"
+            "devflow claude passes its own settings to Claude Code; put yours into a settings"
             " file instead of --settings."
         )
     ours = {

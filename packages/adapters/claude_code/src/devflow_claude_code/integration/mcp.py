@@ -1,7 +1,7 @@
-"""`devflow mcp`: DevFlow as four tools of an MCP client, over standard input and output.
+"""`devflow mcp`: offers DevFlow to an MCP client as four tools, over standard input and output.
 
-The part of the protocol that tools over stdio need (modelcontextprotocol.io, revisions 2024-11-05
-to 2025-11-25): JSON-RPC 2.0, one message a line.
+Implements the part of the protocol that tools over stdio need (modelcontextprotocol.io, revisions
+2024-11-05 to 2025-11-25): JSON-RPC 2.0, one message per line.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ _TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("devflow.mcp")
 
 ToolFunction = Callable[..., Awaitable[str]]
-"""A tool: named text arguments in, text out; raises `DevFlowError`."""
+"""A tool: takes named text arguments, returns text, raises `DevFlowError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpTools:
-    """What the four tools do. An argument that the client leaves out is not passed."""
+    """The functions behind the four tools. Arguments that the client leaves out are not passed."""
 
     ask: ToolFunction
     handoff: ToolFunction
@@ -84,9 +84,9 @@ class McpServer:
     """Answers the messages of one client.
 
     Args:
-        tools: what can be called.
-        send: takes each answer.
-        version: ours, told to the client.
+        tools: the functions that can be called.
+        send: called with each answer.
+        version: DevFlow's version, reported to the client.
     """
 
     def __init__(self, tools: McpTools, send: Callable[[Json], None], version: str) -> None:
@@ -101,7 +101,7 @@ class McpServer:
         }
 
     def receive(self, line: bytes, group: asyncio.TaskGroup) -> None:
-        """Answer a message; calls of tools run in the group."""
+        """Answer one message; tool calls run as tasks of the group."""
         message = decode_line(line)
         if message is None:
             self._send_error(None, _PARSE_ERROR, "a message is one JSON object on one line")
@@ -120,7 +120,7 @@ class McpServer:
             self._send_error(number, _METHOD_NOT_FOUND, f"there is no method {method}")
 
     def cancel_all(self) -> None:
-        """Nobody waits for the answers any more."""
+        """Cancel all running calls: the client has closed its end."""
         for task in self._running.values():
             task.cancel()
 
@@ -167,7 +167,7 @@ class McpServer:
 
 
 async def serve_mcp(tools: McpTools, stdin: BinaryIO, stdout: BinaryIO) -> None:
-    """Answer a client until it closes its end; calls that still run then are cancelled.
+    """Answer a client until it closes its end; calls still running then are cancelled.
 
     Nothing else may write to `stdout` meanwhile.
     """

@@ -23,12 +23,12 @@ def render_status_line(
     price_of: PriceOf,
     spent_usd: Callable[[str], Decimal | None] | None = None,
 ) -> str:
-    """The line for what Claude Code writes to a status line's standard input.
+    """Return the status line for the JSON that Claude Code passes on standard input.
 
     Args:
-        stdin: its JSON; anything else gives a line without figures.
-        price_of: prices of the transcript's models, where the client tells no cost.
-        spent_usd: what the ledger has for a session id; shown beside the client's figure.
+        stdin: that JSON; anything else gives a line without figures.
+        price_of: prices of the transcript's models, used if the client reports no cost.
+        spent_usd: returns what the ledger has for a session id; shown beside the client's figure.
     """
     event = decode_line(stdin) or {}
     model = get_object(event, "model")

@@ -1,1 +1,1 @@
-"""Transcripts as Claude Code writes them: where they are, their rows, the active branch."""
+"""Reads the transcripts that Claude Code writes: their places, rows, active branch and cost."""

@@ -1,4 +1,4 @@
-"""The transcripts of a session's sub-agents, where they have files of their own."""
+"""Finds the transcripts of a session's sub-agents that have their own files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from devflow_claude_code.reading.transcript import Transcript
 
 
 def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
-    """What the sub-agents of a session wrote down, at any depth.
+    """Return the transcripts of a session's sub-agents, at any depth.
 
-    Without the warm-up calls of 2.0, which are no part of anyone's work.
+    Left out are the warm-up calls of Claude Code 2.0, which belong to no work.
     """
     found: list[Transcript] = []
     for path in find_agent_transcripts(transcript, session_id):
@@ -24,13 +24,13 @@ def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
 
 
 def agent_name(agent: Path, transcript: Path) -> str:
-    """Where the file of a sub-agent stands below its session's, without its suffix."""
+    """Return the path of a sub-agent's file below its session's folder, without the suffix."""
     folder = agents_dir(transcript)
     name = agent.relative_to(folder) if agent.is_relative_to(folder) else Path(agent.name)
     return name.with_suffix("").as_posix()
 
 
 def _is_warm_up(agent: Transcript) -> bool:
-    """2.0 leaves a file with two rows for each kind of sub-agent, whether one is used or not."""
+    """Recognize the two-row file that 2.0 writes for each kind of sub-agent, used or not."""
     rows = [row for row in agent.rows if row.type]
     return len(rows) <= 2 and bool(rows) and text_of(agent.load(rows[0])) == "Warmup"

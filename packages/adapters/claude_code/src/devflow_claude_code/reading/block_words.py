@@ -1,4 +1,4 @@
-"""Blocks of tools that ran at Anthropic, as words: what was asked, and what came back in text."""
+"""Describes calls and results of tools that ran at Anthropic in words."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _WORDY_FIELDS = (
     "stdout", "stderr", "content", "input", "lines", "error_code", "tool_references", "tool_name",
     "data",
 )  # fmt: skip
-"""What is read of a result, in this order; ids, signatures and encrypted content are not."""
+"""Fields of a result that are read, in this order; not ids, signatures or encrypted content."""
 _MAX_DEPTH = 8
 
 
 def is_server_block(kind: str) -> bool:
-    """Whether a block is a call or a result of a tool that the client does not run itself."""
+    """Return whether a block is a call or result of a tool that the client does not run itself."""
     return kind.endswith(("_tool_use", "_tool_result")) or kind in ("search_result", "compaction")
 
 
 def describe_block(block: Json) -> str:
-    """The words of a block that is neither text nor a tool call of the client's; never its JSON.
+    """Describe a block that is neither text nor a client's tool call in words, never as JSON.
 
-    Of a kind that is not known only its name is told.
+    Of an unknown kind, only the name is given.
     """
     kind = str(block.get("type") or "unnamed")
     if not is_server_block(kind):
@@ -40,7 +40,7 @@ def describe_block(block: Json) -> str:
 
 
 def has_encrypted_content(block: object) -> bool:
-    """Whether a part of a block can be read by Anthropic only."""
+    """Return whether a part of the block is encrypted, so that only Anthropic can read it."""
     return _has_encrypted(block, 0)
 
 
@@ -49,7 +49,7 @@ def _join(head: str, lines: Iterator[str]) -> str:
 
 
 def _pairs(block: Json) -> Iterator[str]:
-    """The arguments of a call, one a line."""
+    """Yield the arguments of a call, one per line."""
     arguments = block.get("input")
     if isinstance(arguments, dict):
         for name, value in cast("Json", arguments).items():
@@ -81,7 +81,7 @@ def _words_of_object(value: Json, depth: int) -> Iterator[str]:
     else:
         skipped = set[str]()
     if value.get("type") != "text":
-        skipped.add("data")  # bytes, whatever they are of
+        skipped.add("data")  # encoded bytes, of any kind
     for name in _WORDY_FIELDS:
         if name in value and name not in skipped:
             yield from _words(value[name], depth + 1)
@@ -112,5 +112,5 @@ def _has_encrypted(value: object, depth: int) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A name that a transcript gives, so that it cannot close the brackets it stands in."""
+    """Reduce a name from a transcript to characters that cannot close the brackets around it."""
     return "".join(one for one in name[:80] if one.isalnum() or one in " _-.")

@@ -1,9 +1,9 @@
-"""Which rows of a transcript the conversation consists of: the tree's active branch.
+"""Finds the rows that make up the conversation: the active branch of the transcript's tree.
 
 The rules were measured with real clients from 1.0 to 2.1 (November 2026): for 115 of 118 recorded
-sessions they give exactly what the client itself sends on `--resume`, up to the calls that old
-clients lose. A row whose parent is missing goes on at the row before it, as 2.1 does; the client
-gives up where five seconds lie between the two, which would lose what is still there.
+sessions they give exactly what the client itself sends on `--resume`, apart from calls that old
+clients lose. A row whose parent is missing is attached to the row before it, as 2.1 does. If more
+than five seconds lie between the two, the client gives up; we do not, as that would lose rows.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ def active_branch(
     *,
     before: TranscriptRow | None = None,
 ) -> tuple[TranscriptRow, ...]:
-    """The rows from the root (or the last compaction) to the leaf, parallel calls included.
+    """Return the rows from the root (or the last compaction) to the leaf, with parallel calls.
 
     Args:
         rows: all rows of one file.
-        preserved: for a `compact_boundary` (by its uuid) that kept older rows: the uuid after
-            which they stand, and theirs.
-        before: a compaction, for the branch that it has cut off; None is where the conversation
-            stands now.
+        preserved: for each `compact_boundary` (by uuid) that kept older rows: the uuid they are
+            inserted after, and their uuids.
+        before: a compaction, to get the branch that it cut off; None for the current conversation.
     """
     graph = RowGraph(rows)
     end = _find_leaf(rows, graph) if before is None else _last_before(before, graph)
@@ -44,7 +43,7 @@ def active_branch(
 
 
 def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, ...]:
-    """Of a branch the user and assistant rows, errors made by the client left out."""
+    """Return the user and assistant rows of a branch, without errors made by the client."""
     return tuple(
         row for row in branch if row.type in ("user", "assistant") and not row.is_api_error
     )
@@ -53,7 +52,7 @@ def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, .
 def bridged_lines(
     branch: Iterable[TranscriptRow], rows: Iterable[TranscriptRow]
 ) -> tuple[int, ...]:
-    """Lines of those rows of a branch whose parent is not in the file."""
+    """Return the lines of the branch's rows whose parent is not in the file."""
     known = {row.uuid for row in rows}
     return tuple(row.line for row in branch if row.parent and row.parent not in known)
 
@@ -77,7 +76,7 @@ def _find_leaf(rows: Sequence[TranscriptRow], graph: RowGraph) -> TranscriptRow 
 
 
 def _is_descendant(row: TranscriptRow, ancestor: TranscriptRow, graph: RowGraph) -> bool:
-    """Whether a row comes after another, or after a sibling block of the same response."""
+    """Return whether a row comes after another one, or after a sibling block of its response."""
     return any(
         one.uuid == ancestor.uuid
         or (ancestor.message_id is not None and one.message_id == ancestor.message_id)
@@ -95,7 +94,7 @@ def _insert_preserved(
 
 
 def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[TranscriptRow]:
-    """Parallel calls make a response several rows: put all of them, and their results, in place."""
+    """Insert the other rows of responses with parallel calls, and their results."""
     replies = find_replies(graph)
     strays = _stray_results(graph, {row.uuid for row in chain}, replies.values())
     emitted: set[str | None] = set()
@@ -116,7 +115,7 @@ def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[Tr
 def _stray_results(
     graph: RowGraph, chain: Collection[str | None], replies: Iterable[RecordedReply]
 ) -> dict[str | None, list[TranscriptRow]]:
-    """Results beside the chain whose call was lost, by the row that they follow."""
+    """Return results beside the chain whose call was lost, by the row they follow."""
     strays: dict[str | None, list[TranscriptRow]] = {}
     orphans = [row for row in graph.orphans if row.tool_results and row.uuid not in chain]
     if orphans:

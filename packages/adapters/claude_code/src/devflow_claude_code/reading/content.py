@@ -1,4 +1,4 @@
-"""The content of a row in a few plain shapes: text, calls, results, images."""
+"""Reads the content of a row in a few plain shapes: text, calls, results, images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _HARNESS_TEXT = re.compile(
     r"|\[Request interrupted by user"
     r"|Caveat: The messages below"
 )
-"""How texts begin that stand in a user row without a person having written them."""
+"""Beginnings of texts in user rows that the client wrote, not a person."""
 
 
 def blocks(body: Json) -> list[Json]:
-    """The content blocks of a user or assistant row; a plain string is one text block."""
+    """Return the content blocks of a user or assistant row; a plain string is one text block."""
     message = body.get("message")
     content = cast("Json", message).get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
@@ -35,14 +35,14 @@ def blocks(body: Json) -> list[Json]:
 
 
 def text_of(body: Json) -> str:
-    """All text blocks of a row, joined."""
+    """Return all text blocks of a row, joined by newlines."""
     return "\n".join(
         get_string(block, "text") for block in blocks(body) if block.get("type") == "text"
     ).strip()
 
 
 def human_text(row: TranscriptRow, body: Json) -> str:
-    """What a person wrote in this row, a prompt queued while the model worked included; or ''."""
+    """Return what a person wrote in this row, including a prompt queued meanwhile; otherwise ''."""
     if row.type == "attachment":
         attachment = cast("Json", body.get("attachment") or {})
         if row.subtype != "queued_command" or attachment.get("commandMode") != "prompt":
@@ -56,7 +56,7 @@ def human_text(row: TranscriptRow, body: Json) -> str:
 
 
 def flatten_text(content: object) -> str:
-    """Content of a result or prompt as text; what is no text is named in brackets."""
+    """Return the content of a result or prompt as text; other content is named in brackets."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
@@ -67,29 +67,29 @@ def flatten_text(content: object) -> str:
 
 
 def tool_calls(body: Json) -> Iterator[Json]:
-    """The `tool_use` blocks of an assistant row."""
+    """Return the `tool_use` blocks of an assistant row."""
     return (block for block in blocks(body) if block.get("type") == "tool_use")
 
 
 def tool_results(body: Json) -> Iterator[Json]:
-    """The `tool_result` blocks of a user row."""
+    """Return the `tool_result` blocks of a user row."""
     return (block for block in blocks(body) if block.get("type") == "tool_result")
 
 
 def get_object(value: object, name: str) -> Json:
-    """A field that should be an object, or an empty one."""
+    """Return a field that should be an object; {} if it is missing or of another type."""
     found = cast("Json", value).get(name) if isinstance(value, dict) else None
     return cast("Json", found) if isinstance(found, dict) else {}
 
 
 def get_string(value: object, name: str) -> str:
-    """A field that should be text, or ''."""
+    """Return a field that should be text; '' if it is missing or of another type."""
     found = cast("Json", value).get(name) if isinstance(value, dict) else None
     return found if isinstance(found, str) else ""
 
 
 def map_strings(value: object, change: Callable[[str], str]) -> object:
-    """A JSON value with all its strings changed, names included."""
+    """Apply a function to all strings of a JSON value, including names."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -101,7 +101,7 @@ def map_strings(value: object, change: Callable[[str], str]) -> object:
 
 
 def as_json(value: object) -> str:
-    """Compact JSON text."""
+    """Return a value as compact JSON text."""
     return orjson.dumps(value, default=str).decode()
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a transcript, as far as a reader can tell: for the reports."""
+"""Describes the damage of a transcript, as far as a reader can detect it, for the reports."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ _MAX_LISTED = 20
 
 
 class LineList(NamedTuple):
-    """Some lines of a file: how many, and the numbers of the first."""
+    """Lines of a file: their total, and the numbers of the first ones."""
 
     total: int = 0
     first: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As the command line prints it."""
+        """Return what the command line prints."""
         return {"count": self.total, "lines": list(self.first)}
 
     def describe(self) -> str:
-        """`line 4`, or `3 lines (4, 5, 9)`."""
+        """Describe the lines: `line 4`, or `3 lines (4, 5, 9)`."""
         numbers = ", ".join(map(str, self.first))
         more = ", …" if self.total > len(self.first) else ""
         return f"line {numbers}" if self.total == 1 else f"{self.total} lines ({numbers}{more})"
 
 
 def list_lines(numbers: Iterable[int]) -> LineList:
-    """These numbers, each once."""
+    """List these line numbers, each once."""
     unique = sorted(set(numbers))
     return LineList(len(unique), tuple(unique[:_MAX_LISTED]))
 
 
 class Damage(NamedTuple):
-    """What a transcript has lost, and what was read of it all the same."""
+    """What a transcript has lost, and what could be read in spite of damage."""
 
     unreadable: LineList = LineList()
-    """Lines with bytes that belong to no whole record; what they held is lost."""
+    """Lines with bytes that belong to no complete record; their content is lost."""
     overlong: LineList = LineList()
     """Lines that are too long to be read."""
     salvaged: LineList = LineList()
-    """Lines that are not one clean record; every whole record in them was taken."""
+    """Lines that are not one clean record; every complete record in them was used."""
     bridged: LineList = LineList()
-    """Rows that follow one which is not there; they were joined to the row before in the file."""
+    """Rows whose parent is missing; they were attached to the row before them in the file."""
 
     def as_json(self) -> dict[str, Any]:
-        """As the command line prints it under `damage`; empty for a sound transcript."""
+        """Return what the command line prints under `damage`; empty for an intact transcript."""
         found = zip(self._fields, self, strict=True)
         return {f"{name}_lines": lines.as_json() for name, lines in found if lines.total}
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each kind, for people."""
+        """Describe each kind of damage in one sentence, for people."""
         sentences = (
-            ("could not be read, and what stood there is missing", self.unreadable),
-            ("skipped, being longer than any request may be", self.overlong),
-            ("damaged; the whole records in it were used", self.salvaged),
-            ("without the row it follows; joined to the row before in the file", self.bridged),
+            ("could not be read; the content is lost", self.unreadable),
+            ("longer than any request can be; skipped", self.overlong),
+            ("damaged; the complete records were used", self.salvaged),
+            ("parent row missing; attached to the row before in the file", self.bridged),
         )
         return tuple(f"{lines.describe()}: {words}" for words, lines in sentences if lines.total)

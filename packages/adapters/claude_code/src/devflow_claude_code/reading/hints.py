@@ -1,4 +1,4 @@
-"""Sessions that a search passes by, and what to do to have them: nothing is left out in silence."""
+"""Tells the user about sessions that a search does not cover, and how to reach them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MAX_LISTED = 3
 
 
 def find_hints(config_dir: Path, home: Path | None = None) -> tuple[str, ...]:
-    """What a person should know who looks for sessions below a configuration folder.
+    """Return hints for a person who looks for sessions below a configuration folder.
 
     Args:
         config_dir: the folder that is searched.
-        home: of the person; None is that of this process.
+        home: the person's home; None for that of this process.
     """
     home = home or Path.home()
     return (*_several_folders(config_dir), *_other_place(config_dir, home), *_links(config_dir))
@@ -27,7 +27,7 @@ def _several_folders(config_dir: Path) -> Iterator[str]:
     if not config_dir.is_dir() and ("," in text or os.pathsep in text):
         yield (
             f"CLAUDE_CONFIG_DIR is {text}, which names several folders. Claude Code and DevFlow"
-            " take one: set it to the one you want, and run the command once for each."
+            " accept one: set it to the one you want, and run the command once for each."
         )
 
 

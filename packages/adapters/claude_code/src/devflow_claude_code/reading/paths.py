@@ -1,4 +1,4 @@
-"""Where Claude Code keeps its transcripts, and which of those files may be opened by a search."""
+"""Locates Claude Code's transcripts, and decides which of those files a search may open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devflow_core.repository import find_root
 from devflow_core.settings import Settings
 
 _MAX_SLUG_CHARS = 200
-"""A longer name is cut and a hash put after it, which the CLI and the SDK compute differently."""
+"""Longer names are cut and get a hash, which the CLI and the SDK compute differently."""
 _SESSION_ID = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
@@ -21,24 +21,24 @@ _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 
 
 def configuration_dir() -> Path:
-    """The folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`)."""
+    """Return the folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`)."""
     return Settings.load(judge_folder=None).claude_dir
 
 
 def projects_dir(config_dir: Path) -> Path:
-    """The folder with one folder of transcripts per project."""
+    """Return the folder that holds one folder of transcripts per project."""
     return config_dir / "projects"
 
 
 def project_slug(project: Path) -> str:
-    """The name of a project's folder: the real path, everything but letters and digits a dash."""
+    """Return a project's folder name: its real path, with a dash for all but letters and digits."""
     return re.sub(r"[^a-zA-Z0-9]", "-", str(project.expanduser().resolve()))
 
 
 def project_folders(folder: Path) -> Iterator[Path]:
-    """Where Claude Code may have been started for the work in a folder, nearest first.
+    """Yield the folders where Claude Code may have been started for work in a folder.
 
-    The folder, then those above it, up to the root of its git repository.
+    These are the folder itself and those above it, up to the root of its git repository.
     """
     folder = folder.resolve()
     yield folder
@@ -51,21 +51,21 @@ def project_folders(folder: Path) -> Iterator[Path]:
 
 
 def belongs_to(transcript: Path, folder: Path, *, config_dir: Path) -> bool:
-    """Whether a transcript lies where the sessions of the project in a folder lie."""
+    """Return whether a transcript is stored with the sessions of a folder's project."""
     root = projects_dir(config_dir)
     places = (place for one in project_folders(folder) for place in _folders_of(root, one))
     return any(transcript.parent.resolve() == place.resolve() for place in places)
 
 
 def is_session_id(text: str) -> bool:
-    """Whether a name is one that Claude Code gives to a session."""
+    """Return whether a text has the form of Claude Code's session ids."""
     return _SESSION_ID.fullmatch(text) is not None
 
 
 def find_transcripts(config_dir: Path, project: Path | None = None) -> Iterator[Path]:
-    """Session files below the configuration folder, of one project or of all, unordered.
+    """Yield the session files below the configuration folder, of one project or all, unordered.
 
-    Links that lead out of the projects folder are left out.
+    Links that lead out of the projects folder are skipped.
     """
     root = projects_dir(config_dir)
     for folder in _folders_of(root, project):
@@ -75,10 +75,10 @@ def find_transcripts(config_dir: Path, project: Path | None = None) -> Iterator[
 
 
 def find_transcript(config_dir: Path, session_id: str) -> Path:
-    """The transcript of a session by its id, or by the start of it if that is unique.
+    """Return the transcript of a session, given its id or a unique beginning of it.
 
     Raises:
-        SessionError: no id, not found, or several begin like this.
+        SessionError: the text is not an id, or matches no session or several.
     """
     root = projects_dir(config_dir)
     if not _SESSION_ID_PREFIX.fullmatch(session_id):
@@ -100,10 +100,10 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
 
 
 def check_link(path: Path, config_dir: Path) -> None:
-    """Refuse a path below the projects folder that is or passes a link leading out of it.
+    """Refuse a path below the projects folder that leads out of it through a link.
 
     Raises:
-        SessionError: it leads out.
+        SessionError: the path leads out.
     """
     root = projects_dir(config_dir)
     if path.absolute().is_relative_to(root.absolute()) and not _is_below(path, root):
@@ -111,22 +111,23 @@ def check_link(path: Path, config_dir: Path) -> None:
 
 
 def agents_dir(transcript: Path) -> Path:
-    """The folder of a session's sub-agents, as 2.1 names it."""
+    """Return the folder of a session's sub-agents, as 2.1 names it."""
     return transcript.with_suffix("") / "subagents"
 
 
 def find_siblings(transcript: Path) -> Iterator[Path]:
-    """The other sessions in the folder of one, unordered; links that lead out are left out."""
+    """Yield the other sessions in a session's folder, unordered, without links that lead out."""
     for path in transcript.parent.glob("*.jsonl"):
         if path != transcript and _is_session_file(path) and _is_below(path, transcript.parent):
             yield path
 
 
 def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
-    """Transcripts of the sub-agents of a session, where they have files of their own.
+    """Yield the transcripts of a session's sub-agents that have their own files.
 
-    2.1: `<session>/subagents/agent-*.jsonl`, those of a workflow in folders below it. 2.0:
-    `agent-*.jsonl` beside the session, whose rows name it. Links are not followed.
+    2.1 writes `<session>/subagents/agent-*.jsonl`, those of a workflow in folders below. 2.0
+    writes `agent-*.jsonl` beside the session, with the session's id in their rows. Links that
+    lead out are not followed.
     """
     for folder, folders, names in os.walk(agents_dir(transcript)):
         folders.sort()

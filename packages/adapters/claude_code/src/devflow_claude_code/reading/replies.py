@@ -1,4 +1,4 @@
-"""Which rows are one reply: its blocks, and the results that answer its calls."""
+"""Groups rows into replies: the blocks of each, and the results that answer its calls."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from devflow_claude_code.reading.rows import TranscriptRow
 
 @dataclass(slots=True)
 class RecordedReply:
-    """What came back for one request."""
+    """The rows recorded for one request."""
 
     blocks: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
     results: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
-    """Rows that answer its calls; a row that answers two stands here twice."""
+    """Rows that answer its calls; a row that answers two is listed twice."""
 
 
 class _Before(NamedTuple):
-    """The last block that stands before a row, and whether its results lie between."""
+    """The last block before a row, and whether results lie in between."""
 
     block: TranscriptRow | None = None
     has_results: bool = False
 
 
 def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
-    """The replies of a file, by the uuid of each of their blocks.
+    """Return the replies of a file, keyed by the uuid of each of their blocks.
 
-    The id of the message is not enough: gateways exist that give every reply the same. Blocks of
-    one reply follow each other; results lie between them only where a client runs tools while the
-    reply still streams, and then their request's id is the same.
+    The message id alone is not enough: some gateways give every reply the same one. Blocks of one
+    reply follow each other. Results lie between them only if the client runs tools while the
+    reply still streams, and then the blocks' request id is the same.
     """
     replies: dict[str | None, RecordedReply] = {}
     before: dict[str | None, _Before] = {}

@@ -1,4 +1,4 @@
-"""Which rows are one response: it is written once per content block, and copied by forks."""
+"""Identifies responses across rows: one is written per content block, and copied by forks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from devflow_claude_code.reading.rows import TranscriptRow
 
 ResponseKey = tuple[str, ...]
-"""What names a response in every file that holds a copy of it."""
+"""Identifies a response in every file that holds a copy of it."""
 
 
 def unique_responses(rows: Iterable[TranscriptRow]) -> dict[ResponseKey, TranscriptRow]:
-    """The row that counts of every response of one session, sub-agents included."""
+    """Return the row that counts for each response of one session, sub-agents included."""
     (found,) = responses_by_session([rows])
     return found
 
@@ -20,10 +20,10 @@ def unique_responses(rows: Iterable[TranscriptRow]) -> dict[ResponseKey, Transcr
 def responses_by_session(
     sessions: Iterable[Iterable[TranscriptRow]],
 ) -> list[dict[ResponseKey, TranscriptRow]]:
-    """The responses of several sessions, under the same key where one is a copy of the other's.
+    """Return the responses of each session; a copied response has the same key in all of them.
 
     A response is written once per content block, again when a session is forked, and with fewer
-    tokens while it streams: the row with most tokens counts, one of the main chain first.
+    tokens while it streams. The row with the most tokens counts; rows of the main chain come first.
     """
     every = [list(rows) for rows in sessions]
     namer = _ResponseNamer(row for rows in every for row in rows)
@@ -44,19 +44,19 @@ def responses_by_session(
 
 
 class _Turns(NamedTuple):
-    """How often a person has spoken so far, and a tool has answered."""
+    """Number of prompts and of tool results seen so far."""
 
     prompts: int
     results: int
 
 
 class _ResponseNamer:
-    """Tells responses apart.
+    """Gives every response a key.
 
-    The id of its message names a response; that of its request helps where a proxy gives every
-    reply the same one. 1.0 copies rows without the request's id into a resumed session, under the
-    same uuid. Where there are no request ids at all, a message that goes on after a person has
-    spoken, or after a tool's result with a longer prompt, is another one.
+    Usually the message id identifies a response, and the request id helps if a proxy gives every
+    reply the same message id. 1.0 copies rows into a resumed session without the request id, but
+    with their uuid. Without any request ids, a message id that appears again after a prompt, or
+    after a tool result with a longer prompt, is another response.
     """
 
     def __init__(self, rows: Iterable[TranscriptRow]) -> None:
@@ -68,12 +68,12 @@ class _ResponseNamer:
         self.start_session()
 
     def start_session(self) -> None:
-        """Rows of another session follow: what came before is not gone on with."""
+        """Start another session: its rows do not continue those before."""
         self._last: dict[tuple[str, bool], tuple[ResponseKey, TranscriptRow, _Turns]] = {}
         self._turns = {False: _Turns(0, 0), True: _Turns(0, 0)}
 
     def note_other(self, row: TranscriptRow) -> None:
-        """A row that is no response: a person's, or a tool's result."""
+        """Record a row that is not a response: a prompt, or a tool's result."""
         if row.type == "user" and not row.is_meta:
             turns = self._turns[row.is_sidechain]
             self._turns[row.is_sidechain] = (
@@ -83,7 +83,7 @@ class _ResponseNamer:
             )
 
     def name(self, row: TranscriptRow) -> ResponseKey:
-        """The response that a row is of."""
+        """Return the key of the response that a row belongs to."""
         message = row.message_id
         requests = self._requests.get(message, ()) if message else ()
         if message and len(requests) == 1:
@@ -115,7 +115,7 @@ class _ResponseNamer:
 
 
 def _goes_on(last: TranscriptRow, before: _Turns, row: TranscriptRow, turns: _Turns) -> bool:
-    """Whether a row belongs to the response of the last one with its message id."""
+    """Return whether a row continues the last response with its message id."""
     is_same_prompt = _prompt_tokens(last) == _prompt_tokens(row)
     return turns == before or (turns.prompts == before.prompts and is_same_prompt)
 

@@ -1,4 +1,4 @@
-"""The tree of a transcript's rows, whole again where a row is missing."""
+"""Builds the tree of a transcript's rows, and closes the gaps that missing rows leave."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from devflow_claude_code.reading.rows import TranscriptRow
 
 _GRAPH_TYPES = frozenset({"user", "assistant", "system", "attachment", "progress"})
 _MAX_ROWS_BACK = 1_000
-"""So far is looked for the row before; parallel agents may have written some between."""
+"""How far back to look for the row before; parallel agents may have written rows in between."""
 _line_of = attrgetter("line", "offset")
 
 
 class RowGraph:
-    """Rows and their parents. A row that was written twice counts as it was written last."""
+    """Rows and their parents. Of a row that was written twice, the last version counts."""
 
     def __init__(self, rows: Sequence[TranscriptRow]) -> None:
         self._by_uuid: dict[str | None, TranscriptRow] = {
             row.uuid: row for row in rows if row.uuid and row.type in _GRAPH_TYPES
         }
         self.rows = sorted(self._by_uuid.values(), key=_line_of)
-        """In the order of the file."""
+        """All rows, in the order of the file."""
 
     def get(self, uuid: str | None) -> TranscriptRow | None:
-        """The row of this id."""
+        """Return the row with this uuid, or None."""
         return self._by_uuid.get(uuid)
 
     def parent_of(
         self, row: TranscriptRow, passed: Collection[str | None] = ()
     ) -> TranscriptRow | None:
-        """The row that this one follows; None for a first one.
+        """Return the row that this one follows; None for a first row.
 
-        Where that is missing, or was `passed` already on the way here, the row before in the file.
+        If the parent is missing, or already in `passed` (a loop), it is the row before in the file.
         """
         if row.parent is None:
             return None
@@ -44,7 +44,7 @@ class RowGraph:
         return parent
 
     def path_to(self, leaf: TranscriptRow) -> list[TranscriptRow]:
-        """From the first row to this one."""
+        """Return the rows from the root to this one."""
         path: list[TranscriptRow] = []
         passed: set[str | None] = set()
         row: TranscriptRow | None = leaf
@@ -58,7 +58,7 @@ class RowGraph:
     def row_before(
         self, row: TranscriptRow, passed: Collection[str | None] = ()
     ) -> TranscriptRow | None:
-        """The last row before it in the file that is of the same chain and was not passed."""
+        """Return the last earlier row of the same chain that was not passed, or None."""
         position = bisect_left(self.rows, _line_of(row), key=_line_of)
         for one in reversed(self.rows[max(position - _MAX_ROWS_BACK, 0) : position]):
             if one.is_sidechain == row.is_sidechain and one.uuid not in passed:

@@ -1,4 +1,4 @@
-"""One line of a transcript as an index entry: ids, links and counts, without the content."""
+"""Indexes one line of a transcript: its ids, links and counts, without the content."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ _TITLE_FIELDS = {
 
 
 class TranscriptRow(NamedTuple):
-    """The index entry of one line; a named tuple, since there are a hundred thousand of them."""
+    """The index entry of one line; a named tuple, since a file can have a hundred thousand."""
 
     line: int
-    """From 1, as an editor counts."""
+    """Counted from 1, as in an editor."""
     offset: int
     length: int
-    """Bytes, the line end included."""
+    """Bytes, including the line end."""
     type: str
-    """Claude Code's own word; empty for a blank line, `?` for one that is no JSON object."""
+    """Claude Code's `type`; empty for a blank line, `?` for one that is not a JSON object."""
     subtype: str
-    """Of a `system` row or an attachment."""
+    """Subtype of a `system` row, or type of an attachment."""
     uuid: str | None
     parent: str | None
     timestamp: str
     is_sidechain: bool
     is_meta: bool
     is_api_error: bool
-    """Made by the client when a call failed."""
+    """The client wrote it because a call failed."""
     is_summary: bool
-    """The summary that stands for what was compacted away."""
+    """The summary that replaces what was compacted."""
     message_id: str | None
     model: str | None
     tool_calls: tuple[tuple[str, str], ...]
-    """Tools called here: id and name."""
+    """Tool calls in this row: id and name."""
     tool_results: tuple[tuple[str, bool], ...]
-    """Tool calls answered here: id, and whether it is an error."""
+    """Answers to tool calls in this row: id, and whether it is an error."""
     has_text: bool
-    """Text of a person or of the model, not only tool traffic or thinking."""
+    """Whether it holds text of a person or of the model, not only tool traffic or thinking."""
     tokens: TranscriptTokens | None
     refers_to: str | None
-    """`leafUuid` of a `last-prompt` or `summary`; of a compaction the last row before it."""
+    """`leafUuid` of a `last-prompt` or `summary`; for a compaction, the last row before it."""
     request_id: str | None
-    """Of the call that a reply's row came from, where the client noted it."""
+    """Request id of the call that made the reply, if the client recorded it."""
     billing: Billing | None
-    """What beside the tokens decides the cost; None for an ordinary reply."""
+    """What affects the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
-    """Session and row that this one is a copy of, where the client says so."""
+    """Session and row that this one was copied from, if the client says so."""
 
 
 def decode_line(line: bytes) -> Json | None:
-    """A line as JSON object, or None.
+    """Decode a line as a JSON object; None if it is not one.
 
-    JavaScript writes half of a surrogate pair as an escape where a text was cut within an emoji;
-    that, and bytes that are no UTF-8, become U+FFFD.
+    JavaScript escapes half a surrogate pair if a text was cut within an emoji. Such escapes, and
+    bytes that are not UTF-8, become U+FFFD.
     """
     try:
         body = orjson.loads(line)
@@ -80,7 +80,7 @@ def decode_line(line: bytes) -> Json | None:
 
 
 def title_of(kind: str, body: Json) -> tuple[str, str, str] | None:
-    """Kind, owner and words of a title; the owner is a session's id or the `leafUuid` it names."""
+    """Return kind, owner and text of a title; the owner is a session's id or a `leafUuid`."""
     name = _TITLE_FIELDS.get(kind)
     words = body.get(name) if name is not None else None
     if name is None or not isinstance(words, str) or not words:
@@ -94,9 +94,9 @@ def _replace_lone_surrogate(match: re.Match[bytes]) -> bytes:
 
 
 class RowReader:
-    """Makes rows of decoded lines of one file, and shares what neighbours have in common.
+    """Makes rows from the decoded lines of one file, sharing equal strings between neighbours.
 
-    A hundred thousand rows repeat a handful of names, and most name their predecessor: sharing
+    A hundred thousand rows repeat a handful of names, and most refer to the row before: sharing
     halves their memory.
     """
 
@@ -109,7 +109,7 @@ class RowReader:
         self._counted: tuple[TranscriptTokens | None, Billing | None] = (None, None)
 
     def read_row(self, line: int, offset: int, length: int, body: Json) -> TranscriptRow:
-        """The entry of one line."""
+        """Return the index entry of one line."""
         get = body.get
         kind = self._intern(get("type")) or "untyped"
         message = get("message")
@@ -148,7 +148,7 @@ class RowReader:
         )
 
     def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:
-        """The entry of a line that holds nothing, or nothing that could be read."""
+        """Return the entry of a line that is blank or could not be read."""
         return self.read_row(line, offset, length, {})._replace(type=kind)
 
     def _intern(self, value: object) -> str:

@@ -1,4 +1,4 @@
-"""What can be read of a damaged line: records glued together, with cut ones and filler between."""
+"""Salvages the records of a damaged line: glued together, cut off, or mixed with filler bytes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 from devflow_claude_code.reading.rows import Json, decode_line
 
 _FILLER = b"\0 \t\r\n,[]\xef\xbb\xbf"
-"""Bytes that stand between records without being part of one: zeros of a lost page, a BOM."""
+"""Bytes between records that belong to none of them: zeros of a lost page, a BOM."""
 _OBJECT_START = re.compile(r'\{\s*"')
 _MAX_PASSES = 8
-"""So many times a line is looked at from end to end, lest braces that never close cost a day."""
+"""Limits the work to this many passes over a line, in case its braces never close."""
 _ATTEMPT_COST_CHARS = 1_000
 _MIN_WORK_CHARS = 2_000_000
 _DECODER = json.JSONDecoder()
 
 
 class SalvagedRecord(NamedTuple):
-    """A whole record within a line."""
+    """A complete record within a line."""
 
     start: int
     end: int
@@ -27,18 +27,18 @@ class SalvagedRecord(NamedTuple):
 
 
 def is_filler(piece: bytes) -> bool:
-    """Whether nothing was lost with these bytes."""
+    """Return whether these bytes are only filler, so that dropping them loses nothing."""
     return not piece.strip(_FILLER)
 
 
 def find_records(line: bytes) -> list[SalvagedRecord]:
-    """All whole records of a line that is not one record, in order.
+    """Return all complete records in a damaged line, in order.
 
-    Behind something that was cut an object may be part of it, so that there only what has the
-    fields of a row of its own is taken. Quoted text is never taken for a record: its quotation
-    marks are escaped.
+    After a cut-off record, an object may be a fragment of it, so only objects with the fields of
+    a transcript row are accepted there. Quoted text is never mistaken for a record, since its
+    quotation marks are escaped.
     """
-    text = line.decode("latin-1")  # a character is a byte, and JSON's own marks are ASCII
+    text = line.decode("latin-1")  # one character per byte; JSON's syntax is ASCII
     work_left = _MAX_PASSES * len(text) + _MIN_WORK_CHARS
     found: list[SalvagedRecord] = []
     position = end = 0
@@ -56,7 +56,7 @@ def find_records(line: bytes) -> list[SalvagedRecord]:
 
 
 def _find_end(text: str, start: int) -> int:
-    """Where the object ends; where it proved to be none, as a negative number."""
+    """Return the end of the object; if it is not one, the position of the error, negated."""
     try:
         return _DECODER.raw_decode(text, start)[1]
     except json.JSONDecodeError as error:

@@ -1,6 +1,6 @@
-"""What a session used and cost, as far as its transcripts tell: a lower bound.
+"""Computes what a session used and cost, from its transcripts: a lower bound.
 
-Titles, compactions, aborted and retried calls leave no row; the gateway's ledger counts them.
+Titles, compactions, aborted and retried calls leave no rows; the gateway's ledger counts them.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from devflow_claude_code.reading.rows import TranscriptRow
 from devflow_claude_code.reading.usage import Billing, TranscriptTokens, add_tokens, as_usage
 
 PriceOf = Callable[[str], Price | None]
-"""The price of a model by the name Claude Code wrote down; None where it is not known.
+"""Returns the price of a model, by the name Claude Code recorded; None if it is unknown.
 
-Fast and batch variants are asked for as `claude-opus-4-8-fast` and `claude-opus-4-8:batch`.
+Fast and batch variants are requested as `claude-opus-4-8-fast` and `claude-opus-4-8:batch`.
 """
 
 SYNTHETIC = "<synthetic>"
-"""The model of replies that the client made itself."""
+"""Model name of replies that the client made itself."""
 UNKNOWN_MODEL = "unknown"
-"""What stands for the name where a row tells none."""
+"""Stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
-"""A web search of a Claude model: 10 USD for 1,000 (Anthropic, "Pricing", read 2026-11)."""
+"""Price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
 US_ONLY_FACTOR = Decimal("1.1")
-"""On all token prices of a call that is kept within the United States (Anthropic, "Pricing")."""
+"""Factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
 _ORDINARY = Billing()
 
 
 class PricedCall(NamedTuple):
-    """One call of a model, billed by itself; a reply has several where others took part."""
+    """One billed call of a model; a reply has several if others took part."""
 
     name: str
-    """What its price stands under: the model with its speed and tier."""
+    """Name to look up its price by: the model with its speed and tier."""
     tokens: TranscriptTokens
     is_us_only: bool = False
     advisor: str | None = None
-    """The other model that was asked; None where it is the reply's own."""
+    """The other model that was asked; None for the reply's own."""
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """What it cost at today's prices."""
+        """Return its cost at today's prices."""
         price = None if self.name == UNKNOWN_MODEL else price_of(self.name)
         if price is not None:
             usd = price.cost_usd(as_usage(self.tokens))
@@ -56,22 +56,22 @@ class PricedCall(NamedTuple):
             return _unknown("of an unknown model")
         return _unknown(
             f"of {self.name}",
-            f"No price is known of {self.name}: `devflow models refresh` fetches the newest list,"
+            f"No price is known for {self.name}: `devflow models refresh` fetches the newest list,"
             f' or give one under [models."{self.name}"] in devflow.toml.',
         )
 
 
 class Response(NamedTuple):
-    """One reply of a model: everything it is billed for."""
+    """One reply of a model, with everything it is billed for."""
 
     model: str | None
-    """As Claude Code wrote it; None where the row does not tell, or names no model."""
+    """As Claude Code recorded it; None if the row names no model."""
     tokens: TranscriptTokens
-    """Of all calls that made it."""
+    """Sum over all calls that made it."""
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:
-        """The calls that made it."""
+        """Yield the calls that made it."""
         billing = self.billing
         if billing.is_impossible:
             return
@@ -80,16 +80,16 @@ class Response(NamedTuple):
             yield PricedCall(name, tokens, billing.is_us_only, advisor)
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """What it cost at today's prices, and what of it has none."""
+        """Return its cost at today's prices, and which parts have no known price."""
         parts = [call.cost(price_of) for call in self.calls()]
         parts += [_unknown(reason) for reason in self.billing.unpriced]
         if self.billing.is_impossible:
-            parts.append(_unknown("with counts of tokens that cannot be"))
+            parts.append(_unknown("with impossible token counts"))
         searches = self.billing.searches
         if searches and "claude" in (self.model or ""):
             parts.append(KnownCost(usd=searches * SEARCH_USD))
         elif searches:
-            parts.append(_unknown("with web searches, whose price is known of Claude models only"))
+            parts.append(_unknown("with web searches, whose price is only known for Claude models"))
         if len(parts) == 1:
             return parts[0]
         total = sum(parts, KnownCost())
@@ -107,7 +107,7 @@ class Spend:
     responses: tuple[Response, ...]
 
     def by_model(self) -> dict[str, TranscriptTokens]:
-        """Tokens per model, the models in order of their names."""
+        """Return the tokens per model, sorted by name."""
         counts: dict[str, list[TranscriptTokens]] = {}
         for response in self.responses:
             for call in response.calls():
@@ -115,12 +115,12 @@ class Spend:
         return {name: add_tokens(counts[name]) for name in sorted(counts)}
 
     def unpriced_models(self, price_of: PriceOf) -> tuple[str, ...]:
-        """Models whose price is not known."""
+        """Return the models whose price is unknown."""
         counts = self.by_model().items()
         return tuple(model for model, used in counts if any(used) and price_of(model) is None)
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """What it cost at today's prices; "at least" where a part has none."""
+        """Return the cost at today's prices; "at least" if a part has no price."""
         usd, missing = Decimal(0), KnownCost()
         for response in self.responses:
             cost = response.cost(price_of)
@@ -130,7 +130,7 @@ class Spend:
         return KnownCost(usd=usd, missing=missing.missing)
 
     def as_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """The tokens, the cost and what it lacks, as the command line prints them."""
+        """Return tokens, cost and what the cost lacks, as the command line prints them."""
         return {
             "usage": {model: tokens_json(one) for model, one in self.by_model().items()},
             **self.cost(price_of).as_json(),
@@ -139,17 +139,17 @@ class Spend:
 
 
 def fold_usage(rows: Iterable[TranscriptRow]) -> Spend:
-    """Fold rows, of one file or of several, into responses."""
+    """Fold the rows of one or several files into responses, each counted once."""
     return spend_of(unique_responses(rows).values())
 
 
 def spend_of(rows: Iterable[TranscriptRow]) -> Spend:
-    """What rows record that are each the one of a response."""
+    """Return the spend of rows that each stand for one response."""
     return Spend(responses=tuple(one for row in rows if (one := read_response(row))))
 
 
 def read_response(row: TranscriptRow) -> Response | None:
-    """What a row was billed for; None where nothing was: the client made it itself."""
+    """Return what a row was billed for; None if the client made it itself."""
     if row.tokens is None:
         return None
     model = None if row.model == SYNTHETIC else row.model
@@ -159,7 +159,7 @@ def read_response(row: TranscriptRow) -> Response | None:
 
 
 class RecordedTurn(NamedTuple):
-    """One call of a model: when it came, in which conversation, and what it used."""
+    """One call of a model: when it was made, in which conversation, and what it used."""
 
     started_at: datetime
     thread: str
@@ -178,7 +178,7 @@ class RecordedTurn(NamedTuple):
 
 
 def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
-    """The calls of a file, each once, in order of time; rows without a time are left out."""
+    """Return the calls of a file, each once, by time; rows without a timestamp are left out."""
     roots: dict[str, str] = {}
     for row in rows:
         if row.uuid and row.is_sidechain:
@@ -204,7 +204,7 @@ def _parse_time(timestamp: str) -> datetime | None:
 
 
 def tokens_json(tokens: TranscriptTokens) -> dict[str, int]:
-    """Tokens of one model as the command line prints them."""
+    """Return the tokens of one model as the command line prints them."""
     return {
         "input_tokens": tokens.input,
         "cache_read_tokens": tokens.cache_read,

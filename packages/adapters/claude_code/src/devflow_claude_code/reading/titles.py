@@ -1,15 +1,15 @@
-"""The title that was given to a session, among all that its file holds."""
+"""Picks the title of a session from all titles its file holds."""
 
 from __future__ import annotations
 
 from devflow_claude_code.reading.transcript import Transcript
 
 _KINDS = ("customTitle", "aiTitle", "agentName", "summary")
-"""Given by the user, by the model, by an agent, by 1.0; the first there is counts."""
+"""Set by the user, the model, an agent, or 1.0; the first one present counts."""
 
 
 def given_title(transcript: Transcript, session_id: str) -> str | None:
-    """The title of this session. Files hold titles of other sessions too; those are not its own."""
+    """Return the title of this session; titles of other sessions in the same file are ignored."""
     owners = {"", session_id, transcript.metadata.get("sessionId", "")}
     if any(kind == "summary" for kind, _ in transcript.titles):
         owners.update(row.uuid for row in transcript.rows if row.uuid)

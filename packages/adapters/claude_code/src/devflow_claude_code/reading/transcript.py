@@ -1,7 +1,7 @@
-"""One transcript file as rows: streamed, read on from where it grew, and never lost a byte of.
+"""Reads one transcript file as rows: streamed, continued where the file grew, losing no byte.
 
-A row holds what the index needs and where its line stands; its content stays on disk until
-somebody asks, so that a file of 100 MB costs an index of some ten.
+A row holds what the index needs and the position of its line; the content stays on disk until it
+is needed, so that a file of 100 MB costs an index of about ten.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, dec
 from devflow_claude_code.reading.salvage import find_records, is_filler
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
-"""Longer lines are skipped, and that is said: Anthropic's API takes requests of 32 MB at the most,
-so that the client itself could not send one back (Claude Code's longest hold images, a few MB)."""
+"""Longer lines are skipped and reported: Anthropic's API takes requests of at most 32 MB, so the
+client itself could not send such a line back (Claude Code's longest hold images, a few MB).
+"""
 MAX_FOLDERS = 64
 _CHUNK_BYTES = 1024 * 1024
 _BUFFER_BYTES = 64 * 1024
@@ -31,7 +32,7 @@ _METADATA_FIELDS = ("version", "cwd", "gitBranch", "sessionId")
 
 
 class Transcript:
-    """A transcript file, indexed. `refresh` reads only what was appended since.
+    """An indexed transcript file; `refresh` reads only what was appended since.
 
     Holds no open file between calls.
     """
@@ -39,13 +40,13 @@ class Transcript:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[TranscriptRow] = []
-        """Every record, and what stands between them, in order: their spans cover the file."""
+        """All records and the gaps between them, in order; their spans cover the file."""
         self.metadata: dict[str, str] = {}
-        """The last known `version`, `cwd`, `gitBranch`, `sessionId`."""
+        """Latest values of `version`, `cwd`, `gitBranch` and `sessionId`."""
         self.titles: dict[tuple[str, str], str] = {}
-        """By the kind of title and what it names: a session's id, or a `leafUuid`."""
+        """Title texts by kind and owner: a session's id, or a `leafUuid`."""
         self.folders: dict[str, None] = {}
-        """Where the shell was, in order of time, each once; of many the first `MAX_FOLDERS`."""
+        """The shell's folders in order of time, each once; at most the first `MAX_FOLDERS`."""
         self._mended_lines: list[int] = []
         self._line = 0
         self._end_offset = 0
@@ -55,16 +56,16 @@ class Transcript:
 
     @property
     def size_bytes(self) -> int:
-        """How far it has been read."""
+        """Bytes of the file that have been read."""
         return self._end_offset
 
     @property
     def skipped_lines(self) -> int:
-        """Lines with something that is no record; a last line still being written is one."""
+        """Number of lines with unreadable bytes; a last line still being written counts as one."""
         return len({row.line for row in self.rows if row.type == "?"})
 
     def find_damage(self, bridged: Iterable[int] = ()) -> Damage:
-        """What was lost and what was mended; `bridged` are lines that the branch had to mend."""
+        """Report what was lost and what was repaired; `bridged`: lines the branch had to join."""
         lost = [row for row in self.rows if row.type == "?"]
         shared = {one.line for row, one in pairwise(self.rows) if row.line == one.line}
         kept = {row.line for row in self.rows if row.type not in ("", "?")}
@@ -76,15 +77,14 @@ class Transcript:
         )
 
     def refresh(self) -> bool:
-        """Read what is new; whether there was anything.
+        """Read what is new, and return whether anything was.
 
-        A last line without line end is taken if it is whole, and read again when the file has
-        grown. A file that has shrunk or been replaced is read from its start.
-
-        Lines over `MAX_LINE_BYTES` are passed over without being held in memory.
+        A last line without a line end is accepted if it is complete, and read again when the file
+        has grown. A file that has shrunk or been replaced is read from its start. Lines over
+        `MAX_LINE_BYTES` are skipped without being held in memory.
 
         Raises:
-            SessionError: the file is missing, unreadable, or no regular file.
+            SessionError: the file is missing, unreadable, or not a regular file.
         """
         before = (self._identity, self._end_offset)
         with open_regular_file(self.path) as file:
@@ -102,28 +102,28 @@ class Transcript:
         return (self._identity, self._end_offset) != before
 
     def read_line(self, row: TranscriptRow) -> bytes:
-        """The bytes of a line, its end included."""
+        """Return the bytes of a line, including its end."""
         return next(self.read_lines((row,)))
 
     def load(self, row: TranscriptRow) -> Json:
-        """The decoded line; an empty object for one that is none."""
+        """Return the decoded line; {} for a line that is not a JSON object."""
         with self.open_loader() as load:
             return load(row)
 
     def load_all(self, rows: Iterable[TranscriptRow]) -> Iterator[tuple[TranscriptRow, Json]]:
-        """The decoded lines, with one opening of the file."""
+        """Yield rows with their decoded lines, opening the file once."""
         with self.open_loader() as load:
             for row in rows:
                 yield row, load(row)
 
     @contextmanager
     def open_loader(self) -> Generator[Callable[[TranscriptRow], Json]]:
-        """A function that decodes lines, for as long as the file is held open."""
+        """Yield a function that decodes lines; the file stays open within the context."""
         with open_regular_file(self.path) as file:
             yield lambda row: _load(file, row)
 
     def read_lines(self, rows: Iterable[TranscriptRow]) -> Iterator[bytes]:
-        """The bytes of lines, with one opening of the file."""
+        """Yield the bytes of lines, opening the file once."""
         with open_regular_file(self.path) as file:
             for row in rows:
                 yield _read_span(file, row)
@@ -146,7 +146,7 @@ class Transcript:
         self._is_tail_open = False
 
     def _add_line(self, line: bytes | None, length: int) -> None:
-        """One line, its end included in the length; None for one that is too long."""
+        """Add one line; `length` includes its end, and `line` is None if it was too long."""
         self._line += 1
         body = decode_line(line) if line else None
         if line is None:
@@ -161,7 +161,7 @@ class Transcript:
             self._add_pieces(line, length)
 
     def _add_pieces(self, line: bytes, length: int) -> None:
-        """A damaged line: what is whole in it, and what stands between."""
+        """Add the complete records of a damaged line, and the gaps between them."""
         position = 0
         for start, end, body in find_records(line):
             if start > position:
@@ -200,20 +200,20 @@ class Transcript:
 
 
 def check_transcript(transcript: Transcript) -> None:
-    """That it is a transcript at all.
+    """Check that the file is a transcript at all.
 
     Raises:
         SessionError: it is empty, or holds no record of a session.
     """
     rows = [row for row in transcript.rows if row.type]
     if not rows:
-        raise SessionError(f"{transcript.path}:1: the file is empty; there is no session in it.")
+        raise SessionError(f"{transcript.path}:1: the file is empty; it holds no session.")
     if "version" in transcript.metadata or any(
         row.type != "?" and _is_session_row(row) for row in rows
     ):
         return
     raise SessionError(
-        f"{transcript.path}:{rows[0].line}: this is no transcript of Claude Code"
+        f"{transcript.path}:{rows[0].line}: this is not a transcript of Claude Code"
         " (no line is a record of a session)."
     )
 
@@ -225,9 +225,9 @@ def _is_session_row(row: TranscriptRow) -> bool:
 
 
 def _split_lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int, bool]]:
-    """Lines without their ends, their lengths with them, and whether they have an end.
+    """Yield lines without their ends, their lengths with them, and whether they have an end.
 
-    Of a line that is too long only the length is kept.
+    For a line that is too long, None stands in place of its bytes.
     """
     pieces: list[bytes] = []
     length = 0
@@ -262,10 +262,10 @@ def _read_span(file: BinaryIO, row: TranscriptRow) -> bytes:
 
 
 def open_regular_file(path: Path) -> BinaryIO:
-    """Open for reading, bytes; the caller closes it.
+    """Open a file for reading bytes; the caller closes it.
 
     Raises:
-        SessionError: it is missing, not readable, or no regular file (a pipe would block).
+        SessionError: it is missing, unreadable, or not a regular file (a pipe would block).
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -274,13 +274,13 @@ def open_regular_file(path: Path) -> BinaryIO:
         raise SessionError(f"{path}: cannot be read: {reason}.") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise SessionError(f"{path}: is no regular file, so no transcript of a session.")
+        raise SessionError(f"{path}: not a regular file, so not a transcript of a session.")
     return os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES)
 
 
 @contextmanager
 def gc_paused() -> Generator[None]:
-    """Without garbage collection: rows are no garbage, and looking for some takes its time."""
+    """Pause the garbage collector: rows are long-lived, and collections would dominate the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A usage object of a transcript: its tokens, and what beside them decides the cost."""
+"""Parses a usage object of a transcript: its tokens, and what else decides the cost."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Json = dict[str, Any]
 _ORDINARY = (None, "", "standard")
 _ANYWHERE = (None, "", "global", "not_available")
 _FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
-"""Searches have a price of their own; the other two cost the tokens they bring (Anthropic,
-"Pricing", read 2026-11)."""
+"""Searches have their own price; the other two cost only the tokens they bring (Anthropic,
+"Pricing", read 2026-11).
+"""
 
 _COUNTS = (
     "input_tokens",
@@ -25,7 +26,7 @@ _COUNTS = (
 
 
 class TranscriptTokens(NamedTuple):
-    """The usage of one row as Anthropic counts it; the five do not overlap."""
+    """The token counts of one row, in Anthropic's categories; they do not overlap."""
 
     input: int
     cache_read: int
@@ -38,28 +39,29 @@ NO_TOKENS = TranscriptTokens(0, 0, 0, 0, 0)
 
 
 class Billing(NamedTuple):
-    """What of a usage object decides the cost beside the tokens of one ordinary call."""
+    """What decides the cost of a usage object, beyond the tokens of one ordinary call."""
 
     calls: tuple[tuple[str | None, TranscriptTokens], ...] = ()
-    """The calls that made the reply where they were several: the model of an advisor or None for
-    the reply's own, and its tokens."""
+    """The calls that made the reply, if there were several: the advisor's model (None for the
+    reply's own), and its tokens.
+    """
     variant: str = ""
-    """How a catalogue marks the speed and tier: `-fast`, `:batch`."""
+    """How a catalogue marks speed and tier: `-fast`, `:batch`."""
     searches: int = 0
-    """Web searches, billed by the piece."""
+    """Number of web searches, which are billed per search."""
     is_us_only: bool = False
-    """Anthropic kept it within the United States, at a higher price."""
+    """Whether Anthropic kept it within the United States, at a higher price."""
     is_impossible: bool = False
-    """Its counts cannot be; they are taken for nothing."""
+    """Whether its token counts are impossible; they then count as zero."""
     unpriced: tuple[str, ...] = ()
-    """What costs an unknown amount on top; each continues "2 replies …"."""
+    """Extras with an unknown price; each text continues "2 replies …"."""
 
 
 _PLAIN = Billing()
 
 
 def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]:
-    """The tokens of a usage object, None where there is none; and the rest, None where ordinary."""
+    """Return the tokens of a usage object (None without one) and its billing (None if ordinary)."""
     if not isinstance(usage, dict):
         return None, None
     counts = cast("Json", usage)
@@ -84,9 +86,9 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
 
 
 def _parse_plain(counts: Json) -> TranscriptTokens | None:
-    """The tokens of an ordinary reply; None where there is more to look at.
+    """Return the tokens of an ordinary reply; None if there is more to look at.
 
-    A long session has tens of thousands of them, and hardly one of another kind.
+    This is the fast path: a long session has tens of thousands of ordinary replies, and few others.
     """
     get = counts.get
     read, written = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
@@ -108,7 +110,7 @@ def _parse_plain(counts: Json) -> TranscriptTokens | None:
 
 
 def _is_one_call(counts: Json) -> bool:
-    """Whether the iterations, if there are any, say no more than the counts beside them."""
+    """Return whether the iterations, if any, repeat the counts beside them."""
     rows = counts.get("iterations")
     if not isinstance(rows, list) or not rows:
         return not rows
@@ -119,12 +121,12 @@ def _is_one_call(counts: Json) -> bool:
 
 
 def add_tokens(counts: Iterable[TranscriptTokens]) -> TranscriptTokens:
-    """The sum of counts, field by field."""
+    """Sum token counts, field by field."""
     return TranscriptTokens(*(sum(field) for field in zip(NO_TOKENS, *counts, strict=True)))
 
 
 def as_usage(tokens: TranscriptTokens) -> Usage:
-    """In the words of the core; Claude Code does not tell reasoning from other output."""
+    """Convert to the core's `Usage`; Claude Code does not separate reasoning from other output."""
     return Usage(
         input_tokens=tokens.input,
         cache_read_tokens=tokens.cache_read,
@@ -135,7 +137,7 @@ def as_usage(tokens: TranscriptTokens) -> Usage:
 
 
 def _with_defaults(counts: Json) -> Json:
-    """Counts that are missing are nothing in a transcript: 1.0 leaves some out."""
+    """Set missing counts to 0: transcripts of 1.0 leave some out."""
     if counts.get("input_tokens") is not None and counts.get("output_tokens") is not None:
         return counts
     return {
@@ -165,6 +167,6 @@ def _find_unpriced(server_calls: Json, geo: object) -> Iterator[str]:
     for name, calls in server_calls.items():
         if name not in _FREE_TOOLS and parse_token_count(calls) != 0 and calls is not None:
             tool = name.removesuffix("_requests").replace("_", " ")
-            yield f"with calls of {tool}, whose price is not known"
+            yield f"with calls of {tool}, whose price is unknown"
     if geo not in _ANYWHERE and geo != "us":
-        yield f"made in {geo!r}, whose surcharge is not known"
+        yield f"made in {geo!r}, whose surcharge is unknown"

@@ -67,7 +67,7 @@ class ApiClient:
         }
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`, once, with the key of the call."""
+        """Send the call once, with the key it carries."""
         request, candidate = call.request, call.candidate
         dialect = dialect_of(request)
         encoded = dialect.encode_request(request, candidate.model, _body_overrides(call, dialect))
