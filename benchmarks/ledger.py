@@ -27,7 +27,7 @@ from devflow_core.testing import a_booked_request
 from devflow_store import Budget, Store
 from devflow_store.chain.transaction import Transaction
 from devflow_store.engines.sqlite import SqliteEngine
-from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, label_id
+from devflow_store.entries.call_rows import CALL_ROWS, LABEL_ROWS, label_id
 
 NOW = datetime.now(UTC)
 BUDGETS = (
@@ -84,13 +84,13 @@ def fill(file: Path, count: int) -> None:
     session.begin()
     tx = Transaction(session, 0)
     for one in labels:
-        tx.insert("labels|ON CONFLICT (id) DO NOTHING", ("id", *LABELS), (label_id(one), *one))
+        tx.insert(LABEL_ROWS, (label_id(one), *one))
     for seq in range(count):
         tokens = (chance.randrange(5_000), chance.randrange(50_000), 0, 0, chance.randrange(900), 0)
         at_us = 1_760_000_000_000_000 + seq * 2_000_000
         buckets = (chance.randrange(40, 90), chance.randrange(60, 110))
         row = (label_id(labels[seq % 4_000]), seq, 1, at_us, 1, 0, chance.randrange(10**10), 0)
-        tx.insert("calls", CALL_COLUMNS, (*row, *tokens, *buckets))
+        tx.insert(CALL_ROWS, (*row, *tokens, *buckets))
         if seq % 10_000 == 0:
             tx.flush()
     tx.flush()

@@ -43,7 +43,7 @@ CALL_COLUMNS = (
     "ttft_bucket",
     "total_bucket",
 )
-_CALL_ROWS = Insert("calls", CALL_COLUMNS)
+CALL_ROWS = Insert("calls", CALL_COLUMNS)
 _NO_USAGE = Usage()
 
 
@@ -52,7 +52,7 @@ def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
         tx.insert(LABEL_ROWS, (label_id(labels), *labels))
-        tx.insert(_CALL_ROWS, (label_id(labels), seq, *_number_columns(entry, attempt)))
+        tx.insert(CALL_ROWS, (label_id(labels), seq, *_number_columns(entry, attempt)))
 
 
 def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
