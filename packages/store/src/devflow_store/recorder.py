@@ -63,7 +63,7 @@ class EntryRecorder:
                 check(tx)
             if ended:
                 self.reservations.release_unused(tx, start.entry_id, ended)
-            self.reservations.reserve(tx, start)
+            self.reservations.reserve(tx, start, at_us)
             seq = tx.append(RowKind.START, start.attempt_id, body, at_us=at_us)
             row = (start.attempt_id, start.entry_id, seq, self._owner)
             tx.insert(_OPEN_ATTEMPTS, row)

@@ -8,10 +8,8 @@ from decimal import Decimal
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from devflow_core.attribution import Attribution
-from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
+from devflow_core.dimensions import BUDGET_SCOPES
 from devflow_core.errors import InvalidRequest
-from devflow_core.ledger import AttemptStart
 
 SCOPES = ("global", *BUDGET_SCOPES)
 """Everybody together, or each by what `devflow_core.dimensions` knows before a call."""
@@ -101,37 +99,6 @@ class BudgetAlert:
     """More than the limit was spent: a call cost more than its worst case."""
     spent_usd: Decimal
     window_start: datetime
-
-
-def subject_of(budget: Budget, attribution: Attribution, model: str, task_type: str) -> str | None:
-    """Whose money of this budget a call would spend; None when it does not apply."""
-    if budget.scope == "global":
-        return ""
-    before = DIMENSION_BY_NAME[budget.scope].before
-    label = before(attribution, model, task_type) if before else None
-    return label if label and budget.value in (WILDCARD, label) else None
-
-
-def shares_of(budget: Budget, start: AttemptStart) -> dict[str, Decimal | None]:
-    """Whose money of this budget a call may spend, and how much at the most; None is unknown.
-
-    A budget for models holds for everyone who may answer, each at its own worst case.
-    """
-    subject = subject_of(budget, start.attribution, start.model, start.task_type)
-    if budget.scope != "model":
-        return {} if subject is None else {subject: start.reserved_usd}
-    shares: dict[str, Decimal | None] = {}
-    if subject is not None:
-        has_others = bool(start.may_serve)
-        shares[subject] = start.own_reserved_usd if has_others else start.reserved_usd
-    for one in start.may_serve:
-        if budget.value not in (WILDCARD, one.model):
-            continue
-        known_usd, usd = shares.get(one.model, one.reserved_usd), one.reserved_usd
-        shares[one.model] = None if known_usd is None or usd is None else max(known_usd, usd)
-    if start.may_be_any and budget.value not in (None, WILDCARD):
-        shares.setdefault(budget.value, start.reserved_usd)
-    return shares
 
 
 def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:

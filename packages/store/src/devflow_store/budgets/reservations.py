@@ -6,19 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from devflow_core.attribution import Attribution
+from devflow_core.dimensions import DIMENSION_BY_NAME
 from devflow_core.errors import BudgetExceeded, StoreError, UnknownPrice
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import from_pico, to_pico, usd_text
 from pydantic import TypeAdapter, ValidationError
 
-from devflow_store.budgets.budget import (
-    Budget,
-    BudgetAlert,
-    alert_level,
-    shares_of,
-    subject_of,
-    window_bounds,
-)
+from devflow_store.budgets.budget import WILDCARD, Budget, BudgetAlert, alert_level, window_bounds
 from devflow_store.chain.records import from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.database.insert import Insert
@@ -76,8 +71,13 @@ class BudgetReservations:
         self._dirty: set[_AccountKey] = set()
         self._holds: dict[str, list[_Hold]] = {}
 
-    def reserve(self, tx: Transaction, start: AttemptStart) -> None:
+    def reserve(self, tx: Transaction, start: AttemptStart, at_us: int) -> None:
         """Hold the worst case in every budget that applies, or in none.
+
+        Args:
+            tx: the group that the attempt's row is in.
+            start: the attempt.
+            at_us: when it starts, in microseconds; says which windows it falls into.
 
         Raises:
             BudgetExceeded, UnknownPrice: nothing was changed.
@@ -85,7 +85,7 @@ class BudgetReservations:
         self.sync(tx)
         if not self._budgets:
             return
-        shares = list(self._shares(tx, start))
+        shares = list(self._shares(tx, start, at_us))
         for _key, account, share_pico in shares:
             _check_available(account, share_pico, start)
         if start.number == 1:
@@ -208,13 +208,13 @@ class BudgetReservations:
         self._head_hash = tx.hash
 
     def _shares(
-        self, tx: Transaction, start: AttemptStart
+        self, tx: Transaction, start: AttemptStart, at_us: int
     ) -> Iterator[tuple[_AccountKey, _Account, int | None]]:
         """Every account that may be charged, with the most that it may be."""
         for budget in self._budgets:
             merged: dict[_AccountKey, int | None] = {}
-            for subject, usd in shares_of(budget, start).items():
-                key = self._window_key(budget, subject, start.entry_id, to_us(start.started_at))
+            for subject, usd in _shares_of(budget, start).items():
+                key = self._window_key(budget, subject, start.entry_id, at_us)
                 if key is None:
                     continue
                 pico = None if usd is None else to_pico(usd)
@@ -226,7 +226,7 @@ class BudgetReservations:
     def _attempt_key(
         self, budget: Budget, entry: LedgerEntry, attempt: Attempt
     ) -> _AccountKey | None:
-        subject = subject_of(budget, entry.attribution, attempt.model, entry.task_type)
+        subject = _subject_of(budget, entry.attribution, attempt.model, entry.task_type)
         return self._window_key(budget, subject, entry.entry_id, to_us(attempt.started_at))
 
     def _window_key(
@@ -285,6 +285,37 @@ class BudgetReservations:
 
     def _request_budgets(self) -> Iterator[Budget]:
         return (budget for budget in self._budgets if budget.window == "request")
+
+
+def _subject_of(budget: Budget, attribution: Attribution, model: str, task_type: str) -> str | None:
+    """Whose money of this budget a call would spend; None when it does not apply."""
+    if budget.scope == "global":
+        return ""
+    before = DIMENSION_BY_NAME[budget.scope].before
+    label = before(attribution, model, task_type) if before else None
+    return label if label and budget.value in (WILDCARD, label) else None
+
+
+def _shares_of(budget: Budget, start: AttemptStart) -> dict[str, Decimal | None]:
+    """Whose money of this budget a call may spend, and how much at the most; None is unknown.
+
+    A budget for models holds for everyone who may answer, each at its own worst case.
+    """
+    subject = _subject_of(budget, start.attribution, start.model, start.task_type)
+    if budget.scope != "model":
+        return {} if subject is None else {subject: start.reserved_usd}
+    shares: dict[str, Decimal | None] = {}
+    if subject is not None:
+        has_others = bool(start.may_serve)
+        shares[subject] = start.own_reserved_usd if has_others else start.reserved_usd
+    for one in start.may_serve:
+        if budget.value not in (WILDCARD, one.model):
+            continue
+        known_usd, usd = shares.get(one.model, one.reserved_usd), one.reserved_usd
+        shares[one.model] = None if known_usd is None or usd is None else max(known_usd, usd)
+    if start.may_be_any and budget.value not in (None, WILDCARD):
+        shares.setdefault(budget.value, start.reserved_usd)
+    return shares
 
 
 def _check_available(account: _Account, reserved_pico: int | None, start: AttemptStart) -> None:
