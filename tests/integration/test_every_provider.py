@@ -230,7 +230,8 @@ async def test_a_user_s_word_on_its_prices_counts(kind: ProviderKind, tmp_path: 
 
 @each_kind
 def test_without_a_key_it_is_not_listed(kind: ProviderKind, tmp_path: Path) -> None:
-    for providers in ({}, {kind.name: {}}):
+    settings_without_key: tuple[dict[str, Any], ...] = ({}, {kind.name: {}})
+    for providers in settings_without_key:
         settings = Settings.model_validate({"data_dir": tmp_path, "providers": providers})
         catalogue = open_catalogue(settings, rows=list_model_rows(settings, KINDS))
         assert _model(kind) not in catalogue.current
