@@ -20,7 +20,7 @@ from devflow_core.ports import Call, EventStream
 from devflow_core.settings import Settings
 from devflow_core.testing import a_request
 from devflow_core.usage import Usage, to_pico
-from devflow_core.wire import get_translator
+from devflow_core.wire import get_dialect
 from devflow_gateway.providers.table import PROVIDERS, connect_providers, list_model_rows
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.models.catalogue import load_shipped_catalogue, open_catalogue
@@ -50,14 +50,12 @@ class _Sample:
         self._deadlines = deadlines
 
     def open(self, call: Call, /) -> EventStream:
-        translator = get_translator("openai_chat")
-        body = translator.encode_request(call.request, call.candidate.model.partition("/")[2]).body
+        dialect = get_dialect("openai_chat")
+        body = dialect.encode_request(call.request, call.candidate.model.partition("/")[2]).body
         assert call.key is not None
         headers = {"Authorization": f"Bearer {call.key.secret}"}
-        http = HttpRequest(method="POST", path="/chat/completions", headers=headers, body=body)
-        return ReplyStream(
-            self._transport, http, call, translator, self._deadlines, provider="sample"
-        )
+        http = HttpRequest(method="POST", path=dialect.path, headers=headers, body=body)
+        return ReplyStream(self._transport, http, call, dialect, self._deadlines, provider="sample")
 
 
 SAMPLE = ProviderKind(
