@@ -69,7 +69,14 @@ def _docstrings() -> dict[str, str]:
 
 def _type_name(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for noise in ("typing.", "pydantic.types.", "collections.abc.", "pathlib.", "decimal."):
+    for noise in (
+        "typing.",
+        "pydantic.types.",
+        "collections.abc.",
+        "pathlib.",
+        "decimal.",
+        "devflow_core.provider_settings.",
+    ):
         text = text.replace(noise, "")
     text = re.sub(r"Optional\[Annotated\[(\w+), .*\]\]", r"\1", text)  # a value that is checked
     return text.replace(" | None", "").replace("|", "or")

@@ -7,20 +7,20 @@ import io
 from pathlib import Path
 
 import pytest
-from devflow_core.dimensions import BUDGET_SCOPES, GROUPINGS
+from devflow_core.dimensions import BUDGET_SCOPES, DIMENSIONS, GROUPINGS
 from devflow_sandbox.threaded import ThreadedSandbox
 from integration.served import serve, upstream_of
 
+HEADERS = {one.name: one.header for one in DIMENSIONS if one.header}
 LABELS = {
     "X-Session-Id": "s1",
-    "X-DevFlow-Project": "shop",
-    "X-DevFlow-Branch": "fix",
     "X-Claude-Code-Agent-Id": "a1",
     "X-DevFlow-Node": "plan",
+    **{header: f"the-{name}" for name, header in HEADERS.items()},
 }
 SHOWN = {
-    "session": "s1", "project": "shop", "branch": "fix", "agent": "a1", "node": "plan",
-    "model": "openai/gpt-5-nano", "key": "ci",
+    "session": "s1", "agent": "a1", "node": "plan", "model": "openai/gpt-5-nano", "key": "ci",
+    **{name: f"the-{name}" for name in HEADERS},
 }  # fmt: skip
 PATH = "/v1/chat/completions"
 ASK = {"model": "openai/gpt-5-nano", "max_tokens": 16, "messages": [
@@ -48,7 +48,11 @@ def test_every_grouping_is_reported_and_every_label_exported(
             assert row["key"] == SHOWN.get(by, row["key"])
         exported = served.devflow("ledger", "export", "--csv")
         (line,) = csv.DictReader(io.StringIO(exported.out))
-        assert {line["session_id"], line["branch"], line["agent"]} == {"s1", "fix", "a1"}
+        assert {line["session_id"], line["agent"]} == {"s1", "a1"}
+        columns = {one.name: one.export_column or "" for one in DIMENSIONS if one.header}
+        assert {name: line[columns[name]] for name in HEADERS} == {
+            name: f"the-{name}" for name in HEADERS
+        }
 
 
 def test_every_scope_caps_its_own_and_nobody_else(tmp_path: Path, upstream: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,10 @@ from devflow_store import Store
 from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
-SECRET = Attribution(session_id="0bad-5e55", project="hush-project", branch="hush-branch")
+SECRET = replace(
+    Attribution(**{field.name: f"hush-{field.name}" for field in fields(Attribution)}),
+    session_id="0bad-5e55",
+)
 
 
 async def _fill(store: Store, requests: list[tuple[AttemptStart, LedgerEntry]]) -> None:

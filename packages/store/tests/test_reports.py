@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,12 +39,10 @@ def _varied(request_of: Build, count: int) -> list[LedgerEntry]:
                 ttft_s=chance.choice([None, chance.random()]),
                 total_s=chance.random() * 10,
                 attribution=Attribution(
-                    session_id=chance.choice([None, "a", "b"]),
-                    project=chance.choice([None, "shop"]),
-                    branch=chance.choice([None, "main", "fix"]),
-                    agent=chance.choice([None, "main", "a1"]),
-                    client_key=chance.choice([None, "ci"]),
-                    node=chance.choice([None, "plan"]),
+                    **{
+                        field.name: chance.choice([None, f"a {field.name}", f"b {field.name}"])
+                        for field in fields(Attribution)
+                    }
                 ),
             )
         )

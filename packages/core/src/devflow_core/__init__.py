@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from devflow_core.response import ChatResponse, collect
     from devflow_core.routing import Candidate, Route, SelectionCriteria, Task
     from devflow_core.usage import Price, ReportedCost, Usage
+    from devflow_core.wrapping import WrappedCall
 
 __all__ = [
     "Attempt",
@@ -79,6 +80,7 @@ __all__ = [
     "Upstream",
     "UpstreamKey",
     "Usage",
+    "WrappedCall",
     "collect",
     "replay",
 ]
@@ -96,6 +98,7 @@ _NAMES = {
     "response": "ChatResponse collect",
     "routing": "Candidate Route SelectionCriteria Task",
     "usage": "Price ReportedCost Usage",
+    "wrapping": "WrappedCall",
 }
 """By module. Whoever reads the settings does not pay for the pipeline."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -1,7 +1,8 @@
 """What requests are told apart by: one row for each label, and everything else follows from it.
 
 Grouping in Python and in SQL, the columns of exports, what an erasure takes away, the options of
-`devflow report`, the words of the MCP tool and the scopes of budgets are read from `DIMENSIONS`.
+`devflow report`, the words of the MCP tool, the scopes of budgets and the headers that clients send
+are read from `DIMENSIONS`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from devflow_core.attribution import Attribution
@@ -54,6 +55,9 @@ class Dimension:
     """In a CSV export, beside the figures of the attempt."""
     is_personal: bool = False
     """Whether an erasure takes it away."""
+    header: str = ""
+    """In which a client of the HTTP gateway states it as a plain word, where there is one that
+    needs no other reading; in lower case."""
 
     def value_of(self, entry: LedgerEntry, attempt: Attempt | None) -> str:
         """The value of one attempt; "" where it is not known."""
@@ -67,15 +71,18 @@ def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
     return entry.error_code or entry.outcome
 
 
-def _label(name: str, field: str, **rest: Any) -> Dimension:
+def _label(name: str, *, field: str = "", column: str | None, header: str = "") -> Dimension:
     """A field of `Attribution`: the caller states it, and it names a person or their work."""
+    field = field or name
     read = attrgetter(field)
     return Dimension(
         name=name,
         after=lambda entry, _attempt: read(entry.attribution),
         before=lambda labels, _model, _task: read(labels),
+        column=column,
+        export_column=field,
         is_personal=True,
-        **rest,
+        header=header,
     )
 
 
@@ -100,13 +107,13 @@ DIMENSIONS: tuple[Dimension, ...] = (
         after=lambda entry, _attempt: entry.task_type,
         before=lambda _labels, _model, task: task,
     ),
-    _label("session", "session_id", column="session", export_column="session_id"),
-    _label("project", "project", column="project", export_column="project"),
-    _label("branch", "branch", column="branch", export_column="branch"),
-    _label("commit", "commit", export_column="commit"),
-    _label("agent", "agent", column="agent", export_column="agent"),
-    _label("key", "client_key", column="client_key", export_column="client_key"),
-    _label("node", "node", column="node", export_column="node"),
+    _label("session", field="session_id", column="session"),
+    _label("project", column="project", header="x-devflow-project"),
+    _label("branch", column="branch", header="x-devflow-branch"),
+    _label("commit", column=None),
+    _label("agent", column="agent"),
+    _label("key", field="client_key", column="client_key"),
+    _label("node", column="node"),
     Dimension(name="error", column="error", after=_error),
     Dimension(
         name="day",
@@ -119,6 +126,8 @@ BUDGET_SCOPES = tuple(
     one.name for one in DIMENSIONS if one.before is not None and one.column is not None
 )
 """What a budget can be set for: known before a call, and counted by the ledger."""
+HEADER_LABELS = {one.export_column or "": one.header for one in DIMENSIONS if one.header}
+"""Fields of `Attribution` with the headers that state them."""
 
 
 def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:

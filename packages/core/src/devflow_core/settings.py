@@ -29,6 +29,7 @@ from devflow_core.folder_trust import (
     warn_of_folder,
 )
 from devflow_core.masking import KNOWN_SECRETS
+from devflow_core.provider_settings import ProviderSettings
 from devflow_core.settings_sources import (
     SETTINGS_FILE,
     Kind,
@@ -99,6 +100,8 @@ class Settings(BaseModel):
         "https://openrouter.ai/api/v1"
     )
     """Where OpenRouter is; `/api/v1` included. https, or http to this machine."""
+    providers: Mapping[str, ProviderSettings] = {}
+    """Other providers by name: `api_key` or `api_keys`, and `base_url` if not the usual one."""
     timeout_ms: int = Field(default=30_000, gt=0)
     """Connecting and sending; replies have deadlines of their own."""
     max_retries: int = Field(default=3, ge=1, le=10)
@@ -116,7 +119,7 @@ class Settings(BaseModel):
     max_queue: int = Field(default=1024, ge=0)
     """Calls that may wait for a place; more are refused at once."""
     requests_per_min: int | None = Field(default=None, ge=1)
-    """Of one OpenRouter key; None: learned from OpenRouter's answers."""
+    """Of one key; None: learned from the provider's answers."""
     min_gap_s: float = Field(default=0.0, ge=0)
     """The least time between two calls with one key."""
     retry_budget: Literal["adaptive", "strict"] = "adaptive"
@@ -223,6 +226,8 @@ class Settings(BaseModel):
 
     def _secrets(self) -> Iterator[str]:
         """Keys and passwords, also those inside addresses."""
+        for provider in self.providers.values():
+            yield from provider.secrets()
         for name in type(self).model_fields:
             value: object = getattr(self, name)
             for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
@@ -276,13 +281,13 @@ class Settings(BaseModel):
         return tuple(dict.fromkeys(key.get_secret_value() for key in keys if key))
 
     def require_keys(self) -> tuple[str, ...]:
-        """The server keys.
+        """The server keys; there may be none where another provider has one.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is no key at all.
         """
         keys = self.server_keys()
-        if not keys:
+        if not keys and not any(one.keys() for one in self.providers.values()):
             names = ", ".join(API_KEY_VARIABLES)
             raise ConfigurationError(
                 f"No OpenRouter key. Set one of {names}; `devflow demo` needs none."
@@ -291,7 +296,9 @@ class Settings(BaseModel):
 
 
 SECRETS = frozenset(
-    name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+    name
+    for name, field in Settings.model_fields.items()
+    if "Secret" in str(field.annotation) or ProviderSettings.__name__ in str(field.annotation)
 )
 TASTE: Mapping[str, Taste] = {
     name: mark

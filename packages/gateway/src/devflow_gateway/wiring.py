@@ -19,13 +19,16 @@ from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
-from devflow_openrouter.gateway import build_executor, build_router
+from devflow_openrouter.gateway import build_router
 from devflow_openrouter.models import catalogue as openrouter_catalogue
 from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
+from devflow_upstream.stack import build_executor
+
+from devflow_gateway.providers.table import connect_providers, list_model_rows
 
 AsyncGateway = OpenRouterGateway
-"""The gateway over every configured provider: there is one so far."""
+"""The gateway over every configured provider."""
 LOOKBACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 LEDGER_FILE = "ledger.db"
@@ -83,12 +86,13 @@ def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
 def open_catalogue(settings: Settings) -> LiveCatalogue:
     """The models as they were last fetched, else as shipped, with the user's corrections.
 
-    A gateway has its own: `gateway.catalogue`.
+    Those of the other configured providers are among them. A gateway has its own list:
+    `gateway.catalogue`.
 
     Raises:
-        ConfigurationError: the list that is kept is damaged, or a correction is wrong.
+        ConfigurationError: the list that is kept is damaged, or a setting is wrong.
     """
-    return openrouter_catalogue.open_catalogue(settings)
+    return openrouter_catalogue.open_catalogue(settings, rows=list_model_rows(settings))
 
 
 async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[CatalogueChange, ...]]:
@@ -98,7 +102,9 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
         DevFlowError: the provider does not answer, or with something else; nothing is kept then.
         ConfigurationError: it cannot be kept.
     """
-    catalogue = openrouter_catalogue.open_catalogue(settings, tolerates_damage=True)
+    catalogue = openrouter_catalogue.open_catalogue(
+        settings, rows=list_model_rows(settings), tolerates_damage=True
+    )
     async with OpenRouterGateway(settings, catalogue=catalogue) as gateway:
         changes = await gateway.refresh_catalogue()
     return catalogue.current, changes
@@ -171,7 +177,12 @@ async def build_gateway(
     await _set_budget(settings, book)
     catalogue = open_catalogue(settings)
     gateway = OpenRouterGateway(
-        settings, book=book, ledger=ledger, catalogue=catalogue, label=label
+        settings,
+        book=book,
+        ledger=ledger,
+        catalogue=catalogue,
+        providers=connect_providers(settings),
+        label=label,
     )
     replay(book.entries(since=datetime.now(UTC) - LOOKBACK), gateway.router)
     return gateway

@@ -6,7 +6,9 @@ from devflow_upstream.policies.fallback import FallbackChain
 from devflow_upstream.policies.key_rotation import KeyRotation
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
+from devflow_upstream.provider import ConnectedProvider, ProviderKind
 from devflow_upstream.reply_stream import Deadlines, ReplyStream
+from devflow_upstream.stack import connect_provider
 from devflow_upstream.transport.http1_reader import ReplyLimits
 from devflow_upstream.transport.http1_transport import Http1Transport
 from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
@@ -14,6 +16,7 @@ from devflow_upstream.transport.protocol import HttpRequest, Transport, Upstream
 __all__ = [
     "BreakerPolicy",
     "CircuitBreaking",
+    "ConnectedProvider",
     "Deadlines",
     "FallbackChain",
     "Http1Transport",
@@ -21,6 +24,7 @@ __all__ = [
     "KeyPool",
     "KeyRotation",
     "KeyState",
+    "ProviderKind",
     "RateLimiter",
     "RateLimiting",
     "ReplyLimits",
@@ -30,4 +34,5 @@ __all__ = [
     "Retrying",
     "Transport",
     "UpstreamExchange",
+    "connect_provider",
 ]

@@ -50,11 +50,12 @@ class ReplyStream:
         call: what it stands for.
         dialect: in which the request goes out and the reply comes.
         deadlines: of the reply.
+        provider: who answers, where the reply itself names nobody.
     """
 
     __slots__ = (
         "_call", "_deadline_at_s", "_deadlines", "_decoder", "_dialect", "_error", "_events",
-        "_exchange", "_is_complete", "_is_rewritten", "_phase", "_reader", "_request",
+        "_exchange", "_is_complete", "_is_rewritten", "_phase", "_provider", "_reader", "_request",
         "_transport",
     )  # fmt: skip
 
@@ -65,12 +66,15 @@ class ReplyStream:
         call: Call,
         dialect: Dialect,
         deadlines: Deadlines,
+        *,
+        provider: str | None = None,
     ) -> None:
         self._transport = transport
         self._request = request
         self._call = call
         self._dialect = dialect
         self._deadlines = deadlines
+        self._provider = provider
         self._exchange: UpstreamExchange | None = None
         self._decoder: EventDecoder = dialect.make_decoder(call.candidate.model)
         self._reader = SseReader()
@@ -133,11 +137,12 @@ class ReplyStream:
                 await self._read_events(exchange)
                 if self._error is not None and not self._events:
                     raise self._error
-            self._set_generation_id(exchange)
+            self._complete_start(exchange)
             self._clean_start()
         elif content_type == "application/json":
             body = await read_all(exchange)
             self._add_events(self._dialect.decode_response(body, self._call.candidate.model))
+            self._complete_start(exchange)
             self._clean_start(body)
         else:
             start = await exchange.read()
@@ -181,12 +186,16 @@ class ReplyStream:
             if isinstance(event, Finished):
                 self._is_complete = True
 
-    def _set_generation_id(self, exchange: UpstreamExchange) -> None:
-        """Give the first event the id from the headers, when it has none of its own."""
+    def _complete_start(self, exchange: UpstreamExchange) -> None:
+        """Give the first event what the reply itself does not say: the headers' id, who answers."""
         first = self._events[0]
+        if not isinstance(first, Started):
+            return
         generation_id = exchange.headers.get("x-generation-id")
-        if isinstance(first, Started) and first.generation_id is None and generation_id:
-            self._events[0] = replace(first, generation_id=clean_name(generation_id))
+        if first.generation_id is None and generation_id:
+            first = self._events[0] = replace(first, generation_id=clean_name(generation_id))
+        if self._provider is not None and first.provider is None:
+            self._events[0] = replace(first, provider=self._provider)
 
     def _clean_start(self, body: bytes = b"") -> None:
         """Look once, at the beginning, at what the reply says of itself.
@@ -240,8 +249,9 @@ class ReplyStream:
     def _annotate_error(self, error: DevFlowError) -> None:
         """Add to an error what only the exchange knows."""
         error.model = error.model or self._call.candidate.model
-        if isinstance(error, UpstreamError) and self._exchange is not None:
-            header = self._exchange.headers.get("x-generation-id")
+        if isinstance(error, UpstreamError):
+            error.provider = error.provider or self._provider
+            header = self._exchange.headers.get("x-generation-id") if self._exchange else None
             error.generation_id = error.generation_id or clean_name(header)
 
     def _timeout_error(self) -> UpstreamTimeout:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
-from urllib.parse import urlsplit
 
 from devflow_analytics import Report, Reporter
-from devflow_core.addresses import is_loopback
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.errors import DevFlowError, NotFound, StructuredOutputInvalid
 from devflow_core.ledger import Book, Ledger, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import JsonObject
-from devflow_core.metered import Metered
 from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Classifier, ContextInjector, Router, Upstream
+from devflow_core.ports import Classifier, ContextInjector, Router
 from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
@@ -37,14 +34,13 @@ from devflow_routing import (
     encode_route,
 )
 from devflow_routing import Router as OwnRouter
-from devflow_upstream.keys import KeyPool
-from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
-from devflow_upstream.policies.fallback import FallbackChain
-from devflow_upstream.policies.key_rotation import KeyRotation
-from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
-from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
-from devflow_upstream.reply_stream import Deadlines
-from devflow_upstream.transport.http1_transport import Http1Transport
+from devflow_upstream.provider import ConnectedProvider
+from devflow_upstream.stack import (
+    build_deadlines,
+    build_executor,
+    build_limiter,
+    build_transport,
+)
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
@@ -57,7 +53,6 @@ from devflow_openrouter.structured_output import (
     validate_schema,
 )
 
-_MAX_CONNECT_S = 5.0
 _MAX_RECENT_ENTRIES = 1_000
 """Entries that feedback can be given on."""
 
@@ -74,6 +69,7 @@ class OpenRouterGateway:
         router: says who may answer; None makes one from the settings over the catalogue.
         classifier: says what a request is about; None takes ours.
         transport: how bytes travel; None is chosen by the settings. Closed with the gateway.
+        providers: asked for the models that begin with their names. Closed with the gateway.
         label: completes the labels of each request; None leaves them as they are.
     """
 
@@ -87,6 +83,7 @@ class OpenRouterGateway:
         router: Router | None = None,
         classifier: Classifier | None = None,
         transport: Transport | None = None,
+        providers: Sequence[ConnectedProvider] = (),
         label: Callable[[Attribution], Attribution] | None = None,
     ) -> None:
         self.settings = settings
@@ -95,14 +92,11 @@ class OpenRouterGateway:
         self.catalogue = catalogue or make_catalogue(settings)
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
-        self._transport = transport or build_transport(settings)
+        self._transport = transport or build_transport(settings, settings.base_url)
+        self._providers = tuple(providers)
         self.api = ApiClient(
             self._transport,
-            deadlines=Deadlines(
-                first_token_s=settings.first_token_timeout_s,
-                idle_s=settings.idle_timeout_s,
-                total_s=settings.total_timeout_s,
-            ),
+            deadlines=build_deadlines(settings),
             app=AppIdentity(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
@@ -113,7 +107,9 @@ class OpenRouterGateway:
         self.pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
-            executor=build_executor(settings, self.api, self.keys, self._limiter),
+            executor=build_executor(
+                settings, self.api, self.keys, self._limiter, others=self._providers
+            ),
             book=book,
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
@@ -150,6 +146,8 @@ class OpenRouterGateway:
         trace: TracebackType | None,
     ) -> None:
         await self.catalogue.aclose()
+        for provider in self._providers:
+            await provider.aclose()
         await self._transport.aclose()
 
     async def complete(
@@ -285,20 +283,6 @@ def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
     return EntriesReader(lambda: ledger.entries)
 
 
-def build_transport(settings: Settings) -> Transport:
-    """Our own transport to the settings' base URL, or one through their proxy.
-
-    Nothing on this machine is asked by way of a proxy.
-    """
-    if settings.proxy_url and not is_loopback(urlsplit(settings.base_url).hostname):
-        # httpx is slow to import, and only proxies need it
-        from devflow_upstream.transport.httpx_transport import make_proxy_transport
-
-        return make_proxy_transport(settings.base_url, settings.proxy_url)
-    connect_s = min(_MAX_CONNECT_S, settings.timeout_ms / 1000)
-    return Http1Transport(settings.base_url, connect_timeout_s=connect_s)
-
-
 def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
     """A router with the settings' names and weights, told of every new list of models."""
     policy = RoutingPolicy(
@@ -327,38 +311,3 @@ def build_memory_book(settings: Settings) -> MemoryBook:
         limit_pico=None if budget is None else to_pico(budget),
         allow_unknown_price=settings.allow_unknown_price,
     )
-
-
-def build_limiter(settings: Settings) -> RateLimiter:
-    """The limits that the settings name."""
-    return RateLimiter(
-        max_concurrency=settings.max_concurrency,
-        max_queue=settings.max_queue,
-        requests_per_min=settings.requests_per_min,
-        min_gap_s=settings.min_gap_s,
-    )
-
-
-def build_executor(
-    settings: Settings, client: Upstream, keys: KeyPool, limiter: RateLimiter | None = None
-) -> FallbackChain:
-    """The stack, from the outside in (docs/adr/0004-order-of-the-stack.md).
-
-    A key is chosen inside the retry, so that each attempt may take another one, and outside the
-    breaker and the rate, which both belong to a key.
-    """
-    policy = RetryPolicy(
-        max_attempts=settings.max_retries,
-        base_s=0.05 * settings.retry_wait_factor,
-        throttled_base_s=settings.retry_wait_factor,
-    )
-    budget = RetryBudget(settings.retry_budget)
-    breaker = BreakerPolicy(slow_after_s=settings.first_token_timeout_s / 2)
-    keyed = KeyRotation(
-        CircuitBreaking(
-            RateLimiting(Metered(client), limiter or build_limiter(settings)), policy=breaker
-        ),
-        keys,
-    )
-    retrying = Retrying(keyed, policy=policy, budget=budget)
-    return FallbackChain(retrying, policy=policy, budget=budget)

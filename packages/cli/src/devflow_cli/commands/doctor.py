@@ -49,7 +49,8 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
     from devflow_claude_code import find_hints
     from devflow_gateway import wiring
 
-    keys = len(settings.server_keys())
+    others = sum(len(one.keys()) for one in settings.providers.values())
+    keys = len(settings.server_keys()) + others
     checked = wiring.make_store(settings).verify() if wiring.has_ledger(settings) else None
     claude = shutil.which("claude")
     return [

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import orjson
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import HEADER_LABELS
 from devflow_core.masking import mask
 from devflow_core.messages import JsonObject
 
@@ -24,10 +25,10 @@ def attribution_of(
 ) -> Attribution:
     """The labels of a request; whatever is no plain label is left out."""
     agent = _clean_label(headers.get("x-claude-code-agent-id"))
+    plain = {field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()}
     return Attribution(
+        **plain,
         session_id=_session_of(headers, body),
-        project=_clean_label(headers.get("x-devflow-project")),
-        branch=_clean_label(headers.get("x-devflow-branch")),
         commit=_clean_commit(headers.get("x-devflow-commit")),
         agent=agent or ("main" if is_claude_code(headers) else None),
         client_key=client_key,

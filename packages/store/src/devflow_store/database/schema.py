@@ -8,8 +8,9 @@ from devflow_core.errors import StoreError
 
 from devflow_store.database.engine import Session
 
-SCHEMA_VERSION = 3
-"""The schema that this version of the code reads and writes."""
+_MIGRATIONS = resources.files("devflow_store.database") / "migrations"
+SCHEMA_VERSION = max(int(one.name[:4]) for one in _MIGRATIONS.iterdir() if one.name[:4].isdigit())
+"""The schema that this version of the code reads and writes: the number of the last migration."""
 
 _TYPE_NAMES = {
     "sqlite": {
@@ -67,8 +68,7 @@ def read_version(session: Session, dialect: str) -> int:
 
 def load_statements(number: int, dialect: str) -> list[str]:
     """The statements of one migration, in the words of the database."""
-    folder = resources.files("devflow_store.database") / "migrations"
-    text = (folder / f"{number:04}.sql").read_text(encoding="utf-8")
+    text = (_MIGRATIONS / f"{number:04}.sql").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     script = "\n".join(lines)
     for word, meaning in _TYPE_NAMES[dialect].items():

@@ -163,11 +163,22 @@ def _find_wrong_call(session: Session) -> tuple[str, int] | None:
 
 
 def _read_calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
-    """The rows of the table for each entry, by the number of its row."""
-    columns = ", ".join([f"c.{name}" for name in CALL_COLUMNS] + [f"l.{name}" for name in LABELS])
+    """The rows of the table for each entry, by the number of its row.
+
+    Tables of an older schema lack the latest labels, which nothing in them has: a copy of them is
+    verified before it is upgraded.
+    """
+    columns = ", ".join(f"c.{name}" for name in CALL_COLUMNS)
     rows = session.stream(
-        f"SELECT {columns} FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608 - constants
+        f"SELECT l.*, {columns} FROM calls c JOIN labels l ON l.id = c.labels "  # noqa: S608 - constants
         "ORDER BY c.seq, c.number, c.labels"
     )
-    for seq, group in groupby(rows, key=itemgetter(1)):
-        yield seq, list(group)
+    for seq, group in groupby(rows, key=itemgetter(1 - len(CALL_COLUMNS))):
+        yield seq, [_as_built(row) for row in group]
+
+
+def _as_built(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row in the form of `build_call_rows`; the table has the labels in the order of `LABELS`."""
+    _id, *labels = row[: -len(CALL_COLUMNS)]
+    missing = ("",) * (len(LABELS) - len(labels))
+    return (*row[-len(CALL_COLUMNS) :], *labels, *missing)

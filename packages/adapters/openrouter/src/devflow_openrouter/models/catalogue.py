@@ -19,6 +19,7 @@ from devflow_routing.catalogue import Catalogue, NamingRules
 from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
+from devflow_upstream.provider import ModelRows
 from pydantic import ValidationError
 
 from devflow_openrouter.models.model_config import model_from_row
@@ -52,31 +53,35 @@ def make_catalogue(settings: Settings) -> LiveCatalogue:
     Raises:
         ConfigurationError: a correction is wrong.
     """
-    return _build_catalogue(settings, None)
+    return _build_catalogue(settings.models, None)
 
 
-def open_catalogue(settings: Settings, *, tolerates_damage: bool = False) -> LiveCatalogue:
+def open_catalogue(
+    settings: Settings, *, rows: ModelRows | None = None, tolerates_damage: bool = False
+) -> LiveCatalogue:
     """The list as it was last fetched into the data folder, else as shipped, with corrections.
 
     What is fetched is kept there.
 
     Args:
         settings: the folder and the corrections.
+        rows: laid over every list in place of the settings' corrections, which they hold.
         tolerates_damage: for a refresh, which replaces the file that is kept.
 
     Raises:
         ConfigurationError: the list that is kept is damaged, or a correction is wrong.
     """
     path = settings.data_dir / CATALOGUE_FILE
-    return _build_catalogue(settings, CatalogueFile(path, tolerates_damage=tolerates_damage))
+    file = CatalogueFile(path, tolerates_damage=tolerates_damage)
+    return _build_catalogue(settings.models if rows is None else rows, file)
 
 
-def _build_catalogue(settings: Settings, file: CatalogueFile | None) -> LiveCatalogue:
+def _build_catalogue(rows: ModelRows, file: CatalogueFile | None) -> LiveCatalogue:
     return LiveCatalogue(
         load_shipped_catalogue,
         decode_document,
         file=file,
-        overrides=settings.models,
+        overrides=rows,
         unlisted=load_unlisted_prices,
     )
 

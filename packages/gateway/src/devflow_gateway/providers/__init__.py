@@ -1,0 +1,1 @@
+"""Providers beside the main one: a module each, or a row that an adapter gives, and their table."""

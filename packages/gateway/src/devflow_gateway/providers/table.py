@@ -1,0 +1,42 @@
+"""The table of providers beside the main one, and what the settings make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from devflow_core.errors import ConfigurationError
+from devflow_core.settings import Settings
+from devflow_upstream.provider import ConnectedProvider, ModelRows, ProviderKind, merge_rows
+from devflow_upstream.stack import connect_provider
+
+PROVIDERS: tuple[ProviderKind, ...] = ()
+"""A row for each. Docs: docs/extend/provider.md; laws: tests/integration/test_every_provider.py."""
+Table = Sequence[ProviderKind]
+
+
+def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[ProviderKind, ...]:
+    """Those that the settings name with a key; the models of others are not listed.
+
+    Raises:
+        ConfigurationError: the settings name one that there is not.
+    """
+    known: Mapping[str, ProviderKind] = {kind.name: kind for kind in table}
+    for name in settings.providers:
+        if name not in known:
+            names = ", ".join(known) or "none beside the main one"
+            raise ConfigurationError(
+                f"There is no provider {name!r} in [providers]; known: {names}."
+            )
+    return tuple(known[name] for name, own in settings.providers.items() if own.keys())
+
+
+def list_model_rows(settings: Settings, table: Table = PROVIDERS) -> ModelRows:
+    """The models of the configured providers under the user's corrections; raises as above."""
+    return merge_rows(find_configured(settings, table), settings.models)
+
+
+def connect_providers(
+    settings: Settings, table: Table = PROVIDERS
+) -> tuple[ConnectedProvider, ...]:
+    """The configured providers, ready to be asked; closed by the caller; raises as above."""
+    return tuple(connect_provider(kind, settings) for kind in find_configured(settings, table))

@@ -1,0 +1,141 @@
+"""The stack around every call, written once, and its parts as the settings want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from urllib.parse import urlsplit
+
+from devflow_core.addresses import is_loopback
+from devflow_core.metered import Metered
+from devflow_core.ports import Upstream
+from devflow_core.provider_settings import ProviderSettings
+from devflow_core.settings import Settings
+
+from devflow_upstream.keys import KeyPool
+from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
+from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.policies.key_rotation import KeyRotation
+from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
+from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
+from devflow_upstream.provider import ByProvider, ConnectedProvider, ProviderKind
+from devflow_upstream.reply_stream import Deadlines
+from devflow_upstream.transport.http1_transport import Http1Transport
+from devflow_upstream.transport.protocol import Transport
+
+MAX_CONNECT_S = 5.0
+
+Policy = Callable[[Upstream], Upstream]
+"""Wraps an upstream in one policy."""
+
+
+def build_policies(settings: Settings, keys: KeyPool, limiter: RateLimiter) -> tuple[Policy, ...]:
+    """What is around each attempt at one provider, from the outside in.
+
+    docs/adr/0004-order-of-the-stack.md says why in this order. A key is chosen outside the breaker
+    and the rate, which both belong to a key.
+
+    Args:
+        settings: how long a reply may take to begin.
+        keys: the provider's.
+        limiter: shared by all providers; rates are kept for each key.
+    """
+    breaker = BreakerPolicy(slow_after_s=settings.first_token_timeout_s / 2)
+    return (
+        lambda inner: KeyRotation(inner, keys),
+        lambda inner: CircuitBreaking(inner, policy=breaker),
+        lambda inner: RateLimiting(inner, limiter),
+        Metered,
+    )
+
+
+def build_executor(
+    settings: Settings,
+    client: Upstream,
+    keys: KeyPool,
+    limiter: RateLimiter | None = None,
+    *,
+    others: Sequence[ConnectedProvider] = (),
+) -> FallbackChain:
+    """The whole stack: what walks a route, retries, and asks with the policies of each attempt.
+
+    Args:
+        settings: how often, and how long to wait.
+        client: the main provider, asked once.
+        keys: its keys.
+        limiter: None makes one from the settings.
+        others: asked for the models that begin with their names.
+    """
+    limiter = limiter or build_limiter(settings)
+    asked = _wrap(client, build_policies(settings, keys, limiter))
+    if others:
+        asked = ByProvider(
+            asked,
+            {
+                one.name: _wrap(one.upstream, build_policies(settings, one.keys, limiter))
+                for one in others
+            },
+        )
+    policy = RetryPolicy(
+        max_attempts=settings.max_retries,
+        base_s=0.05 * settings.retry_wait_factor,
+        throttled_base_s=settings.retry_wait_factor,
+    )
+    budget = RetryBudget(settings.retry_budget)
+    # inside the retry, so that each attempt may take another key
+    retrying = Retrying(asked, policy=policy, budget=budget)
+    return FallbackChain(retrying, policy=policy, budget=budget)
+
+
+def _wrap(client: Upstream, policies: Sequence[Policy]) -> Upstream:
+    return reduce(lambda inner, policy: policy(inner), reversed(policies), client)
+
+
+def build_limiter(settings: Settings) -> RateLimiter:
+    """The limits that the settings name."""
+    return RateLimiter(
+        max_concurrency=settings.max_concurrency,
+        max_queue=settings.max_queue,
+        requests_per_min=settings.requests_per_min,
+        min_gap_s=settings.min_gap_s,
+    )
+
+
+def build_deadlines(settings: Settings) -> Deadlines:
+    """How long a reply may take."""
+    return Deadlines(
+        first_token_s=settings.first_token_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        total_s=settings.total_timeout_s,
+    )
+
+
+def build_transport(settings: Settings, base_url: str) -> Transport:
+    """Our own transport to a base URL, or one through the settings' proxy.
+
+    Nothing on this machine is asked by way of a proxy.
+    """
+    if settings.proxy_url and not is_loopback(urlsplit(base_url).hostname):
+        # httpx is slow to import, and only proxies need it
+        from devflow_upstream.transport.httpx_transport import make_proxy_transport
+
+        return make_proxy_transport(base_url, settings.proxy_url)
+    connect_s = min(MAX_CONNECT_S, settings.timeout_ms / 1000)
+    return Http1Transport(base_url, connect_timeout_s=connect_s)
+
+
+def connect_provider(kind: ProviderKind, settings: Settings) -> ConnectedProvider:
+    """A provider with the keys and the address that its settings name; closed by the caller."""
+    own = settings.providers.get(kind.name, ProviderSettings())
+    no_key = f"There is no key for {kind.name}. Set api_key in [providers.{kind.name}]."
+    transport = build_transport(settings, own.base_url or kind.base_url)
+    return ConnectedProvider(
+        name=kind.name,
+        upstream=kind.connect(transport, build_deadlines(settings)),
+        keys=KeyPool(
+            own.keys(),
+            no_key_message=no_key,
+            shared_limits=kind.shared_limits,
+        ),
+        transport=transport,
+    )
