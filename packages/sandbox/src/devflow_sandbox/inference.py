@@ -139,7 +139,7 @@ class Inference:
         Only Anthropic serves the fast row ("Fast Mode", Routing behavior).
         """
 
-        def listed(model: ResolvedModel) -> list[ProviderTarget]:
+        def list_for(model: ResolvedModel) -> list[ProviderTarget]:
             return list_targets(
                 model,
                 self.parsed,
@@ -152,9 +152,9 @@ class Inference:
         if self.order.tier == "priority":
             sibling = self.state.catalogue.fast_sibling(resolved)
         if sibling is None:
-            return listed(resolved)
-        fast = [one for one in listed(sibling) if one.provider.name == "Anthropic"]
-        return [replace(one, tier="priority") for one in fast] or listed(resolved)
+            return list_for(resolved)
+        fast = [one for one in list_for(sibling) if one.provider.name == "Anthropic"]
+        return [replace(one, tier="priority") for one in fast] or list_for(resolved)
 
     def _match_fault(self, target: ProviderTarget, requested: str) -> tuple[ApiError | None, bool]:
         """Return the fault script's error for this attempt, and whether it is the provider's."""

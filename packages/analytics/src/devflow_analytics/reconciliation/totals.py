@@ -54,7 +54,7 @@ class Totals:
         self._account = account
         self._patience = timedelta(seconds=patience_s)
         self._now = now
-        self._silent: dict[str, tuple[Decimal, frozenset[str]]] = {}
+        self._inconclusive: dict[str, tuple[Decimal, frozenset[str]]] = {}
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
     async def told_at(self) -> datetime:
@@ -122,15 +122,15 @@ class Totals:
 
     async def _settle_once(self, window: BillingWindow, left: dict[str, OpenRow]) -> None:
         """Settle a window, unless its total was inconclusive for the same rows before."""
-        told = (
+        facts = (
             window.theirs_usd,
             frozenset(one for one, row in left.items() if window.holds(row.attempt.started_at)),
         )
-        if self._silent.get(window.name) == told:
+        if self._inconclusive.get(window.name) == facts:
             return
         settlement = await self.settle(window)
         if not settlement.settled:
-            self._silent = {**self._silent, window.name: told}
+            self._inconclusive = {**self._inconclusive, window.name: facts}
         for attempt_id in settlement.settled:
             left.pop(attempt_id, None)
 

@@ -108,13 +108,13 @@ class _ResponseNamer:
         turns = self._turns[row.is_sidechain]
         last = self._last.get((message, row.is_sidechain))
         key: ResponseKey = (message, "", origin)
-        if last is not None and _goes_on(last[1], last[2], row, turns):
+        if last is not None and _continues(last[1], last[2], row, turns):
             key = last[0]
         self._last[message, row.is_sidechain] = (key, row, turns)
         return key
 
 
-def _goes_on(last: TranscriptRow, before: _Turns, row: TranscriptRow, turns: _Turns) -> bool:
+def _continues(last: TranscriptRow, before: _Turns, row: TranscriptRow, turns: _Turns) -> bool:
     """Return whether a row continues the last response with its message id."""
     is_same_prompt = _prompt_tokens(last) == _prompt_tokens(row)
     return turns == before or (turns.prompts == before.prompts and is_same_prompt)
