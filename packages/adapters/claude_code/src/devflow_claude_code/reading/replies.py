@@ -53,6 +53,7 @@ def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
                     reply.results.append(row)
             before[row.uuid] = _Before(last.block, True)
         else:
+            # a prompt ends the reply; attachments and progress rows may stand between its blocks
             is_prompt = row.type == "user" and row.has_text and not row.is_meta
             before[row.uuid] = _Before() if is_prompt else last
     return replies

@@ -86,9 +86,11 @@ class _ResponseNamer:
         """Return the key of the response that a row belongs to."""
         message = row.message_id
         requests = self._requests.get(message, ()) if message else ()
+        # the usual case: one request, so message and request id are both sure
         if message and len(requests) == 1:
             return (message, *requests)
         origin = row.forked_from[1] if row.forked_from and row.forked_from[1] else row.uuid
+        # a copied row has the key of its original, by uuid
         known = self._by_row.get((origin, message)) if origin else None
         if known is not None:
             return known
@@ -125,4 +127,6 @@ def _prompt_tokens(row: TranscriptRow) -> int:
 
 
 def _priority(row: TranscriptRow) -> tuple[bool, int, bool]:
+    # main chain first, then the most tokens, since a reply grows while it streams; last, a named
+    # model
     return not row.is_sidechain, sum(row.tokens or ()), row.model is not None

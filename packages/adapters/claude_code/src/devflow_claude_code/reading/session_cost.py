@@ -73,6 +73,7 @@ class Response(NamedTuple):
     def calls(self) -> Iterator[PricedCall]:
         """Yield the calls that made it."""
         billing = self.billing
+        # billing for such counts would put an absurd amount into every sum
         if billing.is_impossible:
             return
         for advisor, tokens in billing.calls or ((None, self.tokens),):
@@ -90,9 +91,11 @@ class Response(NamedTuple):
             parts.append(KnownCost(usd=searches * SEARCH_USD))
         elif searches:
             parts.append(_unknown("with web searches, whose price is only known for Claude models"))
+        # the ordinary reply, of which a long session has tens of thousands
         if len(parts) == 1:
             return parts[0]
         total = sum(parts, KnownCost())
+        # however many parts lack a price, it is one reply
         return replace(total, missing=tuple(replace(one, replies=1) for one in total.missing))
 
 
@@ -182,6 +185,7 @@ def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
     roots: dict[str, str] = {}
     for row in rows:
         if row.uuid and row.is_sidechain:
+            # rows come after their parents, so one pass finds the root of each sub-agent
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
     found: list[RecordedTurn] = []
     for row in unique_responses(rows).values():
