@@ -62,6 +62,7 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
     folder = Path(project).expanduser()
     if folder.is_dir():
         return folder, describe_folder(folder)
+    # meant as a folder, so a typo must not become a project of that name
     if project.startswith(("/", ".", "~")):
         raise typer.BadParameter(f"there is no folder {project!r}", param_hint="--project")
     return None, Attribution(project=project)

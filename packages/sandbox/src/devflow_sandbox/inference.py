@@ -121,6 +121,7 @@ class Inference:
         account = self.key.account
         if resolved.model.is_free:
             account.count_free_call(self.state.now_s())
+        # before the balance: an impossible request is refused for what it is
         check_fit(resolved, self.parsed)
         self._check_affordable(resolved)
         failed: list[ApiError] = []
@@ -129,6 +130,7 @@ class Inference:
             if error is None:
                 return target
             failed.append(error)
+            # a fault of the model, not of one provider, is the same at the next
             if not is_providers or error.status in _FINAL_STATUSES:
                 break
         raise _merge_errors(failed)
@@ -257,6 +259,7 @@ def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyD
         inference.order = read_order(parsed.body)
         generation, cache_headers = inference.get_or_generate()
     except ApiError as error:
+        # refused by OpenRouter itself, or failed at a provider
         call.outcome = "refused" if call.fault is None else "failed"
         call.status, call.ended_s = error.status, state.now_s()
         if inference is not None:

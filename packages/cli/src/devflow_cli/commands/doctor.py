@@ -50,6 +50,7 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
     from devflow_gateway import wiring
 
     keys = len(settings.server_keys())
+    # a check must not create an empty ledger
     checked = wiring.make_store(settings).verify() if wiring.has_ledger(settings) else None
     claude = shutil.which("claude")
     return [

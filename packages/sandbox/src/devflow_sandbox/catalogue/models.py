@@ -22,6 +22,7 @@ from devflow_sandbox.message import JsonObject
 _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
 """Suffixes that choose a way of serving; `:free` and `:batch` are separate rows instead."""
 
+# Clients write `claude-opus-4-8` for `claude-opus-4.8`.
 _DASHED_VERSION = re.compile(r"(?<=-)(\d)-(\d)(?=$|-)")
 
 _AUTO_MODELS = (
@@ -150,6 +151,7 @@ class SandboxCatalogue:
         for model in sorted(self.models, key=lambda one: ":" in one.id):
             self._by_id.setdefault(model.row["canonical_slug"], model)
         for model in self.models:
+            # ids after slugs: where one is also another's slug, the id wins
             self._by_id[model.id] = model
 
     @classmethod
@@ -178,6 +180,7 @@ class SandboxCatalogue:
         alias: JsonObject = model.row.get("alias_target") or {}
         if alias:
             model = self._by_id[alias["slug"]]
+        # after the alias, which may lead to a router
         if model.is_router:
             chosen = self._choose_model(model, pick, limits)
             return ResolvedModel(model=chosen, requested=name, suffixes=suffixes, router=model.id)

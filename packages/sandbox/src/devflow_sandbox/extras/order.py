@@ -109,6 +109,7 @@ def read_order(body: JsonObject) -> Order:
     Raises:
         ApiError: 400, naming the field.
     """
+    # the ordinary request, which orders nothing
     if _MARKS.isdisjoint(body):
         return PLAIN
     reader = BodyReader(body)
@@ -118,6 +119,7 @@ def read_order(body: JsonObject) -> Order:
         tools.read(tool)
     for plugin in plugins:
         tools.read_plugin(plugin)
+    # the older form; a plugin or tool for the same search replaces it
     if body.get("web_search_options") is not None and not tools.searches:
         tools.searches.append(SearchOrder(is_plugin=True))
     tier = _read_tier(reader)

@@ -184,6 +184,7 @@ def _join_arguments(steps: list[Step]) -> list[Step]:
             call["function"]["arguments"] = orjson.loads(texts[call["index"]] or "{}")
         return chunk
 
+    # two passes: the arguments are complete only at the end of the stream
     edit_events(steps, collect)
     return edit_events(steps, put_whole_call)
 

@@ -13,6 +13,7 @@ from devflow_sandbox.faults.schema import ErrorEventFault, ErrorPreset, StatusFa
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
+# OpenRouter's words where they are known, else the usual ones of the status.
 _MESSAGES = {
     400: "Provider returned error",
     401: "User not found.",
