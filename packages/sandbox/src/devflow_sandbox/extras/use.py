@@ -135,7 +135,6 @@ class _Performer:
     _draws: int = 0
 
     def perform(self) -> ExtraUse:
-        # first, since the text of a PDF is part of the prompt that all others go by
         self._read_documents()
         native_usd = self.resolved.model.prices.web_search
         for one in self._list_searches(native_usd):

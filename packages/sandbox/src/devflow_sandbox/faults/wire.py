@@ -27,8 +27,8 @@ from devflow_sandbox.replies.generation import Generation
 _BLOCK_BYTES = 64 * 1024
 _HOUR_S = 3600.0
 
-# Attacks and accidents below HTTP: request smuggling, a bad chunk, an injected header, an impossible
-# status, another protocol.
+# Attacks and accidents below HTTP: request smuggling, a bad chunk, an injected header, an
+# impossible status, another protocol.
 _RAW = {
     "cl_te": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
