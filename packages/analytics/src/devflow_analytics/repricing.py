@@ -45,7 +45,7 @@ class WhatIf:
 
     turns: int
     recorded: KnownCost
-    """What it cost; "at least" if a price is unknown."""
+    """Cost of the recorded work; "at least" if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     """In the order of the request."""

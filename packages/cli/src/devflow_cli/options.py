@@ -28,7 +28,7 @@ ProjectFolder = Annotated[
 
 
 def read_amount(text: str, option: str) -> Decimal:
-    """An amount in USD, as it was typed for an option."""
+    """Read an amount in USD from the text of an option."""
     from devflow_core.usage import parse_amount
 
     amount = parse_amount(text)

@@ -24,7 +24,7 @@ class SandboxProcess:
 
     @property
     def bill_url(self) -> str:
-        """Address of its own billing book."""
+        """URL of the stand-in's billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings) -> Settings:

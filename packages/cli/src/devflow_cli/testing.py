@@ -86,17 +86,17 @@ class RunningCommand:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is still running."""
+        """Whether the command is still running."""
         return not (self._folder / "status").exists()
 
     @property
     def out(self) -> str:
-        """What it has written to stdout so far."""
+        """Everything the command has written to stdout so far."""
         return (self._folder / "stdout").read_bytes().decode("utf-8", "replace")
 
     @property
     def err(self) -> str:
-        """What it has written to stderr so far."""
+        """Everything the command has written to stderr so far."""
         return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
@@ -112,16 +112,16 @@ class RunningCommand:
         return json.loads(self.out)
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
+        """Ask the command to end (SIGTERM)."""
         self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send the command a signal, unless it has ended."""
         if self.is_running:
             os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
-        """Wait for its end, and return the result.
+        """Wait until the command ends, and return the result.
 
         Raises:
             TimeoutError: it has not ended; it keeps running.

@@ -31,7 +31,7 @@ class ProviderTarget:
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """The names it may be matched by."""
+        """The names that preferences and fault rules may match."""
         names = (self.provider.slug, self.provider.name)
         return names if self.tier == "default" else (*names, f"{self.provider.slug}/{self.tier}")
 

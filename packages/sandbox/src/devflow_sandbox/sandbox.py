@@ -1,4 +1,4 @@
-"""The public class: a sandbox with its address, its keys and its books."""
+"""Defines the public class: a sandbox with its address, keys and books."""
 
 from __future__ import annotations
 

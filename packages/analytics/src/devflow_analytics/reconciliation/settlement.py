@@ -37,7 +37,7 @@ class OpenRow:
 
     @property
     def ended_at(self) -> datetime:
-        """When it ended, so that the provider could bill it."""
+        """When the attempt ended, so that the provider could bill it."""
         return self.attempt.started_at + timedelta(seconds=self.attempt.total_s)
 
     def as_json(self) -> dict[str, Any]:

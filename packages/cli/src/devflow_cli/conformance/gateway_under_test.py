@@ -40,7 +40,7 @@ def require(condition: object, message: str) -> None:
 
 
 class GatewayUnderTest:
-    """Sends requests to the gateway; the client stays the caller's to close."""
+    """Sends requests to the gateway; the caller closes the client."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client

@@ -78,7 +78,7 @@ class Key:
 
     @property
     def hash(self) -> str:
-        """The id that `/keys` uses for it."""
+        """The id that `/keys` uses for the key."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     @property
@@ -87,7 +87,7 @@ class Key:
         return f"{self.secret[:12]}...{self.secret[-3:]}"
 
     def remaining_usd(self, now_s: float) -> Decimal | None:
-        """Return what its own limit leaves, at least 0; None without a limit."""
+        """Return what the key's own limit leaves, at least 0; None without a limit."""
         if self.limit_usd is None:
             return None
         spent = self.usage.spent_in_period(self.limit_reset, now_s)

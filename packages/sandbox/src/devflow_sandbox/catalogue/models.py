@@ -52,7 +52,7 @@ class Model:
 
     @cached_property
     def prices(self) -> Prices:
-        """The prices of its tokens."""
+        """The prices of the model's tokens."""
         return Prices.from_pricing(self.row["pricing"])
 
     @cached_property
@@ -73,7 +73,7 @@ class Model:
 
     @property
     def is_router(self) -> bool:
-        """Whether it is one of `openrouter/…`, which let another model answer."""
+        """Whether the row is one of `openrouter/…`, which let another model answer."""
         return self.id.startswith("openrouter/")
 
     @property
@@ -88,7 +88,7 @@ class Model:
 
     @cached_property
     def providers(self) -> tuple[Provider, ...]:
-        """Its providers, the usual one first."""
+        """The model's providers, the usual one first."""
         return providers_for_author(self.author)
 
     @cached_property
@@ -98,17 +98,17 @@ class Model:
 
     @cached_property
     def tiers(self) -> frozenset[Tier]:
-        """Service tiers other than the default that some provider sells for it."""
+        """Service tiers other than the default that some provider sells for the model."""
         if self.is_free or ":batch" in self.id or not self.parameters & {"tools"}:
             return frozenset()
         return frozenset(tier for one in self.providers for tier in one.tiers)
 
     def can_read(self, modality: str) -> bool:
-        """Return whether it accepts a modality: text, image, audio, video or file."""
+        """Return whether the model accepts a modality: text, image, audio, video or file."""
         return modality in self.row["architecture"]["input_modalities"]
 
     def can_output(self, modality: str) -> bool:
-        """Return whether it can produce text, image, audio, embeddings, rerank or transcription."""
+        """Return whether the model can produce text, image, audio, embeddings, rerank or transcription."""
         return modality in self.row["architecture"]["output_modalities"]
 
 
@@ -120,7 +120,7 @@ class ResolvedModel:
     requested: str
     suffixes: frozenset[str] = frozenset()
     router: str | None = None
-    """Id of the router that chose it."""
+    """Id of the router that chose the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class SearchOrder:
     max_total_results: int = MAX_TOTAL_RESULTS
     tokens_per_result: int = TOKENS_PER_RESULT
     is_plugin: bool = False
-    """Whether it searches once, before the model is called; if not, the model decides."""
+    """Whether to search once, before the model is called; if not, the model decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

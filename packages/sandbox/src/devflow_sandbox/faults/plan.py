@@ -82,7 +82,7 @@ class FaultCase(_PlanForm):
     address: Address = "open"
     """The address given to the client, for faults before HTTP."""
     dialects: tuple[DialectName, ...] = ALL_DIALECTS
-    """The dialects in which it can happen."""
+    """The dialects in which the fault can happen."""
     warm_up: int = 0
     """Number of requests that succeed first, on the connection that the case then uses."""
     is_heavy: bool = False

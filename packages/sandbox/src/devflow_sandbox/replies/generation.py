@@ -44,7 +44,7 @@ class Generation:
 
     @property
     def is_fast(self) -> bool:
-        """Whether it was served as a fast Claude."""
+        """Whether the reply was served by a fast Claude."""
         return self.resolved.model.author == "anthropic" and self.resolved.model.id.endswith(
             "-fast"
         )

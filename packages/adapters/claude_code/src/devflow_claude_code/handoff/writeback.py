@@ -61,7 +61,7 @@ class WrittenSession:
 
     @property
     def command(self) -> str:
-        """The command that resumes it."""
+        """The command that resumes the new session."""
         return f"claude --resume {self.session_id}"
 
     @property

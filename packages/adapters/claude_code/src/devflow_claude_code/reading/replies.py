@@ -15,7 +15,7 @@ class RecordedReply:
 
     blocks: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
     results: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
-    """Rows that answer its calls; a row that answers two is listed twice."""
+    """Rows that answer the reply's calls; a row that answers two is listed twice."""
 
 
 class _Before(NamedTuple):

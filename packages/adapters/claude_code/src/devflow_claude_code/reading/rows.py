@@ -41,9 +41,9 @@ class TranscriptRow(NamedTuple):
     is_sidechain: bool
     is_meta: bool
     is_api_error: bool
-    """The client wrote it because a call failed."""
+    """Whether the client wrote the row because a call failed."""
     is_summary: bool
-    """The summary that replaces what was compacted."""
+    """Whether the row is the summary that replaces what was compacted."""
     message_id: str | None
     model: str | None
     tool_calls: tuple[tuple[str, str], ...]

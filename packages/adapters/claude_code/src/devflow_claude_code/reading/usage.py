@@ -50,9 +50,9 @@ class Billing(NamedTuple):
     searches: int = 0
     """Number of web searches, which are billed per search."""
     is_us_only: bool = False
-    """Whether Anthropic kept it within the United States, at a higher price."""
+    """Whether Anthropic kept the call within the United States, at a higher price."""
     is_impossible: bool = False
-    """Whether its token counts are impossible; they then count as zero."""
+    """Whether the token counts are impossible; they then count as zero."""
     unpriced: tuple[str, ...] = ()
     """Extras with an unknown price; each text continues "2 replies …"."""
 
