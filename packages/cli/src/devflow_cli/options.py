@@ -33,7 +33,7 @@ def read_amount(text: str, option: str) -> Decimal:
 
     amount = parse_amount(text)
     if amount is None:
-        raise typer.BadParameter(f"{text!r} is no amount in USD", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not an amount in USD", param_hint=option)
     return amount
 
 

@@ -108,7 +108,7 @@ class Model:
         return modality in self.row["architecture"]["input_modalities"]
 
     def can_output(self, modality: str) -> bool:
-        """Return whether the model can produce text, image, audio, embeddings, rerank or transcription."""
+        """Return whether it can produce text, image, audio, embeddings, rerank or transcription."""
         return modality in self.row["architecture"]["output_modalities"]
 
 

@@ -49,7 +49,7 @@ class ExpectedOutcome(_PlanForm):
     look complete.
     """
     status: tuple[int, ...] = ()
-    """The HTTP statuses that report the failure correctly to whoever uses the client."""
+    """The HTTP statuses that report the failure correctly to the users of the client."""
     attempts: Annotated[int, Field(ge=1)] = 1
     """The most calls allowed for one request."""
     fallback: bool | None = None

@@ -24,7 +24,7 @@ from devflow_claude_code.reading.content import (
 )
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
-# Kinds with a rendering of their own; for others, it is counted what the words leave out.
+# Kinds with their own rendering; for others, what the words leave out is counted.
 _CLIENT_KINDS = frozenset({"text", "image", "document", "tool_reference"})
 _INTERRUPTED = "[no result: the call was interrupted]"
 
