@@ -95,7 +95,8 @@ class ClaudeCodeSession:
             config_dir: Claude Code's own folder; None is the user's.
 
         Raises:
-            SessionError: the project has no readable session; the message names projects that do.
+            SessionError: the project has no readable session; the message names projects that
+                have one.
         """
         config_dir = config_dir or paths.configuration_dir()
         folder = Path.cwd() if project is None else Path(project).expanduser()

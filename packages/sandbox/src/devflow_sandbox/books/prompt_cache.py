@@ -18,7 +18,7 @@ _READ_STEP_TOKENS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """How the tokens of a prompt divide."""
+    """How many tokens of a prompt were read from the cache, and written to it."""
 
     cached: int = 0
     written: int = 0

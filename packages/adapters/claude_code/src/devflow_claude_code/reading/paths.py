@@ -97,7 +97,7 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
     if found:
         raise _outside_link_error(found[0], root)
     raise SessionError(
-        f"There is no session {session_id} below {root}. `devflow sessions list` shows all sessions."
+        f"There is no session {session_id} below {root}. `devflow sessions list` shows the ids."
     )
 
 
