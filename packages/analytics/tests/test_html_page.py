@@ -123,7 +123,7 @@ def test_days_without_a_request_have_their_place() -> None:
     assert page(days=200).count("<title>") < 200
 
 
-def test_without_a_baseline_nothing_is_said_to_be_saved() -> None:
+def test_without_a_baseline_no_savings_are_reported() -> None:
     text = page(baseline=None)
     assert "price of the baseline model is not known" in text
     assert "Failed and cancelled" not in page(errors=0)

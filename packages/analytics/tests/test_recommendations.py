@@ -102,7 +102,7 @@ def test_a_working_cache_is_left_alone() -> None:
     assert advice(requests(10, "x/dear", usage=read, session="s1")) == ()
 
 
-def test_without_a_cached_price_a_session_or_enough_turns_there_is_no_cache_to_mend() -> None:
+def test_without_a_cached_price_a_session_or_enough_turns_no_cache_is_reported() -> None:
     assert advice(requests(10, "z/uncached", usage=LONG, session="s1")) == ()
     assert advice(requests(10, "nobody/knows", usage=LONG, session="s1")) == ()
     assert advice(requests(10, "x/dear", usage=LONG)) == ()

@@ -172,7 +172,7 @@ async def test_a_call_that_is_not_booked_yet_is_asked_for_again_with_longer_paus
     assert result.confirmed == ("a",)
 
 
-async def test_a_row_that_nobody_billed_is_a_ghost_and_costs_nothing() -> None:
+async def test_an_unbilled_row_is_a_ghost_and_costs_nothing() -> None:
     books = FakeBooks(an_open("a", "gen-1"), an_attempt(attempt_id="b", started_at=OLD))
     result = await reconciled(books, FakeAccount(today="0.0002"))
     assert books.rows["a"].cost_usd == 0
@@ -192,7 +192,7 @@ async def test_what_was_billed_beyond_our_rows_goes_to_the_lost_ones() -> None:
     assert result.as_json()["settled_by_total"] == 1
 
 
-async def test_what_no_row_of_ours_can_have_cost_is_an_orphan() -> None:
+async def test_a_bill_beyond_all_our_rows_is_an_orphan() -> None:
     books = FakeBooks(an_open("a"))
     result = await reconciled(books, FakeAccount(today="0.5"))
     (orphan,) = result.as_json()["orphans"]
@@ -243,7 +243,7 @@ async def test_nothing_is_closed_while_a_row_is_too_young_to_tell() -> None:
     assert books.sources == {}
 
 
-async def test_a_failing_question_leaves_the_row_and_is_told() -> None:
+async def test_a_failing_look_up_leaves_the_row_and_is_noted() -> None:
     clock = FakeClock()
     books = FakeBooks(an_open("a", "gen-broken", started_at=clock.now()))
     result = await reconciled(books, FakeAccount(today="0.003"), clock=clock)
@@ -299,7 +299,7 @@ async def test_an_old_row_is_looked_up_when_its_server_was_down_while_it_was_you
     assert await background(books, account, FakeClock()).settle_old() == {"generation": 1}
 
 
-async def test_the_running_day_tells_of_a_row_that_nobody_can_look_up() -> None:
+async def test_the_current_day_settles_a_row_without_a_look_up() -> None:
     books = FakeBooks(an_open("a"), an_attempt(attempt_id="b", started_at=OLD))
     account = FakeAccount(today="0.0032")
     assert await background(books, account, FakeClock()).settle_old() == {"total": 1}
@@ -353,7 +353,7 @@ async def test_a_call_over_midnight_may_be_in_either_days_total() -> None:
     assert await background(books, account, FakeClock()).settle_old() == {}
 
 
-async def test_a_total_that_told_nothing_is_not_added_up_again_until_it_changes() -> None:
+async def test_an_inconclusive_total_is_not_added_up_again_until_it_changes() -> None:
     books, account = FakeBooks(an_open("a")), FakeAccount(today="5")
     reconciler = background(books, account, FakeClock())
     for _ in range(3):

@@ -104,7 +104,7 @@ def test_losses_are_shown_and_the_parts_add_up() -> None:
     assert "lost" in to_markdown(report)
 
 
-def test_an_attempt_that_brought_no_answer_is_a_loss() -> None:
+def test_an_attempt_without_an_answer_is_a_loss() -> None:
     failed = an_attempt(
         model="x/dear", outcome="failed", cost_usd=Decimal("0.01"), usage=Usage(input_tokens=900)
     )

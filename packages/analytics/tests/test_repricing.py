@@ -62,7 +62,7 @@ def test_a_short_prompt_is_not_cached() -> None:
     assert simulate(prompts(1_000, 1_010), EXPLICIT)[1] == Usage(input_tokens=1_010)
 
 
-def test_a_prefix_that_was_told_to_have_changed_is_not_read_elsewhere_either() -> None:
+def test_a_prefix_reported_as_changed_is_not_read_elsewhere() -> None:
     turns = [turn(0, Usage(cache_write_tokens=2_000)), turn(60, Usage(cache_write_tokens=3_000))]
     assert simulate(turns, IMPLICIT)[1] == Usage(input_tokens=3_000)
 
@@ -120,7 +120,7 @@ def test_without_a_price_for_cached_input_there_is_no_cache() -> None:
         assert "whole prompt" in rules.describe()
 
 
-def test_a_record_is_priced_elsewhere_with_what_is_not_known() -> None:
+def test_a_repriced_record_lists_its_unknowns() -> None:
     turns = [
         Turn(
             thread="m",

@@ -94,7 +94,7 @@ def test_a_route_is_explained_before_and_after(online: Devflow) -> None:
     assert "Left out" in online("explain", PROMPT).out
 
 
-def test_explaining_what_is_not_there(online: Devflow) -> None:
+def test_explaining_an_unknown_entry_fails(online: Devflow) -> None:
     assert online("explain", "req_nothing").status == 1
     assert online("explain").status == 2
 

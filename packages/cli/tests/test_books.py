@@ -220,7 +220,7 @@ def test_a_budget_that_is_none_is_refused_and_the_ledger_goes_on(
 @pytest.mark.parametrize(
     "command", [("report", "--format", "html", "-o"), ("ledger", "export", "-o")]
 )
-def test_a_file_that_cannot_be_written_is_said_in_a_line(
+def test_a_file_that_cannot_be_written_is_reported_in_a_line(
     used: Devflow, home: Path, command: tuple[str, ...]
 ) -> None:
     done = used(*command, str(home / "nowhere" / "file"))

@@ -87,7 +87,7 @@ def test_the_demo_as_a_document(devflow: Devflow) -> None:
     assert shown["context"]["pieces"]
 
 
-def test_the_stand_in_runs_until_it_is_told_to_end(home: Path) -> None:
+def test_the_stand_in_runs_until_it_gets_a_signal(home: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "devflow_cli", "sandbox", "--json"], stdout=subprocess.PIPE
     )

@@ -37,7 +37,7 @@ async def test_generation_is_unknown_for_a_while_then_tells_the_true_cost(
     assert (late["external_user"], late["streamed"], late["cancelled"]) == ("u", False, False)
 
 
-async def test_what_the_key_has_used_may_be_told_late(client: Client, chat_body: Body) -> None:
+async def test_the_usage_of_a_key_may_be_reported_late(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox(clock=at_noon, totals_delay_s=30)
     async with client(sandbox) as http:
         await http.post("chat/completions", json=chat_body)
@@ -56,7 +56,7 @@ async def test_generation_of_another_account_is_unknown(client: Client, chat_bod
         assert (await other.get("generation", params={"id": name})).status_code == 404
 
 
-async def test_key_tells_what_is_left_by_period(client: Client, chat_body: Body) -> None:
+async def test_key_reports_what_is_left_by_period(client: Client, chat_body: Body) -> None:
     sandbox = Sandbox(clock=at_noon)
     async with (
         client(sandbox) as http,

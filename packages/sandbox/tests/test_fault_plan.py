@@ -21,7 +21,7 @@ LEAST_CASES = 69
 WITH_TLS = [case for case in PLAN if case.address.startswith("tls_")]
 
 
-def test_every_row_of_the_plan_has_a_case_and_every_case_a_name_of_its_own() -> None:
+def test_every_row_of_the_plan_has_a_case_and_case_names_are_unique() -> None:
     assert {case.row for case in PLAN} == set(ROWS)
     assert len({case.id for case in PLAN}) == len(PLAN) >= LEAST_CASES
     assert [case.row for case in PLAN] == sorted(case.row for case in PLAN)
@@ -36,7 +36,7 @@ def test_every_kind_of_fault_and_every_address_occurs_in_the_plan() -> None:
 
 
 @pytest.mark.parametrize("case", PLAN, ids=lambda case: case.id)
-def test_what_is_expected_of_a_case_is_consistent(case: FaultCase) -> None:
+def test_the_expected_outcomes_are_consistent(case: FaultCase) -> None:
     expect = case.expect
     assert case.faults or case.address != "open"
     assert all(rule.when.method == "POST" for rule in case.faults)
@@ -97,7 +97,7 @@ async def test_texts_are_changed_in_every_dialect(client: Any, path: str, form: 
     assert marks[form] in content
 
 
-async def test_waits_are_told_as_dates_and_as_resets(
+async def test_waits_are_sent_as_dates_and_as_resets(
     chat_body: dict[str, Any], client: Any
 ) -> None:
     async def headers(name: str) -> tuple[httpx.Headers, dict[str, Any]]:
@@ -129,7 +129,7 @@ async def test_the_address_of_an_unknown_host_is_reserved_for_it() -> None:
 
 
 @pytest.mark.parametrize("case", WITH_TLS, ids=lambda case: case.id)
-async def test_certificates_have_the_fault_of_their_case_and_no_other(case: FaultCase) -> None:
+async def test_certificates_have_only_the_fault_of_their_case(case: FaultCase) -> None:
     words = {
         "U01-tls-expired": "expired",
         "U01-tls-wrong-name": "not valid for '127.0.0.1'",

@@ -480,7 +480,7 @@ async def test_u19_redirect(chat_body: Body, client: Client) -> None:
         ("ssh_banner", b"SSH-2.0"),
     ],
 )
-async def test_u20_no_http(chat_body: Body, preset: str, received: bytes) -> None:
+async def test_u20_bytes_that_are_not_http(chat_body: Body, preset: str, received: bytes) -> None:
     async with Sandbox(faults=script({"kind": "raw", "preset": preset})) as sandbox:
         assert received in await raw(sandbox, chat_body)
 

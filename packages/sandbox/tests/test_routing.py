@@ -126,7 +126,7 @@ WRONG: list[tuple[Body, int, str]] = [
 
 
 @pytest.mark.parametrize(("more", "status", "message"), WRONG)
-async def test_what_is_wrong_gets_openrouters_error(
+async def test_an_invalid_request_gets_openrouters_error(
     client: Client, chat_body: Body, more: Body, status: int, message: str
 ) -> None:
     sandbox = Sandbox()
@@ -140,7 +140,7 @@ async def test_what_is_wrong_gets_openrouters_error(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": "\xff"}', b"[" * 100_000])
-async def test_bodies_that_are_no_object(client: Client, body: bytes) -> None:
+async def test_bodies_that_are_not_objects(client: Client, body: bytes) -> None:
     async with client(Sandbox()) as http:
         for path in ("chat/completions", "messages", "responses", "embeddings"):
             assert (await http.post(path, content=body)).status_code == 400

@@ -178,7 +178,7 @@ async def test_a_models_fault_is_answered_by_the_next_model(
         ("[]", 1, "valid dictionary"),
     ],
 )
-def test_wrong_fault_script_is_told_with_its_line(
+def test_an_invalid_fault_script_is_reported_with_its_line(
     tmp_path: Path, text: str, line: int, problem: str
 ) -> None:
     path = tmp_path / "faults.json"
@@ -189,7 +189,7 @@ def test_wrong_fault_script_is_told_with_its_line(
     assert problem in str(caught.value)
 
 
-def test_script_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_script_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Sandbox(script=tmp_path / "none.json")
     with pytest.raises(ConfigurationError, match=r"script of turns: turns\.0\.reply"):

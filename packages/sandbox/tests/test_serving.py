@@ -59,7 +59,7 @@ async def test_request_may_come_in_pieces_and_chunks(chat_body: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00", b"NONSENSE\r\n\r\n", b"GET\r\n\r\n"])
-async def test_what_is_no_http_is_refused(garbage: bytes) -> None:
+async def test_bytes_that_are_not_http_are_refused(garbage: bytes) -> None:
     async with Sandbox() as sandbox:
         assert (await exchange(sandbox, garbage)).startswith(b"HTTP/1.1 400 Bad Request")
 
@@ -206,7 +206,7 @@ def test_own_process_refuses_a_wrong_script_with_its_line(tmp_path: Path) -> Non
     assert f"{path}, line 2: " in result.stderr
 
 
-def test_plugin_gives_every_test_a_sandbox_of_its_own(
+def test_plugin_gives_every_test_a_separate_sandbox(
     openrouter_sandbox: ThreadedSandbox,
 ) -> None:
     headers = {"authorization": f"Bearer {openrouter_sandbox.api_key}"}

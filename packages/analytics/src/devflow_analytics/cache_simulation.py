@@ -10,6 +10,7 @@ from typing import Literal
 
 from devflow_core.usage import Price, Usage
 
+# The two lifetimes that Anthropic offers; others keep prefixes about as long as the short one.
 SHORT_TTL_S, LONG_TTL_S = 300, 3600
 
 
@@ -23,7 +24,7 @@ class Turn:
     model: str
     usage: Usage
     cost_usd: Decimal | None = None
-    """What it cost; None if only the tokens were recorded."""
+    """Recorded cost of the call; None if only the tokens were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ def rules_of(model: str, price: Price) -> CacheRules:
     guides to prompt caching, as of 2026. Other authors with a price for cached input are assumed
     to cache as OpenAI does.
     """
+    # a cache that is not cheaper is not a cache for our purpose
     if price.cache_read is None or price.cache_read >= price.prompt:
         return CacheRules(kind="none")
     author, _, name = model.lstrip("~").partition("/")
@@ -108,6 +110,8 @@ def _shared_prefix(turn: Turn, previous: Turn | None, *, was_cached: bool) -> in
     read = turn.usage.cache_read_tokens
     if previous is None:
         return read
+    # Within the short lifetime, the provider's count is exact. After it, a cold cache says nothing
+    # about the prompt, and a prompt that shrank (a compaction) does not begin with the one before.
     is_reported = was_cached and _gap_s(turn, previous) <= SHORT_TTL_S
     has_grown = turn.usage.prompt_tokens >= previous.usage.prompt_tokens
     if is_reported or not has_grown:
@@ -118,7 +122,9 @@ def _shared_prefix(turn: Turn, previous: Turn | None, *, was_cached: bool) -> in
 def _simulate_turn(turn: Turn, previous: Turn | None, shared: int, rules: CacheRules) -> Usage:
     prompt = turn.usage.prompt_tokens
     is_long_lived = turn.usage.cache_write_1h_tokens > 0
+    # a client that paid for the hour would pay for it again
     ttl_s = LONG_TTL_S if rules.kind == "explicit" and is_long_lived else rules.ttl_s
+    # a first turn with reads continues a conversation from before the record
     is_warm = previous is None or _gap_s(turn, previous) <= ttl_s
     is_hit = rules.kind != "none" and is_warm and shared >= rules.min_tokens
     read = shared if is_hit else 0

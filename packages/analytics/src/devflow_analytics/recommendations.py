@@ -58,6 +58,7 @@ def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]
         *_find_broken_caches(_regroup(evidence, 0, 2), price_of),
         *_find_wasted_attempts(evidence),
     ]
+    # the text makes equal amounts come in the same order every time
     found.sort(key=lambda one: (-one.saves_usd, one.text))
     return tuple(found[:MAX_RECOMMENDATIONS])
 
@@ -100,6 +101,8 @@ def _find_cheapest_equal(
         if other == model or price is None:
             continue
         if (
+            # The candidate's success may be luck, so its lower bound counts; the present model is
+            # taken at its rate. This errs towards recommending nothing.
             _lower_bound(_successes(summary), summary.requests)
             >= _success_rate(dear) - MAX_SUCCESS_DROP
         ):
@@ -186,10 +189,12 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
         return Decimal(0)
     if price is None or price.cache_read is None or price.cache_read >= price.prompt:
         return Decimal(0)
+    # A session counts as broken if less than half of what could be read from the cache was read.
     seen_before = prompt - prompt * 2 // turns
     if usage.cache_read_tokens * 2 >= seen_before:
         return Decimal(0)
     new = prompt - seen_before
+    # without writes in the record, the provider caches by itself and charges nothing for it
     writes = new if usage.cache_write_tokens else 0
     ideal = Usage(
         input_tokens=new - writes, cache_write_tokens=writes, cache_read_tokens=seen_before
@@ -209,6 +214,8 @@ def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
     cost_pico: dict[str, int] = {}
     for (model, _, session, error), summary in evidence.items():
         of_model = wasted_pico.setdefault(model, {})
+        # of a request that succeeded, or failed through the caller, only the earlier attempts were
+        # wasted
         pico = summary.retry_pico if error in CALLER_ERRORS or not error else summary.cost_pico
         of_model[session] = of_model.get(session, 0) + pico
         cost_pico[model] = cost_pico.get(model, 0) + summary.cost_pico

@@ -43,7 +43,7 @@ class Report:
     """Exclusive, UTC."""
     made_at: datetime
     baseline: Baseline | None
-    """What savings are compared with; None if its price is unknown."""
+    """The model that savings are compared with; None if its price is unknown."""
     recommendations: tuple[Recommendation, ...]
     """Largest saving first."""
 

@@ -74,6 +74,7 @@ class Reporter:
         return Report(
             by=by,
             rows=dict(sorted(rows.items())) if by == "day" else _sort_by_cost(rows),
+            # summed from the rows, so that the table always adds up
             total=_sum_summaries(rows.values()),
             models=_sort_by_cost(_sum_by_first_key(evidence)),
             days=dict(sorted(days.items())),

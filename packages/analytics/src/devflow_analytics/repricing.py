@@ -45,7 +45,7 @@ class WhatIf:
 
     turns: int
     recorded: KnownCost
-    """What it cost; "at least" if a price is unknown."""
+    """Cost of the recorded work; "at least" if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     """In the order of the request."""
@@ -64,6 +64,7 @@ class WhatIf:
 
     def _alternative_as_json(self, alternative: Alternative) -> dict[str, Any]:
         difference = None
+        # against a lower bound, a difference would look like a saving
         if alternative.cost_usd is not None and self.recorded.is_complete:
             difference = alternative.cost_usd - self.recorded.usd
         return {
@@ -116,6 +117,7 @@ def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
     """Yield the answered requests of a ledger as turns, with the cost of all their attempts."""
     for entry in entries:
         final, attribution = entry.final_attempt, entry.attribution
+        # a request without an answer would have had to be repeated elsewhere as well
         if final is None or not final.usage.total_tokens or entry.outcome != "succeeded":
             continue
         yield Turn(
@@ -147,6 +149,7 @@ def _price_alternative(
             model=model, cost_usd=None, usage=Usage(), notes=("the price is unknown",)
         )
     rules = rules_of(model, price)
+    # the recorded cache counts are the recorded provider's, so each model gets its own
     usages = simulate(turns, rules)
     return Alternative(
         model=model,

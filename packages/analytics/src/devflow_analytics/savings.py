@@ -56,5 +56,6 @@ def compute_savings(summary: Summary, baseline: Baseline) -> Savings:
 
 def linear_cost_usd(price: Price, usage: Usage, *, requests: int = 0) -> Decimal:
     """Return the cost of the tokens of so many requests, at the prices for short prompts."""
+    # without tiers the cost is linear; the fee per request is added once per request
     per_token = replace(price, tiers=(), request=Decimal(0))
     return per_token.cost_usd(usage) + price.request * requests

@@ -1,1 +1,1 @@
-"""The devflow command."""
+"""Implements the `devflow` command."""

@@ -25,6 +25,7 @@ def try_within(seconds: float, work: Callable[[], T], otherwise: T) -> T:
         except Exception:  # noqa: BLE001 - no failure may disturb the person at work
             return
 
+    # a thread, since a blocking read cannot be interrupted otherwise; daemon, so that exit ends it
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)

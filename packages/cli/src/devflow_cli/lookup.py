@@ -52,6 +52,7 @@ def find_project_session(settings: Settings, session_id: str, folder: Path) -> C
     from devflow_claude_code import belongs_to
     from devflow_core.errors import SessionError
 
+    # see `build_mcp_tools`: a path could name any file of the user
     if "/" in session_id or "." in session_id:
         raise SessionError("Give a session by its id or as 'latest' here, not by a path.")
     session = find_session(settings, session_id, folder)
@@ -116,6 +117,7 @@ def build_whatif_document(
         return known.context_length if known else None
 
     for name in models:
+        # a model may have a price without being listed; otherwise `find` raises the error
         if price_of(name) is None:
             catalogue.find(name)
     recorded = None

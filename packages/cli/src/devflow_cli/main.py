@@ -35,5 +35,6 @@ _COMMANDS = (
 
 def run() -> None:
     """Run the `devflow` command and end the process with its exit status."""
+    # the text of an exception may hold a secret, which has to be masked
     sys.excepthook = report_fault
     sys.exit(run_guarded(lambda: app(standalone_mode=True)))

@@ -28,12 +28,12 @@ ProjectFolder = Annotated[
 
 
 def read_amount(text: str, option: str) -> Decimal:
-    """An amount in USD, as it was typed for an option."""
+    """Read an amount in USD from the text of an option."""
     from devflow_core.usage import parse_amount
 
     amount = parse_amount(text)
     if amount is None:
-        raise typer.BadParameter(f"{text!r} is no amount in USD", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not an amount in USD", param_hint=option)
     return amount
 
 
@@ -62,6 +62,7 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
     folder = Path(project).expanduser()
     if folder.is_dir():
         return folder, describe_folder(folder)
+    # meant as a folder, so a typo must not become a project of that name
     if project.startswith(("/", ".", "~")):
         raise typer.BadParameter(f"there is no folder {project!r}", param_hint="--project")
     return None, Attribution(project=project)

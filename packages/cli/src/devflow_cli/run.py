@@ -28,6 +28,7 @@ P = ParamSpec("P")
 DONE, FAILED, USAGE, CONFIGURATION, BUDGET, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit statuses; 130 is the shells' convention for a command ended by Ctrl-C."""
 
+# Typer reads a command's signature; `command` adds these to each, so that no command repeats them.
 _COMMON_OPTIONS: dict[str, Any] = {
     "as_json": Annotated[
         bool, typer.Option("--json", help="Print one JSON document to stdout; logs go to stderr.")
@@ -77,6 +78,7 @@ class Run:
 
     def _judge_folder(self, question: FolderQuestion) -> bool:
         """Ask once on a terminal; elsewhere answer no, with a remark."""
+        # without a terminal there is no one to ask, and `--json` promises a single document
         is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
         if question.answer is None and is_terminal:
             return ask_about_folder(self, question)
@@ -199,6 +201,7 @@ def run_guarded(main: Callable[[], object]) -> int:
     """Run the program; report what ends it on stderr, and return the exit status."""
     from devflow_core.errors import DevFlowError
 
+    # an error may come before the options are parsed
     as_json = "--json" in sys.argv[1:]
     try:
         result = main()
@@ -220,6 +223,7 @@ def exit_status(error: BaseException) -> int:
     """Return the exit status for an error."""
     from devflow_core import errors
 
+    # most specific first: scripts tell by the status whether to fix, wait or pay
     if isinstance(error, errors.ConfigurationError):
         return CONFIGURATION
     if isinstance(error, errors.BudgetExceeded):

@@ -24,7 +24,7 @@ class SandboxProcess:
 
     @property
     def bill_url(self) -> str:
-        """Address of its own billing book."""
+        """URL of the stand-in's billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings) -> Settings:
@@ -64,12 +64,14 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     )
     try:
         assert child.stdout is not None  # noqa: S101 - asked for above
+        # its announcement; an empty line means that it ended instead
         line = child.stdout.readline()
         if not line:
             raise ConfigurationError("The stand-in did not start; its error is above.")
         ready = orjson.loads(line)
         yield SandboxProcess(base_url=ready["base_url"], api_key=ready["api_key"])
     finally:
+        # the pipe's end would stop it as well; the signal is faster and leaves time to close
         child.terminate()
         try:
             child.wait(STOP_TIMEOUT_S)

@@ -86,17 +86,17 @@ class RunningCommand:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is still running."""
+        """Whether the command is still running."""
         return not (self._folder / "status").exists()
 
     @property
     def out(self) -> str:
-        """What it has written to stdout so far."""
+        """Everything the command has written to stdout so far."""
         return (self._folder / "stdout").read_bytes().decode("utf-8", "replace")
 
     @property
     def err(self) -> str:
-        """What it has written to stderr so far."""
+        """Everything the command has written to stderr so far."""
         return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
@@ -112,16 +112,16 @@ class RunningCommand:
         return json.loads(self.out)
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
+        """Ask the command to end (SIGTERM)."""
         self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send the command a signal, unless it has ended."""
         if self.is_running:
             os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
-        """Wait for its end, and return the result.
+        """Wait until the command ends, and return the result.
 
         Raises:
             TimeoutError: it has not ended; it keeps running.
@@ -197,6 +197,8 @@ def fork_for_orders() -> None:
         __import__(name)
     places: dict[int, Path] = {}
     ended, wake_up = os.pipe()
+    # The signal handler must never block. A byte in the pipe wakes `select` when a child has ended,
+    # which avoids polling and the race between checking and waiting.
     os.set_blocking(wake_up, False)
     signal.set_wakeup_fd(wake_up)
     signal.signal(signal.SIGCHLD, _wake_up)
@@ -229,14 +231,17 @@ def _reap(places: dict[int, Path]) -> None:
         if found:
             place = places.pop(pid)
             (place / "status.part").write_text(str(os.waitstatus_to_exitcode(status)))
+            # renamed, so that a reader never sees a half-written status
             (place / "status.part").rename(place / "status")
 
 
 def _become(order: Mapping[str, Any]) -> None:
     """Turn this process into the command, with its folder, environment, arguments and streams."""
+    # the command must not inherit the forking process's signal handling
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    # EX_SOFTWARE of sysexits.h, in case nothing below sets another
     status = 70
     try:
         place = Path(order["place"])
@@ -262,4 +267,5 @@ def _become(order: Mapping[str, Any]) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        # without the clean-up of the forking process, whose files and children are not ours
         os._exit(status)

@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.until_stdin_ends:
+        # a parent that is killed closes its end of the pipe, so no sandbox is left behind
         end_when(lambda: read_to_end(sys.stdin.fileno()))
     try:
         sandbox = Sandbox(

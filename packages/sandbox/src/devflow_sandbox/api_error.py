@@ -45,6 +45,7 @@ STATUS_OF_TYPE: Mapping[str, int] = {
 }
 """HTTP status of each `error_type` (OpenRouter's error documentation of 2026-08)."""
 
+# The type reported for a status without one of its own, as in the same documentation.
 TYPE_OF_STATUS: Mapping[int, str] = {
     400: "invalid_request",
     401: "authentication",
@@ -64,6 +65,7 @@ TYPE_OF_STATUS: Mapping[int, str] = {
     529: "provider_overloaded",
 }
 
+# Types of Anthropic's dialect; everything else is `invalid_request_error`.
 _ANTHROPIC_TYPE: Mapping[str, str] = {
     "authentication": "authentication_error",
     "permission_denied": "permission_error",
@@ -305,6 +307,7 @@ def free_limit(limit: int, reset_ms: int, *, daily: bool) -> ApiError:
             "Wait for the daily reset (see X-RateLimit-Reset), or purchase credits to raise your "
             "free-model daily limit."
         )
+        # only accounts that never bought ten credits get this hint
         if limit < 1000:
             message += ". Add 10 credits to unlock 1000 free model requests per day"
     return ApiError(429, message, metadata=metadata, headers=headers)

@@ -34,6 +34,7 @@ _HANDLERS: dict[str, FaultHandler] = {
     "tool_index": content.corrupt_tool_index,
     "early_usage": content.repeat_usage,
 }
+# How the bill shows a call with this fault; others complete, if oddly.
 _OUTCOMES: dict[str, Outcome] = {
     "drop": "cut",
     "truncate": "cut",
@@ -55,10 +56,12 @@ def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = No
     original_steps = list(answer.steps)
     if kind in _HANDLERS:
         answer.steps = _HANDLERS[kind](fault.then, answer, original_steps, generation)
+        # a changed list may hold pauses or drops, so it must be written step by step
         answer.is_paced = True
     if settlement is not None:
         settlement.billing = _BILLING_BY_KIND.get(kind, fault.billed)
         settlement.outcome = _OUTCOMES.get(kind, "completed")
+        # only of a list is it known how much of the reply is left
         if kind in ("drop", "truncate") and isinstance(answer.steps, list):
             settlement.share = share_of(answer.steps, original_steps)
         elif settlement.outcome == "cut":

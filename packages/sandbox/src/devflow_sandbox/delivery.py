@@ -11,7 +11,9 @@ from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.sandbox_state import SandboxState
 from devflow_sandbox.settlement import Settlement
 
+# OpenRouter pads slow replies with white space in front of the JSON.
 PADDING = b"\n         \n"
+# Recorded streams have comments between their events; the interval is ours.
 _EVENTS_PER_COMMENT = 40
 
 
@@ -76,6 +78,7 @@ def _build_stream(generation: Generation, events: list[bytes]) -> list[Step]:
         if start:
             steps.append(COMMENT)
         steps += events[start : start + _EVENTS_PER_COMMENT]
+    # Anthropic's dialect ends with `message_stop`; its clients expect nothing after it
     if generation.request.dialect != "messages":
         steps.append(DONE)
     return steps

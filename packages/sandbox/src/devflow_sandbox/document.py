@@ -42,6 +42,7 @@ def read_document(part: JsonObject) -> Document | None:
     digest = hashlib.sha256(text.encode(errors="replace"))
     pages = 1 + digest.digest()[0] % _MAX_LINKED_PAGES
     if not text.startswith(("http://", "https://")):
+        # a PDF with compressed page objects counts as one page
         pages = max(1, len(_PAGE.findall(_decode(text.rpartition(",")[2]))))
     return Document(name=name, hash=digest.hexdigest(), pages=pages)
 

@@ -121,6 +121,7 @@ class Inference:
         account = self.key.account
         if resolved.model.is_free:
             account.count_free_call(self.state.now_s())
+        # before the balance: an impossible request is refused for what it is
         check_fit(resolved, self.parsed)
         self._check_affordable(resolved)
         failed: list[ApiError] = []
@@ -129,6 +130,7 @@ class Inference:
             if error is None:
                 return target
             failed.append(error)
+            # a fault of the model, not of one provider, is the same at the next
             if not is_providers or error.status in _FINAL_STATUSES:
                 break
         raise _merge_errors(failed)
@@ -139,7 +141,7 @@ class Inference:
         Only Anthropic serves the fast row ("Fast Mode", Routing behavior).
         """
 
-        def listed(model: ResolvedModel) -> list[ProviderTarget]:
+        def list_for(model: ResolvedModel) -> list[ProviderTarget]:
             return list_targets(
                 model,
                 self.parsed,
@@ -152,9 +154,9 @@ class Inference:
         if self.order.tier == "priority":
             sibling = self.state.catalogue.fast_sibling(resolved)
         if sibling is None:
-            return listed(resolved)
-        fast = [one for one in listed(sibling) if one.provider.name == "Anthropic"]
-        return [replace(one, tier="priority") for one in fast] or listed(resolved)
+            return list_for(resolved)
+        fast = [one for one in list_for(sibling) if one.provider.name == "Anthropic"]
+        return [replace(one, tier="priority") for one in fast] or list_for(resolved)
 
     def _match_fault(self, target: ProviderTarget, requested: str) -> tuple[ApiError | None, bool]:
         """Return the fault script's error for this attempt, and whether it is the provider's."""
@@ -257,6 +259,7 @@ def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyD
         inference.order = read_order(parsed.body)
         generation, cache_headers = inference.get_or_generate()
     except ApiError as error:
+        # refused by OpenRouter itself, or failed at a provider
         call.outcome = "refused" if call.fault is None else "failed"
         call.status, call.ended_s = error.status, state.now_s()
         if inference is not None:

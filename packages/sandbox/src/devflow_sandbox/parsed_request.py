@@ -83,6 +83,7 @@ class ParsedRequest:
     @property
     def prompt_tokens(self) -> int:
         """Tokens of the whole prompt, with a few tokens of framing for each piece."""
+        # the framing, about as OpenAI's: 3 tokens a piece, and a few for the start of the reply
         return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
 
     @property
@@ -251,6 +252,7 @@ def to_block(role: str, part: JsonObject) -> Block:
         if kind.startswith(names):
             document = read_document(part) if media == "file" else None
             return Block(role, "", read_ttl(part), media=media, document=document)
+    # unknown parts count by their JSON, so that nothing is free
     return Block(role, orjson.dumps(part).decode(), read_ttl(part))
 
 

@@ -31,7 +31,7 @@ class ProviderTarget:
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """The names it may be matched by."""
+        """The names that preferences and fault rules may match."""
         names = (self.provider.slug, self.provider.name)
         return names if self.tier == "default" else (*names, f"{self.provider.slug}/{self.tier}")
 
@@ -90,8 +90,10 @@ def list_targets(
         raise no_endpoints(resolved.model.id, "matching your provider preferences")
     ordered = preferences.order(allowed)
     ranks = {one.name: place for place, one in enumerate(ordered)}
+    # False sorts before True
     ordered.sort(key=lambda one: (one.slug not in byok, one.slug != sticky, ranks[one.name]))
     targets = _open_tiers(resolved, ordered, order, preferences)
+    # the first one alone, however long the list
     return targets[:1] if request.provider.get("allow_fallbacks") is False else targets
 
 

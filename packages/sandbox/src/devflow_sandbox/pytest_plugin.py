@@ -1,4 +1,4 @@
-"""The pytest fixture `openrouter_sandbox`; nothing is imported until a test uses it."""
+"""Defines the pytest fixture `openrouter_sandbox`; nothing is imported until a test uses it."""
 
 from __future__ import annotations
 

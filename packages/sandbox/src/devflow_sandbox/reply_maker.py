@@ -67,6 +67,7 @@ class ReplyMaker:
             byok_fee_share=share,
         )
         generation.charge = generation.price(generation.tokens)
+        # running calls hold their worst case, so that several at once cannot overdraw the account
         if generation.charge.total > account.balance_usd - account.in_flight_usd:
             raise in_flight_limit()
         return generation
@@ -130,6 +131,7 @@ class ReplyMaker:
     def _served_tier(self) -> Tier:
         tier, setup = self.target.tier, self.state.setup
         number = len(self.state.billing.calls)
+        # by seed and call number, so that a test can repeat it
         draw = hashlib.blake2b(repr((setup.seed, number)).encode(), digest_size=1).digest()[0]
         is_shed = tier in ("priority", "ultrafast") and draw % _SHED_EVERY == 0
         return "default" if is_shed else tier

@@ -1,4 +1,4 @@
-"""The public class: a sandbox with its address, its keys and its books."""
+"""Defines the public class: a sandbox with its address, keys and books."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ class Sandbox:
     async def __aexit__(self, *_: object) -> None:
         if self._reopening is not None:
             self._reopening.cancel()
+            # it must have ended before the server closes, or it would open the port again
             await asyncio.wait([self._reopening])
         if self._server is not None:
             self._server.close()
@@ -101,6 +102,7 @@ class Sandbox:
         self._server = await loop.create_server(
             self._make_connection, self._host, self._port, ssl=self._ssl, backlog=1024
         )
+        # kept, so that reopening after a fault listens on the same port
         self._port = self._server.sockets[0].getsockname()[1]
 
     def _make_connection(self) -> SandboxConnection:

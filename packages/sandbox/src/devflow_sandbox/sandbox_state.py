@@ -119,6 +119,7 @@ class SandboxState:
         """Return `gen-<unix>-<20 letters and digits>`, unique within the sandbox."""
         self._last_id += 1
         number = (
+            # SplitMix64's odd constants spread consecutive ids over the whole range
             self._last_id * 0x9E3779B97F4A7C15 + self.setup.seed * 0xBF58476D1CE4E5B9
         ) & _MASK_64
         number = number << 64 | (number * 0x94D049BB133111EB & _MASK_64)

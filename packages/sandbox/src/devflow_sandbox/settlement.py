@@ -32,12 +32,14 @@ class Settlement:
     billing: BillingMode = "provider"
 
     def __post_init__(self) -> None:
+        # released by `settle`, which runs exactly once
         self.key.account.in_flight_usd += self.generation.charge.total
 
     def settle(self, share: float) -> None:
         """Close the call: `share` (0 to 1) of what was to be sent was sent."""
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
+            # the client left before the fault happened, so the provider's rule applies
             self.billing = "provider" if self.billing in ("none", "fees") else self.billing
         call, generation, now_s = self.call, self.generation, self.state.now_s()
         self.key.account.in_flight_usd -= generation.charge.total

@@ -47,6 +47,7 @@ def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
     one that ended first wins, since a fork continues after its original was left.
     """
     found = responses_by_session(session.iterate_rows() for session in sessions)
+    # two passes: a reply's owner is known only once all sessions have been seen
     owners: dict[ResponseKey, int] = {}
     for at, responses in enumerate(found):
         for key, row in responses.items():
@@ -69,6 +70,8 @@ def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
                 open_regular_file(path) as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
             ):
+                # a search in the raw bytes is far cheaper than indexing every session of the
+                # project
                 is_related = content.find(needle) >= 0
             if is_related:
                 found.append(ClaudeCodeSession.open(path))
@@ -79,6 +82,7 @@ def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
 
 def _rank(session: ClaudeCodeSession, row: TranscriptRow) -> tuple[bool, str, str, str]:
     is_copy = row.forked_from is not None
+    # the session id only makes the result independent of the order given
     return is_copy, row.timestamp, session.last_at or "", session.session_id
 
 

@@ -95,7 +95,8 @@ class ClaudeCodeSession:
             config_dir: Claude Code's own folder; None is the user's.
 
         Raises:
-            SessionError: the project has no readable session; the message names projects that do.
+            SessionError: the project has no readable session; the message names projects that
+                have one.
         """
         config_dir = config_dir or paths.configuration_dir()
         folder = Path.cwd() if project is None else Path(project).expanduser()
@@ -109,6 +110,7 @@ class ClaudeCodeSession:
         """Read what was appended since, and return whether anything was."""
         has_new = self.transcript.refresh()
         if has_new:
+            # everything computed from the rows; a new cached property has to be added here
             for name in ("branch", "conversation", "history", "title", "spend", "agents", "damage"):
                 self.__dict__.pop(name, None)
             self._contexts.clear()
@@ -195,9 +197,11 @@ class ClaudeCodeSession:
         rows = self.branch
         preserved = self._read_preserved()
         seen = {row.uuid for row in rows}
+        # each compaction cuts the branch; join the earlier parts, newest first, until none is left
         while rows and rows[0].subtype == "compact_boundary" and rows[0].refers_to:
             earlier = active_branch(self.transcript.rows, preserved, before=rows[0])
             fresh = [row for row in earlier if row.uuid not in seen]
+            # a boundary that refers to itself would never end
             if not fresh:
                 break
             seen.update(row.uuid for row in fresh)
@@ -345,6 +349,7 @@ def _find_latest(project: Path, config_dir: Path) -> ClaudeCodeSession | None:
     """Find the session with the latest message; only files changed since can hold a later one."""
     best: ClaudeCodeSession | None = None
     for session in iterate_recent(project, config_dir=config_dir):
+        # files come in order of change, so no later one can hold a later message
         if best is not None and session.changed_at < (best.last_at or ""):
             break
         if best is None or (session.last_at or "") > (best.last_at or ""):

@@ -1,1 +1,1 @@
-"""A report as text: figures for people, tables, CSV and Markdown."""
+"""Writes a report as text: figures for people, tables, CSV and Markdown."""

@@ -20,6 +20,7 @@ UNKNOWN_KEY = "(not known)"
 def format_usd(amount: Decimal) -> str:
     """Format as `$12.35` or `-$0.0042`: cents from $1 on, else at least two significant digits."""
     size, sign = abs(amount), "-" if amount < 0 else ""
+    # small amounts keep two significant digits, since a request often costs less than a cent
     places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
     rounded = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     return f"{sign}${rounded:,f}"

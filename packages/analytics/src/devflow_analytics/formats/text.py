@@ -18,6 +18,7 @@ from devflow_analytics.formats.figures import (
 )
 from devflow_analytics.report import Report
 
+# Every character with a meaning in Markdown: keys come from callers, and must not become markup.
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 
@@ -54,6 +55,7 @@ def to_csv(report: Report) -> str:
     are, also negative ones. There is no total row: a sum over the column gives it.
     """
     document = report.as_json()
+    # nested, so it has no column
     columns = [key for key in document["total"] if key != "errors_by_code"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")

@@ -1,1 +1,1 @@
-"""A report as one self-contained HTML page."""
+"""Renders a report as a self-contained HTML page."""

@@ -50,6 +50,7 @@ def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
         _column(point, _LEFT + step * number, step, plot_height * point.value / top)
         for number, point in enumerate(points)
     ]
+    # more than about eight labels would overlap
     every = max(1, math.ceil(len(points) / 8))
     labels = [
         _axis_label(point.label, _LEFT + step * (number + 0.5))
@@ -148,6 +149,7 @@ def _share(value: float, max_value: float) -> float:
 
 def _log_share(value_s: float, max_s: float) -> float:
     """Return the position of a duration between 10 ms and the longest, in percent of the width."""
+    # shorter is faster than any network: such values share the left edge
     least_s = 0.01
     if value_s <= least_s or max_s <= least_s:
         return 2.0
@@ -159,4 +161,5 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
+    # the tolerance keeps rounding errors of the logarithm from skipping a step
     return next(step * power for step in (1, 2, 4, 8, 10) if value <= step * power * (1 + 1e-9))

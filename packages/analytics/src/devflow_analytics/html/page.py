@@ -40,6 +40,8 @@ def to_html(report: Report) -> str:
     head = element(
         "head",
         Markup('<meta charset="utf-8">'),
+        # A report holds keys from callers. They are escaped, and the policy is the second line of
+        # defence.
         Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup('<meta name="color-scheme" content="light dark">'),
@@ -153,6 +155,7 @@ def _daily_costs(report: Report) -> list[Markup]:
 
 def _fill_days(days: Mapping[str, Summary]) -> dict[str, Summary]:
     """Add the days without requests, so that the time axis is even."""
+    # ISO dates sort as text
     last = date.fromisoformat(max(days))
     first = max(date.fromisoformat(min(days)), last - timedelta(days=MAX_DAYS - 1))
     names = [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]

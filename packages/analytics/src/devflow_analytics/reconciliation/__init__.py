@@ -1,1 +1,1 @@
-"""Our ledger against the provider's own bill."""
+"""Compares our ledger with the provider's bill, and settles open costs."""

@@ -30,6 +30,17 @@ was inconclusive for so long, for example because the keys are used elsewhere, s
 """
 
 
+# The states of an attempt's cost, and what moves it on:
+#
+#   from       to        when
+#   estimated  settled   the provider reports a figure for the call (`generation`)
+#   estimated  settled   the total of its window decides it (`total of …`)
+#   estimated  observed  MAX_OPEN has passed, or its key is gone: our own figure stands
+#   observed   settled   its window is closed again, and the total now decides it
+#
+# `settled` is final. `void` (nothing was or can be billed) is set when the attempt is booked.
+
+
 class Reconciler:
     """Brings a ledger into agreement with the provider's books.
 
@@ -61,6 +72,7 @@ class Reconciler:
         self._now = now
         self._sleep = sleep
         self._totals = Totals(store, account, patience_s=patience_s, now=now)
+        # a dictionary as an ordered set: every note once, in order
         self._notes: dict[str, None] = {}
 
     async def reconcile(self, days: int = 7) -> Reconciliation:
@@ -75,6 +87,8 @@ class Reconciler:
             UpstreamError: the totals are not available.
         """
         self._notes = {}
+        # The order is that of the evidence: look-ups are exact, totals need the rest of a window to
+        # be settled, and observation is final, so it must come last.
         confirmed = await self._look_up_in_rounds()
         if await self._read_open_rows():
             await self._sleep_until(await self._totals.told_at())
@@ -129,6 +143,7 @@ class Reconciler:
         try:
             settled["total"] = await self._totals.settle_rows(rows)
         finally:
+            # even if totals are not available: an expired row must not stay open for ever
             settled["observed"] = len(await self._settle_observed())
         return +settled
 
@@ -142,6 +157,7 @@ class Reconciler:
         while left := [
             row for row in await self._read_open_rows() if self._is_worth_looking_up(row, started)
         ]:
+            # never zero: a row may turn old enough only at the next tick of the clock
             await self._sleep(min(wait_s, max(0.001, (end - self._now()).total_seconds())))
             wait_s = min(wait_s * 2, MAX_WAIT_S)
             confirmed += await self._look_up_all(left)
@@ -182,6 +198,7 @@ class Reconciler:
             return None
         usd, text = cost
         provider = booked.get("provider_name")
+        # counts that came with the reply are at least as good as these
         is_ours = attempt.is_usage_estimated or attempt.usage.prompt_tokens == 0
         await self._store.confirm(
             attempt.attempt_id,
@@ -201,9 +218,12 @@ class Reconciler:
         for row in await self._read_old_rows():
             attempt = row.attempt
             age = self._now() - attempt.started_at
+            # a row of a key that we no longer have cannot get a figure, however young it is
             if age <= MAX_OPEN and self._account.has_key(attempt.key_id):
                 continue
             usd = attempt.cost_usd if attempt.observed_usd is None else attempt.observed_usd
+            # without an observation, the reserved worst case stands, so that costs are never too
+            # low
             source = RESERVED if attempt.observed_usd is None else OBSERVED
             await self._store.confirm(attempt.attempt_id, usd, None, source=source)
             settled.append(attempt.attempt_id)

@@ -37,7 +37,7 @@ class OpenRow:
 
     @property
     def ended_at(self) -> datetime:
-        """When it ended, so that the provider could bill it."""
+        """When the attempt ended, so that the provider could bill it."""
         return self.attempt.started_at + timedelta(seconds=self.attempt.total_s)
 
     def as_json(self) -> dict[str, Any]:
@@ -90,6 +90,7 @@ class WindowRows:
             self.is_final = False
         if not is_inside:
             return
+        # estimated or observed: only such rows take a share of what the provider billed beyond ours
         if attempt.cost_status in UNCONFIRMED:
             self.opened.append(row)
         else:
@@ -133,6 +134,7 @@ def settle_window(window: BillingWindow, rows: WindowRows) -> WindowSettlement:
     max_picos = [_max_pico(row.attempt) for row in rows.opened]
     missing_pico = to_pico(window.theirs_usd) - rows.known_pico
     doubted = tuple(rows.doubted)
+    # an inconclusive total: keep our estimates, settle nothing
     if not rows.is_final or not 0 <= missing_pico <= sum(max_picos):
         open_pico = sum(to_pico(row.attempt.cost_usd) for row in rows.opened)
         ours_usd = from_pico(rows.known_pico + open_pico)
@@ -160,6 +162,7 @@ def _split_in_proportion(amount: int, weights: Sequence[int]) -> list[int]:
     taken, seen, shares = 0, 0, list[int]()
     for weight in weights:
         seen += weight
+        # rounding the running sum, not each share, makes the parts add up exactly
         up_to_here = amount * seen // total
         shares.append(up_to_here - taken)
         taken = up_to_here

@@ -54,11 +54,12 @@ class Totals:
         self._account = account
         self._patience = timedelta(seconds=patience_s)
         self._now = now
-        self._silent: dict[str, tuple[Decimal, frozenset[str]]] = {}
+        self._inconclusive: dict[str, tuple[Decimal, frozenset[str]]] = {}
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
     async def told_at(self) -> datetime:
         """Return when the totals will include everything that has ended so far."""
+        # the store blocks, and must not hold up the event loop
         latest_end = await asyncio.to_thread(self._read_latest_end)
         return latest_end + self._patience + timedelta(milliseconds=1)
 
@@ -91,6 +92,7 @@ class Totals:
             row.attempt.attempt_id: row for row in rows if self._account.has_key(row.attempt.key_id)
         }
         count = len(left)
+        # Shortest first: the fewer rows a window has, the more often its total is conclusive.
         has_days = await self._settle_days(left)
         if left and await self._is_quiet():
             await self._settle_running(left, only_today=has_days)
@@ -122,15 +124,16 @@ class Totals:
 
     async def _settle_once(self, window: BillingWindow, left: dict[str, OpenRow]) -> None:
         """Settle a window, unless its total was inconclusive for the same rows before."""
-        told = (
+        facts = (
             window.theirs_usd,
             frozenset(one for one, row in left.items() if window.holds(row.attempt.started_at)),
         )
-        if self._silent.get(window.name) == told:
+        # reading the rows again would give the same answer
+        if self._inconclusive.get(window.name) == facts:
             return
         settlement = await self.settle(window)
         if not settlement.settled:
-            self._silent = {**self._silent, window.name: told}
+            self._inconclusive = {**self._inconclusive, window.name: facts}
         for attempt_id in settlement.settled:
             left.pop(attempt_id, None)
 
@@ -147,6 +150,7 @@ class Totals:
         """Return the current day, week or month, from the keys' own totals."""
         theirs_usd = await self._account.fetch_usage_usd(period)
         names = {"daily": str(first), "weekly": f"week of {first}", "monthly": f"{first:%Y-%m}"}
+        # exclusive, so it lies just ahead of everything that has begun
         until = self._now() + timedelta(seconds=1)
         return BillingWindow(
             name=names[period], since=_midnight(first), until=until, theirs_usd=theirs_usd
@@ -165,6 +169,7 @@ class Totals:
         """Read our rows of a window, after its total, so that newer rows are too young."""
         rows = WindowRows(window=window, cutoff=self._now() - self._patience)
         oldest = self._store.under_way_since()
+        # an attempt that still runs may be billed in this window at any time
         rows.is_final = oldest is None or oldest >= window.until
         for entry in self._store.entries(window.since - MAX_REQUEST, window.until):
             for attempt in entry.attempts:

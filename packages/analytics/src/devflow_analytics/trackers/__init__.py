@@ -1,1 +1,1 @@
-"""Running totals, folded from ledger entries as they come."""
+"""Keeps running totals of ledger entries as they arrive."""

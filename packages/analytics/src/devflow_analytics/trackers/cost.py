@@ -41,6 +41,7 @@ class CostTracker:
         """Add the costs of all attempts of an entry, including failed ones."""
         for attempt in entry.attempts:
             pico = to_pico(attempt.cost_usd)
+            # failed attempts are often free: skip the keys
             if pico:
                 self._add(entry, attempt, pico)
 
@@ -58,6 +59,7 @@ class CostTracker:
             self._estimated_pico += pico
         for dimension, sums in self._totals_pico.items():
             key = group_key(dimension, entry, attempt)
+            # a caller chooses keys such as project names, so their number must be bounded
             if key not in sums and len(sums) >= MAX_KEYS:
                 key = OTHER
             sums[key] = sums.get(key, 0) + pico

@@ -59,6 +59,7 @@ async def ask(
     folder, labels = read_project(project)
     request = replace(request, attribution=labels)
     context = find_session(settings, session, folder) if session else None
+    # said on stderr before anything of the session is sent
     if context is not None:
         run.remark(describe_session(context))
     async with wiring.open_gateway(settings) as gateway:

@@ -60,6 +60,7 @@ async def set_budget(
 
     settings = run.settings()
     limit_usd = read_amount(limit, "--limit")
+    # a project is known by its label, which a folder's name stands for
     if scope == "project" and value != "*":
         _, labels = read_project(value or ".")
         value = labels.project

@@ -76,8 +76,10 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     from devflow_core.repository import FolderLabels
     from devflow_server import run_gateway
 
+    # lives as long as this run and is stored nowhere
     key = "devflow_" + secrets.token_urlsafe(24)
     label = FolderLabels(Path.cwd()).apply
+    # a fixed port might belong to a gateway that is already running
     free_port = settings.model_copy(update={"port": 0})
     async with run_gateway(free_port, local_key=key, label=label) as server:
         wanted = ("--model", model) if model else ()
@@ -105,6 +107,7 @@ async def _wait_for_child(child: Process) -> int:
         if child.returncode is None:
             child.kill()
         status = await ended
+    # asyncio reports a signal as a negative number; shells as 128 plus the signal
     return 128 - status if status < 0 else status
 
 
@@ -135,6 +138,7 @@ def statusline(run: Run) -> None:
 
     event = try_within(STATUS_TIMEOUT_S, lambda: sys.stdin.buffer.read(MAX_EVENT_BYTES), b"")
     line = try_within(STATUS_TIMEOUT_S, lambda: _render_status(run, event), "")
+    # second attempt without prices or ledger: what the client reports needs neither
     if not line:
         line = try_within(
             STATUS_TIMEOUT_S, lambda: render_status_line(event, price_of=lambda _: None), "DevFlow"
@@ -150,6 +154,7 @@ def _render_status(run: Run, event: bytes) -> str:
     price_of = wiring.open_catalogue(settings).price_of
 
     def spent_usd(session_id: str) -> Decimal | None:
+        # reading must not create an empty ledger
         if not wiring.has_ledger(settings):
             return None
         costs = [one.cost_usd for one in wiring.make_store(settings).entries(session_id=session_id)]

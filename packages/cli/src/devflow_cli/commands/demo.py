@@ -42,6 +42,7 @@ async def demo(
     transcript = session or find_recorded_session()
     with run_sandbox() as sandbox:
         settings = sandbox.apply_to(settings).model_copy(
+            # a ledger of invented calls must not mix with the real one
             update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
         )
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
@@ -62,13 +63,14 @@ async def demo(
 
 
 def find_recorded_session() -> Path:
-    """Return a session recorded from real Claude Code; a note beside it tells its origin.
+    """Return a session recorded from real Claude Code; a note beside it names its origin.
 
     Raises:
         SessionError: the examples are missing (an installed wheel has none).
     """
     from devflow_core.errors import SessionError
 
+    # works from any checkout; an installed wheel has no examples
     for folder in Path(__file__).parents:
         found = sorted((folder / "examples" / "sessions").glob("**/*.jsonl"))
         if found:

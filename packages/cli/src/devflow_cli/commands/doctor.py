@@ -51,6 +51,7 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
 
     others = sum(len(one.keys()) for one in settings.providers.values())
     keys = len(settings.server_keys()) + others
+    # a check must not create an empty ledger
     checked = wiring.make_store(settings).verify() if wiring.has_ledger(settings) else None
     claude = shutil.which("claude")
     return [

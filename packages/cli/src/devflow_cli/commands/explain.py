@@ -41,6 +41,7 @@ async def explain(
     if (prompt is None) == (request is None):
         raise typer.BadParameter("give a prompt, an entry id, or --request FILE")
     shown: dict[str, Any]
+    # ids of ledger entries begin so; a prompt hardly does
     if prompt is not None and prompt.startswith("req_"):
         shown = _replay_decision(settings, prompt)
     else:

@@ -138,11 +138,11 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
     reported: Mapping[str, Any] = {}
     note = ""
     try:
-        told = (await gateway.api.key_status(key)).get("data")
+        data = (await gateway.api.key_status(key)).get("data")
     except DevFlowError as error:
         note = str(error)
     else:
-        reported = cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else {}
+        reported = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
         note = "" if reported else "The provider's answer holds no key status."
     return {
         "id": key.id,

@@ -79,6 +79,7 @@ def export(
     if output is None:
         sys.stdout.writelines(lines)
         return
+    # "x": an earlier export is not overwritten
     with output.open("x", encoding="utf-8") as file:
         file.writelines(lines)
     run.remark(f"Written to {output}.")

@@ -105,6 +105,7 @@ def load_measurements(settings: Settings) -> PerformanceTracker:
 
     tracker = PerformanceTracker()
     if wiring.has_ledger(settings):
+        # speed and success change: older measurements would mislead
         since = datetime.now(UTC) - timedelta(days=7)
         replay(wiring.make_store(settings).entries(since=since), tracker)
     return tracker

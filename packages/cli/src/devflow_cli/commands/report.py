@@ -75,5 +75,6 @@ def _write(run: Run, text: str, output: Path | None) -> None:
         return
     from devflow_core.private_files import refuse_links_below
 
+    # a link in the working directory may have come with a repository, and lead anywhere
     refuse_links_below(output, Path.cwd()).write_text(text, encoding="utf-8")
     run.remark(f"Written to {output}.")

@@ -86,6 +86,7 @@ def _explain_fault(run: Run, case: FaultCase) -> None:
 
     run.say(f"Every request for a reply gets {case.id}: {case.description}.")
     run.say(f"A good client ends with: {case.expect.describe()}.\n")
+    # otherwise an unknown authority would hide the fault that is played
     if case.address.startswith("tls_"):
         run.say(
             f"  export SSL_CERT_FILE={AUTHORITY}   # trusts the stand-in, except for the fault\n"

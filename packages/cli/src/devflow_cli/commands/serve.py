@@ -50,6 +50,7 @@ def serve(
         run.say(f"DevFlow serves at {ready.url}   (Ctrl-C stops it)\n")
         if ready.first_key:
             run.say(f"Your first client key, shown only now: {ready.first_key}\n")
+        # the first key is shown once; later runs cannot know the user's keys
         key = ready.first_key or "YOUR_CLIENT_KEY"
         run.say("Claude Code   devflow claude")
         run.say(f"OpenAI SDK    OPENAI_BASE_URL={ready.url}/v1 OPENAI_API_KEY={key}")

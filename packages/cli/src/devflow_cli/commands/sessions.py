@@ -106,6 +106,7 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
     settings = run.settings()
     price_of = wiring.open_catalogue(settings).price_of
     found = find_session(settings, session, project)
+    # forks repeat replies: which session made them shows only beside its relatives
     counted = count_once([found, *find_related(found)])[0]
     shown = {**found.detail_json(price_of), **counted.cost_json(price_of)}
     if run.as_json:

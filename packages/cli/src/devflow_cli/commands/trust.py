@@ -40,8 +40,8 @@ def trust(
             run.remark(f"  {line}")
         question.remember(is_trusted=True)
     is_trusted = yes or ask_about_folder(run, question)
-    told = "Trusted until the file changes." if is_trusted else "Not trusted."
-    _report(run, folder, told, trusted=is_trusted)
+    text = "Trusted until the file changes." if is_trusted else "Not trusted."
+    _report(run, folder, text, trusted=is_trusted)
     return DONE if is_trusted else FAILED
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 from devflow_core.wire import SseReader
 
+# As Claude Code 2.1.329 sends them; a gateway has to pass on or ignore values that it does not
+# know.
 BETAS = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27"
 CLAUDE_HEADERS = {
     "anthropic-version": "2023-06-01",
@@ -38,7 +40,7 @@ def require(condition: object, message: str) -> None:
 
 
 class GatewayUnderTest:
-    """Sends requests to the gateway; the client stays the caller's to close."""
+    """Sends requests to the gateway; the caller closes the client."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client

@@ -17,6 +17,7 @@ from devflow_cli.conformance import contract
 from devflow_cli.conformance.claude_code import CHECKS as CLAUDE_CODE_CHECKS
 from devflow_cli.conformance.gateway_under_test import CheckFailed, GatewayUnderTest
 
+# A slow model may take this long for a few tokens; a gateway that hangs must still be reported.
 _TIMEOUT_S = 60.0
 Check = Callable[[GatewayUnderTest], Awaitable[str]]
 
@@ -58,18 +59,24 @@ async def run_checks(
     headers = {"authorization": f"Bearer {key}"} if key else {}
     chosen = [*contract.CHECKS, *(CLAUDE_CODE_CHECKS if claude_code else ())]
     async with httpx.AsyncClient(
-        base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S, trust_env=False
+        # trust_env: a proxy of the environment would be checked instead of the gateway
+        base_url=url.rstrip("/"),
+        headers=headers,
+        timeout=_TIMEOUT_S,
+        trust_env=False,
     ) as client:
         return [await _run_check(GatewayUnderTest(client), check) for check in chosen]
 
 
 async def _run_check(gateway: GatewayUnderTest, check: Check) -> Finding:
     name = check.__name__
+    # the docstring is the clause, so that promise and check cannot drift apart
     clause = (check.__doc__ or "").strip().partition("\n")[0]
     try:
         detail = await check(gateway)
     except CheckFailed as failure:
         return Finding(name=name, ok=False, detail=str(failure), clause=clause)
+    # a reply of the wrong shape is a finding about the gateway, not a bug of the check
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         said = f"{type(error).__name__}: {error}"[:200]
         return Finding(name=name, ok=False, detail=said, clause=clause)

@@ -1,1 +1,1 @@
-"""How results are shown at a terminal."""
+"""Shows results on a terminal."""

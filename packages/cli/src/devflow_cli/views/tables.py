@@ -73,6 +73,7 @@ def _print_cells(
     names = [heading.removeprefix(">") for heading in headings]
     widths = [max(len(row[at]) for row in (*rows, names)) for at in range(len(names))]
     texts = [at for at, heading in enumerate(headings) if not heading.startswith(">")]
+    # numbers must stay legible, and the last text is usually the longest (a title, a reason)
     gives_way = texts[-1]
     taken = sum(widths) - widths[gives_way] + 3 * len(names)
     widths[gives_way] = min(widths[gives_way], max(MIN_WIDTH, run.console.width - taken))
@@ -87,6 +88,7 @@ def _print_cells(
     if total:
         made.add_section()
         made.add_row(*(Text(value, style="bold") for value in total))
+    # measured without bounds, then fixed: Rich must not wrap or squeeze what was cut above
     made.width = run.console.measure(
         made, options=run.console.options.update(width=UNBOUNDED_WIDTH)
     ).maximum

@@ -78,7 +78,7 @@ class Key:
 
     @property
     def hash(self) -> str:
-        """The id that `/keys` uses for it."""
+        """The id that `/keys` uses for the key."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     @property
@@ -87,7 +87,7 @@ class Key:
         return f"{self.secret[:12]}...{self.secret[-3:]}"
 
     def remaining_usd(self, now_s: float) -> Decimal | None:
-        """Return what its own limit leaves, at least 0; None without a limit."""
+        """Return what the key's own limit leaves, at least 0; None without a limit."""
         if self.limit_usd is None:
             return None
         spent = self.usage.spent_in_period(self.limit_reset, now_s)
@@ -140,6 +140,7 @@ class Account:
             ApiError: 429, if the limit of the day or the minute is exceeded.
         """
         day, minute = int(now_s // DAY_S), int(now_s // 60)
+        # counted before the check: refused calls count too
         self.free_by_day[day] += 1
         self.free_by_minute[minute] += 1
         if self.free_by_day[day] > self.free_per_day:
@@ -179,6 +180,7 @@ class Accounts:
             ApiError: 401, if it is missing, unknown, disabled or expired.
         """
         key = self._find_key(headers, now_s)
+        # OpenRouter answers both as if the key were unknown
         if key.disabled or (key.expires_s is not None and now_s >= key.expires_s):
             raise unknown_key()
         key.last_used_s = now_s

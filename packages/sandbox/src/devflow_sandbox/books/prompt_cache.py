@@ -18,7 +18,7 @@ _READ_STEP_TOKENS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """How the tokens of a prompt divide."""
+    """How many tokens of a prompt were read from the cache, and written to it."""
 
     cached: int = 0
     written: int = 0
@@ -62,6 +62,7 @@ class PromptCache:
                 written += tokens - covered
                 written_1h += tokens - covered if ttl == "1h" else 0
                 covered = tokens
+            # reading renews the lifetime, as writing does
             self._extend(digest, now_s + TTL_S[ttl or "5m"])
         return CacheUsage(cached=cached, written=written, written_1h=written_1h)
 
@@ -80,6 +81,7 @@ class PromptCache:
 
 def _hash_prefixes(scope: str, blocks: Sequence[Block]) -> list[tuple[bytes, int, Block]]:
     """Return, for each block, hash and token count of the prompt up to and including it."""
+    # a running hash: each prefix costs only its last block
     running = hashlib.blake2b(scope.encode(), digest_size=16)
     tokens = 0
     prefixes: list[tuple[bytes, int, Block]] = []

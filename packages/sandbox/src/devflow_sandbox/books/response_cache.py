@@ -42,6 +42,7 @@ class SandboxResponseCache:
         if not _is_requested(request):
             return None
         cache_key = _make_key(request, key)
+        # clears this entry alone, and the call is then a miss
         if request.headers.get("x-openrouter-cache-clear", "").lower() == "true":
             self._entries.pop(cache_key, None)
         cached = self._entries.get(cache_key)

@@ -53,6 +53,7 @@ class BilledTokens:
     def truncate(self, share: float) -> BilledTokens:
         """Return the counts with only this share of the completion, rounded up."""
         completion = -int(-self.completion * share // 1) if share < 1 else self.completion
+        # images and audio come after the text, so a cut takes them first
         lost = self.completion - completion
         return replace(
             self,
@@ -159,6 +160,7 @@ class Prices:
         recorded costs. Where cached and written tokens overlap (seen with Gemini), the plain rest
         is 0, not negative.
         """
+        # the price tier goes by the longest single prompt, not by the sum over a tool loop
         window = tokens.prompt if tokens.window is None else tokens.window
         prices = self.resolve_overrides(window, now_s) if self.overrides else self
         prompt = prices.charge_prompt(tokens) * factor
@@ -217,6 +219,7 @@ def _read_overrides(override: Mapping[str, Any]) -> dict[str, Decimal]:
 
 
 def _applies(override: Mapping[str, Any], prompt_tokens: int, now_s: float) -> bool:
+    # the boundary itself is still at the lower price
     min_tokens = override.get("min_prompt_tokens")
     if min_tokens is not None and prompt_tokens <= min_tokens:
         return False
@@ -225,8 +228,10 @@ def _applies(override: Mapping[str, Any], prompt_tokens: int, now_s: float) -> b
         return True
     now = datetime.fromtimestamp(now_s, UTC)
     days = override.get("utc_days")
+    # the catalogue counts days from Sunday, 0
     if days and now.isoweekday() % 7 not in days:
         return False
     minute = now.hour * 100 + now.minute
     low, high = int(start), int(end)
+    # a window may cross midnight
     return low <= minute < high if low <= high else minute >= low or minute < high

@@ -22,6 +22,7 @@ from devflow_sandbox.message import JsonObject
 _ROUTED_SUFFIXES = frozenset({"nitro", "floor", "online", "exacto", "thinking", "extended"})
 """Suffixes that choose a way of serving; `:free` and `:batch` are separate rows instead."""
 
+# Clients write `claude-opus-4-8` for `claude-opus-4.8`.
 _DASHED_VERSION = re.compile(r"(?<=-)(\d)-(\d)(?=$|-)")
 
 _AUTO_MODELS = (
@@ -51,7 +52,7 @@ class Model:
 
     @cached_property
     def prices(self) -> Prices:
-        """The prices of its tokens."""
+        """The prices of the model's tokens."""
         return Prices.from_pricing(self.row["pricing"])
 
     @cached_property
@@ -72,7 +73,7 @@ class Model:
 
     @property
     def is_router(self) -> bool:
-        """Whether it is one of `openrouter/…`, which let another model answer."""
+        """Whether the row is one of `openrouter/…`, which let another model answer."""
         return self.id.startswith("openrouter/")
 
     @property
@@ -87,7 +88,7 @@ class Model:
 
     @cached_property
     def providers(self) -> tuple[Provider, ...]:
-        """Its providers, the usual one first."""
+        """The model's providers, the usual one first."""
         return providers_for_author(self.author)
 
     @cached_property
@@ -97,13 +98,13 @@ class Model:
 
     @cached_property
     def tiers(self) -> frozenset[Tier]:
-        """Service tiers other than the default that some provider sells for it."""
+        """Service tiers other than the default that some provider sells for the model."""
         if self.is_free or ":batch" in self.id or not self.parameters & {"tools"}:
             return frozenset()
         return frozenset(tier for one in self.providers for tier in one.tiers)
 
     def can_read(self, modality: str) -> bool:
-        """Return whether it accepts a modality: text, image, audio, video or file."""
+        """Return whether the model accepts a modality: text, image, audio, video or file."""
         return modality in self.row["architecture"]["input_modalities"]
 
     def can_output(self, modality: str) -> bool:
@@ -119,7 +120,7 @@ class ResolvedModel:
     requested: str
     suffixes: frozenset[str] = frozenset()
     router: str | None = None
-    """Id of the router that chose it."""
+    """Id of the router that chose the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,7 @@ class SandboxCatalogue:
         for model in sorted(self.models, key=lambda one: ":" in one.id):
             self._by_id.setdefault(model.row["canonical_slug"], model)
         for model in self.models:
+            # ids after slugs: where one is also another's slug, the id wins
             self._by_id[model.id] = model
 
     @classmethod
@@ -178,6 +180,7 @@ class SandboxCatalogue:
         alias: JsonObject = model.row.get("alias_target") or {}
         if alias:
             model = self._by_id[alias["slug"]]
+        # after the alias, which may lead to a router
         if model.is_router:
             chosen = self._choose_model(model, pick, limits)
             return ResolvedModel(model=chosen, requested=name, suffixes=suffixes, router=model.id)

@@ -98,6 +98,7 @@ _TIERS: dict[str, tuple[Tier, ...]] = {
     "xAI": ("priority",),
 }
 """Tiers by provider ("Service Tiers", Supported Providers); `ultrafast` since October."""
+# For authors without recordings: two providers, so that routing and fallback have a choice.
 _DEFAULT_PROVIDERS = ("DeepInfra", "Together")
 
 
@@ -117,6 +118,7 @@ def _load_slugs() -> dict[str, str]:
 def get_provider(name: str, author: str = "") -> Provider:
     """Return a provider by name; its wording depends on the author of the model."""
     traits: dict[str, str] = {}
+    # tiers are sold for the vendor's own models only
     is_own = author in ("openai", "google", "x-ai")
     if author == "anthropic":
         prefix = {"Amazon Bedrock": "toolu_bdrk_", "Google": "toolu_vrtx_"}

@@ -286,6 +286,7 @@ def encode_stream(generation: Generation) -> list[bytes]:
         events.append(chunks.encode_delta(refusal))
     if reply.annotations:
         cited = {"content": "", "role": "assistant", "annotations": reply.annotations}
+        # citations come first: the search ran before the text
         events.insert(0, chunks.encode_delta(cited))
     events += [chunks.encode_delta(delta) for delta in _iter_media_deltas(generation)]
     for index, call in enumerate(reply.calls):
@@ -295,6 +296,7 @@ def encode_stream(generation: Generation) -> list[bytes]:
         last["reasoning"] = None
     events.append(chunks.encode_finish(last))
     first = b'"choices":[{"index":0,'
+    # more choices repeat the same reply, which is enough for clients that ask for several
     again = [b'"choices":[{"index":%d,' % index for index in range(1, generation.choices)]
     events += [event.replace(first, other) for other in again for event in events[:]]
     events.append(chunks.encode_usage(_encode_usage(generation), generation.metadata))

@@ -212,6 +212,7 @@ def _encode_event(name: str, body: JsonObject) -> bytes:
 
 def encode_stream(generation: Generation) -> list[bytes]:
     """Encode a reply as named events, without comments; this dialect has no `[DONE]`."""
+    # `message_start` has all usage fields but no counts yet: OpenRouter knows them only at the end
     no_usage = dict.fromkeys(_encode_usage(generation)) | {"input_tokens": 0, "output_tokens": 0}
     costs = ("cost", "is_byok", "cost_details")
     start_usage = {key: value for key, value in no_usage.items() if key not in costs}

@@ -234,6 +234,7 @@ class _EventWriter:
             index,
             orjson.dumps(item_id),
         )
+        # only text deltas have `logprobs`, as recorded
         if kind == "output_text.delta":
             head += b',"logprobs":[]'
         start = len(self.events)

@@ -71,6 +71,7 @@ def _embed_text(text: str, dimensions: int) -> list[float]:
         digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=32).digest()
         for offset in range(0, 32, 4):
             place = int.from_bytes(digest[offset : offset + 3]) % dimensions
+            # signs let unrelated words cancel out, so that unrelated texts are far apart
             values[place] += 1.0 if digest[offset + 3] & 1 else -1.0
     length = math.sqrt(sum(value * value for value in values)) or 1.0
     return [round(value / length, 9) for value in values]

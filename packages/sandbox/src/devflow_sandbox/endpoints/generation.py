@@ -25,6 +25,7 @@ def get_generation(state: SandboxState, request: SandboxRequest) -> Answer:
     if not generation_id:
         raise invalid_request("Invalid query parameter id: expected string, received undefined")
     call = state.billing.find(generation_id)
+    # an unknown id, another account's call and a call that is not booked yet look the same
     is_known = (
         call is not None
         and call.key is not None

@@ -202,6 +202,7 @@ def exchange_code(state: SandboxState, request: SandboxRequest) -> Answer:
     method = body.text("code_challenge_method")
     if method not in (None, "S256", "plain"):
         raise invalid_request("Invalid code_challenge_method")
+    # taken out before it is verified: a wrong verifier uses the code up
     grant = state.grants.pop(body.text("code") or "", None)
     if grant is None or state.now_s() - grant.at_s > CODE_LIFE_S:
         raise ApiError(403, "Invalid or expired code")

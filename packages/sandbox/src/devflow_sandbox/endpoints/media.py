@@ -31,6 +31,7 @@ def _transcribe(job: EndpointJob) -> Answer:
             raise invalid_request("Invalid input: input_audio.data: expected base64") from error
     if not isinstance(sound, bytes) or not sound:
         raise invalid_request("Invalid input: either file or input_audio is required")
+    # as for 16-bit PCM at 24 kHz, whatever the file really is
     seconds = round(len(sound) / 48_000, 2)
     text = f"A recording of {seconds:g} seconds, heard by the sandbox."
     tokens = BilledTokens(prompt=max(1, round(seconds * 10)), completion=estimate_tokens(text))

@@ -1,1 +1,1 @@
-"""Models what a request orders beside a reply: searches, pages, other models, service tiers."""
+"""Represents what a request orders beside a reply: searches, pages, other models, service tiers."""

@@ -80,5 +80,6 @@ def read_fusion_plugin(reader: BodyReader) -> ModelOrder:
         max_tokens=reader.count("max_completion_tokens") or _PANEL_TOKENS,
         with_transcript=True,
         max_searches=steps if has_tools else 0,
+        # a second panel in one request is refused ("Fusion", Hard failures)
         max_uses=1,
     )

@@ -41,7 +41,7 @@ class SearchOrder:
     max_total_results: int = MAX_TOTAL_RESULTS
     tokens_per_result: int = TOKENS_PER_RESULT
     is_plugin: bool = False
-    """Whether it searches once, before the model is called; if not, the model decides."""
+    """Whether to search once, before the model is called; if not, the model decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,7 @@ def read_order(body: JsonObject) -> Order:
     Raises:
         ApiError: 400, naming the field.
     """
+    # the ordinary request, which orders nothing
     if _MARKS.isdisjoint(body):
         return PLAIN
     reader = BodyReader(body)
@@ -118,6 +119,7 @@ def read_order(body: JsonObject) -> Order:
         tools.read(tool)
     for plugin in plugins:
         tools.read_plugin(plugin)
+    # the older form; a plugin or tool for the same search replaces it
     if body.get("web_search_options") is not None and not tools.searches:
         tools.searches.append(SearchOrder(is_plugin=True))
     tier = _read_tier(reader)

@@ -45,9 +45,9 @@ class Extra:
     count: int
     usd: Decimal
     is_native: bool = False
-    """Whether the model's provider charges it, not OpenRouter."""
+    """Whether the model's provider charges this item, not OpenRouter."""
     is_first: bool = False
-    """Whether it ran before the model was called: it is billed even if the model then fails."""
+    """Whether the service ran before the model: it is billed even if the model then fails."""
     results: int = 0
 
     def to_row(self) -> JsonObject:

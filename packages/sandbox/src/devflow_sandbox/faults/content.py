@@ -83,7 +83,7 @@ def corrupt_usage(
 ) -> list[Step]:
     """Put other values into `usage`, as raw text."""
 
-    def lie(body: JsonObject) -> JsonObject:
+    def corrupt(body: JsonObject) -> JsonObject:
         for holder in _find_usage_holders(body):
             usage = holder.get("usage")
             if isinstance(usage, dict):
@@ -91,7 +91,7 @@ def corrupt_usage(
                 cast(JsonObject, usage).update(raw)
         return body
 
-    return edit_events(steps, lie)
+    return edit_events(steps, corrupt)
 
 
 def replace_body(
@@ -101,10 +101,10 @@ def replace_body(
     if fault.preset in ("choices_null", "choices_empty"):
         choices: Any = None if fault.preset == "choices_null" else []
 
-        def emptied(one: JsonObject) -> JsonObject:
+        def replace_choices(one: JsonObject) -> JsonObject:
             return one | {"choices": choices}
 
-        return edit_events(steps, emptied)
+        return edit_events(steps, replace_choices)
     content_type = fault.content_type
     text = fault.text.encode()
     if fault.preset == "malformed":
@@ -135,7 +135,7 @@ def corrupt_tool_index(
     """Change the index or id of tool calls."""
     call_count = 0
 
-    def lie(one: JsonObject) -> JsonObject:
+    def change_index(one: JsonObject) -> JsonObject:
         nonlocal call_count
         for choice in cast("list[JsonObject]", one.get("choices") or []):
             for call in cast("list[JsonObject]", choice.get("delta", {}).get("tool_calls") or []):
@@ -148,7 +148,7 @@ def corrupt_tool_index(
 
     if fault.form == "object":
         return _join_arguments(steps)
-    steps = edit_events(steps, _renew_ids if fault.form == "ids" else lie)
+    steps = edit_events(steps, _renew_ids if fault.form == "ids" else change_index)
     return _split_per_character(steps) if fault.form == "split" else steps
 
 
@@ -177,15 +177,16 @@ def _join_arguments(steps: list[Step]) -> list[Step]:
             texts[call["index"]] = text + call["function"]["arguments"]
         return chunk
 
-    def put(chunk: JsonObject) -> JsonObject | None:
+    def put_whole_call(chunk: JsonObject) -> JsonObject | None:
         for call in _calls_in(chunk):
             if "id" not in call:
                 return None
             call["function"]["arguments"] = orjson.loads(texts[call["index"]] or "{}")
         return chunk
 
+    # two passes: the arguments are complete only at the end of the stream
     edit_events(steps, collect)
-    return edit_events(steps, put)
+    return edit_events(steps, put_whole_call)
 
 
 def repeat_usage(
@@ -201,14 +202,14 @@ def repeat_usage(
         "total_tokens": tokens.prompt + tokens.completion,
     }
 
-    def tell(chunk: JsonObject) -> JsonObject:
+    def add_usage(chunk: JsonObject) -> JsonObject:
         choices = cast("list[JsonObject]", chunk.get("choices") or [])
         is_end = any(choice.get("finish_reason") for choice in choices)
         if "usage" not in chunk and (is_end or fault.form == "each"):
             chunk["usage"] = counts
         return chunk
 
-    return edit_events(steps, tell)
+    return edit_events(steps, add_usage)
 
 
 def _split_per_character(steps: list[Step]) -> list[Step]:

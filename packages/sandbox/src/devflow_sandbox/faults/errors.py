@@ -13,6 +13,7 @@ from devflow_sandbox.faults.schema import ErrorEventFault, ErrorPreset, StatusFa
 from devflow_sandbox.message import JsonObject
 from devflow_sandbox.replies.generation import Generation
 
+# OpenRouter's words where they are known, else the usual ones of the status.
 _MESSAGES = {
     400: "Provider returned error",
     401: "User not found.",
@@ -45,12 +46,12 @@ def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -
         error = ApiError(
             fault.status, message, error_type=fault.error_type, metadata=details or None
         )
-    _tell_wait(error, fault, now_s)
+    _add_wait_headers(error, fault, now_s)
     error.headers |= fault.headers
     return error
 
 
-def _tell_wait(error: ApiError, fault: StatusFault, now_s: float) -> None:
+def _add_wait_headers(error: ApiError, fault: StatusFault, now_s: float) -> None:
     if fault.retry_after is not None:
         error.headers["Retry-After"] = fault.retry_after
     if fault.retry_after_date_s is not None:

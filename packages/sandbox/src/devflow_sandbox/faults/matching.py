@@ -57,6 +57,7 @@ class FaultRules:
         return is_due
 
     def _draw(self, index: int, number: int) -> float:
+        # a hash of its inputs, so that the same seed fails the same requests on every machine
         digest = hashlib.blake2b(repr((self.seed, index, number)).encode(), digest_size=8)
         return int.from_bytes(digest.digest()) / 2**64
 
@@ -75,7 +76,10 @@ class FaultMatcher:
             if not _matches_request(fault.when, target):
                 continue
             if index not in self._decided:
+                # decided once per request, so that a fallback to another provider does not count
+                # again
                 self._decided[index] = self.rules.count_and_decide(index)
+            # the loop goes on, since later rules count this request too
             if self._decided[index] and matched is None:
                 matched = fault, self.rules.rule_name(index)
         return matched

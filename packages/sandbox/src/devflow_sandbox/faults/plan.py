@@ -49,7 +49,7 @@ class ExpectedOutcome(_PlanForm):
     look complete.
     """
     status: tuple[int, ...] = ()
-    """The HTTP statuses that report the failure correctly to whoever uses the client."""
+    """The HTTP statuses that report the failure correctly to the users of the client."""
     attempts: Annotated[int, Field(ge=1)] = 1
     """The most calls allowed for one request."""
     fallback: bool | None = None
@@ -82,7 +82,7 @@ class FaultCase(_PlanForm):
     address: Address = "open"
     """The address given to the client, for faults before HTTP."""
     dialects: tuple[DialectName, ...] = ALL_DIALECTS
-    """The dialects in which it can happen."""
+    """The dialects in which the fault can happen."""
     warm_up: int = 0
     """Number of requests that succeed first, on the connection that the case then uses."""
     is_heavy: bool = False

@@ -175,7 +175,7 @@ class ErrorEventFault(_FaultScriptForm):
     error_type: str = "provider_unavailable"
     form: Literal["chunk", "no_finish", "string_code", "bare"] = "chunk"
     done: bool = False
-    """Whether to send `[DONE]` after it."""
+    """Whether to send `[DONE]` after the error."""
 
 
 class BadUsageFault(_FaultScriptForm):

@@ -26,6 +26,7 @@ def split_at(steps: list[Step], position: BodyPosition) -> tuple[list[Step], lis
     events = sum(map(is_event, steps))
     if position.byte is not None:
         return _split_bytes(steps, position.byte)
+    # a body that is not streamed has one place only: its bytes
     if not events:
         share = position.share if position.share is not None else float((position.event or 0) > 0)
         return _split_bytes(steps, round(byte_count(steps) * share))

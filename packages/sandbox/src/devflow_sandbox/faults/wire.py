@@ -27,6 +27,8 @@ from devflow_sandbox.replies.generation import Generation
 _BLOCK_BYTES = 64 * 1024
 _HOUR_S = 3600.0
 
+# Attacks and accidents below HTTP: request smuggling, a bad chunk, an injected header, an
+# impossible status, another protocol.
 _RAW = {
     "cl_te": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -93,6 +95,7 @@ def truncate(
     if fault.framing == "chunked":
         return before
     if fault.framing == "gzip":
+        # cut in the compressed bytes, so that the stream's own check fails
         packed = gzip.compress(b"".join(step for step in steps if isinstance(step, bytes)))
         share = byte_count(before) / max(1, byte_count(steps))
         answer.headers.append(("Content-Encoding", "gzip"))
@@ -154,6 +157,7 @@ def repeat_forever(
     fault: EndlessFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterator[Step]:
     """Repeat the same events forever."""
+    # without the finish and the usage, which would end the reply
     middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
     yield from steps[: len(steps) - 3]
     while True:

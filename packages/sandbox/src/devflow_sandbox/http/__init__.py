@@ -1,1 +1,1 @@
-"""How answers reach a client: over a socket, or in process."""
+"""Delivers answers to clients, over a socket or in process."""

@@ -62,6 +62,7 @@ class SandboxConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse more bytes of a request."""
+        # the fault `stale`: the connection looked open until it was used
         if self._is_stale and self._transport is not None:
             self._transport.abort()
             return
@@ -110,6 +111,7 @@ class SandboxConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Add a piece of the body."""
         self._size += len(body)
+        # counted on, but not kept: the answer is a 413 once the request is complete
         if self._size <= MAX_BODY_BYTES:
             self._body.append(body)
 
@@ -129,6 +131,7 @@ class SandboxConnection(asyncio.Protocol):
     # answering
 
     def _answer_next(self) -> None:
+        # pipelined requests wait: answers have to leave in the order of the requests
         while self._waiting and self._writer is None and self._transport is not None:
             request, keep_alive = self._waiting.popleft()
             answer = self._answer(request)
@@ -151,6 +154,7 @@ class SandboxConnection(asyncio.Protocol):
         if answer.refuse_s:
             self._refuse_for(answer.refuse_s)
         steps = cast("list[bytes]", answer.steps)
+        # the fast path: one write for the whole answer
         if not answer.is_paced and not is_head:
             if answer.settle is not None:
                 answer.settle(1.0)
@@ -168,6 +172,16 @@ class SandboxConnection(asyncio.Protocol):
             self._answer_next()
         elif self._transport is not None:
             self._transport.close()
+
+
+# The states of a writer; `_timer` is set only while it waits:
+#
+#   state    event                     next
+#   writing  a `Pause`                 waiting, until its timer fires
+#   writing  the client reads slowly   paused, until the client reads again
+#   writing  no step is left           ended, settled as complete
+#   writing  a `DropConnection`        ended, the connection is cut
+#   any      the client disconnects    ended, settled by the share that was sent
 
 
 class AnswerWriter:
@@ -208,9 +222,11 @@ class AnswerWriter:
             self._timer.cancel()
             self._timer = None
         self._is_paused = True
+        # less than 1 even if only the last step is missing: the reply was not complete
         self._settle(min(self._sent / max(1, self._answer.step_count), 0.999))
 
     def _settle(self, share: float) -> None:
+        # taken out first, so that it can never run twice
         settle, self._answer.settle = self._answer.settle, None
         if settle is not None:
             settle(share)
@@ -224,6 +240,8 @@ class AnswerWriter:
                 self._settle(1.0)
                 self._connection.finish_answer(keep_alive=self._keep_alive)
                 return
+            # settled before the last byte leaves: a client that has the whole reply finds it in the
+            # bill
             if self._next_step is None:
                 self._settle(1.0)
             if isinstance(step, Pause):
@@ -241,6 +259,7 @@ class AnswerWriter:
         if how is DropConnection.RESET:
             raw = self._transport.get_extra_info("socket")
             if raw is not None:
+                # a linger time of zero makes close send RST instead of FIN
                 lingering = struct.pack("ii", 1, 0)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
             self._transport.abort()

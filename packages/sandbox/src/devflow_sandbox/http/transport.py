@@ -38,6 +38,7 @@ class SandboxTransport(httpx.AsyncBaseTransport):
                 answer.settle(1.0)
             raise _to_transport_error(answer)
         if answer.dribble_s is not None:
+            # a head has about 200 bytes, which httpx would wait for
             await asyncio.sleep(answer.dribble_s * 200)
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_AnswerStream(answer), request=request

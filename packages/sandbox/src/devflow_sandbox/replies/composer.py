@@ -56,6 +56,7 @@ _CLOSINGS = (
 
 def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> GeneratedReply:
     """Compose a reply to the request, shaped as this provider would shape it."""
+    # what clients put in tags is not the question
     question = _TAG.sub(" ", request.question).strip() or request.question
     values = _SeededValues(seed, request.models[0], question, request.turn)
     tool = _choose_tool(request, question)
@@ -119,6 +120,7 @@ def _choose_tool(request: ParsedRequest, question: str) -> ToolDefinition | None
         return next(tool for tool in request.tools if tool.name == request.tool_choice[1:])
     if request.tool_choice == "required":
         return request.tools[0]
+    # after a tool result, the reply is text; otherwise an agent would never end
     if request.last_block is None or request.last_block.role != "user":
         return None
     for tool in request.tools:

@@ -44,7 +44,7 @@ class Generation:
 
     @property
     def is_fast(self) -> bool:
-        """Whether it was served as a fast Claude."""
+        """Whether the reply was served by a fast Claude."""
         return self.resolved.model.author == "anthropic" and self.resolved.model.id.endswith(
             "-fast"
         )
@@ -64,6 +64,7 @@ class Generation:
             provider_fees=self.extras.provider_fees,
             fees=self.extras.fees,
             byok_fee_share=self.byok_fee_share,
+            # a fast Claude is a row with its own prices, which include the tier
             factor=TIER_FACTOR["default" if self.is_fast else self.tier],
         )
 

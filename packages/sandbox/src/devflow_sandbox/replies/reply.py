@@ -10,6 +10,7 @@ import orjson
 
 from devflow_sandbox.message import JsonObject
 
+# About a word, at most 24 characters; white space goes with the word after it.
 _PIECE = re.compile(r"\s*\S{1,24}|\s+$")
 
 
@@ -62,6 +63,7 @@ class GeneratedReply:
         reasoning = (self.reasoning or "")[: max_tokens * 4] or None
         remaining = max_tokens - _count_tokens(reasoning)
         text = (self.text or "")[: remaining * 4]
+        # calls come last, so a reply that is too long loses them whole
         return replace(self, reasoning=reasoning, text=text, calls=(), finish_reason="length")
 
 

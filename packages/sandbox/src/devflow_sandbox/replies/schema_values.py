@@ -79,6 +79,7 @@ class _ValueGenerator:
 
     def _choose_simplest(self, choices: list[JsonObject], depth: int) -> JsonObject:
         """Choose the first alternative, but deep down one without parts, so that recursion ends."""
+        # from here on only what is needed to end: no optional properties, no nested alternatives
         if depth > _MAX_DEPTH // 4:
             for choice in choices:
                 if self._kind(self._resolve(choice)) not in {"object", "array"}:

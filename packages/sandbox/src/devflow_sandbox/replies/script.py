@@ -58,7 +58,7 @@ class ScriptedTurn(_ReplyScriptForm):
     when: TurnCondition = TurnCondition()
     reply: ScriptedReply
     repeat: bool = False
-    """Whether it may be used again; otherwise it is used once."""
+    """Whether the turn may be used again; otherwise it is used once."""
 
 
 class ReplyScript(_ReplyScriptForm):

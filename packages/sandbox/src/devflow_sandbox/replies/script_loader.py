@@ -34,6 +34,7 @@ def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
         return form.validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
+        # the JSON is valid, so each location can be found again in its text
         problems = [_format_problem(name, text, value, one["loc"], one["msg"]) for one in wrong]
         raise ConfigurationError("\n".join(dict.fromkeys(problems))) from error
 

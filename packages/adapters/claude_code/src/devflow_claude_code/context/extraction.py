@@ -22,6 +22,8 @@ from devflow_claude_code.reading.content import (
 )
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
+# Words that mark a reply as a decision, a finding or a plan; the tests with planted facts check
+# that they find enough.
 _DECISION_WORDS = re.compile(
     r"(?i)\b(?:decision|decid|chose|choos|instead of|rather than|because|therefore|root cause"
     r"|must not|must|never|always|agreed|trade-?off|constraint"
@@ -81,9 +83,11 @@ class _Extraction:
     def add_row(self, row: TranscriptRow) -> None:
         for call_id, is_error in row.tool_results:
             self._add_result(row, call_id, is_error)
+        # the common case in a long session: such a row need not be decoded at all
         if row.tool_results and not row.has_text:
             return
         body = self.load(row)
+        # a queued prompt is an attachment too, so `human_text` comes before the other attachments
         if row.type == "assistant":
             self._add_reply(row, body)
         elif text := human_text(row, body):
@@ -112,11 +116,17 @@ class _Extraction:
             self.files.record_call(line, tool, arguments, row)
         else:
             call_text = _call_text(tool, arguments)
+            # a repeated command counts once, at its last run: a failure that was fixed is no longer
+            # one
             self.runs.pop(call_text, None)
             self.runs[call_text] = _ToolRun(line, call_text, call_id, row, is_error, tool)
 
     def facts(self) -> list[Fact]:
         exchange = self._exchange()
+        # Weights decide what a small budget keeps: the first goal (100), the last exchange (97-98),
+        # todos (95), other goals (90), questions and failed commands (80-85), decisions (75), the
+        # summary (70), changed files (65), reports of sub-agents and other failures (60), notes
+        # (50), read files (40), commands that passed (30).
         facts = [*self._goals(), *exchange, *self._questions(), *self.todos.facts()]
         if self.summary is not None:
             facts.append(
@@ -186,6 +196,7 @@ class _Extraction:
             for line, tool, arguments in self.calls.values()
             if tool not in _QUESTION_TOOLS
         ]
+        # a question before the last prompt was answered by it
         since = self.prompts[-1][0] if self.prompts else 0
         sentences = [
             Fact(kind="question", text=sentence, line=line, weight=85)

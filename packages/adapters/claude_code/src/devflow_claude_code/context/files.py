@@ -59,6 +59,7 @@ class FileStates:
         return [_build_fact(path, file, load) for path, file in self._files.items()]
 
     def _touch(self, path: str, line: int) -> _File:
+        # removed and added again, so that the file moves to the end: files are in order of last use
         file = self._files.pop(path, None) or _File()
         file.line = line
         self._files[path] = file
@@ -83,6 +84,7 @@ def _last_content(file: _File, load: Callable[[TranscriptRow], Json]) -> tuple[s
     if not file.changes:
         return read
     last = file.changes[-1]
+    # a later read of the whole file is exact; a replayed edit might not be
     if file.read is not None and read[1] and file.read.line > last.result_row.line:
         return read
     content = _apply_change(last, get_object(load(last.result_row), "toolUseResult"))
@@ -122,4 +124,5 @@ def _edits(change: _FileChange) -> list[Json]:
     edits = change.arguments.get("edits")
     if not isinstance(edits, list):
         return [change.arguments]
+    # `MultiEdit` has a list of edits; `Edit` and `NotebookEdit` are a single edit themselves
     return [one for one in cast("list[Any]", edits) if isinstance(one, dict)]

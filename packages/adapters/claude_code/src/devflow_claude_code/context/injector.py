@@ -51,6 +51,7 @@ def _heading(piece: ContextPiece) -> str:
 
 def _delimiter_id(body: str) -> str:
     mark = sha256(body.encode("utf-8", "replace")).hexdigest()[:16]
+    # practically impossible, but it would break the quotation
     while mark in body:
         mark = sha256(mark.encode()).hexdigest()[:16]
     return mark
@@ -59,6 +60,7 @@ def _delimiter_id(body: str) -> str:
 def _insert_block(messages: tuple[Message, ...], block: Text) -> tuple[Message, ...]:
     breakpoint_at = _last_cache_breakpoint(messages)
     user = max((i for i, one in enumerate(messages) if one.role == "user"), default=-1)
+    # before the breakpoint, the block would change a cached prefix: add a message after it instead
     if user < 0 or user < breakpoint_at[0]:
         return (*messages, Message(role="user", parts=(block,)))
     parts = messages[user].parts

@@ -106,10 +106,12 @@ def build_context(
         raise SessionError(f"{transcript.path}:1: this transcript holds no conversation.")
     with gc_paused(), transcript.open_loader() as load:
         facts = extract_facts([row for row in wanted if _has_content(row)], load)
+    # heavier facts first; of equal weight, the later one, which is more likely still true
     ranked = sorted(facts, key=lambda fact: (-fact.weight, -fact.line))
     masker = Masker()
     pieces: list[ContextPiece] = []
     room_tokens = budget_tokens
+    # Facts are chosen by characters, which is cheap, and counted in tokens once they are masked.
     chosen = _fit_facts(ranked, int(budget_tokens * CHARS_PER_TOKEN / _bytes_per_char(facts)))
     for fact, limit_chars in chosen:
         text = _shorten(fact.text, limit_chars, masker)
@@ -144,6 +146,7 @@ def _fit_facts(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]
     then extends them to full length in the same order.
     """
     chosen: list[tuple[Fact, int]] = []
+    # a protected fact may be long, but must not crowd out all others
     largest = room_chars // 3
     for fact in ranked:
         length = len(fact.text)
@@ -163,6 +166,8 @@ def _shorten(text: str, limit_chars: int, masker: Masker) -> str:
     missing = len(text) - limit_chars
     if missing <= 0:
         return escape_invisible(masker.mask(text))
+    # A secret that crosses a cut is only recognized whole, so each side is masked with an overlap
+    # of _MAX_SECRET_CHARS. Private keys are longer than that: such a text is masked in one piece.
     is_short = missing <= 2 * _MAX_SECRET_CHARS or limit_chars < 2 * _ELLIPSIS_CHARS
     if is_short or "PRIVATE KEY-----" in text:
         return escape_invisible(masker.mask(text))[:limit_chars]

@@ -38,6 +38,7 @@ class TodoList:
         elif tool == "TaskCreate":
             task = get_object(get_object(outcome(), "toolUseResult"), "task")
             todos = self._current()
+            # the id is in the result only; without one, ids count from 1, as the client does
             todos[get_string(task, "id") or str(len(todos) + 1)] = _Todo(
                 get_string(arguments, "subject") or get_string(task, "subject"),
                 "pending",

@@ -6,6 +6,8 @@ import re
 from hashlib import sha256
 
 _UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
+# OpenAI and Anthropic document tool names as up to 64 characters of [A-Za-z0-9_-]; ids are held to
+# the same limits.
 _MAX_CHARS = 64
 _HASH_CHARS = 8
 

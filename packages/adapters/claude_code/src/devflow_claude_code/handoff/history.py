@@ -24,6 +24,7 @@ from devflow_claude_code.reading.content import (
 )
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
+# Kinds with their own rendering; for others, what the words leave out is counted.
 _CLIENT_KINDS = frozenset({"text", "image", "document", "tool_reference"})
 _INTERRUPTED = "[no result: the call was interrupted]"
 
@@ -52,6 +53,7 @@ class HistoryBuilder:
     def add_rows(self, rows: Iterable[tuple[TranscriptRow, Json]]) -> None:
         """Add the rows of a branch, in order."""
         for row, body in rows:
+            # the order matters: error messages of the client are assistant rows too
             if row.is_api_error:
                 self.left_out["error message of the client"] += 1
             elif row.type == "assistant":
@@ -103,6 +105,7 @@ class HistoryBuilder:
             name = make_safe_name(get_string(block, "name")) or "unnamed"
             return ToolCall(id=call_id, name=name, arguments=self._clean_json(block))
         if kind in ("thinking", "redacted_thinking"):
+            # its signature is only valid for the model that signed it; others reject the block
             self.left_out["thinking block (only the model that signed it takes it)"] += 1
             return None
         return self._convert_other_block(block)
@@ -127,6 +130,7 @@ class HistoryBuilder:
                 parts.append(self._convert_media(block, kind))
             elif (words := self._convert_other_block(block)).text:
                 parts.append(words)
+        # calls are interrupted for good once the user speaks instead of a tool
         if not any(isinstance(part, ToolResult) for part in parts):
             self._answer_open_calls()
         self._add_parts("user", parts)
@@ -185,6 +189,7 @@ class HistoryBuilder:
     def _clean_json(self, call: Json) -> str:
         """Clean the arguments of a call like text; they stay valid JSON."""
         text = self.masker.mask_json(get_object(call, "input"))
+        # decoding and encoding again is slow, and rarely needed
         if "\\u00" not in text and escape_invisible(text) == text:
             return text
         return as_json(map_strings(orjson.loads(text), escape_invisible))

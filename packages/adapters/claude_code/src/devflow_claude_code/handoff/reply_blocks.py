@@ -40,6 +40,7 @@ def content_blocks(message: Message) -> list[Json]:
 
 def usage_json(usage: Usage) -> Json:
     """Return token counts under Anthropic's names."""
+    # `cache_creation_input_tokens` is the sum; `cache_creation` splits it by lifetime
     hour = usage.cache_write_1h_tokens
     return {
         "input_tokens": usage.input_tokens,
@@ -59,6 +60,7 @@ def _close_parts(parts: Sequence[Part], answered: set[str]) -> list[Part]:
     for part in parts:
         if isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text.strip()):
             continue
+        # an open call would be answered with an error by the client on resume
         if isinstance(part, ToolCall) and part.id not in answered:
             text = f"[wanted to call {part.name} with {part.arguments}; it was not executed]"
             closed.append(Text(text=text))

@@ -126,6 +126,7 @@ def hand_off(
     """
     target = target or HandoffTarget()
     window_tokens = target.window_tokens or DEFAULT_WINDOW_TOKENS
+    # a small window keeps at least a quarter for input, even if the reply needs most of it
     room_tokens = max(window_tokens - target.reply_tokens, window_tokens // 4)
     context = session.context(min(int(room_tokens * _BRIEF_SHARE), _MAX_BRIEF_TOKENS))
     history = HistoryBuilder(takes_images=target.takes_images)
@@ -139,6 +140,7 @@ def hand_off(
             f" its {window_tokens} for input. Hand over a brief, or pick a larger model.",
             model=target.model,
         )
+    # without a mode, the full history is preferred: a brief always loses something
     if mode != "brief" and tokens <= room_tokens:
         request = _full_request(session, target.model, messages, history.tool_names())
         report = _build_report("full", request, window_tokens, history)
@@ -177,6 +179,7 @@ def _describe_place(session: ClaudeCodeSession) -> tuple[Text, ...]:
 
 def _append_prompt(messages: tuple[Message, ...], prompt: Message) -> tuple[Message, ...]:
     """Append the prompt to the last user message if it comes last: turns have to alternate."""
+    # some providers reject two user messages in a row
     last = messages[-1]
     if last.role != "user":
         return (*messages, prompt)

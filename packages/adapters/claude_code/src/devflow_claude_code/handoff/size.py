@@ -27,6 +27,7 @@ _PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,4})(?!\d)")
 def estimate_tokens(messages: tuple[Message, ...]) -> int:
     """Estimate the tokens of a conversation."""
     parts = [part for message in messages for part in message.parts]
+    # 16 bytes a message for its role and delimiters
     text_bytes = sum(_count_bytes(part) for part in parts) + 16 * len(messages)
     return ceil(text_bytes / CHARS_PER_TOKEN) + sum(_media_tokens(part) for part in parts)
 
@@ -64,5 +65,6 @@ def _count_pages(encoded: str | None) -> int:
     except (binascii.Error, ValueError):
         content = b""
     listed = max((int(one) for one in _PAGE_COUNT.findall(content)), default=0)
+    # best evidence first: page objects, the page tree's count, the size
     pages = len(_PAGE.findall(content)) or listed or ceil(len(content) / _PAGE_BYTES)
     return min(max(pages, 1), _MAX_PAGES)

@@ -32,8 +32,10 @@ from devflow_claude_code.reading.content import get_object
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 from devflow_claude_code.session import ClaudeCodeSession
 
+# Stands in if the old session names no version.
 _OLDEST_VERSION = "1.0.0"
 _TIMESTAMP_STEP = timedelta(milliseconds=1)
+# Other types, such as titles and queue operations, belong to the old session alone.
 _KEPT_TYPES = frozenset({"user", "assistant", "system", "attachment"})
 
 
@@ -59,7 +61,7 @@ class WrittenSession:
 
     @property
     def command(self) -> str:
-        """The command that resumes it."""
+        """The command that resumes the new session."""
         return f"claude --resume {self.session_id}"
 
     @property
@@ -120,6 +122,7 @@ class _RowBuilder:
         self._project = project
         self._id = session_id
         self._parent: str | None = None
+        # Timestamps have to rise: a clock that is behind must not put the reply before the history.
         self._now = max(now, _parse_time(session.last_at) + _TIMESTAMP_STEP)
 
     def copy_branch(self) -> Iterator[Json]:
@@ -127,10 +130,12 @@ class _RowBuilder:
         wanted = [row for row in self._session.branch if _is_kept(row)]
         stamp = _parse_time(wanted[0].timestamp if wanted else None)
         for row, body in self._session.transcript.load_all(wanted):
+            # rows may share a timestamp; those of the copied chain have to rise
             stamp = max(stamp + _TIMESTAMP_STEP, _parse_time(row.timestamp))
             body["timestamp"] = _format_time(stamp)
             body["sessionId"] = self._id
             body["parentUuid"] = self._parent
+            # another spelling of the old session's id
             body.pop("session_id", None)
             if row.subtype == "compact_boundary":
                 _drop_preserved(body)

@@ -1,1 +1,1 @@
-"""DevFlow inside Claude Code: hooks, status line, MCP tools, launcher."""
+"""Offers DevFlow inside Claude Code: hooks, status line, MCP tools, launcher."""

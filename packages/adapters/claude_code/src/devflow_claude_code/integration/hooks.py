@@ -25,6 +25,7 @@ from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Events our hook handles; every Claude Code since 1.0 knows all three."""
 START_BUDGET_TOKENS = 2_000
+# Words of the client's messages about usage limits, rate limits and an empty balance.
 _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 
 
@@ -57,6 +58,7 @@ def run_hook(
 
 def _on_session_start(event: Json, config_dir: Path, _command: str) -> HookReply:
     """Return the context of the previous session, but only for a new session."""
+    # sessions that are resumed, cleared or compacted are not new
     if get_string(event, "source") != "startup" or not get_string(event, "cwd"):
         return HookReply()
     current = get_string(event, "session_id")
@@ -89,6 +91,7 @@ def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
 
 def has_hit_limit(session: ClaudeCodeSession) -> bool:
     """Return whether the session's last row is the client's message about a reached limit."""
+    # attachments and system rows may follow the error
     last = next(
         (row for row in reversed(session.branch) if row.type in ("user", "assistant")), None
     )

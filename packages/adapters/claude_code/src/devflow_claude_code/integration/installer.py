@@ -27,6 +27,8 @@ Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
 _COPIES_FOLDER = "before-integrate"
 """Subfolder of the data folder; holds the files' contents from before DevFlow changed them."""
+# Recognizes our entries by how the command ends, so that an installation under another path, or in
+# quotes, is found and can be undone.
 _OUR_COMMAND = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
@@ -74,6 +76,8 @@ class SettingsChange:
         if _read(self.path) != self.before:
             raise ConfigurationError(f"{self.path} has changed since then; run the command again.")
         try:
+            # The backup comes first: if the process dies between the two writes, the undo must
+            # still be possible.
             for folder in (self.backup_path.parent.parent, self.backup_path.parent):
                 ensure_private_folder(folder)
             replace_file(self.backup_path, self.backup)
@@ -114,6 +118,9 @@ def plan_install(
         before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
     )
     original, copy = before, _backup_path(path, data_dir)
+    # A second installation must not take the result of the first for the original. If the file is
+    # as we left it, the old backup holds the original; otherwise it is the file without our
+    # entries.
     if (backup := _read_backup(copy)) is not None:
         original = (
             backup[1]
@@ -139,6 +146,7 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
     """
     copy = _backup_path(path, data_dir)
     before, backup = _read(path), _read_backup(copy)
+    # unchanged since our installation: the original bytes can be restored exactly
     if backup is not None and backup[0] == _digest(before):
         return SettingsChange(
             path=path, before=before, after=backup[1], backup=None, backup_path=copy
@@ -195,6 +203,7 @@ def _remove_ours(path: Path) -> Json:
         if isinstance(groups, list):
             entries = cast("list[Any]", groups)
             hooks[event] = [group for group in entries if not _is_our_group(group)]
+            # an event that was an empty list before stays one
             if entries and not hooks[event]:
                 del hooks[event]
     if not hooks:

@@ -70,6 +70,7 @@ def plan_launch(
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_AUTH_TOKEN": client_key,
         "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
+        # omits a fingerprint from the start of the system prompt, where it defeats prompt caches
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
     }
     inherited = {

@@ -22,6 +22,7 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+# error codes of JSON-RPC 2.0, section 5.1
 _PARSE_ERROR, _METHOD_NOT_FOUND, _INVALID_PARAMS = -32700, -32601, -32602
 _INSTRUCTIONS = (
     "DevFlow sends work to other models through its gateway, with the context of this Claude Code"
@@ -107,6 +108,7 @@ class McpServer:
             self._send_error(None, _PARSE_ERROR, "a message is one JSON object on one line")
             return
         method, params = get_string(message, "method"), get_object(message, "params")
+        # a message without an id is a notification, which must not be answered
         if "id" not in message:
             if method == "notifications/cancelled":
                 self._cancel(params.get("requestId"))
@@ -140,6 +142,7 @@ class McpServer:
             self._send_error(number, _INVALID_PARAMS, problem)
             return
         task = group.create_task(self._run(number, name, arguments))
+        # ids may be numbers or texts, and 1 and "1" are different ids
         key = orjson.dumps(number)
         self._running[key] = task
         task.add_done_callback(lambda _: self._running.pop(key, None))
@@ -153,6 +156,7 @@ class McpServer:
         except Exception as error:  # noqa: BLE001 - one call must not end the others
             _log.error("a tool of the MCP server failed", tool=name, exc_info=error)
             text, is_error = f"{name} failed: {type(error).__name__}. The log says more.", True
+        # lone surrogates cannot be encoded in the answer
         text = text.encode("utf-8", "replace").decode()
         result = {"content": [{"type": "text", "text": text}], "isError": is_error}
         self._send({"jsonrpc": "2.0", "id": number, "result": result})

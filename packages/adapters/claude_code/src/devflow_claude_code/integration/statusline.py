@@ -44,6 +44,7 @@ def render_status_line(
 
 def _cost_text(event: Json, price_of: PriceOf) -> str:
     cost = parse_decimal(get_object(event, "cost").get("total_cost_usd"))
+    # the client's own figure includes calls that leave no row in the transcript
     if cost is not None:
         return f"${cost.quantize(_CENT)}"
     return _transcript_cost_text(get_string(event, "transcript_path"), price_of)

@@ -63,6 +63,8 @@ def _last_before(boundary: TranscriptRow, graph: RowGraph) -> TranscriptRow | No
 
 def _find_leaf(rows: Sequence[TranscriptRow], graph: RowGraph) -> TranscriptRow | None:
     main = [row for row in graph.rows if not row.is_sidechain] or graph.rows
+    # Newer clients record the leaf. Rows that follow it belong to the branch only if they descend
+    # from it; without a record, the newest row of the main chain is the leaf.
     marked = next((row.refers_to for row in reversed(rows) if row.type == "last-prompt"), None)
     leaf = graph.get(marked)
     if leaf is not None:
@@ -89,6 +91,7 @@ def _insert_preserved(
 ) -> list[TranscriptRow]:
     known = {row.uuid for row in chain}
     fresh = [row for row in preserved if row.uuid not in known]
+    # without the anchor, directly after the boundary, which is always first
     position = next((index + 1 for index, row in enumerate(chain) if row.uuid == anchor), 1)
     return [*chain[:position], *fresh, *chain[position:]]
 
@@ -104,6 +107,7 @@ def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[Tr
         if reply is not None and row.uuid not in emitted:
             answering = {one.uuid: one for one in reply.results}
             group = [*reply.blocks, *sorted(answering.values(), key=attrgetter("line"))]
+        # a stray result follows its row at once, before the rest of the group
         while group:
             one = group.pop(0)
             if one.uuid not in emitted:

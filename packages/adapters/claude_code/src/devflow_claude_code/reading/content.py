@@ -45,6 +45,7 @@ def human_text(row: TranscriptRow, body: Json) -> str:
     """Return what a person wrote in this row, including a prompt queued meanwhile; otherwise ''."""
     if row.type == "attachment":
         attachment = cast("Json", body.get("attachment") or {})
+        # other modes are not a person's prompt
         if row.subtype != "queued_command" or attachment.get("commandMode") != "prompt":
             return ""
         text = flatten_text(attachment.get("prompt"))

@@ -32,6 +32,7 @@ def projects_dir(config_dir: Path) -> Path:
 
 def project_slug(project: Path) -> str:
     """Return a project's folder name: its real path, with a dash for all but letters and digits."""
+    # the client's own rule; it is not reversible, so the real folder is taken from the rows
     return re.sub(r"[^a-zA-Z0-9]", "-", str(project.expanduser().resolve()))
 
 
@@ -90,12 +91,13 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
     inside = [path for path in found if _is_below(path, root)]
     if len({path.stem for path in inside}) > 1:
         raise SessionError(f"{len(inside)} sessions begin with {session_id}; give more of the id.")
+    # the same session may lie in several folders: the file written last counts
     if inside:
         return max(inside, key=lambda path: path.stat().st_mtime)
     if found:
         raise _outside_link_error(found[0], root)
     raise SessionError(
-        f"There is no session {session_id} below {root}. `devflow sessions list` shows what is."
+        f"There is no session {session_id} below {root}. `devflow sessions list` shows the ids."
     )
 
 
@@ -137,6 +139,7 @@ def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
     for path in sorted(transcript.parent.glob("agent-*.jsonl")):
         if _is_below(path, transcript.parent) and path.is_file():
             with path.open("rb") as file:
+                # all rows name the session, so the first one decides
                 if needle in file.readline(65536):
                     yield path
 

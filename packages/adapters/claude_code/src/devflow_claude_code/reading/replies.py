@@ -15,7 +15,7 @@ class RecordedReply:
 
     blocks: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
     results: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
-    """Rows that answer its calls; a row that answers two is listed twice."""
+    """Rows that answer the reply's calls; a row that answers two is listed twice."""
 
 
 class _Before(NamedTuple):
@@ -53,6 +53,7 @@ def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
                     reply.results.append(row)
             before[row.uuid] = _Before(last.block, True)
         else:
+            # a prompt ends the reply; attachments and progress rows may stand between its blocks
             is_prompt = row.type == "user" and row.has_text and not row.is_meta
             before[row.uuid] = _Before() if is_prompt else last
     return replies

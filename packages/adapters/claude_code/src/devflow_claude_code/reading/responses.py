@@ -86,9 +86,11 @@ class _ResponseNamer:
         """Return the key of the response that a row belongs to."""
         message = row.message_id
         requests = self._requests.get(message, ()) if message else ()
+        # the usual case: one request, so message and request id are both sure
         if message and len(requests) == 1:
             return (message, *requests)
         origin = row.forked_from[1] if row.forked_from and row.forked_from[1] else row.uuid
+        # a copied row has the key of its original, by uuid
         known = self._by_row.get((origin, message)) if origin else None
         if known is not None:
             return known
@@ -108,13 +110,13 @@ class _ResponseNamer:
         turns = self._turns[row.is_sidechain]
         last = self._last.get((message, row.is_sidechain))
         key: ResponseKey = (message, "", origin)
-        if last is not None and _goes_on(last[1], last[2], row, turns):
+        if last is not None and _continues(last[1], last[2], row, turns):
             key = last[0]
         self._last[message, row.is_sidechain] = (key, row, turns)
         return key
 
 
-def _goes_on(last: TranscriptRow, before: _Turns, row: TranscriptRow, turns: _Turns) -> bool:
+def _continues(last: TranscriptRow, before: _Turns, row: TranscriptRow, turns: _Turns) -> bool:
     """Return whether a row continues the last response with its message id."""
     is_same_prompt = _prompt_tokens(last) == _prompt_tokens(row)
     return turns == before or (turns.prompts == before.prompts and is_same_prompt)
@@ -125,4 +127,6 @@ def _prompt_tokens(row: TranscriptRow) -> int:
 
 
 def _priority(row: TranscriptRow) -> tuple[bool, int, bool]:
+    # main chain first, then the most tokens, since a reply grows while it streams; last, a named
+    # model
     return not row.is_sidechain, sum(row.tokens or ()), row.model is not None

@@ -39,6 +39,7 @@ class RowGraph:
         if row.parent is None:
             return None
         parent = self._by_uuid.get(row.parent)
+        # a parent that was passed already would make a loop
         if parent is None or parent.uuid in passed:
             return self.row_before(row, passed)
         return parent

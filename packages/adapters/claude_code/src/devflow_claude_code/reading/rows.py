@@ -11,6 +11,7 @@ from devflow_claude_code.reading.usage import Billing, TranscriptTokens, parse_u
 
 Json = dict[str, Any]
 
+# An escaped backslash, a proper pair, or a lone half; matching the first two keeps them untouched.
 _SURROGATES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
@@ -40,9 +41,9 @@ class TranscriptRow(NamedTuple):
     is_sidechain: bool
     is_meta: bool
     is_api_error: bool
-    """The client wrote it because a call failed."""
+    """Whether the client wrote the row because a call failed."""
     is_summary: bool
-    """The summary that replaces what was compacted."""
+    """Whether the row is the summary that replaces what was compacted."""
     message_id: str | None
     model: str | None
     tool_calls: tuple[tuple[str, str], ...]
@@ -113,6 +114,7 @@ class RowReader:
         get = body.get
         kind = self._intern(get("type")) or "untyped"
         message = get("message")
+        # this runs for every line of every transcript: comparing classes is faster than isinstance
         if message.__class__ is not dict:
             message = None
         calls, results, has_text = self._read_content(message)
@@ -129,6 +131,7 @@ class RowReader:
             kind,
             self._subtype(kind, body),
             uuid,
+            # the very same string object as the row before, which halves the memory
             previous if parent == previous else _as_text(parent) or None,
             _as_text(get("timestamp")),
             get("isSidechain") is True,
@@ -175,6 +178,7 @@ class RowReader:
 
     def _read_usage(self, message: Json | None) -> tuple[TranscriptTokens | None, Billing | None]:
         usage = message.get("usage") if message is not None else None
+        # the blocks of one reply repeat its usage: parse it once
         if usage != self._usage:
             self._usage, self._counted = usage, parse_usage(usage)
         return self._counted

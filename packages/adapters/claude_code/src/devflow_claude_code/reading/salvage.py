@@ -13,6 +13,8 @@ _FILLER = b"\0 \t\r\n,[]\xef\xbb\xbf"
 _OBJECT_START = re.compile(r'\{\s*"')
 _MAX_PASSES = 8
 """Limits the work to this many passes over a line, in case its braces never close."""
+# Each attempt costs at least this much of the budget, so that many tiny attempts are bounded too;
+# short lines get _MIN_WORK_CHARS in any case.
 _ATTEMPT_COST_CHARS = 1_000
 _MIN_WORK_CHARS = 2_000_000
 _DECODER = json.JSONDecoder()
@@ -47,6 +49,7 @@ def find_records(line: bytes) -> list[SalvagedRecord]:
         stop = _find_end(text, start)
         work_left -= abs(stop) - start + _ATTEMPT_COST_CHARS
         body = decode_line(line[start:stop]) if stop > start else None
+        # after garbage, an object may be a fragment of a cut record: only whole rows are safe
         is_whole = body is not None and (is_filler(line[end:start]) or _is_row(body))
         if body is not None and is_whole:
             found.append(SalvagedRecord(start, stop, body))
@@ -60,6 +63,7 @@ def _find_end(text: str, start: int) -> int:
     try:
         return _DECODER.raw_decode(text, start)[1]
     except json.JSONDecodeError as error:
+        # how far the decoder read: this much of the budget is spent
         return -error.pos
     except RecursionError:
         return -len(text)

@@ -38,14 +38,14 @@ class PricedCall(NamedTuple):
     """One billed call of a model; a reply has several if others took part."""
 
     name: str
-    """Name to look up its price by: the model with its speed and tier."""
+    """Name that `PriceOf` is asked for: the model with its speed and tier."""
     tokens: TranscriptTokens
     is_us_only: bool = False
     advisor: str | None = None
     """The other model that was asked; None for the reply's own."""
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """Return its cost at today's prices."""
+        """Return the cost of the call at today's prices."""
         price = None if self.name == UNKNOWN_MODEL else price_of(self.name)
         if price is not None:
             usd = price.cost_usd(as_usage(self.tokens))
@@ -67,12 +67,13 @@ class Response(NamedTuple):
     model: str | None
     """As Claude Code recorded it; None if the row names no model."""
     tokens: TranscriptTokens
-    """Sum over all calls that made it."""
+    """Sum over all calls that made the reply."""
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:
-        """Yield the calls that made it."""
+        """Yield the calls that made the reply."""
         billing = self.billing
+        # billing for such counts would put an absurd amount into every sum
         if billing.is_impossible:
             return
         for advisor, tokens in billing.calls or ((None, self.tokens),):
@@ -80,7 +81,7 @@ class Response(NamedTuple):
             yield PricedCall(name, tokens, billing.is_us_only, advisor)
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """Return its cost at today's prices, and which parts have no known price."""
+        """Return the cost of the reply at today's prices, and its parts without a known price."""
         parts = [call.cost(price_of) for call in self.calls()]
         parts += [_unknown(reason) for reason in self.billing.unpriced]
         if self.billing.is_impossible:
@@ -90,9 +91,11 @@ class Response(NamedTuple):
             parts.append(KnownCost(usd=searches * SEARCH_USD))
         elif searches:
             parts.append(_unknown("with web searches, whose price is only known for Claude models"))
+        # the ordinary reply, of which a long session has tens of thousands
         if len(parts) == 1:
             return parts[0]
         total = sum(parts, KnownCost())
+        # however many parts lack a price, it is one reply
         return replace(total, missing=tuple(replace(one, replies=1) for one in total.missing))
 
 
@@ -173,7 +176,7 @@ class RecordedTurn(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """Its tokens."""
+        """Token counts of the call."""
         return as_usage(self.call.tokens)
 
 
@@ -182,6 +185,7 @@ def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
     roots: dict[str, str] = {}
     for row in rows:
         if row.uuid and row.is_sidechain:
+            # rows come after their parents, so one pass finds the root of each sub-agent
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
     found: list[RecordedTurn] = []
     for row in unique_responses(rows).values():

@@ -90,6 +90,9 @@ class Transcript:
         with open_regular_file(self.path) as file:
             status = os.fstat(file.fileno())
             identity = (status.st_dev, status.st_ino)
+            # The file's state decides what is read: same file and grown: the new bytes; another
+            # inode, or shorter: all of it; unchanged: nothing. A last line without an end is read
+            # again if it has grown.
             if identity != self._identity or status.st_size < self._end_offset:
                 self._reset(identity)
             if status.st_size > self._end_offset:
@@ -139,6 +142,7 @@ class Transcript:
         if not self._is_tail_open:
             return
         while self.rows and self.rows[-1].line == self._line:
+            # a damaged last line may have become several rows
             self._end_offset = self.rows.pop().offset
         if self._mended_lines and self._mended_lines[-1] == self._line:
             self._mended_lines.pop()
@@ -153,6 +157,7 @@ class Transcript:
             self._add_gap("?", length)
         elif body is not None:
             self._add_record(body, length)
+            # checking is only needed where bytes above 127 occur, which is rare
             if not line.isascii() and not _is_utf8(line):
                 self._mended_lines.append(self._line)
         elif is_filler(line):
@@ -189,6 +194,7 @@ class Transcript:
 
     def _update_metadata(self, row: TranscriptRow, body: Json) -> None:
         metadata = self.metadata
+        # a sub-agent may work in another folder, which is not the session's
         if row.is_sidechain and metadata:
             return
         for name in _METADATA_FIELDS:
@@ -268,6 +274,7 @@ def open_regular_file(path: Path) -> BinaryIO:
         SessionError: it is missing, unreadable, or not a regular file (a pipe would block).
     """
     try:
+        # O_NONBLOCK: opening a named pipe would otherwise wait for its writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -281,6 +288,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 @contextmanager
 def gc_paused() -> Generator[None]:
     """Pause the garbage collector: rows are long-lived, and collections would dominate the time."""
+    # nested or concurrent uses must not switch on what the caller had switched off
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -50,9 +50,9 @@ class Billing(NamedTuple):
     searches: int = 0
     """Number of web searches, which are billed per search."""
     is_us_only: bool = False
-    """Whether Anthropic kept it within the United States, at a higher price."""
+    """Whether Anthropic kept the call within the United States, at a higher price."""
     is_impossible: bool = False
-    """Whether its token counts are impossible; they then count as zero."""
+    """Whether the token counts are impossible; they then count as zero."""
     unpriced: tuple[str, ...] = ()
     """Extras with an unknown price; each text continues "2 replies …"."""
 
@@ -68,6 +68,7 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     plain = _parse_plain(counts)
     if plain is not None:
         return plain, None
+    # none means that the counts are impossible: negative, beyond all bounds, or not numbers
     iterations = decode_iterations(_with_defaults(counts))
     if not iterations:
         return NO_TOKENS, _PLAIN._replace(is_impossible=True)
@@ -92,6 +93,7 @@ def _parse_plain(counts: Json) -> TranscriptTokens | None:
     """
     get = counts.get
     read, written = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
+    # the order of the fields of TranscriptTokens
     five: list[Any] = [get("input_tokens"), read or 0, written or 0, 0, get("output_tokens")]
     split, tools = get("cache_creation"), get("server_tool_use")
     if split:
