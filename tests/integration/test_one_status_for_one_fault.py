@@ -18,6 +18,7 @@ import orjson
 import pytest
 from devflow_core.errors import DevFlowError
 from devflow_core.request import ChatRequest
+from devflow_core.wire.table import get_dialect
 from devflow_gateway import wiring
 from devflow_openrouter.testing import SSE_HEAD, chunked_body, error_body
 from devflow_server.error_responses import error_headers, error_reply
@@ -90,7 +91,7 @@ def test_what_no_request_here_can_bring_about_is_told_like_the_rest(
     kind: type[DevFlowError], wire: Any
 ) -> None:
     error = ENCODED[kind]
-    status, body = error_reply(error, wire, "req_1")
+    status, body = error_reply(error, get_dialect(wire), "req_1")
     told = orjson.loads(body)["error"]
     assert (status, told["code"]) == (kind.status_hint, kind.code)
     assert told["message"] == error.message

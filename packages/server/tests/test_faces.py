@@ -145,7 +145,8 @@ async def test_a_path_that_is_none_is_told_as_those_around_it_are(
     request_id = reply.headers["x-devflow-request-id"]
     kind = MethodNotAllowed if reply.status_code == 405 else NotFound
     message = reply.json()["error"]["message"]
-    assert reply.content == error_reply(kind(message), wire and get_dialect(wire), request_id)[1]
+    dialect = None if wire is None else get_dialect(wire)
+    assert reply.content == error_reply(kind(message), dialect, request_id)[1]
 
 
 def test_routes_are_for_programs_unless_they_say_otherwise() -> None:
