@@ -7,133 +7,44 @@ in every dialect, whole and streamed, before the first byte and after, and in Py
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import orjson
 import pytest
 from devflow_core.errors import DevFlowError
 from devflow_core.request import ChatRequest
+from devflow_core.wire.table import get_dialect
 from devflow_gateway import wiring
-from devflow_openrouter.testing import SSE_HEAD, chunked_body, error_body, http_reply
+from devflow_openrouter.testing import SSE_HEAD, chunked_body, error_body
+from devflow_server.error_responses import error_headers, error_reply
+from integration.told_faults import ENCODED, EXHAUSTED, FAULTS, LATER, Fault
 from integration.upstream_door import MODEL, OTHER, PATHS, Door, Script, failed, open_door
 
 WIRES = list(PATHS)
-EXHAUSTED = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What the provider does, and what a client has to be told."""
-
-    script: Script
-    status: int
-    code: str
-    should_retry: str | None = "false"
-    """The header; None: left to the client."""
-    retry_after: bool = False
-    asked: int = 1
-    """How often the provider is asked."""
-    fields: dict[str, Any]
-    settings: dict[str, Any]
-
-
-def _fault(
-    script: Script, status: int, code: str, *, fields: Any = None, settings: Any = None, **more: Any
-) -> Fault:
-    return Fault(
-        script=script,
-        status=status,
-        code=code,
-        fields=fields or {},
-        settings=settings or {},
-        **more,
-    )
-
-
-def _said(status: int, message: str = "No.", **fields: Any) -> Script:
-    headers = fields.pop("headers", {})
-    return failed(error_body(status, message, **fields), status, **headers)
-
-
-OWN = {"headers": {"x-openrouter-key": "sk-or-v1-of-the-caller"}}
-SOON = {"retry_after": "0"}
-LATER = {"retry_after": "45"}
-SHORT = {"total_timeout_s": 20}
-
-FAULTS: dict[str, Fault] = {
-    "our key is refused": _fault(_said(401, "User not found."), 503, EXHAUSTED),
-    "our account is spent": _fault(
-        _said(402, "Insufficient credits.", limit_source="openrouter_credits"), 402, EXHAUSTED
-    ),
-    "our key's limit is reached": _fault(_said(403, "Key limit exceeded (total)."), 402, EXHAUSTED),
-    "our account, said under 429": _fault(_said(429, "Insufficient credits left."), 402, EXHAUSTED),
-    "our account, said under 400": _fault(_said(400, "Payment required."), 402, EXHAUSTED),
-    "our account, said under 503": _fault(_said(503, "Insufficient funds."), 402, EXHAUSTED),
-    "our key is throttled": _fault(
-        _said(429, "Slow down.", headers=LATER), 429, "rate_limited",
-        should_retry=None, retry_after=True, settings=SHORT,
-    ),
-    "their key is refused": _fault(
-        _said(401, "User not found."), 401, "upstream_key_refused", fields=OWN
-    ),
-    "their account is spent": _fault(
-        _said(402, "Insufficient credits.", limit_source="openrouter_credits"), 402,
-        "upstream_payment_required", fields=OWN,
-    ),
-    "their key's limit is reached": _fault(
-        _said(403, "Key limit exceeded (total)."), 402, "upstream_key_refused", fields=OWN
-    ),
-    "moderation": _fault(_said(403, "Flagged."), 403, "upstream_refused"),
-    "the request is wrong": _fault(_said(400, "Bad field."), 400, "upstream_rejected"),
-    "a precondition": _fault(_said(412, "Not so."), 412, "upstream_rejected"),
-    "too large there": _fault(_said(413, "Too large."), 413, "upstream_rejected"),
-    "not to be processed": _fault(_said(422, "Not so."), 422, "upstream_rejected"),
-    "too long there": _fault(
-        _said(400, "This endpoint's maximum context length is 9 tokens."), 400,
-        "context_length_exceeded",
-    ),
-    "no endpoint": _fault(_said(404, "No endpoints found."), 404, "upstream_model_unavailable"),
-    "throttled until given up": _fault(
-        _said(429, "Slow down.", headers=SOON), 429, "rate_limited", retry_after=True, asked=3,
-        settings={"fallback_models": ()},
-    ),
-    "overloaded, and says when": _fault(
-        _said(503, "Busy.", headers=SOON), 503, "upstream_overloaded", retry_after=True, asked=3
-    ),
-    "fails": _fault(_said(500, "Oops."), 502, "upstream_unavailable", asked=3),
-    "is nothing": _fault(_said(502, "Bad."), 502, "upstream_unavailable", asked=3),
-    "closes without a word": _fault(("close",), 502, "upstream_disconnected", asked=2),
-    "is no JSON": _fault(
-        (http_reply(b"<html>hello</html>", 200, "text/html"),), 502, "upstream_protocol_error",
-        asked=2,
-    ),
-    "an unknown model": _fault(
-        _said(500), 404, "model_not_found", asked=0, fields={"model": "nope/nothing"}
-    ),
-    "a request that is none": _fault(
-        _said(500), 400, "invalid_request", asked=0, fields={"model": 7}
-    ),
-    "over its own ceiling": _fault(
-        _said(500), 402, "budget_exceeded", asked=0,
-        fields={"headers": {"x-devflow-max-cost-usd": "0.000000001"}},
-    ),
-    "too large for us": _fault(
-        _said(500), 413, "payload_too_large", asked=0, fields={"user": "u" * 5000},
-        settings={"max_body_bytes": 4096},
-    ),
-    "no key at all": _fault(
-        _said(500), 500, "configuration_error", asked=0, settings={"api_key": None}
-    ),
-}  # fmt: skip
+def _said(status: int, message: str = "No.", **headers: str) -> Script:
+    return failed(error_body(status, message), status, **headers)
 
 
 @pytest.fixture(params=list(FAULTS))
 def fault(request: pytest.FixtureRequest) -> Fault:
     return FAULTS[request.param]
+
+
+async def _meet(door: Door, fault: Fault, wire: str, *, is_stream: bool) -> httpx.Response:
+    """The reply that tells of the fault, or the last one."""
+    async with fault.prepare(door):
+        for _ in range(fault.tries - 1):
+            reply = await door.send(wire, stream=is_stream, **fault.request(wire))
+            if f'"{fault.code}"' in reply.text:
+                return reply
+        return await door.send(wire, stream=is_stream, **fault.request(wire))
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
@@ -142,8 +53,8 @@ async def test_before_the_reply_every_dialect_tells_the_same(
     tmp_path: Path, fault: Fault, wire: str, is_stream: bool
 ) -> None:
     async with open_door(tmp_path, fault.script, **fault.settings) as door:
-        reply = await door.send(wire, stream=is_stream, **fault.fields)
-        assert len(door.upstream.bodies) == fault.asked
+        reply = await _meet(door, fault, wire, is_stream=is_stream)
+        assert fault.asked in (None, len(door.upstream.bodies))
     error = reply.json().get("error", {})
     assert error["code"] == fault.code
     assert reply.status_code == fault.status
@@ -156,7 +67,7 @@ async def test_before_the_reply_every_dialect_tells_the_same(
 
 async def test_python_is_told_the_same(tmp_path: Path, fault: Fault) -> None:
     headers = fault.fields.get("headers", {})
-    if fault.asked == 0:
+    if not fault.asked or fault.code == "queue_full":
         pytest.skip("what only a server refuses, or Python by its types")
     async with (
         open_door(tmp_path, fault.script, **fault.settings) as door,
@@ -164,10 +75,29 @@ async def test_python_is_told_the_same(tmp_path: Path, fault: Fault) -> None:
     ):
         asked = ChatRequest.from_text("Hi", model=MODEL)
         request = replace(asked, user_key=headers.get("x-openrouter-key"))
+        for _ in range(fault.tries - 1):
+            with pytest.raises(DevFlowError):
+                await gateway.complete(request)
         with pytest.raises(DevFlowError) as caught:
             await gateway.complete(request)
+    assert type(caught.value) is fault.kind
     assert (caught.value.status_hint, caught.value.code) == (fault.status, fault.code)
-    assert caught.value.attempts == fault.asked
+    assert caught.value.attempts == fault.asked - fault.tries + 1
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", list(ENCODED))
+def test_what_no_request_here_can_bring_about_is_told_like_the_rest(
+    kind: type[DevFlowError], wire: Any
+) -> None:
+    error = ENCODED[kind]
+    status, body = error_reply(error, get_dialect(wire), "req_1")
+    told = orjson.loads(body)["error"]
+    assert (status, told["code"]) == (kind.status_hint, kind.code)
+    assert told["message"] == error.message
+    headers = dict(error_headers(error, "req_1"))
+    assert ("retry-after" in headers) == (error.retry_after_s is not None)
+    assert ("x-should-retry" in headers) == (error.retry_after_s is None)
 
 
 LATE: dict[str, tuple[bytes, int, str]] = {
@@ -238,7 +168,7 @@ async def test_after_a_sign_of_life_the_event_says_what_the_status_would_have(
 
 
 async def test_several_models_that_fail_alike_are_one_fault(tmp_path: Path) -> None:
-    script = _said(429, "Slow down.", headers=LATER)
+    script = _said(429, "Slow down.", **LATER)
     keys = {"api_key": None, "api_keys": ["sk-or-v1-a", "sk-or-v1-b"]}
     async with open_door(tmp_path, script, fallbacks={MODEL: (OTHER,)}, **keys) as door:
         reply = await door.send("openai_chat", stream=False)
@@ -277,7 +207,7 @@ async def test_real_clients_do_not_multiply_what_was_given_up(
 async def test_real_clients_repeat_what_the_gateway_could_not_wait_for(
     tmp_path: Path, count: Callable[[Door], Any]
 ) -> None:
-    script = _said(429, "Slow down.", headers={"retry_after": "2"})
+    script = _said(429, "Slow down.", retry_after="2")
     async with open_door(tmp_path, script, total_timeout_s=1.5) as door:
         assert await count(door) == 3
 

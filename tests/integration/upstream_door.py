@@ -119,10 +119,10 @@ class Door:
     settings: Settings
 
     async def send(self, wire: str, *, stream: bool, **fields: Any) -> httpx.Response:
-        """Ask once."""
-        headers = fields.pop("headers", None)
+        """Ask once, or `below` a path."""
+        headers, below = fields.pop("headers", None), fields.pop("below", "")
         path, body = ask(wire, stream=stream, **fields)
-        return await self.client.post(path, json=body, headers=headers)
+        return await self.client.post(path + below, json=body, headers=headers)
 
 
 @asynccontextmanager

@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from devflow_core.errors import ProviderUnavailable, RateLimited
+from devflow_core.errors import (
+    DailyQuotaExceeded,
+    ProviderUnavailable,
+    RateLimited,
+    UpstreamError,
+    UpstreamRejected,
+)
 from devflow_core.statuses import Disposition
-from devflow_core.wire.errors import error_from_body
+from devflow_core.wire.errors import LIMIT_BY_ADDRESS, error_from_body
 from devflow_core.wire.retry_after import read_retry_after
 
 KNOWN: dict[str, Any] = json.loads(
@@ -130,3 +136,30 @@ def test_a_wait_is_read_in_every_form(
 def test_a_reset_is_heeded_only_where_a_limit_was_reached() -> None:
     headers = {"x-ratelimit-reset": "30"}
     assert read_retry_after(headers, {}, is_limit=False, now_s=NOW_S) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "error_type"),
+    [
+        (429, "Rate limit exceeded: free-models-per-day. Add", DailyQuotaExceeded, "daily"),
+        (429, "Rate limit exceeded: free-models-per-min. ", RateLimited, "per_minute"),
+        (400, "You wrote free-models-per-day.", UpstreamRejected, None),
+    ],
+)
+def test_a_limit_that_only_the_words_name_is_known(
+    status: int, message: str, kind: type[UpstreamError], error_type: str | None
+) -> None:
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": message}}
+    if status == 400:
+        body["error"] = {"type": "invalid_request_error", "message": message}
+    error = error_from_body(status, json.dumps(body).encode())
+    assert type(error) is kind
+    if error_type is not None:
+        assert error.error_type == f"openrouter_free_tier_{error_type}"
+
+
+@pytest.mark.parametrize("body", [b"error code: 1015", b"", b"<html>Slow down</html>"])
+def test_a_limit_without_json_counts_by_address(body: bytes) -> None:
+    error = error_from_body(429, body)
+    assert isinstance(error, RateLimited)
+    assert (error.error_type, error.is_unbilled) == (LIMIT_BY_ADDRESS, False)

@@ -14,7 +14,7 @@ from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import LedgerState, Store
 from devflow_store.chain.overflow import MAX_ENTRIES, OverflowFile
 from devflow_store.engines.sqlite import SqliteEngine
-from devflow_store.health import BEGIN, LedgerHealth
+from devflow_store.health import BEGIN, LedgerHealth, LedgerUnavailable
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 PATIENCE_S = 60
@@ -142,3 +142,19 @@ def test_a_wait_is_told_before_it_is_refused(is_locked: bool, state: str) -> Non
     assert (refusal.state, refusal.retry_after_s) == (state, 1.0)
     health.end_steps()
     assert (health.current()[0], health.refusal()) == (LedgerState.READY, None)
+
+
+def test_who_comes_later_is_told_of_damage_as_who_found_it() -> None:
+    health = LedgerHealth()
+    damage = LedgerCorrupt("It is damaged.")
+    damage.state = LedgerState.DAMAGED
+    health.note_failure(damage)
+    refusal = health.refusal()
+    assert isinstance(refusal, LedgerCorrupt)
+    assert (refusal.state, refusal.message, refusal.retry_after_s) == (
+        "damaged",
+        "It is damaged.",
+        None,
+    )
+    health.note_failure(LedgerUnavailable("Read-only.", LedgerState.READ_ONLY))
+    assert type(health.refusal()) is LedgerUnavailable

@@ -27,7 +27,8 @@
     │   ├── UpstreamRejected        400  the provider calls the request wrong (412, 413, 422 too)
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
-    │   │   └── DailyQuotaExceeded      429  the free models' allowance of a day
+    │   │   ├── DailyQuotaExceeded      429  the free models' allowance of a day
+    │   │   └── StillLimited            429  not asked: every key has met its limit of late
     │   ├── Overloaded              503
     │   ├── ProviderUnavailable     502
     │   ├── UpstreamTimeout         504  a deadline of ours has passed
@@ -181,6 +182,9 @@ class UpstreamError(DevFlowError):
     code = "upstream_error"
     status_hint = 502
     disposition = Disposition.RETRY
+    is_unbilled: bool = False
+    """Whoever answered says that there is no reply to be billed: a failure in the provider's own
+    form, or the way to another address. False: nobody says so, and it depends on the class."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -278,6 +282,13 @@ class RateLimited(UpstreamError):
 class DailyQuotaExceeded(RateLimited):
     """The account's daily allowance for free models; no key helps, a paid model does."""
 
+    disposition = Disposition.FALL_BACK
+
+
+class StillLimited(RateLimited):
+    """Not asked: every key rests for this model. Another model may answer with the same keys."""
+
+    code = "still_limited"
     disposition = Disposition.FALL_BACK
 
 

@@ -43,7 +43,7 @@ MAX_CHARS_PER_TOKEN = 2 * CHARS_PER_TOKEN
 TOOL_CALL_TOKENS = 16
 """What a call of a tool costs beside its name and arguments: a guess of ours, on the upper side."""
 
-POSSIBLY_BILLED_ERRORS = (
+_POSSIBLY_BILLED_ERRORS = (
     PossiblyAccepted,
     UpstreamTimeout,
     Incomplete,
@@ -51,6 +51,18 @@ POSSIBLY_BILLED_ERRORS = (
     ReplyTooLarge,
 )
 """Errors after which the provider may still charge: the request had left."""
+
+
+def may_be_billed(error: BaseException | None) -> bool:
+    """Whether a call that ended so, and brought no event, may have cost something.
+
+    A provider that answers with an error of its own has made no reply and charges none (OpenRouter:
+    "zero completion insurance"), also where it says that something behind it took too long. A bare
+    504 or 524 is the word of a gateway in front, which knows nothing of that.
+    """
+    if isinstance(error, UpstreamError) and error.is_unbilled:
+        return False
+    return not isinstance(error, DevFlowError) or isinstance(error, _POSSIBLY_BILLED_ERRORS)
 
 
 class TextTally:
@@ -223,7 +235,7 @@ def assess_cost(ending: Ending) -> AssessedCost:
             doubt=doubt,
             observed_usd=None if is_sure else cost.total_usd,
         )
-    if not seen.has_begun and _is_never_billed(ending.error):
+    if not seen.has_begun and not may_be_billed(ending.error):
         fees_usd = candidate.first_fees_usd if _reached_a_provider(ending.error) else Decimal(0)
         status: CostStatus = "estimated" if fees_usd else "void"
         observed_usd = fees_usd or None
@@ -337,15 +349,10 @@ def _price_counted(ending: Ending, price: Price, usage: Usage) -> Decimal:
     return total if is_own else max(total, ending.reserved_usd or Decimal(0))
 
 
-def _is_never_billed(error: BaseException | None) -> bool:
-    """Whether a call that brought no event cannot have cost anything."""
-    return isinstance(error, DevFlowError) and not isinstance(error, POSSIBLY_BILLED_ERRORS)
-
-
 def _reached_a_provider(error: BaseException | None) -> bool:
     """Whether a provider has failed after what runs before it may have been billed."""
     return (
         isinstance(error, UpstreamError)
-        and not isinstance(error, NotSent)
+        and not isinstance(error, NotSent | ProtocolError)  # a redirect: it was taken in nowhere
         and error.disposition is Disposition.RETRY
     )

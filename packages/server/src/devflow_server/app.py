@@ -19,8 +19,6 @@ from devflow_core.errors import (
 )
 from devflow_core.ids import new_id
 from devflow_core.masking import KNOWN_SECRETS
-from devflow_core.wire import Dialect
-from devflow_core.wire.table import DEFAULT_DIALECT
 
 from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
 from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
@@ -212,11 +210,10 @@ class App:
     ) -> None:
         if exchange.is_started:
             return  # the connection is closed without an end: nobody takes the reply for whole
+        manner = (route.dialect, route.face) if route else None
+        dialect, face = manner or self.routes.manner_at(exchange.request.path)
         status, body = error_reply(
-            error,
-            _error_dialect(exchange, route),
-            request_id,
-            is_for_application=route is not None and route.face is Face.APPLICATION,
+            error, dialect, request_id, is_for_application=face is Face.APPLICATION
         )
         headers = error_headers(error, request_id)
         if isinstance(error, MethodNotAllowed):
@@ -276,10 +273,3 @@ def _check_rights(caller: Caller, route: HttpRoute) -> None:
     if route.access is Access.OPEN or caller.groups is None or route.group in caller.groups:
         return
     raise Forbidden(f"This client key has not the scope `{route.group}`.")
-
-
-def _error_dialect(exchange: Exchange, route: HttpRoute | None) -> Dialect | None:
-    """The dialect of an error: the route's, or below /v1 the one that most clients read."""
-    if route is not None:
-        return route.dialect
-    return DEFAULT_DIALECT if exchange.request.path.startswith("/v1/") else None

@@ -10,11 +10,15 @@ from urllib.parse import unquote
 from devflow_core.errors import ConfigurationError
 from devflow_core.messages import JsonObject
 from devflow_core.wire import Dialect
+from devflow_core.wire.table import DEFAULT_DIALECT
 
 from devflow_server.auth import Caller
 from devflow_server.http import Exchange
 from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
+
+_MAX_FOLDERS = 6
+"""So deep a path is looked at; no route lies deeper."""
 
 
 class Access(Enum):
@@ -134,6 +138,31 @@ class RouteTable:
             if path.startswith(prefix) and len(path) > len(prefix) and wanted in routes:
                 return RouteMatch(routes[wanted], unquote(path[len(prefix) :]))
         return None
+
+    def manner_at(self, path: str) -> tuple[Dialect | None, Face]:
+        """How a failure is told where there is no route: as by those at this path or around it.
+
+        Where they differ it is as programs read it, in the dialect that most clients know.
+        """
+        near = self._find_neighbours(path)
+        if not near:
+            return None, Face.API
+        dialect = near[0].dialect
+        is_one = all(one.dialect is dialect for one in near)
+        faces = {one.face for one in near}
+        face = faces.pop() if len(faces) == 1 else Face.API
+        return (dialect if is_one else DEFAULT_DIALECT), face
+
+    def _find_neighbours(self, path: str) -> list[HttpRoute]:
+        """The routes at or below a path; where there are none, of the nearest folder above."""
+        names = path.split("/", _MAX_FOLDERS + 1)[1 : _MAX_FOLDERS + 1]
+        while names:
+            folder = "/" + "/".join(names)
+            near = [one for one in self.routes if f"{one.path}/".startswith(f"{folder}/")]
+            if near:
+                return near
+            names.pop()
+        return []
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
         """The methods that a path takes; empty when there is no such path."""

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import structlog
-from devflow_core.errors import StoreError
+from devflow_core.errors import LedgerCorrupt, StoreError
 
 RETRY_AFTER_S = 1.0
 """When to ask again; so late the ledger has been tried once more."""
@@ -82,6 +82,8 @@ class LedgerHealth:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._problem: tuple[LedgerState, str] | None = None
+        self._is_corrupt = False
+        """Whether the problem is one that no wait ends."""
         self._step: tuple[Step, float] | None = None
         self._told = LedgerState.READY
         self._lock = Lock()
@@ -102,8 +104,8 @@ class LedgerHealth:
         """The state now, and a sentence about it, which is empty where all is well."""
         return self._problem or self._find_wait(_get_told_after_s) or (LedgerState.READY, "")
 
-    def refusal(self, *, is_read: bool = False) -> LedgerUnavailable | None:
-        """Why nothing may be written now; None when it may be tried.
+    def refusal(self, *, is_read: bool = False) -> StoreError | None:
+        """Why nothing may be written now, as it was told who found it; None when it may be tried.
 
         Args:
             is_read: for what only reads, which a full disk does not hinder.
@@ -113,7 +115,12 @@ class LedgerHealth:
         problem = self._problem or self._find_wait(_get_refused_after_s)
         if problem is None or (is_read and problem[0] is LedgerState.FULL):
             return None
-        return LedgerUnavailable(problem[1], problem[0])
+        state, message = problem
+        if self._problem is None or not self._is_corrupt:
+            return LedgerUnavailable(message, state)
+        error = LedgerCorrupt(message)
+        error.state = state
+        return error
 
     def is_stuck(self) -> bool:
         """Whether the writer has waited for longer than its callers should."""
@@ -149,7 +156,7 @@ class LedgerHealth:
             return
         state = LedgerState(error.state)
         self.failures[state] += 1
-        self._problem = (state, error.message)
+        self._problem, self._is_corrupt = (state, error.message), isinstance(error, LedgerCorrupt)
         self.tell_change()
 
     def tell_change(self) -> None:

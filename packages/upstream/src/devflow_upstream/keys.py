@@ -1,13 +1,11 @@
-"""The gateway's own keys, and which of them are left alone for a while."""
+"""The gateway's own keys, and which of them are left alone for a while, and for what."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from devflow_core.errors import (
@@ -17,10 +15,18 @@ from devflow_core.errors import (
     KeysExhausted,
     PaymentRequired,
     RateLimited,
+    StillLimited,
     UpstreamError,
 )
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import UpstreamKey
+
+from devflow_upstream.key_slot import KeyFailure, KeySlot, KeyState, key_id
+from devflow_upstream.limits import WHOLE_KEY, LimitRules
+
+__all__ = ["KeyPool", "KeyState", "key_id"]
+
+_NO_RULES = LimitRules()
 
 _FIRST_REST_S = 1.0
 """Of a refused or spent key: asking again costs nothing, and it may have been a mistake."""
@@ -38,62 +44,16 @@ _MAX_WAIT_S = 5.0
 _MAX_WAITERS = 100
 
 
-def key_id(secret: str) -> str:
-    """Fingerprint of a key: the first 12 hex digits of its SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyState:
-    """What may be shown of a key."""
-
-    id: str
-    source: Literal["pool", "single"]
-    cool_down_s: float
-    """0: it is in use."""
-    reason: str | None
-    """Why it cools down: the code of the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyFailure:
-    """Why a provider does not serve a key."""
-
-    status: int
-    """401: it is refused; 402: it may spend no more; 429: it is throttled."""
-    words: str | None
-    error_type: str | None
-
-
-class _KeySlot:
-    """One key of the gateway and its cool-down."""
-
-    def __init__(self, secret: str, source: Literal["pool", "single"]) -> None:
-        self.key = UpstreamKey(secret=secret, id=key_id(secret), source="server")
-        self.source: Literal["pool", "single"] = source
-        self.available_at_s = 0.0
-        self.reason: str | None = None
-        self.is_unproven = False
-        """It has cooled down; the next call to use it finds out whether it is good again."""
-        self.is_probing = False
-        self.failure: _KeyFailure | None = None
-        """What it cools down for, where a provider has said it."""
-        self.refusals_in_a_row = 0
-
-    def describe(self) -> str:
-        """The key, and why it cools down."""
-        words = (self.failure.words if self.failure else None) or self.reason
-        return f"{self.key.id}: {words or 'being tried'}"
-
-
 class KeyPool:
     """The gateway's own keys, in rotation; a key that was refused or spent cools down.
+
+    A key that has met a limit of rate rests for what that is a limit of, and goes on for all else.
 
     Args:
         pool: used in turn.
         single: used when none of the pool can be.
         no_key_message: of the error when there is no key at all.
-        shared_limits: error types of limits that every key meets; they say nothing of one key.
+        limits: whose the provider's limits of rate are.
         clock: monotonic seconds; None is the event loop's.
         chance: uniform in [0, 1): cool-downs get up to a quarter longer, so that keys come
             back apart.
@@ -104,16 +64,16 @@ class KeyPool:
         pool: Sequence[str] = (),
         single: str | None = None,
         *,
-        shared_limits: frozenset[str] = frozenset(),
+        limits: LimitRules = _NO_RULES,
         no_key_message: str = "The gateway has no key. Set one, or send a key with the request.",
         clock: Callable[[], float] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._no_key_message = no_key_message
-        self._shared_limits = shared_limits
+        self._limits = limits
         self._clock = clock
         self._chance = chance
-        self._slots: list[_KeySlot] = []
+        self._slots: list[KeySlot] = []
         self._next_index = 0
         self._waiters = 0
         self._changed = asyncio.Event()
@@ -127,7 +87,7 @@ class KeyPool:
         if single:
             named.setdefault(single, "single")
         self._slots = [
-            known[secret] if secret in known else _KeySlot(secret, source)
+            known[secret] if secret in known else KeySlot(secret, source)
             for secret, source in named.items()
         ]
         self._pool_slots = [slot for slot in self._slots if slot.source == "pool"]
@@ -140,114 +100,135 @@ class KeyPool:
     def status(self) -> tuple[KeyState, ...]:
         """Every key by its fingerprint, in the order of their use."""
         now_s = self._now_s() if self._slots else 0.0
-        return tuple(
-            KeyState(
-                id=slot.key.id,
-                source=slot.source,
-                cool_down_s=max(0.0, slot.available_at_s - now_s),
-                reason=slot.reason if slot.available_at_s > now_s else None,
-            )
-            for slot in self._slots
-        )
+        return tuple(slot.describe_state(now_s) for slot in self._slots)
 
-    def pick(self) -> UpstreamKey | None:
-        """The next key in turn that is not cooling down; None when all are."""
+    def pick(self, model: str = "") -> UpstreamKey | None:
+        """The next key in turn that does not rest for this model; None when all do."""
         now_s = self._now_s()
         for offset in range(len(self._pool_slots)):
             slot = self._pool_slots[(self._next_index + offset) % len(self._pool_slots)]
-            if self._claim(slot, now_s):
+            if self._claim(slot, model, now_s):
                 self._next_index = (self._next_index + offset + 1) % len(self._pool_slots)
                 return slot.key
         for slot in self._slots:
-            if slot.source == "single" and self._claim(slot, now_s):
+            if slot.source == "single" and self._claim(slot, model, now_s):
                 return slot.key
         return None
 
-    async def wait_for_key(self, max_wait_s: float) -> UpstreamKey | None:
+    async def wait_for_key(
+        self, model: str, max_wait_s: float, *, is_last: bool = True
+    ) -> UpstreamKey | None:
         """A key at once, or one that is back soon; None when that would take too long.
 
-        At most 100 calls wait, and none longer than 5 s.
+        At most 100 calls wait, and none longer than 5 s. Where another model could be asked with a
+        key that rests for this one, and stands ready (not `is_last`), nobody waits.
         """
-        key = self.pick()
-        until_s = self._now_s() + min(max_wait_s, _MAX_WAIT_S)
+        key = self.pick(model)
         if key is not None or not self._slots or self._waiters >= _MAX_WAITERS:
             return key
+        now_s = self._now_s()
+        if not is_last and not all(slot.rests_whole(now_s) for slot in self._slots):
+            return None
+        until_s, scopes = now_s + min(max_wait_s, _MAX_WAIT_S), tuple(self._limits.scopes_of(model))
         self._waiters += 1
         try:
             while key is None:
-                soonest_s = min(
-                    0.0 if one.is_probing else one.available_at_s for one in self._slots
-                )
+                soonest_s = min(slot.ends_at_s(scopes) for slot in self._slots)
                 if max(soonest_s, self._now_s()) >= until_s:
                     return None
                 await self._wait_for_change(min(until_s, soonest_s or until_s) - self._now_s())
-                key = self.pick()
+                key = self.pick(model)
         finally:
             self._waiters -= 1
         return key
 
-    def cool_down(self, key: UpstreamKey, seconds: float, reason: str) -> None:
-        """Leave a key alone for so long, and a little longer."""
+    def cool_down(
+        self, key: UpstreamKey, seconds: float, reason: str, *, scope: str = WHOLE_KEY
+    ) -> None:
+        """Leave a key alone for so long, and a little longer: wholly, or for one scope."""
+        now_s = self._now_s()
         jitter_s = min(0.25 * seconds, _MAX_JITTER_S) * self._chance()
-        self._set_state(key, self._now_s() + seconds + jitter_s, reason)
+        for slot in self._slots:
+            if slot.key.id == key.id:
+                rest = slot.make_rest(scope, now_s)
+                rest.available_at_s, rest.reason = now_s + seconds + jitter_s, reason
+                rest.is_probing = False
+                self._notify()
 
-    def record_failure(self, key: UpstreamKey, error: UpstreamError) -> bool:
-        """Settle what an error says of its key; whether it cools down."""
+    def record_failure(self, key: UpstreamKey, error: UpstreamError, model: str = "") -> bool:
+        """Settle what an error says of its key; whether it cools down, for this model at least."""
         seconds = self.cool_down_s(error)
         if seconds is None:
             return False
+        scope = self._limits.scope_of(error, model)
+        if scope == WHOLE_KEY:
+            self.release(key, model)
+        else:  # only a key that is good meets a limit of something else
+            self._forget(key, [WHOLE_KEY])
         slot = next((one for one in self._slots if one.key.id == key.id), None)
         if slot is not None:
-            slot.failure = _KeyFailure(_key_status(error), error.detail, error.error_type)
+            rest = slot.make_rest(scope, self._now_s())
+            rest.failure = KeyFailure(_key_status(error), error.detail, error.error_type)
             if not isinstance(error, RateLimited):
-                seconds = min(_MAX_REST_S, seconds * 2 ** min(slot.refusals_in_a_row, 16))
-                slot.refusals_in_a_row += 1
-        self.cool_down(key, seconds, error.code)
+                seconds = min(_MAX_REST_S, seconds * 2 ** min(rest.refusals_in_a_row, 16))
+                rest.refusals_in_a_row += 1
+        self.cool_down(key, seconds, error.code, scope=scope)
         return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
         """How long a key cools down at first after this error; None: it says nothing of the key."""
-        return None if error.error_type in self._shared_limits else _cool_down_s(error)
+        return None if error.error_type in self._limits.shared else _cool_down_s(error)
 
-    def mark_good(self, key: UpstreamKey) -> None:
-        """A key has been accepted: its cool-down is over."""
-        self._set_state(key, 0.0, None)
+    def mark_good(self, key: UpstreamKey, model: str = "") -> None:
+        """A key has been accepted for this model: all that kept it from that is over."""
+        self._forget(key, self._limits.scopes_of(model))
 
-    def release(self, key: UpstreamKey) -> None:
+    def release(self, key: UpstreamKey, model: str = "") -> None:
         """A call ended without a word about its key: another one may find out."""
         for slot in self._slots:
-            if slot.is_probing and slot.key.id == key.id:
-                slot.available_at_s, slot.is_probing = self._now_s(), False
+            if slot.rests and slot.key.id == key.id:
+                for rest in slot.rests_for(self._limits.scopes_of(model)):
+                    rest.end_probe(self._now_s())
                 self._notify()
 
-    def exhausted_error(self) -> UpstreamError | ConfigurationError:
+    def exhausted_error(self, model: str = "") -> UpstreamError | ConfigurationError:
         """The error for a call that found no key: what it says is what keeps the keys away."""
         if not self._slots:
             return ConfigurationError(self._no_key_message)
-        failures = [slot.failure or _THROTTLED for slot in self._slots]
+        now_s, scopes = self._now_s(), tuple(self._limits.scopes_of(model))
+        limited = [slot for slot in self._slots if slot.is_limited(scopes, now_s)]
+        slots, scopes = (limited, scopes[1:]) if limited else (self._slots, scopes)
+        states = ", ".join(slot.describe(scopes) for slot in slots)
+        failures = [slot.failure(scopes) for slot in slots]
         failure = min(failures, key=lambda one: _BY_HOPE.index(one.status))
-        states = ", ".join(slot.describe() for slot in self._slots)
-        return KeysExhausted(
-            _EXHAUSTED_MESSAGES[failure.status].format(states=states),
+        retry_after_s = max(0.0, min(slot.ends_at_s(scopes) for slot in slots) - now_s)
+        kind, message = (
+            (StillLimited, _LIMITED_MESSAGE)
+            if limited
+            else (KeysExhausted, _EXHAUSTED_MESSAGES[failure.status])
+        )
+        return kind(
+            message.format(model=model, states=states),
             status=failure.status,
             error_type=failure.error_type,
-            retry_after_s=max(0.0, min(one.available_at_s for one in self._slots) - self._now_s()),
+            retry_after_s=retry_after_s,
         )
 
-    def _claim(self, slot: _KeySlot, now_s: float) -> bool:
-        if slot.available_at_s > now_s:
+    def _claim(self, slot: KeySlot, model: str, now_s: float) -> bool:
+        if not slot.rests:
+            return True
+        rests = slot.rests_for(self._limits.scopes_of(model))
+        if any(rest.available_at_s > now_s for rest in rests):
             return False
-        if slot.is_unproven:  # back from a cool-down: one call finds out, the others wait for it
-            slot.available_at_s, slot.is_probing = now_s + _PROBE_TIMEOUT_S, True
+        for rest in rests:  # back from a cool-down: one call finds out, the others wait for it
+            rest.available_at_s, rest.is_probing = now_s + _PROBE_TIMEOUT_S, True
         return True
 
-    def _set_state(self, key: UpstreamKey, until_s: float, reason: str | None) -> None:
+    def _forget(self, key: UpstreamKey, scopes: Iterable[str]) -> None:
         for slot in self._slots:
-            if slot.key.id == key.id and (slot.is_unproven or reason is not None):
-                slot.available_at_s, slot.reason = until_s, reason
-                slot.is_unproven, slot.is_probing = reason is not None, False
-                if reason is None:
-                    slot.failure, slot.refusals_in_a_row = None, 0
+            if slot.rests and slot.key.id == key.id:
+                for scope in scopes:
+                    slot.rests.pop(scope, None)
                 self._notify()
 
     def _notify(self) -> None:
@@ -263,7 +244,9 @@ class KeyPool:
         return self._clock() if self._clock else asyncio.get_running_loop().time()
 
 
-_THROTTLED = _KeyFailure(429, None, None)
+_LIMITED_MESSAGE = (
+    "{model} is over its limit with this gateway's keys ({states}). Wait, or ask another model."
+)
 _BY_HOPE = (429, 402, 401)
 """Where keys rest for several reasons: the one that passes first is told."""
 _EXHAUSTED_MESSAGES = {

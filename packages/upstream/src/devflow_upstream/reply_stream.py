@@ -28,6 +28,9 @@ from devflow_core.wire.sse import SseFrame, SseReader
 from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
 
 _MAX_ERROR_BYTES = 256 * 1024
+_NOT_TAKEN_IN = frozenset({301, 302, 307, 308})
+"""What was asked for is elsewhere, so nobody has carried it out. 303 shows the way to the outcome
+of a request that was (RFC 9110, 15.4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,12 +236,14 @@ class ReplyStream:
     async def _read_error(self, exchange: UpstreamExchange) -> DevFlowError:
         status, model = exchange.status, self._call.candidate.model
         if status < 400:
-            return ProtocolError(
+            redirected = ProtocolError(
                 f"The provider answered {status}, and redirects are not followed. "
                 "Check the base URL.",
                 status=status,
                 model=model,
             )
+            redirected.is_unbilled = status in _NOT_TAKEN_IN
+            return redirected
         body = await read_all(exchange, max_bytes=_MAX_ERROR_BYTES)
         error = error_from_body(status, body, exchange.headers, model=model)
         limit = exchange.headers.get("x-ratelimit-limit", "")

@@ -232,7 +232,7 @@ async def test_a_short_rest_is_waited_for_by_a_few(
     upstream.add_script(error_reply(429, headers={"Retry-After": "1"})).add_script(streamed_reply())
     async with harness.build_gateway() as gateway:
         first = asyncio.ensure_future(gateway.complete(a_request()))
-        await loop_clock.until(lambda: gateway.keys.status()[0].cool_down_s > 0)
+        await loop_clock.until(lambda: gateway.keys.status()[0].limited_s)
         others = [gateway.complete(a_request()) for _ in range(3)]
         pending = asyncio.gather(first, *others)
         assert await loop_clock.run_until(pending.done, step_s=0.1) > 0.9

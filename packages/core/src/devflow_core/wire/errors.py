@@ -45,6 +45,13 @@ _BY_LIMIT: dict[str, type[UpstreamError]] = {
     "openrouter_guardrail_budget": PaymentRequired,
     "openrouter_workspace_budget": PaymentRequired,
 }
+_LIMIT_WORDS = {
+    "free-models-per-day": "openrouter_free_tier_daily",
+    "free-models-per-min": "openrouter_free_tier_per_minute",
+}
+"""In Anthropic's dialect there is no field for the source of a limit; the message names it."""
+LIMIT_BY_ADDRESS = "limit_by_address"
+"""`error_type` of a 429 that is no JSON: what stands in front of a provider counts by address."""
 _BY_AVAILABILITY: dict[str, type[UpstreamError]] = {
     "capacity_exhausted": RateLimited,
     "temporarily_unavailable": Overloaded,
@@ -146,11 +153,17 @@ def error_from_body(
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
+    is_answer = isinstance(parsed, dict) and "error" in parsed
     if not isinstance(parsed, dict):
-        parsed = {"error": {"message": excerpt(body)}}
+        kind = LIMIT_BY_ADDRESS if status == 429 else None
+        parsed = {"error": {"message": excerpt(body), "type": kind}}
         if 400 <= status < 500 and status not in _API_STATUSES:
             return _error_from_page(status, excerpt(body), headers or {}, model)
-    return error_from_object(cast("JsonObject", parsed), status, headers, model=model)
+    error = error_from_object(cast("JsonObject", parsed), status, headers, model=model)
+    if isinstance(error, UpstreamError):
+        # the gateway in front that gave up waiting does not know what the provider goes on to do
+        error.is_unbilled = is_answer
+    return error
 
 
 def _error_from_page(
@@ -188,7 +201,7 @@ def error_from_object(
     status = failure.status or kind.status_hint
     summary = f"The provider answered {status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
-    return kind(
+    error = kind(
         f"{summary}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
         status=status,
         error_type=error_type,
@@ -202,6 +215,8 @@ def error_from_object(
         model=model,
         detail=detail or None,
     )
+    error.is_unbilled = True
+    return error
 
 
 def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) -> _Failure:
@@ -217,11 +232,15 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
         error.get("code"), error.get("type"),
     )  # fmt: skip
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
+    told_status, message = _read_status(error, status), _read_message(error, metadata)
+    limit_source = lenient.as_text(metadata.get("limit_source"))
+    if limit_source is None and told_status in (429, None):
+        limit_source = next((one for words, one in _LIMIT_WORDS.items() if words in message), None)
     return _Failure(
-        status=_read_status(error, status),
-        message=_read_message(error, metadata),
+        status=told_status,
+        message=message,
         codes=tuple(code for code in codes if isinstance(code, str) and code),
-        limit_source=lenient.as_text(metadata.get("limit_source")),
+        limit_source=limit_source,
         availability=lenient.as_text(availability.get("code")),
         provider=clean_name(
             lenient.as_text(metadata.get("provider_name")) or lenient.as_text(body.get("provider"))

@@ -57,6 +57,11 @@ class ExpectedOutcome(_PlanForm):
     billed: Literal["reply", "nothing", "unknown"] = "nothing"
     """What OpenRouter charges for a call: the reply, or the part that arrived; nothing, visibly to
     the client; or unknown to the client, which therefore must not assume zero.
+
+    An error of OpenRouter's own is an answer: no reply was made and none is charged ("zero
+    completion insurance"), even if it is a timeout. A bare page of a gateway that timed out says
+    nothing about what continues behind it. A redirect says that the request belongs elsewhere and
+    was not carried out, except 303, which points to the outcome of one that was.
     """
 
     def describe(self) -> str:

@@ -21,7 +21,7 @@ from devflow_core.errors import (
     QueueFull,
     StoreError,
 )
-from devflow_core.estimates import POSSIBLY_BILLED_ERRORS
+from devflow_core.estimates import may_be_billed
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
@@ -281,10 +281,8 @@ def _going_down() -> Overloaded:
 
 def _may_be_billed(error: DevFlowError | None) -> bool:
     """Whether a call that ended so may be billed, so that asking again could cost twice."""
-    if error is None:
-        return True
     failures = error.errors if isinstance(error, AllCandidatesFailed) else (error,)
-    return any(isinstance(one, POSSIBLY_BILLED_ERRORS) for one in failures)
+    return any(map(may_be_billed, failures))
 
 
 def _fingerprint(context: RequestContext) -> str:

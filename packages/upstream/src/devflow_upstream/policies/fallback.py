@@ -10,6 +10,7 @@ from devflow_core.errors import (
     CircuitOpen,
     DevFlowError,
     MachineExhausted,
+    StillLimited,
 )
 from devflow_core.events import Event
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
@@ -22,6 +23,9 @@ from devflow_core.wrapping import WrappedCall
 
 from devflow_upstream.policies.fallback_order import order_fallbacks
 from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, count_failed_attempts
+
+_NOT_ASKED = (CircuitOpen, StillLimited)
+"""A candidate was passed over for what is known of it, without a call."""
 
 CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
 """Why a candidate cannot take a request after all; None when it can."""
@@ -119,7 +123,7 @@ class _RouteWalk(WrappedCall):
         )
         try:
             events = await self._enter(self._chain.upstream.open(call))
-        except (CircuitOpen, MachineExhausted):  # nobody was asked: nothing is to be paid yet
+        except (*_NOT_ASKED, MachineExhausted):  # nobody was asked: nothing is to be paid yet
             raise
         except DevFlowError:
             self._settle_payment(is_success=False)
@@ -150,7 +154,7 @@ class _RouteWalk(WrappedCall):
         errors = self._errors
         if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):
             return errors[-1]
-        if all(isinstance(error, CircuitOpen) for error in errors):  # nobody was asked
+        if all(isinstance(error, _NOT_ASKED) for error in errors):
             return min(errors, key=lambda error: error.retry_after_s or 0.0)
         failed = AllCandidatesFailed(tuple(errors))
         failed.__cause__ = errors[-1]

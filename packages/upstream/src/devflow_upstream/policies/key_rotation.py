@@ -42,6 +42,7 @@ class KeyRotation:
         """Open the call with a key of the pool, moving to the next key when one is refused.
 
         Raises:
+            StillLimited: every key rests for this model; another one may be asked.
             KeysExhausted: every key is cooling down.
             ConfigurationError: there is no key at all.
         """
@@ -79,9 +80,9 @@ class _KeyedCall(WrappedCall):
     async def _open_with_ours(self) -> AsyncIterator[Event]:
         refused: UpstreamError | None = None
         tried: set[str] = set()
-        max_wait_s = self._call.journal.remaining_s()
+        pool, model = self._pool, self._call.candidate.model
         while True:
-            key = self._pool.pick() if refused else await self._pool.wait_for_key(max_wait_s)
+            key = pool.pick(model) if refused else await self._wait_for_key(model)
             if key is None or key.id in tried:
                 raise self._final_error(refused)
             tried.add(key.id)
@@ -92,11 +93,17 @@ class _KeyedCall(WrappedCall):
                     raise
                 refused = error
             except BaseException:
-                self._pool.release(key)
+                pool.release(key, model)
                 raise
             else:
-                self._pool.mark_good(key)
+                pool.mark_good(key, model)
                 return events
+
+    async def _wait_for_key(self, model: str) -> UpstreamKey | None:
+        call = self._call
+        return await self._pool.wait_for_key(
+            model, call.journal.remaining_s(), is_last=call.is_last
+        )
 
     async def __aexit__(
         self,
@@ -119,11 +126,12 @@ class _KeyedCall(WrappedCall):
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
         """Settle what an error means for its key; whether another key may do."""
-        is_resting = self._pool.record_failure(key, error)
+        model = self._call.candidate.model
+        is_resting = self._pool.record_failure(key, error, model)
         if not is_resting and error.status is not None:
-            self._pool.mark_good(key)
+            self._pool.mark_good(key, model)
         elif not is_resting:
-            self._pool.release(key)
+            self._pool.release(key, model)
         return is_resting or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
@@ -132,7 +140,7 @@ class _KeyedCall(WrappedCall):
             refused is not None and self._pool.cool_down_s(refused) is None
         ):
             return refused
-        error = self._pool.exhausted_error()
+        error = self._pool.exhausted_error(self._call.candidate.model)
         error.model = self._call.candidate.model
         error.__cause__ = refused
         return error

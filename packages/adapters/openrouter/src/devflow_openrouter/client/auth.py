@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from devflow_core.settings import Settings
+from devflow_core.wire.errors import LIMIT_BY_ADDRESS
 from devflow_upstream.keys import KeyPool, key_id
+from devflow_upstream.limits import LimitRules
 from devflow_upstream.policies.key_rotation import KeyRotation
 
 __all__ = ["KeyPool", "KeyRotation", "build_key_pool", "key_id"]
 
-_SHARED_LIMITS = frozenset({"upstream_provider_shared_pool", "openrouter_in_flight_budget"})
-"""429s and 402s that another key would meet as well, and that say nothing of this one."""
+_LIMITS = LimitRules(
+    # how much of an account's money is in flight depends on what is asked for next, not on its key
+    shared=frozenset({"upstream_provider_shared_pool", "openrouter_in_flight_budget"}),
+    of_key=frozenset({LIMIT_BY_ADDRESS}),
+    of_models={"openrouter_free_tier_per_minute": lambda model: model.endswith(":free")},
+)
+"""OpenRouter counts models one by one ("different rate limits for different models"), or the free
+ones together. What a key or an account may spend is 402 or 403, and keeps the key from all."""
 _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a key of your own."
 
 
@@ -20,5 +28,5 @@ def build_key_pool(settings: Settings) -> KeyPool:
         [key.get_secret_value() for key in settings.api_keys],
         single,
         no_key_message=_NO_KEY_MESSAGE,
-        shared_limits=_SHARED_LIMITS,
+        limits=_LIMITS,
     )
