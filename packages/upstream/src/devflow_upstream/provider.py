@@ -10,6 +10,7 @@ from devflow_core.errors import ModelUnavailable
 from devflow_core.ports import Call, EventStream, Upstream
 
 from devflow_upstream.keys import KeyPool
+from devflow_upstream.limits import LimitRules
 from devflow_upstream.reply_stream import Deadlines
 from devflow_upstream.transport.protocol import Transport
 
@@ -33,8 +34,8 @@ class ProviderKind:
     It takes the provider's name off the id of the model, and states it in `Started.provider`
     (`ReplyStream` does with `provider=`), by which the ledger and the reports tell it apart.
     """
-    shared_limits: frozenset[str] = frozenset()
-    """Error types of limits that every key meets; see `KeyPool`."""
+    limits: LimitRules = LimitRules()
+    """What its limits of rate hold for. Unless it says otherwise: for the model that met one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,10 +132,6 @@ def connect_provider(kind: ProviderKind, settings: Settings) -> ConnectedProvide
     return ConnectedProvider(
         name=kind.name,
         upstream=kind.connect(transport, build_deadlines(settings)),
-        keys=KeyPool(
-            own.keys(),
-            no_key_message=no_key,
-            shared_limits=kind.shared_limits,
-        ),
+        keys=KeyPool(own.keys(), no_key_message=no_key, limits=kind.limits),
         transport=transport,
     )
