@@ -132,8 +132,7 @@ class BudgetExceeded(RequestError):
 
     code = "budget_exceeded"
     status_hint = 402
-    # another candidate's worst case may be smaller and fit
-    disposition = Disposition.FALL_BACK
+    disposition = Disposition.FALL_BACK  # another candidate's worst case may be smaller
 
 
 class UnknownPrice(BudgetExceeded):
@@ -183,8 +182,7 @@ class UpstreamError(DevFlowError):
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whoever answered says that there is no reply to be billed: a failure in the provider's own
-    form, or the way to another address. False: nobody says so, and it depends on the class."""
+    """Whoever answered says that no reply was made (its own error, a redirect); False: unknown."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -200,8 +198,7 @@ class UpstreamError(DevFlowError):
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, model=model)
         self.status, self.detail = status, detail
-        self.error_type, self.provider = error_type, provider
-        self.generation_id = generation_id
+        self.error_type, self.provider, self.generation_id = error_type, provider, generation_id
         self.status_hint = status_to_tell(type(self).__name__, status, self.status_hint)
 
 
@@ -344,8 +341,7 @@ class StructuredOutputInvalid(UpstreamError):
         self, message: str, *, reply: str, violations: tuple[str, ...], model: str | None = None
     ) -> None:
         super().__init__(message, model=model)
-        self.reply = reply
-        self.violations = violations
+        self.reply, self.violations = reply, violations
 
 
 class CircuitOpen(UpstreamError):
@@ -400,6 +396,5 @@ class AllCandidatesFailed(RoutingError):
             model=errors[-1].model if errors else None,
         )
         self.errors = errors
-        statuses = {error.status_hint for error in errors}
-        if len(statuses) == 1:  # they all failed alike: that is what the caller has to know
-            (self.status_hint,) = statuses
+        if len({error.status_hint for error in errors}) == 1:  # the caller has to know which it is
+            self.status_hint = errors[0].status_hint

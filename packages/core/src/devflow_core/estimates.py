@@ -56,9 +56,9 @@ _POSSIBLY_BILLED_ERRORS = (
 def may_be_billed(error: BaseException | None) -> bool:
     """Whether a call that ended so, and brought no event, may have cost something.
 
-    A provider that answers with an error of its own has made no reply and charges none (OpenRouter:
-    "zero completion insurance"), also where it says that something behind it took too long. A bare
-    504 or 524 is the word of a gateway in front, which knows nothing of that.
+    A provider that answers with an error of its own has made no reply and charges none, also where
+    it says that something behind it took too long. A bare 504 or 524 is the word of a gateway in
+    front, which knows nothing of that.
     """
     if isinstance(error, UpstreamError) and error.is_unbilled:
         return False
