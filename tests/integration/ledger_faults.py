@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -20,6 +21,8 @@ from integration.served import Reply, Served
 
 PATIENCE_S = 60.0
 _PAUSE_S = 0.005
+_SHUT_DOWN = 0x8004587D
+"""Of the file system, by an ioctl of ext4 and XFS: what is in memory is written before."""
 BODY: dict[str, Any] = {
     "model": "anthropic/claude-haiku-4.5",
     "messages": [{"role": "user", "content": "hi"}],
@@ -233,6 +236,57 @@ def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
     with ExitStack() as stack:
         stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=60)
         yield
+
+
+@contextmanager
+def failing_disk(folder: Path) -> Generator[Path]:
+    """A file system in a file, mounted at a folder, which goes read-only at its first error.
+
+    Raises:
+        PermissionError: this user may not mount one.
+    """
+    image = folder.with_name(f"{folder.name}.image")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(48 * 1024 * 1024)
+    commands = (
+        ["mkfs.ext4", "-q", "-F", str(image)],
+        ["mount", "-o", "loop,errors=remount-ro", str(image), str(folder)],
+    )
+    for command in commands:
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
+        except FileNotFoundError as error:
+            raise PermissionError(str(error)) from error
+        if done.returncode:
+            raise PermissionError(done.stderr.decode())
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=60)
+        folder.chmod(0o700)
+        yield folder
+
+
+def trip_disk(folder: Path) -> None:
+    """Have the system find an error on a `failing_disk`, so that it makes it read-only.
+
+    Raises:
+        PermissionError: it cannot be had here.
+    """
+    device = os.stat(folder).st_dev
+    name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+    try:
+        Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("a test")
+    except OSError as error:
+        raise PermissionError(str(error)) from error
+
+
+def shut_disk(folder: Path) -> None:
+    """Have every access to a `failing_disk` fail with an input/output error from now on."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, _SHUT_DOWN, (1).to_bytes(4, "little"))
+    finally:
+        os.close(handle)
 
 
 def _keep(folder: Path, names: tuple[str, ...]) -> Path:
