@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -133,22 +133,25 @@ def move_folder(folder: Path) -> Undo:
 
 
 def replace_by_older(folder: Path) -> Undo:
-    """An older copy takes the place of the ledger, without its log."""
-    kept = _keep(folder, TRIO)
-    older = folder.with_name("older.db")
-    with sqlite3.connect(folder / "ledger.db") as now, sqlite3.connect(older) as copy:
+    """A folder with an older copy of the ledger, and without its log, takes the folder's place."""
+    other, away = folder.with_name("other"), folder.with_name("away")
+    other.mkdir(mode=0o700)
+    with (
+        closing(sqlite3.connect(folder / "ledger.db")) as now,
+        closing(sqlite3.connect(other / "ledger.db")) as copy,
+    ):
         now.backup(copy)
         copy.execute("DELETE FROM chain WHERE seq > 2")
-    copy.close()
-    now.close()
-    for name in TRIO[1:]:
-        (folder / name).unlink()
-    older.rename(folder / "ledger.db")
+        copy.commit()
+    for name in ("ledger.db.head", "client-keys.pepper"):
+        with suppress(FileNotFoundError):
+            shutil.copy2(folder / name, other / name)
+    folder.rename(away)
+    other.rename(folder)
 
     def undo() -> None:
-        for name in TRIO:
-            with suppress(FileNotFoundError):
-                (kept / name).rename(folder / name)
+        folder.rename(other)
+        away.rename(folder)
 
     return undo
 

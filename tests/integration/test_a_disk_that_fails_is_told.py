@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import shutil
 import sqlite3
@@ -32,9 +33,15 @@ def _refused(one: GatewayUnderFault, state: str) -> None:
 
 def _check_books(one: GatewayUnderFault, folder: Path) -> None:
     store = Store(folder / "ledger.db")
+    asyncio.run(_take_in_what_waits(store))
     found = store.verify()
     assert found.ok, found.reason
     assert set(one.acknowledged) <= {entry.entry_id for entry in store.entries()}
+
+
+async def _take_in_what_waits(store: Store) -> None:
+    async with store:
+        assert store.emergency_entries == 0
 
 
 @pytest.mark.parametrize(("fail", "state"), [(trip_disk, "read_only"), (shut_disk, "unreachable")])

@@ -102,6 +102,8 @@ class OpenFiles:
         Raises:
             OSError: it cannot be written; it is folded back if nobody else has it open.
         """
+        if not self._is_file_there():
+            return  # the log is of no use to another file
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(self._names[1], flags, 0o600)
         try:
@@ -122,6 +124,14 @@ class OpenFiles:
         """Release the files."""
         os.close(self._log)
         self._header.xClose()
+
+    def _is_file_there(self) -> bool:
+        """Whether the file under the ledger's name is the one that is open."""
+        try:
+            found = os.stat(self._names[0])
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._known[0]
 
     def _require_same(self, number: int, found: os.stat_result) -> None:
         """Check that a file is the one that is open."""
