@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +21,8 @@ from integration.served import Reply, Served
 
 PATIENCE_S = 60.0
 _PAUSE_S = 0.005
+_SHUT_DOWN = 0x8004587D
+"""Of the file system, by an ioctl of ext4 and XFS: what is in memory is written before."""
 BODY: dict[str, Any] = {
     "model": "anthropic/claude-haiku-4.5",
     "messages": [{"role": "user", "content": "hi"}],
@@ -130,22 +133,25 @@ def move_folder(folder: Path) -> Undo:
 
 
 def replace_by_older(folder: Path) -> Undo:
-    """An older copy takes the place of the ledger, without its log."""
-    kept = _keep(folder, TRIO)
-    older = folder.with_name("older.db")
-    with sqlite3.connect(folder / "ledger.db") as now, sqlite3.connect(older) as copy:
+    """A folder with an older copy of the ledger, and without its log, takes the folder's place."""
+    other, away = folder.with_name("other"), folder.with_name("away")
+    other.mkdir(mode=0o700)
+    with (
+        closing(sqlite3.connect(folder / "ledger.db")) as now,
+        closing(sqlite3.connect(other / "ledger.db")) as copy,
+    ):
         now.backup(copy)
         copy.execute("DELETE FROM chain WHERE seq > 2")
-    copy.close()
-    now.close()
-    for name in TRIO[1:]:
-        (folder / name).unlink()
-    older.rename(folder / "ledger.db")
+        copy.commit()
+    for name in ("ledger.db.head", "client-keys.pepper"):
+        with suppress(FileNotFoundError):
+            shutil.copy2(folder / name, other / name)
+    folder.rename(away)
+    other.rename(folder)
 
     def undo() -> None:
-        for name in TRIO:
-            with suppress(FileNotFoundError):
-                (kept / name).rename(folder / name)
+        folder.rename(other)
+        away.rename(folder)
 
     return undo
 
@@ -233,6 +239,57 @@ def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
     with ExitStack() as stack:
         stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=60)
         yield
+
+
+@contextmanager
+def failing_disk(folder: Path) -> Generator[Path]:
+    """A file system in a file, mounted at a folder, which goes read-only at its first error.
+
+    Raises:
+        PermissionError: this user may not mount one.
+    """
+    image = folder.with_name(f"{folder.name}.image")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(48 * 1024 * 1024)
+    commands = (
+        ["mkfs.ext4", "-q", "-F", str(image)],
+        ["mount", "-o", "loop,errors=remount-ro", str(image), str(folder)],
+    )
+    for command in commands:
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
+        except FileNotFoundError as error:
+            raise PermissionError(str(error)) from error
+        if done.returncode:
+            raise PermissionError(done.stderr.decode())
+    with ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True, timeout=60)
+        folder.chmod(0o700)
+        yield folder
+
+
+def trip_disk(folder: Path) -> None:
+    """Have the system find an error on a `failing_disk`, so that it makes it read-only.
+
+    Raises:
+        PermissionError: it cannot be had here.
+    """
+    device = os.stat(folder).st_dev
+    name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+    try:
+        Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("a test")
+    except OSError as error:
+        raise PermissionError(str(error)) from error
+
+
+def shut_disk(folder: Path) -> None:
+    """Have every access to a `failing_disk` fail with an input/output error from now on."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, _SHUT_DOWN, (1).to_bytes(4, "little"))
+    finally:
+        os.close(handle)
 
 
 def _keep(folder: Path, names: tuple[str, ...]) -> Path:

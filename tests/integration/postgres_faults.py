@@ -69,6 +69,15 @@ class Database:
         self.admin("ALTER DATABASE away RENAME TO ledger")
         self.admin("ALTER DATABASE ledger WITH ALLOW_CONNECTIONS true")
 
+    def rename_table(self) -> Callable[[], object]:
+        """As dropped: one that a request without a key does not need."""
+        self._run("ALTER TABLE client_keys RENAME TO away")
+        return lambda: self._run("ALTER TABLE away RENAME TO client_keys")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def lock(self) -> Callable[[], object]:
         other = psycopg.connect(self.url)
         other.execute("LOCK TABLE chain IN ACCESS EXCLUSIVE MODE")
@@ -118,6 +127,7 @@ DATABASE_FAULTS: tuple[DatabaseFault, ...] = (
     ("killed", frozenset({"unreachable"}), Database.kill),
     ("its database dropped", frozenset({"vanished", "unreachable"}), Database.rename),
     ("its database made anew", frozenset({"replaced"}), Database.replace),
+    ("a table dropped", frozenset({"vanished"}), Database.rename_table),
     ("locked", frozenset({"locked"}), Database.lock),
     ("made read-only", frozenset({"read_only"}), Database.forbid_writing),
 )

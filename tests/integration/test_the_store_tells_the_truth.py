@@ -20,6 +20,7 @@ from integration.ledger_faults import (
     LedgerFault,
     delete,
     gateway,
+    replace_by_older,
     small_disk,
 )
 from pydantic import SecretStr
@@ -108,6 +109,45 @@ def test_a_log_that_is_deleted_is_folded_back_from_what_is_open(tmp_path: Path) 
         delete("ledger.db-wal")(one.data_dir)
         one.until(lambda: "state=vanished" in one.child.err, "told")
         _check_well_again(one)
+    _check_books(one)
+
+
+def _wait_for_workers(one: GatewayUnderFault) -> None:
+    seen = set[str]()
+
+    def both() -> bool:
+        seen.update(name for name in one.metrics() if name.startswith("devflow_ledger_up"))
+        return len(seen) == 2
+
+    one.until(both, "both of them serve")
+
+
+@pytest.mark.parametrize("lost", ["ledger.db-wal", "ledger.db-shm"])
+def test_several_workers_lose_nothing_with_a_log_that_is_deleted(tmp_path: Path, lost: str) -> None:
+    with gateway(tmp_path, "--no-key", "--workers", "2") as one:
+        _wait_for_workers(one)
+        with one.asked_without_pause(), one.asked_without_pause():
+            for _ in range(3):
+                assert one.ask().status == 200
+            for _ in range(2):
+                before = one.child.err.count("ledger_ready")
+                (one.data_dir / lost).unlink()
+                one.until(lambda: one.child.err.count("ledger_ready") > before, "well again")  # noqa: B023 - at once
+        one.until(lambda: one.ask().status == 200, "paid again")
+    _check_books(one)
+
+
+def test_every_worker_tells_of_a_file_that_was_exchanged(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--no-key", "--workers", "2") as one:
+        _wait_for_workers(one)
+        with one.asked_without_pause():
+            for _ in range(3):
+                assert one.ask().status == 200
+            undo = replace_by_older(one.data_dir)
+            one.until(lambda: {one.readyz() for _ in range(20)} == {(503, "replaced")}, "told")
+            undo()
+            one.until(lambda: {one.readyz() for _ in range(20)} == {(200, "ready")}, "well again")
+        assert one.ask().status == 200
     _check_books(one)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from devflow_core.errors import DevFlowError, StoreError
 from devflow_store import LedgerHealth, LedgerState
 
-CHECK_INTERVAL_S = 2.0
+CHECK_INTERVAL_S = 0.5
 """How often nodes and keys are read; so late a worker also sees what another has changed."""
 
 

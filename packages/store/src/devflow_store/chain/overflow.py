@@ -103,7 +103,7 @@ class OverflowFile:
             _allocate(self._handle)
             there = self._read_records()  # of a process that is gone
             at = _measure(there)
-            os.pwrite(self._handle, waiting + bytes(_RECORD_HEADER.size), at)
+            _write_whole(self._handle, waiting + bytes(_RECORD_HEADER.size), at)
             os.fdatasync(self._handle)
         except OSError as error:
             self._handle = old
@@ -125,7 +125,7 @@ class OverflowFile:
         ):
             raise StoreError("The ledger cannot be written, and its emergency file is full.")
         try:
-            os.pwrite(self._handle, framed, self._end)
+            _write_whole(self._handle, framed, self._end)
             os.fdatasync(self._handle)
         except OSError as error:
             raise StoreError(
@@ -189,6 +189,14 @@ def find_waiting_files(folder: Path) -> list[Path]:
 def _measure(records: list[bytes]) -> int:
     """The bytes that records take in a file."""
     return sum(_RECORD_HEADER.size + len(record) for record in records)
+
+
+def _write_whole(handle: int, content: bytes, at: int) -> None:
+    """Write all of it: where a limit cuts a write short, only the next one fails."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(handle, view, at)
+        view, at = view[written:], at + written
 
 
 def _allocate(handle: int) -> None:

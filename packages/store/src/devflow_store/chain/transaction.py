@@ -10,6 +10,7 @@ from devflow_store.chain.hashing import GENESIS, ChainRow, hash_body, hash_row
 from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Rows, Session, SqlValue
 from devflow_store.database.insert import Insert
+from devflow_store.database.schema import require_tables
 from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
@@ -71,6 +72,7 @@ class Transaction:
 
     def touch(self) -> None:
         """Write what means nothing, so that the commit shows whether writing works."""
+        require_tables(self._session)
         self._session.touch()
         self._is_touched = True
 

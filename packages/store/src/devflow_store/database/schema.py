@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from importlib import resources
 
 from devflow_core.errors import StoreError
@@ -21,6 +23,8 @@ _TYPE_NAMES = {
     },
     "postgresql": {"BYTES": "BYTEA", "INT": "BIGINT", "CLUSTERED": "", "STRICT": ""},
 }
+
+_MADE = re.compile(r"CREATE TABLE (\w+)")
 
 
 def migrate(session: Session, dialect: str) -> None:
@@ -64,6 +68,26 @@ def read_version(session: Session, dialect: str) -> int:
     if not session.execute(catalogue[dialect]):
         return 0
     return int(session.execute("SELECT version FROM store_schema")[0][0])
+
+
+def require_tables(session: Session) -> None:
+    """Ask each of our tables for nothing: one that is gone is named, also where nobody needs it.
+
+    Raises:
+        LedgerUnavailable: one is gone.
+    """
+    session.execute(_build_question())
+
+
+@lru_cache(maxsize=1)
+def _build_question() -> str:
+    tables = set[str]()
+    for number in range(1, SCHEMA_VERSION + 1):
+        for statement in load_statements(number, "sqlite"):
+            if made := _MADE.match(statement):
+                tables.add(made[1])
+    # names of tables are constants of this package
+    return " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE 1 = 0" for table in sorted(tables))  # noqa: S608
 
 
 def load_statements(number: int, dialect: str) -> list[str]:

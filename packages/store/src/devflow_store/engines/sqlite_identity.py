@@ -17,6 +17,7 @@ from devflow_store.integrity.backup import corruption_error
 _MAGIC = b"SQLite format 3\0"
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200
+_PIECE = 1024 * 1024
 _SALT = slice(16, 24)
 """Of the log's header: another one each time that the log begins anew."""
 _BACK = (
@@ -63,11 +64,7 @@ class OpenFiles:
         """
         main, log, index = self._stat()
         for number, found in enumerate((main, log, index)):
-            if (found.st_dev, found.st_ino) != self._known[number]:
-                raise LedgerUnavailable(
-                    f"Another file has taken the place of {self._names[number]}. {_BACK}",
-                    LedgerState.REPLACED,
-                )
+            self._require_same(number, found)
         if not main.st_mode & _OWNER_MAY_WRITE:
             raise LedgerUnavailable(read_only_message(self._path), LedgerState.READ_ONLY)
         if main.st_size < self._size:
@@ -78,17 +75,74 @@ class OpenFiles:
         self._look_at_log(log.st_size)
 
     def look_ahead(self) -> None:
-        """Look at what the next write would cover up: a log that was cut is filled with a hole.
+        """Look at what the next write would spoil, while no other process can write.
+
+        A log that was cut would be filled with a hole; beside another log or index, with which
+        other processes have gone on, it would take their places in the file.
 
         Raises:
-            LedgerCorrupt: as `look`.
+            LedgerUnavailable, LedgerCorrupt: as `look`.
         """
-        self._look_at_log(os.fstat(self._log).st_size)
+        number = 2
+        try:
+            self._require_same(number, os.stat(self._names[number]))
+            number = 1
+            log = os.stat(self._names[number])
+        except OSError as error:
+            raise self._explain_absence(number) from error
+        self._require_same(number, log)
+        self._look_at_log(log.st_size)
+
+    def put_log_back(self) -> None:
+        """Write a log that was deleted under its name again, unless others have a log there.
+
+        Everything since it was last folded back is nowhere else, and it is gone with the last
+        process that has it open. Nobody may write meanwhile.
+
+        Raises:
+            OSError: it cannot be written; it is folded back if nobody else has it open.
+        """
+        if not self._is_file_there():
+            return  # the log is of no use to another file
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(self._names[1], flags, 0o600)
+        try:
+            if os.fstat(handle).st_size:
+                return  # another process was faster
+            size, at = os.fstat(self._log).st_size, 0
+            while at < size and (piece := os.pread(self._log, _PIECE, at)):
+                at += os.pwrite(handle, piece, at)
+            os.fsync(handle)
+            _sync_folder(self._path.parent)
+        except OSError:
+            os.ftruncate(handle, 0)  # a half of it would pass for all of it
+            raise
+        finally:
+            os.close(handle)
 
     def close(self) -> None:
         """Release the files."""
         os.close(self._log)
         self._header.xClose()
+
+    def _is_file_there(self) -> bool:
+        """Whether the file under the ledger's name is the one that is open."""
+        try:
+            found = os.stat(self._names[0])
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._known[0]
+
+    def _require_same(self, number: int, found: os.stat_result) -> None:
+        """Check that a file is the one that is open."""
+        if (found.st_dev, found.st_ino) == self._known[number]:
+            return
+        # one that is empty was made by whoever has just opened the ledger
+        self.is_log_lost = number == 1 and not found.st_size
+        raise LedgerUnavailable(
+            f"Another file has taken the place of {self._names[number]}. {_BACK}",
+            LedgerState.REPLACED,
+        )
 
     def _look_at_log(self, size: int) -> None:
         if not size:
@@ -119,6 +173,14 @@ class OpenFiles:
         else:
             text, state = f"{what} has been taken away while it was in use.", LedgerState.VANISHED
         return LedgerUnavailable(f"{text} {_BACK}", state)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_only_message(path: Path) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,17 +100,37 @@ class SqliteSession:
         if self._on_change is None:
             return
         try:
-            if self._files is None:
-                self._files = OpenFiles(self._path, has_moved=self._has_moved())
-            elif is_ahead:
-                self._files.look_ahead()
-                return
-            self._files.look()
+            self._look(is_ahead=is_ahead)
+        except (apsw.Error, OSError) as error:
+            number = _find_errno(error, self._connection)
+            raise _explain_failure(error, self._path, number) from error
         except StoreError:
             self._on_change()
-            if self._files is None or not self._files.is_log_lost:
+            files = self._files
+            if files is None or not files.is_log_lost or self._puts_log_back(files):
                 self.keep_log()  # what is there is left as it is
             raise
+
+    def _look(self, *, is_ahead: bool) -> None:
+        if self._files is None:
+            self._files = OpenFiles(self._path, has_moved=self._has_moved())
+        elif is_ahead:
+            self._files.look_ahead()
+            return
+        self._files.look()
+
+    def _puts_log_back(self, files: OpenFiles) -> bool:
+        """Save what stands in a log that has lost its name; other processes go on with it then.
+
+        Where that fails and no other process has it open, SQLite folds it back at the close.
+        """
+        try:
+            if not self._connection.in_transaction:
+                self._execute("BEGIN IMMEDIATE", ())
+            files.put_log_back()
+        except (OSError, apsw.Error):
+            return False
+        return True
 
     def keep_log(self) -> None:
         """Do not fold the log back into the file when this is closed."""
@@ -145,6 +167,9 @@ class SqliteSession:
 
     def close(self) -> None:
         self.rollback()
+        if self._files is not None:
+            with suppress(StoreError):
+                self.look()  # SQLite would fold a log back that is no longer the ledger's
         try:
             self._cursor.close(True)
             self._connection.close(True)
@@ -205,18 +230,39 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
             return LedgerUnavailable(read_only_message(path), LedgerState.READ_ONLY)
         case apsw.IOError() | apsw.CantOpenError():
             return _explain_failure(error, path, system_errno)
+        case apsw.SQLError() if "no such table" in str(error):
+            return LedgerUnavailable(
+                f"A table of {path} is gone ({error}). Put it back, or stop every DevFlow process "
+                "and restore a backup with `devflow ledger restore BACKUP`.",
+                LedgerState.VANISHED,
+            )
         case _:
             return StoreError(f"{path}: {error}.")
 
 
-def _explain_failure(error: apsw.Error, path: Path, system_errno: int) -> LedgerUnavailable:
+def _explain_failure(error: Exception, path: Path, system_errno: int) -> LedgerUnavailable:
+    """What the system's own number means for the ledger."""
     if system_errno in _FULL_ERRNOS:
         return _full(path)
-    if system_errno in _READ_ONLY_ERRNOS:
+    if system_errno in _READ_ONLY_ERRNOS or _is_disk_read_only(path):
         return LedgerUnavailable(read_only_message(path), LedgerState.READ_ONLY)
     if system_errno == errno.ENOENT:
         return LedgerUnavailable(f"{path} is gone: {error}.", LedgerState.VANISHED)
     return LedgerUnavailable(f"{path} cannot be used: {error}.", LedgerState.UNREACHABLE)
+
+
+def _find_errno(error: Exception, connection: apsw.Connection) -> int:
+    if isinstance(error, OSError):
+        return error.errno or 0
+    return connection.system_errno
+
+
+def _is_disk_read_only(path: Path) -> bool:
+    """Whether that is why SQLite found no log, which it could not make either."""
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _full(path: Path) -> LedgerUnavailable:
