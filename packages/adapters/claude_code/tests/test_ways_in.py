@@ -3,6 +3,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,8 @@ async def test_a_client_gets_the_list_of_tools() -> None:
         request(3, "tools/list"),
     )
     assert hello["result"]["protocolVersion"] == "2025-06-18"
-    assert hello["result"]["serverInfo"]["name"] == "devflow"
+    installed = metadata.version("devflow-gateway-claude-code")
+    assert hello["result"]["serverInfo"] == {"name": "devflow", "version": installed}
     assert pong == {"jsonrpc": "2.0", "id": 2, "result": {}}
     names = [tool["name"] for tool in tools["result"]["tools"]]
     assert names == ["ask", "handoff", "report", "explain"]

@@ -99,6 +99,7 @@ class Prices:
     """One `pricing` object, in USD per token (per request, per search)."""
 
     prompt: Decimal
+    """-1 for routers: who answers, and so the price, is decided by the call."""
     completion: Decimal
     cache_read: Decimal | None = None
     """None: cached tokens cost as much as others, also at the higher price of a long prompt."""
@@ -112,11 +113,6 @@ class Prices:
     image_output: Decimal | None = None
     audio_output: Decimal | None = None
     overrides: tuple[Mapping[str, Any], ...] = ()
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether the price is -1, as for routers, whose choice of a model decides the price."""
-        return self.prompt < 0
 
     @property
     def is_free(self) -> bool:

@@ -75,12 +75,6 @@ class Order:
         """Whether no service and no tool is ordered; PDFs may still have to be read."""
         return not (self.searches or self.fetches or self.models or self.other_tools)
 
-    @property
-    def server_tools(self) -> int:
-        """Number of offered tools that OpenRouter runs."""
-        searches = sum(1 for one in self.searches if not one.is_plugin)
-        return searches + len(self.fetches) + len(self.models) + self.other_tools
-
     def search_once(self) -> Order:
         """Add the search implied by the suffix `:online`, or by a model that always searches."""
         if self.searches:

@@ -54,7 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._is_draining = False
 
-    # what the transport calls
+    # for the transport, and for the exchange that it hands out
 
     async def send(self, message: bytes, deadline_s: float) -> None:
         """Send a request and wait for the head of its reply.
@@ -131,7 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.abort()
 
-    # what asyncio calls
+    # for asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected, and TLS agreed."""

@@ -104,10 +104,6 @@ class Transcript:
                         self._is_tail_open = not is_ended
         return (self._identity, self._end_offset) != before
 
-    def read_line(self, row: TranscriptRow) -> bytes:
-        """Return the bytes of a line, including its end."""
-        return next(self.read_lines((row,)))
-
     def load(self, row: TranscriptRow) -> Json:
         """Return the decoded line; {} for a line that is not a JSON object."""
         with self.open_loader() as load:
@@ -124,12 +120,6 @@ class Transcript:
         """Yield a function that decodes lines; the file stays open within the context."""
         with open_regular_file(self.path) as file:
             yield lambda row: _load(file, row)
-
-    def read_lines(self, rows: Iterable[TranscriptRow]) -> Iterator[bytes]:
-        """Yield the bytes of lines, opening the file once."""
-        with open_regular_file(self.path) as file:
-            for row in rows:
-                yield _read_span(file, row)
 
     def _reset(self, identity: tuple[int, int]) -> None:
         for one in (self.rows, self.metadata, self.titles, self.folders, self._mended_lines):

@@ -213,9 +213,8 @@ def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, st
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ProtocolError(f"{name} answered with something else than JSON.", status=status) from (
-            error
-        )
+        message = f"{name} answered with something else than JSON."
+        raise ProtocolError(message, status=status) from error
     if status >= 300 or not isinstance(parsed, dict):
         raise ProtocolError(f"{name} answered {status} without a JSON object.", status=status)
     parsed = cast("dict[str, Any]", parsed)
