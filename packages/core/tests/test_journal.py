@@ -73,9 +73,9 @@ async def test_a_cancelled_call_costs_input_and_what_was_seen_where_billing_stop
         input_tokens=700,
     )
     # 0.01 reserved: 1 000 output tokens are 0.005 of it, the input the other half
-    assert attempt.cost_usd == Decimal("0.005") + (15 + 29) * Decimal("0.000005")
+    assert attempt.cost_usd == Decimal("0.005") + (12 + 23) * Decimal("0.000005")
     assert attempt.observed_usd == attempt.cost_usd
-    assert attempt.usage == Usage(input_tokens=700, reasoning_tokens=15, output_tokens=29)
+    assert attempt.usage == Usage(input_tokens=700, reasoning_tokens=12, output_tokens=23)
     assert attempt.is_usage_estimated
 
 
@@ -95,7 +95,7 @@ async def test_a_call_that_nothing_was_held_for_costs_what_was_seen(bills_on: bo
         input_tokens=700,
     )
     # at the price of writing the prompt cache, since nobody said whether it was
-    assert attempt.cost_usd == 700 * Decimal("0.00000125") + 41 * Decimal("0.000005")
+    assert attempt.cost_usd == 700 * Decimal("0.00000125") + 32 * Decimal("0.000005")
 
 
 async def test_times_are_measured_from_sending() -> None:
