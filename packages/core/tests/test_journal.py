@@ -73,9 +73,9 @@ async def test_a_cancelled_call_costs_input_and_what_was_seen_where_billing_stop
         input_tokens=700,
     )
     # 0.01 reserved: 1 000 output tokens are 0.005 of it, the input the other half
-    assert attempt.cost_usd == Decimal("0.005") + (15 + 29) * Decimal("0.000005")
+    assert attempt.cost_usd == Decimal("0.005") + (15 + 30) * Decimal("0.000005")
     assert attempt.observed_usd == attempt.cost_usd
-    assert attempt.usage == Usage(input_tokens=700, reasoning_tokens=15, output_tokens=29)
+    assert attempt.usage == Usage(input_tokens=700, reasoning_tokens=15, output_tokens=30)
     assert attempt.is_usage_estimated
 
 

@@ -9,9 +9,9 @@ import pytest
 from devflow_core.errors import DevFlowError, InvalidRequest
 from devflow_core.events import Event
 from devflow_core.response import ChatResponse
+from devflow_core.tokens import estimate_input_tokens
 from devflow_core.wire import Dialect, SseReader, parse_body
 from devflow_core.wire.table import DIALECTS
-from devflow_core.wire.token_estimate import estimate_input_tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from devflow_core.errors import ConfigurationError, UnknownModel
-from devflow_core.messages import Media, Message, OpaquePart, Reasoning, Text, ToolCall, ToolResult
+from devflow_core.messages import Media, Message, Text, ToolResult
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
 from devflow_core.routing import SelectionCriteria
 from devflow_core.testing import EPOCH, a_request
@@ -18,13 +18,10 @@ from devflow_routing import (
     Capability,
     Catalogue,
     TaskClassifier,
-    TextSize,
-    estimate_tokens,
     needs_of,
 )
 from devflow_routing.classifier.features import bucket_of, extract_features
 from devflow_routing.classifier.prompt_text import MAX_CHARS, extract_human_prompt
-from devflow_routing.tokens import tokenizer_family
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,45 +149,6 @@ def test_needs_are_read_from_the_whole_request() -> None:
     assert needs_of(private).is_zero_retention
     plain = replace(a_request(), response_format=ResponseFormat(kind="json_object"))
     assert needs_of(plain).capabilities == Capability.JSON
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        # counted with cl100k_base
-        ("The quick brown fox jumps over the lazy dog. " * 20, 201),
-        ("def add(a, b):\n    return a + b\n" * 20, 240),
-    ],
-)
-def test_an_estimate_of_tokens_is_within_its_error(text: str, tokens: int) -> None:
-    assert estimate_tokens(text, "GPT") == pytest.approx(tokens, rel=tokenizer_family("GPT").error)
-
-
-def test_a_long_text_is_sampled() -> None:
-    text = "Some words, and a few signs: (1 + 2). " * 2_000
-    part = estimate_tokens(text[:3_800], "GPT")
-    assert estimate_tokens(text, "GPT") == pytest.approx(part * 20, rel=0.05)
-
-
-def test_everything_that_goes_in_is_counted() -> None:
-    parts = (
-        Text(text="words " * 10),
-        Reasoning(text="thought"),
-        ToolCall(id="1", name="read", arguments='{"path": "a"}'),
-        ToolResult(call_id="1", parts=(Text(text="日本語"),)),
-        Media(kind="image", url="https://example.com/a.png"),
-        OpaquePart(wire="openai_chat", body={}),
-    )
-    request = ChatRequest(
-        messages=(Message(role="user", parts=parts),), tools=(Tool(name="t", schema={"a": 1}),)
-    )
-    size = TextSize.from_request(request)
-    assert size.non_ascii_chars == 3
-    assert size.schema_chars > 0
-    assert size.extra_tokens == 4 + 1_200 + 50
-    tokens = size.estimate_tokens(tokenizer_family("Claude"))
-    assert tokens > 1_254 + 315
-    assert size.upper_bound_tokens(tokenizer_family("Claude")) > tokens
 
 
 def user(*texts: str) -> Message:

@@ -7,7 +7,7 @@ import pytest
 from devflow_cli.conformance import run_checks
 from devflow_core.errors import ContextTooLong, RateLimited, UpstreamRejected
 from devflow_core.testing import FakeUpstream, reply_events
-from devflow_routing.tokens import tokenizer_family
+from devflow_core.tokens import FAMILIES
 
 SAMPLES = Path(__file__).parent / "samples"
 CONNECTION_HEADERS = {"host", "connection", "content-length", "authorization", "accept-encoding"}
@@ -110,7 +110,7 @@ async def test_tokens_are_counted_here_and_the_error_is_told(open_server: Any) -
     assert more.json()["input_tokens"] > reply.json()["input_tokens"]
     assert reply.json()["devflow"] == {
         "is_estimate": True,
-        "relative_error": tokenizer_family("Claude").error,
+        "relative_error": FAMILIES["Claude"].error,
     }
     assert server.upstream.calls == []
 

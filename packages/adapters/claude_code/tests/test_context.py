@@ -6,7 +6,7 @@ import pytest
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.reading.content import text_of
 from devflow_claude_code.testing import build_planted_session
-from devflow_core.estimates import CHARS_PER_TOKEN
+from devflow_core.tokens import estimate_tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,8 +232,8 @@ def test_wide_scripts_fill_a_budget_without_overrunning_it(script: Any, write: W
     for _ in range(50):
         script.say("决定使用新的缓存" * 60)
     context = ClaudeCodeSession.open(write(script.rows)).context(2_000)
-    size = sum(len(piece.text.encode()) for piece in context.pieces)
-    assert 1_400 < size / CHARS_PER_TOKEN <= context.tokens <= 2_000
+    size = sum(estimate_tokens(piece.text) for piece in context.pieces)
+    assert 1_400 < size <= context.tokens <= 2_000
 
 
 def test_no_part_of_a_key_survives_among_many_masked_ones(script: Any, write: Write) -> None:

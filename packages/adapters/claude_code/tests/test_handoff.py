@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from devflow_claude_code import ClaudeCodeSession, HandoffTarget, hand_off
-from devflow_claude_code.handoff.size import estimate_tokens
 from devflow_core import wire
 from devflow_core.errors import ContextTooLong
 from devflow_core.masking import escape_invisible
 from devflow_core.messages import Media, Message, Text, ToolCall, ToolResult
+from devflow_core.tokens import estimate_input_tokens
 
 Write = Callable[[Iterable[object]], Path]
 
@@ -111,7 +111,7 @@ def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path
         session, "Go on.", target=HandoffTarget(window_tokens=1_500, reply_tokens=500)
     )
     assert handoff.report.mode == "brief"
-    assert handoff.report.tokens == estimate_tokens(handoff.request.messages) <= 1_000
+    assert handoff.report.tokens == estimate_input_tokens(handoff.request) <= 1_000
     assert handoff.request.context == handoff.context.pieces
     assert handoff.request.attribution.session_id == session.session_id
     assert [message.role for message in handoff.request.messages] == ["system", "user"]

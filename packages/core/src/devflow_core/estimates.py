@@ -29,17 +29,12 @@ from devflow_core.events import (
 from devflow_core.ledger import CostDoubt, CostStatus
 from devflow_core.routing import Candidate
 from devflow_core.statuses import Disposition
+from devflow_core.tokens import TextCounter, TokenizerFamily, family_of
 from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
 
-CHARS_PER_TOKEN = 3.6
-"""The mean over English prose and code of cl100k_base."""
-ESTIMATE_ERROR = 0.45
-"""Relative: 19 of 20 texts have at most so many more tokens than their length says."""
-CHARS_PER_EXTRA_BYTE = 1.6
-"""What a byte beyond one a character counts for: rare Chinese has 1.3 tokens for its three."""
-MIN_CHARS_PER_TOKEN = CHARS_PER_TOKEN / (1 + ESTIMATE_ERROR)
-MAX_CHARS_PER_TOKEN = 2 * CHARS_PER_TOKEN
-"""A count that would need longer tokens than this is not the count of the whole text."""
+_MAX_CHARS_PER_TOKEN = 2.48
+"""Of a reply that nobody counted: what is booked is never less than the bill, and words of German
+or Polish have more tokens than the letters of English that the estimate was fitted to."""
 TOOL_CALL_TOKENS = 16
 """What a call of a tool costs beside its name and arguments: a guess of ours, on the upper side."""
 
@@ -65,36 +60,6 @@ def may_be_billed(error: BaseException | None) -> bool:
     return not isinstance(error, DevFlowError) or isinstance(error, _POSSIBLY_BILLED_ERRORS)
 
 
-class TextTally:
-    """Counts text as it comes; of the same text, more pieces never make it shorter."""
-
-    __slots__ = ("chars", "pieces")
-
-    def __init__(self) -> None:
-        self.chars = 0.0
-        self.pieces = 0
-
-    def add(self, text: str) -> None:
-        """Take a piece in."""
-        if not text:
-            return
-        self.pieces += 1
-        self.chars += len(text)
-        if not text.isascii():
-            extra_bytes = len(text.encode("utf-8", "surrogatepass")) - len(text)
-            self.chars += CHARS_PER_EXTRA_BYTE * extra_bytes
-
-    @property
-    def max_tokens(self) -> int:
-        """At the most, and at least one for each piece."""
-        return max(self.pieces, math.ceil(self.chars / MIN_CHARS_PER_TOKEN))
-
-    @property
-    def min_tokens(self) -> int:
-        """At the least, were its tokens as long as they get."""
-        return int(self.chars / MAX_CHARS_PER_TOKEN)
-
-
 class SeenReply:
     """What has been seen of a reply: how much text, and what the provider said of its cost."""
 
@@ -115,8 +80,8 @@ class SeenReply:
         """The latest; a reply that has ended says it once more."""
         self._has_more = False
         """Whether content came after `reported`."""
-        self._answer = TextTally()
-        self._reasoning = TextTally()
+        self._answer = TextCounter()
+        self._reasoning = TextCounter()
         self._calls = 0
 
     def add(self, event: Event) -> None:
@@ -168,11 +133,12 @@ class SeenReply:
         seen = self._answer.min_tokens + self._reasoning.min_tokens
         return usage.completion_tokens >= seen
 
-    def usage(self, input_tokens: int | None) -> Usage:
+    def usage(self, input_tokens: int | None, family: TokenizerFamily) -> Usage:
         """The provider's counts, and where they are not those of the whole, ours on the upper side.
 
         Args:
             input_tokens: by our estimate.
+            family: of the model that answered.
         """
         told = self.reported.usage or Usage()
         if self.is_counted:
@@ -182,10 +148,17 @@ class SeenReply:
         return replace(
             told,
             output_tokens=max(
-                told.output_tokens, self._answer.max_tokens + TOOL_CALL_TOKENS * self._calls
+                told.output_tokens,
+                _upper_tokens(self._answer, family) + TOOL_CALL_TOKENS * self._calls,
             ),
-            reasoning_tokens=max(told.reasoning_tokens, self._reasoning.max_tokens),
+            reasoning_tokens=max(told.reasoning_tokens, _upper_tokens(self._reasoning, family)),
         )
+
+
+def _upper_tokens(text: TextCounter, family: TokenizerFamily) -> int:
+    """The upper end of the estimate, and at least one for each piece and each few characters."""
+    by_length = math.ceil(text.chars / _MAX_CHARS_PER_TOKEN)
+    return max(text.pieces, by_length, text.size.upper_tokens(family))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +194,7 @@ class AssessedCost:
 def assess_cost(ending: Ending) -> AssessedCost:
     """What is booked for a call that is over: the told cost, or an estimate on the upper side."""
     seen, candidate = ending.seen, ending.candidate
-    cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens)
+    cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens, family_of(ending.model))
     doubt = _find_doubt(ending, cost)
     if cost is not None and doubt in (None, "above_reserve"):
         is_sure = doubt is None

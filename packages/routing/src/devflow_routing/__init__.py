@@ -10,7 +10,6 @@ from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.router import Router
-from devflow_routing.tokens import TextSize, estimate_tokens
 from devflow_routing.trackers.performance import Performance, PerformanceTracker
 from devflow_routing.trackers.sessions import SessionTracker
 
@@ -31,9 +30,7 @@ __all__ = [
     "Selection",
     "SessionTracker",
     "TaskClassifier",
-    "TextSize",
     "encode_route",
-    "estimate_tokens",
     "needs_of",
     "route_as_json",
 ]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
+from devflow_core.media_tokens import max_media_tokens
 from devflow_core.messages import Media, ToolResult
 from devflow_core.request import ChatRequest
-
-from devflow_routing.tokens import TextSize
+from devflow_core.tokens import TextSize
 
 
 class Capability(IntFlag):
@@ -150,9 +150,6 @@ _BY_MEDIA_KIND = {
 
 
 _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
-_BYTES_PER_TOKEN = {"file": 1, "audio": 100, "video": 100}
-"""At the least: packed text unfolds to about four bytes a byte, sound has 10 to 32 tokens and at
-least 3,000 bytes a second."""
 
 
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
@@ -174,12 +171,12 @@ def _with_files(needs: Needs, request: ChatRequest) -> Needs:
     files = tokens = 0
     is_open = False
     for media in _all_media(request):
-        per_token = _BYTES_PER_TOKEN.get(media.kind)
-        if per_token is None:
+        most = max_media_tokens(media)
+        if most is None:
             continue
         files += media.kind == "file"
         is_open = is_open or media.base64 is None
-        tokens += len(media.base64 or "") * 3 // 4 // per_token
+        tokens += most
     return replace(needs, files=files, max_file_tokens=tokens, is_prompt_open=is_open)
 
 

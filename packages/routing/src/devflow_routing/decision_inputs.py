@@ -11,10 +11,10 @@ from typing import Any
 from devflow_core.billable import Billable
 from devflow_core.billable.values import NOTHING_BESIDES
 from devflow_core.routing import SelectionCriteria, Task
+from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
-from devflow_routing.tokens import TextSize
 from devflow_routing.trackers.performance import Performance
 
 _BILLABLE_ADAPTER = TypeAdapter(Billable)
@@ -58,8 +58,9 @@ class DecisionInputs:
             "needs": {
                 "capabilities": int(needs.capabilities),
                 "letters": needs.size.letters,
-                "signs": needs.size.symbols,
-                "wide_chars": needs.size.non_ascii_chars,
+                "signs": needs.size.signs,
+                "digits": needs.size.digits,
+                "wide_chars": needs.size.wide_chars,
                 "schema_chars": needs.size.schema_chars,
                 "extra_tokens": needs.size.extra_tokens,
                 "input_tokens": needs.input_tokens,
@@ -156,6 +157,7 @@ def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
             needs["wide_chars"],
             needs["schema_chars"],
             needs["extra_tokens"],
+            needs.get("digits", 0),
         ),
         input_tokens=needs["input_tokens"],
         max_output_tokens=needs["max_output_tokens"],

@@ -9,12 +9,12 @@ from typing import overload
 
 import numpy as np
 from devflow_core.routing import Exclusion
+from devflow_core.tokens import TokenizerFamily, family_of
 from numpy.typing import NDArray
 
 from devflow_routing.capabilities import Needs, describe_capabilities
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.model_config import ModelConfig
-from devflow_routing.tokens import TokenizerFamily, tokenizer_family
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -80,27 +80,25 @@ class ModelSelector:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
         likely = [needs.size.estimate_tokens(one) for one in self._families]
-        upper = [
-            one.upper_bound_tokens(count) for one, count in zip(self._families, likely, strict=True)
-        ]
+        upper = [needs.size.upper_input_tokens(one) for one in self._families]
         by_family = np.array((likely, upper), dtype=np.float64)
         return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
     def select(self, needs: Needs, *, today: date) -> Selection:
         """The models that may be chosen for a request with these needs that names none."""
-        input_tokens, upper_bound_tokens = self.estimate_input_tokens(needs)
+        input_tokens, upper_tokens = self.estimate_input_tokens(needs)
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
         has_all = (self._capabilities & wanted) == wanted
-        fits = upper_bound_tokens + reserve <= self.windows
+        fits = upper_tokens + reserve <= self.windows
         writes_enough = self.max_output_tokens >= reserve
         is_listed = self._expiry_days > day
         selection = Selection(
             selector=self,
             needs=needs,
             input_tokens=input_tokens,
-            upper_bound_tokens=upper_bound_tokens,
+            upper_tokens=upper_tokens,
             eligible=self._eligible & has_all & fits & writes_enough & is_listed,
             day_ordinal=day,
         )
@@ -119,9 +117,9 @@ class ModelSelector:
             return f"lacks {describe_capabilities(missing)}"
         if self._expiry_days[index] <= selection.day_ordinal:
             return f"expired on {model.expires_on}"
-        if selection.upper_bound_tokens[index] + reserve > self.windows[index]:
+        if selection.upper_tokens[index] + reserve > self.windows[index]:
             return (
-                f"about {selection.upper_bound_tokens[index]:.0f} input tokens and {reserve} for "
+                f"about {selection.upper_tokens[index]:.0f} input tokens and {reserve} for "
                 f"the reply do not fit its window of {model.context_length}"
             )
         if self.max_output_tokens[index] < reserve:
@@ -136,7 +134,7 @@ class Selection:
     selector: ModelSelector
     needs: Needs
     input_tokens: Floats
-    upper_bound_tokens: Floats
+    upper_tokens: Floats
     eligible: Flags
     day_ordinal: int
     filters: tuple[tuple[str, Flags], ...] = ()
@@ -194,7 +192,9 @@ def _limit_array(values: list[int | None]) -> Ints:
 
 def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFamily, ...], Ints]:
     found: dict[TokenizerFamily, int] = {}
-    indices = [found.setdefault(tokenizer_family(model.tokenizer), len(found)) for model in models]
+    indices = [
+        found.setdefault(family_of(model.id, model.tokenizer), len(found)) for model in models
+    ]
     return tuple(found), np.array(indices, dtype=np.int64)
 
 

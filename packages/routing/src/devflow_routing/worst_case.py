@@ -11,11 +11,11 @@ from typing import Any
 from devflow_core.billable import Billable, NamedModel, Searches
 from devflow_core.errors import UnknownModel
 from devflow_core.routing import Alternate
+from devflow_core.tokens import family_of
 
 from devflow_routing.capabilities import Capability, Needs
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.model_config import ModelConfig
-from devflow_routing.tokens import tokenizer_family
 
 SPEED_FACTORS: Mapping[str, Decimal] = {
     "standard": Decimal(1),
@@ -68,7 +68,7 @@ def token_bounds(model: ModelConfig, needs: Needs, *, has_ceiling: bool) -> Toke
     """How many tokens go in and come out at this model at the most."""
     tokens = needs.input_tokens
     if tokens is None:
-        tokens = needs.size.upper_bound_tokens(tokenizer_family(model.tokenizer))
+        tokens = needs.size.upper_input_tokens(family_of(model.id, model.tokenizer))
     limits = [one for one in (needs.max_output_tokens, model.max_output_tokens) if one]
     window = model.context_length
     if not limits and (has_ceiling or window is None):

@@ -34,7 +34,7 @@ class ProviderKind:
     It takes the provider's name off the id of the model, and states it in `Started.provider`
     (`ReplyStream` does with `provider=`), by which the ledger and the reports tell it apart.
     """
-    limits: LimitRules = LimitRules()
+    limits: LimitRules = field(default_factory=LimitRules)
     """What its limits of rate hold for. Unless it says otherwise: for the model that met one."""
 
 

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from devflow_core.estimates import CHARS_PER_TOKEN
+from devflow_core.tokens import estimate_tokens
 
 _FILLER = "The quick brown fox jumps over the lazy dog while nobody looks at it at all. "
 
@@ -22,7 +22,7 @@ class TranscriptScript:
     def tokens(self) -> int:
         """Estimated tokens of the conversation as sent to a model."""
         contents = (row["message"]["content"] for row in self.rows if "message" in row)
-        return int(sum(len(json.dumps(one)) for one in contents) / CHARS_PER_TOKEN)
+        return estimate_tokens("".join(json.dumps(one) for one in contents))
 
     def add(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Add a row of any type, as the child of the row before."""

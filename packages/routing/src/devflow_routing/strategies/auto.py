@@ -143,7 +143,7 @@ class AutoStrategy:
             return None
         reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
         window = int(self._selector.windows[eligible].max())
-        tokens = int(selection.upper_bound_tokens[eligible].min()) + reserve
+        tokens = int(selection.upper_tokens[eligible].min()) + reserve
         return ContextTooLong(
             # Claude Code knows by this wording that compaction helps
             f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "
@@ -277,7 +277,7 @@ class AutoStrategy:
 
 
 def _bounds_at(index: int, selection: Selection, limits: Floats) -> TokenBounds:
-    return TokenBounds(int(selection.upper_bound_tokens[index]), int(limits[index]))
+    return TokenBounds(int(selection.upper_tokens[index]), int(limits[index]))
 
 
 def _output_limits(
@@ -290,7 +290,7 @@ def _output_limits(
     requested = selection.needs.max_output_tokens
     if requested is not None:
         return np.full(len(selector.models), float(requested))
-    room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_bound_tokens)
+    room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_tokens)
     if inputs.max_cost_usd is not None:
         room = np.minimum(room, DEFAULT_OUTPUT_TOKENS)
     return np.maximum(room, np.minimum(estimates.output_tokens, 1))

@@ -14,13 +14,13 @@ from devflow_core.errors import (
 )
 from devflow_core.routing import Candidate, Exclusion, Route
 from devflow_core.scope import is_in_scope, out_of_scope_error, unknown_price_error
+from devflow_core.tokens import family_of
 
 from devflow_routing.capabilities import Capability, describe_capabilities
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy
-from devflow_routing.tokens import tokenizer_family
 from devflow_routing.worst_case import WorstCases, token_bounds
 
 _REQUIRED_CAPABILITIES = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
@@ -150,5 +150,5 @@ def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:
     needs = inputs.needs
     if needs.input_tokens is not None:
         return needs.input_tokens
-    family = tokenizer_family(model.tokenizer)
+    family = family_of(model.id, model.tokenizer)
     return int(needs.size.estimate_tokens(family) * (1 - family.error))

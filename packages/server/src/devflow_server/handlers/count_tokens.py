@@ -6,9 +6,9 @@ from functools import partial
 
 import orjson
 from devflow_core.errors import UnknownModel
+from devflow_core.tokens import TextSize, TokenizerFamily, family_of
 from devflow_core.wire.common_fields import MESSAGES_SCHEMA, MODEL_SCHEMA
-from devflow_routing import LiveCatalogue, TextSize
-from devflow_routing.tokens import TokenizerFamily, tokenizer_family
+from devflow_routing import LiveCatalogue
 
 from devflow_server.error_responses import id_headers
 from devflow_server.off_loop import run_by_size
@@ -19,8 +19,6 @@ BODY_SCHEMA = {
     "required": ["model", "messages"],
     "properties": {"model": MODEL_SCHEMA, "messages": MESSAGES_SCHEMA},
 }
-_DEFAULT_TOKENIZER = "Claude"
-"""The tokenizer that is assumed for names the catalogue has not: they are Claude Code's own."""
 
 
 class TokenCounter:
@@ -28,7 +26,7 @@ class TokenCounter:
 
     Args:
         reader: reads the request.
-        catalogue: knows the model's tokenizer.
+        catalogue: knows the tokenizer of a model whose name tells none.
     """
 
     def __init__(self, reader: RequestReader, catalogue: LiveCatalogue) -> None:
@@ -38,20 +36,20 @@ class TokenCounter:
     async def __call__(self, context: RequestContext) -> None:
         """Answer one request."""
         request = await self._reader.read(context)
-        tokenizer = self._find_family(request.model)
+        family = self._find_family(request.model)
         size = await run_by_size(
             len(context.exchange.request.body), partial(TextSize.from_request, request)
         )
-        tokens = size.estimate_tokens(tokenizer)
+        tokens = size.estimate_tokens(family)
         body = {
             "input_tokens": tokens,
-            "devflow": {"is_estimate": True, "relative_error": tokenizer.error},
+            "devflow": {"is_estimate": True, "relative_error": family.error},
         }
         headers = [("content-type", "application/json"), *id_headers(context.request_id)]
         context.exchange.respond(200, orjson.dumps(body), headers)
 
     def _find_family(self, model: str) -> TokenizerFamily:
         try:
-            return tokenizer_family(self._catalogue.current.find(model).tokenizer)
+            return family_of(model, self._catalogue.current.find(model).tokenizer)
         except UnknownModel:
-            return tokenizer_family(_DEFAULT_TOKENIZER)
+            return family_of(model)

@@ -17,6 +17,7 @@ from devflow_core.ports import Call, EventStream, Router, UpstreamKey
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.safe_text import clean_name, plain_word
+from devflow_core.tokens import max_tokens
 from devflow_core.usage import Price, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.common_fields import TEXT_SCHEMA
@@ -60,8 +61,7 @@ class NamedModelRouter(Router):
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
         price, reason = self._price_of(request.model), _unbounded_reason(request)
-        # no tokenizer makes more tokens than there are bytes
-        tokens = sum(len(one.text.encode()) for one in request.messages) + 1
+        tokens = max_tokens(one.text for one in request.messages) + 1
         worst = None if price is None or reason else price.worst_case_usd(tokens, 0)
         named = Candidate(
             model=request.model,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from devflow_core.errors import SessionError
-from devflow_core.estimates import CHARS_PER_TOKEN
 from devflow_core.masking import Masker, escape_invisible
 from devflow_core.request import ContextPiece
+from devflow_core.tokens import estimate_tokens
 
 from devflow_claude_code.context.extraction import extract_facts
 from devflow_claude_code.context.facts import Fact
@@ -23,8 +22,10 @@ _SHORTENED_CHARS = 480
 _ELLIPSIS_CHARS = 48
 """Room for the note that says how much was left out."""
 _MAX_SECRET_CHARS = 512
-_HEADING_CHARS = 40
-"""Characters added for the heading of a piece."""
+_HEADING_TOKENS = 12
+"""What the heading of a piece costs."""
+_SAMPLE_CHARS = 2_000
+"""Of a fact; how dense it is in tokens is taken from them."""
 _KIND_ORDER = (
     "goal", "summary", "decision", "note", "command", "file", "failure", "todo", "question",
     "exchange",
@@ -77,18 +78,6 @@ def piece_json(piece: ContextPiece) -> dict[str, Any]:
     }
 
 
-def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text by the core's rule, applied to its UTF-8 bytes."""
-    return ceil(len(text.encode("utf-8", "replace")) / CHARS_PER_TOKEN)
-
-
-def _bytes_per_char(facts: Sequence[Fact]) -> float:
-    """Return the average bytes per character: 1 for English and code, 3 for Chinese."""
-    samples = [fact.text[:1000] for fact in facts]
-    characters = sum(len(one) for one in samples)
-    return sum(len(one.encode("utf-8", "replace")) for one in samples) / max(characters, 1) or 1
-
-
 def build_context(
     transcript: Transcript,
     history: Sequence[TranscriptRow],
@@ -97,6 +86,8 @@ def build_context(
     notes: tuple[str, ...] = (),
 ) -> SessionContext:
     """Extract the facts, mask secrets, and fit the result to the budget.
+
+    Tokens are those of the dearest tokenizer, since nobody knows yet who will read it.
 
     Raises:
         SessionError: the transcript holds no conversation.
@@ -111,11 +102,11 @@ def build_context(
     masker = Masker()
     pieces: list[ContextPiece] = []
     room_tokens = budget_tokens
-    # Facts are chosen by characters, which is cheap, and counted in tokens once they are masked.
-    chosen = _fit_facts(ranked, int(budget_tokens * CHARS_PER_TOKEN / _bytes_per_char(facts)))
+    # facts are chosen by what they seem to weigh, and counted once they are masked
+    chosen = _fit_facts(ranked, budget_tokens)
     for fact, limit_chars in chosen:
         text = _shorten(fact.text, limit_chars, masker)
-        tokens = estimate_tokens(text) + ceil(_HEADING_CHARS / CHARS_PER_TOKEN)
+        tokens = estimate_tokens(text) + 1 + _HEADING_TOKENS
         if tokens <= room_tokens:  # escaped characters may need more than was planned
             room_tokens -= tokens
             pieces.append(_build_piece(transcript, fact, text, tokens))
@@ -139,26 +130,35 @@ def _has_content(row: TranscriptRow) -> bool:
     return row.has_text or bool(row.tool_calls) or bool(row.tool_results)
 
 
-def _fit_facts(ranked: Sequence[Fact], room_chars: int) -> list[tuple[Fact, int]]:
+def _fit_facts(ranked: Sequence[Fact], room_tokens: float) -> list[tuple[Fact, int]]:
     """Choose facts, and how many characters of each to keep.
 
     First as many facts as possible are taken, shortened, the heavier ones first. The room left
     then extends them to full length in the same order.
     """
-    chosen: list[tuple[Fact, int]] = []
+    chosen: list[tuple[Fact, int, float]] = []
     # a protected fact may be long, but must not crowd out all others
-    largest = room_chars // 3
+    largest_tokens = room_tokens / 3
     for fact in ranked:
         length = len(fact.text)
-        wanted = min(length, largest if fact.is_protected else _SHORTENED_CHARS)
-        if wanted + _HEADING_CHARS <= room_chars:
-            room_chars -= wanted + _HEADING_CHARS
-            chosen.append((fact, wanted))
-    for index, (fact, given) in enumerate(chosen):
-        more = min(len(fact.text) - given, room_chars)
-        room_chars -= more
-        chosen[index] = (fact, given + more)
-    return chosen
+        density = _tokens_per_char(fact.text)
+        limit = int(largest_tokens / density) if fact.is_protected else _SHORTENED_CHARS
+        wanted = min(length, limit)
+        cost = wanted * density + 1 + _HEADING_TOKENS
+        if cost <= room_tokens:
+            room_tokens -= cost
+            chosen.append((fact, wanted, density))
+    fitted: list[tuple[Fact, int]] = []
+    for fact, given, density in chosen:
+        more = min(len(fact.text) - given, int(room_tokens / density))
+        room_tokens -= more * density
+        fitted.append((fact, given + more))
+    return fitted
+
+
+def _tokens_per_char(text: str) -> float:
+    sample = text[:_SAMPLE_CHARS]
+    return (estimate_tokens(sample) + 1) / max(len(sample), 1)
 
 
 def _shorten(text: str, limit_chars: int, masker: Masker) -> str:

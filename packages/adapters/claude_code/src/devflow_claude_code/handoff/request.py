@@ -9,11 +9,11 @@ from typing import Any, Literal
 from devflow_core.errors import ContextTooLong
 from devflow_core.messages import Message, Text
 from devflow_core.request import ChatRequest, Tool, ToolChoice
+from devflow_core.tokens import TextSize, estimate_input_tokens, family_of
 
 from devflow_claude_code.context.injector import inject_context
 from devflow_claude_code.context.session_context import SessionContext
 from devflow_claude_code.handoff.history import HistoryBuilder
-from devflow_claude_code.handoff.size import estimate_tokens
 from devflow_claude_code.reading.content import as_json
 from devflow_claude_code.reading.damage import Damage
 from devflow_claude_code.session import ClaudeCodeSession
@@ -133,16 +133,17 @@ def hand_off(
     history.add_rows(session.transcript.load_all(session.branch))
     prompt_message = Message(role="user", parts=(*_describe_place(session), Text(text=prompt)))
     messages = _append_prompt((_SYSTEM_MESSAGE, *history.build_messages()), prompt_message)
-    tokens = estimate_tokens(messages)
+    request = _full_request(session, target.model, messages, history.tool_names())
+    # the same figure as the router's, so that it does not refuse what is handed over
+    tokens = TextSize.from_request(request).upper_input_tokens(family_of(target.model))
     if mode == "full" and tokens > room_tokens:
         raise ContextTooLong(
-            f"The session needs about {tokens} tokens and {target.model} leaves {room_tokens} of"
+            f"The session may need {tokens} tokens and {target.model} leaves {room_tokens} of"
             f" its {window_tokens} for input. Hand over a brief, or pick a larger model.",
             model=target.model,
         )
     # without a mode, the full history is preferred: a brief always loses something
     if mode != "brief" and tokens <= room_tokens:
-        request = _full_request(session, target.model, messages, history.tool_names())
         report = _build_report("full", request, window_tokens, history)
     else:
         request = ChatRequest(model=target.model, messages=(_SYSTEM_MESSAGE, prompt_message))
@@ -192,7 +193,7 @@ def _build_report(
     return HandoffReport(
         mode=mode,
         messages=len(request.messages),
-        tokens=estimate_tokens(request.messages),
+        tokens=estimate_input_tokens(request),
         window_tokens=window,
         left_out=tuple(f"{count} × {what}" for what, count in sorted(history.left_out.items())),
         masked=history.masker.summary_lines(),

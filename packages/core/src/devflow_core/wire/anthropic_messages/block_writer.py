@@ -9,11 +9,11 @@ import orjson
 from devflow_core.events import ReasoningDelta, TextDelta, ToolCallDelta
 from devflow_core.ids import new_id
 from devflow_core.messages import Reasoning
+from devflow_core.tokens import TextCounter, family_of
 from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.encode_parts import clean_tool_id
 from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import seal, signature_for_anthropic
-from devflow_core.wire.token_estimate import estimate_tokens
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 _Key = tuple[str, int]
@@ -37,13 +37,13 @@ class BlockWriter:
         self._waiting: dict[_Key, list[Delta]] = {}
         self._closed: set[_Key] = set()
         self._last: _Key | None = None
-        self._characters: list[str] = []
+        self._written = TextCounter()
         self.has_calls = False
 
     @property
     def output_tokens(self) -> int:
-        """An estimate for what has been written."""
-        return estimate_tokens("".join(self._characters))
+        """An estimate for what has been written; at least 1."""
+        return max(1, self._written.size.estimate_tokens(family_of(self._model)))
 
     def add(self, delta: Delta) -> bytes:
         """The bytes to send for a delta; none for one that has to wait."""
@@ -101,9 +101,9 @@ class BlockWriter:
         body = self._open.add_delta(delta)
         if isinstance(delta, ToolCallDelta):
             self.has_calls = True
-            self._characters.append(delta.arguments)
+            self._written.add(delta.arguments)
         else:
-            self._characters.append(delta.text)
+            self._written.add(delta.text)
         return _encode_delta(self._open.index, body) if body is not None else b""
 
     def _close_block(self) -> bytes:

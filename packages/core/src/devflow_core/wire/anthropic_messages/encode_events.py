@@ -18,6 +18,7 @@ from devflow_core.events import (
 from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
+from devflow_core.tokens import estimate_input_tokens
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
@@ -29,7 +30,6 @@ from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.passthrough import Passthrough, is_usage
 from devflow_core.wire.reasoning import vendor_of_model
-from devflow_core.wire.token_estimate import estimate_input_tokens
 
 _ZERO_INPUT_TOKENS = re.compile(rb'"input_tokens"\s*:\s*0(?![0-9])')
 _CACHED_INPUT_TOKENS = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*[1-9]')

@@ -10,6 +10,7 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Part, Reasoning, Text
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
+from devflow_core.tokens import estimate_input_tokens, estimate_reply_tokens
 from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
@@ -18,7 +19,6 @@ from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, note_on_pictures, raw_response_body
 from devflow_core.wire.reasoning import signature_for_anthropic, vendor_of
-from devflow_core.wire.token_estimate import estimate_input_tokens, estimate_tokens
 
 _STOP_REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -64,7 +64,8 @@ def encode_response(
     parts = (*response.parts, Text(text=note)) if note else response.parts
     blocks = [_encode_reply_block(part, model) for part in parts]
     usage = response.usage or Usage(
-        input_tokens=estimate_input_tokens(request), output_tokens=estimate_tokens(response.text)
+        input_tokens=estimate_input_tokens(request),
+        output_tokens=estimate_reply_tokens(response.parts, model),
     )
     body: dict[str, Any] = {
         "id": response.generation_id or new_id("msg"),
