@@ -22,7 +22,7 @@ from devflow_core.wire.table import get_dialect
 from devflow_gateway import wiring
 from devflow_openrouter.testing import SSE_HEAD, chunked_body, error_body
 from devflow_server.error_responses import error_headers, error_reply
-from integration.told_faults import ENCODED, EXHAUSTED, FAULTS, LATER, Fault
+from integration.told_faults import ENCODED, EXHAUSTED, FAULTS, LATER, Fault, at_once
 from integration.upstream_door import MODEL, OTHER, PATHS, Door, Script, failed, open_door
 
 WIRES = list(PATHS)
@@ -67,7 +67,7 @@ async def test_before_the_reply_every_dialect_tells_the_same(
 
 async def test_python_is_told_the_same(tmp_path: Path, fault: Fault) -> None:
     headers = fault.fields.get("headers", {})
-    if not fault.asked or fault.code == "queue_full":
+    if not fault.asked or fault.prepare is not at_once:
         pytest.skip("what only a server refuses, or Python by its types")
     async with (
         open_door(tmp_path, fault.script, **fault.settings) as door,

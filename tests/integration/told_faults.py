@@ -26,6 +26,11 @@ PATIENCE_S = 60.0
 Preparation = Callable[[Door], AbstractAsyncContextManager[object]]
 
 
+def at_once(_: Door) -> AbstractAsyncContextManager[object]:
+    """Nothing has to be so first."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """What goes wrong, and what a client has to be told."""
@@ -43,7 +48,7 @@ class Fault:
     """How often the provider is asked; None: it depends on the time."""
     tries: int = 1
     """It is met by one of so many requests."""
-    prepare: Preparation = lambda _: nullcontext()
+    prepare: Preparation = at_once
     """What is so while it is asked."""
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     by_wire: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -106,12 +111,14 @@ async def _key_in_use(door: Door) -> AsyncGenerator[None]:
     yield
 
 
-def _ledger_under(strike: Callable[[Path], Undo]) -> Preparation:
+def _ledger_under(strike: Callable[[Path], Undo], *, said: str) -> Preparation:
+    """What befalls the ledger, as soon as the server says so."""
+
     @asynccontextmanager
     async def prepare(door: Door) -> AsyncGenerator[None]:
         undo = strike(Path(door.settings.data_dir))
         async with asyncio.timeout(PATIENCE_S):
-            while (await door.client.get("/readyz")).status_code == 200:  # noqa: ASYNC110 - as above
+            while said not in (await door.client.get("/readyz")).text:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         try:
             yield
@@ -121,9 +128,9 @@ def _ledger_under(strike: Callable[[Path], Undo]) -> Preparation:
     return prepare
 
 
-_ledger_read_only = _ledger_under(make_read_only)
-_ledger_damaged = _ledger_under(zero(100))
-_ledger_gone = _ledger_under(delete("ledger.db"))
+_ledger_read_only = _ledger_under(make_read_only, said="read_only")
+_ledger_damaged = _ledger_under(zero(100), said="damaged")
+_ledger_gone = _ledger_under(delete("ledger.db"), said="is missing, although")
 
 FAULTS: dict[str, Fault] = {
     "our key is refused": _fault(
