@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from devflow_core.errors import (
+    DailyQuotaExceeded,
     DevFlowError,
     ProtocolError,
     RateLimited,
@@ -247,8 +248,9 @@ class ReplyStream:
         body = await read_all(exchange, max_bytes=_MAX_ERROR_BYTES)
         error = error_from_body(status, body, exchange.headers, model=model)
         limit = exchange.headers.get("x-ratelimit-limit", "")
-        if isinstance(error, RateLimited) and limit.isascii() and limit.isdigit():
-            error.limit_per_min = int(limit[:9])
+        # a day's allowance is no rate of a minute
+        if isinstance(error, RateLimited) and not isinstance(error, DailyQuotaExceeded):
+            error.limit_per_min = int(limit[:9]) if limit.isascii() and limit.isdigit() else None
         return error
 
     def _annotate_error(self, error: DevFlowError) -> None:

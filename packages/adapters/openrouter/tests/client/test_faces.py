@@ -13,6 +13,7 @@ from devflow_core.errors import (
     NotFound,
     NotSent,
     ProtocolError,
+    RateLimited,
     StructuredOutputInvalid,
     UpstreamError,
     UpstreamTimeout,
@@ -286,6 +287,18 @@ async def test_limits_are_learned_from_the_keys(
     async with harness.build_gateway() as gateway:
         await gateway.learn_limits()
         assert gateway._limiter.limit_per_min(key_id(CANARY), is_free=False) == 50
+
+
+@pytest.mark.parametrize(("source", "per_min"), [("per_minute", 7), ("daily", 20)])
+async def test_a_rate_is_learned_of_a_minute_and_not_of_a_day(
+    harness: GatewayHarness, upstream: ScriptedUpstream, source: str, per_min: int
+) -> None:
+    limit = {"limit_source": f"openrouter_free_tier_{source}"}
+    upstream.add_script(error_reply(429, headers={"X-RateLimit-Limit": "7"}, **limit))
+    async with harness.build_gateway("acme/one:free", max_retries=1) as gateway:
+        with pytest.raises(RateLimited):
+            await gateway.complete(a_request())
+        assert gateway._limiter.limit_per_min(key_id(CANARY), is_free=True) == per_min
 
 
 async def test_feedback_is_given_on_a_request_that_is_remembered(
