@@ -42,12 +42,8 @@ USAGE = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 async def test_a_stream_of_messages_arrives_as_it_was_sent(tmp_path: Path) -> None:
     sent = (
         MESSAGE_START
-        + named_event(
-            type="content_block_start", index=0, content_block={"type": "text", "text": ""}
-        )
-        + named_event(
-            type="content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}
-        )
+        + samples_of("anthropic_messages").opening[-1]
+        + samples_of("anthropic_messages").rest[0]
         + b": still here\n\n"
         + named_event(type="message_delta", delta={"stop_reason": None}, usage=USAGE)
         + named_event(type="vendor_news", what="odd")
@@ -133,11 +129,9 @@ async def test_a_real_client_reads_a_usage_that_comes_twice(tmp_path: Path) -> N
 def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
     """A reply, and where its bytes are cut."""
     samples = samples_of(wire)
-    before = (
-        st.lists(st.sampled_from(samples.before), max_size=2) if samples.before else st.just([])
-    )
+    before = st.sampled_from(samples.before) if samples.before else st.nothing()
     frames = [
-        *draw(before),
+        *draw(st.lists(before, max_size=2)),
         samples.start,
         *draw(st.lists(st.sampled_from(samples.between), max_size=12)),
         draw(st.sampled_from(samples.ends)),
