@@ -9,6 +9,8 @@ from dialect_samples import COMMENTS, DONE, DialectSamples, named_event
 USAGE = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 REPLY = {"id": "gen-1", "object": "response", "model": "openai/gpt-5-mini"}
 CREATED = named_event(type="response.created", response={**REPLY, "status": "in_progress"})
+_PLACE: dict[str, Any] = {"item_id": "m", "output_index": 0, "content_index": 0}
+
 _BODY: dict[str, Any] = {
     "model": "gpt-x", "instructions": "I", "max_output_tokens": 5, "store": False,
     "tools": [{"type": "function", "name": "f", "parameters": {}},
@@ -62,9 +64,14 @@ SAMPLES = DialectSamples(
             output_index=0,
             item={"type": "message", "id": "m", "role": "assistant", "content": []},
         ),
+        named_event(
+            type="response.content_part.added",
+            **_PLACE,
+            part={"type": "output_text", "text": "", "annotations": []},
+        ),
     ),
     rest=(
-        named_event(type="response.output_text.delta", output_index=0, delta="Hello"),
+        named_event(type="response.output_text.delta", **_PLACE, delta="Hello"),
         named_event(
             type="response.completed",
             response={

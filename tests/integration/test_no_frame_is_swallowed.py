@@ -129,9 +129,8 @@ async def test_a_real_client_reads_a_usage_that_comes_twice(tmp_path: Path) -> N
 def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
     """A reply, and where its bytes are cut."""
     samples = samples_of(wire)
-    before = st.sampled_from(samples.before) if samples.before else st.nothing()
     frames = [
-        *draw(st.lists(before, max_size=2)),
+        *draw(st.lists(st.sampled_from(samples.before or (b"",)), max_size=2)),
         samples.start,
         *draw(st.lists(st.sampled_from(samples.between), max_size=12)),
         draw(st.sampled_from(samples.ends)),

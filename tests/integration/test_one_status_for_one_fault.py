@@ -53,6 +53,8 @@ async def _meet(door: Door, fault: Fault, wire: str, *, is_stream: bool) -> http
 async def test_before_the_reply_every_dialect_tells_the_same(
     tmp_path: Path, fault: Fault, wire: str, is_stream: bool
 ) -> None:
+    if fault.by_wire and wire not in fault.by_wire:
+        pytest.skip("this dialect has no words for such a request")
     async with open_door(tmp_path, fault.script, **fault.settings) as door:
         reply = await _meet(door, fault, wire, is_stream=is_stream)
         assert fault.asked in (None, len(door.upstream.bodies))

@@ -52,6 +52,7 @@ class Upstream:
         self.port = 0
         self.scripts: list[Script] = []
         self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
 
     @property
     def models(self) -> list[str]:
@@ -77,6 +78,7 @@ class Upstream:
                     continue
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1]) if length else 0)
+                self.paths.append(head.split(b" ", 2)[1].decode())
                 self.bodies.append(orjson.loads(body))
                 script = self.scripts[min(len(self.bodies), len(self.scripts)) - 1]
                 if not await self._play(script, writer):
