@@ -2,14 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 from devflow_core.request import ChatRequest
 from devflow_gateway import wiring
-from devflow_openrouter.testing import error_body, http_reply, streamed_reply
-from integration.upstream_door import MODEL, OTHER, PATHS, Script, failed, open_door
+from devflow_openrouter.testing import error_body, streamed_reply
+from dialect_samples import samples_of
+from integration.upstream_door import MODEL, OTHER, PATHS, Script, failed, open_door, streamed
 
 WIRES = list(PATHS)
 FREE, OTHER_FREE = "openai/gpt-oss-20b:free", "google/gemma-4-31b-it:free"
@@ -29,20 +28,6 @@ LIMITS: dict[str, Script] = {
         retry_after="3600"),
     "of the day, in words": failed(error_body(429, PER_DAY), 429, retry_after="3600"),
 }  # fmt: skip
-REPLIES: dict[str, Any] = {
-    "anthropic_messages": {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "m",
-        "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn",
-        "usage": {"input_tokens": 1, "output_tokens": 1},
-    },
-    "openai_responses": {
-        "id": "resp_1", "object": "response", "status": "completed", "model": "m",
-        "output": [{"type": "message", "id": "i", "role": "assistant", "status": "completed",
-                    "content": [{"type": "output_text", "text": "Hello", "annotations": []}]}],
-        "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
-    },
-}  # fmt: skip
-"""The whole replies of the dialects that are passed on as they are."""
 PAGE = failed(b"error code: 1015", 429, "text/plain", retry_after="60")
 SPENT = failed(error_body(402, "Insufficient credits.", limit_source="openrouter_credits"), 402)
 
@@ -65,7 +50,7 @@ WAYS = [(wire, is_stream) for wire in WIRES for is_stream in (True, False)]
 async def test_the_second_model_answers_with_the_same_key(
     tmp_path: Path, kind: str, model: str, wire: str, is_stream: bool
 ) -> None:
-    well = (http_reply(orjson.dumps(REPLIES[wire]), 200),) if wire in REPLIES else WELL
+    well = streamed(*samples_of(wire).hello)
     async with open_door(tmp_path, LIMITS[kind], well, fallbacks={model: (OTHER,)}) as door:
         first = await door.send(wire, stream=is_stream, model=model)
         second = await door.send(wire, stream=is_stream, model=OTHER)

@@ -105,7 +105,7 @@ HISTORIES = {
     "copied_history_cost": ["u: x", "a: one", "u: y", "a: two"],
 }
 DAMAGES = {
-    "phantom_parent": ({"bridged_lines": {"count": 1, "lines": [5]}}, "line 5: without the row"),
+    "phantom_parent": ({"bridged_lines": {"count": 1, "lines": [5]}}, "line 5: parent row missing"),
     "nul_line": (
         {
             "unreadable_lines": {"count": 1, "lines": [4]},
@@ -233,4 +233,4 @@ def test_a_huge_line_is_passed_over_with_a_word(tmp_path: Path, devflow: Command
     shown = devflow("sessions", "context", path.stem)
     assert shown.status == 0, shown.err
     assert "GOAL: build the shop" in shown.out
-    assert "line 7: skipped, being longer" in shown.out
+    assert "line 7: longer than any request can be; skipped" in shown.out

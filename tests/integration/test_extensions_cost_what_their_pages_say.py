@@ -77,6 +77,7 @@ def test_the_table_counts_the_files_of_the_product() -> None:
 
 
 @pytest.mark.extensions
+@pytest.mark.timeout(3_600)  # each command of a page has its own deadline
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_adds_works_and_breaks_nothing(page: Path, tmp_path: Path) -> None:
     copy = _copy_with(page, tmp_path)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import openai
-import orjson
 import pytest
 from devflow_core.events import Finished
 from devflow_core.messages import WireName
 from devflow_core.request import ChatRequest
-from devflow_core.wire import SseReader, get_dialect
+from devflow_core.wire import DIALECTS, SseReader, get_dialect
 from devflow_gateway import wiring
 from devflow_server.replies.held_usage import HeldUsage
+from dialect_samples import named_event, samples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from integration.upstream_door import MODEL, WIRE_SAMPLES, open_door, sample, streamed
@@ -33,32 +33,24 @@ async def test_a_stream_of_chunks_arrives_as_it_was_sent(tmp_path: Path, name: s
         assert reply.content.count(b'"devflow"') == 1
 
 
-def _event(**body: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (body["type"].encode(), orjson.dumps(body))
-
-
-MESSAGE_START = _event(
-    type="message_start",
-    message={"id": "gen-1", "type": "message", "role": "assistant", "content": [],
-             "model": "anthropic/claude-x", "usage": {"input_tokens": 5, "output_tokens": 1}},
-)  # fmt: skip
+MESSAGE_START = samples_of("anthropic_messages").start
+CREATED = samples_of("openai_responses").start
 _REPLY = {"id": "gen-1", "object": "response", "model": "openai/gpt-5-mini"}
-CREATED = _event(type="response.created", response=_REPLY)
 USAGE = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 
 
 async def test_a_stream_of_messages_arrives_as_it_was_sent(tmp_path: Path) -> None:
     sent = (
         MESSAGE_START
-        + _event(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
-        + _event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": "a"})
+        + samples_of("anthropic_messages").opening[-1]
+        + samples_of("anthropic_messages").rest[0]
         + b": still here\n\n"
-        + _event(type="message_delta", delta={"stop_reason": None}, usage=USAGE)
-        + _event(type="vendor_news", what="odd")
-        + _event(type="content_block_stop", index=0)
-        + _event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE)
-        + _event(type="message_delta", delta={}, usage={**USAGE, "cost": 0.0001})
-        + _event(type="message_stop")
+        + named_event(type="message_delta", delta={"stop_reason": None}, usage=USAGE)
+        + named_event(type="vendor_news", what="odd")
+        + named_event(type="content_block_stop", index=0)
+        + named_event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE)
+        + named_event(type="message_delta", delta={}, usage={**USAGE, "cost": 0.0001})
+        + named_event(type="message_stop")
     )
     async with open_door(tmp_path, streamed(sent)) as door:
         reply = await door.send("anthropic_messages", stream=True)
@@ -67,11 +59,11 @@ async def test_a_stream_of_messages_arrives_as_it_was_sent(tmp_path: Path) -> No
 
 async def test_a_stream_of_responses_arrives_as_it_was_sent(tmp_path: Path) -> None:
     sent = (
-        _event(type="response.vendor_news")
+        named_event(type="response.vendor_news")
         + CREATED
-        + _event(type="response.output_text.delta", output_index=0, delta="a")
-        + _event(type="response.odd.delta", delta="b")
-        + _event(
+        + named_event(type="response.output_text.delta", output_index=0, delta="a")
+        + named_event(type="response.odd.delta", delta="b")
+        + named_event(
             type="response.completed", response={**_REPLY, "status": "completed", "usage": USAGE}
         )
     )
@@ -133,103 +125,15 @@ async def test_a_real_client_reads_a_usage_that_comes_twice(tmp_path: Path) -> N
 # the law, for each dialect
 
 
-def _chunk(delta: dict[str, Any] | None = None, reason: str | None = None, **more: Any) -> bytes:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": reason}]
-    return b"data: " + orjson.dumps({"id": "gen-1", "choices": choices, **more}) + b"\n\n"
-
-
-def _call(**call: Any) -> bytes:
-    return _chunk({"tool_calls": [{"index": 0, **call}]})
-
-
-_COUNTS = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-_COMMENTS = [b": waiting\n\n", b"retry: 5\n\n", b"id: 7\n\n", b":\n\n"]
-FRAMES: dict[WireName, tuple[list[bytes], list[bytes], list[bytes]]] = {
-    # what may come before the start, what may come between, and the end
-    "openai_chat": (
-        [],
-        [
-            *_COMMENTS,
-            _chunk({"role": "assistant", "content": ""}),
-            _chunk({"content": "a"}),
-            _chunk({"content": "b}"}, usage=_COUNTS),
-            _chunk({}, "stop", usage=_COUNTS),
-            _chunk({}, "length"),
-            _chunk(usage=_COUNTS),
-            _chunk({"refusal": "no"}),
-            _chunk({"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}),
-            _chunk({"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]}),
-            _call(id="a", function={"name": "f", "arguments": ""}),
-            _call(id="b", function={"arguments": '{"p":'}),
-            _call(id="c", function={"name": "", "arguments": "1}"}),
-            _call(function={"name": "g", "arguments": {"p": 1}}),
-            _chunk(object="news"),
-            b"event: odd\nid: 3\ndata: {}\n\n",
-            b'data: {"id":\ndata: "gen-1"}\n\n',
-        ],
-        [_chunk({}, "stop") + b"data: [DONE]\n\n",
-         _chunk({}, "stop", usage=_COUNTS) + _chunk(usage=_COUNTS) + b"data: [DONE]\n\n",
-         _chunk({}, "tool_calls", usage=_COUNTS) + b": late\n\ndata: [DONE]\n\n"],
-    ),
-    "anthropic_messages": (
-        [_event(type="news"), _event(type="content_block_stop", index=3)],
-        [
-            *_COMMENTS,
-            _event(type="ping"),
-            _event(type="news", usage=USAGE),
-            _event(type="content_block_start", index=0, content_block={"type": "text", "text": ""}),
-            _event(type="content_block_start", index=1, content_block={
-                "type": "tool_use", "id": "t", "name": "f", "input": {"p": 1}}),
-            _event(type="content_block_start", index=2, content_block={
-                "type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}),
-            _event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}),
-            _event(type="content_block_delta", index=1, delta={
-                "type": "input_json_delta", "partial_json": "{}"}),
-            _event(type="content_block_delta", index=0, delta={"type": "odd_delta"}),
-            _event(type="content_block_stop", index=1),
-            _event(type="message_delta", delta={}, usage=USAGE),
-            _event(type="message_delta", delta={"stop_reason": "end_turn"}),
-            b"data: [DONE]\n\n",
-        ],
-        [_event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE)
-         + _event(type="message_stop")],
-    ),
-    "openai_responses": (
-        [_event(type="response.queued"), _event(type="response.news")],
-        [
-            *_COMMENTS,
-            CREATED,
-            _event(type="response.in_progress", response=_REPLY),
-            _event(type="response.output_text.delta", output_index=0, delta="a"),
-            _event(type="response.news.delta", delta="b"),
-            _event(type="response.output_item.added", output_index=1, item={
-                "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}),
-            _event(type="response.function_call_arguments.delta", output_index=1, delta="{}"),
-            _event(type="response.output_item.done", output_index=1, item={
-                "type": "function_call", "call_id": "d", "name": "f", "arguments": {"p": 1}}),
-            _event(type="response.output_item.added", output_index=2, item={"type": "odd"}),
-            b"data: [DONE]\n\n",
-        ],
-        [_event(type="response.completed", response={**_REPLY, "usage": USAGE}),
-         _event(type="response.incomplete", response={**_REPLY, "status": "incomplete"})],
-    ),
-}  # fmt: skip
-STARTS: dict[WireName, bytes] = {
-    "openai_chat": _chunk({"role": "assistant", "content": ""}),
-    "anthropic_messages": MESSAGE_START,
-    "openai_responses": CREATED,
-}
-
-
 @st.composite
 def _replies(draw: st.DrawFn, wire: WireName) -> tuple[bytes, list[int]]:
     """A reply, and where its bytes are cut."""
-    before, between, ends = FRAMES[wire]
+    samples = samples_of(wire)
     frames = [
-        *draw(st.lists(st.sampled_from(before), max_size=2) if before else st.just([])),
-        STARTS[wire],
-        *draw(st.lists(st.sampled_from(between), max_size=12)),
-        draw(st.sampled_from(ends)),
+        *draw(st.lists(st.sampled_from(samples.before or (b"",)), max_size=2)),
+        samples.start,
+        *draw(st.lists(st.sampled_from(samples.between), max_size=12)),
+        draw(st.sampled_from(samples.ends)),
     ]
     reply = b"".join(frames)
     cuts = draw(st.lists(st.integers(0, len(reply)), max_size=8))
@@ -252,13 +156,14 @@ def _relay(wire: WireName, reply: bytes, cuts: list[int]) -> bytes:
     return sent + held.release()
 
 
-@pytest.mark.parametrize("wire", list(FRAMES))
+@pytest.mark.parametrize("wire", sorted(DIALECTS))
 @given(data=st.data())
 def test_whatever_is_sent_and_however_it_is_cut_arrives(wire: WireName, data: Any) -> None:
     reply, cuts = data.draw(_replies(wire))
+    ends_in_done = samples_of(wire).ends_in_done
     sent = _relay(wire, reply, cuts)
     # a `[DONE]` in the middle would be taken for the end by many a reader
-    expected = reply if wire == "openai_chat" else reply.replace(b"data: [DONE]\n\n", b"")
+    expected = reply if ends_in_done else reply.replace(b"data: [DONE]\n\n", b"")
     assert _without_ours(sent) == expected
     # a chunk may hold a usage beside its text; that one says nothing of ours
-    assert sent.count(b'"devflow"') in ({0, 1} if wire == "openai_chat" else {1})
+    assert sent.count(b'"devflow"') in ({0, 1} if ends_in_done else {1})

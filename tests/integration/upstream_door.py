@@ -13,29 +13,20 @@ from typing import Any
 import httpx
 import orjson
 from devflow_core.settings import Settings
+from devflow_core.wire import DIALECTS
 from devflow_openrouter.testing import SSE_HEAD, UpstreamStep, chunked_body, http_reply
 from devflow_server.serving import run_gateway
+from dialect_samples import samples_of
 
 WIRE_SAMPLES = Path(__file__).parents[2] / "packages" / "core" / "tests" / "samples" / "wire"
 MODEL, OTHER = "openai/gpt-5-mini", "anthropic/claude-haiku-4.5"
-PATHS = {
-    "openai_chat": "/v1/chat/completions",
-    "anthropic_messages": "/v1/messages",
-    "openai_responses": "/v1/responses",
-}
+PATHS = {name: f"/v1{dialect.path}" for name, dialect in DIALECTS.items()}
 Script = Sequence[UpstreamStep]
 
 
 def ask(wire: str, *, stream: bool, **fields: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of a small request."""
-    body: dict[str, Any] = {"model": MODEL, "stream": stream, **fields}
-    if wire == "openai_responses":
-        body.setdefault("input", "Hi")
-    else:
-        body.setdefault("messages", [{"role": "user", "content": "Hi"}])
-    if wire == "anthropic_messages":
-        body.setdefault("max_tokens", 100)
-    return PATHS[wire], body
+    return PATHS[wire], {"model": MODEL, "stream": stream, **samples_of(wire).asks, **fields}
 
 
 def streamed(*pieces: bytes) -> Script:
@@ -61,6 +52,7 @@ class Upstream:
         self.port = 0
         self.scripts: list[Script] = []
         self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
 
     @property
     def models(self) -> list[str]:
@@ -86,6 +78,7 @@ class Upstream:
                     continue
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1]) if length else 0)
+                self.paths.append(head.split(b" ", 2)[1].decode())
                 self.bodies.append(orjson.loads(body))
                 script = self.scripts[min(len(self.bodies), len(self.scripts)) - 1]
                 if not await self._play(script, writer):

@@ -33,6 +33,7 @@ from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import Dialect, EventEncoder, SseReader, get_dialect
 from devflow_core.wire.reasoning import unseal
 from devflow_core.wire.table import DIALECTS
+from dialect_samples import samples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
@@ -41,6 +42,8 @@ from openai.types.responses import Response
 Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 WIRES = sorted(DIALECTS)
+SDK_WIRES = ("openai_chat", "anthropic_messages", "openai_responses")
+"""Those whose replies are read by the vendors' own SDKs here."""
 REQUEST = ChatRequest.from_text("How are you?", model="a/b")
 
 USAGE = Usage(
@@ -103,16 +106,18 @@ def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
 def test_what_is_written_is_read_again(wire: Dialect, decode_stream: Decode, fold: Collect) -> None:
     stream = _write(wire.make_encoder(REQUEST), EVENTS)
     response = fold(decode_stream(wire.make_decoder(), stream))
-    expected = fold(EVENTS)
     assert response.text == "Hello"
-    assert response.tool_calls == expected.tool_calls
     assert (response.generation_id, response.model) == ("gen-1", "anthropic/claude-x")
-    assert response.finish_reason == "tool_calls"
     assert response.usage is not None
     assert response.usage.prompt_tokens == USAGE.prompt_tokens
     assert response.usage.completion_tokens == USAGE.completion_tokens
     assert response.cost is not None
     assert response.cost.usd == COST.usd
+    if not samples_of(wire.name).carries_calls:
+        assert response.tool_calls == ()
+        return
+    assert response.tool_calls == fold(EVENTS).tool_calls
+    assert response.finish_reason == "tool_calls"
     thinking = response.parts[0]
     assert isinstance(thinking, Reasoning)
     assert thinking.text == "Let us"
@@ -122,7 +127,8 @@ def test_a_whole_reply_is_read_again(wire: Dialect, fold: Collect) -> None:
     expected = fold(EVENTS)
     response = fold(wire.decode_response(wire.encode_response(expected, REQUEST)))
     assert response.text == "Hello"
-    assert response.tool_calls == expected.tool_calls
+    carried = expected.tool_calls if samples_of(wire.name).carries_calls else ()
+    assert response.tool_calls == carried
     assert response.usage is not None
     assert response.usage.total_tokens == USAGE.total_tokens
 
@@ -181,7 +187,8 @@ def test_recorded_replies_are_read_by_every_sdk_in_every_dialect(
         for target in DIALECTS.values():
             stream = _write(target.make_encoder(REQUEST), foreign)
             assert fold(decode_stream(target.make_decoder(), stream)).text == expected.text
-            assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
+            if target.name in SDK_WIRES:
+                assert _text_of(target.name, _read_by_sdk(target.name, stream)) == expected.text
         read += 1
     assert read > 15
 
@@ -257,7 +264,7 @@ def test_our_facts_are_added_to_a_passing_frame_without_touching_another_byte(
     data = b'data: {"usage": {"cost":0.00010}, "x":  1}\n\n'
     usage = Frame(wire=wire.name, data=data)
     first: list[Event] = [Started(frame=Frame(wire=wire.name, data=b"data: 1\n\n"))]
-    if wire.name == "openai_responses":
+    if samples_of(wire.name).has_usage_in_its_end:
         last: list[Event] = [replace(FINISHED, frame=usage)]
     else:
         last = [Opaque(kind="usage", frame=usage)]
@@ -379,6 +386,8 @@ def test_no_text_and_no_whole_call_is_lost_on_the_way(events: list[Event]) -> No
                 collector.add(event)
         response = collector.to_response()
         assert response.text == expected.text
+        if not samples_of(wire.name).carries_calls:
+            continue
         complete_calls = [
             call.arguments for call in expected.tool_calls if _is_json(call.arguments)
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 from devflow_core.errors import DevFlowError, Incomplete
@@ -16,9 +17,11 @@ from devflow_core.events import Event, Finished
 from devflow_core.messages import WireName
 from devflow_core.response import Collector
 from devflow_core.testing import FakeUpstream
-from devflow_core.wire import SseReader, get_dialect
+from devflow_core.wire import SseReader, error_from_body, get_dialect
 from devflow_core.wire.table import DIALECTS
+from dialect_samples import samples_of
 
+SDK_WIRES = ("openai_chat", "anthropic_messages", "openai_responses")
 RECORDINGS = Path(__file__).parents[2] / "core" / "tests" / "samples" / "openrouter.jsonl"
 
 Read = Callable[[], Awaitable[str]]
@@ -102,6 +105,9 @@ async def _client(wire: WireName, port: int) -> AsyncGenerator[Read]:
     if wire == "anthropic_messages":
         async with anthropic.AsyncAnthropic(base_url=url, api_key="x", max_retries=0) as client:
             yield lambda: _message(client)
+    elif wire not in SDK_WIRES:
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as plain:
+            yield lambda: _plain(plain, wire)
     else:
         base_url = f"{url}/v1"
         async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=0) as client:
@@ -128,11 +134,21 @@ async def _response(client: openai.AsyncOpenAI) -> str:
         return (await events.get_final_response()).output_text
 
 
+async def _plain(client: httpx.AsyncClient, wire: WireName) -> str:
+    """What our own decoder reads, of a dialect whose SDK is not here."""
+    asks = {"model": "a/b", "stream": True, **samples_of(wire).asks}
+    reply = await client.post(f"/v1{get_dialect(wire).path}", json=asks)
+    if reply.status_code != 200:
+        raise error_from_body(reply.status_code, reply.content)
+    return _text(_steps(wire, reply.content, len(reply.content)))
+
+
 def _text(steps: Sequence[Event | DevFlowError]) -> str:
     collector = Collector()
     for step in steps:
-        if not isinstance(step, DevFlowError):
-            collector.add(step)
+        if isinstance(step, DevFlowError):
+            raise step
+        collector.add(step)
     return collector.to_response().text
 
 
@@ -144,8 +160,9 @@ def _text(steps: Sequence[Event | DevFlowError]) -> str:
         ("openai_chat", _recorded('"signature"')),
         ("openai_responses", _recorded('"type":"response.created"')),
         ("anthropic_messages", MESSAGES),
+        *((name, b"".join(samples_of(name).hello)) for name in sorted(DIALECTS)),
     ],
-    ids=["chat with calls", "chat with thinking", "responses", "messages"],
+    ids=["chat with calls", "chat with thinking", "responses", "messages", *sorted(DIALECTS)],
 )
 async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
     wire: WireName, stream: bytes, reader: WireName, open_server: Any
@@ -162,7 +179,7 @@ async def test_a_reply_cut_anywhere_is_read_whole_or_is_an_error(
                 assert await read() == _text(steps)
                 whole += 1
             else:
-                with pytest.raises((anthropic.APIError, openai.APIError)) as caught:
+                with pytest.raises((anthropic.APIError, openai.APIError, DevFlowError)) as caught:
                     await read()
                 assert "cut off" in str(caught.value)
     assert 1 <= whole < len(replies)

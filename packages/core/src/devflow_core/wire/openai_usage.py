@@ -1,11 +1,13 @@
-"""Usage as OpenAI's two dialects report it, made disjoint and checked."""
+"""Usage as OpenAI's dialects report it, made disjoint and checked, and written."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from devflow_core.messages import JsonObject
-from devflow_core.usage import Usage, parse_token_count
+from devflow_core.usage import ReportedCost, Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
-from devflow_core.wire.usage import first_present
+from devflow_core.wire.usage import cost_fields, first_present
 
 
 def usage_from_openai(usage: JsonObject) -> Usage | None:
@@ -32,3 +34,18 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
         output_tokens=completion - reasoning,
         reasoning_tokens=reasoning,
     )
+
+
+def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
+    """A usage object of completions, with the cost where it is known."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **cost_fields(cost),
+    }

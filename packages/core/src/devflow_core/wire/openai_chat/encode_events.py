@@ -22,9 +22,9 @@ from devflow_core.wire import json_strict as strict
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
-from devflow_core.wire.openai_chat.encode_response import encode_usage
 from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.openai_error import error_fields
+from devflow_core.wire.openai_usage import encode_usage
 from devflow_core.wire.passthrough import Passthrough, is_usage
 from devflow_core.wire.reasoning import detail_of
 

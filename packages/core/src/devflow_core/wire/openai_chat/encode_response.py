@@ -10,14 +10,13 @@ from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Reasoning
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
-from devflow_core.usage import ReportedCost, Usage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures, raw_response_body
 from devflow_core.wire.openai_chat.name import WIRE
+from devflow_core.wire.openai_usage import encode_usage
 from devflow_core.wire.reasoning import detail_of
-from devflow_core.wire.usage import cost_fields
 
 
 def encode_response(
@@ -80,19 +79,4 @@ def _encode_message(response: ChatResponse, extra: JsonObject) -> dict[str, Any]
         **({"tool_calls": calls} if calls else {}),
         **({"reasoning_details": details} if details else {}),
         **extra,
-    }
-
-
-def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
-    """A usage object of chat completions, with the cost where it is known."""
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        **cost_fields(cost),
     }
