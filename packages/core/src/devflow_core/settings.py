@@ -49,7 +49,7 @@ API_KEY_VARIABLES = (
     "OPEN_ROUTER_API_KEY",
     "OPENROUTER_SYSTEM_KEY",
 )
-"""Where server keys are looked for, in this order; the first is a JSON list, used in rotation."""
+"""Variables of the gateway's keys, in order of use; the first is a JSON list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
 ENVIRONMENT_ALIASES = {
@@ -65,11 +65,11 @@ ENVIRONMENT_ALIASES = {
     "HTTPS_PROXY": "proxy_url",
     "XDG_DATA_HOME": "xdg_data_home",
 }
-"""Well-known variables that set one of ours; a `DEVFLOW_…` name wins over them."""
+"""Well-known variables that set one of our settings; a `DEVFLOW_…` variable wins over them."""
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
 """A client key for `devflow doctor --url`."""
 OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
-"""Of the variables that are ours."""
+"""Prefixes of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
 _LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
 
@@ -81,11 +81,11 @@ def _check_ledger_url(url: str) -> str:
 
 
 class Settings(BaseModel):
-    """What a person can set.
+    """Everything that a user can set.
 
     Defaults < the user's `devflow.toml` < that of the working directory < environment < command
-    line. Every field has the environment name `DEVFLOW_` + its name in capitals. The file of the
-    working directory sets what is marked as `Taste`; the rest of it only where the user trusts it.
+    line. The environment variable of a field is `DEVFLOW_` + its name in capitals. The file of the
+    working directory may set what is marked as `Taste`; the rest only if the user trusts it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -221,11 +221,11 @@ class Settings(BaseModel):
         return self._is_limited_by_folder
 
     def model_post_init(self, _context: object, /) -> None:
-        """Have every secret of the settings masked, wherever a text of this process holds it."""
+        """Mask every secret of the settings in all texts of this process from now on."""
         KNOWN_SECRETS.remember(self._secrets())
 
     def _secrets(self) -> Iterator[str]:
-        """Keys and passwords, also those inside addresses."""
+        """Yield keys and passwords, including those inside addresses."""
         for provider in self.providers.values():
             yield from provider.secrets()
         for name in type(self).model_fields:
@@ -245,18 +245,18 @@ class Settings(BaseModel):
         judge_folder: Judge | None = warn_of_folder,
         **overrides: object,
     ) -> Self:
-        """Settings from files, the environment and the command line.
+        """Read the settings from files, the environment and the command line.
 
         Args:
-            environ: the environment; None reads the process's own.
+            environ: the environment; None: the process's own.
             file: a `devflow.toml` in place of the user's and the working directory's.
-            judge_folder: says whether the working directory's file may set more than taste, where
-                the user has not said so before; None leaves that file alone altogether.
+            judge_folder: decides whether the working directory's file may set more than taste, if
+                the user has not agreed before; None: that file is ignored.
             overrides: from the command line; None values are left out.
 
         Raises:
-            ConfigurationError: a file that cannot be read, a name that is not known, or a value
-                that is not allowed; the message names it.
+            ConfigurationError: a file cannot be read, a name is unknown, or a value is not allowed;
+                the message names it.
         """
         env = os.environ if environ is None else environ
         files, ceilings = _read_files(env, file, judge_folder)
@@ -276,12 +276,12 @@ class Settings(BaseModel):
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """The gateway's own OpenRouter keys: the pool, then the single key, none twice."""
+        """Return the gateway's OpenRouter keys: the pool, then the single key, each once."""
         keys = [*self.api_keys, *([self.api_key] if self.api_key else [])]
         return tuple(dict.fromkeys(key.get_secret_value() for key in keys if key))
 
     def require_keys(self) -> tuple[str, ...]:
-        """The server keys; there may be none where another provider has one.
+        """Return the server keys; they may be empty if another provider has a key.
 
         Raises:
             ConfigurationError: there is no key at all.
@@ -300,22 +300,23 @@ SECRETS = frozenset(
     for name, field in Settings.model_fields.items()
     if "Secret" in str(field.annotation) or ProviderSettings.__name__ in str(field.annotation)
 )
+"""Names of the settings that hold a secret."""
 TASTE: Mapping[str, Taste] = {
     name: mark
     for name, field in Settings.model_fields.items()
     for mark in field.metadata
     if isinstance(mark, Taste)
 }
-"""What the file of a working directory may set unasked."""
+"""Settings that the file of a working directory may set without asking."""
 
 
 def find_folder_question(
     folder: Path, environ: Mapping[str, str] | None = None
 ) -> FolderQuestion | None:
-    """What has to be asked about a folder's `devflow.toml`; None: it sets taste only, or is none.
+    """Return what to ask about a folder's `devflow.toml`; None if it sets only taste or is missing.
 
     Raises:
-        ConfigurationError: the file cannot be read, or names no setting of ours.
+        ConfigurationError: the file cannot be read, or holds an unknown setting.
     """
     found = FolderSettings.read(folder)
     if found is None:
@@ -325,14 +326,14 @@ def find_folder_question(
 
 
 def open_trusted_folders() -> TrustedFolders:
-    """What the user has said of folders' files."""
+    """Open the record of the user's answers about files of folders."""
     return TrustedFolders(find_config_dir(os.environ))
 
 
 def _read_files(
     env: Mapping[str, str], file: Path | None, judge_folder: Judge | None
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """What the files say, and the ceilings of a folder that is not trusted."""
+    """Return what the files set, and the ceilings of a folder that is not trusted."""
     if file is not None:
         return parse_settings(file, read_settings(file)), {}
     config_dir = find_config_dir(env)
@@ -389,5 +390,5 @@ def _resolve_data_dir(settings: Settings, home: Path) -> Path:
 
 
 def _expand_home(home: Path, path: Path) -> Path:
-    """`~` as the given home, which is the one of `environ`."""
+    """Return a path with `~` replaced by the given home, which is that of `environ`."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
