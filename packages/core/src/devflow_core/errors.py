@@ -396,5 +396,5 @@ class AllCandidatesFailed(RoutingError):
             model=errors[-1].model if errors else None,
         )
         self.errors = errors
-        if len({error.status_hint for error in errors}) == 1:  # all failed alike: the caller gets that status
+        if len({error.status_hint for error in errors}) == 1:  # all failed alike
             self.status_hint = errors[0].status_hint

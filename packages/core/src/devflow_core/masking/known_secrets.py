@@ -52,7 +52,7 @@ class SecretForms:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """A pattern for all forms; compiling takes milliseconds, so it waits for a needle to be found."""
+        """A pattern for all forms; compiled only after a needle was found, as it takes milliseconds."""
         bare, gap = (
             ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
         )
