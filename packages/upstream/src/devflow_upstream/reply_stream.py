@@ -193,7 +193,7 @@ class ReplyStream:
                 self._is_complete = True
 
     def _complete_start(self, exchange: UpstreamExchange) -> None:
-        """Add to the first event what the body lacks: the headers' generation id, the provider's name."""
+        """Add what the body lacks to the first event: the generation id, the provider's name."""
         first = self._events[0]
         if not isinstance(first, Started):
             return

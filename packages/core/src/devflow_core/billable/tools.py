@@ -14,7 +14,7 @@ from devflow_core.safe_text import plain_word
 
 MAX_DEFAULT_RESULTS = 5
 """Results of one search if the body sets no number (the router's API description of 2026-08-22)."""
-# modes of a search that do not change its fee
+# modes of a search with a known price
 _MODES = (
     None, "instant", "fast", "auto", "deep-lite", "deep", "deep-reasoning", "turbo", "basic",
     "advanced",

@@ -52,7 +52,7 @@ class SecretForms:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """A pattern for all forms; compiled only after a needle was found, as it takes milliseconds."""
+        """A pattern for all forms; compiling it takes milliseconds, so only a found needle does."""
         bare, gap = (
             ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
         )

@@ -134,7 +134,7 @@ class RateLimiter:
             await asyncio.sleep(start_s - now_s)
 
     def _try_start(self, key_id: str, rate: _KeyRate | None) -> bool:
-        """Return whether a call may start without waiting; with a minimum gap, also take its turn."""
+        """Return whether a call may start at once; with a minimum gap, also take its turn."""
         if rate is not None and not rate.bucket.has_capacity():
             return False
         if not self._min_gap_s:
