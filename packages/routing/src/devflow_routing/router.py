@@ -114,7 +114,7 @@ class Router(RouterPort):
         return self._decide(self._build_inputs(request, task), include_all=False)
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
-        """Return the same decision with all eligible models as candidates, for `devflow explain`."""
+        """Return the same decision with every eligible model in it, for `devflow explain`."""
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:

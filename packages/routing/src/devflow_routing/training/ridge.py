@@ -84,7 +84,7 @@ class RidgeRegression:
         return kernel @ self.dual_coef + self.mean
 
     def variance(self, kernel: Matrix, norms: Vector) -> Vector:
-        """Return the distance of other texts to the training set; `norms` are their squared lengths."""
+        """Return how far texts lie from the training set; `norms` are their own inner products."""
         return norms - np.einsum("ij,ij->i", kernel @ self._inverse, kernel)
 
     def leave_one_out(self) -> tuple[Matrix, Vector]:
