@@ -25,7 +25,7 @@ class LimitRules:
     """Limits of several models together, each with a test for the models it applies to."""
 
     def scope_of(self, error: UpstreamError, model: str) -> str:
-        """Return the scope in which a key rests after this error: whole, a kind of models, or a model."""
+        """Return the scope of the rest after this error: the key, a kind of models, or a model."""
         kind = error.error_type or ""
         if not isinstance(error, RateLimited) or kind in self.of_key:
             return WHOLE_KEY
