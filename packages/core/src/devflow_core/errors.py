@@ -1,22 +1,22 @@
 """Defines every way a request can fail, as one tree.
 
     DevFlowError
-    ├── RequestError            the caller's fault: say so, never try elsewhere
+    ├── RequestError            the caller's fault: reported, never tried elsewhere
     │   ├── InvalidRequest          400  the request cannot be understood or carried out
     │   ├── ContextTooLong          400  more input than the model's window
     │   ├── PayloadTooLarge         413
-    │   ├── Unauthorized            401  no or a wrong client key of this gateway
-    │   ├── Forbidden               403  a client key that may not do this
+    │   ├── Unauthorized            401  a missing or wrong client key of this gateway
+    │   ├── Forbidden               403  a client key that does not permit this
     │   ├── NotFound                404
-    │   ├── Conflict                409  an idempotency key in use or unknown in its outcome
+    │   ├── Conflict                409  an idempotency key in use, or of unknown outcome
     │   ├── BudgetExceeded          402  a limit that the user has set
-    │   ├── UnknownPrice            402  the worst case is not known, so it cannot be reserved
-    │   └── SessionError            400  a transcript that is missing, cut or none
+    │   ├── UnknownPrice            402  the worst case is unknown, so it cannot be reserved
+    │   └── SessionError            400  a transcript is missing, cut off or malformed
     ├── ConfigurationError          500  a setting is missing or wrong; stops the start
-    ├── RoutingError            nobody can serve this
+    ├── RoutingError            no model can serve this
     │   ├── UnknownModel            404
     │   ├── NoCandidate             404  every model was left out, with the reasons
-    │   └── AllCandidatesFailed     502  every candidate failed; the status of all where it is one
+    │   └── AllCandidatesFailed     502  every candidate failed; their status if they share it
     ├── UpstreamError           the provider's fault, or ours towards it
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
@@ -24,25 +24,25 @@
     │   ├── KeysExhausted           429  no key is left; 402: all are spent; 503: refused
     │   ├── PaymentRequired         402
     │   ├── Refused                 403  moderation, guardrail or data policy
-    │   ├── UpstreamRejected        400  the provider calls the request wrong (412, 413, 422 too)
+    │   ├── UpstreamRejected        400  the provider rejects the request (412, 413, 422 too)
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
     │   │   ├── DailyQuotaExceeded      429  the free models' allowance of a day
-    │   │   └── StillLimited            429  not asked: every key has met its limit of late
+    │   │   └── StillLimited            429  not asked: every key has recently met its limit
     │   ├── Overloaded              503
     │   ├── ProviderUnavailable     502
     │   ├── UpstreamTimeout         504  a deadline of ours has passed
-    │   ├── ProtocolError           502  bytes that are no reply
+    │   ├── ProtocolError           502  bytes that are not a reply
     │   ├── Incomplete              502  a reply that was cut off
     │   ├── ReplyTooLarge           502
-    │   ├── StructuredOutputInvalid 502  whole, but not what the schema asks
+    │   ├── StructuredOutputInvalid 502  complete, but does not match the schema
     │   └── CircuitOpen             503  not asked, because it has been failing
     ├── QueueFull                   503  too many requests wait here already
     ├── MachineExhausted            503  no descriptor, port or memory is left here
     └── StoreError                  503  the ledger cannot be written or read
         └── LedgerCorrupt           503
 
-A class says `status_hint` for the server and `disposition` for the policies.
+Each class sets `status_hint` for the server and `disposition` for the policies.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class UpstreamError(DevFlowError):
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whoever answered says that no reply was made (its own error, a redirect); False: unknown."""
+    """Whether the answer shows that no reply was made (an error, a redirect); False: unknown."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -283,7 +283,7 @@ class DailyQuotaExceeded(RateLimited):
 
 
 class StillLimited(RateLimited):
-    """Not asked: every key rests for this model. Another model may answer with the same keys."""
+    """The call was not made: all keys rest for this model, and another model may be asked."""
 
     code = "still_limited"
     disposition = Disposition.FALL_BACK

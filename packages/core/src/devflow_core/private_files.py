@@ -49,8 +49,8 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise ConfigurationError(
-            f"{path} is a link to {path.readlink()}, and DevFlow follows none there. Remove it, or"
-            " put the file itself in its place."
+            f"{path} is a link to {path.readlink()}, which DevFlow does not follow here. Remove it,"
+            " or put the file itself in its place."
         )
 
 
@@ -91,7 +91,7 @@ def open_private_file(path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | always, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigurationError(f"{path} is no regular file; put one in its place.")
+        raise ConfigurationError(f"{path} is not a regular file; put one in its place.")
     return descriptor
 
 

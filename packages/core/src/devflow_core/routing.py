@@ -38,7 +38,7 @@ class Task:
     confidence: float
     """The confidence in `type`, 0..1."""
     reasons: tuple[str, ...] = ()
-    """The words and rules that decided, for a person."""
+    """The words and rules that decided, as text for people."""
     domains: tuple[tuple[str, float], ...] = ()
     """Finer domains with their probabilities, most likely first; empty if none is known."""
     text: str = field(default="", repr=False)
@@ -78,7 +78,7 @@ class Candidate:
     model: str
     """The id to ask for, including the suffix (`anthropic/claude-haiku-4.5`, `x/y:free`)."""
     reason: str
-    """Why the model is at this place of the route, for a person."""
+    """Why the model is at this place of the route, in words."""
     score: float = 0.0
     terms: ScoreTerms | None = None
     price: Price | None = None

@@ -65,7 +65,7 @@ def _check_body(request: ChatRequest, scope: tuple[str, ...]) -> None:
     if doubt is not None:
         raise Forbidden(
             f"{doubt.text}. This client key is for {_describe(scope)} only, so nothing that may "
-            "ask another model goes on. Leave it out, or use a key without `models`.",
+            "ask another model is passed on. Leave it out, or use a key without `models`.",
             model=request.model,
         )
 

@@ -54,7 +54,7 @@ def read_settings(path: Path) -> bytes:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError:
-        raise ConfigurationError("The path of the settings file is none.") from None
+        raise ConfigurationError("The path of the settings file is not valid.") from None
     if len(content) > MAX_SETTINGS_BYTES:
         raise ConfigurationError(f"{path} is too large for settings.")
     return content

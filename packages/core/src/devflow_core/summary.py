@@ -63,7 +63,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The requests of one group; summaries of disjoint groups add up to that of the whole."""
+    """Totals of the requests of one group; those of disjoint groups can be added up."""
 
     requests: int = 0
     """Counted at the attempt that decided, so a fallback does not count twice."""

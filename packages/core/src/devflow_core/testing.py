@@ -60,7 +60,7 @@ class FakeClock:
 
     @property
     def clocks(self) -> Clocks:
-        """This clock in the form that a pipeline expects."""
+        """This clock as the `Clocks` of a pipeline."""
         return Clocks(monotonic=self, now=self.now)
 
 

@@ -124,7 +124,7 @@ class ModelSelector:
                 f"the reply do not fit its window of {model.context_length}"
             )
         if self.max_output_tokens[index] < reserve:
-            return f"writes {model.max_output_tokens} tokens at the most, {reserve} are asked for"
+            return f"writes {model.max_output_tokens} tokens at most, {reserve} are asked for"
         return ""
 
 
@@ -202,7 +202,7 @@ def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFam
 def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
     """Return why a model is never chosen automatically; empty if it may be."""
     reasons = {
-        "hands on to a model that nobody knows beforehand": model.is_router,
+        "routes to a model that is unknown beforehand": model.is_router,
         f"another name of {model.alias_of}": model.alias_of is not None,
         "answers within a day, not at once": model.variant == "batch",
         "free variants share a daily limit; ask for it by name": (
@@ -211,6 +211,6 @@ def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
         "its price is unknown": model.price is None,
         "its window is unknown": model.context_length is None,
         "it does not write text alone": not model.writes_text,
-        "made for one special use": any(word in model.id for word in _SPECIAL_PURPOSE),
+        "made for a special purpose": any(word in model.id for word in _SPECIAL_PURPOSE),
     }
     return next((reason for reason, applies in reasons.items() if applies), "")

@@ -104,7 +104,7 @@ class QualityTable:
         return chances
 
     def source_of(self, index: int) -> str:
-        """Return where the estimate for the model at this index comes from, for a person."""
+        """Return, in words, where the estimate for the model at this index comes from."""
         return self._sources[index]
 
 

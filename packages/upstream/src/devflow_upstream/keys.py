@@ -252,9 +252,9 @@ _BY_HOPE = (429, 402, 401)
 """If keys rest for several reasons, the error reports the one that passes first."""
 _EXHAUSTED_MESSAGES = {
     429: "Every key of this gateway rests ({states}). Wait, or add another key.",
-    402: "This gateway's keys may spend no more ({states}). Whoever runs it has to add credits or"
+    402: "This gateway's keys may spend no more ({states}). Its operator has to add credits or"
     " raise the limit.",
-    401: "The provider does not accept this gateway's keys ({states}). Whoever runs it has to set a"
+    401: "The provider does not accept this gateway's keys ({states}). Its operator has to set a"
     " valid key; the key of the client is not the cause.",
 }
 

@@ -13,7 +13,7 @@ WHOLE_KEY = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRules:
-    """What each rate limit of a provider applies to, by error type; by default, to the model."""
+    """What each rate limit of a provider applies to, by error type; by default, one model."""
 
     shared: frozenset[str] = frozenset()
     """Limits that all keys share, so that they say nothing of one key."""

@@ -35,7 +35,7 @@ class ProviderKind:
     (`ReplyStream` does with `provider=`), by which the ledger and the reports name the provider.
     """
     limits: LimitRules = field(default_factory=LimitRules)
-    """What its rate limits apply to; by default, to the model that met one."""
+    """What its rate limits apply to; by default, only the model that reached one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,10 @@ from devflow_upstream.transport.protocol import HttpRequest, Transport, Upstream
 # the beginning of an error suffices to classify it
 _MAX_ERROR_BYTES = 256 * 1024
 _NOT_TAKEN_IN = frozenset({301, 302, 307, 308})
-"""What was asked for is elsewhere, so nobody has carried it out. 303 shows the way to the outcome
-of a request that was (RFC 9110, 15.4)."""
+"""Redirects of requests that were not carried out.
+
+A 303 is not one: it leads to the outcome of a request that was (RFC 9110, 15.4).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,5 +109,5 @@ def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
     """Return an amount by its shortest decimal text; 0 if the field is missing."""
     amount = parse_decimal(row.get(field) or 0)
     if amount is None:
-        raise ProtocolError(f"OpenRouter's {field} is no amount. Try again later.")
+        raise ProtocolError(f"OpenRouter's {field} is not an amount. Try again later.")
     return amount

@@ -36,7 +36,7 @@ def parse_structured(
     except orjson.JSONDecodeError as error:
         raise _invalid_error(text, (f"$: not JSON ({error.msg})",), model) from error
     if response_format.kind == "json_object" and not text.lstrip().startswith("{"):
-        raise _invalid_error(text, ("$: no object",), model)
+        raise _invalid_error(text, ("$: not an object",), model)
     # external references are not resolved: a schema must never cause a network call
     found: list[Any] = list(validator.iter_errors(value))  # type: ignore[reportUnknownMemberType]
     if found:
@@ -87,7 +87,7 @@ def _invalid_error(
     text: str, violations: tuple[str, ...], model: str | None
 ) -> StructuredOutputInvalid:
     return StructuredOutputInvalid(
-        f"{model or 'The model'} replied with something else than the JSON that was asked for: "
+        f"{model or 'The model'} replied with something other than the JSON that was asked for: "
         f"{violations[0].partition(':')[0]} is the first of {len(violations)} places. "
         "Allow a repair, or ask a model that supports structured output.",
         reply=text,

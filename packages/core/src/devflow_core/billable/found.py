@@ -41,7 +41,7 @@ class Found:
             known = self._inside if is_inside else self._alternates
             known.append(NamedModel(model=model, path=path))
         else:
-            self.doubt(path, "this is no model id")
+            self.doubt(path, "this is not a model id")
 
     def doubt(
         self, path: str, why: str, concerns: Literal["models", "cost", "both"] = "both"

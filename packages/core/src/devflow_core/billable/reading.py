@@ -93,7 +93,7 @@ def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
         if reader is not None:
             reader(found, value, name)
         elif value not in (False, [], {}):
-            found.doubt(plain_word(name), "it is not known what this field costs; leave it out")
+            found.doubt(plain_word(name), "the cost of this field is unknown; leave it out")
 
 
 def _read_models(found: Found, value: object, path: str) -> None:
@@ -179,7 +179,7 @@ def _read_context_management(found: Found, value: object, path: str) -> None:
         if isinstance(kind, str) and kind.startswith(("compact_", "compaction")):
             found.extra_turns += 1
         elif not (isinstance(kind, str) and kind.startswith("clear_")):
-            found.doubt(f"{where}.{index}", "it is not known what this edit costs", "cost")
+            found.doubt(f"{where}.{index}", "the cost of this edit is unknown", "cost")
 
 
 def _read_steps(found: Found, value: object, _path: str) -> None:

@@ -50,7 +50,7 @@ def read_plugins(found: Found, plugins: object, path: str) -> None:
             continue
         reader = _PLUGINS.get(name)
         if reader is None:
-            found.doubt(where, f"it is not known what the plugin {plain_word(name)} costs")
+            found.doubt(where, f"the cost of the plugin {plain_word(name)} is unknown")
         else:
             reader(found, values, where)
 
@@ -75,7 +75,7 @@ def _read_tool(found: Found, tool: JsonObject, kind: str, path: str) -> None:
         _read_server_tool(found, tool, kind.removeprefix(SERVER_TOOL_PREFIX), path)
     else:
         name_models(found, tool, path)
-        found.doubt(path, f"it is not known what the tool {plain_word(kind)} costs")
+        found.doubt(path, f"the cost of the tool {plain_word(kind)} is unknown")
 
 
 def _is_local(tool: JsonObject) -> bool:
@@ -97,13 +97,13 @@ def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> N
         found.loop(path)
         if name not in _FREE_LOOPS:
             concerns = "cost" if name in _RUN_HERE else "both"
-            found.doubt(path, f"it is not known what {plain_word(name)} costs", concerns)
+            found.doubt(path, f"the cost of {plain_word(name)} is unknown", concerns)
 
 
 _MODEL_TOOLS: Mapping[str, tuple[str, str]] = {
     "advisor": ("model", "without it the model chooses whom to ask; name one"),
     "subagent": ("model", "name the model that is asked"),
-    "fusion": ("analysis_models", "without it models are asked that nobody has named; name them"),
+    "fusion": ("analysis_models", "without it, unnamed models may be asked; name them"),
     "image_generation": ("model", "name the model that draws"),
 }
 """Tools that ask other models: the key that names them, and what to do when it is missing."""
@@ -140,7 +140,7 @@ def _add_search(
     found: Found, values: JsonObject, path: str, *, max_count: int, is_once: bool
 ) -> None:
     for key in values.keys() - fields.SEARCH_FIELDS:
-        found.doubt(f"{path}.{plain_word(key)}", "it is not known what this costs", "cost")
+        found.doubt(f"{path}.{plain_word(key)}", "the cost of this is unknown", "cost")
     if values.get("mode") not in _MODES:
         found.doubt(f"{path}.mode", "the price of this mode is not known", "cost")
     results = values.get("max_results")
@@ -180,7 +180,7 @@ def _read_auto_router(found: Found, values: JsonObject, path: str) -> None:
 
 def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
     if not values.get("analysis_models") or not values.get("model"):
-        found.doubt(path, "models are asked that nobody has named; name them", "models")
+        found.doubt(path, "unnamed models may be asked; name them", "models")
     name_models(found, values, path)
     read_tools(found, values.get("tools"), f"{path}.tools")
     found.doubt(path, _NO_BOUND, "cost")

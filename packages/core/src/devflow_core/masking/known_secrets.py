@@ -176,7 +176,7 @@ KNOWN_SECRETS = KnownSecrets()
 
 @lru_cache(maxsize=512)
 def forms_of(value: str) -> SecretForms:
-    """Return the forms of a secret; they are cached for those that are checked often."""
+    """Return the forms of a secret; cached, since the same secrets are checked often."""
     return SecretForms(value)
 
 

@@ -100,7 +100,7 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
 def _require_object(parsed: object, data: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ProtocolError(
-            f"The provider sent an event that is no JSON object: {excerpt(data)!r}."
+            f"The provider sent an event that is not a JSON object: {excerpt(data)!r}."
             " Ask again, or ask another model."
         )
     return cast("dict[str, Any]", parsed)

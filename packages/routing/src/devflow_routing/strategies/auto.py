@@ -177,7 +177,7 @@ class AutoStrategy:
             )
             fits[index] = worst.usd is not None and (ceiling is None or worst.usd <= ceiling)
             reason = worst.reason or reason
-        left_out = "nobody knows what it may cost"
+        left_out = "its worst case is unknown"
         if ceiling is not None:
             left_out = f"may cost more than the limit of {ceiling:f} USD"
         narrowed = selection.with_filter(left_out, fits)

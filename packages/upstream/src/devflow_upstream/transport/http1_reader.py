@@ -199,7 +199,7 @@ class ReplyReader:
             self.is_reusable = False
             self._state = _State.UNTIL_CLOSE
         elif _LENGTH.fullmatch(length) is None:
-            raise ProtocolError("The reply's content-length is no number.")
+            raise ProtocolError("The reply's content-length is not a number.")
         else:
             self._remaining_bytes = int(length)
             self._count_body_bytes(self._remaining_bytes)
@@ -249,7 +249,7 @@ class ReplyReader:
             return -1
         match = _CHUNK.fullmatch(buffer, offset, end)
         if match is None:
-            raise ProtocolError("A chunk's size is no number.")
+            raise ProtocolError("A chunk's size is not a number.")
         self._remaining_bytes = int(match[1], 16)
         self._count_body_bytes(self._remaining_bytes)
         self._state = _State.CHUNK_BODY if self._remaining_bytes else _State.TRAILERS

@@ -63,7 +63,9 @@ class Http1Transport:
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigurationError(f"The base URL {mask(base_url)!r} is no http or https URL.")
+            raise ConfigurationError(
+                f"The base URL {mask(base_url)!r} is not an http or https URL."
+            )
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = (tls or make_tls_context()) if url.scheme == "https" else None

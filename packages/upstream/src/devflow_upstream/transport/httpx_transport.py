@@ -89,7 +89,7 @@ class HttpxTransport:
         except (OSError, MemoryError) as error:
             raise machine_error(error) or error from error
         except httpx.RequestError as error:
-            raise ProtocolError(f"The reply is no HTTP: {type(error).__name__}.") from error
+            raise ProtocolError(f"The reply is not HTTP: {type(error).__name__}.") from error
 
 
 def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
@@ -103,7 +103,7 @@ def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
         inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits)
     except (ValueError, httpx.InvalidURL):
         raise ConfigurationError(
-            f"proxy_url {mask(proxy_url)!r} is no address of a proxy. Write http://host:port."
+            f"proxy_url {mask(proxy_url)!r} is not a proxy's address. Write http://host:port."
         ) from None
     return HttpxTransport(base_url, inner)
 

@@ -36,7 +36,7 @@ def machine_error(error: BaseException) -> MachineExhausted | None:
         what = _what_lacks(seen)
         if what is not None:
             found = MachineExhausted(
-                f"Nobody was asked: this machine has no more {what}.", retry_after_s=1.0
+                f"No provider was asked: this machine has no more {what}.", retry_after_s=1.0
             )
             found.__cause__ = error
             return found

@@ -213,7 +213,7 @@ def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, st
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        message = f"{name} answered with something else than JSON."
+        message = f"{name} answered with something other than JSON."
         raise ProtocolError(message, status=status) from error
     if status >= 300 or not isinstance(parsed, dict):
         raise ProtocolError(f"{name} answered {status} without a JSON object.", status=status)

@@ -43,7 +43,7 @@ _HEADERS = ("x-anthropic-beta",)
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
     """Decode a request; see `Dialect.decode_request`."""
     if strict.optional(body, "n", strict.integer) not in {None, 1}:
-        raise strict.invalid_value("n", "only one reply a request is supported")
+        raise strict.invalid_value("n", "only one reply per request is supported")
     limit = strict.optional(body, "max_completion_tokens", strict.token_count)
     tool_choice, response_format = _decode_tool_choice(body), _decode_response_format(body)
     extra = dict(strict.omit_keys(body, _KNOWN_FIELDS))
