@@ -38,7 +38,7 @@ async def test_the_gateways_own_key_is_its_operators_matter(
     assert reply.headers["x-should-retry"] == "false"
     assert "retry-after" not in reply.headers
     assert words in reply.text
-    assert "Whoever runs it" in reply.json()["error"]["message"]
+    assert "Its operator" in reply.json()["error"]["message"]
     assert "overloaded_error" not in reply.text  # which Claude Code would repeat
 
 

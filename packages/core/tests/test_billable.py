@@ -364,4 +364,4 @@ def test_a_panel_asks_only_models_that_are_named() -> None:
         left = {key: value for key, value in named.items() if key != missing}
         doubt = read(plugins=[left]).first_doubt("models")
         assert doubt is not None
-        assert "nobody has named" in doubt.why
+        assert "unnamed models" in doubt.why

@@ -77,7 +77,7 @@ def test_no_link_and_no_pipe_is_opened(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"link is a link to .*precious"):
             attempt()
     for path in (pipe, tmp_path):
-        with pytest.raises(ConfigurationError, match="no regular file"):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
             read_private_file(path)
     assert (tmp_path / "precious").read_text() == "x"
     with pytest.raises(ConfigurationError, match="larger than 0 bytes"):

@@ -1,4 +1,4 @@
-"""The values, errors and ports that all packages share. A name is imported when it is asked for."""
+"""Holds the values, errors and ports that all packages share; names are imported on first use."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ _NAMES = {
     "usage": "Price ReportedCost Usage",
     "wrapping": "WrappedCall",
 }
-"""By module. Whoever reads the settings does not pay for the pipeline."""
+"""Public names by module, imported lazily: reading settings must not load the pipeline."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 

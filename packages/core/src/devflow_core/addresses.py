@@ -1,4 +1,4 @@
-"""Addresses of other machines: which may be spoken to in the clear, and how one is shown."""
+"""Checks addresses of other machines, and removes credentials before one is shown."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
-"""`urlsplit` takes line ends out, others read a backslash as a slash; no address holds either."""
+"""Rejects what parsers read differently: line ends (`urlsplit` drops them) and backslashes."""
 _PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine itself, by its name or address."""
+    """Return whether a host is this machine itself, by its name or address."""
     if host == "localhost":
         return True
     try:
@@ -23,10 +23,10 @@ def is_loopback(host: str | None) -> bool:
 
 
 def parse_address(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> SplitResult:
-    """The parts of an address.
+    """Return the parts of an address.
 
     Raises:
-        ValueError: it is none, or of another scheme; the text holds nothing of it.
+        ValueError: the text is not an address of these schemes; the message quotes nothing of it.
     """
     problem = f"it has to begin with {' or '.join(f'{one}://' for one in schemes)} and name a host"
     if not _PLAIN.fullmatch(url):
@@ -42,11 +42,11 @@ def parse_address(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> 
 
 
 def parse_confidential_address(url: str) -> SplitResult:
-    """The parts of an address over which keys may go: https, or http to this machine.
+    """Return the parts of an address that keys may be sent to: https, or http to this machine.
 
     Raises:
-        ValueError: it is none, or what is sent there could be read on the way; the text holds
-            nothing of it.
+        ValueError: the text is not an address, or what is sent there could be read on the way;
+            the message quotes nothing of it.
     """
     parts = parse_address(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -55,19 +55,19 @@ def parse_confidential_address(url: str) -> SplitResult:
 
 
 def check_address(url: str) -> str:
-    """The address itself; raises as `parse_address`."""
+    """Return the address unchanged; raises as `parse_address`."""
     parse_address(url)
     return url
 
 
 def check_confidential_address(url: str) -> str:
-    """The address itself; raises as `parse_confidential_address`."""
+    """Return the address unchanged; raises as `parse_confidential_address`."""
     parse_confidential_address(url)
     return url
 
 
 def hide_user_info(url: str) -> str:
-    """An address, or what was meant to be one, without the name and password in front of `@`."""
+    """Return an address, even a malformed one, without the user name and password before `@`."""
     before, at, after = url.rpartition("@")
     if not at:
         return url
@@ -76,7 +76,7 @@ def hide_user_info(url: str) -> str:
 
 
 def passwords_in(url: str) -> Iterator[str]:
-    """The password before the `@` of an address, as it stands and without percent signs."""
+    """Yield the password of an address, as written and with its percent-encoding removed."""
     found = _PASSWORD.search(url)
     if found is not None:
         yield from {found[1], unquote(found[1])}

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Whom a request belongs to; every field is a label, none is a permission."""
+    """The labels that say where a request comes from; none of them grants a permission."""
 
     session_id: str | None = None
     project: str | None = None
     branch: str | None = None
     commit: str | None = None
-    """What was checked out, in full."""
+    """The full hash of the commit that was checked out."""
     agent: str | None = None
     """`main`, or the id of a sub-agent."""
     client_key: str | None = None
-    """Name of the gateway's client key; never the key."""
+    """The name of the gateway's client key; never the key itself."""
     node: str | None = None
-    """The named task of the gateway's configuration that this request is."""
+    """The task of the gateway's configuration that the request was named after."""

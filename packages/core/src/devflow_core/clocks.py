@@ -1,4 +1,4 @@
-"""Time as a parameter, so that tests can own it."""
+"""Passes time in as a parameter, so that tests control it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """The date and time, in UTC."""
+    """Return the current date and time, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """Where time comes from."""
+    """The sources of time: `monotonic` in seconds, `now` as a date and time in UTC."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now

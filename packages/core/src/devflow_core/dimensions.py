@@ -1,4 +1,4 @@
-"""What requests are told apart by: one row for each label, and everything else follows from it.
+"""Defines the dimensions of requests: one row for each label, from which everything else follows.
 
 Grouping in Python and in SQL, the columns of exports, what an erasure takes away, the options of
 `devflow report`, the words of the MCP tool, the scopes of budgets and the headers that clients send
@@ -34,45 +34,47 @@ GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 GROUPING_BY_NAME: Mapping[str, GroupBy] = {one: one for one in GROUPINGS}
 
 BeforeCall = Callable[["Attribution", str, str], str | None]
-"""(labels, model, task) → the value, where it is known before a call is made."""
+"""(labels, model, task) → the value, if it is known before a call is made."""
 AfterCall = Callable[["LedgerEntry", "Attempt | None"], str | None]
-"""(entry, attempt; None where nobody was asked) → the value."""
+"""(entry, attempt, or None if no model was asked) → the value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """Something that requests are told apart by."""
+    """A property by which requests are grouped, exported, limited or erased."""
 
     name: str
-    """One of `GROUPINGS`; a dimension that is none of them is only exported."""
+    """One of `GROUPINGS`; a dimension with any other name is only exported."""
     after: AfterCall
-    """Its value in the ledger."""
+    """Reads its value from the ledger."""
     before: BeforeCall | None = None
-    """The same before a call; None where only its end tells, so that no budget can be set."""
+    """Reads its value before a call; None if it is known only later, so no budget is possible."""
     column: str | None = None
-    """In the ledger's table of labels; None for what is not kept there as a word."""
+    """Its column in the ledger's table of labels; None if it is not kept there as text."""
     export_column: str | None = None
-    """In a CSV export, beside the figures of the attempt."""
+    """Its column in a CSV export, beside the figures of the attempt."""
     is_personal: bool = False
-    """Whether an erasure takes it away."""
+    """Whether an erasure removes it."""
     header: str = ""
-    """In which a client of the HTTP gateway states it as a plain word, where there is one that
-    needs no other reading; in lower case."""
+    """The header, in lower case, in which clients of the HTTP gateway state the value.
+
+    Empty if there is none, or if its value needs more parsing than plain text.
+    """
 
     def value_of(self, entry: LedgerEntry, attempt: Attempt | None) -> str:
-        """The value of one attempt; "" where it is not known."""
+        """Return the value for one attempt; "" if it is unknown."""
         return self.after(entry, attempt) or ""
 
 
 def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
-    """Why the request failed; only the attempt that decided carries it."""
+    """Return why the request failed; only the attempt that decided the outcome carries it."""
     if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
         return ""
     return entry.error_code or entry.outcome
 
 
 def _label(name: str, *, field: str = "", column: str | None, header: str = "") -> Dimension:
-    """A field of `Attribution`: the caller states it, and it names a person or their work."""
+    """Return the dimension of a field of `Attribution`: stated by the caller, and thus personal."""
     field = field or name
     read = attrgetter(field)
     return Dimension(
@@ -87,7 +89,7 @@ def _label(name: str, *, field: str = "", column: str | None, header: str = "") 
 
 
 # In the order of the ledger's columns and of an export's. A new column of the ledger goes to the
-# end, so that what is written keeps its id (`label_id` in the store).
+# end, so that ids that are already written stay valid (`label_id` in the store).
 DIMENSIONS: tuple[Dimension, ...] = (
     Dimension(
         name="model",
@@ -127,9 +129,9 @@ BUDGET_SCOPES = tuple(
 )
 """What a budget can be set for: known before a call, and counted by the ledger."""
 HEADER_LABELS = {one.export_column or "": one.header for one in DIMENSIONS if one.header}
-"""Fields of `Attribution` with the headers that state them."""
+"""Fields of `Attribution`, each with the header that states it."""
 
 
 def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
-    """Which group an attempt of an entry belongs to; "" where that is not known."""
+    """Return the group that an attempt of an entry belongs to; "" if it is unknown."""
     return DIMENSION_BY_NAME[by].value_of(entry, attempt)

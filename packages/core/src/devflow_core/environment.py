@@ -1,4 +1,4 @@
-"""What other processes get of this process's environment: never a secret of ours."""
+"""Decides which environment variables other processes get: never one with a secret of ours."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from devflow_core.settings import API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, OWN_PR
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-"""What any program may need of the environment."""
+"""Variables that any program may need."""
 
 
 def copy_environment() -> Mapping[str, str]:
-    """The process's own environment without DevFlow's secrets, for a program that a user works in.
+    """Return this process's environment without DevFlow's secrets, for a program a user works in.
 
-    An address of DevFlow's keeps its variable unless it holds a password.
+    An address in a variable of DevFlow's is passed on unless it holds a password.
     """
     secret = {f"DEVFLOW_{name.upper()}" for name in SECRETS}
     secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
@@ -27,7 +27,7 @@ def copy_environment() -> Mapping[str, str]:
 
 
 def copy_child_environment() -> Mapping[str, str]:
-    """What any program needs of the process's own environment, and nothing else."""
+    """Return only the variables that any program needs."""
     return {name: os.environ[name] for name in CHILD_VARIABLES if name in os.environ}
 
 
@@ -37,6 +37,6 @@ def shield_children() -> None:
 
 
 def replace_environment(environment: Mapping[str, str]) -> None:
-    """Have nothing in the process's own environment but this."""
+    """Replace the whole environment of this process."""
     os.environ.clear()
     os.environ.update(environment)

@@ -1,22 +1,22 @@
-"""Every way a request can fail, as one tree.
+"""Defines every way a request can fail, as one tree.
 
     DevFlowError
-    ├── RequestError            the caller's fault: say so, never try elsewhere
+    ├── RequestError            the caller's fault: reported, never tried elsewhere
     │   ├── InvalidRequest          400  the request cannot be understood or carried out
     │   ├── ContextTooLong          400  more input than the model's window
     │   ├── PayloadTooLarge         413
-    │   ├── Unauthorized            401  no or a wrong client key of this gateway
-    │   ├── Forbidden               403  a client key that may not do this
+    │   ├── Unauthorized            401  a missing or wrong client key of this gateway
+    │   ├── Forbidden               403  a client key that does not permit this
     │   ├── NotFound                404
-    │   ├── Conflict                409  an idempotency key in use or unknown in its outcome
+    │   ├── Conflict                409  an idempotency key in use, or of unknown outcome
     │   ├── BudgetExceeded          402  a limit that the user has set
-    │   ├── UnknownPrice            402  the worst case is not known, so it cannot be reserved
-    │   └── SessionError            400  a transcript that is missing, cut or none
+    │   ├── UnknownPrice            402  the worst case is unknown, so it cannot be reserved
+    │   └── SessionError            400  a transcript is missing, cut off or malformed
     ├── ConfigurationError          500  a setting is missing or wrong; stops the start
-    ├── RoutingError            nobody can serve this
+    ├── RoutingError            no model can serve this
     │   ├── UnknownModel            404
     │   ├── NoCandidate             404  every model was left out, with the reasons
-    │   └── AllCandidatesFailed     502  every candidate failed; the status of all where it is one
+    │   └── AllCandidatesFailed     502  every candidate failed; their status if they share it
     ├── UpstreamError           the provider's fault, or ours towards it
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
@@ -24,25 +24,25 @@
     │   ├── KeysExhausted           429  no key is left; 402: all are spent; 503: refused
     │   ├── PaymentRequired         402
     │   ├── Refused                 403  moderation, guardrail or data policy
-    │   ├── UpstreamRejected        400  the provider calls the request wrong (412, 413, 422 too)
+    │   ├── UpstreamRejected        400  the provider rejects the request (412, 413, 422 too)
     │   ├── ModelUnavailable        404  no endpoint can take it
     │   ├── RateLimited             429
     │   │   ├── DailyQuotaExceeded      429  the free models' allowance of a day
-    │   │   └── StillLimited            429  not asked: every key has met its limit of late
+    │   │   └── StillLimited            429  not asked: every key has recently met its limit
     │   ├── Overloaded              503
     │   ├── ProviderUnavailable     502
     │   ├── UpstreamTimeout         504  a deadline of ours has passed
-    │   ├── ProtocolError           502  bytes that are no reply
+    │   ├── ProtocolError           502  bytes that are not a reply
     │   ├── Incomplete              502  a reply that was cut off
     │   ├── ReplyTooLarge           502
-    │   ├── StructuredOutputInvalid 502  whole, but not what the schema asks
+    │   ├── StructuredOutputInvalid 502  complete, but does not match the schema
     │   └── CircuitOpen             503  not asked, because it has been failing
     ├── QueueFull                   503  too many requests wait here already
     ├── MachineExhausted            503  no descriptor, port or memory is left here
     └── StoreError                  503  the ledger cannot be written or read
         └── LedgerCorrupt           503
 
-A class says `status_hint` for the server and `disposition` for the policies.
+Each class sets `status_hint` for the server and `disposition` for the policies.
 """
 
 from __future__ import annotations
@@ -54,39 +54,39 @@ from devflow_core.statuses import Disposition, status_to_tell
 
 
 class DevFlowError(Exception):
-    """The root. `str()` of it says what happened, to which model, and what to do.
+    """The root of the tree; `str()` says what happened, to which model, and what to do.
 
     `message` holds no text of a conversation and no key. `retry_after_s` is how long to wait before
-    another try is of use; None: not known.
+    another try may help; None if that is unknown.
     """
 
     code: str = "internal_error"
     status_hint: int = 500
     disposition: ClassVar[Disposition] = Disposition.FAIL
     attempts: int = 0
-    """Calls that were made for its request; after two or more it was given up here."""
+    """Calls that were made for the request; after two or more, the gateway itself gave up."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, model: str | None = None
     ) -> None:
-        message = mask(message)  # whoever wrote it, it may be shown anywhere
+        message = mask(message)  # wherever the text came from, it may be shown anywhere
         super().__init__(message)
         self.message, self.model, self.retry_after_s = message, model, retry_after_s
 
 
 class RequestError(DevFlowError):
-    """The caller's fault."""
+    """The caller's fault: another model or provider would fail in the same way."""
 
     code = "invalid_request"
     status_hint = 400
 
 
 class InvalidRequest(RequestError):
-    """The request cannot be understood or carried out as it is."""
+    """The request cannot be understood or carried out."""
 
 
 class ContextTooLong(RequestError):
-    """More input than the model's window. Another, larger model may still take it."""
+    """The input is longer than the model's window; a larger model may still take it."""
 
     code = "context_length_exceeded"
     disposition = Disposition.FALL_BACK
@@ -100,35 +100,35 @@ class PayloadTooLarge(RequestError):
 
 
 class Unauthorized(RequestError):
-    """No client key of this gateway, or a wrong one."""
+    """The client key of this gateway is missing or wrong."""
 
     code = "unauthorized"
     status_hint = 401
 
 
 class Forbidden(RequestError):
-    """The client key is right but may not do this."""
+    """The client key is valid but does not permit this."""
 
     code = "forbidden"
     status_hint = 403
 
 
 class NotFound(RequestError):
-    """There is no such thing here."""
+    """The address names nothing that this gateway has."""
 
     code = "not_found"
     status_hint = 404
 
 
 class Conflict(RequestError):
-    """An idempotency key that stands for another body, or whose outcome is not known."""
+    """An idempotency key that was used for another body, or whose outcome is unknown."""
 
     code = "idempotency_conflict"
     status_hint = 409
 
 
 class BudgetExceeded(RequestError):
-    """A limit that the user has set would be overrun. The command line exits with 4."""
+    """The request would exceed a limit that the user has set; the command line exits with 4."""
 
     code = "budget_exceeded"
     status_hint = 402
@@ -136,25 +136,25 @@ class BudgetExceeded(RequestError):
 
 
 class UnknownPrice(BudgetExceeded):
-    """The price is not known, so the worst case cannot be reserved."""
+    """The price is unknown, so the worst case cannot be reserved."""
 
     code = "unknown_price"
 
 
 class SessionError(RequestError):
-    """A transcript that is missing, empty, cut, or no transcript; names file and line."""
+    """A transcript is missing, empty, cut off or malformed; the message names file and line."""
 
     code = "session_error"
 
 
 class ConfigurationError(DevFlowError):
-    """A setting is missing or wrong. The command line exits with 3."""
+    """A setting is missing or wrong; the command line exits with 3."""
 
     code = "configuration_error"
 
 
 class RoutingError(DevFlowError):
-    """Nobody can serve this request."""
+    """No model can serve this request."""
 
     code = "no_candidate"
     status_hint = 404
@@ -167,7 +167,7 @@ class UnknownModel(RoutingError):
 
 
 class NoCandidate(RoutingError):
-    """Every model was left out; the message gives the commonest reasons."""
+    """Every model was excluded; the message gives the most common reasons."""
 
 
 class UpstreamError(DevFlowError):
@@ -175,14 +175,14 @@ class UpstreamError(DevFlowError):
 
     `status` is the HTTP status or the code inside the body, `error_type` the provider's name for
     the kind, `generation_id` the id under which the cost can be looked up later, `detail` the
-    provider's own words (one line, at most 200 characters, keys masked); None where not known.
+    provider's own words (one line, at most 200 characters, keys masked); each is None if unknown.
     """
 
     code = "upstream_error"
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whoever answered says that no reply was made (its own error, a redirect); False: unknown."""
+    """Whether the answer shows that no reply was made (an error, a redirect); False: unknown."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -203,7 +203,7 @@ class UpstreamError(DevFlowError):
 
 
 class NotSent(UpstreamError):
-    """No byte of the request has left this machine: repeating it cannot cost twice."""
+    """No byte of the request has left this machine, so repeating it cannot cost twice."""
 
     code = "upstream_unreachable"
 
@@ -223,7 +223,7 @@ class KeyRefused(UpstreamError):
 
 
 class KeysExhausted(UpstreamError):
-    """No provider key of the gateway's is left: throttled (429), spent (402) or refused (503)."""
+    """No provider key of the gateway is usable: throttled (429), spent (402) or refused (503)."""
 
     code = "upstream_keys_rest"
     status_hint = 429
@@ -231,7 +231,7 @@ class KeysExhausted(UpstreamError):
 
     def __init__(self, message: str, *, status: int | None = None, **known: Any) -> None:
         super().__init__(message, status=status, **known)
-        if self.status_hint != 429:  # no wait helps: whoever runs the gateway has to act
+        if self.status_hint != 429:  # waiting does not help: the operator of the gateway has to act
             self.code = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
 
 
@@ -244,7 +244,7 @@ class PaymentRequired(UpstreamError):
 
 
 class Refused(UpstreamError):
-    """Moderation, a guardrail or the data policy said no."""
+    """Moderation, a guardrail or the data policy refused the request."""
 
     code = "upstream_refused"
     status_hint = 403
@@ -252,7 +252,7 @@ class Refused(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider calls the request wrong; it would be wrong at once again."""
+    """The provider rejects the request as malformed; repeating it would fail in the same way."""
 
     code = "upstream_rejected"
     status_hint = 400
@@ -260,7 +260,7 @@ class UpstreamRejected(UpstreamError):
 
 
 class ModelUnavailable(UpstreamError):
-    """No endpoint of this model can take the request (tools, data policy, gone)."""
+    """No endpoint of this model can take the request (tools, data policy, or the model is gone)."""
 
     code = "upstream_model_unavailable"
     status_hint = 404
@@ -273,17 +273,17 @@ class RateLimited(UpstreamError):
     code = "rate_limited"
     status_hint = 429
     limit_per_min: int | None = None
-    """The limit that was reached, where the provider reported it."""
+    """The limit that was reached, in requests per minute, if the provider reported it."""
 
 
 class DailyQuotaExceeded(RateLimited):
-    """The account's daily allowance for free models; no key helps, a paid model does."""
+    """The account's daily allowance for free models is used up; another key does not help."""
 
     disposition = Disposition.FALL_BACK
 
 
 class StillLimited(RateLimited):
-    """Not asked: every key rests for this model. Another model may answer with the same keys."""
+    """The call was not made: all keys rest for this model, and another model may be asked."""
 
     code = "still_limited"
     disposition = Disposition.FALL_BACK
@@ -297,39 +297,39 @@ class Overloaded(UpstreamError):
 
 
 class ProviderUnavailable(UpstreamError):
-    """The provider answered with a failure of its own."""
+    """The provider answered that it failed itself."""
 
     code = "upstream_unavailable"
 
 
 class UpstreamTimeout(UpstreamError):
-    """A deadline of ours passed: connecting, first token, progress or total."""
+    """One of our deadlines passed: for connecting, the first token, progress or the whole."""
 
     code = "upstream_timeout"
     status_hint = 504
 
 
 class ProtocolError(UpstreamError):
-    """The bytes are no reply: HTML, broken JSON, impossible numbers."""
+    """The bytes are not a reply: HTML, broken JSON, impossible numbers."""
 
     code = "upstream_protocol_error"
 
 
 class Incomplete(UpstreamError):
-    """The reply was cut off: no finish reason, no terminal event."""
+    """The reply was cut off: it has no finish reason or no terminal event."""
 
     code = "upstream_incomplete"
 
 
 class ReplyTooLarge(UpstreamError):
-    """The reply is over our cap."""
+    """The reply is larger than our limit."""
 
     code = "upstream_reply_too_large"
     disposition = Disposition.FAIL
 
 
 class StructuredOutputInvalid(UpstreamError):
-    """The reply is whole but not what the schema asks.
+    """The reply is complete but does not match the requested schema.
 
     `reply` is the text that came, `violations` one line each with the path in the reply.
     """
@@ -345,7 +345,7 @@ class StructuredOutputInvalid(UpstreamError):
 
 
 class CircuitOpen(UpstreamError):
-    """Not asked: this (key, provider, model) has been failing and is resting."""
+    """The call was not made: this (key, provider, model) has been failing and is resting."""
 
     code = "circuit_open"
     status_hint = 503
@@ -353,14 +353,14 @@ class CircuitOpen(UpstreamError):
 
 
 class QueueFull(DevFlowError):
-    """Too many requests wait here already; the answer comes at once."""
+    """Too many requests wait here already; the error is raised at once."""
 
     code = "queue_full"
     status_hint = 503
 
 
 class MachineExhausted(DevFlowError):
-    """This machine lacks something to ask anybody with; it says nothing of who would be asked."""
+    """This machine has run out of a resource; the error says nothing about the provider."""
 
     code = "machine_exhausted"
     status_hint = 503
@@ -372,17 +372,17 @@ class StoreError(DevFlowError):
     code = "store_unavailable"
     status_hint = 503
     state: str | None = None
-    """Which state of the ledger it tells of, in the words of `/readyz`; None: of none."""
+    """The state of the ledger, in the words of `/readyz`; None if the error is about no state."""
 
 
 class LedgerCorrupt(StoreError):
-    """The ledger's file is damaged; it is kept, and the message names the way back."""
+    """The ledger's file is damaged; it is kept, and the message says how to recover."""
 
     code = "ledger_corrupt"
 
 
 class AllCandidatesFailed(RoutingError):
-    """Every candidate was asked and failed; `errors` holds them in the order asked."""
+    """Every candidate was asked and failed; `errors` holds their errors in the order asked."""
 
     code = "all_candidates_failed"
     status_hint = 502
@@ -396,5 +396,5 @@ class AllCandidatesFailed(RoutingError):
             model=errors[-1].model if errors else None,
         )
         self.errors = errors
-        if len({error.status_hint for error in errors}) == 1:  # the caller has to know which it is
+        if len({error.status_hint for error in errors}) == 1:  # all failed alike
             self.status_hint = errors[0].status_hint

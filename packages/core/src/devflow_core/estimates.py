@@ -1,4 +1,4 @@
-"""What a call has cost: as it was told, or by what was seen of it, never less than is known."""
+"""Determines what a call has cost: the reported cost, or an estimate that is not below the bill."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ from devflow_core.tokens import TextCounter, TokenizerFamily, family_of
 from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
 
 _MAX_CHARS_PER_TOKEN = 2.48
-"""Of a reply that nobody counted: what is booked is never less than the bill, and words of German
-or Polish have more tokens than the letters of English that the estimate was fitted to."""
+"""For a reply without a reported count, so that what is booked is never less than the bill.
+
+Words of German or Polish have more tokens than the English letters that the estimate was fitted to.
+"""
 TOOL_CALL_TOKENS = 16
-"""What a call of a tool costs beside its name and arguments: a guess of ours, on the upper side."""
+"""What a tool call costs besides its name and arguments: our guess, on the upper side."""
 
 _POSSIBLY_BILLED_ERRORS = (
     PossiblyAccepted,
@@ -45,15 +47,15 @@ _POSSIBLY_BILLED_ERRORS = (
     ProtocolError,
     ReplyTooLarge,
 )
-"""Errors after which the provider may still charge: the request had left."""
+"""Errors after which the provider may still charge, since the request was sent."""
 
 
 def may_be_billed(error: BaseException | None) -> bool:
-    """Whether a call that ended so, and brought no event, may have cost something.
+    """Return whether a call that ended like this, without an event, may have cost something.
 
-    A provider that answers with an error of its own has made no reply and charges none, also where
-    it says that something behind it took too long. A bare 504 or 524 is the word of a gateway in
-    front, which knows nothing of that.
+    A provider that answers with its own error has made no reply and charges none, even if it
+    reports that something behind it took too long. A bare 504 or 524 comes from a proxy in front of
+    it, which knows nothing of that.
     """
     if isinstance(error, UpstreamError) and error.is_unbilled:
         return False
@@ -61,7 +63,7 @@ def may_be_billed(error: BaseException | None) -> bool:
 
 
 class SeenReply:
-    """What has been seen of a reply: how much text, and what the provider said of its cost."""
+    """What has been seen of a reply: how much text, and the reported counts and cost."""
 
     __slots__ = (
         "_answer",
@@ -77,7 +79,7 @@ class SeenReply:
         self.has_begun = False
         self.finished: Finished | None = None
         self.reported = ReportedUsage()
-        """The latest; a reply that has ended says it once more."""
+        """The latest report; the `Finished` of a reply repeats it."""
         self._has_more = False
         """Whether content came after `reported`."""
         self._answer = TextCounter()
@@ -85,7 +87,7 @@ class SeenReply:
         self._calls = 0
 
     def add(self, event: Event) -> None:
-        """Take an event in."""
+        """Record an event."""
         self.has_begun = True
         match event:
             case TextDelta():
@@ -134,11 +136,11 @@ class SeenReply:
         return usage.completion_tokens >= seen
 
     def usage(self, input_tokens: int | None, family: TokenizerFamily) -> Usage:
-        """The provider's counts, and where they are not those of the whole, ours on the upper side.
+        """Return the provider's counts, or upper estimates where they do not cover the whole reply.
 
         Args:
-            input_tokens: by our estimate.
-            family: of the model that answered.
+            input_tokens: our estimate.
+            family: the tokenizer family of the model that answered.
         """
         told = self.reported.usage or Usage()
         if self.is_counted:
@@ -156,31 +158,31 @@ class SeenReply:
 
 
 def _upper_tokens(text: TextCounter, family: TokenizerFamily) -> int:
-    """The upper end of the estimate, and at least one for each piece and each few characters."""
+    """Return the upper estimate, at least one token for each piece and each few characters."""
     by_length = math.ceil(text.chars / _MAX_CHARS_PER_TOKEN)
     return max(text.pieces, by_length, text.size.upper_tokens(family))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """A call that is over, as far as its cost goes."""
+    """A call that has ended, with everything that decides its cost."""
 
     candidate: Candidate
     model: str
-    """Who answered."""
+    """The model that answered."""
     price: Price | None
-    """Of who answered."""
+    """The price of the model that answered."""
     reserved_usd: Decimal | None
     seen: SeenReply
     error: BaseException | None
     bills_on: Callable[[str | None], bool]
-    """Whether a provider charges on for a reply that nobody reads."""
+    """Returns whether a provider keeps charging for a reply that is no longer read."""
     provider: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessedCost:
-    """What is booked for a call."""
+    """The cost that is booked for a call."""
 
     status: CostStatus
     usd: Decimal
@@ -192,14 +194,14 @@ class AssessedCost:
 
 
 def assess_cost(ending: Ending) -> AssessedCost:
-    """What is booked for a call that is over: the told cost, or an estimate on the upper side."""
+    """Return what is booked for an ended call: the reported cost, or an upper estimate."""
     seen, candidate = ending.seen, ending.candidate
     cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens, family_of(ending.model))
     doubt = _find_doubt(ending, cost)
     if cost is not None and doubt in (None, "above_reserve"):
         is_sure = doubt is None
         return AssessedCost(
-            # one that is too high is booked in full, and asked for again
+            # a cost above the reservation is booked in full, and confirmed later
             status="settled" if is_sure else "estimated",
             usd=cost.total_usd,
             text=cost.text if is_sure and cost.total_usd == cost.usd else None,
@@ -228,16 +230,16 @@ def assess_cost(ending: Ending) -> AssessedCost:
 
 
 def find_confirmed_doubt(usd: Decimal, reserved_usd: Decimal | None) -> CostDoubt | None:
-    """Whether a cost that is confirmed later is one that the reservation should have covered."""
+    """Return the doubt of a cost confirmed later: whether it exceeds what was reserved."""
     return "above_reserve" if reserved_usd is not None and usd > reserved_usd else None
 
 
 def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
-    """Why a told cost cannot be.
+    """Return why a reported cost cannot be right; None if there is no doubt.
 
-    A call over a provider key of the user's own may cost nothing here, and so do a reply that
-    the provider's cache gave (its counts are 0) and one that holds nothing or ended in an error:
-    those are not charged.
+    A call over a provider key of the user's own may cost nothing here. Neither does a reply from
+    the provider's cache (its counts are 0), nor one that is empty or ended in an error: those are
+    not charged.
     """
     if cost is None:
         return "no_amount" if ending.seen.reported.has_bad_cost else None
@@ -257,14 +259,13 @@ def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
 
 
 _ROUNDED = Decimal("0.999")
-"""Parts of an amount are rounded each for itself."""
+"""Tolerance of amounts whose parts are each rounded."""
 
 
 def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
-    """What is known to have been used, at the listed price, with the fees that have run.
+    """Return what is known to have been used, at the listed price, with the fees so far.
 
-    None where there is no price. What we count is never more than was held; what the provider has
-    counted may be.
+    None if there is no price. Our own counts are capped at the reservation; the provider's are not.
     """
     price, reserved = ending.price, ending.reserved_usd
     if price is None:
@@ -283,7 +284,7 @@ def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
 
 
 def _input_usd(ending: Ending, served: Price) -> Decimal:
-    """The input at its dearest: its share of the reservation, where that holds nothing else."""
+    """Return the most the input can cost: its share of the reservation, if that has no fees."""
     candidate = ending.candidate
     price, reserved = candidate.price, ending.reserved_usd
     usd = served.worst_case_usd(candidate.input_tokens or 0, 0)
@@ -296,7 +297,7 @@ def _input_usd(ending: Ending, served: Price) -> Decimal:
 
 
 def _estimate_usd(ending: Ending, observed_usd: Decimal | None) -> Decimal:
-    """What is booked until somebody tells: never less than is known."""
+    """Return what is booked until the cost is confirmed: never less than what is known."""
     reserved, seen = ending.reserved_usd, ending.seen
     if observed_usd is None:
         return reserved or Decimal(0)
@@ -311,21 +312,21 @@ def _estimate_usd(ending: Ending, observed_usd: Decimal | None) -> Decimal:
 
 
 def _price_counted(ending: Ending, price: Price, usage: Usage) -> Decimal:
-    """The provider's counts at the listed price; each of several calls by itself."""
+    """Return the provider's counts at the listed price, each of several calls separately."""
     iterations = ending.seen.reported.iterations
     if not iterations:
         return price.cost_usd(usage)
     total = sum((price.cost_usd(one.usage) for one in iterations), Decimal(0))
     own = (None, ending.candidate.model, ending.model)
     is_own = all(one.model in own for one in iterations)
-    # an advisor is often dearer than the model it advises, and its price is not known here
+    # an advisor often costs more than the model it advises, and its price is not known here
     return total if is_own else max(total, ending.reserved_usd or Decimal(0))
 
 
 def _reached_a_provider(error: BaseException | None) -> bool:
-    """Whether a provider has failed after what runs before it may have been billed."""
+    """Return whether a provider failed after steps before it may have been billed."""
     return (
         isinstance(error, UpstreamError)
-        and not isinstance(error, NotSent | ProtocolError)  # a redirect: it was taken in nowhere
+        and not isinstance(error, NotSent | ProtocolError)  # a redirect: not handled
         and error.disposition is Disposition.RETRY
     )

@@ -1,4 +1,4 @@
-"""The events of a reply as it comes."""
+"""Defines the events of a streamed reply."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from devflow_core.messages import JsonObject, OpaquePart, WireName
 from devflow_core.usage import Iteration, ReportedCost, ReportedUsage, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
-"""The normalised reasons of chat completions; the provider's own word is `native_finish_reason`."""
+"""The normalised reasons of chat completions; `native_finish_reason` keeps the provider's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The bytes of one event as the wire had them, for a reader of the same wire."""
+    """The bytes of one event as received, for a client that speaks the same dialect."""
 
     wire: WireName
     data: bytes
@@ -30,7 +30,7 @@ class Started:
     """The model that answers, by the provider's name for it."""
     provider: str | None = None
     reported: ReportedUsage | None = None
-    """What the provider counts at the beginning already, mostly the input."""
+    """What the provider has counted at the start, usually the input."""
     frame: Frame | None = None
 
 
@@ -44,7 +44,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningDelta:
-    """A piece of thinking. Deltas of one `index` are one block; a signature may come last."""
+    """A piece of reasoning; deltas of one `index` form one block, and a signature may come last."""
 
     text: str = ""
     index: int = 0
@@ -56,7 +56,7 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
-    """A piece of a tool call. `id` and `name` come with the first piece of an `index`."""
+    """A piece of a tool call; `id` and `name` come with the first piece of an `index`."""
 
     index: int
     id: str | None = None
@@ -67,33 +67,33 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opaque:
-    """An event that the hub has no word for; a reader of the same wire gets it, others do not."""
+    """An event that the hub cannot express; only clients of the same dialect receive it."""
 
     kind: str
-    """What it was (`ping`, `content_block_stop`, `annotations`…)."""
+    """The event's name on the wire (`ping`, `content_block_stop`, `annotations`…)."""
     body: JsonObject | None = None
     is_content: bool = False
-    """Whether it shows something of the reply (a picture, a search), not only its frame."""
+    """Whether it carries content (a picture, a search) rather than only framing."""
     reported: ReportedUsage | None = None
-    """The counts and the cost up to here, where this event tells them."""
+    """The counts and the cost so far, if this event reports them."""
     frame: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The reply is whole. Always the last event, once."""
+    """The reply is complete; always the last event, and sent once."""
 
     finish_reason: FinishReason
     native_finish_reason: str | None = None
     usage: Usage | None = None
-    """None where the provider reported nothing; the ledger then estimates and says so."""
+    """None if the provider reported nothing; the ledger then marks its counts as estimated."""
     iterations: tuple[Iteration, ...] = ()
-    """The calls that `usage` is the sum of, where there were several."""
+    """The calls that `usage` is the sum of, if there were several."""
     cost: ReportedCost | None = None
     has_bad_cost: bool = False
-    """Whether the provider reported a cost that cannot be; see `ReportedUsage.has_bad_cost`."""
+    """Whether the provider reported an impossible cost; see `ReportedUsage.has_bad_cost`."""
     raw_response: OpaquePart | None = None
-    """What a whole reply of this wire holds beside the hub's words (citations, images…)."""
+    """What a whole reply of its dialect holds that the hub cannot express (citations, images…)."""
     frame: Frame | None = None
 
 
@@ -101,7 +101,7 @@ Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | Opaque | Finished
 
 
 def has_content(event: Event) -> bool:
-    """Whether an event shows something of the reply; before the first of them it has not begun."""
+    """Return whether an event carries content; the reply begins with the first that does."""
     match event:
         case TextDelta():
             return bool(event.text)

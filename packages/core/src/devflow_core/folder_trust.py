@@ -1,7 +1,7 @@
-"""The settings of a working directory: taste is taken, anything else only where it is trusted.
+"""Decides which settings of a working directory are taken: taste always, the rest when trusted.
 
-A folder may have come from anybody. What names a host, a command, a folder, a key or a file, and
-what spends money, is taken from its `devflow.toml` only after the user has said so; that is
+A folder may have come from anywhere. Whatever names a host, a command, a folder, a key or a file,
+or spends money, is taken from its `devflow.toml` only after the user has agreed. The answer is
 remembered by the file's path and hash, so that a changed file asks again.
 """
 
@@ -19,37 +19,37 @@ from devflow_core.private_files import read_private_file, replace_file
 from devflow_core.settings_sources import SETTINGS_FILE, parse_settings, read_settings
 
 TRUST_FILE = "trusted-folders.json"
-"""In the user's folder of configuration."""
+"""The record's name in the user's configuration folder."""
 _MASK = "********"
 _Table = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taste:
-    """Marks a setting that the file of a working directory may set unasked."""
+    """Marks a setting that the file of a working directory may set without asking."""
 
     columns: tuple[str, ...] = ()
-    """Of a table of tables: only these names in each of them; empty: the whole setting."""
+    """In a table of tables, the only columns that are taken; empty: the whole setting is."""
     is_ceiling: bool = False
-    """Whether only a stricter value than the user's own counts."""
+    """Whether a value counts only if it is stricter than the user's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSettings:
-    """The `devflow.toml` of a folder, as it was read once."""
+    """The `devflow.toml` of a folder, read once, so that what is trusted is what is used."""
 
     path: Path
-    """Absolute."""
+    """The absolute path."""
     digest: str
-    """SHA-256 of its bytes."""
+    """The SHA-256 of its bytes, in hex."""
     values: _Table
 
     @classmethod
     def read(cls, folder: Path) -> FolderSettings | None:
-        """The file of a folder; None when there is none.
+        """Read the file of a folder; return None if it has none.
 
         Raises:
-            ConfigurationError: it cannot be read, or is no TOML.
+            ConfigurationError: the file cannot be read, or is not TOML.
         """
         path = folder / SETTINGS_FILE
         if not path.is_file():
@@ -64,7 +64,7 @@ class FolderSettings:
         )
 
     def taste(self, marks: Mapping[str, Taste]) -> dict[str, object]:
-        """What may be set unasked, ceilings left out."""
+        """Return the settings that are taken without asking, except ceilings."""
         return {
             name: value if not marks[name].columns else _only_columns(value, marks[name].columns)
             for name, value in self.values.items()
@@ -72,7 +72,7 @@ class FolderSettings:
         }
 
     def ceilings(self, marks: Mapping[str, Taste]) -> dict[str, object]:
-        """What counts only where it is stricter than the user's own."""
+        """Return the settings that count only if they are stricter than the user's own."""
         return {
             name: value
             for name, value in self.values.items()
@@ -80,12 +80,12 @@ class FolderSettings:
         }
 
     def beyond_taste(self, marks: Mapping[str, Taste]) -> tuple[str, ...]:
-        """Names of what may not be set unasked, as they stand in the file."""
+        """Return the names of settings that need trust, as they are spelled in the file."""
         return tuple(_find_beyond(self.values, marks))
 
 
 def describe_settings(values: _Table, secrets: Collection[str]) -> list[str]:
-    """Settings as a person is asked about them: every character can be seen, secrets cannot."""
+    """Return settings as shown to a person: every character is visible, secrets are masked."""
     return [
         f"{_show(name)[1:-1]} = {_MASK if name in secrets else _show(value)}"
         for name, value in values.items()
@@ -108,7 +108,7 @@ def _find_beyond(values: _Table, marks: Mapping[str, Taste]) -> Iterator[str]:
 
 def _only_columns(value: object, wanted: tuple[str, ...]) -> object:
     if not isinstance(value, Mapping):
-        return value  # whoever checks the settings says what is wrong with it
+        return value  # reported later, when the settings are checked
     return {
         row: {one: columns[one] for one in wanted if one in columns}
         for row, columns in _rows(cast("_Table", value))
@@ -122,17 +122,17 @@ def _rows(table: _Table) -> Iterator[tuple[str, _Table]]:
 
 
 class TrustedFolders:
-    """What the user has said of the folders' files: yes, no, or nothing yet.
+    """The user's answers about the files of folders: trusted, refused, or not asked yet.
 
     Args:
-        config_dir: the user's folder of configuration; None: nothing can be remembered.
+        config_dir: the user's configuration folder; None: nothing can be remembered.
     """
 
     def __init__(self, config_dir: Path | None) -> None:
         self._path = None if config_dir is None else config_dir / TRUST_FILE
 
     def answer(self, file: FolderSettings) -> bool | None:
-        """What was said of exactly this file; None: nothing yet, or it has changed since.
+        """Return the answer for exactly this file; None if there is none or the file has changed.
 
         Raises:
             ConfigurationError: the record cannot be read.
@@ -141,7 +141,7 @@ class TrustedFolders:
         return bool(said["trusted"]) if said and said["sha256"] == file.digest else None
 
     def remember(self, file: FolderSettings, *, is_trusted: bool) -> None:
-        """Keep what was said.
+        """Remember the user's answer for this file.
 
         Raises:
             ConfigurationError: the record cannot be read or written.
@@ -150,7 +150,7 @@ class TrustedFolders:
         self._write({**self._read(), str(file.path): said})
 
     def forget(self, folder: Path) -> bool:
-        """Forget what was said of a folder's file; whether there was anything.
+        """Forget the answer for a folder's file; return whether there was one.
 
         Raises:
             ConfigurationError: the record cannot be read or written.
@@ -162,7 +162,7 @@ class TrustedFolders:
         return True
 
     def list_trusted(self) -> list[Path]:
-        """The files that are trusted as long as they do not change.
+        """Return the files that are trusted as long as they do not change.
 
         Raises:
             ConfigurationError: the record cannot be read.
@@ -195,30 +195,30 @@ class TrustedFolders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderQuestion:
-    """Whether all that a folder's file sets is taken, or its taste only."""
+    """The question whether all of a folder's file is taken, or only its taste."""
 
     file: FolderSettings
     left_out: tuple[str, ...]
-    """Names of what is not taken unless the answer is yes."""
+    """Names of the settings that are taken only if the answer is yes."""
     folders: TrustedFolders
     secrets: frozenset[str] = frozenset()
 
     @property
     def answer(self) -> bool | None:
-        """What the user has said of exactly this file; None: nothing yet."""
+        """The user's answer for exactly this file; None if there is none yet."""
         return self.folders.answer(self.file)
 
     def remember(self, *, is_trusted: bool) -> None:
-        """Keep the answer for as long as the file does not change."""
+        """Remember the answer for as long as the file does not change."""
         self.folders.remember(self.file, is_trusted=is_trusted)
 
     def describe(self) -> list[str]:
-        """Every setting of the file with its value, a line each."""
+        """Return every setting of the file with its value, one line each."""
         return describe_settings(self.file.values, self.secrets)
 
     @property
     def remark(self) -> str:
-        """What is left out, and how it is taken."""
+        """What is left out, and how to take it."""
         path, names = _show(str(self.file.path))[1:-1], ", ".join(self.left_out)
         return (
             f"{path} also sets {names}: left out, since a folder may set taste only."
@@ -227,11 +227,11 @@ class FolderQuestion:
 
 
 Judge = Callable[[FolderQuestion], bool]
-"""Answers a question where the user has not said yes before."""
+"""Answers a question that the user has not answered with yes before."""
 
 
 def warn_of_folder(question: FolderQuestion) -> bool:
-    """The answer where nobody can be asked: no, and a warning in the log."""
+    """Log a warning and answer no, for processes that cannot ask the user."""
     import structlog
 
     structlog.get_logger("devflow.settings").warning(question.remark)

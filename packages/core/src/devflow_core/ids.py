@@ -1,4 +1,4 @@
-"""Identifiers: a prefix, the time in milliseconds, and 80 random bits; they sort by time."""
+"""Makes identifiers: a prefix, the time in milliseconds, and 80 random bits; they sort by time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 
 def new_id(prefix: str) -> str:
-    """`prefix_`, 12 hex digits of time and 20 of chance."""
+    """Return `prefix_` followed by 12 hex digits of the time and 20 random ones."""
     try:
         chance = _pool.pop()
     except IndexError:

@@ -1,4 +1,4 @@
-"""The running record of one request: it counts every attempt and closes into one entry."""
+"""Keeps the running record of one request: counts every attempt and closes into one entry."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
 
 FindModel = Callable[[str], Alternate | None]
-"""The model that a reply calls by this name; None where there is none."""
+"""Returns the model that a reply gives this name, or None if there is none."""
 
 
 class Journal:
-    """What happens to one request, until it is closed into its entry.
+    """The record of one request, until it is closed into its ledger entry.
 
     Args:
-        request: as it arrived.
+        request: the request as it arrived.
         book: where attempts become durable.
-        deadline_s: on the monotonic clock, when everything has to be over.
-        clocks: where time comes from.
-        bills_on_cancel: whether a provider goes on charging for a reply that nobody reads.
+        deadline_s: the time on the monotonic clock by which everything has to be over.
+        clocks: the sources of time.
+        bills_on_cancel: whether a provider keeps charging for a reply that is no longer read.
+        entry_id: the entry's id; None: a new one.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Journal:
         self.served: str | None = None
         """The model that answers the latest call; None before its first event."""
         self.find_served: FindModel = lambda _name: None
-        """Asked for models that nobody has named beforehand; the pipeline sets it."""
+        """Looks up models that the request did not name; the pipeline sets it."""
         self._request = request
         self._book = book
         self._unwritten: list[Attempt] = []
@@ -71,15 +72,15 @@ class Journal:
         self._first_event_s: float | None = None
 
     def set_request(self, request: ChatRequest) -> None:
-        """The request as it will be sent; its labels are the entry's."""
+        """Replace the request by the one that will be sent; its labels become the entry's."""
         self._request = request
 
     def set_route(self, route: Route) -> None:
-        """The decision; its task labels the entry."""
+        """Record the decision; its task labels the entry."""
         self.route = route
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline; negative once it has passed."""
+        """Return the seconds until the deadline; negative once it has passed."""
         return self.deadline_s - self.clocks.monotonic()
 
     async def begin(self, call: Call) -> MeteredAttempt:
@@ -108,7 +109,7 @@ class Journal:
         return MeteredAttempt(start, call.candidate, self)
 
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
-        """The model that answers, by the name it was asked for with, and its price."""
+        """Return the model that answers, by the name it was asked for with, and its price."""
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:
             known = self.find_served(started.model)
@@ -123,19 +124,19 @@ class Journal:
         return clean_name(name) or name
 
     def record_first_event(self, at_s: float) -> None:
-        """The first event of the reply has come, on the monotonic clock."""
+        """Record when the first event of the reply came, on the monotonic clock."""
         if self._first_event_s is None:
             self._first_event_s = at_s
 
     def end_attempt(self, attempt: Attempt) -> None:
-        """An attempt is over; it is written with the next one or with the entry."""
+        """Record an ended attempt; it is written with the next attempt or with the entry."""
         self.ended.append(attempt)
         self._unwritten.append(attempt)
 
     async def close(
         self, outcome: Outcome, *, error: BaseException | None = None, decision: str | None = None
     ) -> LedgerEntry:
-        """Write the one entry of this request; on return it is durable.
+        """Write the one entry of this request; it is durable when this returns.
 
         Raises:
             StoreError: as `Book.close`.
@@ -163,7 +164,7 @@ class Journal:
 
 
 class MeteredAttempt:
-    """One call in flight: sees its events, then ends exactly once."""
+    """One call in flight: observes its events, then ends exactly once."""
 
     def __init__(self, start: AttemptStart, candidate: Candidate, journal: Journal) -> None:
         self._start = start
@@ -176,7 +177,7 @@ class MeteredAttempt:
         self._seen = SeenReply()
 
     def observe(self, event: Event) -> None:
-        """Take an event in."""
+        """Record an event of the reply."""
         if self._first_event_s is None:
             self._first_event_s = self._journal.clocks.monotonic()
             self._journal.record_first_event(self._first_event_s)
@@ -186,7 +187,7 @@ class MeteredAttempt:
             self._model, self._price = self._journal.resolve_served(self._candidate, event)
 
     def end(self, error: BaseException | None) -> None:
-        """The call is over: whole, failed with `error`, or left by its reader."""
+        """End the call: complete, failed with `error`, or abandoned by its reader."""
         finished = self._seen.finished
         cost = assess_cost(
             Ending(

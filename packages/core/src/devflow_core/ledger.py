@@ -1,4 +1,4 @@
-"""What happened: attempts, the one entry that a request leaves, and who takes it in."""
+"""Defines attempts, the one entry that a request leaves, and the ports that receive both."""
 
 from __future__ import annotations
 
@@ -13,90 +13,100 @@ from devflow_core.usage import Usage
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 CostStatus = Literal["settled", "estimated", "observed", "void"]
-"""`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
-good, by what was seen of the reply, since nobody can tell more. `void`: nothing was or can be
-billed (never sent, or refused before a token)."""
+"""How certain a cost is.
+
+`settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
+good, from what was seen of the reply, since the provider cannot report more. `void`: nothing was or
+can be billed (never sent, or refused before a token).
+"""
 CostDoubt = Literal["zero", "below_upstream", "above_reserve", "no_amount"]
-"""Why a cost that the provider told cannot be: nothing for tokens that have a price, less than the
-part of it that went to the model's own provider, more than was held for all that may be billed, or
-no amount at all (NaN, below zero)."""
+"""Why a cost that the provider reported cannot be right.
+
+`zero`: nothing for tokens that have a price. `below_upstream`: less than the part that went to the
+model's own provider. `above_reserve`: more than was reserved for all that may be billed.
+`no_amount`: not an amount (NaN, below zero).
+"""
 OBSERVED, RESERVED = "observed", "reserved"
-"""Sources of a cost that nobody could confirm: what was seen of the reply, or what was held."""
+"""Sources of a cost that could not be confirmed: what was seen of the reply, or the reservation."""
 UNCONFIRMED: frozenset[CostStatus] = frozenset({"estimated", "observed"})
-"""Of a cost that is ours and not the provider's."""
+"""The states of a cost that is our figure and not the provider's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShare:
-    """A model that may answer in place of the one that is asked, and the most it may cost then."""
+    """A model that may answer in place of the requested one, and the most it may cost then."""
 
     model: str
     reserved_usd: Decimal | None = None
-    """None when it is not known."""
+    """None if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStart:
-    """What is known before bytes leave; it is on disk by then."""
+    """What is known of an attempt before it is sent; it is on disk by then."""
 
     attempt_id: str
-    """Unique; a write that may or may not have happened is resolved by it."""
+    """Unique, so that a write whose outcome is unclear can be resolved."""
     entry_id: str
     number: int
-    """From 1, over retries and fallbacks of one request."""
+    """Counts from 1, over retries and fallbacks of one request."""
     model: str
     started_at: datetime
     """UTC."""
     reserved_usd: Decimal | None
-    """The worst case, held in every budget that applies; None when it is not known."""
+    """The worst case, held in every budget that applies; None if it is unknown."""
     task_type: str
     attribution: Attribution = field(default_factory=Attribution)
     key_id: str | None = None
-    """Fingerprint of the provider key in use; never the key."""
+    """The fingerprint of the provider key in use; never the key itself."""
     own_reserved_usd: Decimal | None = None
-    """The worst case where `model` itself answers; None where `reserved_usd` says it."""
+    """The worst case if `model` itself answers; None if it equals `reserved_usd`."""
     may_serve: tuple[ModelShare, ...] = ()
-    """Who may answer in its place."""
+    """The models that may answer in its place."""
     may_be_any: bool = False
-    """Whether anybody may."""
+    """Whether the provider may let any model answer."""
     unpriced_reason: str = ""
-    """Why the worst case is not known."""
+    """Why the worst case is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call to one model, ended."""
+    """One call to one model that has ended."""
 
     attempt_id: str
     number: int
     model: str
-    """Who answered; who was asked, where nobody did."""
+    """The model that answered, or the one that was asked if none did."""
     started_at: datetime
     outcome: Outcome
     cost_status: CostStatus
     cost_usd: Decimal
-    """0 when void."""
+    """0 if the status is `void`."""
     cost_text: str | None = None
-    """The provider's own decimal text when settled."""
+    """The provider's own decimal text if the cost is settled."""
     cost_source: str | None = None
-    """Where a cost is from that did not come with the reply: `generation`, `total of 2026-11-30`,
-    `observed`, `reserved`."""
+    """Where the cost comes from if not from the reply.
+
+    One of `generation`, `total of 2026-11-30`, `observed` and `reserved`.
+    """
     cost_doubt: CostDoubt | None = None
-    """Why what the provider told cannot be."""
+    """Why the reported cost cannot be right; None if there is no doubt."""
     observed_usd: Decimal | None = None
-    """Of an estimate: what is known to have been used, on the upper side; the input, what came of
-    the reply, and fees. None where nothing is known."""
+    """For an estimate, the upper bound of what is known to have been used.
+
+    It covers the input, what came of the reply, and fees; None if nothing is known.
+    """
     usage: Usage = field(default_factory=Usage)
     is_usage_estimated: bool = False
-    """Whether some of the counts are ours, from the length of texts."""
+    """Whether some of the counts are our estimates from the length of texts."""
     provider: str | None = None
     generation_id: str | None = None
     finish_reason: str | None = None
     error_code: str | None = None
     status: int | None = None
-    """HTTP status of a refusal."""
+    """The HTTP status of a refusal."""
     ttft_s: float | None = None
-    """From sending to the first event."""
+    """Seconds from sending to the first event."""
     total_s: float = 0.0
     key_id: str | None = None
     price_version: str | None = None
@@ -105,7 +115,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """What one request left behind, whatever happened to it."""
+    """What one request leaves in the ledger, whatever its outcome."""
 
     entry_id: str
     started_at: datetime
@@ -113,18 +123,18 @@ class LedgerEntry:
     requested_model: str
     outcome: Outcome
     attempts: tuple[Attempt, ...]
-    """In the order made; empty when nobody was asked."""
+    """In the order made; empty if no model was asked."""
     task_type: str
     complexity: str
     attribution: Attribution = field(default_factory=Attribution)
     error_code: str | None = None
     ttft_s: float | None = None
-    """From the request's arrival to the first event."""
+    """Seconds from the request's arrival to the first event."""
     total_s: float = 0.0
     overhead_s: float = 0.0
-    """Of `total_s`, what was spent before the first attempt was sent."""
+    """The part of `total_s` that passed before the first attempt was sent."""
     is_cache_hit: bool = False
-    """Answered from the gateway's own response cache; costs nothing."""
+    """Whether it was answered from the gateway's response cache, which costs nothing."""
     decision: str | None = None
     """The route as JSON, for `devflow explain ENTRY_ID`; holds no text of the prompt."""
 
@@ -135,12 +145,12 @@ class LedgerEntry:
 
     @property
     def model(self) -> str:
-        """The model that answered or failed last; the requested one when nobody was asked."""
+        """The model that answered or failed last; the requested one if none was asked."""
         return self.attempts[-1].model if self.attempts else self.requested_model
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all attempts."""
+        """The tokens of all attempts."""
         total = Usage()
         for attempt in self.attempts:
             total = total + attempt.usage
@@ -148,12 +158,12 @@ class LedgerEntry:
 
     @property
     def cost_usd(self) -> Decimal:
-        """Cost of all attempts: a failed one that was billed is in it."""
+        """The cost of all attempts, including failed ones that were billed."""
         return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
 
     @property
     def cost_status(self) -> CostStatus:
-        """The least sure of all attempts' states; `void` when all are."""
+        """The least certain state of all attempts; `void` if all are void."""
         states = {attempt.cost_status for attempt in self.attempts}
         order: tuple[CostStatus, ...] = ("estimated", "observed", "settled")
         for one in order:
@@ -163,36 +173,36 @@ class LedgerEntry:
 
 
 class Ledger(Protocol):
-    """Something that takes entries in: a view, or several behind a `Tee`."""
+    """Receives entries: one view, or several behind a `Tee`."""
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Take one entry in. Synchronous, microseconds, never raises for a well-formed entry."""
+        """Record one entry; takes microseconds and never raises for a well-formed entry."""
         ...
 
 
 class Book(Protocol):
-    """The durable side of the ledger, with the budgets: what it has accepted survives."""
+    """The durable side of the ledger, with the budgets: what it accepts survives a crash."""
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
         """Write that an attempt is about to be sent, and reserve its worst case.
 
-        One transaction with the ends of earlier attempts of the same request. On return it is
-        durable.
+        One transaction, together with the ends of earlier attempts of the same request; it is
+        durable when this returns.
 
         Raises:
             BudgetExceeded: a budget that applies has not enough left; nothing was written.
-            UnknownPrice: a budget applies and the worst case is not known.
-            StoreError: it is not known to be durable, so nothing may be sent.
+            UnknownPrice: a budget applies and the worst case is unknown.
+            StoreError: it may not be durable, so nothing may be sent.
         """
         ...
 
     async def close(self, entry: LedgerEntry, /) -> None:
-        """Write the entry and the end of every attempt, and settle the budgets; then durable.
+        """Write the entry and the end of every attempt durably, and settle the budgets.
 
         Idempotent by `entry_id`.
 
         Raises:
-            StoreError: it could not be written, also not to the emergency file.
+            StoreError: it could be written neither to the ledger nor to the emergency file.
         """
         ...
 
@@ -201,16 +211,16 @@ class Tee:
     """Feeds every entry to several ledgers, in order."""
 
     def __init__(self, *ledgers: Ledger) -> None:
-        # looked up here, so that an object that is no ledger fails at the start
+        # looked up here, so that an object that is not a ledger fails at the start
         self._records = [ledger.record for ledger in ledgers]
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Pass the entry on to each."""
+        """Pass the entry on to each ledger."""
         for record in self._records:
             record(entry)
 
 
 def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:
-    """Feed past entries into a view, oldest first: how a tracker is rebuilt at the start."""
+    """Feed past entries into a view, oldest first; this rebuilds a tracker at the start."""
     for entry in entries:
         ledger.record(entry)

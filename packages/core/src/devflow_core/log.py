@@ -1,4 +1,4 @@
-"""Structured logs, in which secrets are masked whoever writes them."""
+"""Configures structured logs in which all secrets are masked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from devflow_core.masking import mask
 
 
 class _Lines(io.StringIO):
-    """Where log lines go. A reader that is gone, a closed terminal and a full disk fail nobody.
+    """The sink of log lines; a closed reader, a closed terminal or a full disk raises nothing.
 
     Args:
-        stream: None is whatever `sys.stderr` is when a line is written: it may have been exchanged.
+        stream: None: whatever `sys.stderr` is when a line is written, since it may be replaced.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -26,7 +26,7 @@ class _Lines(io.StringIO):
         self._stream = stream
 
     def write(self, text: str, /) -> int:
-        with suppress(OSError, ValueError):  # the latter: it is closed
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
             (self._stream or sys.stderr).write(text)
         return len(text)
 
@@ -40,12 +40,12 @@ def configure(
     style: Literal["console", "json"] = "console",
     stream: TextIO | None = None,
 ) -> None:
-    """Set up structlog for the process: one line an event on `stream`, secrets masked.
+    """Set up structlog for the process: one line per event on `stream`, secrets masked.
 
     Args:
         level: `debug`, `info`, `warning` or `error`; lower events cost under a microsecond.
         style: `json` for machines.
-        stream: where to write; None is standard error.
+        stream: where to write; None: standard error.
     """
     renderer = (
         structlog.processors.JSONRenderer()
@@ -70,7 +70,7 @@ def configure(
 def mask_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """The processor that masks every value, also nested ones, just before rendering."""
+    """Mask every value, including nested ones; the last processor before rendering."""
     for key in event:
         event[key] = _mask_value(event[key])
     return event

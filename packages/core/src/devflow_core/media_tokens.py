@@ -1,4 +1,4 @@
-"""How many tokens a piece of media costs: what is likely, and what it may hold at the most."""
+"""Estimates the tokens of media: the likely count, and the most that they may hold."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from math import ceil
 from devflow_core.messages import Media
 
 _IMAGE_TOKENS = 1_600
-"""A large image with Claude, which scales larger ones down; others are near it or below."""
+"""A large image with Claude, which scales larger ones down; other vendors are near it or below."""
 _PAGE_TOKENS = 3_000 + _IMAGE_TOKENS
-"""Of a PDF. Anthropic says "each page typically uses 1,500-3,000 tokens" of text, and that each is
-sent as an image too (platform.claude.com/docs, "PDF support", November 2026)."""
+"""Tokens of a page of a PDF.
+
+Anthropic says "each page typically uses 1,500-3,000 tokens" of text, and that each is sent as an
+image too (platform.claude.com/docs, "PDF support", November 2026).
+"""
 _AUDIO_TOKENS, _VIDEO_TOKENS = 1_500, 10_000
-"""Of a minute or so."""
+"""For about a minute each."""
 _PAGE_BYTES = 50_000
-"""Of a PDF that does not say how many pages it has: scans have more, text has less."""
+"""The size of a page if a PDF does not say how many it has: scans have more, text has less."""
 _MAX_PAGES = 600
-"""More are refused by Anthropic's API."""
+"""Anthropic's API refuses PDFs with more pages."""
 _MAX_READ_CHARS = 262_144
-"""Of a PDF in base64, from its beginning: it is read on the path of a request."""
+"""Only this much of a PDF in base64 is read, since it delays the request."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 _PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,4})(?!\d)")
 _MIN_BYTES_PER_TOKEN = {"file": 1, "audio": 100, "video": 100}
-"""Packed text unfolds to about four bytes a byte, sound has 10 to 32 tokens and at least 3,000
-bytes a second."""
+"""Lower bounds.
+
+Packed text unfolds to about four bytes per byte, and audio has 10 to 32 tokens and at least 3,000
+bytes per second.
+"""
 
 
 def media_tokens(media: Media) -> int:
-    """What a piece of media likely costs."""
+    """Return the likely number of tokens of a piece of media."""
     match media.kind:
         case "image":
             return _IMAGE_TOKENS
@@ -43,7 +49,7 @@ def media_tokens(media: Media) -> int:
 
 
 def max_media_tokens(media: Media) -> int | None:
-    """What a file, sound or film may hold at the most, as far as it came with the request.
+    """Return the most tokens that a file, audio or video sent in the request may hold.
 
     None for an image: vendors scale it down, so `media_tokens` covers it.
     """
@@ -52,7 +58,7 @@ def max_media_tokens(media: Media) -> int | None:
 
 
 def _count_pages(encoded: str) -> int:
-    """Pages of a PDF; where they are packed away, as many as its size makes likely."""
+    """Return the number of pages of a PDF; if it is compressed, the likely number for its size."""
     read = encoded[:_MAX_READ_CHARS]
     try:
         content = b64decode(read, validate=False)

@@ -1,4 +1,4 @@
-"""A book and a ledger in memory: for programs that keep no books, and for tests."""
+"""Keeps a book and a ledger in memory, for programs without a ledger file and for tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from devflow_core.usage import from_pico, to_pico, usd_text
 
 
 class MemoryLedger:
-    """Keeps the newest entries it is fed.
+    """Keeps the newest entries that it receives.
 
     Args:
-        max_entries: how many entries to keep; older ones are forgotten.
+        max_entries: how many entries to keep; the oldest are dropped first.
     """
 
     def __init__(self, *, max_entries: int = 10_000) -> None:
@@ -26,11 +26,11 @@ class MemoryLedger:
         return tuple(self._entries.values())
 
     def get(self, entry_id: str) -> LedgerEntry | None:
-        """The entry of this id, if it is still kept."""
+        """Return the entry of this id, or None if it is not kept."""
         return self._entries.get(entry_id)
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Take an entry in; the same id again replaces it."""
+        """Record an entry; one with the same id replaces the earlier one."""
         self._entries[entry.entry_id] = entry
         if len(self._entries) > self._max_entries:
             del self._entries[next(iter(self._entries))]
@@ -40,9 +40,10 @@ class MemoryBook:
     """A `Book` without durability, with at most one limit on all spending together.
 
     Args:
-        limit_pico: the most that may be spent in the life of this object; None is no limit.
-        allow_unknown_price: whether a call whose worst case is not known may start under a limit;
-            then one at a time.
+        limit_pico: the most that may be spent in the life of this object, in 10⁻¹² USD; None: no
+            limit.
+        allow_unknown_price: whether a call with an unknown worst case may start under a limit;
+            such calls then run one at a time.
     """
 
     def __init__(self, *, limit_pico: int | None = None, allow_unknown_price: bool = False) -> None:
@@ -59,7 +60,7 @@ class MemoryBook:
 
     @property
     def open_attempts(self) -> tuple[AttemptStart, ...]:
-        """Attempts that were begun and not yet ended."""
+        """Attempts that have begun and not yet ended."""
         return tuple(self._open.values())
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:

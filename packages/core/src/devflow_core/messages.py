@@ -1,4 +1,4 @@
-"""A turn of a conversation and the pieces it is made of."""
+"""Defines the messages of a conversation and the parts they consist of."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Role = Literal["system", "user", "assistant"]
 """Tool results are parts of a user message, as in Anthropic's format; `developer` is `system`."""
 
 WireName = str
-"""The name of a dialect: each declares its own, `devflow_core.wire.table` holds them all."""
+"""The name of a dialect; each declares its own, and `devflow_core.wire.table` lists them all."""
 CacheTtl = Literal["5m", "1h"]
 JsonObject = Mapping[str, Any]
-"""A decoded JSON object that we carry and do not change."""
+"""A decoded JSON object that is passed on unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Text:
 
     text: str
     cache_ttl: CacheTtl | None = None
-    """The prompt up to and including this part is to be cached this long."""
+    """How long the prompt up to and including this part is to be cached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Media:
 
     kind: Literal["image", "file", "audio", "video"]
     media_type: str | None = None
-    """As in `image/png`; None where the wire does not tell."""
+    """The MIME type, as in `image/png`; None if the dialect does not report it."""
     url: str | None = None
     base64: str | None = None
     name: str | None = None
@@ -41,18 +41,18 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """The assistant asks for a tool."""
+    """A call of a tool that the assistant requests."""
 
     id: str
     name: str
     arguments: str
-    """JSON text as the model wrote it; it may be broken."""
+    """JSON text as the model wrote it; it may be malformed."""
     cache_ttl: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaquePart:
-    """A part of a kind that we have no word for; the wire that sent it gets it back."""
+    """A part that the hub cannot express; it is sent back only to the dialect it came from."""
 
     wire: WireName
     body: JsonObject
@@ -63,7 +63,7 @@ ResultPart = Text | Media | OpaquePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool gave back for the call `call_id`."""
+    """What a tool returned for the call `call_id`."""
 
     call_id: str
     parts: tuple[ResultPart, ...]
@@ -73,13 +73,13 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """A model's thinking; with a signature or encrypted it must go back to that model unchanged."""
+    """A model's reasoning; if signed or encrypted, it must go back to that model unchanged."""
 
     text: str = ""
     signature: str | None = None
     encrypted: str | None = None
     detail: JsonObject | None = None
-    """The block as the wire had it (`reasoning_details[i]`, a thinking block), kept whole."""
+    """The whole block as received (`reasoning_details[i]`, a thinking block)."""
 
 
 Part = Text | Media | ToolCall | ToolResult | Reasoning | OpaquePart
@@ -87,15 +87,15 @@ Part = Text | Media | ToolCall | ToolResult | Reasoning | OpaquePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn, or a piece of the system prompt. System messages may stand anywhere."""
+    """One turn, or a piece of the system prompt; system messages may appear anywhere."""
 
     role: Role
     parts: tuple[Part, ...]
     name: str | None = None
     extra: JsonObject = field(default_factory=dict[str, Any])
-    """Fields of the wire's message that have no word here (`output_config`, `refusal`…)."""
+    """Fields of the message that the hub lacks (`output_config`, `refusal`…)."""
 
     @property
     def text(self) -> str:
-        """All text parts joined, nothing else."""
+        """All text parts joined, without any others."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))

@@ -1,4 +1,4 @@
-"""The innermost wrapper of a call: durable before bytes leave, held until there is content."""
+"""Books each call before it is sent, and holds its reply back until there is content."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from devflow_core.events import Event, has_content
 from devflow_core.ports import Call, EventStream, OpenAttempt, Upstream
 
 MAX_OPENING_EVENTS = 1_000
-"""A reply that has said nothing in so many events is handed on as it is."""
+"""A reply without content in this many events is handed on regardless."""
 
 
 class Metered:
-    """The innermost wrapper: each call has a row before bytes leave, and exactly one end.
+    """The innermost wrapper: each call is booked before it is sent, and ends exactly once.
 
-    It is entered at the first event with content. A failure before that has shown nothing to
-    anybody, so it is raised on entry, where it may be asked again; it is counted as any call.
+    It is entered at the first event with content. A failure before that has shown nothing to the
+    client, so it is raised on entry, where a policy may retry it; it is booked like any call.
     """
 
     def __init__(self, inner: Upstream) -> None:
@@ -42,7 +42,7 @@ class Metered:
 
 
 async def _read_opening(events: AsyncIterator[Event], attempt: OpenAttempt) -> list[Event]:
-    """The events up to the first with content."""
+    """Return the events up to the first with content."""
     opening: list[Event] = []
     async for event in events:
         attempt.observe(event)

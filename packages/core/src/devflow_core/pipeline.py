@@ -1,4 +1,4 @@
-"""The whole flow of a request, readable in one go: inject, classify, route, execute, close."""
+"""Runs a request from start to end: inject context, classify, route, execute, close."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Reply:
 
     @property
     def entry(self) -> LedgerEntry | None:
-        """What the ledger holds of this request; None until the reply has ended."""
+        """The ledger's entry of this request; None until the reply has ended."""
         return self.journal.entry
 
     @property
     def entry_id(self) -> str:
-        """The id under which the ledger knows this request."""
+        """The id of this request in the ledger."""
         return self.journal.entry_id
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -52,7 +52,7 @@ class Reply:
         return self._events
 
     def complete(self, collector: Collector) -> Completion:
-        """The reply as a whole, from the collector that has seen all of its events."""
+        """Return the whole reply, from the collector that has seen all of its events."""
         assert self.entry is not None  # noqa: S101 - set before the last event is handed out
         return Completion(
             response=collector.to_response(),
@@ -62,13 +62,13 @@ class Reply:
         )
 
     def attach(self, events: AsyncIterator[Event]) -> None:
-        """Give the reply its events; the pipeline does this once."""
+        """Set the events of the reply; the pipeline does this once."""
         self._events = events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A whole reply, with the route that was taken and what the ledger holds of it."""
+    """A whole reply, with the route that was taken and its entry in the ledger."""
 
     response: ChatResponse
     route: Route
@@ -87,7 +87,7 @@ class Completion:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tools the model asks for."""
+        """The tool calls that the model requests."""
         return self.response.tool_calls
 
     @property
@@ -107,35 +107,35 @@ class Completion:
 
     @property
     def provider(self) -> str | None:
-        """The provider that answered, where the upstream is a router."""
+        """The provider that answered, if the upstream is a router."""
         return self.response.provider
 
     @property
     def usage(self) -> Usage:
-        """Tokens of the call that answered."""
+        """The tokens of the call that answered."""
         return self.entry.final_attempt.usage if self.entry.final_attempt else Usage()
 
     @property
     def cost_usd(self) -> Decimal:
-        """Cost of the request, failed attempts included."""
+        """The cost of the request in USD, including failed attempts."""
         return self.entry.cost_usd
 
 
 class Pipeline:
-    """One request, from the hub's request to the ledger's entry.
+    """Carries one request from the hub's value to its entry in the ledger.
 
     Args:
-        classifier: says what a request is about.
-        router: says who may answer.
-        executor: asks them.
+        classifier: finds what a request is about.
+        router: chooses the models that may answer.
+        executor: asks them in turn.
         book: where attempts and entries become durable.
-        ledger: the views that are fed each entry once it is durable.
+        ledger: receives each entry once it is durable.
         deadline_s: how long one request may take in all.
-        bills_on_cancel: whether a provider charges on for a reply that nobody reads.
-        encode_decision: a route as the text that the entry keeps; None keeps none.
-        find_served: the model that a reply names, where anybody may have answered.
-        label: completes the labels of a request; None leaves them as they are.
-        clocks: where time comes from.
+        bills_on_cancel: whether a provider keeps charging for a reply that is no longer read.
+        encode_decision: turns a route into the text that the entry keeps; None: none is kept.
+        find_served: finds the model that a reply names, if the provider may let any answer.
+        label: completes the labels of a request; None: they stay as given.
+        clocks: the sources of time.
     """
 
     def __init__(  # noqa: PLR0913 - the parts list of the pipeline
@@ -172,19 +172,19 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Ask, and hand out the reply's events as they come.
+        """Ask, and yield the events of the reply as they come.
 
         Entered at the first content. The last event is `Finished`, and comes only once the entry is
         durable. Leaving early cancels the call upstream and writes the entry as cancelled.
 
         Args:
             request: what is asked.
-            session: whose context is injected first.
-            entry_id: the id to book under, when the caller has given it out already.
+            session: adds the context of a session first; None: nothing is added.
+            entry_id: the id to book under, if the caller has announced one already.
 
         Raises:
-            DevFlowError: on entry when nobody began to answer, from the iterator when the reply
-                broke off. The entry is durable by then.
+            DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
+                off. The entry is durable by then.
             StoreError: the entry could not be made durable.
         """
         return self._stream(request, session, entry_id)
@@ -196,7 +196,7 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> Completion:
-        """The whole reply: the fold of its events. Raises what `stream` raises."""
+        """Return the whole reply, collected from its events; raises what `stream` raises."""
         collector = Collector()
         async with self.stream(request, session=session, entry_id=entry_id) as reply:
             async for event in reply:
@@ -262,7 +262,7 @@ class Pipeline:
             yield event
 
     async def _close(self, journal: Journal, outcome: Outcome, error: BaseException | None) -> None:
-        """Write the entry, also when the task is being cancelled, then feed the views."""
+        """Write the entry, even while the task is being cancelled, then feed the views."""
         decision = None
         if self._encode_decision is not None and journal.route is not None:
             decision = self._encode_decision(journal.route)

@@ -1,4 +1,4 @@
-"""The protocols between stages, on one screen."""
+"""Defines the protocols between the stages of a request."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
-"""Entered when there is content; the first event is a `Started`; left, it has closed all."""
+"""Entered once there is content; the first event is a `Started`; leaving it closes everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamKey:
-    """A provider's key in memory; never in a `repr`, a log or a ledger."""
+    """A provider's key in memory; it never appears in a `repr`, a log or a ledger."""
 
     secret: str = field(repr=False)
     id: str
-    """Fingerprint: the first 12 hex digits of the key's SHA-256."""
+    """The fingerprint: the first 12 hex digits of the key's SHA-256."""
     source: Literal["user", "server"]
-    """`user`: sent by the caller with this request."""
+    """`user`: sent by the caller with this request; `server`: one of the gateway's."""
 
 
 class OpenAttempt(Protocol):
     """One call in flight, as its meter sees it."""
 
     def observe(self, event: Event, /) -> None:
-        """Take the next event of the reply in."""
+        """Record the next event of the reply."""
         ...
 
     def end(self, error: BaseException | None, /) -> None:
-        """The call is over: whole, failed with `error`, or left by its reader. Called once."""
+        """End the call: complete, failed with `error`, or abandoned by its reader; called once."""
         ...
 
 
 class AttemptLog(Protocol):
-    """What the wrappers of a call may know of its request's journal."""
+    """The part of a request's journal that the wrappers of a call may use."""
 
     omitted: tuple[str, ...]
     """What the latest call could not carry over to the provider; set before it is sent."""
 
     @property
     def ended(self) -> Sequence[Attempt]:
-        """The attempts that are over, in the order made."""
+        """The attempts that have ended, in the order made."""
         ...
 
     def remaining_s(self) -> float:
-        """Seconds until the request's deadline; negative once it has passed."""
+        """Return the seconds until the request's deadline; negative once it has passed."""
         ...
 
     async def begin(self, call: Call, /) -> OpenAttempt:
@@ -74,18 +74,18 @@ class Call:
     key: UpstreamKey | None = None
     """Set by the wrapper that chooses keys; None above it."""
     is_last: bool = True
-    """No other candidate is left to take over."""
+    """Whether no other candidate is left to take over."""
 
 
 class Upstream(Protocol):
     """The shape of the HTTP client and of every policy wrapped around it."""
 
     def open(self, call: Call, /) -> EventStream:
-        """Ask one candidate. Before the first content an error may be retried; after it, never.
+        """Ask one candidate; an error may be retried before the first content, and never after it.
 
         Raises:
-            DevFlowError: on entry, when the candidate refused or failed before it said anything;
-                from the iterator, when the reply broke off.
+            DevFlowError: on entry, if the candidate refused or failed before any content; from the
+                iterator, if the reply broke off.
         """
         ...
 
@@ -97,63 +97,63 @@ class Executor(Protocol):
         """Ask the candidates in order.
 
         Raises:
-            AllCandidatesFailed: every one failed; it holds all errors.
+            AllCandidatesFailed: every candidate failed; it holds all errors.
             DevFlowError: an error whose disposition is FAIL, at once.
         """
         ...
 
 
 class ContextInjector(Protocol):
-    """Puts what a session knows into a request."""
+    """Adds the context of a session to a request."""
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
-        """The request with context and attribution; unchanged where there is nothing to add."""
+        """Return the request with context and attribution; unchanged if there is nothing to add."""
         ...
 
 
 class Classifier(Protocol):
-    """Says what a request is about."""
+    """Finds what a request is about."""
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """Pure and fast; reads the whole conversation, not only the last line."""
+        """Return the task of a request, from the whole conversation; pure and fast."""
         ...
 
 
 class Router(Protocol):
-    """Says who may answer, and may learn from what came of it.
+    """Chooses the models that may answer, and may learn from the outcome.
 
-    A router subclasses this and writes `route`; everything else has a default.
+    A router subclasses this and implements `route`; every other method has a default.
     """
 
     @abstractmethod
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """Pure: the same inputs and snapshots give the same route.
+        """Return the candidates; the same inputs and snapshots always give the same route.
 
         Raises:
-            RoutingError: nobody can take the request.
-            BudgetExceeded: somebody could, but not for this money.
+            RoutingError: no model can take the request.
+            BudgetExceeded: models could, but not for this money.
         """
         ...
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
-        """The same decision for a person: may name more candidates than would be asked.
+        """Return the decision for a person; it may name more candidates than would be asked.
 
         By default the route itself. Raises what `route` raises.
         """
         return self.route(request, task)
 
     def record(self, entry: LedgerEntry, /) -> None:
-        """Learn from the entry of a finished request (`Ledger.record`). By default, do nothing."""
+        """Learn from the entry of a finished request (`Ledger.record`); by default, do nothing."""
         return
 
     def feedback(self, entry: LedgerEntry, score: float) -> bool:
-        """Take in what the user thought of an answer; whether that changed anything.
+        """Learn from a user's rating of an answer; return whether that changed anything.
 
-        By default it does not.
+        By default it changes nothing.
 
         Args:
-            entry: what the ledger holds of the request.
-            score: 0 bad .. 1 good.
+            entry: the ledger's entry of the request.
+            score: 0 (bad) to 1 (good).
 
         Raises:
             ValueError: the score is not within 0..1.

@@ -1,7 +1,7 @@
-"""Files of the user alone: no link is followed to them, and nobody else may exchange them.
+"""Reads and writes files that only the user may access: links are refused, folders checked.
 
-Whoever can put a link where DevFlow writes would choose the file that is written. A cloned
-repository brings links along, and so does a data folder that others may write.
+Anyone who can put a link where DevFlow writes would choose the file that is written. A cloned
+repository may bring links along, and so may a data folder that others can write to.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from devflow_core.errors import ConfigurationError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""More is read of no file."""
+"""A larger file is not read."""
 _WRITABLE_BY_OTHERS = 0o022
 _ROOT = 0
 
 
 def ensure_private_folder(path: Path) -> None:
-    """Make a folder for the owner alone, or check the one that is there.
+    """Create a folder that only the owner may access, or check the existing one.
 
     Raises:
         ConfigurationError: it belongs to another user, or others may write into it.
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.stat()
@@ -42,28 +42,28 @@ def ensure_private_folder(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Check that a path is no link.
+    """Check that a path is not a link.
 
     Raises:
-        ConfigurationError: it is one; says where it leads.
+        ConfigurationError: it is one; the message says where it leads.
     """
     if path.is_symlink():
         raise ConfigurationError(
-            f"{path} is a link to {path.readlink()}, and DevFlow follows none there. Remove it, or"
-            " put the file itself in its place."
+            f"{path} is a link to {path.readlink()}, which DevFlow does not follow here. Remove it,"
+            " or put the file itself in its place."
         )
 
 
 def refuse_links_below(path: Path, folder: Path) -> Path:
     """Check that neither a path nor a folder on its way, below the given one, is a link.
 
-    What lies below a working directory may have come with a repository.
+    Anything below a working directory may have come with a repository.
 
     Returns:
         The path without `..`; only this one has been checked.
 
     Raises:
-        ConfigurationError: one is a link.
+        ConfigurationError: one of them is a link.
     """
     whole = Path(os.path.normpath(folder / path))
     for one in (whole, *whole.parents):
@@ -73,31 +73,33 @@ def refuse_links_below(path: Path, folder: Path) -> Path:
 
 
 def open_private_file(path: Path, flags: int) -> int:
-    """A descriptor of a regular file that is no link; a new one gets the mode 0600.
+    """Open a regular file that is not a link, and return its descriptor; a new file gets mode 0600.
+
+    The caller closes the descriptor.
 
     Args:
         path: the file.
         flags: as `os.open` takes them.
 
     Raises:
-        ConfigurationError: it is a link, or no regular file.
+        ConfigurationError: it is a link, or not a regular file.
         OSError: it cannot be opened.
     """
     refuse_link(path)
-    # a pipe must not make us wait for whoever writes into it
+    # opening a pipe must not block until another process writes to it
     always = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, flags | always, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigurationError(f"{path} is no regular file; put one in its place.")
+        raise ConfigurationError(f"{path} is not a regular file; put one in its place.")
     return descriptor
 
 
 def read_private_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """What is in a regular file that is no link.
+    """Return the content of a regular file that is not a link.
 
     Raises:
-        ConfigurationError: it is a link, no regular file, or larger than that.
+        ConfigurationError: it is a link, not a regular file, or larger than `max_bytes`.
         OSError: it cannot be read.
     """
     with os.fdopen(open_private_file(path, os.O_RDONLY), "rb") as file:
@@ -108,13 +110,13 @@ def read_private_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def replace_file(path: Path, content: bytes | None) -> None:
-    """Put a file under its name whole, or not at all; None removes it.
+    """Replace a file completely or not at all; None removes it.
 
-    The mode of an existing file stays; a new one gets 0600, and its folders 0700.
+    An existing file keeps its mode; a new one gets 0600, and its folders 0700.
 
     Raises:
         ConfigurationError: there is a link of this name.
-        OSError: it could not be written; the old content is still there.
+        OSError: it could not be written; the old content is unchanged.
     """
     refuse_link(path)
     if content is None:
@@ -127,10 +129,10 @@ def replace_file(path: Path, content: bytes | None) -> None:
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Put a new file, of mode 0600, under its name whole or not at all.
+    """Create a file of mode 0600 completely or not at all.
 
     Returns:
-        False where there is something of this name, which stays: another process may be faster.
+        False if the name is taken, as when another process was faster; what is there stays.
 
     Raises:
         OSError: it could not be written.
@@ -147,7 +149,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _written_draft(path: Path, content: bytes, mode: int) -> Generator[Path]:
-    """The content in a synced file beside the path; removed in the end where it is still there."""
+    """Write the content to a synced file beside the path; it is removed unless it was renamed."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:

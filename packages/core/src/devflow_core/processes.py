@@ -1,7 +1,7 @@
-"""When a process has to end, and that none outlives the one that has started it.
+"""Ends processes on signals, and makes sure that none outlives the process that started it.
 
 A process of ours watches something that its parent holds: a pipe breaks however the parent ends. A
-program of others cannot be told to watch; there Linux sends it a signal.
+foreign program cannot be told to watch, so Linux sends it a signal.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ import time
 from collections.abc import Callable, Sequence
 
 MAX_ORPHAN_S = 45.0
-"""A process whose parent is gone is killed when it has not ended in good order by then."""
+"""A process whose parent is gone is killed if it has not ended in an orderly way by then."""
 _STOP = (signal.SIGTERM, signal.SIGINT)
 HANG_UP: tuple[signal.Signals, ...] = (
-    (signal.SIGHUP,) if sys.platform != "win32" else ()  # a closed terminal's; Windows has none
+    (signal.SIGHUP,) if sys.platform != "win32" else ()  # Windows has none
 )
-"""What a closed terminal sends, perhaps several times."""
+"""What a terminal sends when it closes, perhaps several times."""
 _EXEC_WITH_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
 if os.getppid() == int(sys.argv[1]):
     os.execvp(sys.argv[2], sys.argv[2:])
 """
-"""PR_SET_PDEATHSIG is 1 and outlives the exec; a parent that is gone by now sends nothing more."""
+"""PR_SET_PDEATHSIG is 1 and survives the exec; a parent that has already ended sends nothing."""
 
 
 def signals_to_heed() -> list[signal.Signals]:
-    """What asks a process to end; a closed terminal does not where `nohup` says otherwise."""
+    """Return the signals that ask this process to end; under `nohup` SIGHUP is not one."""
     return [*_STOP, *(one for one in HANG_UP if signal.getsignal(one) != signal.SIG_IGN)]
 
 
 async def wait_for_signal(*, is_supervised: bool = False) -> None:
-    """Return when the process is asked to end: by SIGTERM, by SIGINT, or by a closed terminal.
+    """Return when the process is asked to end: by SIGTERM, SIGINT, or a closed terminal.
 
-    A closed terminal may say so several times (SIGHUP); a second SIGTERM or SIGINT ends the process
-    at once. Who has started it under `nohup` is obeyed.
+    A closed terminal may signal several times (SIGHUP); a second SIGTERM or SIGINT ends the process
+    at once. `nohup` is respected.
 
     Args:
-        is_supervised: another process of ours ends this one, and waits for it. Whatever else comes
-            is ignored then: a terminal and systemd signal both, and twice is not in a hurry.
+        is_supervised: another process of ours ends this one and waits for it. Further signals are
+            then ignored: a terminal and systemd signal both, so a second one means no hurry.
     """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,11 +61,11 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
 
 
 def end_when(is_over: Callable[[], object]) -> None:
-    """Ask this process to end once a call returns, and kill it when it has not ended in time.
+    """Ask this process to end once a call returns, and kill it if it has not ended in time.
 
     Args:
-        is_over: returns when the parent is gone; called in a thread of its own, so that it is
-            noticed whatever the process is doing.
+        is_over: returns when the parent is gone; called in a separate thread, so that this works
+            whatever the process is doing.
     """
 
     def watch() -> None:  # pragma: no cover - kills the process that it runs in
@@ -78,16 +78,16 @@ def end_when(is_over: Callable[[], object]) -> None:
 
 
 def read_to_end(descriptor: int) -> None:
-    """Return when a pipe's other end is closed, which is also when its holder has been killed."""
+    """Return when the other end of a pipe is closed, by its holder or because that was killed."""
     while os.read(descriptor, 4096):
         pass
 
 
 def end_with_us(argv: Sequence[str]) -> tuple[str, ...]:
-    """The command line that runs a program which gets SIGTERM when this process dies.
+    """Return a command line for a program that gets SIGTERM when this process dies.
 
-    Elsewhere than on Linux it is the program's own: there it is left to itself. The thread that
-    starts it has to live as long as the program is to run.
+    On systems other than Linux it is the given command line, and the program may outlive this
+    process. The thread that starts it has to live as long as the program should run.
     """
     if sys.platform != "linux":  # pragma: no cover - seen on other systems only
         return tuple(argv)

@@ -1,4 +1,4 @@
-"""What a person sets for one provider beside the main one: its keys, and where it is."""
+"""Defines what a user can set for one provider besides the main one: its keys and its address."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class ProviderSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api_keys: tuple[SecretStr, ...] = ()
-    """Used in rotation."""
+    """Keys that are used in rotation."""
     api_key: SecretStr | None = None
     """The single key, used after the pool."""
     base_url: Annotated[str, AfterValidator(check_confidential_address)] | None = None
-    """Where it is, if not at its usual address. https, or http to this machine."""
+    """The address, if not the provider's usual one: https, or http to this machine."""
 
     def keys(self) -> tuple[str, ...]:
-        """The pool, then the single key, none twice."""
+        """Return the pool, then the single key, without duplicates."""
         given = [*self.api_keys, *([self.api_key] if self.api_key else [])]
         return tuple(dict.fromkeys(key.get_secret_value() for key in given if key))
 
     def secrets(self) -> Iterator[str]:
-        """Its keys, and the password of an address."""
+        """Yield its keys, and the password of an address."""
         yield from self.keys()
         yield from passwords_in(self.base_url or "")

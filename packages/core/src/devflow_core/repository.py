@@ -1,6 +1,6 @@
-"""Which git repository a folder belongs to, read from its files.
+"""Finds the git repository that a folder belongs to, by reading its files.
 
-No command of git is run: the configuration of a cloned repository can make git run programs.
+git itself is not run, since the configuration of a cloned repository can make it run programs.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from pathlib import Path
 from devflow_core.attribution import Attribution
 
 _BRANCH = re.compile(r"ref: refs/heads/((?!.*\.\.)[^\s\x00-\x1f\x7f~^:?*\[\\]{1,200})")
-"""A name that git itself would give; one with two dots could lead out of the folder."""
+"""A branch name that git would accept; one with two dots could lead out of the folder."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_FILE_BYTES = 4096
 _MAX_PACKED_REFS_BYTES = 8 * 1024 * 1024
 _FRESH_S = 5.0
-"""How old the branch and commit of a program's folder may be: two small files are read again."""
+"""Maximum age in seconds of the branch and commit of a folder; refreshing reads two small files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A git repository as it stands in a folder."""
+    """A git repository in the state that a folder shows."""
 
     folder: Path
-    """Of its main working tree, which linked worktrees share."""
+    """The folder of the main working tree, which linked worktrees share."""
     branch: str | None = None
-    """None: no branch is checked out."""
+    """The branch that is checked out; None if there is none."""
     commit: str | None = None
     """40 or 64 hex digits; None before the first commit."""
 
 
 def find_repository(folder: Path) -> Repository | None:
-    """The repository that a folder is in; None when it is in none, or it cannot be read."""
+    """Return the repository that a folder is in; None if there is none or it cannot be read."""
     with suppress(OSError, ValueError):
         root = find_root(folder)
         if root is not None:
@@ -45,19 +45,19 @@ def find_repository(folder: Path) -> Repository | None:
 
 
 def find_root(folder: Path) -> Path | None:
-    """The nearest folder, itself or above, that holds `.git`; None without one."""
+    """Return the nearest folder, this one or above, that holds `.git`; None if there is none."""
     folder = folder.resolve()
     return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
 
 
 def project_label(folder: Path) -> str:
-    """The label of the project that a folder belongs to: its repository's folder, else its own."""
+    """Return the label of a folder's project: the folder of its repository, otherwise its own."""
     repository = find_repository(folder)
     return str(folder if repository is None else repository.folder)
 
 
 def describe_folder(folder: Path) -> Attribution:
-    """The labels of work in a folder: its repository, or itself where it is in none."""
+    """Return the labels of a folder: those of its repository, otherwise its own path."""
     repository = find_repository(folder)
     if repository is None:
         return Attribution(project=str(folder.resolve()))
@@ -67,11 +67,11 @@ def describe_folder(folder: Path) -> Attribution:
 
 
 class FolderLabels:
-    """Labels requests as work in a folder, where they do not say whose work they are.
+    """Adds the labels of a folder to requests that do not name a project.
 
     Args:
         folder: where the program works.
-        monotonic: the clock that says when to look again.
+        monotonic: the clock that decides when to read the repository again.
     """
 
     def __init__(self, folder: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -81,7 +81,7 @@ class FolderLabels:
         self._read_at_s: float | None = None
 
     def apply(self, given: Attribution) -> Attribution:
-        """The labels with the folder's project, branch and commit; who names a project wins."""
+        """Add the folder's labels, unless the given ones name another project."""
         labels = self._current()
         if given.project not in (None, labels.project):
             return given
@@ -120,14 +120,14 @@ def _read_repository(root: Path) -> Repository:
 
 
 def _common_dir(git_dir: Path) -> Path:
-    """Where the branches are: a linked worktree's own folder names it in `commondir`."""
+    """Return the folder that holds the branches; a linked worktree names it in `commondir`."""
     with suppress(OSError):
         return (git_dir / _read_text(git_dir / "commondir").strip()).resolve()
     return git_dir
 
 
 def _is_worktree(git_dir: Path, common_dir: Path, root: Path) -> bool:
-    """Whether the repository knows this worktree: a folder could name any repository as its own."""
+    """Return whether the repository lists this worktree; a folder could claim any repository."""
     if common_dir.name != ".git" or git_dir.resolve().parent != common_dir / "worktrees":
         return False
     with suppress(OSError):

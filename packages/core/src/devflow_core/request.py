@@ -1,4 +1,4 @@
-"""What is asked, in our own words: the hub between all wire formats."""
+"""Defines a request in the hub's terms, between all dialects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_core.messages import (
 from devflow_core.routing import SelectionCriteria
 
 SERVER_TOOL_PREFIX = "openrouter:"
-"""What the types of tools begin with that the upstream runs, in every dialect."""
+"""The prefix of types of tools that the upstream runs, in every dialect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class Tool:
     strict: bool | None = None
     cache_ttl: CacheTtl | None = None
     native: JsonObject | None = None
-    """The whole wire object of a tool that is not a function (`openrouter:web_search`…)."""
+    """The whole definition of a tool that is not a function (`openrouter:web_search`…)."""
 
     @property
     def is_server_tool(self) -> bool:
-        """Whether the upstream runs it, in whichever dialect it is declared."""
+        """Whether the upstream runs it, whatever dialect it is declared in."""
         return self.name.startswith(SERVER_TOOL_PREFIX)
 
 
@@ -44,7 +44,7 @@ class ToolChoice:
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
-    """Set when mode is `tool`."""
+    """The tool's name; set if `mode` is `tool`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +59,25 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningOptions:
-    """How much the model shall think; everything None is the model's default."""
+    """How much the model should reason; fields that are None keep the model's default."""
 
     effort: str | None = None
-    """`none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`."""
+    """`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`."""
     max_tokens: int | None = None
     enabled: bool | None = None
     exclude: bool | None = None
-    """Think, but do not send the thinking."""
+    """Whether the reasoning is left out of the reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The untouched wire body a request came in."""
+    """The unchanged body in which a request arrived, and its dialect."""
 
     wire: WireName
     body: JsonObject | None
-    """Decoded, never changed; its wire replaces only the model. None: the messages are others."""
+    """Decoded and unchanged; only the model is replaced when sent. None: the messages changed."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Request headers that belong to the dialect and go on with it (`anthropic-beta`…)."""
+    """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +85,18 @@ class ContextPiece:
     """One piece of injected context, with the place it was taken from."""
 
     kind: str
-    """`goal`, `todo`, `decision`, `file`, `failure`, `question`, `exchange`, `summary`."""
+    """`goal`, `todo`, `decision`, `file`, `failure`, `question`, `exchange` or `summary`."""
     text: str
     source_path: str
     source_line: int
-    """Line in the transcript, from 1."""
+    """The line in the transcript, from 1."""
     tokens: int
-    """Estimated."""
+    """An estimated count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What is asked. Immutable; `with_…` returns a changed copy that shares the messages."""
+    """A request to a model; immutable: `with_…` returns a changed copy that shares the messages."""
 
     model: str = "auto"
     """A model id, an alias, `auto`, `auto:cheap`, `auto:fast` or `auto:best`."""
@@ -112,25 +112,25 @@ class ChatRequest:
     response_format: ResponseFormat | None = None
     reasoning: ReasoningOptions | None = None
     is_stream: bool = True
-    """How the caller wants the reply; upstream it is always asked for as a stream."""
+    """Whether the caller wants a stream; the provider is always asked for one."""
     extra: JsonObject = field(default_factory=dict[str, Any])
-    """Fields of the wire that have no word here (`provider`, `plugins`, `metadata`…)."""
+    """Fields of the body that the hub has no field for (`provider`, `plugins`, `metadata`…)."""
     attribution: Attribution = field(default_factory=Attribution)
     criteria: SelectionCriteria | None = None
-    """None: the settings' weights."""
+    """None: the weights of the settings."""
     max_cost_usd: Decimal | None = None
-    """A ceiling on the worst case of this request."""
+    """A ceiling on the worst case of this request, in USD."""
     user_key: str | None = field(default=None, repr=False)
-    """The caller's own provider key for this request; used before the gateway's, never stored."""
+    """The caller's own provider key for this request; the only one used then, and never stored."""
     allowed_models: tuple[str, ...] | None = None
-    """Patterns of model ids that may answer, as of file names; None is all."""
+    """Patterns of the ids of models that may answer, as for file names; None: all."""
     context: tuple[ContextPiece, ...] = ()
-    """What an injector has put in, for those who want to see it."""
+    """What an injector has added, for display."""
     origin: Origin | None = None
 
     @classmethod
     def from_text(cls, text: str, *, model: str = "auto", system: str | None = None) -> Self:
-        """A request with one user message and, if given, a system prompt before it."""
+        """Make a request with one user message and, if given, a system prompt before it."""
         messages: list[Message] = []
         if system is not None:
             messages.append(Message(role="system", parts=(Text(text=system),)))
@@ -138,10 +138,10 @@ class ChatRequest:
         return cls(model=model, messages=tuple(messages))
 
     def with_messages(self, messages: tuple[Message, ...]) -> Self:
-        """Other messages; the origin's body is dropped, since it no longer says the same."""
+        """Return a copy with other messages; the origin's body no longer matches and is dropped."""
         origin = self.origin and replace(self.origin, body=None)
         return replace(self, messages=messages, origin=origin)
 
     def with_context(self, pieces: tuple[ContextPiece, ...], attribution: Attribution) -> Self:
-        """The pieces that were injected, and whom the request now belongs to."""
+        """Return a copy with the injected pieces, and the labels the request now has."""
         return replace(self, context=pieces, attribution=attribution)

@@ -1,4 +1,4 @@
-"""The whole reply: the fold of its events."""
+"""Collects the events of a reply into a whole reply."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Delta = TypeVar("_Delta", ReasoningDelta, ToolCallDelta)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatResponse:
-    """The fold of the events of one whole reply."""
+    """A whole reply, collected from its events."""
 
     generation_id: str | None
     model: str | None
@@ -35,11 +35,11 @@ class ChatResponse:
     usage: Usage | None
     cost: ReportedCost | None
     raw_response: OpaquePart | None = None
-    """What the provider's reply holds beside the hub's parts; see `Finished.raw_response`."""
+    """What the provider's reply holds besides the hub's parts; see `Finished.raw_response`."""
 
     @property
     def text(self) -> str:
-        """All text of the answer, without reasoning."""
+        """The text of the answer, without reasoning."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
@@ -49,7 +49,7 @@ class ChatResponse:
 
 
 class Collector:
-    """Folds events into a `ChatResponse`; `add` each, then `to_response()` after `Finished`."""
+    """Collects events into a `ChatResponse`: `add` each, then call `to_response()` at the end."""
 
     def __init__(self) -> None:
         self._started = Started()
@@ -61,11 +61,11 @@ class Collector:
 
     @property
     def finished(self) -> Finished | None:
-        """The terminal event, when it has come."""
+        """The terminal event; None until it has come."""
         return self._finished
 
     def add(self, event: Event) -> None:
-        """Take the next event in."""
+        """Record the next event."""
         match event:
             case TextDelta():
                 self._add_text(event)
@@ -77,14 +77,14 @@ class Collector:
                 self._started = event
             case Finished():
                 self._finished = event
-            case _:  # an Opaque: nothing the hub has a word for
+            case _:  # an Opaque: the hub cannot express it
                 pass
 
     def to_response(self) -> ChatResponse:
-        """The whole reply.
+        """Return the whole reply.
 
         Raises:
-            ValueError: when no `Finished` has come; a reply that is cut is an error, not a reply.
+            ValueError: no `Finished` has come; a reply that was cut off is an error, not a reply.
         """
         if self._finished is None:
             raise ValueError("the reply is not finished")
@@ -101,7 +101,7 @@ class Collector:
         )
 
     def parts(self) -> tuple[Part, ...]:
-        """What has come so far, also of a reply that was cut."""
+        """Return the parts so far, also of a reply that was cut off."""
         return tuple(_build_part(block) for block in self._blocks)
 
     def _add_text(self, event: TextDelta) -> None:
@@ -120,7 +120,7 @@ class Collector:
             return
         into[event.index] = block = [event]
         self._blocks.append(block)
-        self._text = None  # text after another block is a part of its own
+        self._text = None  # text after another block is a separate part
 
 
 def _build_part(block: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Part:
@@ -150,11 +150,11 @@ def _build_reasoning(deltas: list[ReasoningDelta]) -> Reasoning:
 
 
 async def collect(events: AsyncIterator[Event]) -> ChatResponse:
-    """The whole reply: the fold of all events.
+    """Collect all events into the whole reply.
 
     Raises:
-        ValueError: when the events end without `Finished`.
-        DevFlowError: whatever the events raise.
+        ValueError: the events end without `Finished`.
+        DevFlowError: any error that the events raise.
     """
     collector = Collector()
     async for event in events:

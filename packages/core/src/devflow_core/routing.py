@@ -1,4 +1,4 @@
-"""What a request is about, who may answer it, and why."""
+"""Defines tasks, candidates and routes: what a request is about and which models may answer it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Complexity = Literal["low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionCriteria:
-    """What the caller cares about; what is None is derived from the request."""
+    """The caller's preferences; fields that are None are derived from the request."""
 
     task_type: TaskType | None = None
     complexity: Complexity | None = None
     cost_priority: float = 0.5
-    """0..1: how much a saved dollar counts against expected quality."""
+    """0..1: how much a saved dollar weighs against expected quality."""
     performance_priority: float = 0.2
-    """0..1: how much a saved second counts against expected quality."""
+    """0..1: how much a saved second weighs against expected quality."""
     context_tokens: int | None = None
-    """Input tokens to plan for, when the caller knows better than our estimate."""
+    """The input tokens to plan for, if the caller knows better than our estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,27 +36,27 @@ class Task:
     type: TaskType
     complexity: Complexity
     confidence: float
-    """0..1, of `type`."""
+    """The confidence in `type`, 0..1."""
     reasons: tuple[str, ...] = ()
-    """The words and rules that decided, for a person."""
+    """The words and rules that decided, as text for people."""
     domains: tuple[tuple[str, float], ...] = ()
-    """Finer domains with their probability, most likely first; empty when none is known."""
+    """Finer domains with their probabilities, most likely first; empty if none is known."""
     text: str = field(default="", repr=False)
-    """The user's request as the classifier read it; in memory only, never recorded."""
+    """The user's request as the classifier read it; kept in memory only, never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTerms:
-    """What a candidate's score is made of."""
+    """The terms that a candidate's score is made of."""
 
     quality: float
-    """Expected, 0..1."""
+    """The expected quality, 0..1."""
     cost_usd: float | None
-    """Expected for this request, prompt cache considered; None where the price is unknown."""
+    """The expected cost of this request, with the prompt cache considered; None if unknown."""
     latency_s: float | None
-    """Expected time to the end of the reply; None before anything was measured."""
+    """The expected time to the end of the reply; None before anything was measured."""
     switch_cost_usd: float = 0.0
-    """What a warm prompt cache at the session's present model would have saved."""
+    """What a warm prompt cache at the session's current model would have saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,9 @@ class Alternate:
     """A model that the provider may let answer in a candidate's place."""
 
     model: str
-    """By the name it is asked for with."""
+    """The name it is asked for with."""
     slug: str = ""
-    """Its other name, by which a reply may call it."""
+    """Its other name, which a reply may use for it."""
     price: Price | None = None
     worst_case_usd: Decimal | None = None
 
@@ -76,41 +76,43 @@ class Candidate:
     """One model that can take the request."""
 
     model: str
-    """The id to ask for, suffix included (`anthropic/claude-haiku-4.5`, `x/y:free`)."""
+    """The id to ask for, including the suffix (`anthropic/claude-haiku-4.5`, `x/y:free`)."""
     reason: str
-    """Why it stands where it stands, for a person."""
+    """Why the model is at this place of the route, in words."""
     score: float = 0.0
     terms: ScoreTerms | None = None
     price: Price | None = None
     max_input_tokens: int | None = None
-    """The window; None when the catalogue does not tell."""
+    """The context window; None if the catalogue does not list it."""
     input_tokens: int | None = None
-    """What the request holds at the most, by our estimate; None where nobody has estimated it."""
+    """An upper estimate of the tokens of the request; None if they were not estimated."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
-    """What is reserved before the call: the dearest of everything that may be billed for it; None
-    when that is not known."""
+    """What is reserved before the call: the most expensive outcome that may be billed.
+
+    None if it is unknown.
+    """
     own_worst_case_usd: Decimal | None = None
-    """The same where this model itself answers; None where `worst_case_usd` says it."""
+    """The same if this model itself answers; None if it equals `worst_case_usd`."""
     unpriced_reason: str = ""
-    """Why the worst case is not known, and what to change."""
+    """Why the worst case is unknown, and what to change."""
     slug: str = ""
-    """The model's other name, by which a reply may call it."""
+    """The model's other name, which a reply may use for it."""
     alternates: tuple[Alternate, ...] = ()
-    """Who may answer in its place, because the body says so."""
+    """The models that may answer in its place because the body allows them."""
     may_be_any: bool = False
     """Whether the provider may let any model answer."""
     has_fees: bool = False
-    """More than the tokens of one turn may be billed."""
+    """Whether more than the tokens of one turn may be billed."""
     first_fees_usd: Decimal = Decimal(0)
-    """At the most, for what runs before the model is asked, and is billed although that fails."""
+    """The most that steps before the model may cost; they are billed even if the model fails."""
     provider: Mapping[str, Any] | None = None
-    """Preferences among the providers behind a router (`provider`), to send with it."""
+    """The `provider` preferences to send with the request, for the providers behind a router."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """A model that was left out, and why."""
+    """A model that was left out, with the reason."""
 
     model: str
     reason: str
@@ -118,20 +120,20 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Who may answer, in order; never empty."""
+    """The candidates in the order in which they are asked; never empty."""
 
     candidates: tuple[Candidate, ...]
     task: Task
     requested: str = "auto"
-    """The name the caller asked for."""
+    """The name that the caller asked for."""
     excluded: Sequence[Exclusion] = ()
     criteria: SelectionCriteria = field(default_factory=SelectionCriteria)
     features: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Versions of the catalogue, the prices, the model of quality and the performance data."""
+    """Versions of the catalogue, the prices, the quality model and the performance data."""
 
     @property
     def chosen(self) -> Candidate:
-        """The first candidate."""
+        """The candidate that is asked first."""
         return self.candidates[0]

@@ -1,4 +1,4 @@
-"""Which models a request may be answered by, whoever chooses them."""
+"""Restricts the models that may answer a request, whatever chose them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Exclusion, Route
 
 OUT_OF_SCOPE = "beyond the scope of the client key"
+"""The reason of an exclusion, for `devflow explain`."""
 
 
 def is_in_scope(scope: tuple[str, ...] | None, model: str) -> bool:
-    """Whether a model fits one of the scope's patterns, as of file names; None is all models."""
+    """Return whether a model matches a pattern of the scope (as file names do); None allows all."""
     return scope is None or any(fnmatchcase(model, pattern) for pattern in scope)
 
 
 def out_of_scope_error(scope: tuple[str, ...], requested: str, *, at: str = "") -> Forbidden:
-    """The error that says so, with the scope by its name and the place in the body."""
+    """Return the error that names the scope and, if given, the place in the body."""
     patterns = ", ".join(scope) or "none"
     return Forbidden(
         (f"{at}: " if at else "")
@@ -30,10 +31,10 @@ def out_of_scope_error(scope: tuple[str, ...], requested: str, *, at: str = "") 
 
 
 def filter_by_scope(request: ChatRequest, route: Route) -> Route:
-    """The route without the candidates that the request may not be answered by.
+    """Return the route without the candidates that are outside the request's scope.
 
     Raises:
-        Forbidden: nobody is left, or the body names models to the provider that are beyond it.
+        Forbidden: no candidate is left, or the body names models that are outside the scope.
     """
     scope = request.allowed_models
     if scope is None:
@@ -53,7 +54,7 @@ def filter_by_scope(request: ChatRequest, route: Route) -> Route:
 
 
 def _check_body(request: ChatRequest, scope: tuple[str, ...]) -> None:
-    """What the body lets the provider ask: every model by its name, nothing that is not known."""
+    """Check that the body lets the provider ask only models that are named and within the scope."""
     billable = read_billable(request)
     if billable.is_plain:
         return
@@ -64,13 +65,13 @@ def _check_body(request: ChatRequest, scope: tuple[str, ...]) -> None:
     if doubt is not None:
         raise Forbidden(
             f"{doubt.text}. This client key is for {_describe(scope)} only, so nothing that may "
-            "ask another model goes on. Leave it out, or use a key without `models`.",
+            "ask another model is passed on. Leave it out, or use a key without `models`.",
             model=request.model,
         )
 
 
 def unknown_price_message(reason: str) -> str:
-    """Why no limit can be kept, and what to do, for the one who asks."""
+    """Return the message that no limit can be kept, and what to do about it."""
     return (
         f"What this request may cost has no known limit: {reason}. Change that, set the price "
         "under [models] in devflow.toml, or ask without a limit."
@@ -78,7 +79,7 @@ def unknown_price_message(reason: str) -> str:
 
 
 def unknown_price_error(candidate: Candidate) -> UnknownPrice:
-    """The error that says so of a candidate."""
+    """Return the error that a candidate's worst case is unknown."""
     reason = candidate.unpriced_reason or f"the price of {candidate.model} is not known"
     return UnknownPrice(unknown_price_message(reason), model=candidate.model)
 
@@ -88,7 +89,7 @@ def _describe(scope: tuple[str, ...]) -> str:
 
 
 def _is_allowed(scope: tuple[str, ...], model: str) -> bool:
-    """A preset holds models that only the provider knows, so it has to be allowed by itself."""
+    """Return whether a model is in scope; a preset needs a pattern, as its models are unknown."""
     name, separator, preset = model.partition("@preset/")
     return is_in_scope(scope, name or model) and (
         not separator or is_in_scope(scope, separator + preset)

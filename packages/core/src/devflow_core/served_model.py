@@ -1,4 +1,4 @@
-"""Which model answers a call, and the name that the ledger keeps of it."""
+"""Finds which model answers a call, and the name that the ledger keeps for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from devflow_core.safe_text import clean_name
 
 
 def recorded_name(model: Candidate | Alternate) -> str:
-    """The name of a model as the ledger keeps it.
+    """Return the name of a model for the ledger.
 
-    One with a price is a name of the catalogue's. Any other may be whatever a caller has sent, a
-    key for example; a caller's key, in turn, may be any text, also the name of a model.
+    A model with a price has a name of the catalogue's. Any other name may be whatever a caller has
+    sent, a key for example; a caller's key, in turn, may be any text, even the name of a model.
     """
     if model.price is not None:
         return model.model
@@ -22,7 +22,7 @@ def recorded_name(model: Candidate | Alternate) -> str:
 
 
 def serving_terms(candidate: Candidate) -> dict[str, Any]:
-    """What an attempt's start says beside the model that is asked; nothing for nearly all."""
+    """Return the fields of an attempt's start that few calls need; empty for nearly all."""
     terms: dict[str, Any] = {}
     if candidate.alternates:
         terms["own_reserved_usd"] = candidate.own_worst_case_usd
@@ -38,7 +38,7 @@ def serving_terms(candidate: Candidate) -> dict[str, Any]:
 
 
 def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
-    """Who of those that may answer goes by this name in a reply; None where nobody does."""
+    """Return the candidate or alternate that a reply calls by this name; None if there is none."""
     if name is None or name in (candidate.model, candidate.slug):
         return candidate
     for one in candidate.alternates:
@@ -52,5 +52,5 @@ def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternat
 
 
 def _plain_name(name: str) -> str:
-    """A name without its maker and its suffix, as some providers give it."""
+    """Return a name without its maker and its suffix, as some providers report it."""
     return name.rpartition("/")[2].partition(":")[0]

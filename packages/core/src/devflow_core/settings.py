@@ -1,4 +1,4 @@
-"""Every setting, in one frozen object, from files and the environment."""
+"""Holds every setting in one frozen object, read from files and the environment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ API_KEY_VARIABLES = (
     "OPEN_ROUTER_API_KEY",
     "OPENROUTER_SYSTEM_KEY",
 )
-"""Where server keys are looked for, in this order; the first is a JSON list, used in rotation."""
+"""Variables of the gateway's keys, in order of use; the first is a JSON list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
 ENVIRONMENT_ALIASES = {
@@ -65,11 +65,11 @@ ENVIRONMENT_ALIASES = {
     "HTTPS_PROXY": "proxy_url",
     "XDG_DATA_HOME": "xdg_data_home",
 }
-"""Well-known variables that set one of ours; a `DEVFLOW_…` name wins over them."""
+"""Well-known variables that set one of our settings; a `DEVFLOW_…` variable wins over them."""
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
 """A client key for `devflow doctor --url`."""
 OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
-"""Of the variables that are ours."""
+"""Prefixes of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
 _LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
 
@@ -81,80 +81,80 @@ def _check_ledger_url(url: str) -> str:
 
 
 class Settings(BaseModel):
-    """What a person can set.
+    """Everything that a user can set.
 
     Defaults < the user's `devflow.toml` < that of the working directory < environment < command
-    line. Every field has the environment name `DEVFLOW_` + its name in capitals. The file of the
-    working directory sets what is marked as `Taste`; the rest of it only where the user trusts it.
+    line. The environment variable of a field is `DEVFLOW_` + its name in capitals. The file of the
+    working directory may set what is marked as `Taste`; the rest only if the user trusts it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api_keys: tuple[SecretStr, ...] = ()
-    """OpenRouter keys used in rotation."""
+    """OpenRouter keys that are used in rotation."""
     api_key: SecretStr | None = None
     """The single OpenRouter key, used after the pool."""
     management_key: SecretStr | None = None
-    """OpenRouter's key for the account's own books; only `ledger reconcile` uses it."""
+    """OpenRouter's key for the account's own statements; only `ledger reconcile` uses it."""
     base_url: Annotated[str, AfterValidator(check_confidential_address)] = (
         "https://openrouter.ai/api/v1"
     )
-    """Where OpenRouter is; `/api/v1` included. https, or http to this machine."""
+    """OpenRouter's address, including `/api/v1`: https, or http to this machine."""
     providers: Mapping[str, ProviderSettings] = {}
     """Other providers by name: `api_key` or `api_keys`, and `base_url` if not the usual one."""
     timeout_ms: int = Field(default=30_000, gt=0)
-    """Connecting and sending; replies have deadlines of their own."""
+    """Milliseconds for connecting and sending; replies have separate deadlines."""
     max_retries: int = Field(default=3, ge=1, le=10)
-    """Attempts of one candidate in all, the first included."""
+    """Attempts of one candidate in total, including the first."""
     retry_wait_factor: float = Field(default=1.0, ge=0, le=100)
-    """Stretches or shortens the waits between attempts; Retry-After is obeyed in any case."""
+    """Scales the waits between attempts; Retry-After is respected in any case."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
     """How long a provider may take until its first event."""
     idle_timeout_s: float = Field(default=60.0, gt=0)
-    """The longest silence between two events of a reply; comments are silence."""
+    """The longest silence between two events of a reply; comments count as silence."""
     total_timeout_s: float = Field(default=600.0, gt=0)
-    """One request in all, retries and fallbacks included."""
+    """The time for one request in total, including retries and fallbacks."""
     max_concurrency: int = Field(default=256, ge=1)
-    """Calls in flight at once."""
+    """The number of calls in flight at once."""
     max_queue: int = Field(default=1024, ge=0)
-    """Calls that may wait for a place; more are refused at once."""
+    """The number of calls that may wait for a slot; more are refused at once."""
     requests_per_min: int | None = Field(default=None, ge=1)
-    """Of one key; None: learned from the provider's answers."""
+    """Requests per minute with one key; None: learned from the provider's answers."""
     min_gap_s: float = Field(default=0.0, ge=0)
     """The least time between two calls with one key."""
     retry_budget: Literal["adaptive", "strict"] = "adaptive"
-    """`strict` holds retries under 10 % of calls at any error rate."""
+    """`strict` keeps retries under 10 % of calls at any error rate."""
     proxy_url: Annotated[str, AfterValidator(check_address)] | None = None
     """A proxy for calls to OpenRouter; `http://` or `https://`."""
     app_url: str = "https://github.com/devflow/devflow"
-    """Sent to OpenRouter as the identity of the application."""
+    """The application's address, sent to OpenRouter to identify it."""
     app_title: str = "DevFlow"
-    """Its name."""
+    """The application's name, sent to OpenRouter."""
 
     cost_budget_usd: Annotated[Decimal | None, Taste(is_ceiling=True)] = Field(default=None, ge=0)
-    """A monthly limit over everything; of a folder's and the user's the lower one holds."""
+    """A monthly limit on all spending; of a folder's and the user's, the lower one applies."""
     allow_unknown_price: bool = False
     """Whether a model without a known price may be asked while a budget applies."""
     budget_time_zone: str = "UTC"
-    """An IANA name; days, weeks and months of budgets begin there."""
+    """An IANA time zone, in which days, weeks and months of budgets begin."""
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
-    """Shares of a budget at which the hook is called."""
+    """Shares of a budget at which alerts are sent."""
     budget_alert_webhook_url: str | None = None
-    """Told of thresholds, and of costs that cannot be, by POST signed with the secret."""
+    """Receives alerts of budgets and of impossible costs by POST, signed with the secret."""
     budget_alert_webhook_secret: SecretStr | None = None
     budget_alert_command: tuple[str, ...] = ()
-    """Run at the same, with the alert as JSON on its standard input and no key in reach."""
+    """Run for the same alerts: the alert is JSON on its standard input, no key is in reach."""
 
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Tried first where they are able."""
+    """Models that are tried first if they are able."""
     cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
-    """0..1: how much a saved dollar counts against expected quality."""
+    """0..1: how much a saved dollar weighs against expected quality."""
     performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
-    """0..1: how much a saved second counts against expected quality."""
+    """0..1: how much a saved second weighs against expected quality."""
     fallback_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Tried after a model that was named, and at the end of every chain."""
+    """Models that are tried after a named model, and at the end of every chain."""
     fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
-    """By model id or pattern: its own fallbacks."""
+    """Fallbacks by model id or pattern."""
     aliases: Annotated[Mapping[str, str], Taste()] = {}
     """Names for models; `*` and `?` match as in file names."""
     nodes: Annotated[
@@ -165,13 +165,13 @@ class Settings(BaseModel):
     models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
     baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
-    """What savings are counted against."""
+    """The model that savings are computed against."""
     learn_quality: bool = False
     """Whether feedback changes the expected quality."""
     context_tokens: int = Field(default=4_000, ge=0)
-    """How much of a session's context is injected at the most."""
+    """The most tokens of a session's context that are injected."""
     retention_days: int | None = Field(default=None, ge=1)
-    """How long ledger rows keep their labels; amounts are kept for ever."""
+    """How long ledger rows keep their labels; amounts are kept forever."""
 
     data_dir: Path = Path()
     """Ledger, keys, reports; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
@@ -182,36 +182,34 @@ class Settings(BaseModel):
     xdg_data_home: Path | None = None
 
     host: str = "127.0.0.1"
-    """Where the HTTP gateway listens."""
+    """The address on which the HTTP gateway listens."""
     port: int = Field(default=8420, ge=0, le=65535)
-    """Its port; 0 takes a free one."""
+    """The port of the HTTP gateway; 0: a free one."""
     workers: int = Field(default=1, ge=1)
-    """Processes that share the port and the ledger."""
+    """The number of processes that share the port and the ledger."""
     drain_timeout_s: float = Field(default=28.0, ge=0)
-    """How long replies under way may take once the gateway is asked to end."""
+    """How long replies in progress may take once the gateway is asked to end."""
     require_key: bool = True
-    """Whether the HTTP gateway asks for a client key; only on loopback it may be False."""
+    """Whether the HTTP gateway requires a client key; it may be False only on loopback."""
     allowed_hosts: tuple[str, ...] = ()
-    """Host names besides loopback under which the gateway may be addressed."""
+    """Host names besides loopback that requests may address the gateway by."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
-    """Larger requests are refused."""
+    """The largest body of a request; a larger one is refused."""
     max_held_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
-    """Of all requests being received or answered at once, over all workers; more get 503."""
+    """The most bytes of all current requests, over all workers; further ones get 503."""
     cache: bool = True
-    """Answer exact repetitions at temperature 0, or on request, from memory."""
+    """Whether exact repetitions at temperature 0, or on request, are answered from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
     """How long an answer may be repeated."""
     otel_endpoint: str | None = None
-    """Where OpenTelemetry traces go, over OTLP; needs the extra `otel`. https, or http to this
-    machine."""
+    """Where OpenTelemetry traces go (OTLP, extra `otel`): https, or http to this machine."""
     otel_allow_http: bool = False
-    """Whether traces may go to another machine over http: names of models and projects, in the
-    clear."""
+    """Whether traces, with names of models and projects, may leave this machine over http."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
-    """Lower events cost under a microsecond."""
+    """The lowest level that is logged; lower events cost under a microsecond."""
     log_format: Literal["console", "json"] = "console"
-    """`json` for machines."""
+    """The format of logs; `json` is for machines."""
 
     _is_limited_by_folder: bool = PrivateAttr(default=False)
 
@@ -221,11 +219,11 @@ class Settings(BaseModel):
         return self._is_limited_by_folder
 
     def model_post_init(self, _context: object, /) -> None:
-        """Have every secret of the settings masked, wherever a text of this process holds it."""
+        """Mask every secret of the settings in all texts of this process from now on."""
         KNOWN_SECRETS.remember(self._secrets())
 
     def _secrets(self) -> Iterator[str]:
-        """Keys and passwords, also those inside addresses."""
+        """Yield keys and passwords, including those inside addresses."""
         for provider in self.providers.values():
             yield from provider.secrets()
         for name in type(self).model_fields:
@@ -245,18 +243,18 @@ class Settings(BaseModel):
         judge_folder: Judge | None = warn_of_folder,
         **overrides: object,
     ) -> Self:
-        """Settings from files, the environment and the command line.
+        """Read the settings from files, the environment and the command line.
 
         Args:
-            environ: the environment; None reads the process's own.
+            environ: the environment; None: the process's own.
             file: a `devflow.toml` in place of the user's and the working directory's.
-            judge_folder: says whether the working directory's file may set more than taste, where
-                the user has not said so before; None leaves that file alone altogether.
+            judge_folder: decides whether the working directory's file may set more than taste, if
+                the user has not agreed before; None: that file is ignored.
             overrides: from the command line; None values are left out.
 
         Raises:
-            ConfigurationError: a file that cannot be read, a name that is not known, or a value
-                that is not allowed; the message names it.
+            ConfigurationError: a file cannot be read, a name is unknown, or a value is not allowed;
+                the message names it.
         """
         env = os.environ if environ is None else environ
         files, ceilings = _read_files(env, file, judge_folder)
@@ -276,12 +274,12 @@ class Settings(BaseModel):
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """The gateway's own OpenRouter keys: the pool, then the single key, none twice."""
+        """Return the gateway's OpenRouter keys: the pool, then the single key, each once."""
         keys = [*self.api_keys, *([self.api_key] if self.api_key else [])]
         return tuple(dict.fromkeys(key.get_secret_value() for key in keys if key))
 
     def require_keys(self) -> tuple[str, ...]:
-        """The server keys; there may be none where another provider has one.
+        """Return the server keys; they may be empty if another provider has a key.
 
         Raises:
             ConfigurationError: there is no key at all.
@@ -300,22 +298,23 @@ SECRETS = frozenset(
     for name, field in Settings.model_fields.items()
     if "Secret" in str(field.annotation) or ProviderSettings.__name__ in str(field.annotation)
 )
+"""Names of the settings that hold a secret."""
 TASTE: Mapping[str, Taste] = {
     name: mark
     for name, field in Settings.model_fields.items()
     for mark in field.metadata
     if isinstance(mark, Taste)
 }
-"""What the file of a working directory may set unasked."""
+"""Settings that the file of a working directory may set without asking."""
 
 
 def find_folder_question(
     folder: Path, environ: Mapping[str, str] | None = None
 ) -> FolderQuestion | None:
-    """What has to be asked about a folder's `devflow.toml`; None: it sets taste only, or is none.
+    """Return what to ask about a folder's `devflow.toml`; None if it sets only taste or is missing.
 
     Raises:
-        ConfigurationError: the file cannot be read, or names no setting of ours.
+        ConfigurationError: the file cannot be read, or holds an unknown setting.
     """
     found = FolderSettings.read(folder)
     if found is None:
@@ -325,14 +324,14 @@ def find_folder_question(
 
 
 def open_trusted_folders() -> TrustedFolders:
-    """What the user has said of folders' files."""
+    """Open the record of the user's answers about files of folders."""
     return TrustedFolders(find_config_dir(os.environ))
 
 
 def _read_files(
     env: Mapping[str, str], file: Path | None, judge_folder: Judge | None
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """What the files say, and the ceilings of a folder that is not trusted."""
+    """Return what the files set, and the ceilings of a folder that is not trusted."""
     if file is not None:
         return parse_settings(file, read_settings(file)), {}
     config_dir = find_config_dir(env)
@@ -389,5 +388,5 @@ def _resolve_data_dir(settings: Settings, home: Path) -> Path:
 
 
 def _expand_home(home: Path, path: Path) -> Path:
-    """`~` as the given home, which is the one of `environ`."""
+    """Return a path with `~` replaced by the given home, which is that of `environ`."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path

@@ -1,4 +1,4 @@
-"""Where settings come from: files in TOML, the user's own folder of them, and variables."""
+"""Reads settings from their sources: TOML files, the user's configuration folder, and variables."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from devflow_core.errors import ConfigurationError
 from devflow_core.masking import mask
 
 SETTINGS_FILE = "devflow.toml"
-"""The name of a file of settings, in the user's folder and in a working directory."""
+"""The name of a settings file, in the user's configuration folder and in a working directory."""
 MAX_SETTINGS_BYTES = 1024 * 1024
+"""A larger file is refused."""
 _Table = Mapping[str, object]
 Kind = Literal["text", "list", "table"]
-"""How a variable's text is read."""
+"""How the text of a variable is parsed."""
 
 
 def find_config_dir(environ: Mapping[str, str]) -> Path | None:
-    """The user's folder of configuration; None where the environment names no home."""
+    """Return the user's configuration folder; None if the environment names no home."""
     own, home = environ.get("XDG_CONFIG_HOME", ""), environ.get("HOME", "")
-    if own and Path(own).is_absolute():  # the specification leaves relative ones out
+    if own and Path(own).is_absolute():  # the XDG specification ignores relative paths
         return Path(own) / "devflow"
     return Path(home) / ".config" / "devflow" if home and Path(home).is_absolute() else None
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
-    """The user's home.
+    """Return the user's home folder.
 
     Raises:
-        ConfigurationError: neither the environment nor the system knows one.
+        ConfigurationError: neither the environment nor the system knows it.
     """
     try:
         return Path(environ.get("HOME") or "~").expanduser()
@@ -42,10 +43,10 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 
 def read_settings(path: Path) -> bytes:
-    """The bytes of a file of settings.
+    """Return the bytes of a settings file.
 
     Raises:
-        ConfigurationError: it cannot be read, or is far too large for one.
+        ConfigurationError: it cannot be read, or is larger than `MAX_SETTINGS_BYTES`.
     """
     try:
         with path.open("rb") as file:
@@ -53,17 +54,17 @@ def read_settings(path: Path) -> bytes:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError:
-        raise ConfigurationError("The path of the settings file is none.") from None
+        raise ConfigurationError("The path of the settings file is not valid.") from None
     if len(content) > MAX_SETTINGS_BYTES:
         raise ConfigurationError(f"{path} is too large for settings.")
     return content
 
 
 def parse_settings(path: Path, content: bytes) -> dict[str, object]:
-    """The settings in a file's bytes; the path is for messages.
+    """Parse the bytes of a settings file; the path is used in messages only.
 
     Raises:
-        ConfigurationError: it is no TOML.
+        ConfigurationError: the file is not valid TOML.
     """
     try:
         return tomllib.loads(content.decode("utf-8"))
@@ -74,7 +75,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, object]:
 
 
 def merge_settings(under: _Table, over: _Table) -> dict[str, object]:
-    """Settings over settings: tables are merged, so that what one does not name stays."""
+    """Merge settings over others; tables are merged too, so that keys the upper one lacks stay."""
     merged = dict(under)
     for name, value in over.items():
         below = merged.get(name)
@@ -91,16 +92,16 @@ def read_environment(
     aliases: Iterable[tuple[str, str]],
     prefix: str,
 ) -> dict[str, object]:
-    """The settings that variables make.
+    """Read the settings that environment variables define.
 
     Args:
         environ: the environment.
-        kinds: of every setting, how its text is read.
-        aliases: variables of other names with the settings they make; a later one wins.
-        prefix: of our own names, which win over them.
+        kinds: how the text of each setting is parsed.
+        aliases: variables with other names and the settings they define; a later one wins.
+        prefix: the prefix of our own variables, which win over aliases.
 
     Raises:
-        ConfigurationError: a variable is no JSON and should be.
+        ConfigurationError: a variable should be JSON and is not.
     """
     values: dict[str, object] = {}
     for variable, name in aliases:
@@ -114,7 +115,7 @@ def read_environment(
 
 
 def _parse_variable(text: str, variable: str, kind: Kind) -> object:
-    """A variable's text as a value: lists by JSON or commas, tables by JSON, the rest as it is."""
+    """Parse a variable: lists as JSON or by commas, tables as JSON, and the rest as text."""
     if kind == "list" and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind == "text":
@@ -130,7 +131,7 @@ def _parse_variable(text: str, variable: str, kind: Kind) -> object:
 def describe_error(
     error: ValidationError, values: _Table, secrets: Collection[str], prefix: str
 ) -> str:
-    """The first wrong setting, its value without any secret, and what is allowed."""
+    """Describe the first invalid setting: its value without secrets, and what is allowed."""
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
@@ -143,5 +144,5 @@ def describe_error(
 
 
 def describe_unknown(name: str) -> str:
-    """What to say of a name that is none of ours."""
+    """Return the message about a name that is not a setting of ours."""
     return f"There is no setting named {name!r}. See the reference of settings."

@@ -1,4 +1,4 @@
-"""Which error a provider's HTTP status stands for, where its body does not say more."""
+"""Maps a provider's HTTP status to an error, for replies whose body does not say more."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     **dict.fromkeys((408, 504, 524), UpstreamTimeout),
     **dict.fromkeys((503, 529), Overloaded),
 }  # fmt: skip
-"""HTTP status → error, where it is more than its hundred tells (described on 2026-08-22)."""
+"""Statuses with an error of their own, not that of all 4xx or 5xx (described on 2026-08-22)."""
 
 
 def error_for_status(status: int) -> type[UpstreamError]:
-    """The class for a status that is not 2xx; an unknown 4xx is a rejection, the rest a failure."""
+    """Return the error class of a status outside 2xx; unknown ones are rejections or failures."""
     rule = UpstreamRejected if 400 <= status < 500 else ProviderUnavailable
     return STATUS_ERRORS.get(status, rule)

@@ -1,11 +1,10 @@
-"""What may be done after a failure, and which status a client is told of it.
+"""Defines what may be done after a failure, and the HTTP status that a client gets for it.
 
-Where the provider has its own status, it decides by whose fault the failure is.
-The SDKs of Anthropic and OpenAI, and Claude Code, repeat 408, 409, 429 and 5xx by themselves and
-nothing else, so what only a person can mend has a status that is not repeated: 401 is the key of
-the caller, 402 is money, 400, 403, 404, 412, 413 and 422 are the request. Where the gateway's own
-keys are refused a 401 would blame the caller's: that is 503, which the server marks as not to be
-repeated.
+If the provider sent a status, it decides whose fault the failure is. The SDKs of Anthropic and
+OpenAI, and Claude Code, repeat 408, 409, 429 and 5xx by themselves and nothing else. So what only a
+person can fix has a status that is not repeated: 401 is the caller's key, 402 is money, and 400,
+403, 404, 412, 413 and 422 are the request. If the gateway's own keys are refused, a 401 would blame
+the caller's key; the status is then 503, which the server marks as not to be repeated.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ class Disposition(Enum):
     """What may be done after an error, before the reply has begun."""
 
     RETRY = "retry"
-    """The same candidate may be asked again; when it keeps failing, the next one."""
+    """The same candidate may be asked again; if it keeps failing, the next one."""
     FALL_BACK = "fall_back"
     """Asking the same candidate again is useless; the next one may be asked."""
     FAIL = "fail"
-    """Nobody else is asked: the caller has to change something."""
+    """No other candidate is asked: the caller has to change something."""
 
 
 _TOLD: dict[tuple[str, int], int] = {
@@ -31,15 +30,15 @@ _TOLD: dict[tuple[str, int], int] = {
     ("KeysExhausted", 402): 402,
     **{("UpstreamRejected", status): status for status in (412, 413, 422)},
 }
-"""(Class of the error, the provider's status) → status, where it is not that of the class."""
+"""(Class of the error, the provider's status) → status, if it is not that of the class."""
 
 
 def status_to_tell(kind: str, status: int | None, usual: int) -> int:
-    """The status for a client.
+    """Return the status that a client gets.
 
     Args:
-        kind: name of the error's class.
-        status: what the provider answered, where it did.
+        kind: the name of the error's class.
+        status: the status that the provider sent; None if it sent none.
         usual: the class's own status.
     """
     return _TOLD.get((kind, status or 0), usual)

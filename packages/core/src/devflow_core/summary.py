@@ -1,4 +1,4 @@
-"""What many requests add up to: counts, tokens, money, and times as histograms."""
+"""Adds up requests: counts, tokens, money, and times as histograms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import Usage, to_pico
 
 Groups = Mapping[tuple[str, ...], "Summary"]
-"""Groups by one or more things; a key holds one text for each, "" where it is not known."""
+"""Summaries by group; a key holds one text for each grouping, "" if it is unknown."""
 
 BUCKETS_PER_OCTAVE = 8
 """Each bucket of a histogram is 9 % wide, so a percentile is off by at most half of that."""
@@ -22,30 +22,30 @@ _LAST_BUCKET = 255
 
 
 def bucket_of(seconds: float) -> int:
-    """The bucket of a duration: 0 up to a millisecond, then eight for each doubling."""
+    """Return the bucket of a duration: 0 up to a millisecond, then eight for each doubling."""
     if seconds <= _MIN_S:
         return 0
     return min(_LAST_BUCKET, int(BUCKETS_PER_OCTAVE * math.log2(seconds / _MIN_S)))
 
 
 def bucket_midpoint_s(number: int) -> float:
-    """The geometric middle of a bucket, in seconds."""
+    """Return the geometric middle of a bucket, in seconds."""
     return _MIN_S * 2.0 ** ((number + 0.5) / BUCKETS_PER_OCTAVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How often a duration fell into each bucket."""
+    """The number of durations in each bucket."""
 
     counts: Mapping[int, int] = field(default_factory=dict[int, int])
 
     @property
     def count(self) -> int:
-        """How many durations."""
+        """The number of durations."""
         return sum(self.counts.values())
 
     def quantile_s(self, share: float) -> float | None:
-        """The duration that `share` (0..1) of them did not exceed; None when there are none."""
+        """Return the duration that this share (0..1) did not exceed; None if there are none."""
         rank = share * self.count
         cumulative = 0
         for number in sorted(self.counts):
@@ -63,31 +63,31 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Requests of one group. Summaries of disjoint groups add up to that of the whole."""
+    """Totals of the requests of one group; those of disjoint groups can be added up."""
 
     requests: int = 0
-    """Counted at the attempt that decided: a fallback does not count twice."""
+    """Counted at the attempt that decided, so a fallback does not count twice."""
     attempts: int = 0
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     """Requests that failed or were cancelled, by error code."""
     cache_hits: int = 0
-    """Answered from the gateway's own response cache."""
+    """Requests answered from the gateway's response cache."""
     usage: Usage = field(default_factory=Usage)
-    """Tokens of all attempts."""
+    """The tokens of all attempts."""
     cost_pico: int = 0
-    """Cost of all attempts, in 1e-12 USD."""
+    """The cost of all attempts, in 10⁻¹² USD."""
     estimated_pico: int = 0
     """The part of `cost_pico` that the provider has not confirmed."""
     doubts: int = 0
-    """Attempts whose cost is final, although what the provider told cannot be."""
+    """Attempts whose cost is final although the reported cost cannot be right."""
     retry_pico: int = 0
-    """The part of `cost_pico` that went to attempts which did not decide their request."""
+    """The part of `cost_pico` for attempts that did not decide their request."""
     retry_usage: Usage = field(default_factory=Usage)
-    """The part of `usage` that went to those attempts."""
+    """The part of `usage` for those attempts."""
     ttft: Histogram = field(default_factory=Histogram)
-    """From a request's arrival to its first event."""
+    """Seconds from a request's arrival to its first event."""
     total: Histogram = field(default_factory=Histogram)
-    """From a request's arrival to its end."""
+    """Seconds from a request's arrival to its end."""
 
     @property
     def failed(self) -> int:
@@ -116,7 +116,7 @@ class Summary:
 
 @runtime_checkable
 class LedgerReader(Protocol):
-    """Whoever can add up the entries of a time: a store in SQL, or `EntriesReader`."""
+    """Adds up the entries of a period: a store in SQL, or `EntriesReader`."""
 
     def aggregate(
         self,
@@ -127,19 +127,19 @@ class LedgerReader(Protocol):
         until: datetime | None = None,
         with_times: bool = True,
     ) -> Groups:
-        """The groups, by when their calls began.
+        """Return the groups of calls that began in a period.
 
         Args:
             by: what to group by; not empty.
             since: inclusive, UTC.
             until: exclusive, UTC.
-            with_times: False may leave the histograms empty, where that is faster.
+            with_times: False: the histograms may be empty, if that is faster.
         """
         ...
 
 
 class Tally:
-    """A `Summary` in the making: attempts are added one by one, in microseconds."""
+    """A `Summary` under construction: attempts are added one by one, in microseconds."""
 
     def __init__(self) -> None:
         self._requests = self._attempts = self._cache_hits = self._doubts = 0
@@ -151,7 +151,7 @@ class Tally:
         self._total: dict[int, int] = {}
 
     def add(self, entry: LedgerEntry, attempt: Attempt | None) -> None:
-        """Take in one attempt of an entry; None stands for an entry that asked nobody."""
+        """Add one attempt of an entry; None stands for an entry without attempts."""
         decides = attempt is entry.final_attempt
         if attempt is not None:
             self._add_attempt(attempt, decides=decides)
@@ -183,7 +183,7 @@ class Tally:
         self._total[number] = self._total.get(number, 0) + 1
 
     def summary(self) -> Summary:
-        """What was added so far."""
+        """Return the summary of everything added so far."""
         return Summary(
             requests=self._requests,
             attempts=self._attempts,
@@ -201,10 +201,10 @@ class Tally:
 
 
 class EntriesReader:
-    """A `LedgerReader` over entries at hand, such as those of a `MemoryLedger`.
+    """A `LedgerReader` over entries in memory, such as those of a `MemoryLedger`.
 
     Args:
-        entries: gives the entries anew at each report.
+        entries: returns the entries; called for each report.
     """
 
     def __init__(self, entries: Callable[[], Iterable[LedgerEntry]]) -> None:
@@ -219,7 +219,7 @@ class EntriesReader:
         until: datetime | None = None,
         with_times: bool = True,
     ) -> Groups:
-        """Sum the entries by group; times are always included, since they cost nothing here."""
+        """Add up the entries by group; times are always included, since they are cheap here."""
         tallies: dict[tuple[str, ...], Tally] = {}
         for entry in self._entries():
             for attempt in entry.attempts or (None,):

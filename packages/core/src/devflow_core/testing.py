@@ -1,4 +1,4 @@
-"""What tests of DevFlow, ours and yours, are built from: fakes that we own, and builders."""
+"""Provides fakes and builders for tests of DevFlow and of code that extends it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.table import DEFAULT_DIALECT, DIALECTS
 
 EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+"""The date and time at which a `FakeClock` starts."""
 
 
 class FakeClock:
-    """Time that moves only when told: `clock()` is seconds, `await clock.sleep(s)` jumps.
+    """A clock that moves only when told: `clock()` is seconds, `await clock.sleep(s)` jumps ahead.
 
     Args:
         start_s: where the monotonic clock begins.
@@ -40,38 +41,38 @@ class FakeClock:
         self.slept_s: list[float] = []
 
     def __call__(self) -> float:
-        """The monotonic clock, in seconds."""
+        """Return the monotonic time in seconds."""
         return self.now_s
 
     def now(self) -> datetime:
-        """The wall clock, in step with the monotonic one."""
+        """Return the date and time, in step with the monotonic clock."""
         return EPOCH + timedelta(seconds=self.now_s)
 
     def advance(self, seconds: float) -> None:
-        """Move time on."""
+        """Move the time ahead."""
         self.now_s += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Move time on and let other tasks run."""
+        """Move the time ahead and let other tasks run."""
         self.slept_s.append(seconds)
         self.now_s += seconds
         await asyncio.sleep(0)
 
     @property
     def clocks(self) -> Clocks:
-        """This clock as a pipeline takes it."""
+        """This clock as the `Clocks` of a pipeline."""
         return Clocks(monotonic=self, now=self.now)
 
 
 ScriptStep = Event | BaseException | Callable[[], Awaitable[None]]
-"""An event to give, an error to raise, or something to await in between."""
+"""An event to yield, an error to raise, or a function to await in between."""
 
 
 class FakeUpstream:
     """An `Upstream` that follows scripts: one sequence of steps for each call, in order.
 
-    A script whose first step is an error fails on entry, as an upstream does that refuses. The
-    last script serves all further calls. `calls` are what was asked, `closed` counts the calls
+    A script whose first step is an error fails on entry, like an upstream that refuses. The last
+    script serves all further calls. `calls` holds the calls made, `closed` the number of calls
     whose context was left.
     """
 
@@ -82,7 +83,7 @@ class FakeUpstream:
 
     @property
     def models(self) -> list[str]:
-        """The models asked, in order."""
+        """The models that were asked, in order."""
         return [call.candidate.model for call in self.calls]
 
     def open(self, call: Call, /) -> EventStream:
@@ -111,7 +112,7 @@ async def _play(steps: Sequence[ScriptStep]) -> AsyncIterator[Event]:
 
 
 class DirectExecutor:
-    """An `Executor` that asks the first candidate only, with no policy."""
+    """An `Executor` that asks only the first candidate, without policies."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -121,7 +122,7 @@ class DirectExecutor:
 
 
 class FixedClassifier:
-    """A `Classifier` that always says the same."""
+    """A `Classifier` that always returns the same task."""
 
     def __init__(self, task: Task | None = None) -> None:
         self._task = task or a_task()
@@ -131,7 +132,7 @@ class FixedClassifier:
 
 
 class FixedRouter(Router):
-    """A `Router` that always offers the same candidates."""
+    """A `Router` that always returns the same candidates."""
 
     def __init__(self, *candidates: Candidate) -> None:
         self._candidates = candidates or (a_candidate(),)
@@ -141,17 +142,17 @@ class FixedRouter(Router):
 
 
 def a_request(text: str = "Why does test_login fail?", **changes: Any) -> ChatRequest:
-    """A request with one user message; `changes` are fields of `ChatRequest`."""
+    """Return a request with one user message; `changes` are fields of `ChatRequest`."""
     return replace(ChatRequest.from_text(text), **changes)
 
 
 def a_task(**changes: Any) -> Task:
-    """A coding task."""
+    """Return a coding task."""
     return replace(Task(type="coding", complexity="medium", confidence=0.8), **changes)
 
 
 def a_price(**changes: Any) -> Price:
-    """1 USD a million input tokens, 5 USD a million output tokens, cache read at a tenth."""
+    """Return a price per million tokens of 1 USD (input), 5 USD (output) and 0.1 USD (cached)."""
     price = Price(
         prompt=Decimal("0.000001"),
         completion=Decimal("0.000005"),
@@ -163,7 +164,7 @@ def a_price(**changes: Any) -> Price:
 
 
 def a_candidate(model: str = "anthropic/claude-haiku-4.5", **changes: Any) -> Candidate:
-    """A candidate with a price, a window of 200,000 tokens and a worst case of one cent."""
+    """Return a candidate with a price, a window of 200,000 tokens and a worst case of one cent."""
     candidate = Candidate(
         model=model,
         reason="cheapest that is able",
@@ -178,7 +179,7 @@ def a_candidate(model: str = "anthropic/claude-haiku-4.5", **changes: Any) -> Ca
 
 
 def a_route(*models: str, **changes: Any) -> Route:
-    """A route over these models, or over one."""
+    """Return a route over these models, or over one."""
     candidates = tuple(a_candidate(model) for model in models) or (a_candidate(),)
     return replace(Route(candidates=candidates, task=a_task()), **changes)
 
@@ -191,7 +192,7 @@ def a_journal(
     route: Route | None = None,
     bills_on_cancel: bool = True,
 ) -> Journal:
-    """A journal over a book in memory, with a deadline of 600 s, its route already taken."""
+    """Return a journal with a book in memory, a deadline of 600 s and its route already set."""
     clock = clock or FakeClock()
     request = request or a_request()
     journal = Journal(
@@ -206,12 +207,12 @@ def a_journal(
 
 
 def a_usage(**changes: Any) -> Usage:
-    """100 input and 20 output tokens."""
+    """Return a usage of 100 input and 20 output tokens."""
     return replace(Usage(input_tokens=100, output_tokens=20), **changes)
 
 
 def a_cost(text: str = "0.0002", **changes: Any) -> ReportedCost:
-    """A reported cost, by its decimal text."""
+    """Return a reported cost with this decimal text."""
     return replace(ReportedCost(usd=Decimal(text), text=text), **changes)
 
 
@@ -222,7 +223,7 @@ def reply_events(
     finish_reason: FinishReason = "stop",
     model: str = "anthropic/claude-haiku-4.5",
 ) -> tuple[Event, ...]:
-    """A whole reply: started, one delta a text, finished with usage and cost."""
+    """Return the events of a reply: started, one delta per text, finished with usage and cost."""
     return (
         Started(generation_id="gen-1780944465-test", model=model, provider="Anthropic"),
         *(TextDelta(text=text) for text in texts),
@@ -231,7 +232,7 @@ def reply_events(
 
 
 def an_attempt(**changes: Any) -> Attempt:
-    """A settled attempt."""
+    """Return a settled attempt."""
     attempt = Attempt(
         attempt_id="att_1",
         number=1,
@@ -255,7 +256,7 @@ def an_attempt(**changes: Any) -> Attempt:
 
 
 def an_entry(**changes: Any) -> LedgerEntry:
-    """An entry with one settled attempt."""
+    """Return an entry with one settled attempt."""
     entry = LedgerEntry(
         entry_id="req_1",
         started_at=EPOCH,
@@ -279,9 +280,9 @@ def a_booked_request(
     at: datetime = EPOCH,
     generation_id: str = "gen-1780944465-test",
 ) -> tuple[AttemptStart, LedgerEntry]:
-    """What a book takes of one request with one attempt: its start, and the entry of its end.
+    """Return what a book receives for one request with one attempt: its start, and its entry.
 
-    Their ids are new ones with each call.
+    Every call makes new ids.
     """
     start = AttemptStart(
         attempt_id=new_id("att"),
@@ -314,13 +315,13 @@ def a_booked_request(
 
 
 def sse_frames(*data: str, wire: WireName = DEFAULT_DIALECT.name) -> tuple[Frame, ...]:
-    """Server-sent events as a wire would have them, one frame each."""
+    """Return server-sent events as a provider would send them, one frame each."""
     return tuple(Frame(wire=wire, data=f"data: {one}\n\n".encode()) for one in data)
 
 
 @contextmanager
 def dialect_in_table(dialect: Dialect) -> Generator[None]:
-    """Stands for the line that declares one more dialect; what is built inside knows it."""
+    """Add a dialect to the table inside the block; decoders and servers built there support it."""
     table = cast("dict[WireName, Dialect]", DIALECTS)
     table[dialect.name] = dialect
     try:

@@ -1,11 +1,12 @@
-"""How many tokens a text or a request has: the one estimate, its upper end, and the bound.
+"""Counts the tokens of a text or a request: the estimate, its upper end, and the bound.
 
-Three ideas, never to be mixed up:
+These three must not be confused:
 
-* `estimate_tokens`: what is likely. Everybody who shows or compares a count uses it.
-* `upper_tokens`: the upper end of its error, which few texts exceed: base64 and hashes do. Budgets
-  reserve it, windows are compared with it, and a reply that nobody counted is booked at no less.
-* `max_tokens`: what no tokenizer exceeds, for who must never be below.
+* `estimate_tokens`: the likely count. Everything that shows or compares a count uses it.
+* `upper_tokens`: the upper end of the estimate's error, which few texts exceed (base64 and hashes
+  do). Budgets reserve it, windows are compared with it, and a reply without a reported count is
+  booked with no less.
+* `max_tokens`: a bound that no tokenizer exceeds, where the count must never be too low.
 
 No tokenizer is shipped or downloaded. The coefficients were fitted to the public vocabularies named
 in `benchmarks/data/tokens/README.md`; `benchmarks/tokens.py` prints the error of each.
@@ -25,37 +26,38 @@ from devflow_core.messages import Media, Part, Reasoning, Text, ToolCall, ToolRe
 from devflow_core.request import ChatRequest
 
 MAX_FRAMING_TOKENS = 64
-"""What a provider's template puts around a conversation at the most: markers, a date, a line of
-its own; it counts where the text itself is short."""
+"""The most that a provider's template adds to a conversation: markers, a date, a line of text.
+
+It matters where the text itself is short.
+"""
 MESSAGE_TOKENS = 4
-"""What a turn costs besides its text."""
+"""The tokens of a message besides its text."""
 _UNKNOWN_PART_TOKENS = 50
 _UPPER_WIDE_TOKENS = 1.6
-"""Of a character beyond ASCII at the upper end: what the older of OpenAI's vocabularies makes of
-rare Chinese."""
+"""The upper end for a character beyond ASCII: rare Chinese in OpenAI's older vocabularies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerFamily:
-    """Models whose tokenizers count much alike. The default is the dearest of all."""
+    """Models whose tokenizers count much alike; the defaults are the highest counts of all."""
 
     letter_tokens: float = 0.23
-    """Of an ASCII letter, a blank or a double quote: a quote joins the sign that it stands at."""
+    """For an ASCII letter, a blank or a double quote, which joins the sign beside it."""
     digit_tokens: float = 1.0
     sign_tokens: float = 0.85
-    """Of any other ASCII character."""
+    """For any other ASCII character."""
     wide_tokens: float = 1.2
-    """Of a character beyond ASCII: from 0.6 to 1.2 for Chinese."""
+    """For a character beyond ASCII: from 0.6 to 1.2 for Chinese."""
     schema_chars_per_token: float = 3.75
-    """Of tools' descriptions and schemas as JSON; some vendors rewrite them shorter."""
+    """For descriptions and schemas of tools as JSON; some vendors rewrite them in fewer tokens."""
     tools_tokens: int = 315
-    """What it costs to have tools at all."""
+    """The fixed tokens of having any tools."""
     error: float = 0.45
     """Relative: about 19 of 20 texts of some hundred tokens are within ± this much."""
 
 
 DEAREST_FAMILY = TokenizerFamily()
-"""Of a model that is not known, or not chosen yet: who plans with it has room at any."""
+"""For a model that is unknown or not chosen yet: what fits with it fits with any model."""
 _GPT = TokenizerFamily(
     letter_tokens=0.2,
     digit_tokens=0.85,
@@ -89,7 +91,7 @@ FAMILIES = {
         letter_tokens=0.21, digit_tokens=0.8, sign_tokens=0.68, wide_tokens=0.62, tools_tokens=200
     ),
 }
-"""By name. GPT has the vocabulary of 2024 (o200k), GPT-4 the one before (cl100k)."""
+"""Families by name; GPT has the vocabulary of 2024 (o200k), GPT-4 the one before (cl100k)."""
 _BY_NAME = (
     ("gpt-3.5", "GPT-4"),
     ("gpt-4-", "GPT-4"),
@@ -105,16 +107,16 @@ _BY_NAME = (
     ("qwen", "Qwen"),
     ("deepseek", "DeepSeek"),
 )
-"""The first that stands in a model's name."""
+"""Parts of model names with their family; the first that a name contains decides."""
 
 
 @lru_cache(maxsize=4096)
 def family_of(model: str, tokenizer: str = "") -> TokenizerFamily:
-    """The family of a model; the dearest where nothing tells it, as for `auto`.
+    """Return the family of a model; `DEAREST_FAMILY` if it is unknown, as for `auto`.
 
     Args:
-        model: its name, which is all that a wire format knows of it.
-        tokenizer: as a list of models calls it; asked where the name says nothing.
+        model: its name, which is all that a dialect knows of it.
+        tokenizer: the tokenizer's name in a list of models; used if the model's says nothing.
     """
     found = _find_word(model) or _find_word(tokenizer + "-")
     return FAMILIES[found] if found else DEAREST_FAMILY
@@ -136,16 +138,16 @@ class TextSize:
     wide_chars: int = 0
     """Characters beyond ASCII."""
     schema_chars: int = 0
-    """Of all tools; 0 without tools."""
+    """The characters of all tools' schemas and descriptions; 0 without tools."""
     extra_tokens: int = 0
-    """Turns and media, which no tokenizer sees."""
+    """Tokens of messages and media, which do not depend on the tokenizer."""
     digits: int = 0
 
     @classmethod
     def from_texts(
         cls, texts: Iterable[str], *, schema_chars: int = 0, extra_tokens: int = 0
     ) -> TextSize:
-        """The length of some texts, with what comes besides."""
+        """Return the length of some texts, with what is counted besides."""
         text = "".join(texts)
         ascii_bytes = text.encode() if text.isascii() else text.encode("ascii", "ignore")
         signs, digits = _count_signs(ascii_bytes)
@@ -161,7 +163,7 @@ class TextSize:
 
     @classmethod
     def from_request(cls, request: ChatRequest) -> TextSize:
-        """The length of all that goes in: turns, tool calls and results, media, tool schemas."""
+        """Return the length of a whole request: messages, tool calls and results, media, tools."""
         texts: list[str] = []
         extra = 0
         for message in request.messages:
@@ -177,7 +179,7 @@ class TextSize:
         return cls.from_texts(texts, schema_chars=schema_chars, extra_tokens=extra)
 
     def __add__(self, other: TextSize) -> TextSize:
-        """The length of both, one after the other."""
+        """Return the length of both together."""
         return TextSize(
             self.letters + other.letters,
             self.signs + other.signs,
@@ -188,7 +190,7 @@ class TextSize:
         )
 
     def estimate_tokens(self, family: TokenizerFamily) -> int:
-        """The likely number of tokens."""
+        """Return the likely number of tokens."""
         text = (
             self.letters * family.letter_tokens
             + self.digits * family.digit_tokens
@@ -198,7 +200,7 @@ class TextSize:
         return self.extra_tokens + int(text + self._tools_tokens(family))
 
     def upper_tokens(self, family: TokenizerFamily) -> int:
-        """The upper end of the estimate's error; a digit or a sign is one token at the most."""
+        """Return the upper end of the estimate's error; a digit or a sign is at most one token."""
         scale = 1 + family.error
         text = (
             self.letters * family.letter_tokens * scale
@@ -210,7 +212,7 @@ class TextSize:
         return ceil(text + besides * scale)
 
     def upper_input_tokens(self, family: TokenizerFamily) -> int:
-        """The upper end for a whole request: for windows and reservations."""
+        """Return the upper end for a whole request, for windows and reservations."""
         return self.upper_tokens(family) + MAX_FRAMING_TOKENS
 
     def _tools_tokens(self, family: TokenizerFamily) -> float:
@@ -220,18 +222,18 @@ class TextSize:
 
 
 def estimate_tokens(text: str, family: TokenizerFamily = DEAREST_FAMILY) -> int:
-    """How many tokens a text likely has, within the family's `error`."""
+    """Return the likely number of tokens of a text, within the family's `error`."""
     return TextSize.from_texts((text,)).estimate_tokens(family)
 
 
 def estimate_input_tokens(request: ChatRequest) -> int:
-    """How many tokens a request likely has at the model that it names; at least 1."""
+    """Return the likely number of tokens of a request with the model that it names; at least 1."""
     size = TextSize.from_request(request)
     return max(1, size.estimate_tokens(family_of(request.model)))
 
 
 def estimate_reply_tokens(parts: Iterable[Part], model: str) -> int:
-    """How many tokens the parts of a reply likely have; at least 1."""
+    """Return the likely number of tokens of a reply's parts; at least 1."""
     texts: list[str] = []
     extra = sum(_collect_text(one, texts) for one in parts)
     size = TextSize.from_texts(texts, extra_tokens=extra)
@@ -239,25 +241,25 @@ def estimate_reply_tokens(parts: Iterable[Part], model: str) -> int:
 
 
 def max_tokens(texts: Iterable[str]) -> int:
-    """How many tokens some texts can have at the most: no tokenizer makes more than bytes."""
+    """Return the most tokens that texts can have: no tokenizer makes more tokens than bytes."""
     return sum(len(one.encode("utf-8", "surrogatepass")) for one in texts)
 
 
 _MAX_LETTERS_PER_TOKEN = 7.2
-"""A count that would need longer tokens than this is not the count of the whole text."""
+"""The longest average token; a count that would need longer ones does not cover the whole text."""
 _LETTERS_PER_EXTRA_BYTE = 1.1
-"""What a byte beyond one a character counts for there: Chinese has half a token for three."""
+"""What each further UTF-8 byte counts for: a Chinese character of 3 bytes has half a token."""
 _MAX_PENDING_CHARS = 32_768
 
 
 class TextCounter:
-    """Measures text that comes in pieces: many at once, so that a piece costs next to nothing."""
+    """Counts text that comes in pieces; pieces are measured together, so that each costs little."""
 
     __slots__ = ("_extra_bytes", "_pending", "_pending_chars", "_size", "chars", "pieces")
 
     def __init__(self) -> None:
         self.pieces = 0
-        """How many pieces came that were not empty."""
+        """The number of pieces that were not empty."""
         self.chars = 0
         self._extra_bytes = 0
         self._pending: list[str] = []
@@ -265,7 +267,7 @@ class TextCounter:
         self._size = TextSize()
 
     def add(self, text: str) -> None:
-        """Take a piece in."""
+        """Add a piece."""
         if not text:
             return
         self.pieces += 1
@@ -280,14 +282,14 @@ class TextCounter:
 
     @property
     def size(self) -> TextSize:
-        """The length of all that came."""
+        """The length of all pieces."""
         if self._pending:
             self._measure()
         return self._size
 
     @property
     def min_tokens(self) -> int:
-        """How many tokens it has at the least, were they as long as they get."""
+        """The fewest tokens that the text can have, if all are as long as tokens get."""
         letters = self.chars + _LETTERS_PER_EXTRA_BYTE * self._extra_bytes
         return int(letters / _MAX_LETTERS_PER_TOKEN)
 
@@ -300,11 +302,11 @@ class TextCounter:
 _LETTERS = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "'
 _DIGITS = b"0123456789"
 _MAX_FULL_SCAN_BYTES, _SAMPLES = 16_384, 16
-"""A longer text's share of signs and digits is taken from so many places, evenly apart."""
+"""The share of signs in a longer text is taken from this many evenly spaced samples."""
 
 
 def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
-    """How many bytes are signs, and how many are digits."""
+    """Return the number of signs, and the number of digits."""
     length = len(ascii_bytes)
     sample = ascii_bytes
     if length > _MAX_FULL_SCAN_BYTES:
@@ -320,7 +322,7 @@ def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
 
 
 def _collect_text(part: Part, texts: list[str]) -> int:
-    """Collect the part's text; returns what it costs besides."""
+    """Collect a part's text; return the tokens that it has besides."""
     match part:
         case Text() | Reasoning():
             texts.append(part.text)

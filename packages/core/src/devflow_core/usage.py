@@ -1,4 +1,4 @@
-"""Tokens and money: disjoint counts, prices per token, and what a reply cost."""
+"""Defines tokens and money: disjoint counts, prices per token, and what a reply cost."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 MAX_TOKENS = 10**9
-"""More tokens than any reply can have: a larger count is a mistake of whoever wrote it."""
+"""More tokens than any reply can have: a larger count is the sender's mistake."""
 _MAX_TOKEN_DIGITS = 10
 
 _PICO = Decimal(1).scaleb(-12)
-"""Stored amounts are integers of 1e-12 USD: small enough for one token of the cheapest model."""
+"""Stored amounts are integers of 10⁻¹² USD: small enough for one token of the cheapest model."""
 _ZERO = Decimal(0)
 
 
 def to_pico(usd: Decimal) -> int:
-    """USD as integer pico-USD, rounded half to even."""
+    """Convert USD to integer pico-USD, rounding half to even."""
     return int(usd.quantize(_PICO, rounding=ROUND_HALF_EVEN).scaleb(12))
 
 
 def from_pico(pico: int) -> Decimal:
-    """Integer pico-USD as USD."""
+    """Convert integer pico-USD to USD."""
     return Decimal(pico).scaleb(-12)
 
 
 def usd_text(usd: Decimal) -> str:
-    """USD as plain decimal text: no exponent, no trailing zeros after the point."""
+    """Return USD as plain decimal text: no exponent, no trailing zeros after the point."""
     text = format(usd, "f")
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
 def parse_decimal(value: object) -> Decimal | None:
-    """A JSON number or a decimal text, by its shortest digits; None for what is no finite number.
+    """Read a JSON number or decimal text by its shortest digits; None if it is not finite.
 
-    Every amount that comes from outside is read here, so that a float is never reckoned with.
+    Every amount that comes from outside is read here, so that money is never computed with floats.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
@@ -46,15 +46,15 @@ def parse_decimal(value: object) -> Decimal | None:
 
 
 def parse_amount(value: object) -> Decimal | None:
-    """As `parse_decimal`, for what can be an amount: None where it is negative too."""
+    """Read a number as `parse_decimal` does; None also if it is negative."""
     number = parse_decimal(value)
     return None if number is None or number < 0 else number
 
 
 def parse_token_count(value: object) -> int | None:
-    """A count as programs write them: 1500, 1500.0 or "1500".
+    """Read a count as programs write it: 1500, 1500.0 or "1500".
 
-    None for what is missing, no whole number, negative or over `MAX_TOKENS`.
+    Returns None for a value that is missing, not a whole number, negative or over `MAX_TOKENS`.
     """
     if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_TOKEN_DIGITS:
         value = int(value)
@@ -71,7 +71,7 @@ def _is_count(number: float) -> bool:
 class Usage:
     """Token counts that do not overlap: the five main ones add up to the total.
 
-    Vendors disagree on what includes what; the wire modules settle it (over chat completions,
+    Vendors disagree on which count includes which; the dialects convert them (in chat completions,
     cached and written tokens are inside `prompt_tokens`, reasoning inside `completion_tokens`).
     """
 
@@ -83,7 +83,7 @@ class Usage:
     """Output without reasoning."""
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
-    """Of `cache_write_tokens`, those that were written to be kept for an hour."""
+    """The part of `cache_write_tokens` that was written to be kept for an hour."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -92,12 +92,12 @@ class Usage:
 
     @property
     def completion_tokens(self) -> int:
-        """All output, reasoning included."""
+        """All output, including reasoning."""
         return self.output_tokens + self.reasoning_tokens
 
     @property
     def total_tokens(self) -> int:
-        """The five disjoint counts together."""
+        """The sum of the five disjoint counts."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -113,34 +113,34 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iteration:
-    """One of the calls that made a reply: the model's own, a compaction, an advisor's.
+    """One of the calls that made a reply: the model's own, a compaction, or an advisor's.
 
-    Each is billed by itself, a long prompt at the price for long prompts.
+    Each is billed separately, and a long prompt at the price for long prompts.
     """
 
     usage: Usage
     model: str | None = None
-    """None: the model that the reply names."""
+    """The model that was called; None: the one that the reply names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedCost:
-    """What the provider says a reply cost."""
+    """What the provider reports that a reply cost."""
 
     usd: Decimal
     text: str
-    """The amount as it stood on the wire, digit for digit."""
+    """The amount as received, digit for digit."""
     is_byok: bool = False
-    """The request was paid with a provider key of the user's own; `usd` is then only the fee."""
+    """Whether the request used the user's own provider key (BYOK); `usd` is then only the fee."""
     upstream_usd: Decimal | None = None
-    """`cost_details.upstream_inference_cost`; also sent when it is already inside `usd`."""
+    """`cost_details.upstream_inference_cost`; it is sent even when it is already part of `usd`."""
 
     @property
     def total_usd(self) -> Decimal:
-        """What the user pays in all.
+        """What the user pays in total.
 
-        Routers send `upstream_inference_cost` for every call since 2026; only with a key of
-        the user's own is it on top of `cost` (recordings of 2026-06).
+        Routers send `upstream_inference_cost` for every call since 2026; only with a key of the
+        user's own does it come on top of `cost` (recordings of 2026-06).
         """
         if self.is_byok and self.upstream_usd is not None:
             return self.usd + self.upstream_usd
@@ -149,44 +149,44 @@ class ReportedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedUsage:
-    """What a provider has counted and charged up to some place in its reply."""
+    """What a provider has counted and charged up to some point of its reply."""
 
     usage: Usage | None = None
     iterations: tuple[Iteration, ...] = ()
-    """The calls that `usage` is the sum of, where there were several."""
+    """The calls that `usage` is the sum of, if there were several."""
     cost: ReportedCost | None = None
     has_bad_cost: bool = False
-    """Whether what was told as the cost is no amount: NaN, below zero, beyond all bounds."""
+    """Whether the reported cost is not an amount: NaN, negative, or beyond all bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingCost:
-    """Replies whose cost is not known, or not all of it, for one reason."""
+    """Replies whose cost is unknown, wholly or in part, for one reason."""
 
     replies: int
     reason: str
-    """Continues "2 replies …": `of an unknown model`."""
+    """Worded to continue "2 replies …", for example `of an unknown model`."""
     remedy: str = ""
-    """A sentence on what would make it known; empty where nothing does."""
+    """A sentence on how to make it known; empty if that is impossible."""
 
     def __str__(self) -> str:
         return f"{self.replies} {'reply' if self.replies == 1 else 'replies'} {self.reason}"
 
     def as_json(self) -> dict[str, Any]:
-        """As the command line prints it."""
+        """Return it as the command line prints it."""
         return {"replies": self.replies, "reason": self.reason, "remedy": self.remedy}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCost:
-    """A sum of costs, and what it lacks: exact where nothing is missing, else "at least"."""
+    """A sum of costs, and what is missing from it: exact if nothing is, otherwise a lower bound."""
 
     usd: Decimal = _ZERO
     missing: tuple[MissingCost, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything in it has a price."""
+        """Whether every cost in it is known."""
         return not self.missing
 
     def __add__(self, other: KnownCost) -> KnownCost:
@@ -206,7 +206,7 @@ class KnownCost:
         return f"≥ {usd_text(self.usd)} USD ({', '.join(str(one) for one in self.missing)})"
 
     def as_json(self) -> dict[str, Any]:
-        """`cost_usd`, `is_complete` and `missing`; money as decimal text."""
+        """Return `cost_usd`, `is_complete` and `missing`; money as decimal text."""
         return {
             "cost_usd": usd_text(self.usd),
             "is_complete": self.is_complete,
@@ -216,10 +216,10 @@ class KnownCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTier:
-    """Other prices from a length of prompt on."""
+    """Other prices that apply from some length of the prompt."""
 
     min_prompt_tokens: int
-    """Exclusive: the tier applies to prompts of more tokens than this."""
+    """An exclusive bound: the tier applies to prompts of more tokens than this."""
     prompt: Decimal | None = None
     completion: Decimal | None = None
     cache_read: Decimal | None = None
@@ -229,7 +229,7 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """USD per token. None is unknown, never free; zero is a price of zero."""
+    """USD per token; None means unknown, never free, and zero means free."""
 
     prompt: Decimal
     completion: Decimal
@@ -238,26 +238,26 @@ class Price:
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
     reasoning: Decimal | None = None
-    """None: like other output."""
+    """None: reasoning costs the same as other output."""
     request: Decimal = _ZERO
-    """USD per request, on top."""
+    """USD per request, in addition to the tokens."""
     audio: Decimal | None = None
-    """Of sound that goes in; None: like other input."""
+    """The price of audio input; None: like other input."""
     image_output: Decimal | None = None
-    """Of pictures that come out, and so below; None: like other output."""
+    """The price of image output, as below of audio output; None: like other output."""
     audio_output: Decimal | None = None
     web_search: Decimal | None = None
-    """USD per search of the model's own provider; None where it cannot search."""
+    """USD per search by the model's own provider; None if it cannot search."""
     tiers: tuple[PriceTier, ...] = ()
-    """In rising order of `min_prompt_tokens`."""
+    """In ascending order of `min_prompt_tokens`."""
     version: str = ""
-    """Which list of prices this is from."""
+    """The version of the price list that this is from."""
 
     def cost_usd(self, usage: Usage) -> Decimal:
-        """What these tokens cost at this price.
+        """Return what these tokens cost at this price, in USD.
 
-        The rule that reproduces 109 of 121 costs recorded in 2026 to 0.1 %: cached and
-        written tokens at their own price where there is one, else as prompt.
+        The rule reproduces 109 of 121 costs recorded in 2026 to within 0.1 %: cached and written
+        tokens at their own price if there is one, otherwise at that of the prompt.
         """
         tier = self.resolve_tier(usage.prompt_tokens)
         read = tier.prompt if tier.cache_read is None else tier.cache_read
@@ -277,12 +277,12 @@ class Price:
     def worst_case_usd(
         self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool = False
     ) -> Decimal:
-        """The most that so many tokens can cost, at the dearest price that may hold for each.
+        """Return the most that these tokens can cost, at the highest price that may apply to each.
 
         Args:
-            prompt_tokens: at the most; with fewer, a cheaper or a dearer tier may apply.
-            completion_tokens: at the most, thinking, pictures and sound included.
-            has_audio: whether sound goes in.
+            prompt_tokens: an upper bound; with fewer, a cheaper or a dearer tier may apply.
+            completion_tokens: an upper bound, including reasoning, images and audio.
+            has_audio: whether the input contains audio.
         """
         if not self.tiers:
             return self._dearest_usd(prompt_tokens, completion_tokens, has_audio=has_audio)
@@ -298,7 +298,7 @@ class Price:
     def _dearest_usd(
         self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool
     ) -> Decimal:
-        """As above, within one tier."""
+        """Return the same within one tier."""
         dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
         if has_audio and self.audio is not None:
             dearest_in = max(dearest_in, self.audio)
@@ -311,7 +311,7 @@ class Price:
         return prompt_tokens * dearest_in + completion_tokens * dearest_out + self.request
 
     def resolve_tier(self, prompt_tokens: int) -> Price:
-        """This price with the tier that a prompt of this length falls into."""
+        """Return this price with the tier that a prompt of this length falls into."""
         tier = None
         for one in self.tiers:
             if prompt_tokens > one.min_prompt_tokens:

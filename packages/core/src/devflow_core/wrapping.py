@@ -1,4 +1,4 @@
-"""What every wrapper around a call does alike: it holds what it has entered, and leaves it."""
+"""Provides the base of all wrappers around a call: it leaves what it has entered."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from devflow_core.ports import EventStream
 
 
 class WrappedCall:
-    """The base of an `EventStream` around another one; a subclass says how it is entered.
+    """The base of an `EventStream` around another one; a subclass decides how to enter it.
 
-    `__aenter__` is the subclass's own and ends with `return await self._enter(inner)`. What was
-    entered is left with the wrapper.
+    The subclass implements `__aenter__`, which ends with `return await self._enter(inner)`. The
+    inner stream is left together with the wrapper.
     """
 
     __slots__ = ("_inner",)
@@ -22,7 +22,7 @@ class WrappedCall:
         self._inner: EventStream | None = None
 
     async def _enter(self, inner: EventStream) -> AsyncIterator[Event]:
-        """Enter `inner` and hold it; one that fails on entry is not held."""
+        """Enter `inner` and keep it to be left; one that fails on entry is not kept."""
         events = await inner.__aenter__()
         self._inner = inner
         return events

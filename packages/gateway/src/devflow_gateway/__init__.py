@@ -1,4 +1,4 @@
-"""DevFlow as a library: one import for programs that call models through the gateway."""
+"""Offers DevFlow as a library: one import for programs that call models through the gateway."""
 
 from devflow_claude_code import ClaudeCodeSession
 from devflow_core import ChatRequest, SelectionCriteria

@@ -1,4 +1,4 @@
-"""The one place where concrete classes meet: from settings to a gateway over a durable ledger."""
+"""Wires concrete classes together: from settings to a gateway over a durable ledger."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ SETTINGS_BUDGET_ID = "settings"
 
 
 def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
-    """The durable store of the settings; enter it to write, read it as it is.
+    """Return the durable store of the settings; enter it to write, or read without entering.
 
     Args:
-        settings: all of them.
-        on_alert: who is told of alerts besides the log and those that the settings name.
+        settings: all settings.
+        on_alert: called with alerts, besides the log and the hooks of the settings.
 
     Raises:
-        ConfigurationError: the data folder is another user's, or others may write into it.
+        ConfigurationError: the data folder belongs to another user, or others may write to it.
     """
     days = settings.retention_days
     ensure_private_folder(settings.data_dir)
@@ -57,22 +57,22 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
 
 
 def make_ledger_reader(settings: Settings) -> LedgerReader:
-    """What reports are made from; a ledger that was never written is empty."""
+    """Return the reader of the ledger for reports; a ledger that was never written is empty."""
     if not has_ledger(settings):
         return EntriesReader(tuple)
     return make_store(settings)
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Whether anything was ever booked here, also where the file is gone."""
+    """Return whether anything was ever booked here, even if the file is gone."""
     return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 
 def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
-    """Who is told when a budget passes a threshold or a cost cannot be, besides the log.
+    """Return the hooks for budget thresholds and impossible costs, besides the log.
 
     Raises:
-        ConfigurationError: a webhook without a secret; its receiver could not tell who calls.
+        ConfigurationError: a webhook has no secret, so its receiver could not verify the sender.
     """
     hooks: list[AlertHook] = []
     url, secret = settings.budget_alert_webhook_url, settings.budget_alert_webhook_secret
@@ -84,23 +84,23 @@ def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
-    """The models as they were last fetched, else as shipped, with the user's corrections.
+    """Return the models last fetched, or the shipped ones, with the user's corrections.
 
-    Those of the other configured providers are among them. A gateway has its own list:
+    The models of other configured providers are included. A gateway has its own list:
     `gateway.catalogue`.
 
     Raises:
-        ConfigurationError: the list that is kept is damaged, or a setting is wrong.
+        ConfigurationError: the saved list is damaged, or a setting is wrong.
     """
     return openrouter_catalogue.open_catalogue(settings, rows=list_model_rows(settings))
 
 
 async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[CatalogueChange, ...]]:
-    """Fetch the provider's list, keep it in the data folder; the list, and what is new in it.
+    """Fetch the provider's list and save it in the data folder; return it with its changes.
 
     Raises:
-        DevFlowError: the provider does not answer, or with something else; nothing is kept then.
-        ConfigurationError: it cannot be kept.
+        DevFlowError: the provider does not answer, or sends something else; nothing is saved.
+        ConfigurationError: the list cannot be saved.
     """
     catalogue = openrouter_catalogue.open_catalogue(
         settings, rows=list_model_rows(settings), tolerates_damage=True
@@ -118,7 +118,7 @@ def make_report(
     until: datetime | None = None,
     with_days: bool = False,
 ) -> Report:
-    """The report over the settings' ledger; the HTML page also shows the days."""
+    """Return the report over the settings' ledger; `with_days` adds the days of the HTML page."""
     reporter = Reporter(
         make_ledger_reader(settings),
         price_of=open_catalogue(settings).price_of,
@@ -128,12 +128,12 @@ def make_report(
 
 
 def make_router(settings: Settings) -> Router:
-    """A router over the known list of models, with the names and weights of the settings."""
+    """Return a router over the known list of models, with the names and weights of the settings."""
     return build_router(settings, open_catalogue(settings))
 
 
 def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
-    """The policies of every call around another innermost call, with the gateway's keys."""
+    """Return the policies of every call around another innermost call, with the gateway's keys."""
     return build_executor(gateway.settings, upstream, gateway.keys)
 
 
@@ -141,11 +141,11 @@ def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
 async def open_gateway(
     settings: Settings, *, folder: Path | None = None
 ) -> AsyncGenerator[AsyncGateway]:
-    """A gateway whose ledger, budgets and views are those of the settings.
+    """Open a gateway with the ledger, budgets and views of the settings; close them at the end.
 
     Args:
-        settings: all of them.
-        folder: whose git repository labels the requests that name no project; None is the working
+        settings: all settings.
+        folder: its git repository labels requests that name no project; None: the working
             directory.
 
     Raises:
@@ -166,13 +166,13 @@ async def build_gateway(
     *,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGateway:
-    """A gateway over an open store, its budget set and its views rebuilt from what is there.
+    """Build a gateway over an open store, with its budget set and its views rebuilt.
 
     Args:
-        book: the store; closed by whoever opened it.
-        settings: all of them.
-        ledger: one more view, fed every entry.
-        label: completes the labels of each request; None leaves them as they are.
+        book: the store; its opener closes it.
+        settings: all settings.
+        ledger: another view, which receives every entry.
+        label: completes the labels of each request; None: they stay as given.
     """
     await _set_budget(settings, book)
     catalogue = open_catalogue(settings)
@@ -191,12 +191,12 @@ async def build_gateway(
 async def reconcile(
     settings: Settings, *, days: int = 7, patience_s: float = 900.0
 ) -> Reconciliation:
-    """Compare the ledger with OpenRouter's own books, and settle what they know better.
+    """Compare the ledger with OpenRouter's accounts, and settle open rows by them.
 
     Args:
-        settings: also a management key, where there is one.
+        settings: including a management key, if there is one.
         days: how many completed days to close.
-        patience_s: how old a row must be before "not found" is taken for an answer.
+        patience_s: how old a row must be before "not found" is accepted as an answer.
 
     Raises:
         UpstreamError: OpenRouter does not answer, or refuses a key.
@@ -207,7 +207,7 @@ async def reconcile(
 
 
 def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 900.0) -> Reconciler:
-    """What brings this book into agreement with OpenRouter's."""
+    """Return the reconciler of this book with OpenRouter's accounts."""
     settings = gateway.settings
     secret = settings.management_key
     account = OpenRouterAccount(
@@ -219,9 +219,9 @@ def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 9
 
 
 async def _set_budget(settings: Settings, book: Store) -> None:
-    """Give the ledger the monthly budget of the settings, if they have one.
+    """Set the monthly budget of the settings in the ledger, if they have one.
 
-    A folder that is not trusted only lowers it: a budget that is stricter stays.
+    A folder that is not trusted may only lower it: a stricter budget stays.
     """
     if settings.cost_budget_usd is None:
         return

@@ -1,4 +1,4 @@
-"""Chooses who answers a request, and says why; knows no provider by name."""
+"""Chooses the models that answer a request, with reasons; it depends on no single provider."""
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 from devflow_routing.catalogue import Catalogue, CatalogueChange

@@ -1,4 +1,4 @@
-"""What a request needs and what a model can, as sets of bits that compare in nanoseconds."""
+"""Describes what a request needs and what a model can do as bit sets, which compare quickly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devflow_core.tokens import TextSize
 
 
 class Capability(IntFlag):
-    """One thing that a model can or cannot."""
+    """Things that a model can or cannot do."""
 
     TOOLS = 1
     TOOL_CHOICE = 2
@@ -22,11 +22,11 @@ class Capability(IntFlag):
     AUDIO = 16
     VIDEO = 32
     JSON = 64
-    """`response_format: json_object`."""
+    """Accepts `response_format: json_object`."""
     JSON_SCHEMA = 128
     REASONING = 256
     NO_REASONING = 512
-    """It can answer without thinking first."""
+    """Can answer without reasoning first."""
 
 
 NO_CAPABILITIES = Capability(0)
@@ -59,7 +59,7 @@ _DESCRIPTIONS = {
 
 
 def describe_capabilities(capabilities: int) -> str:
-    """The capabilities in words, as in `tools and images`."""
+    """Return the capabilities in words, as in `tools and images`."""
     words = [_DESCRIPTIONS[one] for one in _ALL if one & capabilities]
     return " and ".join(words)
 
@@ -67,7 +67,7 @@ def describe_capabilities(capabilities: int) -> str:
 def parse_capabilities(
     parameters: Iterable[str], modalities: Iterable[str], *, is_reasoning_mandatory: bool
 ) -> Capability:
-    """What a catalogue row says that the model can.
+    """Return what a model can do according to its catalogue row.
 
     Args:
         parameters: `supported_parameters`.
@@ -84,32 +84,35 @@ def parse_capabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a request asks of whoever answers it.
+    """What a request requires of the model that answers it.
 
-    Parallel tool calls are not among it: the catalogue lists the parameter for 6 of 413 models,
-    although nearly all that take tools also call several (snapshot of 2026-08-16).
+    Parallel tool calls are not included: the catalogue lists the parameter for 6 of 413 models,
+    although nearly all models with tools also call several at once (snapshot of 2026-08-16).
     """
 
     capabilities: Capability = NO_CAPABILITIES
     size: TextSize = field(default_factory=TextSize)
-    """How long the input is, before a tokenizer is chosen."""
+    """The length of the input, before a tokenizer is chosen."""
     input_tokens: int | None = None
-    """Set when the caller knows; it replaces the estimate from `size`."""
+    """Set if the caller knows the count; it replaces the estimate from `size`."""
     max_output_tokens: int | None = None
-    """What the caller asked for at the most; None when it did not say."""
+    """The limit that the caller set; None if there is none."""
     files: int = 0
-    """How many files that may have to be read for the model."""
+    """The number of files that may have to be read for the model."""
     max_file_tokens: int = 0
-    """What those that came with the request may hold, beside what `size` reckons with."""
+    """The most tokens that media sent in the request may hold, in addition to those in `size`."""
     is_prompt_open: bool = False
-    """Files are elsewhere, so only the window bounds what goes in."""
+    """Whether some media are not in the request itself; only the window bounds the input then."""
     is_zero_retention: bool = False
-    """Only endpoints that keep nothing. The choice keeps to models that have one, as far as the
-    catalogue knows; the upstream is told so with the request, and keeps to it always."""
+    """Whether only endpoints that keep no data may answer.
+
+    The choice is restricted to models with such an endpoint, as far as the catalogue knows them;
+    the provider always enforces it, since the request says so.
+    """
 
 
 def needs_of(request: ChatRequest) -> Needs:
-    """What this request needs: tools, media, format, reasoning, tokens in and out."""
+    """Return what this request needs: tools, media, format, reasoning, tokens in and out."""
     criteria = request.criteria
     size, media = _input_needs(request)
     needs = Needs(
@@ -153,7 +156,7 @@ _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
 
 
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
-    """How much text and media go in, and what it takes to read them."""
+    """Return how much text and media go in, and the capabilities needed to read them."""
     size, needed = TextSize.from_request(request), NO_CAPABILITIES
     for message in request.messages:
         for part in message.parts:
@@ -167,7 +170,7 @@ def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
 
 
 def _with_files(needs: Needs, request: ChatRequest) -> Needs:
-    """The needs with what files, sound and film may hold at the most."""
+    """Return the needs with an upper bound of the tokens in files, audio and video."""
     files = tokens = 0
     is_open = False
     for media in _all_media(request):

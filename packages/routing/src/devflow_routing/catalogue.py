@@ -1,4 +1,4 @@
-"""All models that can be asked for, with the user's corrections."""
+"""Holds all models that can be asked for, with the user's corrections."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class CatalogueChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamingRules:
-    """Names that a provider takes although its list does not hold them."""
+    """Names that a provider accepts although its list does not hold them."""
 
     suffixes: frozenset[str] = frozenset()
-    """Suffixes (`:nitro`) that any model may be asked for with."""
+    """Suffixes (`:nitro`) that can be added to any model."""
     list_price_suffixes: frozenset[str] = frozenset()
-    """Those with which the listed price is still the most that is charged."""
+    """Suffixes with which the listed price is still the most that is charged."""
     preset_marker: str | None = None
-    """What marks the name of a stored preset, of which nothing is known beforehand."""
+    """The marker in names of stored presets, whose content is unknown beforehand."""
 
 
 class Catalogue:
-    """The models that can be asked for. Immutable; `with_…` returns another.
+    """The models that can be asked for; immutable: `with_…` returns another catalogue.
 
     Args:
-        models: the rows; of two with one id the later wins.
-        version: names this list in decisions.
-        fetched_at: when the provider gave it out.
+        models: the rows; of two with the same id, the later is used.
+        version: the name of this list in decisions.
+        fetched_at: when the list was fetched from the provider.
         skipped: ids of rows that could not be read.
-        zero_retention: ids of models with an endpoint that keeps nothing; None where not known.
-        naming: names beside the listed ids that the provider takes.
+        zero_retention: ids of models with an endpoint that keeps no data; None if unknown.
+        naming: names that the provider accepts in addition to the listed ids.
     """
 
     def __init__(
@@ -85,19 +85,18 @@ class Catalogue:
         return model in self._by_id
 
     def get(self, model: str) -> ModelConfig | None:
-        """The row of exactly this id, or None."""
+        """Return the model with exactly this id, or None."""
         return self._by_id.get(model)
 
     def find(self, name: str) -> ModelConfig:
-        """The model that a name stands for.
+        """Return the model that a name stands for.
 
-        Takes an id; an id with one of the provider's suffixes (`:nitro`, `:floor`…), which has its
-        price only where that cannot be dearer than listed; a preset, of which nothing is known;
-        and the names of others' APIs (`claude-sonnet-4-5-20250929`, `gpt-5`, Bedrock's and
-        Vertex AI's).
+        Accepts an id; an id with a suffix of the provider's (`:nitro`, `:floor`…), which keeps its
+        price only if the suffix cannot raise it; a preset, whose properties are unknown; and the
+        names of other APIs (`claude-sonnet-4-5-20250929`, `gpt-5`, Bedrock's and Vertex AI's).
 
         Raises:
-            UnknownModel: nothing fits; the message names what comes close.
+            UnknownModel: no model fits; the message names similar ones.
         """
         found = self.lookup(name)
         if found is not None:
@@ -111,7 +110,7 @@ class Catalogue:
         )
 
     def lookup(self, name: str) -> ModelConfig | None:
-        """Return the model that `find` would return, or None when no model fits."""
+        """Return the model that `find` would return, or None if no model fits."""
         found = (
             self._by_id.get(name) or self._find_with_suffix(name) or self._find_foreign_name(name)
         )
@@ -124,11 +123,11 @@ class Catalogue:
         return None
 
     def find_listed(self, name: str) -> ModelConfig | None:
-        """The listed model that a reply names by its id or its other name, or None."""
+        """Return the listed model that a reply calls by its id or its other name, or None."""
         return self._by_id.get(name) or self._by_slug.get(name)
 
     def close_matches(self, name: str) -> list[str]:
-        """Up to three ids that look like the name."""
+        """Return up to three ids that look like the name."""
         wanted = name.lower()
         slugs = {model.partition("/")[2]: model for model in self._by_id}
         close = difflib.get_close_matches(wanted, self._by_id, n=3, cutoff=0.6)
@@ -136,10 +135,10 @@ class Catalogue:
         return list(dict.fromkeys(close))[:3]
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """The catalogue with a user's corrections by model id; a new id is a new model.
+        """Return the catalogue with a user's corrections by model id; a new id adds a model.
 
         Raises:
-            ConfigurationError: a correction that is not understood; the message names it.
+            ConfigurationError: a correction is invalid; the message names it.
         """
         if not overrides:
             return self
@@ -160,7 +159,7 @@ class Catalogue:
         return self._replace(models.values(), version)
 
     def with_zero_retention(self, models: Iterable[str]) -> Catalogue:
-        """The catalogue that knows which models have an endpoint that keeps nothing.
+        """Return the catalogue with the models that have an endpoint that keeps no data.
 
         Args:
             models: their ids.
@@ -182,7 +181,7 @@ class Catalogue:
         )
 
     def changes_since(self, older: Catalogue) -> tuple[CatalogueChange, ...]:
-        """What is different from an older catalogue, by model id."""
+        """Return the differences from an older catalogue, by model id."""
         changes: list[CatalogueChange] = []
         for name in sorted({*self._by_id, *older._by_id}):
             changes += _diff_model(name, older.get(name), self.get(name))
@@ -206,7 +205,7 @@ class Catalogue:
 
     @cached_property
     def _by_slug(self) -> dict[str, ModelConfig]:
-        """Models by their other name; of several the plain one, without `:free` or `:batch`."""
+        """Models by their other name; of several, the plain one without `:free` or `:batch`."""
         found: dict[str, ModelConfig] = {}
         for model in sorted(self.models, key=lambda one: ":" in one.id or one.id.startswith("~")):
             found.setdefault(model.canonical_slug, model)
@@ -214,9 +213,9 @@ class Catalogue:
 
     @cached_property
     def _by_normalized_name(self) -> dict[str, ModelConfig]:
-        """Models by their normalized names; what two models share is nobody's.
+        """Models by their normalized names; a name that two models share is left out.
 
-        A canonical slug counts where no id is spelled so: that of `z-ai/glm-4.6v` is
+        A canonical slug counts only where no id normalizes to it: that of `z-ai/glm-4.6v` is
         `z-ai/glm-4.6-20251208`.
         """
         plain = [

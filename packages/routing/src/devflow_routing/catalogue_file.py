@@ -1,4 +1,4 @@
-"""The list of models as it was last fetched: a private file that several processes share."""
+"""Stores the list of models that was last fetched: a private file that several processes share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Stamp = tuple[int, int, int]
 
 
 class CatalogueFile:
-    """Reads and replaces the file; whoever writes last has the newest list.
+    """Reads and replaces the file; the last writer has the newest list.
 
     Args:
-        path: of the file; its folder is made when a list is saved.
-        tolerates_damage: a damaged file counts as none, since it is to be replaced.
+        path: the file; its folder is created when a list is saved.
+        tolerates_damage: whether a damaged file counts as missing, because it will be replaced.
     """
 
     def __init__(self, path: Path, *, tolerates_damage: bool = False) -> None:
@@ -29,18 +29,18 @@ class CatalogueFile:
         self._known: _Stamp | None = None
 
     def has_changed(self) -> bool:
-        """Whether there is a file that this object has neither read nor written."""
+        """Return whether the file exists and this object has neither read nor written it."""
         stamp = self._stamp()
         return stamp is not None and stamp != self._known
 
     def read(self, decode: Callable[[JsonObject], Catalogue]) -> Catalogue | None:
-        """The list that was saved, or None where none was.
+        """Return the list that was saved, or None if there is none.
 
         Args:
-            decode: a saved document as a catalogue; what it raises is damage.
+            decode: turns a saved document into a catalogue; an error it raises means damage.
 
         Raises:
-            ConfigurationError: the file cannot be read, or holds something else.
+            ConfigurationError: the file cannot be read, or is damaged.
         """
         self._known = self._stamp()
         try:
@@ -60,7 +60,7 @@ class CatalogueFile:
         )
 
     def save(self, document: JsonObject) -> None:
-        """Replace the file as a whole.
+        """Replace the whole file.
 
         Raises:
             ConfigurationError: it cannot be written, or the folder is not the user's alone.

@@ -1,4 +1,4 @@
-"""What a request is expected to cost at every model, how long it takes, and what it is worth."""
+"""Estimates what a request costs at every model, how long it takes, and what the reply is worth."""
 
 from __future__ import annotations
 
@@ -25,43 +25,45 @@ EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "planning": 800,
     "analysis": 700,
 }
-"""How long a reply to a task of medium complexity is expected to be."""
+"""The expected length of a reply to a task of medium complexity, in tokens."""
 _USUAL_OUTPUT_TOKENS = 600.0
 """The same for a kind that is not in the table: the mean of those that are."""
 _LENGTH_FACTORS: Mapping[Complexity, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 _REASONING_FACTOR = 3.0
-"""Tokens of a model that reasons by default, against one that answers at once."""
+"""Output tokens of a model that reasons by default, relative to one that answers at once."""
 
 NEGLIGIBLE_USD = 0.0005
 """Below this, halving the cost of a request is hardly worth anything."""
 _QUALITY_PER_HALVING = 0.3
-"""Quality that a priority of 1 gives up for each halving of cost, or of time."""
+"""The quality that a priority of 1 gives up for each halving of cost, or of time."""
 _NAN = float("nan")
+# used for models that were never measured
 _DEFAULT_TTFT_S = 1.5
 _DEFAULT_TOKENS_PER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelEstimates:
-    """What each model is expected to bring and cost, in the order of the selector's models."""
+    """The estimates for each model, in the order of the selector's models."""
 
     quality: Floats
-    """Chance of a good reply, failures to reply counted in."""
+    """The probability of a good reply, failures to reply included."""
     cost_usd: Floats
-    """Expected, prompt cache considered; NaN where the price is unknown."""
+    """The expected cost, with the prompt cache considered; NaN if the price is unknown."""
     switch_cost_usd: Floats
     latency_s: Floats
-    """Expected time to the end; for models never measured, what is usual."""
+    """What is lost by leaving the prompt cache that the session has warmed."""
+    """The expected time to the end of the reply; a default for models never measured."""
     utility: Floats
-    """What the order is by: quality less what cost and time are worth; -inf where unknown."""
+    """The ranking value: quality less the worth of cost and time; -inf if the cost is unknown."""
     output_tokens: Floats
     is_measured: Flags
-    """Whether the latency is the model's own."""
+    """Whether the latency was measured for this model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Prices:
-    """USD per token at one length of prompt."""
+    """Prices in USD per token at one length of prompt; `request` in USD per request."""
 
     prompt: Floats
     completion: Floats
@@ -70,10 +72,10 @@ class _Prices:
 
 
 class CostOptimizer:
-    """Estimates cost, latency and utility of every model. Built once for a catalogue.
+    """Estimates cost, latency and utility of every model; built once for each catalogue.
 
     Args:
-        selector: over the catalogue.
+        selector: the models of the catalogue.
     """
 
     def __init__(self, selector: ModelSelector) -> None:
@@ -91,7 +93,7 @@ class CostOptimizer:
         quality: Floats,
         criteria: SelectionCriteria,
     ) -> ModelEstimates:
-        """What every model is worth for this request; pure."""
+        """Return the estimates of every model for this request; pure."""
         output = self.estimate_output_tokens(inputs.task, selection)
         cost, switch = self._estimate_cost(inputs, selection, output)
         rates, latency, is_measured = self._estimate_latency(inputs.performance, output)
@@ -111,7 +113,7 @@ class CostOptimizer:
         )
 
     def estimate_output_tokens(self, task: Task, selection: Selection) -> Floats:
-        """How long the reply is expected to be, thinking included, per model."""
+        """Return the expected length of the reply for each model, reasoning included."""
         likely = (
             EXPECTED_OUTPUT_TOKENS.get(task.type, _USUAL_OUTPUT_TOKENS)
             * _LENGTH_FACTORS[task.complexity]
@@ -123,7 +125,7 @@ class CostOptimizer:
     def _estimate_cost(
         self, inputs: DecisionInputs, selection: Selection, output: Floats
     ) -> tuple[Floats, Floats]:
-        """Expected cost, and what leaving the session's warm model throws away."""
+        """Return the expected cost, and what leaving the session's warm model would lose."""
         prices = self._prices_for(float(selection.input_tokens.max(initial=0)))
         cost = selection.input_tokens * prices.prompt + output * prices.completion + prices.request
         session = inputs.session
@@ -140,7 +142,7 @@ class CostOptimizer:
     def _estimate_latency(
         self, performance: tuple[Performance, ...], output: Floats
     ) -> tuple[Floats, Floats, Flags]:
-        """Per model, the share of replies that come, the time one takes, and whose is measured."""
+        """Return each model's success rate, the time of a reply, and whether it was measured."""
         rates = np.full(len(output), 0.98)
         is_measured = np.zeros(len(output), dtype=np.bool_)
         ttft = np.full(len(output), _DEFAULT_TTFT_S)
@@ -156,7 +158,7 @@ class CostOptimizer:
         return rates, ttft + output / speed, is_measured
 
     def _prices_for(self, tokens: float) -> _Prices:
-        """The prices for prompts of this length; built once for each tier."""
+        """Return the prices for prompts of this length; built once for each tier."""
         tier = bisect_left(self._tier_breaks, tokens)
         known = self._tier_prices.get(tier)
         if known is None:

@@ -1,4 +1,4 @@
-"""A decision as JSON: what was considered, why, and enough to take it again."""
+"""Encodes a decision as JSON: what was considered, why, and enough to replay it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["encode_route", "route_as_json", "task_from_json"]
 
 
 def route_as_json(route: Route) -> dict[str, Any]:
-    """The route as `devflow explain --json` shows it; holds no text of the prompt."""
+    """Return the route as `devflow explain --json` shows it, without any text of the prompt."""
     candidates = [
         _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
     ]
@@ -30,9 +30,9 @@ def route_as_json(route: Route) -> dict[str, Any]:
 
 
 def encode_route(route: Route) -> str:
-    """The route as the ledger keeps it: the chain and all inputs, without those left out.
+    """Return the route as the ledger keeps it: the chain and all inputs, without exclusions.
 
-    Those left out follow from the inputs: `Router.replay` names them again.
+    The exclusions follow from the inputs: `Router.replay` finds them again.
     """
     candidates = [
         _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
@@ -42,10 +42,10 @@ def encode_route(route: Route) -> str:
 
 
 def task_from_json(record: Mapping[str, Any]) -> Task:
-    """The task of a record.
+    """Return the task of a record.
 
     Raises:
-        KeyError, TypeError: this is no such record.
+        KeyError, TypeError: this is not a record of a decision.
     """
     task = record["task"]
     return Task(

@@ -1,4 +1,4 @@
-"""Everything a decision depends on besides the snapshots, without a word of the prompt."""
+"""Defines the inputs of a decision besides the snapshots, without any text of the prompt."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ _BILLABLE_ADAPTER = TypeAdapter(Billable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
-    """Where the request's session is."""
+    """The state of the request's session."""
 
     model: str
     warm_tokens: int
-    """Of its prompt, in the model's cache now."""
+    """The tokens of its prompt that are in the model's cache now."""
     is_in_tool_loop: bool
-    """The request brings a tool's result back to the model that asked for it."""
+    """Whether the request returns a tool's result to the model that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionInputs:
-    """What one decision is made from. The same inputs and snapshots give the same route."""
+    """The inputs of one decision; the same inputs and snapshots give the same route."""
 
     requested: str
-    """The name after nodes, before aliases."""
+    """The requested name, after nodes and before aliases."""
     needs: Needs
     task: Task
     criteria: SelectionCriteria
     decided_at: datetime
     max_cost_usd: Decimal | None = None
     allowed_models: tuple[str, ...] | None = None
-    """Patterns of the models that may answer; None is all."""
+    """Patterns of the models that may answer; None: all."""
     billable: Billable = NOTHING_BESIDES
-    """What the request may be billed for beside the tokens of one turn."""
+    """What the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
-    """Of every model that was measured lately."""
+    """The performance of every model that was measured lately."""
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values for the record of the decision; `inputs_from_json` reads them."""
+        """Return plain values for the record of the decision; `inputs_from_json` reads them."""
         needs, session = self.needs, self.session
         return {
             "requested": self.requested,
@@ -114,10 +114,10 @@ def _billable_as_json(billable: Billable) -> dict[str, Any]:
 
 
 def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
-    """The inputs that a record holds.
+    """Return the inputs of a record.
 
     Raises:
-        KeyError, TypeError, ValueError: this is no such record.
+        KeyError, TypeError, ValueError: this is not a record of a decision.
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
     scope = features.get("allowed_models")

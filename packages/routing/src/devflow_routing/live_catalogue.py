@@ -1,4 +1,4 @@
-"""The one catalogue of a process: loaded, renewed, kept for the next start, and shared by all."""
+"""Keeps the catalogue of a process up to date: loads, renews, saves and shares it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from devflow_routing.catalogue import Catalogue, CatalogueChange
 from devflow_routing.catalogue_file import CatalogueFile
 
 REFRESH_INTERVAL_S = 3600.0
-"""The list of models changes a few times a day (52 of 360 prices in 19 days of 2026)."""
+"""The provider's list changes a few times a day (52 of 360 prices in 19 days of 2026)."""
 POLL_INTERVAL_S = 60.0
-"""How soon a failed fetch is tried again, and a list that another process has saved is seen."""
+"""How soon a failed fetch is retried, and a list saved by another process is noticed."""
 MAX_CACHED_PRICES = 4_096
-"""Callers may ask for any name."""
+"""Bounds the cache, since callers may ask for any name."""
 
 Fetch = Callable[[], Awaitable[JsonObject]]
-"""Asks the provider; the document is what `decode` reads and what the file keeps."""
+"""Fetches from the provider; the document is what `decode` reads and the file keeps."""
 
 
 class LiveCatalogue:
-    """Holds the present list of models; whoever asks or has subscribed sees a new one at once.
+    """Holds the current list of models, and passes each new one to its subscribers at once.
 
     Args:
-        shipped: the list that is used where none was ever fetched.
-        decode: a fetched document as a catalogue, without the user's corrections.
-        file: where fetched lists are kept, and read at the start; None keeps them in memory.
-        overrides: the user's corrections, laid over every list.
+        shipped: the list that is used if none was ever fetched.
+        decode: turns a fetched document into a catalogue, without the user's corrections.
+        file: where fetched lists are kept, and read at the start; None: memory only.
+        overrides: the user's corrections, applied to every list.
         unlisted: models that lists leave out, to price recorded work with.
         clock: the time in UTC.
 
     Raises:
-        ConfigurationError: the list that was kept is damaged, or a correction is wrong.
+        ConfigurationError: the saved list is damaged, or a correction is wrong.
     """
 
     def __init__(
@@ -61,60 +61,60 @@ class LiveCatalogue:
         self._subscribers: list[Callable[[Catalogue], None]] = []
         self._task: asyncio.Task[tuple[CatalogueChange, ...]] | None = None
         self.last_error: DevFlowError | None = None
-        """Why the last fetch failed; None when it did not."""
+        """Why the last fetch failed; None if it succeeded."""
         kept = file.read(decode) if file is not None else None
         self._use(kept or shipped())
 
     @property
     def current(self) -> Catalogue:
-        """The present list, corrected."""
+        """The current list with the corrections."""
         return self._current
 
     @property
     def age_s(self) -> float:
-        """How old the present list is, in seconds."""
+        """The age of the current list, in seconds."""
         return max(0.0, (self._clock() - self._current.fetched_at).total_seconds())
 
     def price_of(self, model: str) -> Price | None:
-        """The price by any name of a model: the provider's id, Claude Code's, another cloud's.
+        """Return the price of a model by any name: the provider's, Claude Code's, another cloud's.
 
-        None where it is not known. The list knows best; retired models are priced as they were.
+        None if it is unknown. The list comes first; retired models keep their last price.
         """
         return self._cached_price(model)
 
     def find_served(self, name: str) -> Alternate | None:
-        """The listed model that a reply calls by this name; None where there is none."""
+        """Return the listed model that a reply calls by this name; None if there is none."""
         model = self._current.find_listed(name)
         if model is None:
             return None
         return Alternate(model=model.id, slug=model.canonical_slug, price=model.price)
 
     def subscribe(self, on_change: Callable[[Catalogue], None]) -> None:
-        """Call this with every new list from now on, before anybody else sees it."""
+        """Call this with every new list from now on, before the list is used."""
         self._subscribers.append(on_change)
 
     async def refresh(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
-        """Fetch now, or wait for the fetch that is under way; what has changed.
+        """Fetch now, or wait for the fetch that is running; return what has changed.
 
-        A caller who is cancelled does not cancel the fetch of the others.
+        Cancelling one caller does not cancel the fetch of the others.
 
         Raises:
-            DevFlowError: the list could not be had, and the old one stays in use.
-            ConfigurationError: the new list is in use and could not be saved.
+            DevFlowError: the list could not be fetched, and the old one stays in use.
+            ConfigurationError: the new list is in use but could not be saved.
         """
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._fetch_and_replace(fetch))
         return await asyncio.shield(self._task)
 
     async def reload(self) -> bool:
-        """Take over a newer list that another process has saved; whether there was one."""
+        """Use a newer list that another process has saved; return whether there was one."""
         file = self._file
         if file is None or not file.has_changed():
             return False
         try:
             found = await asyncio.to_thread(file.read, self._decode)
         except DevFlowError:
-            return False  # a damaged file is no reason to give up a good list; a fetch mends it
+            return False  # a damaged file must not replace a good list; a fetch repairs it
         if found is None or found.fetched_at <= self._current.fetched_at:
             return False
         self._use(found)
@@ -128,14 +128,14 @@ class LiveCatalogue:
         on_error: Callable[[DevFlowError], None] = lambda _error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renew for ever; belongs into the task group of whoever owns the gateway.
+        """Renew the list for ever; belongs in the task group of the gateway's owner.
 
-        Of several processes over one file the first fetches, and the others read what it saved.
+        Of several processes with one file, the first fetches, and the others read what it saved.
 
         Args:
-            fetch: as `refresh` takes it.
-            on_error: told of every failure of `refresh`; the next try is a minute later.
-            sleep: how time passes.
+            fetch: as for `refresh`.
+            on_error: called with every failure of `refresh`; the next try is a minute later.
+            sleep: waits; tests replace it.
         """
         is_due = True
         while True:
@@ -149,7 +149,7 @@ class LiveCatalogue:
             is_due = self.last_error is not None or self.age_s >= REFRESH_INTERVAL_S
 
     async def aclose(self) -> None:
-        """End a fetch that is under way."""
+        """Cancel a fetch that is running."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -1,4 +1,4 @@
-"""One model of the catalogue, and what a user may correct of it."""
+"""Defines one model of the catalogue, and the corrections that a user can make to it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from devflow_routing.capabilities import NO_CAPABILITIES, Capability
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A model that can be asked for, and what is known of it."""
+    """A model that can be asked for, with its properties."""
 
     id: str
     name: str = ""
     canonical_slug: str = ""
     tokenizer: str = "Other"
     context_length: int | None = None
-    """Input and output together; None is unknown."""
+    """Input and output together, in tokens; None means unknown."""
     max_output_tokens: int | None = None
     price: Price | None = None
-    """None is unknown, never free."""
+    """None means unknown, never free."""
     capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
     reasons_by_default: bool = False
-    """It reasons unless it is told not to."""
+    """Whether it reasons unless told not to."""
     created: int = 0
-    """Seconds since 1970; when it was listed."""
+    """When it was listed, in seconds since 1970."""
     expires_on: date | None = None
     alias_of: str | None = None
-    """A `~…-latest` name stands for another model."""
+    """The model that a `~…-latest` name stands for; None for other names."""
     quality: Mapping[str, float] = field(default_factory=dict[str, float])
-    """The user's own word on its quality, 0..1, by task type; `*` is for all."""
+    """The user's own rating, 0..1, by task type; `*` applies to all."""
     is_router: bool = False
-    """It routes to another model, so neither price nor quality is known beforehand."""
+    """Whether it routes to other models, so that neither price nor quality is known beforehand."""
 
     @property
     def author(self) -> str:
-        """Who made it: the part before the slash."""
+        """The maker: the part of the id before the slash."""
         return self.id.lstrip("~").partition("/")[0]
 
     @property
@@ -74,16 +74,16 @@ class _Override(BaseModel):
 
 
 def parse_override(values: Mapping[str, Any]) -> _Override:
-    """The corrections of one model in `devflow.toml`, checked.
+    """Check the corrections of one model in `devflow.toml`.
 
     Raises:
-        pydantic.ValidationError: a name that is not known or a value that is not allowed.
+        pydantic.ValidationError: a name is unknown or a value is not allowed.
     """
     return _Override.model_validate(dict(values))
 
 
 def apply_override(model: ModelConfig, override: _Override, *, version: str) -> ModelConfig:
-    """The model with the user's corrections; what is not given stays."""
+    """Return the model with the user's corrections; other fields stay."""
     quality = override.quality
     if isinstance(quality, float | int):
         quality = {"*": float(quality)}

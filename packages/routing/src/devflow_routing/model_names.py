@@ -1,4 +1,4 @@
-"""The names that other programs and clouds give to a model, brought to one spelling."""
+"""Normalizes the names that other programs and clouds give to a model."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ _BEDROCK = re.compile(r"^(?:[a-z-]+\.)?[a-z][a-z0-9]*\.(?=[a-z])")
 """A region and a vendor before the name: `us.anthropic.`, `global.anthropic.`, `amazon.`."""
 _BEDROCK_PROFILE = re.compile(r":\d+k?(?=-fast$|:|$)")
 _BEDROCK_VERSION = re.compile(r"-v?\d(?=-fast$|$)")
-"""What follows a name of Bedrock: `-v1`, `-v1:0`, `-1:0`, `-v2:0:200k`."""
+"""Suffixes of Bedrock's names: `-v1`, `-v1:0`, `-1:0`, `-v2:0:200k`."""
 _DATE = re.compile(r"[-@](?:20\d{6}|latest|default)(?=-|:|$)")
-"""When it came out, as Anthropic (`-20250929`) and Vertex AI (`@20250929`) write it."""
+"""Release dates, as Anthropic (`-20250929`) and Vertex AI (`@20250929`) write them."""
 _VARIANT = re.compile(r":([a-z]+)$")
 _SEPARATORS = re.compile(r"[-._@]")
 
 
 def normalize_name(name: str) -> str:
-    """What is left of a name without author, date and punctuation.
+    """Return a name without author, date and punctuation.
 
-    Words in the order of the alphabet, then the numbers in their own: `claude-3.5-haiku` and
-    `claude-haiku-3-5` are one model, `claude-haiku-5-3` is another. An ARN or a path counts by
-    its last part.
+    Its words are sorted alphabetically, and its numbers follow in their order: `claude-3.5-haiku`
+    and `claude-haiku-3-5` are one model, `claude-haiku-5-3` is another. Of an ARN or a path, the
+    last part counts.
     """
     return _normalize_slug(_slug_of(name))
 
 
 def split_variant(name: str) -> tuple[str, str]:
-    """A name and its variant (`batch`, `free`; empty for none). Bedrock's `:0` is none."""
+    """Return a name and its variant (`batch`, `free`; empty if none); Bedrock's `:0` is not one."""
     found = _VARIANT.search(name)
     return (name[: found.start()], found[1]) if found else (name, "")
 
 
 def normalized_spellings(name: str) -> tuple[str, ...]:
-    """Normalized names that a foreign name may stand for, the likeliest first."""
+    """Return the normalized names that a foreign name may stand for, the most likely first."""
     slug = _slug_of(name)
     plain = _BEDROCK.sub("", slug)
     if plain == slug:

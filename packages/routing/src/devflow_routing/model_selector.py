@@ -1,4 +1,4 @@
-"""Which models can take a request, decided over the whole catalogue at once, with reasons."""
+"""Selects the models that can take a request, over the whole catalogue at once, with reasons."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+# stands for a missing limit in arrays of limits
 _NO_LIMIT = 1 << 60
 REPLY_RESERVE_TOKENS = 1_024
-"""Room that is left for the reply when the caller did not say how long it may be."""
+"""Tokens that are left for the reply if the caller set no limit."""
 _SPECIAL_PURPOSE = (
     "guard",
     "safety",
@@ -33,18 +34,18 @@ _SPECIAL_PURPOSE = (
     "lyria",
     "deep-research",
 )
-"""Models that are no assistants; asked for by name they are served."""
+"""Words in the ids of special-purpose models; they are used only when asked for by name."""
 
 
 class ModelSelector:
-    """Says which models are eligible. Built once for a catalogue.
+    """Decides which models are eligible; built once for each catalogue.
 
     All arrays are in the order of `models`.
 
     Args:
         catalogue: the models.
-        allow_free: whether `:free` variants may be chosen unasked; they share a daily limit and
-            some keep prompts.
+        allow_free: whether `:free` variants may be chosen automatically; they share a daily limit
+            and some keep prompts.
     """
 
     def __init__(self, catalogue: Catalogue, *, allow_free: bool = False) -> None:
@@ -75,7 +76,7 @@ class ModelSelector:
         )
 
     def estimate_input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
-        """Per model, the estimate of input tokens and its upper end."""
+        """Return the estimated input tokens for each model, and the upper bound of the estimate."""
         if needs.input_tokens is not None:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
@@ -85,7 +86,7 @@ class ModelSelector:
         return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
     def select(self, needs: Needs, *, today: date) -> Selection:
-        """The models that may be chosen for a request with these needs that names none."""
+        """Return the models that may be chosen for a request with these needs that names none."""
         input_tokens, upper_tokens = self.estimate_input_tokens(needs)
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
@@ -107,7 +108,7 @@ class ModelSelector:
         return selection.with_filter("has no zero-retention endpoint", self._keeps_nothing)
 
     def explain_exclusion(self, index: int, selection: Selection) -> str:
-        """Why the model at this place was left out; empty when it was not."""
+        """Return why the model at this index was excluded; empty if it was not."""
         model, needs = self.models[index], selection.needs
         missing = int(needs.capabilities) & ~int(self._capabilities[index])
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
@@ -123,13 +124,13 @@ class ModelSelector:
                 f"the reply do not fit its window of {model.context_length}"
             )
         if self.max_output_tokens[index] < reserve:
-            return f"writes {model.max_output_tokens} tokens at the most, {reserve} are asked for"
+            return f"writes {model.max_output_tokens} tokens at most, {reserve} are asked for"
         return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """Which models are eligible: an array in the order of the selector's models."""
+    """The eligible models, as an array in the order of the selector's models."""
 
     selector: ModelSelector
     needs: Needs
@@ -138,21 +139,21 @@ class Selection:
     eligible: Flags
     day_ordinal: int
     filters: tuple[tuple[str, Flags], ...] = ()
-    """Further reasons to leave models out, each with those it leaves in."""
+    """Further reasons for exclusion, each with the mask of the models it keeps."""
 
     def with_filter(self, reason: str, mask: Flags) -> Selection:
-        """The selection narrowed to the models in `mask`; `reason` is why the others are out."""
+        """Narrow the selection to `mask`; `reason` is why the other models are excluded."""
         filters = (*self.filters, (reason, mask))
         return replace(self, eligible=self.eligible & mask, filters=filters)
 
     def explain_exclusion(self, index: int) -> str:
-        """Why the model at this place is left out; empty when it is not."""
+        """Return why the model at this index is excluded; empty if it is not."""
         own = self.selector.explain_exclusion(index, self)
         return own or next((reason for reason, mask in self.filters if not mask[index]), "")
 
 
 class Exclusions(Sequence[Exclusion]):
-    """Who was left out and why; a reason is put into words only when it is read."""
+    """The excluded models with their reasons, which are put into words only when read."""
 
     __slots__ = ("_left_out", "_selection")
 
@@ -199,9 +200,9 @@ def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFam
 
 
 def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
-    """Why a model is not chosen for any request that does not name it; empty when it may be."""
+    """Return why a model is never chosen automatically; empty if it may be."""
     reasons = {
-        "hands on to a model that nobody knows beforehand": model.is_router,
+        "routes to a model that is unknown beforehand": model.is_router,
         f"another name of {model.alias_of}": model.alias_of is not None,
         "answers within a day, not at once": model.variant == "batch",
         "free variants share a daily limit; ask for it by name": (
@@ -210,6 +211,6 @@ def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
         "its price is unknown": model.price is None,
         "its window is unknown": model.context_length is None,
         "it does not write text alone": not model.writes_text,
-        "made for one special use": any(word in model.id for word in _SPECIAL_PURPOSE),
+        "made for a special purpose": any(word in model.id for word in _SPECIAL_PURPOSE),
     }
     return next((reason for reason, applies in reasons.items() if applies), "")

@@ -1,4 +1,4 @@
-"""What a user has set about choosing: names, preferences, fallbacks, weights."""
+"""Holds the user's settings for the choice: names, preferences, fallbacks, weights."""
 
 from __future__ import annotations
 
@@ -19,41 +19,44 @@ MODES: Mapping[str, SelectionCriteria | None] = {
     "auto:fast": SelectionCriteria(cost_priority=0.3, performance_priority=1.0),
     "auto:best": SelectionCriteria(cost_priority=0.0, performance_priority=0.0),
 }
-"""Names that leave the choice to the router, with the weights they stand for."""
+"""Names that leave the choice to the router, each with the weights it stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy:
-    """Settings of the router, as plain values."""
+    """The settings of the router, as plain values."""
 
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-    """A name or pattern → a model, a mode, a pattern of models, or several with commas, which are
-    then asked in that order (a combo)."""
+    """Names or patterns, each with what it stands for.
+
+    That is a model, a mode, a pattern of models, or several models separated by commas, which are
+    then asked in that order (a combo).
+    """
     preferred_models: tuple[str, ...] = ()
-    """Tried first, in this order, where they are able."""
+    """Tried first, in this order, if they are able."""
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """A model or pattern → who is asked after it."""
+    """The models that are asked after a model, by its id or pattern."""
     fallback_models: tuple[str, ...] = ()
-    """Who is asked at the end of every chain."""
+    """The models that are asked at the end of every chain."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """A named task → `model`, `cost_priority`, `performance_priority`."""
+    """Named tasks, each with `model`, `cost_priority` and `performance_priority`."""
     criteria: SelectionCriteria = field(default_factory=SelectionCriteria)
     """The weights of requests that bring none."""
     chain_length: int = 4
-    """How many models the router itself puts into a chain; configured ones come on top."""
+    """How many models the router puts into a chain; configured fallbacks come on top."""
     allow_free: bool = False
     learn_quality: bool = False
     """Whether the user's feedback changes the expected quality."""
     allow_unknown_price: bool = True
-    """Whether a model named by the caller may be asked when its price is not known."""
+    """Whether a model named by the caller may be asked if its price is unknown."""
 
     @property
     def version(self) -> str:
-        """A fingerprint of all of it."""
+        """A fingerprint of all these settings."""
         return hashlib.sha256(orjson.dumps(self, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
     def resolve(self, name: str) -> str:
-        """What a name stands for: aliases followed until one stands for itself, five at most."""
+        """Return what a name stands for, following at most five aliases."""
         for _ in range(5):
             target = self.aliases.get(name) or first_match(self.aliases, name)
             if target is None or target == name:
@@ -62,13 +65,13 @@ class RoutingPolicy:
         return name
 
     def fallbacks_of(self, model: str) -> tuple[str, ...]:
-        """Who is asked after this model: its own fallbacks, then the global ones."""
+        """Return the models to ask after this model: its own fallbacks, then the global ones."""
         own = self.fallbacks.get(model) or first_match(self.fallbacks, model) or ()
         return tuple(dict.fromkeys((*own, *self.fallback_models)))
 
 
 def first_match(patterns: Mapping[str, _T], name: str) -> _T | None:
-    """The value of the first pattern with `*` or `?` that the name fits."""
+    """Return the value of the first pattern with `*` or `?` that the name matches."""
     for pattern, value in patterns.items():
         if is_pattern(pattern) and fnmatchcase(name, pattern):
             return value
@@ -76,5 +79,5 @@ def first_match(patterns: Mapping[str, _T], name: str) -> _T | None:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name stands for several."""
+    """Return whether a name is a pattern, which may stand for several models."""
     return "*" in name or "?" in name

@@ -1,8 +1,8 @@
-"""How good a reply is expected to be: a table of models by kinds of task, and what is learned.
+"""Estimates how good a reply will be: a table of models by kinds of task, moved by feedback.
 
-A model's row comes from public leaderboards (`data/quality.json`), from the user's own settings,
-or, where neither knows it, from its maker, price and age, taken low. A user's own feedback moves a
-row slowly: the prior counts like 20 answers.
+A model's row comes from public leaderboards (`data/quality.json`), from the user's settings, or, if
+neither knows it, from a cautious guess by maker, price and age. A user's feedback moves a row
+slowly: the prior counts as much as 20 answers.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ Floats = NDArray[np.float64]
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 DIFFICULTY: Mapping[Complexity, float] = {"low": -1.2, "medium": 0.0, "high": 1.2}
-"""Logits that the complexity of a task takes from everyone's chance."""
+"""Logits that the complexity of a task subtracts from every model's chance."""
 _MEAN_LOGIT = 1.0
-"""A model of mean ability does well at seven of ten tasks of medium complexity."""
+"""A model of average ability succeeds at seven of ten tasks of medium complexity."""
 _SPREAD = 1.3
-"""How much ability on the leaderboards' scale counts."""
+"""Logits per unit of ability on the leaderboards' scale."""
 _MAX_GUESSED_ABILITY = 0.3
-"""No model is taken for as good as the best because it is new and dear."""
+"""A new and expensive model is not assumed to be as good as the best."""
 PRIOR_WEIGHT = 20.0
+"""The number of answers that the prior of a row counts as."""
 _CACHE_SIZE = 64
-"""Arrays of some 3 kB each."""
+"""The number of cached arrays, of about 3 kB each."""
 _AGE_EPOCH_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What a user thought of answers: by (model, kind of task), their count and sum of scores."""
+    """A user's ratings of answers: by (model, kind of task), their count and the sum of scores."""
 
     counts: Mapping[tuple[str, str], tuple[int, float]] = field(
         default_factory=dict[tuple[str, str], tuple[int, float]]
     )
 
     def with_score(self, model: str, kind: str, score: float) -> Feedback:
-        """With one answer more.
+        """Return the feedback with one more rating.
 
         Raises:
             ValueError: the score is not within 0..1.
@@ -59,11 +60,11 @@ class Feedback:
 
 
 class QualityTable:
-    """Expected quality of every model of a catalogue, by kind of task.
+    """The expected quality of every model of a catalogue, by kind of task.
 
     Args:
-        models: in the order of the arrays that come out.
-        feedback: what the user thought of earlier answers.
+        models: the models, in the order of the arrays that are returned.
+        feedback: the user's ratings of earlier answers.
     """
 
     def __init__(self, models: tuple[ModelConfig, ...], feedback: Feedback | None = None) -> None:
@@ -81,9 +82,9 @@ class QualityTable:
         self._estimate_cached = lru_cache(maxsize=_CACHE_SIZE)(self._estimate)
 
     def estimate(self, task: Task) -> Floats:
-        """The chance of a good reply to this task, per model; over all kinds that it may be of.
+        """Return the chance of a good reply to this task for each model, weighted over its domains.
 
-        Shared between calls, so it cannot be written to.
+        The array is shared between calls, so it is read-only.
         """
         return self._estimate_cached(task.type, task.complexity, task.domains)
 
@@ -103,12 +104,12 @@ class QualityTable:
         return chances
 
     def source_of(self, index: int) -> str:
-        """Where the expectation for the model at this place comes from, for a person."""
+        """Return, in words, where the estimate for the model at this index comes from."""
         return self._sources[index]
 
 
 def _model_row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[float]]:
-    """A model's logits by kind of task, and where they are from."""
+    """Return a model's logits by kind of task, and their source."""
     scored = table["models"].get(model.id.partition(":")[0])
     if scored is not None:
         source = f"public scores: {', '.join(scored['sources'])}"
@@ -125,7 +126,7 @@ def _model_row(model: ModelConfig, table: Mapping[str, Any]) -> tuple[str, list[
 
 
 def _guess_ability(model: ModelConfig, others: Mapping[str, Any]) -> float:
-    """A model's ability from what is usual for its price, age and maker, less the usual error."""
+    """Guess a model's ability from its price, age and maker, less the usual error."""
     if model.price is None or not model.price.completion:
         return -1.0
     usd_per_mtok = float(model.price.prompt * 3 + model.price.completion) / 4 * 1e6
@@ -140,7 +141,7 @@ def _guess_ability(model: ModelConfig, others: Mapping[str, Any]) -> float:
 
 
 def _apply_feedback(means: Floats, models: tuple[ModelConfig, ...], feedback: Feedback) -> Floats:
-    """The logits after the user's own feedback: a Beta posterior for each cell of the table."""
+    """Return the logits after the user's feedback: a Beta posterior for each cell of the table."""
     rows = {model.id: row for row, model in enumerate(models)}
     learned = means.copy()
     for (name, kind), (count, total) in feedback.counts.items():

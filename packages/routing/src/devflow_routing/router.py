@@ -1,4 +1,4 @@
-"""Chooses who answers: resolves names and puts the eligible models in order, with reasons."""
+"""Chooses the models that answer: resolves names and orders the eligible models, with reasons."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from devflow_routing.trackers.sessions import SessionTracker
 
 
 class Router(RouterPort):
-    """Says who may answer a request, in order, and why.
+    """Chooses the models that may answer a request, in order, with reasons.
 
-    A decision is a pure function of its `DecisionInputs` and of the snapshots that
-    `Route.snapshot` names.
+    A decision is a pure function of its `DecisionInputs` and of the snapshots that `Route.snapshot`
+    names.
 
     Args:
         catalogue: the models.
-        policy: what the user has set.
-        performance: the view that knows how fast and reliable models are.
-        sessions: the view that knows where sessions are.
+        policy: the user's settings.
+        performance: the view of the speed and reliability of models.
+        sessions: the view of which model each session last used.
         clock: the time of decisions, in UTC.
     """
 
@@ -61,7 +61,7 @@ class Router(RouterPort):
 
     @property
     def policy(self) -> RoutingPolicy:
-        """What the user has set; assign another to change it while running."""
+        """The user's settings; assign another policy to change them while running."""
         return self._policy
 
     @policy.setter
@@ -70,7 +70,7 @@ class Router(RouterPort):
         self.set_catalogue(self.catalogue)
 
     def set_catalogue(self, catalogue: Catalogue) -> None:
-        """Decide over another catalogue from now on; milliseconds, then atomic."""
+        """Use another catalogue from now on; takes milliseconds, then switches at once."""
         policy = self._policy
         selector = ModelSelector(catalogue, allow_free=policy.allow_free)
         quality = QualityTable(selector.models, self._feedback)
@@ -90,14 +90,14 @@ class Router(RouterPort):
         self.sessions.record(entry)
 
     def feedback(self, entry: LedgerEntry, score: float) -> bool:
-        """What the user thought of an answer; whether it changed anything.
+        """Learn from a user's rating of an answer; return whether that changed anything.
 
-        Nothing is learned unless the policy says so (`learn_quality`): on benchmarks, learning from
+        It changes nothing unless the policy says so (`learn_quality`): on benchmarks, learning from
         single choices did harm wherever the public scores were right.
 
         Args:
-            entry: what the ledger holds of the request.
-            score: 0 bad .. 1 good.
+            entry: the ledger's entry of the request.
+            score: 0 (bad) to 1 (good).
 
         Raises:
             ValueError: the score is not within 0..1.
@@ -110,23 +110,23 @@ class Router(RouterPort):
         return True
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """As the core's `Router.route`."""
+        """Return the candidates; raises as the core's `Router.route`."""
         return self._decide(self._build_inputs(request, task), include_all=False)
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
-        """The same decision with every eligible model as a candidate, for `devflow explain`."""
+        """Return the same decision with every eligible model in it, for `devflow explain`."""
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:
-        """Take a recorded decision again: the same route, bit for bit, over the same snapshots.
+        """Repeat a recorded decision: over the same snapshots it gives exactly the same route.
 
         Args:
-            record: what `encode_route` or `route_as_json` gave.
-            include_all: with every eligible model as a candidate.
+            record: the result of `encode_route` or `route_as_json`.
+            include_all: whether every eligible model becomes a candidate.
 
         Raises:
-            RoutingError: the models of that time are not there any more.
-            KeyError, TypeError, ValueError: this is no such record.
+            RoutingError: the models of that time are no longer in the catalogue.
+            KeyError, TypeError, ValueError: this is not a record of a decision.
         """
         values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record
         inputs = inputs_from_json(values["features"], task_from_json(values))

@@ -1,4 +1,4 @@
-"""The most that one request can cost: the dearest of everything that may be billed for it."""
+"""Computes the most that one request can cost, over everything that may be billed for it."""
 
 from __future__ import annotations
 
@@ -23,49 +23,58 @@ SPEED_FACTORS: Mapping[str, Decimal] = {
     "ultrafast": Decimal(6),
     "fast": Decimal(6),
 }
-"""Of the listed token prices, at the most: priority is 1.7 to 2.5 times in OpenAI's list of 2026,
-ultrafast six times in October 2026, Anthropic's fast mode 2 to 6 times by the `-fast` models of the
-catalogue."""
+"""Upper bounds relative to the listed token prices.
+
+Priority costs 1.7 to 2.5 times in OpenAI's list of 2026, ultrafast six times in October 2026, and
+Anthropic's fast mode 2 to 6 times by the `-fast` models of the catalogue.
+"""
 MAX_SEARCH_USD = Decimal("0.02")
-"""One search at any engine and in any mode, ten results included: the dearest is Exa's
-deep-reasoning at 0.015 (the router's documentation of 2026-08-22), the old price list said 0.02."""
+"""The most that one search can cost, at any engine and mode, with ten results.
+
+The most expensive is Exa's deep-reasoning at 0.015 (the router's documentation of 2026-08-22); the
+earlier price list said 0.02.
+"""
 RESULTS_INCLUDED = 10
 RESULT_USD = Decimal("0.004")
-"""Each further result; 0.001 today, 0.004 in the price list before."""
+"""For each further result; 0.001 today, 0.004 in the earlier price list."""
 MAX_BUILT_IN_SEARCH_USD = Decimal("0.05")
-"""A model that always searches, once a request: OpenAI's search previews cost up to 50 USD for a
-thousand, Perplexity's up to 18."""
+"""The most that the search of a model that always searches can cost, per request.
+
+OpenAI's search previews cost up to 50 USD per thousand, Perplexity's up to 18.
+"""
 MAX_PDF_PAGES = 1_000
-"""Of one file; more are refused by the reader (Mistral OCR's limits)."""
+"""The most pages of one file; the reader refuses more (Mistral OCR's limits)."""
 PDF_PAGE_USD = Decimal("0.0022")
-"""Mistral OCR through the router: 2 USD for a thousand pages, 10 % more in the US region."""
+"""Mistral OCR through the router: 2 USD per thousand pages, 10 % more in the US region."""
 MIN_TURN_TOKENS = 1_000
-"""What a turn that calls a tool may write although the reply itself may be shorter."""
+"""The tokens that a turn that calls a tool may write, even if the reply itself may be shorter."""
 DEFAULT_OUTPUT_TOKENS = 32_000
-"""Reserved for a reply that nothing limits: neither caller nor catalogue nor window. Under a
-ceiling this much is asked for at the most."""
+"""The tokens reserved for a reply that neither caller nor catalogue nor window limits.
+
+Under a ceiling, this is also the most that is asked for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """An amount, or why there is none."""
+    """An amount in USD, or the reason why there is none."""
 
     usd: Decimal | None
     reason: str = ""
     first_fees_usd: Decimal = Decimal(0)
-    """Of it, what is billed before the model is asked."""
+    """The part of it that is billed before the model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBounds:
-    """At the most."""
+    """The most tokens that go in and come out."""
 
     input: int
     output: int
 
 
 def token_bounds(model: ModelConfig, needs: Needs, *, has_ceiling: bool) -> TokenBounds:
-    """How many tokens go in and come out at this model at the most."""
+    """Return the most tokens that can go in and come out at this model."""
     tokens = needs.input_tokens
     if tokens is None:
         tokens = needs.size.upper_input_tokens(family_of(model.id, model.tokenizer))
@@ -79,12 +88,12 @@ def token_bounds(model: ModelConfig, needs: Needs, *, has_ceiling: bool) -> Toke
 
 
 class WorstCases:
-    """The worst case of any model for one request.
+    """Computes the worst case of any model for one request.
 
     Args:
-        catalogue: knows the prices.
+        catalogue: the prices.
         needs: what the request needs.
-        billable: what it may be billed for beside tokens.
+        billable: what it may be billed for besides tokens.
     """
 
     def __init__(self, catalogue: Catalogue, needs: Needs, billable: Billable) -> None:
@@ -96,7 +105,7 @@ class WorstCases:
         self._has_audio = bool(needs.capabilities & Capability.AUDIO)
 
     def of_model(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
-        """What it may cost where this very model answers."""
+        """Return the most that the request may cost if this model itself answers."""
         if model.price is None:
             return WorstCase(None, f"the price of {model.id} is not known")
         if self._is_plain and not _searches_by_itself(model.id):
@@ -107,7 +116,7 @@ class WorstCases:
         return self._with_extras(model, bounds)
 
     def of_call(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
-        """What it may cost when this model is asked, whoever answers."""
+        """Return the most that the request may cost if this model is asked, whoever answers."""
         own = self.of_model(model, bounds)
         if own.usd is None or not self._billable.alternates:
             return own
@@ -119,7 +128,7 @@ class WorstCases:
         return WorstCase(max(own.usd, *amounts), first_fees_usd=first)
 
     def candidate_terms(self, model: ModelConfig, bounds: TokenBounds) -> dict[str, Any]:
-        """The fields of a candidate that say what it may cost, and who may answer in its place."""
+        """Return the fields of a candidate that state its cost and who may answer in its place."""
         is_plain = self._is_plain and not _searches_by_itself(model.id)
         if is_plain and model.alias_of is None and not model.is_router:
             worst = self.of_model(model, bounds)
@@ -132,7 +141,7 @@ class WorstCases:
         alternates = self._alternates[0] if self._billable.alternates else ()
         target = self._catalogue.get(model.alias_of) if model.alias_of else None
         if target is not None:
-            # another name for it: it costs what is listed under that name
+            # replies name the target of an alias; it costs what is listed for the alias
             alternates = (_as_alternate(target.id, target, own.usd), *alternates)
         return {
             "worst_case_usd": call.usd,
@@ -147,7 +156,7 @@ class WorstCases:
 
     @cached_property
     def _alternates(self) -> tuple[tuple[Alternate, ...], str]:
-        """Them, and why the worst case of one is not known."""
+        """The alternates, and why the worst case of one is unknown ("" if all are known)."""
         found, reasons = list[Alternate](), list[str]()
         for one in self._billable.alternates:
             model = self._find(one)
@@ -155,7 +164,7 @@ class WorstCases:
                 found.append(Alternate(model=one.model))
                 reasons.append(f"{one.path}: the price of {one.model} is not known")
                 continue
-            # a limit that is set for the model that is asked may be above this one's
+            # the limit set for the requested model may exceed this one's
             bounds = token_bounds(model, self._needs, has_ceiling=False)
             worst = self.of_model(model, bounds)
             if worst.usd is None:
@@ -205,21 +214,21 @@ class WorstCases:
     def _input_bound(
         self, model: ModelConfig, bounds: TokenBounds, *, is_growing: bool
     ) -> int | None:
-        """All that the window takes, where more comes in than the request itself holds."""
+        """Return the input bound: the whole window, if more than the request itself may come in."""
         if is_growing or self._needs.is_prompt_open:
             return model.context_length
         tokens = bounds.input + self._needs.max_file_tokens
         return tokens if model.context_length is None else min(tokens, model.context_length)
 
     def _output_bound(self, model: ModelConfig, bounds: TokenBounds, turns: int) -> int:
-        """Pictures and sound are not cut where a text would be."""
+        """Return the output bound; images and audio are not cut off where text would be."""
         output = bounds.output if turns == 1 else max(bounds.output, MIN_TURN_TOKENS)
         if self._billable.output_kinds:
             output = max(output, model.max_output_tokens or model.context_length or output)
         return output
 
     def _file_fees(self, model: ModelConfig) -> Decimal:
-        """What it costs to have files read that the model cannot, or shall not, read itself."""
+        """Return the fee for files that are not read by the model itself."""
         engine = self._billable.pdf_engine
         is_native = bool(model.capabilities & Capability.FILES)
         if engine == "free" or (not engine and is_native):
@@ -238,24 +247,24 @@ def _as_alternate(name: str, model: ModelConfig, worst_case_usd: Decimal | None)
 
 @lru_cache(maxsize=4096)
 def _searches_by_itself(model: str) -> bool:
-    """Whether a search of the web comes with the very name."""
+    """Return whether a model's id alone makes it search the web."""
     return _searches_always(model) or "online" in model.split(":")[1:]
 
 
 def _searches_always(model: str) -> bool:
-    """Whether it is made to search, whatever the request says."""
+    """Return whether a model always searches, whatever the request says."""
     return model.startswith("perplexity/") or "search" in model
 
 
 def _searches_by_name(model: ModelConfig) -> tuple[Searches, ...]:
-    """`:online` is the plugin `web` by another name."""
+    """Return the search that the suffix `:online` stands for: the plugin `web` by another name."""
     if "online" not in model.id.split(":")[1:]:
         return ()
     return (Searches(path="model", max_count=1, max_results=5, may_be_native=True, is_once=True),)
 
 
 def _unbounded_reason(searches: Searches, model: ModelConfig) -> str:
-    """Why nobody knows how often is searched; empty where it is known."""
+    """Return why the number of searches is unknown; empty if it is bounded."""
     is_native = searches.may_be_native and model.price and model.price.web_search is not None
     if not is_native or (model.author == "anthropic" and not searches.is_once):
         return ""

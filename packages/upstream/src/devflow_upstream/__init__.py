@@ -1,4 +1,4 @@
-"""What every call to a provider needs, whoever the provider is: transport, policies, keys."""
+"""Provides what calls to every provider need: transport, policies, and rotation of keys."""
 
 from devflow_upstream.keys import KeyPool, KeyState
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking

@@ -1,4 +1,4 @@
-"""One key of the gateway: what it rests for, and until when."""
+"""Keeps one key of the gateway, with what it rests for and until when."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from devflow_core.ports import UpstreamKey
 from devflow_upstream.limits import WHOLE_KEY
 
 _MAX_RESTS = 1000
-"""Of one key: for so many models it is remembered that it rests."""
+"""The number of models for which the rests of one key are remembered."""
 
 
 def key_id(secret: str) -> str:
-    """Fingerprint of a key: the first 12 hex digits of its SHA-256."""
+    """Return the fingerprint of a key: the first 12 hex digits of its SHA-256."""
     return hashlib.sha256(secret.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyState:
-    """What may be shown of a key."""
+    """The state of a key, without its secret."""
 
     id: str
     source: Literal["pool", "single"]
     cool_down_s: float
-    """0: it is in use."""
+    """The seconds until it is used again; 0 if it is in use."""
     reason: str | None
-    """Why it cools down: the code of the error."""
+    """The code of the error for which it cools down; None if it does not."""
     limited_s: Mapping[str, float]
-    """The models, or kinds of models, for which alone it rests, and for how long."""
+    """The seconds of rest by model or kind of models, if it rests only for those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +49,22 @@ THROTTLED = KeyFailure(429, None, None)
 
 @dataclass(slots=True)
 class Rest:
-    """A key is left alone for a while; kept until a call has found out that it is good again."""
+    """A period in which a key is not used; kept until a call has shown that it is good again."""
 
     available_at_s: float = 0.0
     reason: str = ""
     failure: KeyFailure | None = None
-    """What it rests for, where a provider has said it."""
+    """What the provider said when the rest began; None if it said nothing."""
     is_probing: bool = False
     refusals_in_a_row: int = 0
 
     @property
     def ends_at_s(self) -> float:
-        """0 while a call finds out: it may end at any moment."""
+        """When it ends, in monotonic seconds; 0 while a probe runs, since it may end any moment."""
         return 0.0 if self.is_probing else self.available_at_s
 
     def end_probe(self, now_s: float) -> None:
-        """The call that was to find out has not: another one may."""
+        """End a probe that found nothing out, so that another call may probe."""
         if self.is_probing:
             self.available_at_s, self.is_probing = now_s, False
 
@@ -76,15 +76,15 @@ class KeySlot:
         self.key = UpstreamKey(secret=secret, id=key_id(secret), source="server")
         self.source: Literal["pool", "single"] = source
         self.rests: dict[str, Rest] = {}
-        """By scope: `WHOLE_KEY`, a kind of models, or a model."""
+        """Rests by scope: `WHOLE_KEY`, a kind of models, or a model."""
 
     def rests_whole(self, now_s: float) -> bool:
-        """Whether no model can be asked with it."""
+        """Return whether no model can be asked with this key."""
         rest = self.rests.get(WHOLE_KEY)
         return rest is not None and rest.available_at_s > now_s
 
     def make_rest(self, scope: str, now_s: float) -> Rest:
-        """The rest for a scope; one that has passed makes room for it where there are too many."""
+        """Return the rest for a scope, made if needed; if there are too many, passed ones go."""
         if scope not in self.rests and len(self.rests) >= _MAX_RESTS:
             passed = [one for one, rest in self.rests.items() if rest.available_at_s <= now_s]
             for one in passed or [next(iter(self.rests))]:
@@ -92,30 +92,30 @@ class KeySlot:
         return self.rests.setdefault(scope, Rest())
 
     def rests_for(self, scopes: Iterable[str]) -> list[Rest]:
-        """What keeps the key from these scopes, or has until lately."""
+        """Return the rests in these scopes, including those that have passed but await a probe."""
         return [self.rests[one] for one in scopes if one in self.rests]
 
     def is_limited(self, scopes: Sequence[str], now_s: float) -> bool:
-        """Whether a limit of the model alone, or of its kind, keeps the key from it."""
+        """Return whether only a limit of the model or its kind keeps the key from it."""
         return not self.rests_whole(now_s) and bool(self.rests_for(scopes[1:]))
 
     def ends_at_s(self, scopes: Iterable[str]) -> float:
-        """When the last thing ends that keeps the key away; 0: at any moment."""
+        """Return when the last rest in these scopes ends; 0 if that may be at any moment."""
         return max((rest.ends_at_s for rest in self.rests_for(scopes)), default=0.0)
 
     def failure(self, scopes: Iterable[str]) -> KeyFailure:
-        """Why the provider does not serve the key."""
+        """Return why the provider does not serve the key in these scopes."""
         said = (rest.failure for rest in self.rests_for(scopes) if rest.failure)
         return next(said, THROTTLED)
 
     def describe(self, scopes: Iterable[str]) -> str:
-        """The key, and why it cannot be used."""
+        """Return the key's id with the reason why it cannot be used."""
         rest = next(iter(self.rests_for(scopes)), None)
         words = rest and ((rest.failure and rest.failure.words) or rest.reason)
         return f"{self.key.id}: {words or 'being tried'}"
 
     def describe_state(self, now_s: float) -> KeyState:
-        """The key as it may be shown."""
+        """Return the state of the key for display."""
         resting_s = {
             scope: rest.available_at_s - now_s
             for scope, rest in self.rests.items()

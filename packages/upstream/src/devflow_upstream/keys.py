@@ -1,4 +1,4 @@
-"""The gateway's own keys, and which of them are left alone for a while, and for what."""
+"""Rotates the gateway's own keys; each rests for what it has been refused or throttled for."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ __all__ = ["KeyPool", "KeyState", "key_id"]
 _NO_RULES = LimitRules()
 
 _FIRST_REST_S = 1.0
-"""Of a refused or spent key: asking again costs nothing, and it may have been a mistake."""
+"""For a refused or spent key: asking again costs nothing, and the refusal may be a mistake."""
 _MAX_REST_S = 30.0
-"""The rest doubles with each refusal in a row, up to here."""
+"""The rest doubles with each refusal in a row, up to this."""
 _THROTTLED_COOL_DOWN_S = 1.0
-"""Where a key's 429 names no time."""
+"""The rest after a 429 that names no time."""
 _MAX_COOL_DOWN_S = 3600.0
+"""The longest rest after a 429, whatever time it names."""
 _MAX_JITTER_S = 2.0
-"""Keys come back apart, but before a call that waits for one has given up."""
+"""Bounds the jitter, so that a key is back before a call that waits for it gives up."""
 _PROBE_TIMEOUT_S = 4.0
-"""How long a key that comes back is tried by one call only; a refusal comes much sooner."""
+"""How long only one call tries a key that is back; a refusal comes much sooner."""
 _MAX_WAIT_S = 5.0
 """The longest that a call waits for a key."""
 _MAX_WAITERS = 100
@@ -47,16 +48,16 @@ _MAX_WAITERS = 100
 class KeyPool:
     """The gateway's own keys, in rotation; a key that was refused or spent cools down.
 
-    A key that has met a limit of rate rests for what that is a limit of, and goes on for all else.
+    A key that has met a rate limit rests only for what the limit applies to.
 
     Args:
-        pool: used in turn.
-        single: used when none of the pool can be.
-        no_key_message: of the error when there is no key at all.
-        limits: whose the provider's limits of rate are.
-        clock: monotonic seconds; None is the event loop's.
+        pool: the keys that are used in turn.
+        single: the key that is used if none of the pool can be.
+        no_key_message: the message of the error if there is no key at all.
+        limits: what the provider's rate limits apply to.
+        clock: monotonic seconds; None: the event loop's clock.
         chance: uniform in [0, 1): cool-downs get up to a quarter longer, so that keys come
-            back apart.
+            back at different times.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class KeyPool:
         self.set_keys(pool, single)
 
     def set_keys(self, pool: Sequence[str], single: str | None = None) -> None:
-        """Use other keys from now on, without a restart; those that stay keep their cool-downs."""
+        """Replace the keys without a restart; keys that stay keep their cool-downs."""
         known = {slot.key.secret: slot for slot in self._slots}
         KNOWN_SECRETS.remember([*pool, single])
         named: dict[str, Literal["pool", "single"]] = dict.fromkeys((k for k in pool if k), "pool")
@@ -94,16 +95,16 @@ class KeyPool:
 
     @property
     def keys(self) -> tuple[UpstreamKey, ...]:
-        """Every key, in the order of their use."""
+        """All keys, in the order of their use."""
         return tuple(slot.key for slot in self._slots)
 
     def status(self) -> tuple[KeyState, ...]:
-        """Every key by its fingerprint, in the order of their use."""
+        """Return the state of all keys, by fingerprint, in the order of their use."""
         now_s = self._now_s() if self._slots else 0.0
         return tuple(slot.describe_state(now_s) for slot in self._slots)
 
     def pick(self, model: str = "") -> UpstreamKey | None:
-        """The next key in turn that does not rest for this model; None when all do."""
+        """Return the next key in turn that does not rest for this model; None if all do."""
         now_s = self._now_s()
         for offset in range(len(self._pool_slots)):
             slot = self._pool_slots[(self._next_index + offset) % len(self._pool_slots)]
@@ -118,10 +119,10 @@ class KeyPool:
     async def wait_for_key(
         self, model: str, max_wait_s: float, *, is_last: bool = True
     ) -> UpstreamKey | None:
-        """A key at once, or one that is back soon; None when that would take too long.
+        """Return a key at once, or one that is back soon; None if that would take too long.
 
-        At most 100 calls wait, and none longer than 5 s. Where another model could be asked with a
-        key that rests for this one, and stands ready (not `is_last`), nobody waits.
+        At most 100 calls wait, and none longer than 5 s. No call waits if another model is ready to
+        be asked (not `is_last`) and some key can ask it.
         """
         key = self.pick(model)
         if key is not None or not self._slots or self._waiters >= _MAX_WAITERS:
@@ -145,7 +146,7 @@ class KeyPool:
     def cool_down(
         self, key: UpstreamKey, seconds: float, reason: str, *, scope: str = WHOLE_KEY
     ) -> None:
-        """Leave a key alone for so long, and a little longer: wholly, or for one scope."""
+        """Let a key rest for some seconds and a jitter, for all models or for one scope."""
         now_s = self._now_s()
         jitter_s = min(0.25 * seconds, _MAX_JITTER_S) * self._chance()
         for slot in self._slots:
@@ -156,14 +157,14 @@ class KeyPool:
                 self._notify()
 
     def record_failure(self, key: UpstreamKey, error: UpstreamError, model: str = "") -> bool:
-        """Settle what an error says of its key; whether it cools down, for this model at least."""
+        """Apply an error to its key; return whether the key cools down, at least for this model."""
         seconds = self.cool_down_s(error)
         if seconds is None:
             return False
         scope = self._limits.scope_of(error, model)
         if scope == WHOLE_KEY:
             self.release(key, model)
-        else:  # only a key that is good meets a limit of something else
+        else:  # only a good key can meet a limit of something else
             self._forget(key, [WHOLE_KEY])
         slot = next((one for one in self._slots if one.key.id == key.id), None)
         if slot is not None:
@@ -176,15 +177,15 @@ class KeyPool:
         return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
-        """How long a key cools down at first after this error; None: it says nothing of the key."""
+        """Return the first cool-down after this error; None if it says nothing of the key."""
         return None if error.error_type in self._limits.shared else _cool_down_s(error)
 
     def mark_good(self, key: UpstreamKey, model: str = "") -> None:
-        """A key has been accepted for this model: all that kept it from that is over."""
+        """Record that a key was accepted for this model, which ends its rests for it."""
         self._forget(key, self._limits.scopes_of(model))
 
     def release(self, key: UpstreamKey, model: str = "") -> None:
-        """A call ended without a word about its key: another one may find out."""
+        """Release a key whose call ended without news of it, so that another call may probe it."""
         for slot in self._slots:
             if slot.rests and slot.key.id == key.id:
                 for rest in slot.rests_for(self._limits.scopes_of(model)):
@@ -192,7 +193,7 @@ class KeyPool:
                 self._notify()
 
     def exhausted_error(self, model: str = "") -> UpstreamError | ConfigurationError:
-        """The error for a call that found no key: what it says is what keeps the keys away."""
+        """Return the error for a call that found no key; it states why the keys cannot be used."""
         if not self._slots:
             return ConfigurationError(self._no_key_message)
         now_s, scopes = self._now_s(), tuple(self._limits.scopes_of(model))
@@ -220,7 +221,7 @@ class KeyPool:
         rests = slot.rests_for(self._limits.scopes_of(model))
         if any(rest.available_at_s > now_s for rest in rests):
             return False
-        for rest in rests:  # back from a cool-down: one call finds out, the others wait for it
+        for rest in rests:  # back from a cool-down: one call probes, the others wait for it
             rest.available_at_s, rest.is_probing = now_s + _PROBE_TIMEOUT_S, True
         return True
 
@@ -248,12 +249,12 @@ _LIMITED_MESSAGE = (
     "{model} is over its limit with this gateway's keys ({states}). Wait, or ask another model."
 )
 _BY_HOPE = (429, 402, 401)
-"""Where keys rest for several reasons: the one that passes first is told."""
+"""If keys rest for several reasons, the error reports the one that passes first."""
 _EXHAUSTED_MESSAGES = {
     429: "Every key of this gateway rests ({states}). Wait, or add another key.",
-    402: "This gateway's keys may spend no more ({states}). Whoever runs it has to add credits or"
+    402: "This gateway's keys may spend no more ({states}). Its operator has to add credits or"
     " raise the limit.",
-    401: "The provider does not accept this gateway's keys ({states}). Whoever runs it has to set a"
+    401: "The provider does not accept this gateway's keys ({states}). Its operator has to set a"
     " valid key; the key of the client is not the cause.",
 }
 
@@ -268,8 +269,8 @@ def _cool_down_s(error: UpstreamError) -> float | None:
     if isinstance(error, KeyRefused):
         return _FIRST_REST_S
     if isinstance(error, PaymentRequired):
-        # what is left does for a smaller request, so the key is of use still
+        # a smaller request may still be affordable, so the key stays in use
         return None if "can only afford" in error.message else _FIRST_REST_S
     if isinstance(error, DailyQuotaExceeded) or not isinstance(error, RateLimited):
-        return None  # the free allowance is the account's, and its paid models go on
+        return None  # the free allowance is the account's, and paid models still work
     return min(error.retry_after_s or _THROTTLED_COOL_DOWN_S, _MAX_COOL_DOWN_S)

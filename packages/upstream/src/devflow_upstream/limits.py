@@ -1,4 +1,4 @@
-"""What a provider's limit of rate is a limit of: a key rests for that, and for nothing else."""
+"""Defines what a provider's rate limits apply to, so that a key rests only for that."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from devflow_core.errors import RateLimited, UpstreamError
 
 WHOLE_KEY = ""
-"""The scope of what keeps a key from every model."""
+"""The scope of a rest that keeps a key from every model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRules:
-    """Whose the limits of a provider are, by error type; any other is of the model that met it."""
+    """What each rate limit of a provider applies to, by error type; by default, one model."""
 
     shared: frozenset[str] = frozenset()
-    """Every key meets them, so they say nothing of one key."""
+    """Limits that all keys share, so that they say nothing of one key."""
     of_key: frozenset[str] = frozenset()
-    """Of the key, or of whom it belongs to: it rests for every model."""
+    """Limits of the key or its owner, for which it rests for every model."""
     of_models: Mapping[str, Callable[[str], bool]] = field(
         default_factory=dict[str, Callable[[str], bool]]
     )
-    """Of several models together, with the test for a model that is one of them."""
+    """Limits of several models together, each with a test for the models it applies to."""
 
     def scope_of(self, error: UpstreamError, model: str) -> str:
-        """For what a key rests after this error: itself, a kind of models, or this model."""
+        """Return the scope of the rest after this error: the key, a kind of models, or a model."""
         kind = error.error_type or ""
         if not isinstance(error, RateLimited) or kind in self.of_key:
             return WHOLE_KEY
@@ -33,7 +33,7 @@ class LimitRules:
         return kind if holds_for is not None and holds_for(model) else model
 
     def scopes_of(self, model: str) -> Iterator[str]:
-        """Everything for which a key may rest that keeps it from this model."""
+        """Yield every scope in which a rest keeps a key from this model."""
         yield WHOLE_KEY
         yield model
         for kind, holds_for in self.of_models.items():

@@ -1,4 +1,4 @@
-"""Whose models are asked where: the seam at which a provider is added."""
+"""Defines providers and sends each call to its provider: the place where a provider is added."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from devflow_upstream.reply_stream import Deadlines
 from devflow_upstream.transport.protocol import Transport
 
 ModelRows = Mapping[str, Mapping[str, Any]]
-"""Models by id, with what `[models."ID"]` of `devflow.toml` may say of one."""
+"""Models by id, each with the fields that `[models."ID"]` of `devflow.toml` may set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderKind:
-    """A provider as the code knows it, before anybody has a key for it."""
+    """A provider as the code knows it, before there is a key for it."""
 
     name: str
-    """The ids of its models begin with it and a slash. No maker of the catalogue may have it."""
+    """The first part of its models' ids, before a slash; no maker of the catalogue may share it."""
     base_url: str
-    """Where it usually is; the settings may name another address."""
+    """Its usual address; the settings may name another one."""
     models: ModelRows
-    """What can be asked for, by its whole id. Without a price a model stops at every budget."""
+    """The models that can be asked for, by full id; every budget refuses one without a price."""
     connect: Callable[[Transport, Deadlines], Upstream]
-    """Makes what asks once, with the key of the call and without any policy.
+    """Makes the upstream that asks once, with the key of the call and without any policy.
 
-    It takes the provider's name off the id of the model, and states it in `Started.provider`
-    (`ReplyStream` does with `provider=`), by which the ledger and the reports tell it apart.
+    It removes the provider's name from the id of the model, and sets `Started.provider`
+    (`ReplyStream` does with `provider=`), by which the ledger and the reports name the provider.
     """
     limits: LimitRules = field(default_factory=LimitRules)
-    """What its limits of rate hold for. Unless it says otherwise: for the model that met one."""
+    """What its rate limits apply to; by default, only the model that reached one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectedProvider:
-    """A provider with its keys, ready to be asked."""
+    """A provider with its keys, ready to be asked; `aclose` it in the end."""
 
     name: str
     upstream: Upstream = field(repr=False)
@@ -53,13 +53,13 @@ class ConnectedProvider:
 
 
 class ByProvider:
-    """An `Upstream` that hands a call on to whoever the model's id names.
+    """An `Upstream` that passes a call to the provider that the model's id names.
 
-    A caller's own key is the main provider's. It goes nowhere else, and a request that brings one
-    is paid with no other, so that such a request cannot be asked of another provider.
+    A caller's own key belongs to the main provider. It is sent to no other, and a request with such
+    a key is paid with no other key, so it cannot be sent to another provider.
 
     Args:
-        main: has every model that is no other's.
+        main: serves every model that does not belong to another provider.
         others: by name; each with its own keys and policies.
     """
 
@@ -68,10 +68,10 @@ class ByProvider:
         self._others = others
 
     def open(self, call: Call, /) -> EventStream:
-        """As `Upstream.open`.
+        """Open the call at the provider of its model.
 
         Raises:
-            ModelUnavailable: a request with a key of its own, for another provider's model.
+            ModelUnavailable: the request brings its own key, and the model is another provider's.
         """
         model = call.candidate.model
         other = self._others.get(model.partition("/")[0])
@@ -87,7 +87,7 @@ class ByProvider:
 
 
 def merge_rows(kinds: Sequence[ProviderKind], corrections: ModelRows) -> ModelRows:
-    """The models of these providers, with the user's corrections, and those of all others."""
+    """Return the models of these providers and the corrections of the user, merged by id."""
     listed = {name: row for kind in kinds for name, row in kind.models.items()}
     corrected = {name: {**listed.get(name, {}), **row} for name, row in corrections.items()}
     return {**listed, **corrected}

@@ -1,4 +1,4 @@
-"""One reply as events: from its bytes, within its deadlines, complete or an error."""
+"""Turns one reply into events: from its bytes, within its deadlines, until complete or failed."""
 
 from __future__ import annotations
 
@@ -28,33 +28,37 @@ from devflow_core.wire.sse import SseFrame, SseReader
 
 from devflow_upstream.transport.protocol import HttpRequest, Transport, UpstreamExchange
 
+# the beginning of an error suffices to classify it
 _MAX_ERROR_BYTES = 256 * 1024
 _NOT_TAKEN_IN = frozenset({301, 302, 307, 308})
-"""What was asked for is elsewhere, so nobody has carried it out. 303 shows the way to the outcome
-of a request that was (RFC 9110, 15.4)."""
+"""Redirects of requests that were not carried out.
+
+A 303 is not one: it leads to the outcome of a request that was (RFC 9110, 15.4).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long a reply may take; each within what is left of the request's own deadline."""
+    """How long a reply may take; each limit is cut to what is left of the request's deadline."""
 
     first_token_s: float = 60.0
-    """From sending to the first event."""
+    """Seconds from sending to the first event."""
     idle_s: float = 60.0
-    """Between two events. Comments keep a socket alive and are no events."""
+    """Seconds between two events; SSE comments are not events and do not extend it."""
     total_s: float = 600.0
+    """Seconds from sending to the end of the reply."""
 
 
 class ReplyStream:
-    """Asks once, and is the iterator of what comes back.
+    """Sends a request once, and iterates over the events of its reply.
 
     Args:
-        transport: where the request goes.
+        transport: the connection pool that the request is sent over.
         request: the call as HTTP.
-        call: what it stands for.
-        dialect: in which the request goes out and the reply comes.
-        deadlines: of the reply.
-        provider: who answers, where the reply itself names nobody.
+        call: the call that the request stands for.
+        dialect: the dialect of both the request and the reply.
+        deadlines: how long the reply may take.
+        provider: the provider's name, for replies that do not name it.
     """
 
     __slots__ = (
@@ -86,7 +90,7 @@ class ReplyStream:
         self._error: DevFlowError | None = None
         self._is_complete = False
         self._is_rewritten = False
-        """The provider's own bytes are not passed on: they hold what must not be."""
+        """Whether the provider's own bytes are withheld, because they contain the call's key."""
         self._phase = "first event"
         self._deadline_at_s = 0.0
 
@@ -132,7 +136,7 @@ class ReplyStream:
         return events.popleft()
 
     async def _read_first_event(self, exchange: UpstreamExchange) -> None:
-        """Read until the first event, or the error that stands in its place."""
+        """Read up to the first event, or raise the error that came instead."""
         if exchange.status != 200:
             raise await self._read_error(exchange)
         content_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -158,7 +162,7 @@ class ReplyStream:
         self._phase = "next event"
 
     async def _read_events(self, exchange: UpstreamExchange) -> None:
-        """Turn what has come into events; an error waits behind the events before it."""
+        """Decode the next bytes into events; an error is raised after the events before it."""
         try:
             data = await exchange.read()
             if data:
@@ -174,7 +178,7 @@ class ReplyStream:
             self._error = error
 
     def _feed_frames(self, frames: list[SseFrame], exchange: UpstreamExchange) -> None:
-        """Take frames in, and move the deadline when there was progress among them."""
+        """Decode frames, and extend the deadline if any of them is progress (a comment is not)."""
         is_progress = False
         feed, take = self._decoder.feed, self._add_events
         for frame in frames:
@@ -191,7 +195,7 @@ class ReplyStream:
                 self._is_complete = True
 
     def _complete_start(self, exchange: UpstreamExchange) -> None:
-        """Give the first event what the reply itself does not say: the headers' id, who answers."""
+        """Add what the body lacks to the first event: the generation id, the provider's name."""
         first = self._events[0]
         if not isinstance(first, Started):
             return
@@ -202,15 +206,15 @@ class ReplyStream:
             self._events[0] = replace(first, provider=self._provider)
 
     def _clean_start(self, body: bytes = b"") -> None:
-        """Look once, at the beginning, at what the reply says of itself.
+        """Clean the names in the first event, and check whether it echoes the key of the call.
 
-        Its names go into headers, the ledger and reports, so they have to be names. Where they, or
-        anything else in the first event, echo the key of the call, the whole reply is written
-        anew from its events, because the same names stand in every later frame. The content is
-        not looked at: it is the caller's.
+        The names go into headers, the ledger and reports, so they have to be plain. If they, or
+        anything else in the first event, echo the key, the whole reply is rewritten from its
+        events, because later frames repeat the same names. The content is not checked: it is the
+        caller's.
 
         Args:
-            body: of a reply that came whole.
+            body: the body of a reply that came whole.
         """
         first = self._events[0]
         if not isinstance(first, Started):
@@ -226,7 +230,7 @@ class ReplyStream:
             return
         with KNOWN_SECRETS.using(secret):
             generation_id, model, provider = map(clean_name, names)
-            # an encoding that is no plain name is not seen at first sight
+            # encodings with unusual characters are not found by `holds_secret`
             is_echoed = is_echoed or any(KNOWN_SECRETS.mask(one or "")[1] for one in names)
         cleaned = replace(first, generation_id=generation_id, model=model, provider=provider)
         self._is_rewritten = is_echoed
@@ -279,7 +283,7 @@ class ReplyStream:
 
 
 async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) -> bytes:
-    """The rest of a body, or its beginning when it is longer than wanted.
+    """Return the rest of a body; the rest beyond `max_bytes` is left unread.
 
     Raises:
         TimeoutError, DevFlowError: as `UpstreamExchange.read`.
@@ -295,7 +299,7 @@ async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) 
 
 
 def _without_bytes(events: Iterable[Event]) -> Iterator[Event]:
-    """The events without what only a reader of the provider's own bytes would see."""
+    """Yield the events without what only clients of the provider's dialect would receive."""
     for event in events:
         if isinstance(event, Finished):
             yield replace(event, frame=None, raw_response=None)

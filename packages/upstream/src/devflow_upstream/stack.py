@@ -1,4 +1,4 @@
-"""The stack around every call, written once, and its parts as the settings want them."""
+"""Builds the stack of policies around every call, with the parameters of the settings."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from devflow_upstream.reply_stream import Deadlines
 from devflow_upstream.transport.http1_transport import Http1Transport
 from devflow_upstream.transport.protocol import Transport
 
+# a provider that takes longer to connect to is treated as unreachable
 MAX_CONNECT_S = 5.0
 
 Policy = Callable[[Upstream], Upstream]
@@ -30,14 +31,14 @@ Policy = Callable[[Upstream], Upstream]
 
 
 def build_policies(settings: Settings, keys: KeyPool, limiter: RateLimiter) -> tuple[Policy, ...]:
-    """What is around each attempt at one provider, from the outside in.
+    """Return the policies around each attempt at one provider, outermost first.
 
-    docs/adr/0004-order-of-the-stack.md says why in this order. A key is chosen outside the breaker
-    and the rate, which both belong to a key.
+    docs/adr/0004-order-of-the-stack.md gives the reasons for the order. A key is chosen outside the
+    breaker and the rate limit, since both belong to a key.
 
     Args:
         settings: how long a reply may take to begin.
-        keys: the provider's.
+        keys: the provider's keys.
         limiter: shared by all providers; rates are kept for each key.
     """
     breaker = BreakerPolicy(slow_after_s=settings.first_token_timeout_s / 2)
@@ -57,14 +58,14 @@ def build_executor(
     *,
     others: Sequence[ConnectedProvider] = (),
 ) -> FallbackChain:
-    """The whole stack: what walks a route, retries, and asks with the policies of each attempt.
+    """Return the whole stack: it walks a route, retries, and applies the policies to each attempt.
 
     Args:
-        settings: how often, and how long to wait.
-        client: the main provider, asked once.
-        keys: its keys.
-        limiter: None makes one from the settings.
-        others: asked for the models that begin with their names.
+        settings: how often to try, and how long to wait.
+        client: the main provider; asks once.
+        keys: the main provider's keys.
+        limiter: None: one is made from the settings.
+        others: other providers, asked for the models whose ids begin with their names.
     """
     limiter = limiter or build_limiter(settings)
     asked = _wrap(client, build_policies(settings, keys, limiter))
@@ -82,7 +83,7 @@ def build_executor(
         throttled_base_s=settings.retry_wait_factor,
     )
     budget = RetryBudget(settings.retry_budget)
-    # inside the retry, so that each attempt may take another key
+    # inside the retries, so that each attempt may use another key
     retrying = Retrying(asked, policy=policy, budget=budget)
     return FallbackChain(retrying, policy=policy, budget=budget)
 
@@ -92,7 +93,7 @@ def _wrap(client: Upstream, policies: Sequence[Policy]) -> Upstream:
 
 
 def build_limiter(settings: Settings) -> RateLimiter:
-    """The limits that the settings name."""
+    """Return a limiter with the limits of the settings."""
     return RateLimiter(
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,
@@ -102,7 +103,7 @@ def build_limiter(settings: Settings) -> RateLimiter:
 
 
 def build_deadlines(settings: Settings) -> Deadlines:
-    """How long a reply may take."""
+    """Return the deadlines of replies from the settings."""
     return Deadlines(
         first_token_s=settings.first_token_timeout_s,
         idle_s=settings.idle_timeout_s,
@@ -111,9 +112,9 @@ def build_deadlines(settings: Settings) -> Deadlines:
 
 
 def build_transport(settings: Settings, base_url: str) -> Transport:
-    """Our own transport to a base URL, or one through the settings' proxy.
+    """Return our own transport to a base URL, or one through the proxy of the settings.
 
-    Nothing on this machine is asked by way of a proxy.
+    Addresses on this machine are never reached through a proxy.
     """
     if settings.proxy_url and not is_loopback(urlsplit(base_url).hostname):
         # httpx is slow to import, and only proxies need it
@@ -125,7 +126,7 @@ def build_transport(settings: Settings, base_url: str) -> Transport:
 
 
 def connect_provider(kind: ProviderKind, settings: Settings) -> ConnectedProvider:
-    """A provider with the keys and the address that its settings name; closed by the caller."""
+    """Return a provider with the keys and the address of its settings; the caller closes it."""
     own = settings.providers.get(kind.name, ProviderSettings())
     no_key = f"There is no key for {kind.name}. Set api_key in [providers.{kind.name}]."
     transport = build_transport(settings, own.base_url or kind.base_url)

@@ -1,4 +1,4 @@
-"""OpenRouter behind one object: choice of model, resilient calls, cost and reports."""
+"""Puts OpenRouter behind one object: choice of model, resilient calls, cost and reports."""
 
 from devflow_upstream.policies.fallback import FallbackChain
 from devflow_upstream.policies.rate_limiter import RateLimiter

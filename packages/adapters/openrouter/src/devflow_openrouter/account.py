@@ -1,4 +1,4 @@
-"""OpenRouter's own books of our keys, as the reconciler asks them."""
+"""Reads OpenRouter's own accounts of the gateway's keys, for the reconciler."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from devflow_openrouter.client.api_client import ApiClient
 
 
 class OpenRouterAccount:
-    """What OpenRouter has booked for the keys of a gateway.
+    """The costs that OpenRouter has booked for the keys of a gateway.
 
     Args:
-        api: where to ask.
-        keys: the gateway's own keys; a caller's key is not here, and its calls are not asked for.
-        management_key: opens the totals of completed days; None leaves them closed.
+        api: the client that asks OpenRouter.
+        keys: the gateway's own keys; calls with a caller's key cannot be looked up.
+        management_key: opens the totals of completed days; None: they are not available.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class OpenRouterAccount:
         self._management_key = _make_key(management_key) if management_key else None
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Whether this is one of the keys; a row that names none is taken to be, if any are."""
+        """Return whether this is one of the keys; None counts as one, if there are any."""
         return bool(self._keys) if key_id is None else key_id in self._keys
 
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
-        """What is booked for a call; None while it is not, which lasts for minutes after it.
+        """Return what is booked for a call; None until it is, which takes minutes after the call.
 
         Raises:
             UpstreamError: the key is refused, or OpenRouter does not answer.
@@ -54,13 +54,13 @@ class OpenRouterAccount:
             return None
         try:
             body = await self._api.generation(generation_id, key)
-        except ModelUnavailable:  # its 404
+        except ModelUnavailable:  # OpenRouter answers 404 for calls that are not booked yet
             return None
         found = body.get("data")
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
     async def fetch_day_usd(self, day: date, /) -> Decimal | None:
-        """The cost of a completed day (UTC) over these keys; None without a management key.
+        """Return these keys' cost in USD of a completed day (UTC); None without a management key.
 
         Raises:
             UpstreamError: OpenRouter does not answer.
@@ -80,7 +80,7 @@ class OpenRouterAccount:
         return total
 
     async def fetch_usage_usd(self, period: Literal["daily", "weekly", "monthly"], /) -> Decimal:
-        """The cost of the running day, week or month (UTC) over these keys.
+        """Return the cost in USD of the current day, week or month (UTC) over these keys.
 
         Raises:
             UpstreamError: a key is refused, or OpenRouter does not answer.
@@ -106,8 +106,8 @@ def _parse_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
-    """An amount as its shortest decimal text; 0 where the field is missing."""
+    """Return an amount by its shortest decimal text; 0 if the field is missing."""
     amount = parse_decimal(row.get(field) or 0)
     if amount is None:
-        raise ProtocolError(f"OpenRouter's {field} is no amount. Try again later.")
+        raise ProtocolError(f"OpenRouter's {field} is not an amount. Try again later.")
     return amount

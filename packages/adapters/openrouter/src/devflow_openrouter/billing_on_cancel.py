@@ -1,7 +1,7 @@
-"""Which providers stop charging when nobody reads on.
+"""Lists the providers that stop charging when a stream is cancelled.
 
 OpenRouter's documentation on cancelling a stream names both kinds (read 2026-08-22). A provider
-that it does not name is taken to charge on: an entry must not say less than the bill.
+that it does not name is assumed to keep charging: an entry must not say less than the bill.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _STOP_ON_CANCEL = frozenset(
 
 
 def bills_on_cancel(provider: str | None) -> bool:
-    """Whether a provider charges for what it generates after the reader has left.
+    """Return whether a provider charges for what it generates after the reader has left.
 
     Args:
-        provider: by its display name or slug; None where it is not known.
+        provider: its display name or slug; None if unknown.
     """
     if provider is None:
         return True

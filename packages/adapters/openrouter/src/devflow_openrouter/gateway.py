@@ -1,4 +1,4 @@
-"""The public class: one object that routes, asks, and books; it builds its parts and owns them."""
+"""Defines the public gateway, which builds its parts and owns them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from devflow_openrouter.structured_output import (
 )
 
 _MAX_RECENT_ENTRIES = 1_000
-"""Entries that feedback can be given on."""
+"""The number of recent entries that feedback can be given on."""
 
 
 class OpenRouterGateway:
@@ -62,15 +62,16 @@ class OpenRouterGateway:
 
     Args:
         settings: keys, limits, deadlines, weights.
-        book: where attempts and entries become durable; None keeps them in memory.
-        ledger: fed every entry besides the gateway's own views.
-        catalogue: the models and their prices; None takes the shipped list, with the settings'
-            corrections, and keeps what is fetched in memory.
-        router: says who may answer; None makes one from the settings over the catalogue.
-        classifier: says what a request is about; None takes ours.
-        transport: how bytes travel; None is chosen by the settings. Closed with the gateway.
-        providers: asked for the models that begin with their names. Closed with the gateway.
-        label: completes the labels of each request; None leaves them as they are.
+        book: where attempts and entries become durable; None: they are kept in memory.
+        ledger: receives every entry besides the gateway's own views.
+        catalogue: the models and their prices; None: the shipped list with the settings'
+            corrections; fetched lists are then kept in memory.
+        router: chooses the models; None: one is made from the settings and the catalogue.
+        classifier: finds what a request is about; None: the shipped one.
+        transport: carries the calls; None: chosen by the settings. Closed with the gateway.
+        providers: asked for the models whose ids begin with their names. Closed with the
+            gateway.
+        label: completes the labels of each request; None: they stay as given.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that a program may bring along
@@ -121,10 +122,10 @@ class OpenRouterGateway:
 
     @classmethod
     def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
-        """A gateway as the environment and `devflow.toml` say.
+        """Build a gateway from the environment and `devflow.toml`.
 
-        Its requests are labelled with the git repository of the working directory, and it knows the
-        models as they were last fetched into the data folder.
+        Its requests are labelled with the git repository of the working directory, and it uses the
+        list of models that was last fetched into the data folder.
 
         Raises:
             ConfigurationError: a setting is wrong, the list of models is damaged, or there is no
@@ -157,17 +158,18 @@ class OpenRouterGateway:
         session: ContextInjector | None = None,
         repairs: int = 0,
     ) -> Completion:
-        """The whole reply, with its route, its cost and what the ledger holds of it.
+        """Return the whole reply, with its route, its cost and its entry in the ledger.
 
         Args:
-            request: what is asked; a `response_format` is checked when the reply is whole.
-            session: whose context is injected first.
-            repairs: how often a reply that fails that check may be asked for again, each time as
-                a paid request of its own, with its violations.
+            request: what is asked; a `response_format` is checked when the reply is complete.
+            session: adds the context of a session first; None: nothing is added.
+            repairs: how often a reply that fails that check is asked for again, each time as a
+                separate paid request with its violations.
 
         Raises:
-            StructuredOutputInvalid: the reply is whole but not what the format asks.
-            DevFlowError: nobody answered, or the reply broke off; the entry is durable by then.
+            StructuredOutputInvalid: the reply is complete but does not match the format.
+            DevFlowError: no model answered, or the reply broke off; the entry is durable by then.
+
         """
         wanted = request.response_format
         if wanted is None:
@@ -193,13 +195,13 @@ class OpenRouterGateway:
         criteria: SelectionCriteria | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """The reply's events as they come; see `Pipeline.stream`."""
+        """Yield the reply's events as they come; see `Pipeline.stream`."""
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
 
     async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
-        """Fetch OpenRouter's list of models for everybody who shares the catalogue; what changed.
+        """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
 
         Raises:
             DevFlowError: as `LiveCatalogue.refresh`.
@@ -214,7 +216,9 @@ class OpenRouterGateway:
         return await fetch_document(self.api, self.catalogue.current)
 
     async def learn_limits(self) -> None:
-        """Ask OpenRouter what the keys allow, and keep to it; refusals teach it in any case.
+        """Ask OpenRouter for the limits of the keys, and apply them.
+
+        Without this call, limits are learned from refusals.
 
         Raises:
             UpstreamError: OpenRouter does not answer, or refuses a key.
@@ -225,11 +229,11 @@ class OpenRouterGateway:
                 self._limiter.learn_from_key_status(key.id, cast("JsonObject", status))
 
     def feedback(self, entry_id: str, score: float) -> bool:
-        """What the user thought of an answer; whether it changed anything.
+        """Learn from a user's rating of an answer; return whether that changed anything.
 
         Args:
-            entry_id: of a request of this gateway that is not long ago.
-            score: 0 bad .. 1 good.
+            entry_id: the id of a recent request of this gateway.
+            score: 0 (bad) to 1 (good).
 
         Raises:
             NotFound: the gateway does not remember such a request.
@@ -247,7 +251,7 @@ class OpenRouterGateway:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Report:
-        """Cost, use and performance of what is in the book.
+        """Report cost, usage and performance from the book.
 
         Args:
             by: what the rows are (`model`, `task`, `session`, `day`…).
@@ -265,14 +269,14 @@ class OpenRouterGateway:
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
 
     def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
-        """The route that a request would take now, with every reason; nobody is called."""
+        """Return the route that a request would take now, with all reasons; no model is called."""
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.router.explain(request, self.classifier.classify(request))
 
 
 def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
-    """What reports are read from: the book, where it can add up; else what passes from now on."""
+    """Return the source of reports: the book if it can add up, otherwise entries from now on."""
     if isinstance(book, LedgerReader):
         return book
     if isinstance(book, MemoryBook):
@@ -284,7 +288,7 @@ def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
 
 
 def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
-    """A router with the settings' names and weights, told of every new list of models."""
+    """Return a router with the settings' names and weights, which gets every new list of models."""
     policy = RoutingPolicy(
         aliases=settings.aliases,
         preferred_models=settings.preferred_models,
@@ -296,7 +300,7 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
             cost_priority=settings.cost_priority,
             performance_priority=settings.performance_priority,
         ),
-        # where a budget applies, the book refuses it as well
+        # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
     router = OwnRouter(catalogue.current, policy=policy)
@@ -305,7 +309,7 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:
-    """A book for the life of the process, with the settings' budget as its limit."""
+    """Return a book that lives as long as the process, with the settings' budget as its limit."""
     budget = settings.cost_budget_usd
     return MemoryBook(
         limit_pico=None if budget is None else to_pico(budget),

@@ -1,7 +1,7 @@
-"""Three functions over a gateway, for those who want a reply and nothing else.
+"""Provides three functions over a gateway, for programs that only need a reply.
 
-Each takes a gateway that is open already; without one, a gateway is built from the environment
-for this call, which fails at once when there is no key.
+Each takes an open gateway. Without one, a gateway is built from the environment for the call, which
+fails at once if there is no key.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ async def invoke_llm_for_raw_json(
     schema: dict[str, Any] | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> Any:
-    """The JSON value of the reply, checked; one repair is allowed.
+    """Return the validated JSON value of the reply; one repair is allowed.
 
     Args:
         prompt: what is asked.
         model: the model, or `auto`.
         system: a system prompt.
-        schema: a JSON schema; None takes any object.
-        gateway: None builds one.
+        schema: a JSON schema; None: any object is accepted.
+        gateway: an open gateway; None: one is built for this call.
 
     Raises:
-        StructuredOutputInvalid: also the second reply is not what was asked for.
+        StructuredOutputInvalid: the second reply is not valid either.
         ConfigurationError: there is no key.
     """
     wanted = (
@@ -70,7 +70,7 @@ async def get_llm_text_response(
     system: str | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> str:
-    """The text of the reply; arguments and errors as above."""
+    """Return the text of the reply; arguments and errors as of `invoke_llm_for_raw_json`."""
     async with _open_gateway(gateway) as opened:
         request = ChatRequest.from_text(prompt, model=model, system=system)
         return (await opened.complete(request)).text
@@ -83,10 +83,10 @@ def stream_llm_response(
     system: str | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> LlmStream:
-    """The reply as it comes: iterate the result; who stops early leaves it by `async with`.
+    """Stream the reply: iterate the result, inside `async with` if you may stop early.
 
     Raises:
-        ConfigurationError: at once, when there is no key.
+        ConfigurationError: there is no key; raised at once.
     """
     request = ChatRequest.from_text(prompt, model=model, system=system)
     opened = gateway or OpenRouterGateway.from_env()
@@ -94,10 +94,10 @@ def stream_llm_response(
 
 
 class LlmStream:
-    """Events of one reply. `message_chunk` holds a piece of text, `final_response` all of it.
+    """The events of one reply: `message_chunk` holds a piece of text, `final_response` the whole.
 
-    `usage` holds tokens and cost. A failure comes as `error` with `code` and `message`, and is
-    then the last event.
+    `usage` holds tokens and cost. A failure comes as `error` with `code` and `message`, and is then
+    the last event.
     """
 
     def __init__(self, events: AsyncGenerator[StreamEvent]) -> None:
@@ -110,7 +110,7 @@ class LlmStream:
         return await anext(self._events)
 
     async def aclose(self) -> None:
-        """End the call, if it has not ended; the upstream is hung up on."""
+        """Cancel the call upstream, unless it has ended."""
         await self._events.aclose()
 
     async def __aenter__(self) -> Self:
@@ -158,7 +158,7 @@ def _usage_as_json(entry: LedgerEntry) -> dict[str, object]:
 
 @asynccontextmanager
 async def _open_gateway(gateway: OpenRouterGateway | None) -> AsyncGenerator[OpenRouterGateway]:
-    """The caller's gateway as it is, or one for this call."""
+    """Yield the caller's gateway, or one that is built and closed for this call."""
     if gateway is not None:
         yield gateway
         return

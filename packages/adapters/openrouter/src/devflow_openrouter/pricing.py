@@ -1,4 +1,4 @@
-"""OpenRouter's `pricing` objects as prices."""
+"""Reads OpenRouter's `pricing` objects as prices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _ZERO = Decimal(0)
 
 
 def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | None:
-    """The price that a `pricing` object names; None when one is missing or negative.
+    """Return the price of a `pricing` object; None if prompt or completion is missing or negative.
 
-    Routers (`openrouter/auto`…) are listed at -1: unknown before the call. Windows of time
-    in `overrides` (`utc_start`) are left out of the tiers, since only the call's own clock
-    decides them; the reported cost then differs from an estimate and wins.
+    Routers (`openrouter/auto`…) are listed at -1: unknown before the call. Time windows in
+    `overrides` (`utc_start`) are left out of the tiers, since only the provider's clock at the call
+    decides them; the reported cost then differs from our estimate, and the reported one is booked.
     """
     prompt, completion = (
         parse_amount(pricing.get("prompt")),
@@ -33,7 +33,7 @@ def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | Non
         cache_read=parse_amount(pricing.get("input_cache_read")),
         cache_write=parse_amount(pricing.get("input_cache_write")),
         cache_write_1h=parse_amount(pricing.get("input_cache_write_1h")),
-        # the same as other output follows it into the tiers
+        # None makes reasoning follow the price of other output, including in the tiers
         reasoning=None if reasoning in (None, _ZERO, completion) else reasoning,
         request=parse_amount(pricing.get("request")) or _ZERO,
         audio=parse_amount(pricing.get("audio")),

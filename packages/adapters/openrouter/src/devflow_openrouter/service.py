@@ -1,4 +1,4 @@
-"""A small face over the gateway for those who know it as a service object with few methods."""
+"""Wraps the gateway as a service object with a few methods, for programs written against one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class OpenRouterService:
     """Chat completions with one model and one key; close it, or `async with` it.
 
     Args:
-        api_key: OpenRouter's key.
+        api_key: an OpenRouter key.
         model_name: the model, or `auto`.
-        base_url: of OpenRouter's API.
-        timeout: seconds for one request in all, retries included.
-        max_retries: attempts in all, the first included.
-        backoff_factor: 1 waits as the gateway does; 0 and above scales those waits.
+        base_url: the base URL of OpenRouter's API.
+        timeout: seconds for one request in total, retries included.
+        max_retries: attempts in total, the first included.
+        backoff_factor: scales the gateway's waits between attempts; 1 leaves them unchanged.
         default_system_prompt: put before messages that have no system message.
-        default_response_format: as in OpenAI's `response_format`, where a call brings none.
-        http_client: carries the calls instead of our own transport; it stays its owner's.
+        default_response_format: OpenAI's `response_format`, for calls that set none.
+        http_client: carries the calls instead of our own transport; its owner closes it.
 
     Raises:
         ConfigurationError: there is no key, or a value is not allowed.
@@ -89,11 +89,11 @@ class OpenRouterService:
     async def chat_completion(
         self, messages: list[dict[str, Any]], **parameters: Any
     ) -> Completion:
-        """The reply to messages in OpenAI's form; `parameters` are further fields of the body.
+        """Return the reply to messages in OpenAI's form; `parameters` are further body fields.
 
         Raises:
-            StructuredOutputInvalid: a format was asked for and not met.
-            DevFlowError: as of the gateway.
+            StructuredOutputInvalid: the reply does not match the requested format.
+            DevFlowError: as for `OpenRouterGateway.complete`.
         """
         body: dict[str, Any] = {"model": self.model_name, "messages": messages, **parameters}
         if self._system_prompt and not any(one.get("role") == "system" for one in messages):
@@ -104,12 +104,12 @@ class OpenRouterService:
         return await self._gateway.complete(request)
 
     async def generate_completion(self, prompt: str, **parameters: Any) -> str:
-        """The text of the reply to one prompt; raises as `chat_completion`."""
+        """Return the text of the reply to one prompt; raises as `chat_completion`."""
         completion = await self.chat_completion([{"role": "user", "content": prompt}], **parameters)
         return completion.text
 
     async def health_check(self) -> bool:
-        """Whether OpenRouter answers and takes the key; costs nothing."""
+        """Return whether OpenRouter answers and accepts the key; costs nothing."""
         try:
             await self._gateway.api.key_status(self._key)
         except DevFlowError:

@@ -1,4 +1,4 @@
-"""Structured output: whether a whole reply is what was asked for, and how to ask once more."""
+"""Checks structured output of a whole reply, and builds the request for a repair."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MAX_MESSAGE_CHARS = 200
 def parse_structured(
     response_format: ResponseFormat, text: str, *, model: str | None = None
 ) -> Any:
-    """The JSON value of a reply.
+    """Return the JSON value of a reply.
 
     Args:
-        response_format: what was asked for.
+        response_format: the requested format.
         text: the whole answer.
-        model: who gave it, for the message.
+        model: the model that answered, for the message.
 
     Raises:
-        StructuredOutputInvalid: it is no JSON, no object, or not what the schema says.
-        InvalidRequest: the schema itself is none.
+        StructuredOutputInvalid: it is not JSON, not an object, or does not match the schema.
+        InvalidRequest: the schema itself is invalid.
     """
     validator = _build_validator(response_format)
     try:
@@ -36,8 +36,8 @@ def parse_structured(
     except orjson.JSONDecodeError as error:
         raise _invalid_error(text, (f"$: not JSON ({error.msg})",), model) from error
     if response_format.kind == "json_object" and not text.lstrip().startswith("{"):
-        raise _invalid_error(text, ("$: no object",), model)
-    # external references are not resolved: a schema never makes us call anybody
+        raise _invalid_error(text, ("$: not an object",), model)
+    # external references are not resolved: a schema must never cause a network call
     found: list[Any] = list(validator.iter_errors(value))  # type: ignore[reportUnknownMemberType]
     if found:
         lines = (f"{one.json_path}: {one.message[:_MAX_MESSAGE_CHARS]}" for one in found)
@@ -46,16 +46,16 @@ def parse_structured(
 
 
 def validate_schema(response_format: ResponseFormat) -> None:
-    """Refuse a schema that is none, before anything is paid for.
+    """Check that a schema is valid, before anything is paid for.
 
     Raises:
-        InvalidRequest: with the place in the schema.
+        InvalidRequest: it is not; the message names the place in the schema.
     """
     _build_validator(response_format)
 
 
 def build_repair_request(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
-    """The request with the failed reply and what is wrong with it, to be asked once more."""
+    """Return the request with the failed reply and its violations, to be asked again."""
     violations = "\n".join(f"- {line}" for line in error.violations)
     prompt = (
         "Your reply is not valid for the JSON schema that was asked for:\n"
@@ -87,7 +87,7 @@ def _invalid_error(
     text: str, violations: tuple[str, ...], model: str | None
 ) -> StructuredOutputInvalid:
     return StructuredOutputInvalid(
-        f"{model or 'The model'} replied with something else than the JSON that was asked for: "
+        f"{model or 'The model'} replied with something other than the JSON that was asked for: "
         f"{violations[0].partition(':')[0]} is the first of {len(violations)} places. "
         "Allow a repair, or ask a model that supports structured output.",
         reply=text,

@@ -1,7 +1,7 @@
-"""An upstream on a real socket that says exactly what a test tells it to, byte by byte.
+"""Provides a scripted upstream on a real socket, which tests control byte by byte.
 
-For what only a socket can show: resets, cuts, stalls, broken framing. The stand-in of
-`devflow-gateway-sandbox` is the one to test prices, models and limits against.
+It serves for what only a socket can show: resets, cuts, stalls, broken framing. Use the sandbox of
+`devflow-gateway-sandbox` to test prices, models and limits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from devflow_core.testing import FixedClassifier, FixedRouter, a_candidate, a_re
 from devflow_openrouter.gateway import OpenRouterGateway
 
 CANARY = "sk-or-v1-canary0000000000000000000000000000000000000000000000000000canary"
-"""The key that goes through every fault, and may be found in nothing that is written."""
+"""A key that is used in every fault test, and must not appear in anything that is written."""
 
 UpstreamStep = bytes | float | Literal["close", "reset"]
 """Bytes to send, seconds to wait, or how the connection ends."""
@@ -46,18 +46,18 @@ USAGE: Mapping[str, object] = {
     "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
     "completion_tokens_details": {"reasoning_tokens": 0},
 }
-"""Of a recorded reply of 2026-06-08."""
+"""The usage of a reply recorded on 2026-06-08."""
 
 
 class ScriptedUpstream:
-    """Each request takes the next script; the last script serves all that follow."""
+    """An upstream that runs one script per request; the last script serves all further requests."""
 
     def __init__(self) -> None:
         self.port = 0
         self.requests: list[bytes] = []
-        """Head and body of each, in order."""
+        """Head and body of each request, in order."""
         self.accepted_connections = 0
-        """Accepted so far."""
+        """The number of connections accepted so far."""
         self.open_connections = 0
         self.request_received = asyncio.Event()
         """Set when the first request has come."""
@@ -68,17 +68,17 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        """What a client is pointed at."""
+        """The base URL for clients."""
         return f"http://127.0.0.1:{self.port}/api/v1"
 
     def add_script(self, *steps: UpstreamStep) -> ScriptedUpstream:
-        """Append the script for the next request."""
+        """Append the script for the next request; return this upstream."""
         self._scripts.append(steps)
         return self
 
     @asynccontextmanager
     async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedUpstream]:
-        """Serve on a free loopback port until left."""
+        """Serve on a free loopback port until the block is left."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -118,7 +118,7 @@ class ScriptedUpstream:
         return True
 
     async def _run_script(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Carry out one script; False when it ended the connection."""
+        """Run one script; return False if it ended the connection."""
         for step in self._scripts[min(len(self.requests), len(self._scripts)) - 1]:
             if isinstance(step, bytes):
                 writer.write(step)
@@ -132,7 +132,7 @@ class ScriptedUpstream:
         return True
 
     async def _pause(self, reader: asyncio.StreamReader, seconds: float) -> None:
-        """Wait, and notice when the client leaves meanwhile."""
+        """Wait, and raise if the client leaves meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 if await reader.read(1) == b"":
@@ -147,19 +147,19 @@ def http_reply(
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A whole reply with a content-length."""
+    """Return a whole reply with a content-length."""
     extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\n{extra}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def chunked_body(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """Pieces as chunks of a chunked body."""
+    """Return a chunked body with one chunk per piece."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
 
 
 def sse_event(**fields: object) -> bytes:
-    """One chunk of a chat completion as a server-sent event."""
+    """Return one chunk of a chat completion as a server-sent event."""
     chunk = {
         "id": "gen-1780944465-body",
         "object": "chat.completion.chunk",
@@ -172,38 +172,38 @@ def sse_event(**fields: object) -> bytes:
 
 
 def text_event(content: str, finish_reason: str | None = None) -> bytes:
-    """A delta with text."""
+    """Return an event with a delta of text."""
     delta = {"role": "assistant", "content": content}
     return sse_event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
 
 
 def final_events(usage: Mapping[str, object] | None = None) -> bytes:
-    """The usage chunk, with its choice that repeats the finish reason, and `[DONE]`."""
+    """Return the usage chunk, with its choice that repeats the finish reason, and `[DONE]`."""
     choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
     return sse_event(choices=[choice], usage=usage or USAGE) + b"data: [DONE]\n\n"
 
 
 def streamed_reply(*texts: str) -> bytes:
-    """A whole streamed reply."""
+    """Return a whole streamed reply."""
     events = [text_event(one) for one in texts or ("Hel", "lo")]
     return SSE_HEAD + chunked_body(*events, text_event("", "stop"), final_events())
 
 
 def error_body(code: int | str, message: str = "no", **metadata: object) -> bytes:
-    """The body of an error as OpenRouter sends it."""
+    """Return the body of an error as OpenRouter sends it."""
     return orjson.dumps({"error": {"code": code, "message": message, "metadata": metadata}})
 
 
 def error_reply(
     status: int, message: str = "no", headers: Mapping[str, str] | None = None, **metadata: object
 ) -> bytes:
-    """A whole reply that is an error."""
+    """Return a whole reply with an error."""
     return http_reply(error_body(status, message, **metadata), status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOutcome:
-    """What came of one request."""
+    """The result of one request: its reply or its error, and its ledger entry."""
 
     completion: Completion | None
     error: DevFlowError | None
@@ -211,7 +211,7 @@ class RequestOutcome:
 
     @property
     def text(self) -> str | None:
-        """The answer; None when there is none."""
+        """The answer; None if there is none."""
         return self.completion.text if self.completion else None
 
     @property
@@ -226,13 +226,13 @@ class RequestOutcome:
 
 
 class GatewayHarness:
-    """Asks through the whole stack, and checks what must hold after every request.
+    """Sends requests through the whole stack, and checks the invariants after each.
 
-    Exactly one end for each attempt; nothing left reserved; what was spent is the sum of the
-    entries; no task and no socket left over; the key nowhere.
+    Every attempt has exactly one end; nothing stays reserved; the amount spent is the sum of the
+    entries; no task and no socket is left open; the key appears nowhere.
 
     Args:
-        upstream: where requests go.
+        upstream: the upstream that requests are sent to.
     """
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
@@ -240,7 +240,7 @@ class GatewayHarness:
         self.book = MemoryBook()
 
     def build_gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
-        """A gateway whose route is these models, with the canary as its key."""
+        """Return a gateway whose route is these models, with the canary as its key."""
         values = {"base_url": self.upstream.base_url, "api_key": CANARY, **settings}
         return OpenRouterGateway(
             Settings.model_validate(values),
@@ -252,7 +252,7 @@ class GatewayHarness:
     async def __call__(
         self, *models: str, request: ChatRequest | None = None, **settings: Any
     ) -> RequestOutcome:
-        """Ask once through a gateway of its own, and check."""
+        """Ask once through a new gateway, and check the invariants."""
         completion: Completion | None = None
         error: DevFlowError | None = None
         before = asyncio.all_tasks()
@@ -269,7 +269,7 @@ class GatewayHarness:
         return RequestOutcome(completion=completion, error=error, entry=entry)
 
     def check_invariants(self, entry: LedgerEntry, written: str = "") -> None:
-        """Raise AssertionError where one of the rules does not hold."""
+        """Raise AssertionError if an invariant is broken."""
         ids = [attempt.attempt_id for attempt in entry.attempts]
         booked = sum((one.cost_usd for one in self.book.ledger.entries), start=0 * entry.cost_usd)
         rules = {
@@ -287,7 +287,7 @@ class GatewayHarness:
 
 
 def _describe_causes(error: BaseException | None) -> str:
-    """Everything that a log or a debugger could show of an error and its causes."""
+    """Return everything that a log or a debugger could show of an error and its causes."""
     lines: list[str] = []
     while error is not None:
         lines += [repr(error), str(vars(error)), *traceback.format_exception(error)]

@@ -1,4 +1,4 @@
-"""What a request may be billed for beside the tokens of the model it asks for."""
+"""Finds what a request may be billed for besides the tokens of the model it asks for."""
 
 from devflow_core.billable.reading import read_billable
 from devflow_core.billable.values import (

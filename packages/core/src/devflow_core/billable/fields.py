@@ -1,8 +1,8 @@
-"""Which tools and plugins are known to cost nothing beside the tokens they hold.
+"""Lists the tools and plugins that are known to cost nothing besides the tokens they hold.
 
-From the router's description of 2026-08-22, Anthropic's and OpenAI's of the same time, and what
-Claude Code, Codex and the vendors' SDKs were seen to send. One that is on no list may still be
-sent; only where a limit has to be kept it is refused, since nobody knows what it costs.
+The lists come from the router's API description of 2026-08-22, those of Anthropic and OpenAI of the
+same time, and what Claude Code, Codex and the vendors' SDKs were seen to send. A tool that is on no
+list may still be sent; it is refused only where a limit has to be kept, since its cost is unknown.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import re
 CLIENT_TOOLS = frozenset({
     None, "function", "custom", "local_shell", "apply_patch", "computer_use_preview", "computer",
 })  # fmt: skip
-"""Tools that the client itself runs, by their type."""
+"""Types of tools that the client itself runs; a tool without a type is a function."""
 DATED_CLIENT_TOOLS = re.compile(r"(bash|text_editor|computer|memory)_20\d{6}")
-"""Anthropic's names for tools that the client runs."""
+"""Anthropic's dated types of tools that the client runs."""
 
 SEARCH_TOOLS = re.compile(r"web_(search|search_preview|fetch)(_20\d{2}_?\d{2}_?\d{2})?")
-"""The vendors' own names for a search of the web, or for fetching a page."""
+"""The vendors' own types of tools that search the web or fetch a page."""
 SEARCH_FIELDS = frozenset({
     "type", "id", "name", "enabled", "engine", "max_results", "max_uses", "mode", "filters",
     "search_context_size", "user_location", "allowed_domains", "blocked_domains",
@@ -25,10 +25,12 @@ SEARCH_FIELDS = frozenset({
     "max_characters", "search_prompt", "cache_control", "allowed_callers", "parameters",
     "external_web_access", "defer_loading", "max_content_tokens", "citations",
 })  # fmt: skip
+"""Parameters of a search that do not change its price beyond what `tools._add_search` reads."""
 
 FREE_PLUGINS = frozenset({"response-healing", "context-compression"})
+"""Plugins that the router runs without a fee."""
 MODEL_KEYS = frozenset({
     "model", "models", "analysis_models", "fallbacks", "fallback_models", "allowed_models",
     "pin_model",
 })  # fmt: skip
-"""Keys under which a tool's or plugin's parameters name models."""
+"""Keys under which the parameters of a tool or plugin name models."""

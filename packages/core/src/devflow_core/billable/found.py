@@ -1,4 +1,4 @@
-"""What has been found in a body so far."""
+"""Collects what has been found in a body so far."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from devflow_core.messages import JsonObject
 
 _MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
 MAX_COUNT = 1_000
-"""A bound above this is none."""
+"""A larger bound is treated as no bound."""
 
 
 def as_object(value: object) -> JsonObject:
-    """An object as it is; anything else is an empty one."""
+    """Return an object unchanged, and an empty one for any other value."""
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
@@ -36,31 +36,31 @@ class Found:
         self._loop_path: str | None = None
 
     def name(self, model: object, path: str, *, is_inside: bool = False) -> None:
-        """A model that may answer instead, or one that the answering model may ask."""
+        """Record a model that may answer instead, or one that the answering model may ask."""
         if isinstance(model, str) and _MODEL.fullmatch(model):
             known = self._inside if is_inside else self._alternates
             known.append(NamedModel(model=model, path=path))
         else:
-            self.doubt(path, "this is no model id")
+            self.doubt(path, "this is not a model id")
 
     def doubt(
         self, path: str, why: str, concerns: Literal["models", "cost", "both"] = "both"
     ) -> None:
-        """Something without a bound that is known."""
+        """Record something whose cost or models have no known bound."""
         self._doubts.append(Doubt(path=path, why=why, concerns=concerns))
 
     def loop(self, path: str) -> None:
-        """A tool after which the model goes on, in the same request."""
+        """Record a tool after which the model continues in the same request."""
         self._loop_path = self._loop_path or path
 
     def count(self, value: object) -> int | None:
-        """A bound; None where there is none that can be relied on."""
+        """Return a bound, or None if the value is not one that can be relied on."""
         if not isinstance(value, int) or isinstance(value, bool):
             return None
         return value if 1 <= value <= MAX_COUNT else None
 
     def to_billable(self) -> Billable:
-        """All of it as a value."""
+        """Return everything found so far as a value."""
         if self._loop_path is not None:
             if self.max_steps is None:
                 why = (
@@ -69,7 +69,7 @@ class Found:
                 )
                 self.doubt(self._loop_path, why, "cost")
             else:
-                # the turn in which it stops, and one more without tools
+                # the turn in which the loop stops, and one more without tools
                 self.extra_turns += self.max_steps + 1
         return Billable(
             alternates=tuple(self._alternates),

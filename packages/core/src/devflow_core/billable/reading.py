@@ -1,4 +1,4 @@
-"""Reads a request for what it may cost, once; a request with nothing special in microseconds."""
+"""Reads a request for what it may cost; an ordinary request takes microseconds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from devflow_core.request import ChatRequest
 from devflow_core.safe_text import plain_word
 from devflow_core.wire.table import dialect_of
 
+# the names of the three dialects; a body may hold more than one
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _TOOLS_ONLY = frozenset({"tools"})
 
 
 def read_billable(request: ChatRequest) -> Billable:
-    """What this request may be billed for, from what goes out of its body, fields and tools."""
+    """Return what this request may be billed for, from the body, fields and tools that go out."""
     origin = request.origin
     body = origin.body if origin else None
     source = request.extra if body is None else body
@@ -43,12 +44,12 @@ def read_billable(request: ChatRequest) -> Billable:
 
 @lru_cache(maxsize=256)
 def _plain(limit: int | None) -> Billable:
-    """The answer for nearly every request."""
+    """Return the answer for nearly every request; it is cached, since only the limit differs."""
     return NOTHING_BESIDES if limit is None else Billable(max_output_tokens=limit)
 
 
 def _are_client_tools(tools: Any) -> bool:
-    """Whether all of these are functions."""
+    """Return whether all of these tools are run by the client."""
     if not tools:
         return True
     free = fields.CLIENT_TOOLS
@@ -59,7 +60,7 @@ def _are_client_tools(tools: Any) -> bool:
 
 
 def _brings_tools(items: Any) -> bool:
-    """Whether a turn of the input brings tools of its own, as those of Responses may."""
+    """Return whether an item of the input brings tools along, as the responses dialect allows."""
     return isinstance(items, list) and any(
         isinstance(one, dict) and "tools" in one for one in cast("list[Any]", items)
     )
@@ -74,7 +75,7 @@ def _read_added_tools(found: Found, items: Any) -> None:
 
 
 def _larger_limit(request: ChatRequest, body: JsonObject) -> int | None:
-    """The larger of the limits, however many of their names are used."""
+    """Return the largest limit that the request sets under any of its names."""
     limit = request.max_output_tokens
     for name in _LIMIT_FIELDS:
         value = body.get(name)
@@ -92,11 +93,11 @@ def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
         if reader is not None:
             reader(found, value, name)
         elif value not in (False, [], {}):
-            found.doubt(plain_word(name), "it is not known what this field costs; leave it out")
+            found.doubt(plain_word(name), "the cost of this field is unknown; leave it out")
 
 
 def _read_models(found: Found, value: object, path: str) -> None:
-    """A list, one text or one object."""
+    """Read models given as a list, one text or one object."""
     for index, one in enumerate(as_list(value)):
         where = f"{path}.{index}" if isinstance(value, list) else path
         if isinstance(one, dict):
@@ -126,7 +127,7 @@ def _read_speed(found: Found, value: object, path: str) -> None:
 
 
 def _read_provider(found: Found, value: object, path: str) -> None:
-    """Preferences; a tier's own endpoints are named with a slash (`openai/priority`)."""
+    """Read preferences; a tier's own endpoints are named with a slash (`openai/priority`)."""
     preferences = as_object(value)
     for name in ("order", "only"):
         for one in as_list(preferences.get(name)):
@@ -164,9 +165,10 @@ def _read_native_search(found: Found, _value: object, path: str) -> None:
 
 
 def _read_context_management(found: Found, value: object, path: str) -> None:
-    """Compaction is a turn of its own over the whole conversation.
+    """Count compactions: each is another turn of the model over the whole conversation.
 
-    Anthropic's edits stand in an object, OpenAI's (of one kind, `compaction`) in a list.
+    Anthropic puts its edits in an object, OpenAI (with the one kind `compaction`) in a list.
+
     """
     if isinstance(value, list):
         edits, where = cast("list[Any]", value), path
@@ -177,11 +179,11 @@ def _read_context_management(found: Found, value: object, path: str) -> None:
         if isinstance(kind, str) and kind.startswith(("compact_", "compaction")):
             found.extra_turns += 1
         elif not (isinstance(kind, str) and kind.startswith("clear_")):
-            found.doubt(f"{where}.{index}", "it is not known what this edit costs", "cost")
+            found.doubt(f"{where}.{index}", "the cost of this edit is unknown", "cost")
 
 
 def _read_steps(found: Found, value: object, _path: str) -> None:
-    """The smallest number of steps that ends the loop of server tools."""
+    """Keep the smallest number of steps that ends the loop of server tools."""
     for one in as_list(value):
         rule = as_object(one)
         steps = found.count(rule.get("step_count"))
@@ -190,10 +192,11 @@ def _read_steps(found: Found, value: object, _path: str) -> None:
 
 
 def _read_max_tool_calls(found: Found, value: object, _path: str) -> None:
-    # first, since fields are read by the alphabet; steps may lower it
+    # fields are read in alphabetical order, so this one comes first; steps may lower the number
     found.max_steps = found.count(value)
 
 
+# cheapest first: the dearest that may be served decides
 _SPEED_ORDER = ("standard", "priority", "ultrafast", "fast")
 _TIERS: Mapping[str, Any] = {
     "auto": "standard",
@@ -206,7 +209,7 @@ _TIERS: Mapping[str, Any] = {
     "fast": "priority",
     "ultrafast": "ultrafast",
 }
-"""Flex is cheaper where it is served and costs the usual where it is not."""
+"""Flex is cheaper where it is served, but costs the standard price where it is not."""
 _READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
     "models": _read_models,
     "fallbacks": _read_models,
@@ -223,3 +226,4 @@ _READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
     "stop_server_tools_when": _read_steps,
     "max_tool_calls": _read_max_tool_calls,
 }
+"""How each field that may cost something is read; other fields become doubts."""

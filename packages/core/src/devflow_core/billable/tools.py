@@ -1,4 +1,4 @@
-"""What the tools and plugins of a body may cost, and whom they may ask."""
+"""Reads what the tools and plugins of a body may cost, and which models they may ask."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from devflow_core.request import SERVER_TOOL_PREFIX
 from devflow_core.safe_text import plain_word
 
 MAX_DEFAULT_RESULTS = 5
-"""Of one search, where the body does not say (the router's description of 2026-08-22)."""
+"""Results of one search if the body sets no number (the router's API description of 2026-08-22)."""
+# modes of a search with a known price
 _MODES = (
     None, "instant", "fast", "auto", "deep-lite", "deep", "deep-reasoning", "turbo", "basic",
     "advanced",
 )  # fmt: skip
 _OWN_ENGINES = ("exa", "parallel", "perplexity")
-"""Engines with a price of their own that the router charges, and that heed `max_uses`."""
+"""Engines that the router charges at their own price, and that respect `max_uses`."""
 _NO_BOUND = "nothing bounds how often it runs, so the cost has no limit"
 
 
 def read_tools(found: Found, tools: object, path: str) -> None:
-    """Take in a list of tools."""
+    """Record what a list of tools may cost."""
     for index, tool in enumerate(as_list(tools)):
         kind = as_object(tool).get("type")
         if not isinstance(tool, dict):
@@ -36,7 +37,7 @@ def read_tools(found: Found, tools: object, path: str) -> None:
 
 
 def read_plugins(found: Found, plugins: object, path: str) -> None:
-    """Take in a list of plugins; one that is switched off costs nothing."""
+    """Record what a list of plugins may cost; one that is switched off costs nothing."""
     for index, plugin in enumerate(as_list(plugins)):
         where = f"{path}.{index}"
         if not isinstance(plugin, dict):
@@ -49,13 +50,13 @@ def read_plugins(found: Found, plugins: object, path: str) -> None:
             continue
         reader = _PLUGINS.get(name)
         if reader is None:
-            found.doubt(where, f"it is not known what the plugin {plain_word(name)} costs")
+            found.doubt(where, f"the cost of the plugin {plain_word(name)} is unknown")
         else:
             reader(found, values, where)
 
 
 def as_list(value: object) -> list[Any]:
-    """A list as it is; nothing is an empty one, and anything else a list of itself."""
+    """Return a list unchanged, an empty one for None, and any other value as a list of one."""
     if value is None:
         return []
     return cast("list[Any]", value) if isinstance(value, list) else [value]
@@ -74,17 +75,17 @@ def _read_tool(found: Found, tool: JsonObject, kind: str, path: str) -> None:
         _read_server_tool(found, tool, kind.removeprefix(SERVER_TOOL_PREFIX), path)
     else:
         name_models(found, tool, path)
-        found.doubt(path, f"it is not known what the tool {plain_word(kind)} costs")
+        found.doubt(path, f"the cost of the tool {plain_word(kind)} is unknown")
 
 
 def _is_local(tool: JsonObject) -> bool:
-    """Whether a shell is the client's: it names no other place to run in."""
+    """Return whether a shell runs at the client: it names no other environment."""
     environment = tool.get("environment")
     return environment is None or as_object(environment).get("type") == "local"
 
 
 def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> None:
-    """A tool that the router runs, in turns of the model inside the one request."""
+    """Read a tool that the router runs, in extra turns of the model inside the one request."""
     parameters = tool.get("parameters")
     values = as_object(parameters)
     if name in ("web_search", "web_fetch"):
@@ -96,23 +97,24 @@ def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> N
         found.loop(path)
         if name not in _FREE_LOOPS:
             concerns = "cost" if name in _RUN_HERE else "both"
-            found.doubt(path, f"it is not known what {plain_word(name)} costs", concerns)
+            found.doubt(path, f"the cost of {plain_word(name)} is unknown", concerns)
 
 
 _MODEL_TOOLS: Mapping[str, tuple[str, str]] = {
     "advisor": ("model", "without it the model chooses whom to ask; name one"),
     "subagent": ("model", "name the model that is asked"),
-    "fusion": ("analysis_models", "without it models are asked that nobody has named; name them"),
+    "fusion": ("analysis_models", "without it, unnamed models may be asked; name them"),
     "image_generation": ("model", "name the model that draws"),
 }
-"""Tools that ask other models: where those are named, and what happens where they are not."""
+"""Tools that ask other models: the key that names them, and what to do when it is missing."""
+# tools whose fee is unknown, but which ask no other model
 _RUN_HERE = ("bash", "shell", "files", "apply_patch", "experimental__search_models")
 _FREE_LOOPS = ("datetime", "tool_search")
-"""They cost the turns of the model only."""
+"""Tools that cost nothing but the turns of the model."""
 
 
 def _read_model_tool(found: Found, values: JsonObject, name: str, path: str) -> None:
-    """A tool that asks other models; Anthropic's advisor does not heed `max_uses` there."""
+    """Read a tool that asks other models; Anthropic's advisor ignores `max_uses` at the router."""
     key, why = _MODEL_TOOLS[name]
     name_models(found, values, path)
     read_tools(found, values.get("tools"), f"{path}.tools")
@@ -122,7 +124,7 @@ def _read_model_tool(found: Found, values: JsonObject, name: str, path: str) -> 
 
 
 def _read_search(found: Found, values: JsonObject, path: str) -> None:
-    """A tool with which the model searches, as often as it likes up to `max_uses`."""
+    """Read a tool with which the model searches, as often as it likes up to `max_uses`."""
     max_uses = found.count(values.get("max_uses"))
     if max_uses is None:
         found.doubt(f"{path}.max_uses", "without it the cost has no limit; set it", "cost")
@@ -130,7 +132,7 @@ def _read_search(found: Found, values: JsonObject, path: str) -> None:
 
 
 def _read_web_plugin(found: Found, values: JsonObject, path: str) -> None:
-    """One search before the model answers."""
+    """Read the plugin that searches once before the model answers."""
     _add_search(found, values, path, max_count=1, is_once=True)
 
 
@@ -138,7 +140,7 @@ def _add_search(
     found: Found, values: JsonObject, path: str, *, max_count: int, is_once: bool
 ) -> None:
     for key in values.keys() - fields.SEARCH_FIELDS:
-        found.doubt(f"{path}.{plain_word(key)}", "it is not known what this costs", "cost")
+        found.doubt(f"{path}.{plain_word(key)}", "the cost of this is unknown", "cost")
     if values.get("mode") not in _MODES:
         found.doubt(f"{path}.mode", "the price of this mode is not known", "cost")
     results = values.get("max_results")
@@ -163,12 +165,12 @@ def _read_file_parser(found: Found, values: JsonObject, path: str) -> None:
         found.pdf_engine = "free"
     elif engine == "mistral-ocr":
         found.pdf_engine = "ocr"
-    elif engine not in (None, "native"):  # both leave it to the model, where it can read
+    elif engine not in (None, "native"):  # both leave the file to the model, if it can read one
         found.doubt(f"{path}.pdf.engine", "the price of this engine is not known", "cost")
 
 
 def _read_auto_router(found: Found, values: JsonObject, path: str) -> None:
-    """Chooses among models: known where they are named one by one."""
+    """Read a plugin that chooses among models; they are known only if each is named."""
     names = as_list(values.get("allowed_models"))
     is_open = not names or any(not isinstance(one, str) or set(one) & set("*?[") for one in names)
     if is_open:
@@ -178,7 +180,7 @@ def _read_auto_router(found: Found, values: JsonObject, path: str) -> None:
 
 def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
     if not values.get("analysis_models") or not values.get("model"):
-        found.doubt(path, "models are asked that nobody has named; name them", "models")
+        found.doubt(path, "unnamed models may be asked; name them", "models")
     name_models(found, values, path)
     read_tools(found, values.get("tools"), f"{path}.tools")
     found.doubt(path, _NO_BOUND, "cost")
@@ -187,7 +189,7 @@ def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
 def name_models(
     found: Found, values: JsonObject, path: str, *, as_alternates: bool = False
 ) -> None:
-    """Take in every model that stands anywhere in these parameters."""
+    """Record every model that is named anywhere in these parameters."""
     for model, where in _models_in(values, path):
         found.name(model, where, is_inside=not as_alternates)
 
@@ -205,7 +207,7 @@ def _models_in(value: object, path: str) -> Iterator[tuple[object, str]]:
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[object, str]]:
-    """The models of a text, an object with `model`, or a list of either."""
+    """Yield the models of a text, an object with `model`, or a list of either."""
     if isinstance(value, list):
         for index, inner in enumerate(cast("list[Any]", value)):
             yield from _leaves(inner, f"{path}.{index}")

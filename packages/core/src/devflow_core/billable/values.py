@@ -1,4 +1,4 @@
-"""What may be billed, as values: models, fees with their bounds, and what has none."""
+"""Defines what may be billed: models, fees with their bounds, and doubts without a bound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedModel:
-    """A model that the body names, and where."""
+    """A model that the body names, and the path at which it does."""
 
     model: str
     path: str
@@ -16,61 +16,61 @@ class NamedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searches:
-    """Searches and fetches on the web, each with a fee; the model reads what they bring."""
+    """Searches and fetches on the web: each costs a fee, and its results are billed as input."""
 
     path: str
     max_count: int
-    """At the most; where the provider itself searches it holds for Anthropic's models only."""
+    """The upper bound; if the provider itself searches, only Anthropic's models respect it."""
     max_results: int
-    """Of one search."""
+    """The upper bound for one search."""
     may_be_native: bool
-    """The model's own provider may search, if it can."""
+    """Whether the model's own provider may run the search."""
     is_once: bool = False
-    """Once before the model answers; otherwise the model asks, and reads in further turns."""
+    """Whether it runs once, before the model answers; otherwise the model calls it as a tool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """Something in the body that may cost or may ask somebody, with no bound that is known."""
+    """Something in the body that may cost or ask other models, without a known bound."""
 
     path: str
     why: str
-    """What is not known and what to do, in words that go on after the path."""
+    """What is unknown and what to do, worded to continue after the path."""
     concerns: Literal["models", "cost", "both"] = "both"
-    """`models`: who may be asked. `cost`: how much it may be."""
+    """`models`: which models may be asked is unknown. `cost`: the amount is. `both`: both are."""
 
     @property
     def text(self) -> str:
-        """The path and the reason."""
+        """The path and the reason, for a message."""
         return f"{self.path}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billable:
-    """What a request may be billed for beside one turn of the model it asks for."""
+    """What a request may be billed for besides one turn of the model it asks for."""
 
     alternates: tuple[NamedModel, ...] = ()
     """Models that the provider may let answer instead."""
     inside: tuple[NamedModel, ...] = ()
-    """Models that the answering one may ask; how often nobody knows, so a doubt goes with each."""
+    """Models that the answering one may ask; how often is unknown, so each comes with a doubt."""
     searches: tuple[Searches, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     speed: Literal["standard", "priority", "ultrafast", "fast"] = "standard"
-    """The dearest service tier, or mode of speed, that may be served."""
+    """The most expensive service tier, or mode of speed, that may be served."""
     replies: int = 1
-    """How many are asked for at once (`n`)."""
+    """The number of replies that are asked for at once (`n`)."""
     extra_turns: int = 0
-    """Turns of the model inside one request beside the first, searches not counted."""
+    """Turns of the model inside one request after the first; those of searches are not counted."""
     output_kinds: tuple[str, ...] = ()
-    """`image` and `audio`, where the reply may hold them."""
+    """`image` and `audio`, if the reply may contain them."""
     pdf_engine: Literal["", "free", "ocr"] = ""
-    """What reads files that the model cannot; empty where nothing is said."""
+    """What reads files that the model cannot read itself; empty if the body does not say."""
     max_output_tokens: int | None = None
-    """The larger of the limits that the body sets, under all of their names."""
+    """The largest of the limits that the body sets, under all of their names."""
 
     @property
     def is_plain(self) -> bool:
-        """Nothing but the tokens of the model that is asked for."""
+        """Whether nothing is billed but the tokens of the requested model."""
         return not (
             self.alternates
             or self.doubts
@@ -85,14 +85,15 @@ class Billable:
 
     @property
     def may_be_any(self) -> bool:
-        """The provider may let a model answer that nobody has named."""
+        """Whether the provider may let a model answer that the body does not name."""
         return any(one.model.startswith("@preset/") for one in self.alternates) or any(
             one.concerns == "models" for one in self.doubts
         )
 
     def first_doubt(self, concerns: Literal["models", "cost"]) -> Doubt | None:
-        """The first thing of this kind that is not known."""
+        """Return the first doubt that concerns the models or the cost."""
         return next((one for one in self.doubts if one.concerns in (concerns, "both")), None)
 
 
 NOTHING_BESIDES = Billable()
+"""What an ordinary request is billed for besides its tokens: nothing."""

@@ -1,8 +1,8 @@
-"""Secrets are masked here and nowhere else: by their value where it is known, else by their form.
+"""Masks secrets: by their value if it is known, otherwise by their form.
 
-Texts from upstream, logs, errors, reports and transcripts on their way out all pass through
-`mask`, or through a `Masker` where it is counted what was found. The content of a reply does not:
-it is the caller's, and a key that a model writes into a file must arrive as it was written.
+No other package does. Texts from upstream, logs, errors, reports and exported transcripts all pass
+through `mask`, or through a `Masker` where findings are counted. The content of a reply does not:
+it belongs to the caller, and a key that a model writes into a file must arrive as written.
 """
 
 from devflow_core.masking.invisible import escape_invisible

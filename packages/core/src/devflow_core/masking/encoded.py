@@ -1,4 +1,4 @@
-"""Tokens in base64: found by what known beginnings look like in it, proved by decoding."""
+"""Finds tokens in base64 by what known prefixes look like in it, and proves them by decoding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 
 
 def _cores(beginning: bytes) -> set[str]:
-    """What its base64 is at each of the three alignments, without what depends on neighbours."""
+    """Return its base64 at each of three alignments, without characters shared with neighbours."""
     found: set[str] = set()
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
         encoded = b64encode(bytes(before) + beginning).rstrip(b"=").decode()
@@ -33,7 +33,7 @@ _CORES = tuple(sorted({core for one in _BEGINNINGS for core in _cores(one)}))
 
 
 def mask_encoded(text: str, mask: str) -> tuple[str, int]:
-    """The text without base64 of what looks like a token, and how many there were."""
+    """Return the text with base64 of likely tokens masked, and the number of tokens found."""
     if _RUN.search(text) is None or not _has_core(text):
         return text, 0
     count = 0
@@ -54,6 +54,7 @@ def _has_core(text: str) -> bool:
 
 
 def _is_token(run: str) -> bool:
+    """Return whether base64 decodes to a token at any of the four possible offsets."""
     plain = run.rstrip("=").replace("-", "+").replace("_", "/")
     return any(
         _TOKEN.search(b64decode(plain[start : len(plain) - (len(plain) - start) % 4])) is not None

@@ -1,4 +1,4 @@
-"""Characters that nobody sees: they hide instructions from people, and secrets from patterns."""
+"""Handles invisible characters, which hide instructions from people and secrets from patterns."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _INVISIBLE = re.compile(
     "\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 ZERO_WIDTH = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f"
-"""For a class of a pattern: what takes no room, joiners included."""
+"""Characters without width, joiners included, for use inside a character class."""
 _HIDDEN = re.compile(
     rf"[{ZERO_WIDTH}]|\\u(?:00ad|061c|180e|200[b-f]|202[a-e]|206[0-9]|feff)", re.IGNORECASE
 )
 
 
 def escape_invisible(text: str) -> str:
-    """Control, zero-width, bidirectional and tag characters written out as escapes.
+    """Return the text with control, zero-width, bidirectional and tag characters escaped.
 
     They can hide instructions from the person who looks at a prompt, or move the cursor of a
     terminal. Joiners (U+200C, U+200D) stay: emoji and several scripts need them.
@@ -25,5 +25,5 @@ def escape_invisible(text: str) -> str:
 
 
 def strip_zero_width(text: str) -> str:
-    """The text without what takes no room, also where JSON has written it as an escape."""
+    """Return the text without zero-width characters, including those that JSON has escaped."""
     return text if text.isascii() and "\\u" not in text else _HIDDEN.sub("", text)

@@ -1,4 +1,4 @@
-"""The secrets of this process, known by their value, in whatever encoding they come back."""
+"""Finds the secrets of this process by their value, in any encoding that may echo them."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from urllib.parse import unquote
 from devflow_core.masking.invisible import ZERO_WIDTH, strip_zero_width
 
 MIN_SECRET_CHARS = 8
-"""A shorter value stands in too many words to be masked by itself."""
+"""Shorter values appear in too many words to be masked by value."""
 MAX_REMEMBERED = 256
-"""Values that are remembered for good; the oldest go first."""
+"""The number of values that are remembered for good; the oldest are dropped first."""
 KEY_IN_USE = "[masked key in use]"
 _PREFIX_CHARS = 20
-"""Of a long secret so much gives it away, also where the rest was cut off."""
+"""This much of a long secret gives it away, even if the rest was cut off."""
 _MIN_CUT_CHARS = 28
-"""Secrets shorter than this have to stand there whole."""
+"""Shorter secrets are found only whole."""
 _MIN_GAP_CHARS = 16
-"""Shorter ones may be words, and words stand side by side: no spaces are looked for in them."""
+"""Shorter secrets may be words, which spaces separate, so no spaces are looked for inside them."""
 _TAIL = rf"[\w.~+/=%\\{ZERO_WIDTH}-]*"
 _HIDDEN_GAP = rf"(?:[{ZERO_WIDTH}]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
 _GAP = rf"(?:[\s{ZERO_WIDTH}]|\\[nrt]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
-"""What may stand between two characters: what takes no room, and in long secrets line ends."""
+"""What may stand between two characters: zero-width characters, and in long secrets line ends."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2}))", re.IGNORECASE)
 
 
 class SecretForms:
-    """One secret, and what it looks like in the encodings that echo it.
+    """One secret, with its form in each encoding that may echo it.
 
-    As it is in any case, JSON-, percent- and HTML-escaped, with gaps, reversed, as hex and as
-    base64 at any alignment.
+    In any letter case; JSON-, percent- and HTML-escaped; with gaps; reversed; as hex; and as base64
+    at any alignment.
     """
 
     def __init__(self, value: str) -> None:
@@ -44,7 +44,7 @@ class SecretForms:
 
     @cached_property
     def needles(self) -> tuple[str, ...]:
-        """Lower-case texts, one of which stands in any text that holds the secret plainly."""
+        """Lower-case texts, one of which occurs in every text that holds the secret unescaped."""
         bare = _undress(self.value.lower())[1 if self._is_long else 0]
         digits = (self._data.hex(), self._data.hex(":"), self._data.hex(" "))
         found = (self.value.lower(), bare, bare[::-1], *digits, *self._base64_cores)
@@ -52,7 +52,7 @@ class SecretForms:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """All forms; compiled only once a needle was found, since it takes milliseconds."""
+        """A pattern for all forms; compiling it takes milliseconds, so only a found needle does."""
         bare, gap = (
             ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
         )
@@ -65,22 +65,22 @@ class SecretForms:
         return re.compile("|".join(forms), re.IGNORECASE)
 
     def is_in(self, text: str) -> bool:
-        """Whether a text in lower case holds one of the needles."""
+        """Return whether a text in lower case holds one of the needles."""
         return any(needle in text for needle in self.needles)
 
     def is_hidden_in(self, views: tuple[str, str]) -> bool:
-        """Whether one of the needles stands behind escapes and gaps; `views` are `_undress`'s."""
+        """Return whether escapes and gaps hide one of the needles; `views` come from `_undress`."""
         return self.is_in(views[1 if self._is_long else 0])
 
     def mask(self, text: str) -> tuple[str, int]:
-        """The text without this secret, and how often it was there."""
+        """Return the text without this secret, and the number of times it was found."""
         count = text.count(self.value)
         if count:
             text = text.replace(self.value, KEY_IN_USE)
         if not self.is_hidden_in(_undress(text.lower())):
             return text, count
         masked, more = self.pattern.subn(KEY_IN_USE, text)
-        if self.is_hidden_in(_undress(masked.lower())):  # in a way that no pattern describes
+        if self.is_hidden_in(_undress(masked.lower())):  # in a form that no pattern describes
             return KEY_IN_USE, count + more + 1
         return masked, count + more
 
@@ -94,7 +94,7 @@ class SecretForms:
 
     @property
     def _base64_cores(self) -> tuple[str, ...]:
-        """What of its base64 does not depend on what stands before and after it."""
+        """The parts of its base64 that do not depend on the characters before and after it."""
         cores: list[str] = []
         for before, skipped in ((0, 0), (1, 2), (2, 3)):
             encoded = b64encode(bytes(before) + self._data).rstrip(b"=").decode()
@@ -105,7 +105,7 @@ class SecretForms:
 
 
 class KnownSecrets:
-    """What is secret in this process: keys of the settings for good, others while in use."""
+    """The secrets of this process: keys of the settings for good, others only while in use."""
 
     def __init__(self) -> None:
         self._forms: dict[str, SecretForms] = {}
@@ -114,7 +114,7 @@ class KnownSecrets:
         self._lock = Lock()
 
     def remember(self, values: Iterable[str | None]) -> None:
-        """Know these from now on; those of fewer than 8 characters are left out."""
+        """Mask these values from now on; values of fewer than 8 characters are ignored."""
         with self._lock:
             for value in values:
                 if value and len(value) >= MIN_SECRET_CHARS and value not in self._remembered:
@@ -126,7 +126,7 @@ class KnownSecrets:
                 self._forget(oldest)
 
     def hold(self, value: str) -> None:
-        """Know this one until it is released as often as it was held."""
+        """Mask this value until it has been released as often as it was held."""
         if len(value) >= MIN_SECRET_CHARS:
             with self._lock:
                 self._uses[value] += 1
@@ -134,7 +134,7 @@ class KnownSecrets:
                     self._forms[value] = SecretForms(value)
 
     def release(self, value: str) -> None:
-        """The other end of `hold`."""
+        """Undo one `hold`."""
         if len(value) >= MIN_SECRET_CHARS:
             with self._lock:
                 self._uses[value] -= 1
@@ -144,7 +144,7 @@ class KnownSecrets:
 
     @contextmanager
     def using(self, *values: str) -> Generator[None]:
-        """Know these inside the block."""
+        """Mask these values inside the block."""
         for value in values:
             self.hold(value)
         try:
@@ -154,7 +154,7 @@ class KnownSecrets:
                 self.release(value)
 
     def mask(self, text: str) -> tuple[str, int]:
-        """The text without any known secret, and how many there were."""
+        """Return the text without known secrets, and the number of secrets found."""
         if not self._forms or len(text) < MIN_SECRET_CHARS:
             return text, 0
         views = _undress(text.lower())
@@ -171,17 +171,17 @@ class KnownSecrets:
 
 
 KNOWN_SECRETS = KnownSecrets()
-"""Those of this process; whoever makes or takes in a key names it here."""
+"""The secrets of this process; code that creates or receives a key adds it here."""
 
 
 @lru_cache(maxsize=512)
 def forms_of(value: str) -> SecretForms:
-    """The forms of a secret that is met often."""
+    """Return the forms of a secret; cached, since the same secrets are checked often."""
     return SecretForms(value)
 
 
 def holds_secret(text: str, secret: str | None) -> bool:
-    """Whether a plain text, as a name is, holds this secret in any encoding; a microsecond."""
+    """Return whether a plain text, such as a name, holds this secret in any encoding, in 1 µs."""
     if secret is None or len(secret) < MIN_SECRET_CHARS or len(text) < MIN_SECRET_CHARS:
         return False
     return forms_of(secret).is_in(text.lower())
@@ -192,7 +192,7 @@ def _cut(needle: str) -> str:
 
 
 def _undress(lowered: str) -> tuple[str, str]:
-    """A text in lower case without its escapes, and without its spaces as well."""
+    """Return a lower-case text without its escapes, and the same without its spaces."""
     for _ in range(2):  # an escape may be escaped
         if "%" in lowered:
             lowered = unquote(lowered).lower()
@@ -214,12 +214,12 @@ def _unescape(lowered: str) -> str:
 
 
 def _join_surrogates(text: str) -> str:
-    """A text whose characters beyond the first plane were escaped in two halves, put together."""
+    """Return a text with the two escaped halves of a character above U+FFFF joined again."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _any_escape(char: str) -> str:
-    """One character, as it is or in any escape."""
+    """Return a pattern for one character, plain or in any escape."""
     forms = [re.escape(char)]
     if char in "\"'\\/":
         forms.append(re.escape(f"\\{char}"))

@@ -1,4 +1,4 @@
-"""Masks texts: what is known to be secret first, then what looks like it."""
+"""Masks texts: known secrets first, then what looks like a secret."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SHORT_CHARS = 64
 
 
 class Masker:
-    """Masks secrets in one text after the other and counts what it found."""
+    """Masks secrets in a series of texts and counts what it found."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        """Kind of secret → how many."""
+        """The number of secrets found, by kind."""
 
     def mask(self, text: str) -> str:
-        """The text without secrets; `[masked API key]` stands for one."""
+        """Return the text with every secret replaced, for example by `[masked API key]`."""
         if len(text) < MIN_SECRET_CHARS:
             return text
         text, count = KNOWN_SECRETS.mask(text)
@@ -34,11 +34,12 @@ class Masker:
         return self.mask_by_form(text)
 
     def mask_by_form(self, text: str) -> str:
-        """The text without what looks like a secret."""
+        """Return the text with everything that looks like a secret replaced."""
         text = self._mask_patterns(text)
         visible = strip_zero_width(text)
         if visible is not text and visible != text:
-            # a secret with hidden characters in it goes, and takes those of the text along
+            # hidden characters inside a secret: all hidden characters of the text are removed with
+            # it
             masked = self._mask_patterns(visible)
             text = text if masked == visible else masked
         text, count = mask_encoded(text, _ENCODED)
@@ -46,14 +47,14 @@ class Masker:
         return text
 
     def mask_json(self, value: object) -> str:
-        """A value as JSON text without secrets; it stays well-formed."""
+        """Return a value as JSON text without secrets; the text stays well-formed."""
         text = orjson.dumps(value, default=str).decode()
-        if "PRIVATE KEY-----" in text:  # the only pattern that reaches over the end of a string
+        if "PRIVATE KEY-----" in text:  # the only pattern that matches beyond the end of a string
             text = orjson.dumps(self.mask_value(value), default=str).decode()
         return self.mask(text)
 
     def mask_value(self, value: object) -> object:
-        """A value of JSON with every text in it masked, names of fields included."""
+        """Return a JSON value with every text in it masked, including field names."""
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, list | tuple):
@@ -66,7 +67,7 @@ class Masker:
         return value
 
     def summary_lines(self) -> tuple[str, ...]:
-        """What was masked, for people: `2 × API key masked`."""
+        """Return what was masked as text for people: `2 × API key masked`."""
         return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.counts.items()))
 
     def _mask_patterns(self, text: str) -> str:
@@ -100,7 +101,7 @@ class Masker:
 
 
 def mask(text: str) -> str:
-    """The text without secrets: for an error, a log or a report."""
+    """Return the text without secrets, for an error, a log or a report."""
     if len(text) < MIN_SECRET_CHARS:
         return text
     text, _ = KNOWN_SECRETS.mask(text)
@@ -109,17 +110,17 @@ def mask(text: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _mask_short(text: str) -> str:
-    """Routes, ids and models stand in the log again and again."""
+    """Mask a short text; cached, since routes, ids and model names recur in the log."""
     return Masker().mask_by_form(text)
 
 
 def _lower(text: str) -> str:
-    """In lower case, and as long as it was."""
+    """Return the text in lower case, with its length unchanged."""
     return text.replace("\u0130", "i").lower()
 
 
 def _find_places(starts: tuple[str, ...], lowered: str) -> set[int]:
-    """Where any of these stands: far quicker than a pattern that has to look everywhere."""
+    """Return where any of these begins: far faster than trying a pattern at every position."""
     places: set[int] = set()
     for start in starts:
         place = lowered.find(start)

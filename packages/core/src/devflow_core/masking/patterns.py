@@ -1,7 +1,7 @@
-"""What secrets look like: the second line, for those that nobody has named.
+"""Defines what secrets look like: the second line of defence, for those not known by value.
 
-A pattern is no proof. Each is a compromise between a key that passes and a line of code that is
-made unreadable; the tests hold examples of both.
+A match is not a proof. Each pattern is a compromise between a key that passes and a line of code
+that is made unreadable; the tests hold examples of both.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ Check = Callable[[str], bool]
 
 
 class SecretPattern(NamedTuple):
-    """A kind of secret; the group `name`, where there is one, stays as it is."""
+    """A kind of secret; the text of the group `name`, if there is one, stays unmasked."""
 
     kind: str
     starts: tuple[str, ...]
-    """Every match begins with one of these, in any case: the pattern is tried nowhere else."""
+    """Every match begins with one of these, in any letter case; it is tried nowhere else."""
     source: str
     is_secret: Check | None = None
-    """The last word about the value that was found."""
+    """Decides finally whether the value that was found is a secret; None: it always is."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Compiled when it is first needed: all of them would delay every start."""
+        """The pattern, compiled on first use, since compiling all would delay every start."""
         return _compile(self.source)
 
 
 def _is_no_word(value: str) -> bool:
-    """Letters alone may be a name in code; those that are made of its usual words are."""
+    """Return whether a value holds none of the words from which names in code are usually made."""
     return not _ORDINARY.search(value.lower())
 
 
 def _is_random(value: str) -> bool:
-    """Whether a piece of it mixes letters and digits as no name and no number does."""
+    """Return whether a piece of the value mixes letters and digits as no name or number does."""
     if _UUID.fullmatch(value.lower()):
         return False
     return any(
@@ -68,20 +68,20 @@ def _is_random(value: str) -> bool:
 
 
 def _is_maker_key(value: str) -> bool:
-    """Names of ours and of packages are words; keys hold digits, or are long."""
+    """Return whether a value is a key: names of ours and of packages are words, keys are not."""
     if value.startswith("devflow_"):
         return not value.islower() or any(char.isdigit() for char in value)
     return len(value) >= 19 or any(char.isdigit() for char in value)
 
 
 def _is_assigned_value(value: str) -> bool:
-    """Paths to attributes and names made of a program's usual words are code."""
+    """Return whether a value is a secret: attribute paths and names of usual words are code."""
     is_name = _NAME.fullmatch(value) is not None
     return not is_name or _is_random(value) or not _ORDINARY.search(value.lower())
 
 
 def _is_key_value(value: str) -> bool:
-    """Where nothing but `key` says that it is secret, only what looks drawn by lot is taken."""
+    """Return whether a value looks random; required where only the word `key` suggests a secret."""
     turns = sum(one.islower() != two.islower() for one, two in pairwise(value))
     return _is_random(value) or (value.isalnum() and len(value) >= 16 and turns > len(value) // 3)
 
@@ -233,4 +233,4 @@ PATTERNS = (
         _is_key_value,
     ),
 )  # fmt: skip
-"""In the order in which they are looked for: the surest first."""
+"""In the order in which they are tried: the most certain first."""

@@ -1,4 +1,4 @@
-"""The wire formats: bytes of three dialects in and out of the hub's words."""
+"""Translates the wire formats of three dialects into the hub's values and back."""
 
 from devflow_core.wire.body import parse_body
 from devflow_core.wire.dialect import Dialect

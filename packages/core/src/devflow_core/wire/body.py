@@ -1,4 +1,4 @@
-"""JSON in and out of wires: strict for what callers send, forgiving for what providers send."""
+"""Parses JSON: strictly what clients send, leniently what providers send."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _MODEL_KEY = re.compile(rb'"model"\s*:\s*(?![{\s])')
 def parse_body(
     body: bytes, *, max_depth: int = MAX_DEPTH, max_values: int | None = None
 ) -> JsonObject:
-    """A caller's request body.
+    """Parse a client's request body.
 
     Args:
-        body: as received; its size has been limited by the server.
-        max_depth: inclusive limit of nesting.
-        max_values: inclusive limit of values of any kind, looked at before any is made.
+        body: the body as received; the server has limited its size.
+        max_depth: the deepest nesting, inclusive.
+        max_values: the most values of any kind, inclusive; checked before any is created.
 
     Raises:
-        InvalidRequest: no JSON object in UTF-8, nested too deeply, too many values, or with
-            `model` twice at the top (two readers would see two models).
+        InvalidRequest: it is not a JSON object in UTF-8, is nested too deeply, has too many
+            values, or has `model` twice at the top (two readers would see two models).
     """
     if max_values is not None and _has_more_values(body, max_values):
         raise InvalidRequest(
@@ -48,7 +48,7 @@ def parse_body(
             "memory" in error.msg
         ):  # said of us, not of the text  # pragma: no cover - by a real limit
             raise MemoryError from None
-        # the message of the error holds a position and no text of the body
+        # the parser's message holds a position and no text of the body
         raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
@@ -60,15 +60,15 @@ def parse_body(
 
 
 def dump(value: JsonObject) -> bytes:
-    """JSON bytes in one line."""
+    """Return the JSON as bytes on one line."""
     return orjson.dumps(value)
 
 
 def load_event(data: bytes) -> dict[str, Any]:
-    """The JSON object of a provider's event; bytes that are not UTF-8 become U+FFFD.
+    """Parse the JSON object of a provider's event; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        ProtocolError: it is no JSON object.
+        ProtocolError: it is not a JSON object.
     """
     try:
         parsed: Any = orjson.loads(data)
@@ -78,13 +78,13 @@ def load_event(data: bytes) -> dict[str, Any]:
 
 
 def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
-    """The JSON object of a frame, and the frame; None for one that was cut off with the stream.
+    """Parse a frame's JSON object; return it with the frame, or None if the stream cut it off.
 
-    A frame that had to be repaired to be read has the repaired text for whoever reads it next:
-    clients refuse `NaN` and bytes that are no UTF-8.
+    A frame that had to be repaired is returned with the repaired text for its next reader: clients
+    refuse `NaN` and bytes that are not UTF-8.
 
     Raises:
-        ProtocolError: it is no JSON object.
+        ProtocolError: it is not a JSON object.
     """
     data = frame.data or b""
     try:
@@ -100,16 +100,16 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
 def _require_object(parsed: object, data: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ProtocolError(
-            f"The provider sent an event that is no JSON object: {excerpt(data)!r}."
+            f"The provider sent an event that is not a JSON object: {excerpt(data)!r}."
             " Ask again, or ask another model."
         )
     return cast("dict[str, Any]", parsed)
 
 
 def _load_repaired(data: bytes) -> object:
-    """What providers send although it is no JSON: bad UTF-8, halves of surrogate pairs, NaN."""
+    """Parse invalid JSON that providers send: bad UTF-8, halves of surrogate pairs, NaN."""
     try:
-        # what is no number is null
+        # NaN and Infinity become null
         found = json.loads(data.decode(errors="replace"), parse_constant=lambda _: None)
         lenient = json.dumps(found, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -120,27 +120,27 @@ def _load_repaired(data: bytes) -> object:
 def _dump_repaired(value: object) -> bytes:
     try:
         return orjson.dumps(value)
-    except TypeError:  # a whole number of more than 64 bits, which is JSON all the same
+    except TypeError:  # a whole number of more than 64 bits, which is valid JSON
         return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _has_more_values(body: bytes, most: int) -> bool:
-    """Whether a JSON text has more values; nearly every body is told by counting its bytes."""
+    """Return whether a JSON text has more values; for most bodies, counting separators suffices."""
     if len(body) <= 2 * most or _count_separators(body) < most:
         return False
     return count_values(body, most) > most
 
 
 def count_values(body: bytes, most: int | None = None, piece_bytes: int = _PIECE_BYTES) -> int:
-    """How many values a JSON text has, an empty container counted as if it held one.
+    """Count the values of a JSON text; an empty container counts as if it held one.
 
-    They are the commas and opening brackets that are in no string. It is looked through piece by
-    piece, each so small that other threads get their turn.
+    They are the commas and opening brackets outside strings. The text is scanned in pieces small
+    enough to let other threads run in between.
 
     Args:
-        body: what is no JSON is counted somehow.
-        most: where the count may end.
-        piece_bytes: how much is looked at in one go.
+        body: a JSON text; for any other text the count is arbitrary.
+        most: the count may stop above this.
+        piece_bytes: the size of a piece.
     """
     count, is_in_string, at = 0, False, 0
     while at < len(body) and (most is None or count <= most):
@@ -173,7 +173,7 @@ def _children(container: Any) -> Iterable[Any]:
 
 
 def _has_two_models(body: bytes) -> bool:
-    """Whether more than one of the `model` keys is the top object's: each gets its own name."""
+    """Return whether more than one `model` key belongs to the top object, by renaming each."""
     head, *tail = _MODEL_KEY.split(body)
     renamed = head + b"".join(
         b'"model %d":%b' % (number, piece) for number, piece in enumerate(tail)

@@ -1,7 +1,7 @@
-"""What the bodies of several dialects have in common: free fields, and what every client sends.
+"""Lists what the bodies of several dialects share: free fields, and what every client sends.
 
-From the router's description of 2026-08-22, Anthropic's and OpenAI's of the same time, and what
-Claude Code, Codex and the vendors' SDKs were seen to send.
+The lists come from the router's API description of 2026-08-22, those of Anthropic and OpenAI of the
+same time, and what Claude Code, Codex and the vendors' SDKs were seen to send.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ FREE_FIELDS = frozenset({
     "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
     "usage", "store", "transforms", "verbosity", "debug", "thinking",
 })  # fmt: skip
-"""Fields that cost nothing beside the tokens they hold, in whichever dialect they stand. Fields
-that are read for what they cost are not among them."""
+"""Fields that cost nothing besides the tokens they hold, in any dialect.
+
+Fields that `devflow_core.billable` reads for their cost are not included.
+"""
 
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 MODEL_SCHEMA: dict[str, Any] = {"type": "string", "example": "auto"}

@@ -1,4 +1,4 @@
-"""Media as URLs: `data:` URLs into their pieces and back."""
+"""Converts between media and URLs, including `data:` URLs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def media_from_url(
     detail: str | None = None,
     cache_ttl: CacheTtl | None = None,
 ) -> Media:
-    """A `data:` URL in base64 as its content; any other URL as it is."""
+    """Return the media of a URL; a base64 `data:` URL becomes content, any other stays a URL."""
     head, comma, content = url.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return Media(
@@ -40,7 +40,7 @@ _DEFAULT_TYPES: dict[MediaKind, str] = {
 
 
 def url_of(media: Media) -> str:
-    """The media as one URL."""
+    """Return the media as one URL."""
     if media.url is not None:
         return media.url
     return f"data:{media.media_type or _DEFAULT_TYPES[media.kind]};base64,{media.base64 or ''}"

@@ -1,4 +1,4 @@
-"""The common frame of the decoders: what a stream holds beside the events of its dialect."""
+"""Provides the base of the decoders, which handles what is not an event of the dialect."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NO_EVENTS: tuple[Event, ...] = ()
 
 
 class FrameDecoder(ABC):
-    """Reads one streamed reply; what the JSON of an event means is said by the dialect's class.
+    """Decodes one streamed reply; subclasses decode the JSON events of their dialect.
 
-    Comments pass as they are once the reply has begun. What comes before its first event waits,
-    and goes out with that event's frame. A frame that had to be repaired goes out repaired.
+    Comments are passed on once the reply has begun. What comes before its first event waits, and is
+    sent with that event's frame. A repaired frame is passed on repaired.
 
     Args:
         model: the model that was asked, for errors.
@@ -37,7 +37,7 @@ class FrameDecoder(ABC):
         self._prelude = b""
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """The events of one frame; see `EventDecoder`."""
+        """Return the events of one frame; see `EventDecoder`."""
         if self.finished:
             return NO_EVENTS
         data = frame.data
@@ -49,30 +49,30 @@ class FrameDecoder(ABC):
         return NO_EVENTS if body is None else self._decode_body(body, data, frame)
 
     def close(self) -> Sequence[Event]:
-        """The end of the bytes; see `EventDecoder`."""
+        """Return the events at the end of the bytes; see `EventDecoder`."""
         return NO_EVENTS if self.finished else self._decode_end()
 
     @abstractmethod
     def _decode_events(self, body: dict[str, Any], data: bytes) -> list[Event]:
-        """The events of one JSON object, without frames.
+        """Return the events of one JSON object, without frames.
 
         Args:
-            body: decoded.
+            body: the decoded object.
             data: the bytes it was decoded from.
         """
 
     @abstractmethod
     def _start(self, reply: dict[str, Any], data: bytes) -> Started:
-        """Begin the reply; with an empty object where the provider has not announced it."""
+        """Begin the reply; the object is empty if the provider has not announced it."""
 
     @abstractmethod
     def _decode_end(self) -> Sequence[Event]:
-        """The bytes have ended and `Finished` has not been given: give it, or raise."""
+        """Return the `Finished` that is still due at the end of the bytes, or raise."""
 
     def _decode_done(self, frame: SseFrame) -> Sequence[Event]:
-        """OpenAI's word for the end, which some gateways send in other dialects too.
+        """Skip OpenAI's end marker, which some gateways also send in other dialects.
 
-        There the reply has not ended, and whoever read it would take it for the end.
+        There the reply has not ended, and a reader that got the marker would stop too early.
         """
         return NO_EVENTS
 

@@ -1,4 +1,4 @@
-"""What a dialect declares: its facts, and how it is read and written."""
+"""Defines what a dialect declares: its facts, and its encoders and decoders."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One wire format, in both directions, with all that anybody else must know of it."""
+    """One wire format, in both directions, with all that other modules need to know of it."""
 
     name: WireName
     summary: str
-    """Of its route, for people who read the OpenAPI description."""
+    """The summary of its route in the OpenAPI description."""
     path: str
-    """Of its calls: below `/v1` of this gateway, and below the base URL of a provider."""
+    """The path of its calls, below `/v1` of this gateway and below the base URL of a provider."""
     body_schema: JsonObject
-    """JSON Schema of the part of a body that every client sends; of an object."""
+    """The JSON Schema of the fields of a body that every client sends."""
     output_limit_field: str
-    """The field of a body that bounds the tokens of the reply."""
+    """The field of a body that limits the tokens of the reply."""
     free_fields: frozenset[str]
-    """Fields of a body that cost nothing beside the tokens they hold. Others are sent as well; but
-    where a limit has to be kept, a field of unknown cost is refused."""
+    """Fields of a body that cost nothing besides the tokens they hold.
+
+    Other fields are sent as well; but if a limit has to be kept, a field of unknown cost is
+    refused.
+    """
     has_shape: Callable[[JsonObject], bool]
-    """Whether a body that came without a path is one of this dialect and of no other."""
+    """Whether a body that came without a path can only be of this dialect."""
     ping: bytes | None = None
-    """An event that clients take for a sign of life. None: they heed comments."""
+    """An event that keeps clients waiting; None: comments do."""
 
     request_decoder: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
     request_encoder: Callable[[ChatRequest, str, JsonObject | None], EncodedRequest]
@@ -43,24 +46,24 @@ class Dialect:
     error_encoder: Callable[[DevFlowError, str], JsonObject]
 
     def decode_request(self, body: JsonObject, headers: Mapping[str, str], /) -> ChatRequest:
-        """A caller's request.
+        """Decode a client's request.
 
         Args:
-            body: as from `parse_body`; kept in `origin`, never changed.
-            headers: of the HTTP request, names in lower case; those of the dialect are kept.
+            body: the result of `parse_body`; kept in `origin`, never changed.
+            headers: the HTTP headers, names in lower case; those of the dialect are kept.
 
         Raises:
-            InvalidRequest: with the path of what is wrong.
+            InvalidRequest: a value is wrong; the message names its path.
         """
         return self.request_decoder(body, headers)
 
     def encode_request(
         self, request: ChatRequest, model: str, overrides: JsonObject | None = None, /
     ) -> EncodedRequest:
-        """The body for an upstream of this dialect, always asking for a stream.
+        """Return the body for an upstream of this dialect, which always asks for a stream.
 
-        A request that came in by it goes out as it came, except for the model, `stream`, the
-        overrides, and thinking that another vendor has signed.
+        A request that came in this dialect is sent as received, except for the model, `stream`, the
+        overrides, and reasoning that another vendor has signed.
 
         Args:
             request: what is asked.
@@ -68,24 +71,25 @@ class Dialect:
             overrides: top-level fields to set (`provider`…).
 
         Raises:
-            InvalidRequest: it holds what this dialect cannot say and what must not be left out.
+            InvalidRequest: it holds something that this dialect cannot express and that must not be
+                left out.
         """
         return self.request_encoder(request, model, overrides)
 
     def make_decoder(self, model: str | None = None, /) -> EventDecoder:
-        """A decoder for one streamed reply; the model is named in its errors."""
+        """Return a decoder for one streamed reply; its errors name the model."""
         return self.decoder_factory(model)
 
     def decode_response(self, body: bytes, model: str | None = None, /) -> tuple[Event, ...]:
-        """The events of a reply that came whole, `Finished` last.
+        """Return the events of a reply that came whole, `Finished` last.
 
         Raises:
-            DevFlowError: the body is a failure (also one sent with status 200) or no reply.
+            DevFlowError: the body is a failure (even with status 200) or not a reply.
         """
         return tuple(self.decoder_factory(model).decode_response(load_event(body), body))
 
     def make_encoder(self, request: ChatRequest, /) -> EventEncoder:
-        """An encoder for the streamed reply to this request."""
+        """Return an encoder for the streamed reply to this request."""
         return self.encoder_factory(request)
 
     def encode_response(
@@ -95,9 +99,9 @@ class Dialect:
         annotations: JsonObject | None = None,
         /,
     ) -> bytes:
-        """A whole reply as a JSON body."""
+        """Return a whole reply as a JSON body."""
         return self.response_encoder(response, request, annotations)
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
-        """A failure before the reply has begun, as a JSON body."""
+        """Return a failure before the reply has begun, as a JSON body."""
         return dump(self.error_encoder(error, request_id))

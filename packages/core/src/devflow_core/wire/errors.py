@@ -1,7 +1,7 @@
-"""From what a provider says when it fails to our errors: the one table for all wires.
+"""Turns what a provider reports of a failure into our errors, by one table for all dialects.
 
-The values are those of OpenRouter's description of 2026-08-22 and of bodies captured in 2026; the
-words of OpenAI's and Anthropic's own dialects are beside them.
+The values come from OpenRouter's description of 2026-08-22 and from bodies captured in 2026; the
+codes of OpenAI's and Anthropic's dialects are listed beside them.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
 _UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
-"""Said of the account, under whatever status; a provider behind says it of its own."""
+"""Words about the account, at any status; a provider behind the router uses them of its own."""
 _KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
 _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")
 _MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
@@ -113,18 +113,18 @@ _ADVICE: dict[type[UpstreamError], str] = {
     RateLimited: "Wait, or ask another model.",
 }
 _API_STATUSES = frozenset({400, 401, 402, 404, 408, 413, 422, 429})
-"""What an API of models says of a request, in whichever form; other 4xx without JSON are a page."""
+"""Statuses that an API of models uses for requests; other 4xx without JSON come from a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """The fields of a failure, wherever in the body they stood."""
+    """The fields of a failure, wherever the body holds them."""
 
     status: int | None
-    """None: neither the reply nor the body says a number."""
+    """None if neither the reply nor the body gives a status."""
     message: str
     codes: tuple[str, ...]
-    """`error_type`, `type`, `code`: whatever names the kind, the most telling first."""
+    """`error_type`, `type` and `code`: all names of the kind, the most specific first."""
     limit_source: str | None
     availability: str | None
     provider: str | None
@@ -138,16 +138,16 @@ def error_from_body(
     *,
     model: str | None = None,
 ) -> DevFlowError:
-    """The error for a reply that is a failure.
+    """Return the error for a reply that is a failure.
 
     Args:
-        status: the HTTP status, also 200 where the body holds an error.
+        status: the HTTP status; 200 if a successful reply holds an error.
         body: JSON in any dialect, HTML, plain text or nothing.
-        headers: names in lower case, or a mapping that does not mind.
+        headers: names in lower case, or a case-insensitive mapping.
         model: the model that was asked.
 
     Returns:
-        `ContextTooLong` where the prompt is over the window, else an `UpstreamError`.
+        `ContextTooLong` if the prompt is longer than the window, otherwise an `UpstreamError`.
     """
     try:
         parsed: Any = orjson.loads(body)
@@ -169,7 +169,7 @@ def error_from_body(
 def _error_from_page(
     status: int, detail: str, headers: Mapping[str, str], model: str | None
 ) -> ProviderUnavailable:
-    """The error for a page that something between us and the provider has sent."""
+    """Return the error for a page that a proxy between us and the provider has sent."""
     return ProviderUnavailable(
         f"A firewall or proxy in front of the provider answered {status}: "
         f"{detail or 'it gave no reason'}. Ask again, ask another model, or check the network.",
@@ -187,7 +187,7 @@ def error_from_object(
     *,
     model: str | None = None,
 ) -> DevFlowError:
-    """The error for a decoded failure: a body, or an event in the middle of a stream."""
+    """Return the error for a decoded failure: a body, or an event in the middle of a stream."""
     headers = headers or {}
     failure = _parse_failure(body, status, headers)
     detail = excerpt(failure.message)
@@ -224,7 +224,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    # of the Responses dialect it stands beside the error
+    # in the responses dialect it is beside the error
     metadata = lenient.as_object(error.get("metadata") or body.get("metadata"))
     availability = lenient.as_object(error.get("availability"))
     codes = (
@@ -250,7 +250,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
 
 
 def _read_status(error: JsonObject, status: int) -> int | None:
-    """The status of the failure: that of the HTTP reply unless it claims success."""
+    """Return the status of the failure: that of the HTTP reply, unless it claims success."""
     if status >= 300:
         return status
     for key in ("code", "http_status"):
@@ -263,7 +263,7 @@ def _read_status(error: JsonObject, status: int) -> int | None:
 def _read_message(error: JsonObject, metadata: JsonObject) -> str:
     message = lenient.as_text(error.get("message")) or ""
     raw = lenient.as_text(metadata.get("raw"))
-    # the reason stands in `raw`, often as the JSON of the provider behind
+    # the reason is in `raw`, often as JSON of the provider behind the router
     return raw if raw and message in {"", "Provider returned error"} else message
 
 
@@ -274,7 +274,7 @@ def _is_too_long(failure: _Failure) -> bool:
 
 
 def _format_too_long(message: str, detail: str) -> str:
-    """In the wording that clients recognise as a prompt over the window."""
+    """Return the message in the wording that clients recognize as a prompt that is too long."""
     requested, maximum = _REQUESTED.search(message), _MAXIMUM.search(message)
     if requested and maximum:
         return f"prompt is too long: {requested[1]} tokens > {maximum[1]} maximum"
@@ -292,5 +292,5 @@ def _error_class(failure: _Failure) -> type[UpstreamError]:
         return PaymentRequired
     by_status = error_for_status(failure.status or 502)
     known = next((_BY_TYPE[code] for code in failure.codes if code in _BY_TYPE), by_status)
-    # `server_error` is what the Responses dialect calls most of them; the status says which
+    # the responses dialect calls most failures `server_error`; the status is more specific
     return by_status if known is ProviderUnavailable else known

@@ -1,4 +1,4 @@
-"""What goes from one dialect to another beside the hub's words, and a record of what does not."""
+"""Carries fields that the hub lacks from one dialect to another, and records what is left out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from devflow_core.wire import json_lenient as lenient
 _SHARED_FIELDS = frozenset(
     {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
 )
-"""Fields with one meaning in all three dialects (as of 2026-08)."""
+"""Fields with the same meaning in all three dialects (as of 2026-08)."""
 
 _MAPPED_FIELDS = frozenset(
     {"thinking", "output_config", "output_format", "stream_options", "tools", "text", "reasoning"}
 )
-"""Fields whose meaning is in the hub's words too; kept in `extra` for their own wire only."""
+"""Fields that the hub expresses too; kept in `extra` for their own dialect only."""
 
 
 class Omissions:
@@ -27,41 +27,41 @@ class Omissions:
     def __init__(self) -> None:
         self._omissions: dict[str, None] = {}
         self.has_parts = False
-        """Whether parts of messages are among them."""
+        """Whether parts of messages were left out."""
 
     def add(self, omission: str) -> None:
         """Record that something was left out: the name of a field or kind, never its content."""
         self._omissions[omission] = None
 
     def add_part(self, part: OpaquePart) -> None:
-        """Record that a part of a kind which only another wire knows was left out."""
+        """Record that a part was left out because only another dialect can express it."""
         self.has_parts = True
         self.add(f"a part of type {part.body.get('type')}")
 
     def as_tuple(self) -> tuple[str, ...]:
-        """All omissions."""
+        """Return all omissions."""
         return tuple(self._omissions)
 
 
 def is_native(request: ChatRequest, wire: WireName) -> bool:
-    """Whether a request speaks this wire: it came in by it, or was made in Python for it."""
+    """Return whether a request came in this dialect, or was made in Python for any."""
     return request.origin is None or request.origin.wire == wire
 
 
 def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
-    """The body as it came, where it came by this wire and still says what the request says."""
+    """Return the body as received, if it came in this dialect and the messages are unchanged."""
     origin = request.origin
     return origin.body if origin is not None and origin.wire == wire else None
 
 
 def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
-    """What a reply of this wire holds beside the hub's words; empty for one of another wire."""
+    """Return what only this dialect can express of a reply; empty for one of another dialect."""
     raw = response.raw_response
     return raw.body if raw is not None and raw.wire == wire else {}
 
 
 def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
-    """A line on the pictures of a reply, for a reader whose wire has no place for them."""
+    """Return a line about a reply's pictures, for clients whose dialect cannot carry them."""
     if raw is None or raw.wire == wire:
         return ""
     message = lenient.as_object(raw.body.get("message"))
@@ -84,7 +84,7 @@ def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
 def encode_tools(
     request: ChatRequest, wire: WireName, encode: Callable[[Tool], JsonObject], omitted: Omissions
 ) -> list[JsonObject]:
-    """The tools of a request, each by `encode`; a vendor's own one goes to its own wire only."""
+    """Encode a request's tools; a vendor's own tool goes only to its own dialect."""
     tools: list[JsonObject] = []
     for tool in request.tools:
         if tool.native is None:
@@ -97,10 +97,10 @@ def encode_tools(
 
 
 def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> dict[str, Any]:
-    """The fields without a word of ours that may be sent by this wire.
+    """Return the fields that the hub lacks and that may be sent in this dialect.
 
-    A request made in Python (without an origin) says what it wants sent; one that came by another
-    wire keeps only the fields that mean the same everywhere.
+    A request made in Python (without an origin) names exactly what to send; one from another
+    dialect keeps only the fields that mean the same everywhere.
     """
     if is_native(request, wire):
         return dict(request.extra)

@@ -1,4 +1,4 @@
-"""Read values out of a provider's JSON, where anything may stand: the wrong type is nothing."""
+"""Reads values out of a provider's JSON leniently: a value of the wrong type counts as missing."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from devflow_core.messages import JsonObject
 
 
 def as_object(value: object) -> JsonObject:
-    """An object; an empty one for anything else."""
+    """Return an object unchanged, and an empty one for any other value."""
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> list[JsonObject]:
-    """The objects of an array; none for anything else."""
+    """Return the objects of an array; an empty list for any other value."""
     items = cast("list[Any]", value) if isinstance(value, list) else []
     return [cast("JsonObject", item) for item in items if isinstance(item, dict)]
 
 
 def as_text(value: object) -> str | None:
-    """A string that is not empty."""
+    """Return a string that is not empty; None for any other value."""
     return value if isinstance(value, str) and value else None
 
 
 def as_int(value: object) -> int:
-    """A whole number; 0 for anything else."""
+    """Return a whole number; 0 for any other value."""
     return value if isinstance(value, int) else 0
 
 
 def as_arguments(value: object) -> str:
-    """Arguments of a tool as JSON text; some send them as the object itself."""
+    """Return a tool's arguments as JSON text; some providers send them as an object."""
     if isinstance(value, dict | list):
         return orjson.dumps(value).decode()
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Read typed values out of a caller's JSON, or say what is wrong and where."""
+"""Reads typed values out of a client's JSON, or raises an error that names the path."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _MAX_TOKENS = 10**9
 
 
 def invalid_value(path: str, what: str) -> InvalidRequest:
-    """The error for a value that cannot be used, named by its path (`messages.3.content`)."""
+    """Return the error for an invalid value, which names its path (`messages.3.content`)."""
     return InvalidRequest(f"{path}: {what}")
 
 
 def nothing_left() -> InvalidRequest:
-    """The error for a request of whose messages another wire can say nothing."""
+    """Return the error for a request of whose messages another dialect can express nothing."""
     return invalid_value("messages", "nothing is left that this provider understands")
 
 
 def json_object(value: object, path: str) -> JsonObject:
-    """A JSON object."""
+    """Return the value if it is a JSON object; raise `InvalidRequest` otherwise, as all below."""
     if not isinstance(value, dict):
         raise invalid_value(path, "must be an object")
     return cast("JsonObject", value)
 
 
 def array(value: object, path: str) -> list[Any]:
-    """A JSON array."""
+    """Return the value if it is a JSON array."""
     if not isinstance(value, list):
         raise invalid_value(path, "must be an array")
     return cast("list[Any]", value)
 
 
 def text(value: object, path: str) -> str:
-    """A string."""
+    """Return the value if it is a string."""
     if not isinstance(value, str):
         raise invalid_value(path, "must be a string")
     return value
 
 
 def name(value: object, path: str) -> str:
-    """A string that is not empty and has no control characters."""
+    """Return the value if it is a non-empty string without control characters."""
     string = text(value, path)
     if not string or not string.isprintable():
         raise invalid_value(path, "must be a non-empty string without control characters")
@@ -53,21 +53,21 @@ def name(value: object, path: str) -> str:
 
 
 def boolean(value: object, path: str) -> bool:
-    """A boolean."""
+    """Return the value if it is a boolean."""
     if not isinstance(value, bool):
         raise invalid_value(path, "must be true or false")
     return value
 
 
 def integer(value: object, path: str) -> int:
-    """A whole number."""
+    """Return the value if it is a whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise invalid_value(path, "must be a whole number")
     return value
 
 
 def token_count(value: object, path: str) -> int:
-    """A number of tokens of at least 1."""
+    """Return the value if it is a number of tokens, at least 1."""
     count = integer(value, path)
     if not 1 <= count <= _MAX_TOKENS:
         raise invalid_value(path, f"must be between 1 and {_MAX_TOKENS}")
@@ -75,7 +75,7 @@ def token_count(value: object, path: str) -> int:
 
 
 def number(value: object, path: str) -> float:
-    """A number."""
+    """Return the value if it is a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid_value(path, "must be a number")
     return value
@@ -84,13 +84,13 @@ def number(value: object, path: str) -> float:
 def optional(
     body: JsonObject, key: str, read: Callable[[object, str], _T], path: str = ""
 ) -> _T | None:
-    """The value of a key; None when it is missing or null."""
+    """Return the value of a key; None if it is missing or null."""
     value = body.get(key)
     return None if value is None else read(value, f"{path}.{key}" if path else key)
 
 
 def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path: str = "") -> _T:
-    """The value of a key that must be there."""
+    """Return the value of a key that is required."""
     where = f"{path}.{key}" if path else key
     if body.get(key) is None:
         raise invalid_value(where, "is required")
@@ -98,12 +98,12 @@ def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path
 
 
 def arguments(body: JsonObject, key: str, path: str) -> str:
-    """Arguments of a call as JSON text, also where they stand there as an object; empty if none."""
+    """Return a call's arguments as JSON text, even if given as an object; empty if missing."""
     return lenient.as_arguments(body.get(key)) or optional(body, key, text, path) or ""
 
 
 def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject, str]]:
-    """The objects of an array, each with its path; empty when the key is missing."""
+    """Return the objects of an array, each with its path; empty if the key is missing."""
     where = f"{path}.{key}" if path else key
     items = optional(body, key, array, path) or []
     return [
@@ -113,7 +113,7 @@ def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject
 
 
 def read_cache_ttl(body: JsonObject) -> CacheTtl | None:
-    """The length of life of a cache marker: of `cache_control`, where there is one."""
+    """Return how long a part is to be cached, by its `cache_control`; None without one."""
     control = body.get("cache_control")
     if not isinstance(control, dict):
         return None
@@ -121,14 +121,14 @@ def read_cache_ttl(body: JsonObject) -> CacheTtl | None:
 
 
 def cache_control(ttl: CacheTtl | None) -> JsonObject:
-    """The field to merge into a part that is to be cached; empty for one that is not."""
+    """Return the field that marks a part to be cached; empty if it is not to be."""
     if ttl is None:
         return {}
     return {"cache_control": {"type": "ephemeral", **({"ttl": ttl} if ttl == "1h" else {})}}
 
 
 def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
-    """The fields that have no word of ours."""
+    """Return the fields that the hub has no field for."""
     remaining = dict(body)
     for key in known:
         remaining.pop(key, None)
@@ -136,12 +136,12 @@ def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
 
 
 def drop_none(**fields: object) -> dict[str, Any]:
-    """The fields that are not None."""
+    """Return the fields that are not None."""
     return {key: value for key, value in fields.items() if value is not None}
 
 
 def requested_model(body: JsonObject) -> str:
-    """The model that is asked for: `model`, else the first of `models`, else `auto`."""
+    """Return the requested model: `model`, otherwise the first of `models`, otherwise `auto`."""
     model = optional(body, "model", name)
     if model is not None:
         return model

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's two dialects write them."""
+"""Encodes errors in the form of OpenAI's two dialects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR_TYPES = {
 
 
 def error_fields(error: DevFlowError, request_id: str) -> dict[str, Any]:
-    """The `error` object, with the stable code and the provider's own words."""
+    """Return the `error` object, with the stable code and the provider's own words."""
     status = error.status_hint
     kind = "server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
     metadata = strict.drop_none(
@@ -38,5 +38,5 @@ def error_fields(error: DevFlowError, request_id: str) -> dict[str, Any]:
 
 
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
-    """The body of a reply that is this error."""
+    """Return the body of a reply with this error."""
     return {"error": error_fields(error, request_id)}

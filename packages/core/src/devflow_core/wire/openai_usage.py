@@ -1,4 +1,4 @@
-"""Usage as OpenAI's dialects report it, made disjoint and checked, and written."""
+"""Reads and writes usage in the form of OpenAI's dialects, and makes its counts disjoint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from devflow_core.wire.usage import cost_fields, first_present
 
 
 def usage_from_openai(usage: JsonObject) -> Usage | None:
-    """Usage of chat completions or of Responses; None when its totals are missing or impossible.
+    """Return the usage of a reply; None if its totals are missing or impossible.
 
-    Cached and written tokens are inside the prompt's, reasoning inside the completion's. Gemini
+    Cached and written tokens are part of the prompt's, reasoning of the completion's. Gemini
     reports tokens as both read and written: what exceeds the prompt is not counted twice.
     """
     prompt = parse_token_count(first_present(usage, "prompt_tokens", "input_tokens"))

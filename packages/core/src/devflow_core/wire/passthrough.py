@@ -1,4 +1,4 @@
-"""Frames of the reader's own dialect, passed on as they are."""
+"""Passes frames of the client's own dialect on unchanged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from devflow_core.wire.body import dump
 
 
 class Passthrough:
-    """Decides at the first event whether a stream passes through, and does it.
+    """Decides at the first event whether a stream is passed through, and passes its frames on.
 
     Args:
-        wire: the reader's wire.
-        has_usage: whether the frame of an event holds the usage, where our own fields go.
+        wire: the client's dialect.
+        has_usage: whether the frame of an event holds the usage, to which our fields are added.
     """
 
     def __init__(self, wire: WireName, has_usage: Callable[[Event], bool]) -> None:
@@ -24,7 +24,7 @@ class Passthrough:
         self.annotations: JsonObject | None = None
 
     def forward(self, event: Event) -> bytes | None:
-        """The frame to send, empty for an event without one; None when it must be translated."""
+        """Return the frame to send, empty if the event has none; None if it must be translated."""
         if self._is_active is None:
             self._is_active = event.frame is not None and event.frame.wire == self._wire
         if not self._is_active:
@@ -37,11 +37,11 @@ class Passthrough:
 
 
 def is_usage(event: Event) -> bool:
-    """Whether an event tells the usage and nothing that the hub has a word for."""
+    """Return whether an event reports the usage and nothing that the hub can express."""
     return isinstance(event, Opaque) and event.kind == "usage"
 
 
 def _annotate(frame: bytes, annotations: JsonObject) -> bytes:
-    """The frame with one more field; every byte that was there stays as it was."""
+    """Return the frame with one more field; all existing bytes stay unchanged."""
     head, brace, tail = frame.rpartition(b"}")
     return head + b',"devflow":' + dump(annotations) + brace + tail

@@ -1,4 +1,4 @@
-"""What a dialect makes: the bytes of a request, and two small machines for a streamed reply."""
+"""Defines what a dialect creates: encoded requests, and an encoder and decoder per reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     omitted: tuple[str, ...] = ()
-    """What this wire or model cannot take and was left out, one entry each, for the caller."""
+    """What this dialect or model cannot take and was left out, one entry each, for the caller."""
 
 
 class EventDecoder(Protocol):
@@ -24,41 +24,42 @@ class EventDecoder(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether `Finished` has been given."""
+        """Whether `Finished` has been returned."""
         ...
 
     def feed(self, frame: SseFrame, /) -> Sequence[Event]:
-        """The events of one frame; exactly one of them carries the frame's bytes.
+        """Return the events of one frame; exactly one of them carries the frame's bytes.
 
-        Comments before the reply and frames after its end give nothing. What the hub has no word
-        for comes as `Opaque`.
+        Comments before the reply and frames after its end yield nothing. What the hub cannot
+        express comes as `Opaque`.
 
         Raises:
-            DevFlowError: the provider reports a failure, or the frame is no event of this wire.
+            DevFlowError: the provider reports a failure, or the frame is not an event of the
+                dialect.
         """
         ...
 
     def close(self) -> Sequence[Event]:
-        """The end of the bytes: a `Finished` that is still due, or nothing.
+        """Return a `Finished` that is still due at the end of the bytes, or nothing.
 
         Raises:
-            Incomplete: the reply has not come to its end.
+            Incomplete: the reply was cut off.
         """
         ...
 
 
 class ReplyDecoder(EventDecoder, Protocol):
-    """A decoder that takes a reply in one piece too."""
+    """A decoder that also decodes replies that come whole."""
 
     def decode_response(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
-        """The events of a reply that came whole."""
+        """Return the events of a reply that came whole."""
         ...
 
 
 class EventEncoder(Protocol):
     """Turns events into the bytes of one streamed reply; one per reply.
 
-    When the first event carries a frame of this wire, all frames pass through as they are.
+    If the first event carries a frame of this dialect, all frames are passed on unchanged.
     """
 
     def annotate(self, annotations: JsonObject, /) -> None:
@@ -66,9 +67,9 @@ class EventEncoder(Protocol):
         ...
 
     def encode(self, event: Event, /) -> bytes:
-        """The bytes to send for this event; often none."""
+        """Return the bytes to send for this event; often empty."""
         ...
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
-        """A failure in the middle of the stream, and its end."""
+        """Return a failure in the middle of the stream, and its end."""
         ...

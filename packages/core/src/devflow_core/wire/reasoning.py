@@ -1,7 +1,7 @@
-"""Whose thinking it is: signed thinking goes back to its own vendor, and to nobody else.
+"""Keeps signed reasoning with its vendor: it is sent back to that vendor's models only.
 
-A reader of another dialect carries foreign thinking through its own fields, sealed: we wrap what
-the vendor needs into the signature (`encrypted_content`), and unwrap it when it comes back.
+A client of another dialect carries foreign reasoning in its own fields, sealed: what the vendor
+needs is wrapped into the signature (or `encrypted_content`), and unwrapped when it comes back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOREIGN_REASONING = "thinking of another vendor's model"
 _SEAL_PREFIX = "devflow1."
 _MODEL_KEY = "devflow_model"
 _OWN_FORMAT_SUFFIX = "-by-devflow"
-# the keywords of `reasoning_details[].format` that name a vendor (as described in 2026-08)
+# keywords of `reasoning_details[].format` that name a vendor (as described in 2026-08)
 _VENDORS = (
     ("anthropic", "anthropic"),
     ("google", "google"),
@@ -36,7 +36,7 @@ _VENDOR_PREFIXES = (("claude", "anthropic"), ("gpt-", "openai"), ("gemini", "goo
 
 
 def vendor_of_model(model: str) -> str | None:
-    """The vendor in a model's name; None for routers and names without one."""
+    """Return the vendor in a model's name; None for routers and names without one."""
     author, slash, _ = model.removeprefix("~").partition("/")
     if slash:
         return None if author == "openrouter" else author
@@ -44,7 +44,7 @@ def vendor_of_model(model: str) -> str | None:
 
 
 def vendor_tag(model: str | None, own_format: str) -> dict[str, Any]:
-    """What a block of thinking says of its vendor, in the dialect that `own_format` names."""
+    """Return the fields that tag reasoning with its vendor, in the dialect of `own_format`."""
     vendor = None if model is None else vendor_of_model(model)
     if vendor is None or vendor in own_format:
         return {"format": own_format}
@@ -52,7 +52,7 @@ def vendor_tag(model: str | None, own_format: str) -> dict[str, Any]:
 
 
 def vendor_of(reasoning: Reasoning) -> str | None:
-    """Whose thinking this is, as far as it says."""
+    """Return the vendor of this reasoning; None if it is not marked."""
     detail = reasoning.detail or {}
     if isinstance(model := detail.get(_MODEL_KEY), str):
         return vendor_of_model(model)
@@ -63,13 +63,13 @@ def vendor_of(reasoning: Reasoning) -> str | None:
 
 
 def is_foreign(reasoning: Reasoning, model: str) -> bool:
-    """Whether this thinking is known to be of another vendor than the model."""
+    """Return whether this reasoning is known to be from another vendor than the model."""
     vendor = vendor_of(reasoning)
     return vendor is not None and vendor != vendor_of_model(model)
 
 
 def seal(reasoning: Reasoning, model: str | None) -> str:
-    """What must come back unchanged, as one opaque string; the thinking's text is not in it."""
+    """Return what must come back unchanged as one opaque string, without the reasoning's text."""
     detail = dict(reasoning.detail or {})
     if model is not None and vendor_of(reasoning) is None:
         detail[_MODEL_KEY] = model
@@ -78,7 +78,7 @@ def seal(reasoning: Reasoning, model: str | None) -> str:
 
 
 def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
-    """The signature of a thinking block: Anthropic's own, or everything else sealed."""
+    """Return the signature of a thinking block: Anthropic's own, or a seal over any other."""
     is_native = vendor_of(reasoning) == "anthropic" and reasoning.encrypted is None
     if is_native and reasoning.signature is not None:
         return reasoning.signature
@@ -86,7 +86,7 @@ def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
 
 
 def unseal(text: str, sealed_text: str) -> Reasoning | None:
-    """The thinking sealed in `sealed_text`, with its visible text; None if we did not seal it."""
+    """Return the reasoning sealed in `sealed_text`, with its text; None if it is not our seal."""
     if not is_sealed(sealed_text):
         return None
     try:
@@ -103,9 +103,9 @@ def unseal(text: str, sealed_text: str) -> Reasoning | None:
 
 
 def original_signature(sealed_text: str, model: str) -> str | None:
-    """What a vendor wrote on the wire of Anthropic's messages, out of a signature that we sealed.
+    """Return what the vendor sent in Anthropic's dialect, from a signature that we sealed.
 
-    None where the model is another vendor's, or where it stood on another wire.
+    None if the model is another vendor's, or if it was sent in another dialect.
     """
     sealed = unseal("", sealed_text)
     if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
@@ -114,7 +114,7 @@ def original_signature(sealed_text: str, model: str) -> str | None:
 
 
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:
-    """The block as an entry of `reasoning_details`."""
+    """Return the block as an entry of `reasoning_details`."""
     detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL_KEY}
     if "format" not in detail and (vendor := vendor_of(reasoning)) is not None:
         detail["format"] = f"{vendor}{_OWN_FORMAT_SUFFIX}"
@@ -131,9 +131,9 @@ def detail_of(reasoning: Reasoning) -> dict[str, Any]:
 
 
 def strip_foreign(messages: Sequence[Message], model: str) -> tuple[tuple[Message, ...], bool]:
-    """The messages without thinking that this model must not see, and whether there was any.
+    """Return the messages without foreign reasoning, and whether there was any.
 
-    Messages that held nothing else disappear.
+    Messages that held nothing else are dropped.
     """
     remaining: list[Message] = []
     is_changed = False
@@ -153,5 +153,5 @@ def strip_foreign(messages: Sequence[Message], model: str) -> tuple[tuple[Messag
 
 
 def is_sealed(signature: str) -> bool:
-    """Whether a signature (or data, or encrypted content) is one that we sealed."""
+    """Return whether a signature, data or encrypted content is one that we sealed."""
     return signature.startswith(_SEAL_PREFIX)

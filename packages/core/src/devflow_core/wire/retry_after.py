@@ -1,4 +1,4 @@
-"""How long a provider wants us to wait: strictly parsed, since `float` takes `inf` and `nan`."""
+"""Reads how long a provider asks us to wait, strictly, since `float` accepts `inf` and `nan`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 
 MAX_RETRY_AFTER_S = 60.0
+"""A longer wait is cut to this."""
 MAX_RESET_S = 86_400.0
-"""The furthest that a limit's own reset is believed: the allowance of a day."""
+"""A limit's own reset is believed up to this: the allowance of a day."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
-# RFC 9110 section 5.6.7; the two obsolete forms are not sent by anybody we know
+# RFC 9110 section 5.6.7; no known provider sends the two obsolete forms
 _IMF_DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} "
     r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} "
@@ -24,19 +25,19 @@ _IMF_DATE = re.compile(
     re.ASCII,
 )
 _FIRST_EPOCH_S, _FIRST_EPOCH_MS = 1e8, 1e11
-"""A reset below the first is a number of seconds from now; from the second on, a time in ms."""
+"""Below the first, a reset is in seconds from now; from the second on, a time in milliseconds."""
 
 
 def read_retry_after(
     headers: Mapping[str, str], error: JsonObject, *, is_limit: bool, now_s: float | None = None
 ) -> float | None:
-    """How long a failure asks us to wait, in seconds; None when it does not say.
+    """Return how long a failure asks us to wait, in seconds; None if it does not say.
 
     Args:
-        headers: of the reply, names in lower case or a mapping that does not mind.
+        headers: the reply's headers, names in lower case or a case-insensitive mapping.
         error: the `error` object of the body.
-        is_limit: a limit was reached, so that `X-RateLimit-Reset` is about this failure.
-        now_s: the present as a Unix time; None is the clock's.
+        is_limit: whether a limit was reached, so that `X-RateLimit-Reset` applies.
+        now_s: the current Unix time; None: read from the clock.
     """
     now_s = time.time() if now_s is None else now_s
     metadata = lenient.as_object(error.get("metadata"))
@@ -52,11 +53,11 @@ def read_retry_after(
 
 
 def parse_retry_after(text: str | None, now_s: float | None = None) -> float | None:
-    """A `Retry-After` header as seconds, 0..60; None when it is missing or no valid value.
+    """Return a `Retry-After` header in seconds, 0..60; None if it is missing or invalid.
 
     Args:
         text: the header's value: whole seconds in ASCII digits, or an IMF-fixdate.
-        now_s: the present as a Unix time; None is the clock's.
+        now_s: the current Unix time; None: read from the clock.
     """
     if text is None:
         return None
@@ -90,7 +91,7 @@ def _read_number(value: object) -> float | None:
 
 
 def _read_reset(text: str | None, now_s: float) -> float | None:
-    """A limit's reset: seconds from now, or a Unix time in seconds or milliseconds."""
+    """Return a limit's reset in seconds from now; it may be given as a Unix time in s or ms."""
     if text is None or not _DECIMAL.fullmatch(text):
         return None
     reset = float(text)

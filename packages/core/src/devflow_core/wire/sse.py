@@ -1,7 +1,20 @@
-"""Server-sent events on bytes: read in any cut, exactly; written in one form.
+"""Reads and writes server-sent events as bytes.
 
-Libraries split lines on U+2028, lose the first event to a BOM and buffer without a bound; so this
+Libraries split lines on U+2028, lose the first event to a BOM and buffer without a limit; so this
 is our own reader, after the WHATWG's definition (html.spec.whatwg.org, section 9.2.6).
+
+An event is a block of lines that ends with a blank line; a line ends with CR LF, LF or CR. The
+reader has no states but three facts about the bytes so far:
+
+    fact          changes                       decides
+    pending       bytes after the last event    what the next bytes are appended to
+    has_cr        true after the first CR       whether any line end is searched, or LF LF only
+    is_first      false after the first event   whether a BOM is removed
+
+    line          effect on the event
+    data: x       x is appended to the data, after an LF if there is data already
+    event: x      x becomes the event's name
+    :, others     none; a block without data is a comment
 """
 
 from __future__ import annotations
@@ -12,7 +25,7 @@ from typing import NamedTuple
 from devflow_core.errors import ReplyTooLarge
 
 MAX_EVENT_BYTES = 1 << 20
-"""An event of more bytes than this is no event of a language model."""
+"""A larger event is not one of a language model."""
 
 _BOM = b"\xef\xbb\xbf"
 # atomic, so that CR LF is never taken for two line ends
@@ -24,30 +37,30 @@ class SseFrame(NamedTuple):
     """One event, or comments between events."""
 
     event: str | None
-    """The `event:` field; None when there is none."""
+    """The `event:` field; None if there is none."""
     data: bytes | None
-    """The `data:` lines joined by LF; None for comments and blank lines: no sign of progress."""
+    """The `data:` lines joined by LF; None for comments and blank lines, which are not progress."""
     raw: bytes
-    """The bytes as they came, with the closing blank line."""
+    """The bytes as received, with the closing blank line."""
     is_cut: bool = False
-    """The stream ended before the blank line; `data` may be a part of what was meant."""
+    """Whether the stream ended before the blank line; `data` may be incomplete then."""
 
 
 def encode(data: bytes, event: str | None = None) -> bytes:
-    """One event as bytes; `data` must not contain line ends (JSON in one line does not)."""
+    """Return one event as bytes; `data` must not contain line ends (one-line JSON does not)."""
     if event is None:
         return b"data: %b\n\n" % data
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
 
 
 class SseReader:
-    """Bytes in, frames out; how the bytes are cut makes no difference to events and data.
+    """Turns bytes into frames; how the bytes are cut does not change events and data.
 
-    The `raw` of all frames, joined, is what was fed. Only where a CR LF is cut in two right after
-    an event does its LF move to the `raw` of the next frame.
+    The `raw` of all frames, joined, is the input. Only if a CR LF is cut in two right after an
+    event does its LF move to the `raw` of the next frame.
 
     Args:
-        max_event_bytes: inclusive cap on the bytes of one event.
+        max_event_bytes: the size limit of one event, inclusive.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -58,10 +71,10 @@ class SseReader:
         self._is_first = True
 
     def feed(self, chunk: bytes) -> list[SseFrame]:
-        """The frames that these bytes complete.
+        """Return the frames that these bytes complete.
 
         Raises:
-            ReplyTooLarge: an event is over the cap.
+            ReplyTooLarge: an event is over the limit.
         """
         pending = self._pending
         self._has_cr = self._has_cr or b"\r" in chunk
@@ -78,14 +91,14 @@ class SseReader:
             del pending[:start]
         elif start < len(chunk):
             pending += chunk[start:]
-        # an end is four bytes at most: what lies further back need not be searched again
+        # a block's end has at most four bytes: bytes further back need not be searched again
         self._scanned = max(0, len(pending) - 3)
         if len(pending) > self._max_event_bytes:
             raise self._too_large()
         return frames
 
     def close(self) -> list[SseFrame]:
-        """The event that the end of the stream has left without its blank line, if any."""
+        """Return the event that the end of the stream left without its blank line, if any."""
         pending = bytes(self._pending)
         self._pending.clear()
         if not pending:

@@ -1,4 +1,4 @@
-"""The table of dialects. A new one is a folder beside this file and a line here."""
+"""Lists the dialects; a new one is a folder beside this file and a line here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devflow_core.wire.openai_chat import OPENAI_CHAT
 from devflow_core.wire.openai_responses import OPENAI_RESPONSES
 
 DEFAULT_DIALECT = OPENAI_CHAT
-"""Of requests that were made in Python, and of errors where no route tells another."""
+"""The dialect of requests made in Python, and of errors if no route decides otherwise."""
 
 DIALECTS: Mapping[WireName, Dialect] = {
     dialect.name: dialect
@@ -22,19 +22,19 @@ DIALECTS: Mapping[WireName, Dialect] = {
         OPENAI_RESPONSES,
     )
 }
-"""Every dialect that we speak, by name."""
+"""Every dialect that the gateway speaks, by name."""
 
 
 def get_dialect(wire: WireName) -> Dialect:
-    """The dialect of this name."""
+    """Return the dialect of this name."""
     return DIALECTS[wire]
 
 
 def dialect_of(request: ChatRequest) -> Dialect:
-    """The dialect in which a request came, and goes on."""
+    """Return the dialect in which a request came, and is sent on."""
     return DIALECTS[request.origin.wire] if request.origin else DEFAULT_DIALECT
 
 
 def guess_dialect(body: JsonObject) -> Dialect:
-    """The dialect of a body that came without a path, told by its shape."""
+    """Return the dialect of a body that came without a path, judged by its shape."""
     return next((one for one in DIALECTS.values() if one.has_shape(body)), DEFAULT_DIALECT)

@@ -1,4 +1,4 @@
-"""Pieces of tool calls as providers send them, into calls that begin with their name."""
+"""Assembles the pieces of tool calls that providers send into calls that begin with their name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from devflow_core.events import ToolCallDelta
 
 
 class CallPieces:
-    """Says which call a piece belongs to, and holds a call back until its name is known.
+    """Finds the call that a piece belongs to, and holds a call back until its name is known.
 
-    Providers send the id before the name, another id with every piece of one call, or one index
+    Providers may send the id before the name, another id with every piece of one call, or one index
     for all parallel calls.
     """
 
@@ -19,17 +19,17 @@ class CallPieces:
         self._unnamed: dict[int, _Call] = {}
         self._last: object = 0
         self.count = 0
-        """Calls that have begun, also those that are held back."""
+        """The number of calls that have begun, including those held back."""
 
     def add(
         self, wire_index: object, call_id: str | None, name: str | None, arguments: str
     ) -> ToolCallDelta | None:
-        """The delta for one piece; None while the call has no name.
+        """Return the delta for one piece; None while the call has no name.
 
         Args:
-            wire_index: what the provider numbers the call with, if anything.
-            call_id: None where the piece brings none.
-            name: None where the piece brings none.
+            wire_index: the provider's number of the call, if any.
+            call_id: None if the piece has none.
+            name: None if the piece has none.
             arguments: more text of the arguments.
         """
         call = self._find(wire_index, call_id, name)
@@ -47,12 +47,12 @@ class CallPieces:
         return call.begin()
 
     def flush(self) -> list[ToolCallDelta]:
-        """At the end of the reply: the calls whose name has never come, if they say anything."""
+        """Return the calls that have arguments but no name at the end of the reply."""
         unnamed, self._unnamed = self._unnamed, {}
         return [call.begin() for call in unnamed.values() if any(call.arguments)]
 
     def has(self, wire_index: object) -> bool:
-        """Whether a call with this number has begun."""
+        """Return whether a call with this number has begun."""
         return wire_index in self._calls
 
     def _find(self, wire_index: object, call_id: str | None, name: str | None) -> _Call:
@@ -68,26 +68,26 @@ class CallPieces:
 
 
 class _Call:
-    """One call as far as it has come."""
+    """One call, as far as it has come."""
 
     __slots__ = ("arguments", "id", "index", "name")
 
     def __init__(self, index: int) -> None:
         self.index = index
-        """Ours: from 0, in the order the calls began."""
+        """Our index: from 0, in the order in which the calls began."""
         self.id: str | None = None
         self.name: str | None = None
         self.arguments: list[str] = []
 
     def begin(self) -> ToolCallDelta:
-        """All that has come, as the first piece."""
+        """Return everything that has come as the first piece."""
         arguments = "".join(self.arguments)
         return ToolCallDelta(index=self.index, id=self.id, name=self.name, arguments=arguments)
 
     def is_other(self, call_id: str | None, name: str | None) -> bool:
-        """Whether a piece under this call's number begins another call.
+        """Return whether a piece under this call's number begins another call.
 
-        A new id alone does not: some providers make one for every piece. A name beside it does,
+        A new id alone does not: some providers make one for every piece. With a name it does,
         unless this call is still being written.
         """
         if call_id is None or name is None or self.id in {None, call_id} or self.name is None:

@@ -1,4 +1,4 @@
-"""What the dialects have in common where they report tokens and cost."""
+"""Provides what the dialects share in reporting tokens and cost."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from devflow_core.messages import JsonObject
 from devflow_core.usage import ReportedCost, parse_amount, usd_text
 from devflow_core.wire import json_lenient as lenient
 
+# a larger amount is the sender's mistake
 _MAX_USD = Decimal(1_000_000)
 _NO_NUMBER = re.compile(rb'"cost"\s*:\s*[-+]?(?:NaN|Infinity)')
 _COST = re.compile(rb'"cost"\s*:\s*"?(-?[0-9][0-9.eE+-]*)')
 
 
 def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
-    """The cost in a usage object, with its digits as they stand in the raw bytes.
+    """Return the cost in a usage object, with its digits as in the raw bytes.
 
     Args:
-        usage: decoded.
-        raw: the bytes `usage` was decoded from.
+        usage: the decoded object.
+        raw: the bytes that `usage` was decoded from.
 
     Returns:
-        None when there is no cost, or one that is negative, over a million USD or no number.
+        None if there is no cost, or one that is negative, over a million USD or not a number.
     """
     cost = usage.get("cost")
     if isinstance(cost, bool) or not isinstance(cost, int | float | str):
@@ -44,14 +45,14 @@ def parse_cost(usage: JsonObject, raw: bytes) -> ReportedCost | None:
 
 
 def has_bad_cost(usage: JsonObject, raw: bytes) -> bool:
-    """Whether a usage object has a cost that is no amount; `NaN` is null once it is decoded."""
+    """Return whether a usage object has a cost that is not an amount (`NaN` decodes to null)."""
     if usage.get("cost") is None:
         return "cost" in usage and _NO_NUMBER.search(raw) is not None
     return parse_cost(usage, b"") is None
 
 
 def cost_fields(cost: ReportedCost | None) -> dict[str, Any]:
-    """The cost as a JSON number, since that is what readers of `usage.cost` expect."""
+    """Return the cost as a JSON number, since clients of `usage.cost` expect one."""
     return {} if cost is None else {"cost": float(cost.usd), "is_byok": cost.is_byok}
 
 
@@ -72,5 +73,5 @@ def _parse_usd(value: object) -> Decimal | None:
 
 
 def first_present(fields: Mapping[str, Any], *keys: str) -> object:
-    """The value of the first of these keys that has one."""
+    """Return the value of the first of these keys that has one."""
     return next((fields[key] for key in keys if fields.get(key) is not None), None)

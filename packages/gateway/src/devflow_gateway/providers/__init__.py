@@ -1,1 +1,1 @@
-"""Providers beside the main one: a module each, or a row that an adapter gives, and their table."""
+"""Holds the providers besides the main one: a module or an adapter's row for each, and a table."""

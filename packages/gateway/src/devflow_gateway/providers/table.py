@@ -1,4 +1,4 @@
-"""The table of providers beside the main one, and what the settings make of it."""
+"""Lists the providers besides the main one, and connects those that the settings configure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from devflow_upstream.provider import ConnectedProvider, ModelRows, ProviderKind
 from devflow_upstream.stack import connect_provider
 
 PROVIDERS: tuple[ProviderKind, ...] = ()
-"""A row for each. Docs: docs/extend/provider.md; laws: tests/integration/test_every_provider.py."""
+"""One row per provider (see docs/extend/provider.md, tests/integration/test_every_provider.py)."""
 Table = Sequence[ProviderKind]
 
 
 def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[ProviderKind, ...]:
-    """Those that the settings name with a key; the models of others are not listed.
+    """Return the providers that the settings give a key; models of other ones are not listed.
 
     Raises:
-        ConfigurationError: the settings name one that there is not.
+        ConfigurationError: the settings name an unknown provider.
     """
     known: Mapping[str, ProviderKind] = {kind.name: kind for kind in table}
     for name in settings.providers:
@@ -31,12 +31,12 @@ def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[Provi
 
 
 def list_model_rows(settings: Settings, table: Table = PROVIDERS) -> ModelRows:
-    """The models of the configured providers under the user's corrections; raises as above."""
+    """Return the configured providers' models with the user's corrections; raises as above."""
     return merge_rows(find_configured(settings, table), settings.models)
 
 
 def connect_providers(
     settings: Settings, table: Table = PROVIDERS
 ) -> tuple[ConnectedProvider, ...]:
-    """The configured providers, ready to be asked; closed by the caller; raises as above."""
+    """Return the configured providers, ready to be asked; closed by the caller, raises as above."""
     return tuple(connect_provider(kind, settings) for kind in find_configured(settings, table))

@@ -1,1 +1,1 @@
-"""What a request is about: the prompt's text, its features, rules and a small linear model."""
+"""Finds the task of a request, from the prompt's text with rules and a small linear model."""

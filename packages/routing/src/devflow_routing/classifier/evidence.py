@@ -1,7 +1,7 @@
-"""Why a task was taken for what it is, in words of ours: none of the prompt's is repeated.
+"""Explains a classification without repeating any text of the prompt.
 
 Reasons are kept in the ledger and shown by several commands, and a prompt may hold anything. So
-only phrases that are shipped with the rules are named, and signs of writing by their kind.
+only phrases that ship with the rules are named, and features of the text only by their kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SIGNS = (
     ((1,), "questions"),
     ((17,), "another script than Latin"),
 )
-"""Columns of `Features.dense` (logarithms of counts), and what many of them are called."""
+"""Columns of `Features.dense` (logarithms of counts), and the words for high counts in them."""
 
 
 def name_phrases(
@@ -33,13 +33,13 @@ def name_phrases(
     ruled: NDArray[np.float32],
     phrases: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """The phrases of the rules that stand in the text, those first that speak most for its kind.
+    """Return the rules' phrases that occur in the text, the strongest evidence for its kind first.
 
     Args:
-        features: of the text.
+        features: the features of the text.
         learned: how much each of `features.words` speaks for the kind.
-        ruled: by word, above 0 where the rules name it, or another one of its bucket.
-        phrases: as they are compared → as they are shown.
+        ruled: by word, above 0 if the rules name it, or another word of its bucket.
+        phrases: phrases in the form that is compared → in the form that is shown.
     """
     hits = np.flatnonzero(ruled > 0)
     order: list[int] = hits[np.argsort(-learned[hits], kind="stable")][:_MAX_TRIED].tolist()
@@ -50,7 +50,7 @@ def name_phrases(
 def describe_evidence(
     kind: str, features: Features, named: tuple[str, ...], *, has_learned: bool
 ) -> str:
-    """The kind with what speaks for it: `coding: “fix the”, “pytest”; signs of code`."""
+    """Return the kind with its evidence: `coding: “fix the”, “pytest”; signs of code`."""
     evidence = [", ".join(f"“{phrase}”" for phrase in named)] if named else []
     if not named and has_learned:
         evidence.append("words that such prompts were learned by")

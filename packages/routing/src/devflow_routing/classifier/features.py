@@ -1,8 +1,8 @@
 """Turns a text into features for a linear model: hashed words, word pairs, counts of symbols.
 
-Everything is done on the text's bytes at once, without a Python loop: a prefix sum of a polynomial
-gives the hash of every word from two look-ups. Tens of microseconds for 2,000 characters, and the
-same on every machine and in every run.
+All steps work on the text's bytes at once, without a Python loop: with a prefix sum of a
+polynomial, two look-ups give the hash of a word. It takes tens of microseconds for 2,000
+characters, and the result is the same on every machine and in every run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Bytes = NDArray[np.uint8]
 
 BUCKET_BITS = 14
 BUCKETS = 1 << BUCKET_BITS
-"""Hashed words and pairs share so many weights."""
+"""The number of weights that hashed words and pairs share."""
 MAX_BYTES = 6_144
 """Longer texts are cut; 2,000 characters of any script fit."""
 
@@ -44,12 +44,14 @@ _SYMBOL_CLASSES = (
     bytes(range(0x80, 0x100)),
 )
 DENSE_FEATURES = 2 * len(_SYMBOL_CLASSES) + 4
-"""How many features besides the hashed ones."""
+"""The number of features besides the hashed ones."""
 NON_ASCII_SHARE = 2 * len(_SYMBOL_CLASSES) - 1
-"""Index in `Features.dense` of the share of bytes beyond ASCII, times ten."""
+"""The index in `Features.dense` of the share of non-ASCII bytes, times ten."""
 
+# 2⁶⁴ divided by the golden ratio (Knuth, volume 3, 6.4); it has to be odd to have an inverse
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
 _MASK = (1 << 64) - 1
+# splitmix64's mixing constants
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _PAIR = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(32)
@@ -79,10 +81,10 @@ for _column, _chars in enumerate(_SYMBOL_CLASSES):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What a linear model sees of a text."""
+    """The features of a text that a linear model reads."""
 
     words: Indices
-    """Buckets of the words and pairs that occur, each once, in rising order."""
+    """Buckets of the words and pairs that occur, each once, in ascending order."""
     dense: Floats
     """Lengths, and counts and shares of symbols."""
     encoded: bytes
@@ -90,12 +92,12 @@ class Features:
     """Where the words begin in `encoded`."""
     ends: Indices
     buckets: Indices
-    """Of the words in their order, then of the pairs of neighbours in theirs."""
+    """The buckets of the words in their order, followed by those of the pairs of neighbours."""
 
     def phrase_of(self, bucket: int) -> str:
-        """The first word or pair of words that fell into this bucket, in lower case.
+        """Return the first word or pair of words that fell into this bucket, in lower case.
 
-        It is the caller's text: compare it, and show it to nobody.
+        It is the caller's text: it may be compared, but never shown or kept.
         """
         index = int((self.buckets == bucket).argmax())
         count = len(self.starts)
@@ -105,7 +107,7 @@ class Features:
 
 
 def extract_features(text: str) -> Features:
-    """The features of a text; its first 6,144 bytes of UTF-8."""
+    """Return the features of a text, from its first 6,144 bytes of UTF-8."""
     encoded = text.encode("utf-8", "replace")[:MAX_BYTES]
     raw = np.frombuffer(encoded, dtype=np.uint8)
     starts, ends = _find_words(raw)
@@ -121,13 +123,13 @@ def extract_features(text: str) -> Features:
 
 
 def bucket_of(phrase: str) -> int:
-    """The bucket of one word, or of a pair of neighbours."""
+    """Return the bucket of one word, or of a pair of neighbours."""
     found = extract_features(phrase)
     return int(found.buckets[-1])
 
 
 def _unique(buckets: Indices) -> Indices:
-    """Each bucket once, in rising order."""
+    """Return each bucket once, in ascending order."""
     ordered = np.sort(buckets)
     if len(ordered) == 0:
         return ordered
@@ -138,7 +140,7 @@ def _unique(buckets: Indices) -> Indices:
 
 
 def _find_words(raw: _Bytes) -> tuple[Indices, Indices]:
-    """Where words begin and end. A character of three bytes and more (CJK) is a word by itself."""
+    """Return where words begin and end; a character of three or more bytes (CJK) is one word."""
     inside = np.zeros(len(raw) + 2, dtype=np.bool_)
     inside[1:-1] = _IS_WORD[raw]
     begins = inside[1:-1] & (~inside[:-2] | (raw >= 0xE0))
@@ -150,7 +152,7 @@ def _find_words(raw: _Bytes) -> tuple[Indices, Indices]:
 
 
 def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
-    """A 64-bit polynomial hash of every word, case folded."""
+    """Return a case-folded 64-bit polynomial hash of every word."""
     sums = np.zeros(len(raw) + 1, dtype=np.uint64)
     folded = _LOWER[raw].astype(np.uint64)
     np.cumsum((folded + np.uint64(1)) * _POWERS[: len(raw)], out=sums[1:])
@@ -158,7 +160,7 @@ def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
 
 
 def _hash_buckets(words: _Hashes) -> Indices:
-    """The buckets of all words, then of all pairs of neighbours."""
+    """Return the buckets of all words, then of all pairs of neighbours."""
     hashes = np.concatenate((words, words[:-1] * _PAIR + words[1:]))
     hashes ^= hashes >> _HALF
     hashes *= _MIX

@@ -1,4 +1,4 @@
-"""The shipped linear model: hashed words to scores, in whole numbers of eight bits."""
+"""Loads the shipped linear model, which turns hashed words into scores with 8-bit weights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LinearModel:
-    """Several scores of a text at once.
+    """A model that gives a text several scores at once.
 
-    `weights` times `scale` are the weights of the hashed words, idf included. `score` norms them by
-    the `squared_idf` of the text's words, and adds `dense_weights` and `bias`.
+    `weights` times `scale` are the weights of the hashed words, including idf. `score` normalizes
+    them by the `squared_idf` of the text's words, and adds `dense_weights` and `bias`.
     """
 
     names: tuple[str, ...]
@@ -29,23 +29,24 @@ class LinearModel:
     weights: NDArray[np.int8]
     scale: Vector
     squared_idf: Vector
-    """Squared inverse document frequency of each bucket."""
+    """The squared inverse document frequency of each bucket."""
     dense_weights: Matrix
     bias: Vector
 
     def score(self, features: Features, word_sums: Vector) -> Vector:
-        """One score for each name.
+        """Return one score for each name.
 
         Args:
-            features: of the text.
-            word_sums: of `weights` over the text's words; whole numbers, so exact in any order.
+            features: the features of the text.
+            word_sums: the sums of `weights` over the text's words; whole numbers, so their order of
+                addition does not matter.
         """
         norm = float(np.sqrt(self.squared_idf[features.words].sum())) or 1.0
         scores = word_sums * (self.scale / norm) + features.dense @ self.dense_weights + self.bias
         return scores.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:
-        """Write it, the same bytes for the same model."""
+        """Write the model to a file; the same model gives the same bytes."""
         with path.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -60,7 +61,7 @@ class LinearModel:
 
     @classmethod
     def load_shipped(cls) -> LinearModel:
-        """The model that comes with the package."""
+        """Load the model that ships with the package."""
         packed = files("devflow_routing").joinpath("data/classifier.npz").read_bytes()
         with np.load(BytesIO(packed), allow_pickle=False) as held:
             return cls(

@@ -1,4 +1,4 @@
-"""What a request is about: its kind, how hard it is, and what in it says so."""
+"""Classifies a request: its kind, its complexity, and the evidence for them."""
 
 from __future__ import annotations
 
@@ -27,28 +27,32 @@ from devflow_routing.classifier.prompt_text import extract_human_prompt
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 SCORE_WEIGHT = 6.0
-"""What one unit of the learned score is worth in logits."""
+"""The value of one unit of the learned score, in logits."""
 RULE_WEIGHT = 0.8
-"""What one word of the rules is worth in logits."""
+"""The value of one word of the rules, in logits."""
 MAX_RULE_HITS = 3
+"""More hits than this count no further, so that a long list of words does not decide alone."""
 _UNTAUGHT_RULE_FACTOR = 2.0
-"""How much more rules count for a kind that the learned model does not know."""
+"""How much more the rules weigh for a kind that the learned model was not trained on."""
 TOOLS_WEIGHT = 1.0
-"""Logits for coding when the request brings tools: harnesses of coders bring most of them."""
+"""Logits for coding if the request has tools: most such requests come from coding agents."""
 
 _SMALL_MODEL = "small_model"
-"""The learned score of how well a small model would answer."""
+"""The name of the learned score for how well a small model would answer."""
 _SMALL_MODEL_MEAN, _SMALL_MODEL_STD = 0.52, 0.16
-"""Of the chance that a small model answers well, over the prompts it was learned from."""
+"""Mean and deviation of that score over the training prompts."""
 _LENGTH_MEAN, _LENGTH_STD = 4.6, 1.6
-"""Of log(1 + characters) of people's prompts."""
+"""Mean and deviation of log(1 + characters) of people's prompts."""
 _COMPLEXITY_BANDS = (-0.45, 0.55)
+"""The borders between low, medium and high complexity, on the scale of `_rate_complexity`."""
 
 _UNTRAINED_SCRIPT_WEIGHT = 0.3
-"""How much the learned model counts on scripts that it has hardly been trained on, where the rules
-are silent; where they are not, they decide."""
+"""The weight of the learned model for scripts with little training text.
+
+It applies only if no rule matches; otherwise the rules decide alone.
+"""
 MAX_NON_ASCII_SHARE = 1.0
-"""A tenth of the bytes beyond ASCII, as that feature is scaled."""
+"""A tenth of the bytes are non-ASCII, as that feature is scaled."""
 
 Floats = NDArray[np.float32]
 
@@ -63,18 +67,19 @@ class _Classification:
 
 
 class TaskClassifier:
-    """Says what a request is about, from the human's own words in the whole conversation.
+    """Classifies requests by the human's own words in the whole conversation.
 
-    Rules (`data/rules.json`) and a linear model learned from public prompts vote together: the
-    model is far better on prompts of a style that it has seen, the rules on others.
+    Rules (`data/rules.json`) and a linear model trained on public prompts vote together: the model
+    is far better on styles of prompts that it has seen, the rules on others.
 
     Args:
-        model: the learned part; None takes the shipped one. A kind that it was not taught is
-            told by the rules alone.
-        cache_size: how many results are kept, since an agent's loop asks the same many times.
+        model: the learned part; None: the shipped one. A kind that it was not trained on is
+            recognized by the rules alone.
+        cache_size: how many results are kept, since an agent's loop asks the same question
+            many times.
 
     Raises:
-        ConfigurationError: the model scores nothing that is asked for here.
+        ConfigurationError: the model lacks scores that are needed here.
     """
 
     def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
@@ -99,7 +104,7 @@ class TaskClassifier:
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """The task. Pure; some 80 µs for a prompt of 2,000 characters, 2 µs for one seen before."""
+        """Return the task; takes about 80 µs for 2,000 characters, 2 µs for a repeated prompt."""
         text = extract_human_prompt(request)
         found = self._classify_cached(text, bool(request.tools))
         criteria = request.criteria
@@ -141,7 +146,7 @@ class TaskClassifier:
         )
 
     def _scores_by_kind(self, scores: Floats) -> Floats:
-        """What was learned of each kind; one that the model does not know is as likely as any."""
+        """Return the learned score of each kind; kinds the model does not know get the mean."""
         learned = scores[self._learned_columns]
         by_kind = np.full(len(TASK_TYPES), learned.mean(), dtype=np.float32)
         by_kind[self._learned_kinds] = learned
@@ -156,7 +161,7 @@ class TaskClassifier:
 
 
 def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
-    """The votes of the learned model and of the rules, in logits."""
+    """Return the votes of the learned model and the rules together, in logits."""
     votes = hits * RULE_WEIGHT
     if has_tools:
         votes[TASK_TYPES.index("coding")] += TOOLS_WEIGHT
@@ -164,10 +169,10 @@ def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
 
 
 def _rate_complexity(small_model: float, chars: int) -> Complexity:
-    """Bands of what makes a small model fail: what it has failed at, and length.
+    """Rate how hard a prompt is by the two signs of a small model's failure: its score and length.
 
-    Out of the domains it was learned from, the first tells next to nothing and the second little
-    (Spearman 0.00 and 0.25 with recorded failures), so both count.
+    Outside the domains of the training prompts, the score predicts almost nothing and the length a
+    little (Spearman 0.00 and 0.25 with recorded failures), so both count.
     """
     hardness = (_SMALL_MODEL_MEAN - small_model) / _SMALL_MODEL_STD
     length = (float(np.log1p(chars)) - _LENGTH_MEAN) / _LENGTH_STD
@@ -182,7 +187,7 @@ def _rate_complexity(small_model: float, chars: int) -> Complexity:
 
 
 def _find_small_model(names: tuple[str, ...]) -> int:
-    """Where the model says how well a small model would do, which complexity is read from."""
+    """Return the column of the small model's score, from which complexity is derived."""
     if _SMALL_MODEL not in names or not set(names) & set(TASK_TYPES):
         raise ConfigurationError(
             f"The task classifier's model scores {', '.join(names)}; it has to score"
@@ -192,12 +197,12 @@ def _find_small_model(names: tuple[str, ...]) -> int:
 
 
 def _load_rules() -> dict[TaskType, list[str]]:
-    """By kind, the words and the pairs of words that speak for it."""
+    """Return the words and pairs of words that speak for each kind."""
     return orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
 
 
 def _tabulate(rules: dict[TaskType, list[str]]) -> NDArray[np.int8]:
-    """By bucket and kind, whether the rules name the word or the pair of words."""
+    """Return, by bucket and kind, whether the rules name a word or pair of the bucket."""
     table = np.zeros((BUCKETS, len(TASK_TYPES)), dtype=np.int8)
     for kind, phrases in rules.items():
         for phrase in phrases:

@@ -1,1 +1,1 @@
-"""How a route is made: for a model that the caller names, or for the best one we know."""
+"""Builds routes: for a model that the caller names, or for the best one."""

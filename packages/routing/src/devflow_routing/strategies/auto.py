@@ -1,4 +1,4 @@
-"""Routes that the caller leaves to us: the best use of the money among all eligible models."""
+"""Routes requests that leave the choice to the router: the best value among eligible models."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ from devflow_routing.quality import QualityTable
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
-"""A fallback may cost so many times the chosen model; the next failure must not be a bill."""
+"""A fallback may cost this many times the chosen model; a failure must not become a big bill."""
 _MIN_QUALITY_RATIO = 0.5
-"""A model below this share of the best eligible one's expected quality is never chosen unasked."""
+"""A model below this share of the best eligible quality is never chosen automatically."""
 _MIN_SWITCH_GAIN = 0.01
-"""Quality by which another model must be worth more before a session moves to it."""
+"""The gain in utility that makes a session move to another model."""
 
 
 class AutoStrategy:
     """Chooses among all models of the catalogue.
 
     Args:
-        selector: says who is eligible.
-        quality: says how good they are.
-        policy: what the user has set.
+        selector: decides which models are eligible.
+        quality: estimates how good their replies are.
+        policy: the user's settings.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class AutoStrategy:
     def route(
         self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str], *, include_all: bool
     ) -> Route:
-        """The chain for a mode (`auto…`) or a pattern of models.
+        """Return the chain for a mode (`auto…`) or a pattern of models.
 
         Raises:
-            NoCandidate: nobody can take the request.
-            UnknownModel: the pattern fits no model.
-            ContextTooLong: the prompt is over every window.
-            Forbidden: nobody eligible is within the scope of the client key.
-            BudgetExceeded: somebody could, but not for this money.
+            NoCandidate: no model can take the request.
+            UnknownModel: the pattern matches no model.
+            ContextTooLong: the prompt is longer than every window.
+            Forbidden: no eligible model is within the scope of the client key.
+            BudgetExceeded: models could, but not for this money.
         """
         criteria = MODES.get(target) or inputs.criteria
         selection = self._select(inputs, target)
@@ -108,7 +108,7 @@ class AutoStrategy:
         )
 
     def _select(self, inputs: DecisionInputs, target: str) -> Selection:
-        """Who is eligible, and fits the pattern when one was asked for."""
+        """Return the models that are eligible, and match the pattern if one was asked for."""
         selection = self._selector.select(inputs.needs, today=inputs.decided_at.date())
         if target not in MODES:
             models = self._selector.models
@@ -125,7 +125,7 @@ class AutoStrategy:
         raise too_long or NoCandidate(_no_candidate_message(scoped, target))
 
     def _filter_by_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
-        """Without those that the client key may not use."""
+        """Return the selection without models that the client key may not use."""
         if scope is None:
             return selection
         fits = np.array(
@@ -134,7 +134,7 @@ class AutoStrategy:
         return selection.with_filter(OUT_OF_SCOPE, fits)
 
     def _context_error(self, inputs: DecisionInputs, selection: Selection) -> ContextTooLong | None:
-        """The error for a prompt that is over every window; None when something else is amiss."""
+        """Return the error if the prompt is longer than every window; None for any other cause."""
         needs = replace(inputs.needs, input_tokens=1)
         eligible = self._selector.select(needs, today=inputs.decided_at.date()).eligible
         for _reason, mask in selection.filters:
@@ -153,9 +153,9 @@ class AutoStrategy:
     def _filter_by_quality(
         self, selection: Selection, inputs: DecisionInputs, estimates: ModelEstimates
     ) -> Selection:
-        """Without those of whom a good reply is not to be expected; whatever they cost.
+        """Exclude the models from which a good reply is unlikely, whatever they cost.
 
-        Models that the user prefers, and the one where the session is, are taken as they are.
+        Preferred models, and the one that the session uses, are always kept.
         """
         best = float(estimates.quality[selection.eligible].max())
         good_enough = estimates.quality >= _MIN_QUALITY_RATIO * best
@@ -166,7 +166,7 @@ class AutoStrategy:
     def _filter_by_cost(
         self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
     ) -> Selection:
-        """Without those whose worst case is not known or over the request's ceiling, exactly."""
+        """Exclude the models whose exact worst case is unknown or over the request's ceiling."""
         ceiling = inputs.max_cost_usd
         if ceiling is None and (self._policy.allow_unknown_price or inputs.billable.is_plain):
             return selection
@@ -177,7 +177,7 @@ class AutoStrategy:
             )
             fits[index] = worst.usd is not None and (ceiling is None or worst.usd <= ceiling)
             reason = worst.reason or reason
-        left_out = "nobody knows what it may cost"
+        left_out = "its worst case is unknown"
         if ceiling is not None:
             left_out = f"may cost more than the limit of {ceiling:f} USD"
         narrowed = selection.with_filter(left_out, fits)
@@ -193,7 +193,7 @@ class AutoStrategy:
     def _rank(
         self, inputs: DecisionInputs, selection: Selection, estimates: ModelEstimates
     ) -> list[int]:
-        """All eligible models: the preferred first, then by utility; ties by the catalogue."""
+        """Return all eligible models: preferred ones first, then by utility, then as listed."""
         utility = estimates.utility
         eligible = np.flatnonzero(selection.eligible)
         order: list[int] = eligible[(-utility[eligible]).argsort(kind="stable")].tolist()
@@ -211,7 +211,7 @@ class AutoStrategy:
         return list(dict.fromkeys((*first, *order))) if first else order
 
     def _pick_chain(self, order: list[int], estimates: ModelEstimates) -> list[int]:
-        """The first of the order, then who comes next, from other makers before the same."""
+        """Return the first of the order and its fallbacks, other makers before the same one."""
         limit = _MAX_FALLBACK_COST_RATIO * float(estimates.cost_usd[order[0]]) + NEGLIGIBLE_USD
         chain, same_maker, makers = order[:1], list[int](), {self._authors[order[0]]}
         for index in order[1:]:
@@ -257,7 +257,7 @@ class AutoStrategy:
     def _explain_choices(
         self, chain: list[int], inputs: DecisionInputs, estimates: ModelEstimates
     ) -> list[str]:
-        """Why each stands where it stands."""
+        """Return the reason for the place of each model in the chain."""
         first = float(estimates.utility[chain[0]])
         session_index = inputs.session and self._selector.index.get(inputs.session.model)
         found: list[str] = []
@@ -283,9 +283,9 @@ def _bounds_at(index: int, selection: Selection, limits: Floats) -> TokenBounds:
 def _output_limits(
     selector: ModelSelector, selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
 ) -> Floats:
-    """The longest reply per model: what is asked for, what it can, what its window leaves.
+    """Return the longest reply of each model: the request's limit, the model's, or its window's.
 
-    Under a ceiling it is asked for no more than is usual.
+    Under a ceiling, no more than the usual length is asked for.
     """
     requested = selection.needs.max_output_tokens
     if requested is not None:
@@ -297,7 +297,7 @@ def _output_limits(
 
 
 def _no_candidate_message(selection: Selection, target: str) -> str:
-    """Why nobody is left, by the commonest reasons."""
+    """Return why no model is left, with the most common reasons."""
     counts = Counter(one.reason for one in Exclusions(selection))
     common = "; ".join(f"{count}: {reason}" for reason, count in counts.most_common(3))
     return f"No model can take this request as {target!r}. {common}. Name a model, or ask for less."

@@ -1,4 +1,4 @@
-"""Routes to models that the caller has named: that one, then its configured fallbacks."""
+"""Routes requests to the model that the caller names, then to its configured fallbacks."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from devflow_routing.policy import RoutingPolicy
 from devflow_routing.worst_case import WorstCases, token_bounds
 
 _REQUIRED_CAPABILITIES = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
-"""A request is refused for want of these; the rest is dropped silently or, with files, worked
-around (observed in 2026-08)."""
+"""A request is refused if one of these is missing.
+
+Others are silently dropped by the provider or, for files, worked around (observed in 2026-08).
+"""
 
 
 class NamedModelStrategy:
-    """Serves requests that name a model, or several with commas.
+    """Serves requests that name a model, or several separated by commas.
 
     Args:
-        selector: over the catalogue.
-        policy: whose fallbacks apply.
+        selector: the models of the catalogue.
+        policy: the user's fallbacks.
     """
 
     def __init__(self, selector: ModelSelector, policy: RoutingPolicy) -> None:
@@ -42,7 +44,7 @@ class NamedModelStrategy:
         self._chains: dict[str, tuple[ModelConfig, ...]] = {}
 
     def route(self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str]) -> Route:
-        """The chain of the named model.
+        """Return the chain of the named model.
 
         Raises:
             UnknownModel: there is no model of this name.
@@ -76,7 +78,7 @@ class NamedModelStrategy:
         )
 
     def _resolve_chain(self, target: str) -> tuple[ModelConfig, ...]:
-        """The models of a name, with fallbacks; found once for every name that is known."""
+        """Return the models of a name, with fallbacks; cached for names that are known."""
         known = self._chains.get(target)
         if known is not None:
             return known
@@ -85,7 +87,7 @@ class NamedModelStrategy:
         for name in [one for model in models for one in self._policy.fallbacks_of(model.id)]:
             try:
                 models.append(self._catalogue.find(self._policy.resolve(name)))
-            except UnknownModel:  # a fallback that went away is no reason to refuse the request
+            except UnknownModel:  # a fallback that was retired must not fail the request
                 continue
         chain = tuple({model.id: model for model in models}.values())
         if len(self._chains) < 1_000:
@@ -95,7 +97,7 @@ class NamedModelStrategy:
     def _check_candidate(
         self, model: ModelConfig, candidate: Candidate, inputs: DecisionInputs
     ) -> DevFlowError | None:
-        """Why this model cannot be asked, as the error that says so; None when it can."""
+        """Return the error if this model cannot be asked; None if it can."""
         scope = inputs.allowed_models
         if scope is not None and not is_in_scope(scope, model.id):
             return out_of_scope_error(scope, model.id)

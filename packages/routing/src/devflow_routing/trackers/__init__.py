@@ -1,1 +1,1 @@
-"""Snapshots that routing reads, folded from ledger entries: performance and sessions."""
+"""Builds the snapshots that routing reads from ledger entries: performance and sessions."""

@@ -1,4 +1,4 @@
-"""How fast and how reliable each model has been lately: a fold over the ledger's entries."""
+"""Tracks how fast and how reliable each model has been lately, from the ledger's entries."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from datetime import datetime
 from devflow_core.ledger import Attempt, LedgerEntry
 
 HALF_LIFE_S = 6 * 3600.0
-"""After so long an observation counts half."""
+"""The age at which an observation counts half."""
 _BUCKETS_PER_DOUBLING = 4
+"""Durations of first events are counted in logarithmic buckets, each 19 % wide."""
 _NEUTRAL_ERRORS = frozenset(
     {"cancelled", "budget_exceeded", "unknown_price", "circuit_open", "machine_exhausted"}
 )
-"""Ends of an attempt that say nothing about the model."""
+"""Errors of an attempt that say nothing about the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
-    """What a model has done lately; a half-life of six hours."""
+    """A model's recent performance, with a half-life of six hours."""
 
     model: str
     weight: float
-    """Observations, each counted less the older it is."""
+    """The number of observations, each discounted by its age."""
     success_rate: float
-    """0..1, drawn towards 0.98 while little is known."""
+    """0..1, pulled towards 0.98 while there are few observations."""
     ttft_p50_s: float | None
     ttft_p95_s: float | None
     output_tokens_per_s: float | None
-    """Of replies, from the first event on."""
+    """Tokens per second of replies, counted from the first event."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TypicalFigures:
-    """What age does not change, because all observations of a model fade alike."""
+    """The figures that age does not change, since all observations of a model fade alike."""
 
     ttft_p50_s: float | None
     ttft_p95_s: float | None
@@ -50,10 +51,10 @@ class _ModelStats:
     speed_weight: float = 0.0
     ttft: dict[int, float] = field(default_factory=dict[int, float])
     typical: _TypicalFigures | None = None
-    """What follows from the above; every decision reads it, only an entry changes it."""
+    """The figures that follow from the fields above; computed when read, dropped by a new entry."""
 
     def decay_to(self, at_s: float) -> None:
-        """Let everything known fade up to this time."""
+        """Discount all observations up to this time."""
         if at_s <= self.updated_s:
             return
         decay = 0.5 ** ((at_s - self.updated_s) / HALF_LIFE_S)
@@ -66,7 +67,7 @@ class _ModelStats:
 
 
 class PerformanceTracker:
-    """A view of the ledger: feed it entries, ask it about models."""
+    """A view of the ledger: feed it entries, and ask it about models."""
 
     def __init__(self) -> None:
         self._stats: dict[str, _ModelStats] = {}
@@ -74,12 +75,12 @@ class PerformanceTracker:
 
     @property
     def version(self) -> str:
-        """Names the state of this view in decisions: how many entries it has taken in."""
+        """The name of this view's state in decisions: the number of entries recorded."""
         return str(self._entries)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models something is known of."""
+        """The models with at least one observation."""
         return tuple(self._stats)
 
     def record(self, entry: LedgerEntry, /) -> None:
@@ -88,11 +89,11 @@ class PerformanceTracker:
             self._record_attempt(attempt)
 
     def snapshot(self, model: str, *, as_of: datetime | None = None) -> Performance | None:
-        """What the model has done lately; None when nothing is known.
+        """Return the model's recent performance; None if it was never observed.
 
         Args:
             model: the id it is asked for with.
-            as_of: seen from when: older observations have faded by then.
+            as_of: the time of the view, up to which observations have faded; None: no fading.
         """
         stats = self._stats.get(model)
         if stats is None:
@@ -147,7 +148,7 @@ def _summarize(stats: _ModelStats) -> _TypicalFigures:
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:
-    """The value below which this share of the mass lies; its bucket is 19 % wide."""
+    """Return the value below which this share of the mass lies, to the width of its bucket."""
     total = sum(buckets.values())
     if total <= 0:
         return None

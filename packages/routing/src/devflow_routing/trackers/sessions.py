@@ -1,4 +1,4 @@
-"""Which model each session is at, and how much of its prompt lies warm there."""
+"""Tracks which model each session uses, and how much of its prompt is in that model's cache."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _MAX_SESSIONS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAffinity:
-    """The model that answered a session last, and what it still remembers."""
+    """The model that answered a session last, and how much of it the cache holds."""
 
     model: str
     last_used_at: datetime
     cached_tokens: int
-    """Of prompt and reply, which the model's cache can hold."""
+    """The tokens of prompt and reply, which the model's cache can hold."""
 
     def warm_tokens(self, now: datetime) -> int:
-        """How many tokens are still warm at this time."""
+        """Return the number of tokens that are still in the cache at this time."""
         return self.cached_tokens if (now - self.last_used_at).total_seconds() <= CACHE_TTL_S else 0
 
 
 class SessionTracker:
-    """A view of the ledger: the last model of every session, the oldest sessions forgotten."""
+    """A view of the ledger: the last model of every session; the oldest sessions are dropped."""
 
     def __init__(self) -> None:
         self._affinities: OrderedDict[tuple[str, str | None], SessionAffinity] = OrderedDict()
@@ -48,7 +48,7 @@ class SessionTracker:
     def find_affinity(
         self, session_id: str | None, agent: str | None = None
     ) -> SessionAffinity | None:
-        """Where the session is; a sub-agent that has not spoken yet inherits from the main one."""
+        """Return the session's model; a sub-agent without an answer yet uses the main agent's."""
         if session_id is None:
             return None
         for key in ((session_id, agent), (session_id, "main"), (session_id, None)):

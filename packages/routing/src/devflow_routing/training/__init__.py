@@ -1,1 +1,1 @@
-"""How the shipped classifier is trained and judged; needed by nobody who only routes."""
+"""Trains and judges the shipped classifier; routing itself does not need it."""

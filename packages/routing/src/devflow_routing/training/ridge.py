@@ -1,8 +1,8 @@
-"""Ridge regression over hashed text features: what the shipped model is trained with.
+"""Fits ridge regression over hashed text features, which the shipped model is trained with.
 
-In the dual form one inverse gives the fit, the exact leave-one-out predictions and the exact
-predictions with any group of examples left out, so that nothing has to be trained twice to be
-judged honestly (Cook and Weisberg 1982, §2.2; the group form is the same with a block).
+In the dual form, one inverse gives the fit, the exact leave-one-out predictions and the exact
+predictions with any group of examples left out, so that nothing is trained twice to be judged
+fairly (Cook and Weisberg 1982, §2.2; the group form is the same with a block).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextVectorizer:
-    """Texts as vectors: words weighted by idf on the unit sphere, dense features standardised.
+    """Turns texts into vectors: idf-weighted words of unit length, standardised dense features.
 
     `word_weights` is the inverse document frequency by bucket; `dense_mean` and `dense_scale`
     standardise the dense features so that together they weigh as much as the words.
@@ -33,7 +33,7 @@ class TextVectorizer:
 
     @classmethod
     def fit(cls, features: Sequence[Features]) -> TextVectorizer:
-        """Fit the weights to these texts, the training set."""
+        """Fit the weights to the texts of the training set."""
         counts = np.zeros(BUCKETS, dtype=np.float32)
         for one in features:
             counts[one.words] += 1
@@ -46,7 +46,7 @@ class TextVectorizer:
         )
 
     def transform(self, features: Sequence[Features]) -> Matrix:
-        """One row a text: words in `BUCKETS` columns, then the dense features."""
+        """Return one row per text: words in `BUCKETS` columns, then the dense features."""
         rows = np.zeros((len(features), BUCKETS + DENSE_FEATURES), dtype=np.float32)
         for row, one in zip(rows, features, strict=True):
             weights = self.word_weights[one.words]
@@ -56,17 +56,17 @@ class TextVectorizer:
 
 
 def extract_all_features(texts: Iterable[str]) -> list[Features]:
-    """The features of many texts."""
+    """Return the features of many texts."""
     return [extract_features(text) for text in texts]
 
 
 class RidgeRegression:
-    """A fit of several targets at once, with its honest predictions of its own examples.
+    """A fit of several targets at once, with cross-validated predictions of its own examples.
 
     Args:
-        kernel: inner products of the training vectors.
-        targets: one column a target.
-        penalty: how strongly weights are drawn to zero; 2 to 8 suits unit vectors.
+        kernel: the inner products of the training vectors.
+        targets: one column per target.
+        penalty: how strongly weights are pulled to zero; 2 to 8 suits unit vectors.
     """
 
     def __init__(self, kernel: Matrix, targets: Matrix, penalty: float) -> None:
@@ -80,21 +80,21 @@ class RidgeRegression:
         self.dual_coef: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
 
     def predict(self, kernel: Matrix) -> Matrix:
-        """Targets of other texts, from their inner products with the training vectors."""
+        """Return the targets of other texts, by their inner products with the training vectors."""
         return kernel @ self.dual_coef + self.mean
 
     def variance(self, kernel: Matrix, norms: Vector) -> Vector:
-        """How far other texts lie from the training set; `norms` are their own inner products."""
+        """Return how far texts lie from the training set; `norms` are their own inner products."""
         return norms - np.einsum("ij,ij->i", kernel @ self._inverse, kernel)
 
     def leave_one_out(self) -> tuple[Matrix, Vector]:
-        """Predictions and variances of the training texts, each left out."""
+        """Return predictions and variances of the training texts, each left out in turn."""
         diagonal = np.diag(self._inverse)
         left = self._targets - self.dual_coef / diagonal[:, None]
         return left.astype(np.float32), (1 / diagonal - self.penalty).astype(np.float32)
 
     def leave_group_out(self, members: NDArray[np.int64]) -> tuple[Matrix, Vector]:
-        """Predictions and variances of some training texts, all of them left out together."""
+        """Return predictions and variances of some training texts, all left out together."""
         block = np.linalg.inv(self._inverse[np.ix_(members, members)])
         left = block @ self.dual_coef[members]
         variance = (np.diag(block) - self.penalty).astype(np.float32)

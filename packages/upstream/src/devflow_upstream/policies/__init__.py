@@ -1,1 +1,1 @@
-"""Policies around one call: rate limit, circuit breaker, retry, fallback."""
+"""Wraps policies around a call: rate limit, circuit breaker, retry and fallback."""

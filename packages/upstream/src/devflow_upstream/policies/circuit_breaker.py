@@ -1,37 +1,38 @@
-"""Asks a failing model less the more it fails, and never stops asking altogether.
+"""Sheds calls to a failing model, more of them the more it fails, but never all.
 
-A breaker that is open or closed makes an outage of half a failure: at 50 % random errors it opens,
-and three good probes in a row, which it wants before it closes, come once in eight tries. So a
+A breaker with an open and a closed state turns a partial outage into a full one: at 50 % random
+errors it opens, and the three good probes in a row that close it come once in eight tries. So a
 circuit here sheds a share of the calls, as clients do in "Site Reliability Engineering" (Google,
-chapter 21, "Handling Overload"), but by counting where they throw dice: the same calls and answers
+chapter 21, "Handling Overload"), but by counting instead of at random: the same calls and answers
 always give the same decisions.
 
-A circuit belongs to a key, the provider where one is pinned, and a model. It keeps one number, its
-trust in [0, 1], and lets through a share of the calls that follows from it:
+A circuit belongs to a key, the provider if one is pinned, and a model. It keeps one number, its
+trust in [0, 1], from which the share of calls that it lets through follows:
 
     event                                         trust                       share let through
-    nobody asked for 10 s (or ever)               1                           all
+    no call for 10 s (or ever)                    1                           all
     a prompt first event                          + 0.25 of what is missing   by the new trust
-    a failure, or a first event that came late    - 0.1 of what there is      by the new trust
-    a reply that began promptly and broke off     its gain goes, a failure    by the new trust
+    a failure, or a late first event              - 0.1 of what is present    by the new trust
+    a reply that began promptly and broke off     gain undone, then failure   by the new trust
     429, 402, other 4xx, moderation, a caller
-    who left, nothing left on this machine        as it was                   as before
+    who left, this machine exhausted              unchanged                   unchanged
 
     trust >= 0.4          everything
     0.1 < trust < 0.4     (trust - 0.1) / 0.3 of the calls, evenly
     trust <= 0.1          nothing
 
-    whatever the share    one call a second, the probe; and one at once after each success
+    at any share          one call a second, the probe; and one at once after each success
 
-Since a success weighs more than a failure, trust comes to rest where 0.25 s (1 - t) = 0.1 (1 - s) t
-for a share of success s: at 0.71 for one half, at 0.4 for 21 %, at 0.22 for 10 %. So a model that
-fails half of the time keeps all its calls, and chance alone does not shed (0.4 % of them in
-simulation). From full trust 9 failures in a row begin to shed and 22 leave only the probe. Back
-from there the first success lets a third of the calls through, the third one all: with a probe a
-second the first call is through within that second, and all of them one or two round trips later.
+A success weighs more than a failure, so for a share of successes s trust settles at t where
+0.25 s (1 - t) = 0.1 (1 - s) t: at 0.71 for one half, at 0.4 for 21 %, at 0.22 for 10 %. So a model
+that fails half of the time keeps all its calls, and chance alone sheds almost none (0.4 % of them
+in simulation). From full trust, 9 failures in a row start the shedding and 22 leave only the probe.
+From there the first success lets a third of the calls through, and the third success all: with one
+probe a second, the first call gets through within a second of the recovery, and all of them one or
+two round trips later.
 
-A probe needs no permit. The next one goes when its second has passed, whatever has become of the
-one before: a probe that hangs, or is lost, holds nobody up.
+A probe needs no permit. The next one goes when its second has passed, whatever became of the one
+before, so a probe that hangs or is lost blocks nothing.
 """
 
 from __future__ import annotations
@@ -62,33 +63,34 @@ _PROVIDER_FAILURES = (
     NotSent, PossiblyAccepted, ProviderUnavailable, Overloaded, UpstreamTimeout, ProtocolError,
     Incomplete,
 )  # fmt: skip
-"""What speaks against a provider; a refusal, a bill, or a caller who left does not."""
+"""Errors that count against a provider; a refusal, a bill, or a caller who left do not."""
 
 CircuitKey = tuple[str, str, str]
-"""Id of the key, provider where the request pins one, model."""
+"""The id of the key, the provider if the request pins one, and the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
-    """How trust is won and lost, and what it lets through."""
+    """How trust is gained and lost, and which share of calls it lets through."""
 
     gain: float = 0.25
-    """Of the trust that is missing, with each prompt first event."""
+    """The share of the missing trust that each prompt first event adds."""
     loss: float = 0.1
-    """Of the trust that is there, with each failure."""
+    """The share of the present trust that each failure removes."""
     full_trust: float = 0.4
-    """From here up every call is let through."""
+    """From this trust on, every call is let through."""
     no_trust: float = 0.1
-    """From here down none is, but for the probe."""
+    """At or below this trust, only the probe is let through."""
     probe_every_s: float = 1.0
+    """The time between two probes, in seconds."""
     forget_after_s: float = 10.0
-    """After so long without a call nothing is held against the model."""
+    """After this long without a call, earlier failures are forgotten."""
     slow_after_s: float = 30.0
-    """A first event later than this counts as a failure."""
+    """A first event later than this counts as a failure, in seconds after sending."""
 
 
 class Circuit:
-    """One circuit as a pure state machine: ask `admit`, then tell `record`; time is given."""
+    """One circuit as a pure state machine: ask `admit`, then call `record`; time is passed in."""
 
     __slots__ = ("_asked_s", "_credit", "_policy", "_probe_at_s", "trust")
 
@@ -98,17 +100,17 @@ class Circuit:
         self._asked_s = -math.inf
         self._probe_at_s = -math.inf
         self._credit = 0.0
-        """What the calls that were shed have saved up; a whole one lets a call through."""
+        """The shares saved up since the last call; at 1 a call is let through."""
 
     @property
     def share(self) -> float:
-        """The share of the calls that is let through at present, probes apart."""
+        """The share of calls that is let through at present, not counting probes."""
         policy = self._policy
         share = (self.trust - policy.no_trust) / (policy.full_trust - policy.no_trust)
         return min(1.0, max(0.0, share))
 
     def admit(self, now_s: float) -> bool:
-        """Whether one more call may be made."""
+        """Return whether one more call may be made."""
         policy = self._policy
         if now_s - self._asked_s > policy.forget_after_s:
             self.trust = 1.0
@@ -123,11 +125,11 @@ class Circuit:
         return True
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next call is let through for certain."""
+        """Return the seconds until the next call is certain to be let through."""
         return max(0.0, self._probe_at_s - now_s)
 
     def record(self, *, is_good: bool) -> None:
-        """A call that was let through has begun to answer promptly, or has failed."""
+        """Record that a call began to answer promptly, or that it failed."""
         if is_good:
             self.trust += self._policy.gain * (1.0 - self.trust)
             self._probe_at_s = -math.inf
@@ -135,20 +137,20 @@ class Circuit:
             self.trust -= self._policy.loss * self.trust
 
     def retract(self) -> None:
-        """A call that was recorded as good has broken off: take that back, it has failed."""
+        """Turn a call that was recorded as good into a failure, since its reply broke off."""
         gain = self._policy.gain
         self.trust = max(0.0, (self.trust - gain) / (1.0 - gain))
         self.record(is_good=False)
 
 
 class CircuitBreaking:
-    """An `Upstream` that asks as often as the circuit of a call lets through.
+    """An `Upstream` that makes only the share of calls that the circuit lets through.
 
     Args:
-        inner: what is asked.
-        policy: the numbers of every circuit.
-        clock: monotonic seconds; None is the event loop's.
-        max_circuits: kept at the most; the ones longest unused go first.
+        inner: the upstream that makes the calls.
+        policy: the parameters of every circuit.
+        clock: monotonic seconds; None: the event loop's clock.
+        max_circuits: how many are kept; the least recently used are dropped first.
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class CircuitBreaking:
         return _GuardedCall(self._inner, call, self.circuit_for(call), slow_after_s, clock)
 
     def circuit_for(self, call: Call) -> Circuit:
-        """The circuit that a call goes through."""
+        """Return the circuit that a call goes through."""
         key = (call.key.id if call.key else "", _pinned_provider(call), call.candidate.model)
         circuit = self._circuits.get(key)
         if circuit is None:
@@ -243,6 +245,6 @@ class _GuardedCall(WrappedCall):
 
 
 def _pinned_provider(call: Call) -> str:
-    """The only provider that may answer, where the candidate pins one."""
+    """Return the only provider that may answer if the candidate pins one, otherwise ""."""
     only = (call.candidate.provider or {}).get("only")
     return ",".join(cast("list[str]", only)) if isinstance(only, list) else ""

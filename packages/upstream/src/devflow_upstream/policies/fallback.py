@@ -1,4 +1,4 @@
-"""Walks a route: the first candidate that begins to answer has the call, and keeps it."""
+"""Walks a route: the first candidate that begins to answer gets the call, and keeps it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from devflow_upstream.policies.fallback_order import order_fallbacks
 from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, count_failed_attempts
 
 _NOT_ASKED = (CircuitOpen, StillLimited)
-"""A candidate was passed over for what is known of it, without a call."""
+"""Errors of candidates that were skipped without a call, for what is known of them."""
 
 CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
-"""Why a candidate cannot take a request after all; None when it can."""
+"""Returns why a candidate cannot take a request after all; None if it can."""
 
 
 def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
-    """The request's own ceiling on its cost, which holds for every candidate of the route."""
+    """Check the request's own ceiling on its cost, which every candidate has to keep."""
     ceiling_usd, worst_usd = request.max_cost_usd, candidate.worst_case_usd
     if ceiling_usd is None:
         return None
@@ -50,15 +50,16 @@ def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowErr
 class FallbackChain:
     """An `Executor` that asks candidates in order, until one begins to answer.
 
-    What the caller caused ends the walk at once; after anything else the kind of error says who
-    is asked next (`order_fallbacks`). After a failure in passing the next candidate is paid for
-    from the budget, and counts among the attempts; after a refusal or an open circuit it is free.
+    An error that the caller caused ends the walk at once; after any other, the kind of error
+    decides which candidate is next (`order_fallbacks`). After a transient failure the next
+    candidate is paid from the budget, and counts as an attempt; after a refusal or an open circuit
+    it is free.
 
     Args:
         upstream: asked for each candidate.
         policy: how many attempts one request may take.
         budget: shared with the retries.
-        check: made again before each candidate is asked.
+        check: repeated before each candidate is asked.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class FallbackChain:
         self.check = check
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """Try the candidates in order; with a single one, its own error is raised unchanged.
+        """Try the candidates in order; if there is only one, its own error is raised unchanged.
 
         Raises:
             AllCandidatesFailed: several candidates failed; it holds all their errors.
@@ -98,7 +99,7 @@ class _RouteWalk(WrappedCall):
         self._journal = journal
         self._errors: list[DevFlowError] = []
         self._is_paid = False
-        """The candidate that is asked at present is paid for from the budget."""
+        """Whether the current candidate is paid from the budget."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         remaining = self._route.candidates
@@ -123,7 +124,7 @@ class _RouteWalk(WrappedCall):
         )
         try:
             events = await self._enter(self._chain.upstream.open(call))
-        except (*_NOT_ASKED, MachineExhausted):  # nobody was asked: nothing is to be paid yet
+        except (*_NOT_ASKED, MachineExhausted):  # no provider was asked: nothing to pay yet
             raise
         except DevFlowError:
             self._settle_payment(is_success=False)
@@ -137,7 +138,7 @@ class _RouteWalk(WrappedCall):
             self._chain.budget.fallbacks.end(is_success=is_success)
 
     def _take_attempt(self) -> bool:
-        """Whether the errors so far leave an attempt and the budget for one more candidate."""
+        """Return whether attempts and budget are left for one more candidate."""
         last = self._errors[-1] if self._errors else None
         if last is None:
             return True
@@ -150,7 +151,7 @@ class _RouteWalk(WrappedCall):
         return self._is_paid
 
     def _final_error(self) -> DevFlowError:
-        """One error for all: the only one, one of several of a kind, or the sum."""
+        """Return one error for all: the only one, one of several alike, or all of them together."""
         errors = self._errors
         if len(errors) == 1 or all(isinstance(error, BudgetExceeded) for error in errors):
             return errors[-1]

@@ -1,4 +1,4 @@
-"""Who is asked next, by what went wrong: the classes of error do not want the same remedy."""
+"""Orders the remaining candidates by the error, since kinds of errors call for different models."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _Remedy = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
 def order_fallbacks(
     error: DevFlowError, failed: Candidate, remaining: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
-    """The candidates that are worth asking after this error, in order.
+    """Return the candidates that are worth asking after this error, in order.
 
-    A window that was too small wants a larger one, a dear worst case a smaller one; trouble at a
-    provider wants another maker first, since models of one maker fail together; a reply of the
-    wrong form wants a better model. Everything else goes down the chain as it is.
+    A context window that was too small calls for a larger one, a worst case that was too high for a
+    lower one; trouble at a provider for another maker first, since models of one maker fail
+    together; a reply of the wrong form for a better model. For other errors the order is unchanged.
 
     Args:
         error: how `failed` failed.
-        failed: who was asked.
-        remaining: who has not been asked, in the route's order.
+        failed: the candidate that was asked.
+        remaining: the candidates that have not been asked, in the route's order.
     """
     if error.disposition is Disposition.FAIL:
         return ()

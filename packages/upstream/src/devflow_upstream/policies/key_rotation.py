@@ -1,7 +1,7 @@
-"""Gives each call a key, and another one when that is refused.
+"""Gives each call a key, and another one if that is refused.
 
-The caller's own key comes before all and is then the only one: a request that brings a key is
-never paid with another. Without one the pool is used in rotation, then the single key.
+The caller's own key comes first and is then the only one: a request with a key is never paid with
+another. Other requests use the pool in rotation, then the single key.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from devflow_core.wrapping import WrappedCall
 from devflow_upstream.keys import KeyPool, key_id
 
 MIN_HELD_CHARS = 16
-"""A shorter text that a caller sends for a key may be any word, and would be masked everywhere."""
+"""A shorter text sent as a key may be any word, and would be masked everywhere."""
 
 
 class KeyRotation:
-    """An `Upstream` that gives each call a key, and another one when that is refused.
+    """An `Upstream` that gives each call a key, and another one if that is refused.
 
     Args:
-        inner: asked with the key set.
+        inner: the upstream that is asked with the key set.
         pool: the gateway's own keys.
     """
 
@@ -39,10 +39,10 @@ class KeyRotation:
         self._pool = pool
 
     def open(self, call: Call, /) -> EventStream:
-        """Open the call with a key of the pool, moving to the next key when one is refused.
+        """Open the call with a key of the pool, moving on to the next key if one is refused.
 
         Raises:
-            StillLimited: every key rests for this model; another one may be asked.
+            StillLimited: every key rests for this model; another model may be asked.
             KeysExhausted: every key is cooling down.
             ConfigurationError: there is no key at all.
         """
@@ -50,7 +50,7 @@ class KeyRotation:
 
 
 class _KeyedCall(WrappedCall):
-    """One call, asked with one key after the other until one is taken."""
+    """One call, asked with one key after the other until one is accepted."""
 
     __slots__ = ("_call", "_held", "_pool", "_upstream")
 
@@ -60,7 +60,7 @@ class _KeyedCall(WrappedCall):
         self._call = call
         self._pool = pool
         self._held: str | None = None
-        """The caller's own key, masked wherever it comes back while the call runs."""
+        """The caller's own key, which is masked everywhere while the call runs."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         secret = self._call.request.user_key
@@ -125,7 +125,7 @@ class _KeyedCall(WrappedCall):
         return await self._enter(self._upstream.open(replace(self._call, key=key)))
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
-        """Settle what an error means for its key; whether another key may do."""
+        """Apply an error to its key; return whether another key may succeed."""
         model = self._call.candidate.model
         is_resting = self._pool.record_failure(key, error, model)
         if not is_resting and error.status is not None:
@@ -135,7 +135,7 @@ class _KeyedCall(WrappedCall):
         return is_resting or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
-        """The error when no key is left: that all cool down, or what the last one ran into."""
+        """Return the error if no key is left: that all cool down, or the last key's own error."""
         if isinstance(refused, RateLimited) or (
             refused is not None and self._pool.cool_down_s(refused) is None
         ):

@@ -1,4 +1,4 @@
-"""How many calls may be in flight, how fast they may start, and who waits: nobody unboundedly."""
+"""Limits the calls in flight, the rate at which they start, and the number that wait."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from devflow_core.ports import Call, EventStream, Upstream
 from devflow_core.wrapping import WrappedCall
 
 FREE_REQUESTS_PER_MIN = 20
-"""Of models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
+"""For models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
 _MINUTE_S = 60.0
 
 
 class RateLimiter:
-    """Admits calls: a slot among those in flight, then a start within its key's rate.
+    """Admits calls: each needs a slot among those in flight, then a start within its key's rate.
 
-    Limits that nobody has set are learned from what the provider answers.
+    Limits that are not set are learned from the provider's answers.
 
     Args:
         max_concurrency: calls in flight at once, each from its start to the end of its reply.
         max_queue: calls that may wait; further ones are refused at once.
-        requests_per_min: of one key; None: unlimited until the provider tells a limit.
-        min_gap_s: between two starts with one key.
+        requests_per_min: for one key; None: unlimited until the provider reports a limit.
+        min_gap_s: the least time between two starts with one key.
     """
 
     def __init__(
@@ -48,19 +48,20 @@ class RateLimiter:
 
     @property
     def waiting(self) -> int:
-        """Calls that wait at present."""
+        """The number of calls that are waiting."""
         return self._waiting
 
     async def acquire(self, key_id: str, *, is_free: bool, deadline_s: float) -> None:
-        """Wait for a slot and a start; the slot is the caller's until `release`.
+        """Wait for a slot and a start; the caller gives the slot back with `release`.
 
         Args:
-            key_id: of the key that the call goes out with.
-            is_free: whether the model is one of the free ones, which have a limit of their own.
+            key_id: the key that the call is sent with.
+            is_free: whether the model is a free one; those have a separate limit.
             deadline_s: on the event loop's clock.
 
         Raises:
-            QueueFull: too many wait already, or the wait would pass the deadline.
+            QueueFull: too many calls wait already, or the wait would pass the deadline.
+
         """
         rate = self._rate_for(key_id, is_free=is_free)
         if not self._slots.locked() and self._try_start(key_id, rate):
@@ -90,12 +91,12 @@ class RateLimiter:
         self._slots.release()
 
     def limit_per_min(self, key_id: str, *, is_free: bool) -> int | None:
-        """The limit in force for a key; None where none is known."""
+        """Return the limit in force for a key; None if it is unknown."""
         rate = self._rate_for(key_id, is_free=is_free)
         return rate.per_min if rate else None
 
     def learn_limit(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
-        """The provider has told a limit; one that is set lower by hand stays."""
+        """Apply a limit that the provider reported; a lower one from the settings stays."""
         if self._requests_per_min is not None and not is_free:
             requests_per_min = min(requests_per_min, self._requests_per_min)
         known = self._rates.get((key_id, is_free))
@@ -103,7 +104,7 @@ class RateLimiter:
             self._rates[key_id, is_free] = _KeyRate(requests_per_min)
 
     def learn_from_key_status(self, key_id: str, status: Mapping[str, object]) -> None:
-        """Take over what `GET /key` tells: `rate_limit`, where it still carries a number."""
+        """Apply the `rate_limit` of `GET /key`, if it still holds a number."""
         rate = status.get("rate_limit")
         if not isinstance(rate, Mapping):
             return
@@ -115,14 +116,15 @@ class RateLimiter:
             self.learn_limit(key_id, is_free=False, requests_per_min=per_min)
 
     async def _wait_in_queue(self, key_id: str, rate: _KeyRate | None) -> None:
-        # the slot comes last: who waits for a slow key must not hold what others could use
+        # the slot comes last: a call that waits for a slow key must not hold a slot that others
+        # could use
         if rate is not None:
             await rate.bucket.acquire()
         await self._wait_for_gap(key_id)
         await self._slots.acquire()
 
     async def _wait_for_gap(self, key_id: str) -> None:
-        """Keep the least time between two starts; each waiter has its own turn."""
+        """Keep the least time between two starts; each waiting call has its own turn."""
         if not self._min_gap_s:
             return
         now_s = asyncio.get_running_loop().time()
@@ -132,7 +134,7 @@ class RateLimiter:
             await asyncio.sleep(start_s - now_s)
 
     def _try_start(self, key_id: str, rate: _KeyRate | None) -> bool:
-        """Whether a call may go out without any wait; takes its turn when there is a gap."""
+        """Return whether a call may start at once; with a minimum gap, also take its turn."""
         if rate is not None and not rate.bucket.has_capacity():
             return False
         if not self._min_gap_s:
@@ -154,8 +156,8 @@ class RateLimiter:
 class _KeyRate:
     """A leaky bucket that keeps every window of a minute within `per_min` starts.
 
-    A bucket as large as the limit would let twice the limit through in the first minute; so a
-    tenth may come at once and the rest trickles.
+    A bucket as large as the limit would admit twice the limit in the first minute, so a tenth may
+    start at once and the rest follows gradually.
     """
 
     def __init__(self, per_min: int) -> None:
@@ -166,10 +168,10 @@ class _KeyRate:
 
 
 class RateLimiting:
-    """An `Upstream` that asks when its limiter admits the call, and teaches it from refusals.
+    """An `Upstream` that waits for its limiter, and passes limits in refusals on to it.
 
     Args:
-        inner: what is asked.
+        inner: the upstream that makes the call.
         limiter: shared by every call of the process.
     """
 
@@ -178,7 +180,7 @@ class RateLimiting:
         self._limiter = limiter
 
     def open(self, call: Call, /) -> EventStream:
-        """Wait for a slot of the key's rate limit, then open the call.
+        """Wait for a slot within the key's rate limit, then open the call.
 
         Raises:
             QueueFull: too many calls are waiting already; no provider was called.
@@ -187,7 +189,7 @@ class RateLimiting:
 
 
 class _LimitedCall(WrappedCall):
-    """One call with a slot of its own."""
+    """One call that holds a slot."""
 
     __slots__ = ("_call", "_limiter", "_upstream")
 
@@ -225,7 +227,7 @@ class _LimitedCall(WrappedCall):
 
 
 def _parse_interval_s(text: str) -> float | None:
-    """`10s`, `1m`, `1h` in seconds."""
+    """Convert `10s`, `1m` or `1h` to seconds; return None for anything else, and for zero."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = text[:-1], text[-1:]
     if not (number.isascii() and number.isdigit()) or unit not in units:

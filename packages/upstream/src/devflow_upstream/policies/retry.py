@@ -1,8 +1,8 @@
-"""Asks again what failed in passing: briefly, rarely, and never what has begun to answer.
+"""Repeats calls that failed for a moment: briefly, rarely, and never once a reply has begun.
 
-The first attempt does not pay for the machinery of the second: tenacity is entered when an
-attempt has failed. Numbers: full jitter over a base of 50 ms, or 1 s when throttled, up to 20 s,
-and a budget shared by all calls (AWS SDKs' standard retries of 2026: 500 tokens, a retry costs 14
+Tenacity is entered only after an attempt has failed, so that the first attempt does not pay for it.
+The waits use full jitter over a base of 50 ms, or 1 s when throttled, up to 20 s. The budget is
+shared by all calls and follows the AWS SDKs' standard retries of 2026 (500 tokens; a retry costs 14
 and gets them back when it succeeds), half of it for retries and half for fallbacks.
 """
 
@@ -33,9 +33,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from devflow_upstream.transport.protocol import HOST_UNUSABLE
 
 _RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
-"""What may have been accepted, and billed, is asked for a second time but not a third."""
+"""The request may have been accepted and billed, so it is repeated once but not twice."""
 _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
-"""What takes a second or more to pass; another candidate can take over at once."""
+"""Failures that last a second or more; meanwhile another candidate can take over."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,22 +44,22 @@ class Tokens:
 
     max_tokens: float
     price: float
-    """Of one further attempt."""
+    """The cost of one further attempt."""
     returned: float
-    """When that attempt succeeds."""
+    """The tokens returned when that attempt succeeds."""
     is_paid_ahead: bool = True
-    """False: the price is taken when the attempt has ended; what is under way holds nothing."""
+    """False: the price is taken when the attempt has ended; running attempts reserve nothing."""
     per_call: float = 0.0
-    """Earned by each request's first attempt."""
+    """The tokens earned by each request's first attempt."""
     per_success: float = 0.0
-    """Earned by each first attempt that succeeds."""
+    """The tokens earned by each first attempt that succeeds."""
     left: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = self.max_tokens
 
     def begin(self) -> bool:
-        """Whether there is enough for one further attempt, which is then made."""
+        """Return whether the tokens suffice for one further attempt, and begin it."""
         if self.left < self.price:
             return False
         if self.is_paid_ahead:
@@ -67,26 +67,27 @@ class Tokens:
         return True
 
     def end(self, *, is_success: bool) -> None:
-        """An attempt that was begun has begun to answer, or failed."""
+        """End an attempt that was begun: it has begun to answer, or failed."""
         tokens = self.returned if is_success else 0.0
         self.add(tokens if self.is_paid_ahead else tokens - self.price)
 
     def add(self, tokens: float) -> None:
-        """Pay in, or take; the account stays between empty and full."""
+        """Add tokens, or take them if negative; the account stays between empty and full."""
         self.left = min(self.max_tokens, max(0.0, self.left + tokens))
 
 
 class RetryBudget:
-    """What retries and fallbacks of all calls are paid from, so that a failing upstream is spared.
+    """Pays for the retries and fallbacks of all calls, so that a failing upstream is spared.
 
-    `adaptive` keeps two accounts of 250 tokens. Asking the same model again costs 14 and gives them
-    back when it succeeds. Asking another model costs 14 when it fails too, and earns 21 when it
-    succeeds: it pays for itself from a success rate of 40 % on, so models that fail independently
-    stand in for each other, and where all are down it ends after 17 (and what was under way: many
-    may be at once, so they hold nothing). A first attempt that succeeds earns 1 for each account.
+    `adaptive` keeps two accounts of 250 tokens. Asking the same model again costs 14, which are
+    returned when it succeeds. Asking another model costs 14 if it fails too, and earns 21 if it
+    succeeds: it pays for itself from a success rate of 40 % on. So models that fail independently
+    stand in for each other, and if all are down, fallbacks end after 17 (plus the running ones:
+    many may be in flight, so they reserve nothing). A first attempt that succeeds adds 1 to each
+    account.
 
-    `strict` has one account for both: it earns a tenth of an attempt with each call and keeps at
-    most ten, whatever comes of them.
+    `strict` has one account for both: each call earns a tenth of an attempt, the account holds at
+    most ten, and successes return nothing.
     """
 
     def __init__(self, kind: Literal["adaptive", "strict"] = "adaptive") -> None:
@@ -103,22 +104,22 @@ class RetryBudget:
             self._accounts = (self.retries, self.fallbacks)
 
     def record_call(self) -> None:
-        """A first attempt is made."""
+        """Record that a first attempt is made."""
         for account in self._accounts:
             account.add(account.per_call)
 
     def record_success(self) -> None:
-        """A first attempt has begun to answer."""
+        """Record that a first attempt has begun to answer."""
         for account in self._accounts:
             account.add(account.per_success)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often, how long, and with which chance a call is asked again."""
+    """How often a call is repeated, and how long to wait."""
 
     max_attempts: int = 3
-    """Of one request in all, fallbacks included."""
+    """The attempts of one request in all, fallbacks included."""
     base_s: float = 0.05
     throttled_base_s: float = 1.0
     max_wait_s: float = 20.0
@@ -126,9 +127,9 @@ class RetryPolicy:
     """Uniform in [0, 1)."""
 
     def wait_s(self, error: DevFlowError, failures: int) -> float:
-        """How long to wait before the next attempt, after so many failures (from 1).
+        """Return the seconds to wait before the next attempt, after this many failures (from 1).
 
-        Never shorter than the provider asks for; else full jitter.
+        At least as long as the provider asks for; otherwise with full jitter.
         """
         is_slow = isinstance(error, RateLimited | Overloaded)
         base_s = self.throttled_base_s if is_slow else self.base_s
@@ -136,12 +137,12 @@ class RetryPolicy:
         return max(error.retry_after_s or 0.0, max_s * self.chance())
 
     def may_retry(self, error: BaseException, journal: AttemptLog, *, is_last: bool) -> bool:
-        """Whether the same candidate is asked again after this error.
+        """Return whether the same candidate is asked again after this error.
 
         Args:
-            error: of the last attempt.
-            journal: with the attempts made.
-            is_last: no other candidate could take over.
+            error: the error of the last attempt.
+            journal: the record of the attempts so far.
+            is_last: whether no other candidate could take over.
         """
         if not isinstance(error, DevFlowError) or error.disposition is not Disposition.RETRY:
             return False
@@ -150,19 +151,19 @@ class RetryPolicy:
             return False
         if isinstance(error, _RETRY_ONCE) and _count_repeats(journal) > 1:
             return False
-        # one attempt is kept for the candidate that comes next
+        # one attempt is kept for the next candidate
         return is_last or (
             failures < self.max_attempts - 1 and not isinstance(error, _SLOW_FAILURES)
         )
 
 
 def count_failed_attempts(journal: AttemptLog) -> int:
-    """Attempts that failed in passing; refusals and spent keys are not counted."""
+    """Return how many attempts failed transiently; refusals and spent keys do not count."""
     return sum(1 for attempt in journal.ended if attempt.error_code in _RETRYABLE_CODES)
 
 
 def _count_repeats(journal: AttemptLog) -> int:
-    """How often the last failure came in a row from the same model."""
+    """Return how often in a row the same model failed with the last failure."""
     last = journal.ended[-1] if journal.ended else None
     count = 0
     for attempt in reversed(journal.ended):
@@ -181,13 +182,13 @@ _RETRYABLE_CODES = frozenset(_retryable_codes(DevFlowError))
 
 
 class Retrying:
-    """An `Upstream` that asks a candidate again when it failed before its first event.
+    """An `Upstream` that asks a candidate again if it failed before its first event.
 
     Args:
-        inner: what is asked.
-        policy: when and how long to wait.
+        inner: the upstream that makes each attempt.
+        policy: when to repeat a call, and how long to wait.
         budget: shared by every call of the process.
-        sleep: how to wait.
+        sleep: waits for some seconds; tests replace it.
     """
 
     def __init__(
@@ -209,7 +210,7 @@ class Retrying:
 
 
 class _RetriedCall(WrappedCall):
-    """One call, with the attempts it takes."""
+    """One call, with all its attempts."""
 
     __slots__ = ("_call", "_retrying")
 
@@ -246,7 +247,7 @@ class _RetriedCall(WrappedCall):
                 raise failures.pop()
             try:
                 events = await self._attempt()
-            except MachineExhausted:  # nobody was asked
+            except MachineExhausted:  # no provider was asked
                 tokens.add(tokens.price)
                 raise
             tokens.end(is_success=True)
@@ -265,7 +266,7 @@ class _RetriedCall(WrappedCall):
         return self._retrying.policy.wait_s(_last_error(state), state.attempt_number)
 
     def _stop_or_spend(self, state: RetryCallState) -> bool:
-        """Whether to give up: the wait would pass the deadline, or the budget is spent."""
+        """Return whether to give up: the wait would pass the deadline, or the budget is spent."""
         least_s = max(_last_error(state).retry_after_s or 0.0, state.upcoming_sleep)
         return (
             least_s >= self._call.journal.remaining_s() or not self._retrying.budget.retries.begin()

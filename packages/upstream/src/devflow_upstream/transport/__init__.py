@@ -1,1 +1,1 @@
-"""How bytes travel to a provider: one seam, HTTP/1.1 of our own, or httpx."""
+"""Carries bytes to a provider: one port, implemented by our own HTTP/1.1 and by httpx."""

@@ -1,4 +1,4 @@
-"""One connection to the upstream: sends a request, reads its reply, lives on for the next."""
+"""Carries one connection to the upstream: sends a request, reads its reply, and is reused."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from devflow_upstream.transport.http1_reader import ReplyLimits, ReplyReader
 
 _MAX_BUFFERED_BYTES = 256 * 1024
 _DRAIN_TIMEOUT_S = 1.0
-"""How long the end of the framing may take after the reply itself was whole."""
+"""How long the end of the framing may take after the reply itself was complete."""
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """An `asyncio` protocol that is also the `UpstreamExchange` it carries at present.
+    """An `asyncio` protocol that is also the `UpstreamExchange` of its current request.
 
-    One timer serves the connection for life: it looks at `deadline_s` when it fires and sets
-    itself again, so that moving the deadline on with each event costs an assignment.
+    One timer serves the connection for its lifetime: when it fires it checks `deadline_s` and sets
+    itself again, so that extending the deadline with each event costs only an assignment.
 
     Args:
-        limits: the most that is taken of a reply.
+        limits: the size limits of a reply.
         keep_alive_s: how long it may stay idle.
         on_idle: called when it can carry another exchange.
-        on_closed: called when it is gone.
+        on_closed: called when it is closed.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
 
         Raises:
             PossiblyAccepted: the connection ended before a byte of the reply.
-            ProtocolError, ReplyTooLarge: no acceptable head.
+            ProtocolError, ReplyTooLarge: the head is malformed or too large.
             TimeoutError: the deadline has passed.
         """
         assert self._transport is not None  # noqa: S101 - it is made by create_connection
@@ -76,13 +76,13 @@ class UpstreamConnection(asyncio.Protocol):
             raise
 
     def abort(self) -> None:
-        """Close at once; nothing that is still to come is of use."""
+        """Close at once, discarding what is still to come."""
         self.is_open = False
         if self._transport is not None:
             self._transport.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
+        """Wait until the connection is closed."""
         await asyncio.shield(self._closed)
 
     # the exchange
@@ -134,15 +134,15 @@ class UpstreamConnection(asyncio.Protocol):
     # for asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is connected, and TLS agreed."""
-        # create_connection gives a stream's transport; uvloop's is not of asyncio's class
+        """Keep the transport of a connection that is established, TLS included."""
+        # create_connection returns a stream transport; uvloop's is not a subclass of asyncio's
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Feed bytes to the reader, and wake the waiting read."""
         reader = self._reader
-        if reader is None:  # nobody has asked for anything
+        if reader is None:  # the provider sent bytes before any request
             self.abort()
             return
         try:
@@ -157,11 +157,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
-        """The other side has ended its half; that ends the whole."""
+        """Close the connection, since the other side has closed its half."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """End the exchange, with an error if its reply was not complete."""
         self.is_open = False
         if self._timer is not None:
             self._timer.cancel()
@@ -188,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._release()
 
     def _release(self) -> None:
-        """Keep the connection for another exchange, or end it."""
+        """Keep the connection for another exchange, or close it."""
         reader, self._reader = self._reader, None
         self._is_draining = False
         if reader is None or not (reader.is_reusable and self.is_open):
@@ -201,7 +201,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_idle(self)
 
     def _end_error(self, reader: ReplyReader, cause: Exception | None) -> Exception | None:
-        """The connection is gone: the error of the reply it carried, if that was not whole."""
+        """Return the error of a reply that the lost connection cut off; None if it was complete."""
         if not reader.has_begun:
             error = PossiblyAccepted("The provider closed the connection without a reply.")
         elif cause is not None and not reader.is_done:
@@ -236,7 +236,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._wake()
 
     def _set_timer(self) -> None:
-        """Have the timer fire at the deadline; one that fires too early sets itself again."""
+        """Make the timer fire at the deadline; one that fires too early sets itself again."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self._deadline_s, self._on_timer)

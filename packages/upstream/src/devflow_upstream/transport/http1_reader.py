@@ -1,8 +1,28 @@
-"""Reads one HTTP/1.1 reply from bytes, strictly: what is ambiguous is refused, not guessed.
+"""Reads one HTTP/1.1 reply from bytes, strictly: an ambiguous reply is refused.
 
-A lenient reader behind a gateway is how one reply becomes two; so a length beside chunking, a
-folded header, a bare line feed or a chunk that does not end where it says are errors here
-(RFC 9112, sections 5.2, 6.1 to 6.3 and 7.1, read 2026-11-21).
+With a lenient reader, one reply can be read as two; so a length beside chunking, a folded header, a
+bare line feed or a chunk that does not end where it says are errors here (RFC 9112, sections 5.2,
+6.1 to 6.3 and 7.1, read 2026-11-21).
+
+The reader is a state machine. It buffers only an element that is cut, and moves on when an element
+is complete:
+
+    state        reads                         next state
+    HEAD         status line and headers       HEAD after an interim reply (1xx but 101),
+                                               else by the framing:
+                 … chunked                     CHUNK_SIZE
+                 … 204, 304 or length 0        DONE
+                 … content-length n            LENGTH
+                 … neither                     UNTIL_CLOSE
+    LENGTH       n bytes of the body           DONE
+    UNTIL_CLOSE  the body, to the end          DONE when the connection closes
+    CHUNK_SIZE   a size line                   CHUNK_BODY, or TRAILERS after size 0
+    CHUNK_BODY   the bytes of a chunk          CHUNK_END
+    CHUNK_END    CR LF                         CHUNK_SIZE
+    TRAILERS     lines, checked and dropped    DONE after an empty line
+    DONE         nothing                       bytes that follow forbid the reuse of the connection
+
+The end of the connection is an error in every state but UNTIL_CLOSE and DONE.
 """
 
 from __future__ import annotations
@@ -24,10 +44,10 @@ _MAX_CHUNK_LINE_BYTES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyLimits:
-    """How much of a reply is taken at the most."""
+    """The size limits of a reply."""
 
     max_head_bytes: int = 64 * 1024
-    """Of the status line with all headers, and of trailers."""
+    """For the status line with all headers, and for each trailer."""
     max_headers: int = 128
     max_body_bytes: int = 64 * 1024 * 1024
 
@@ -44,10 +64,10 @@ class _State(Enum):
 
 
 class ReplyReader:
-    """Takes bytes in, gives pieces of the body out. Not reusable: one for each reply.
+    """Turns bytes of one reply into pieces of its body; every reply needs a new reader.
 
     Args:
-        limits: the most that is taken.
+        limits: the size limits of the reply.
     """
 
     def __init__(self, limits: ReplyLimits) -> None:
@@ -55,7 +75,7 @@ class ReplyReader:
         """0 until the head has come."""
         self.headers: dict[str, str] = {}
         self.is_reusable = False
-        """Whether the connection may carry another exchange; only of use when `is_done`."""
+        """Whether the connection may carry another exchange; valid only once `is_done`."""
         self._limits = limits
         self._state = _State.HEAD
         self._buffer = b""
@@ -65,19 +85,19 @@ class ReplyReader:
 
     @property
     def has_begun(self) -> bool:
-        """A byte of the reply has come."""
+        """Whether a byte of the reply has come."""
         return bool(self._buffer or self.status or self._interim_replies)
 
     @property
     def is_done(self) -> bool:
-        """The whole reply has come."""
+        """Whether the whole reply has come."""
         return self._state is _State.DONE
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the body in `data`.
+        """Return the pieces of the body in `data`.
 
         Raises:
-            ProtocolError: the bytes are no HTTP/1.1 reply.
+            ProtocolError: the bytes are not an HTTP/1.1 reply.
             ReplyTooLarge: head or body are over their limit.
         """
         buffer = self._buffer + data if self._buffer else data
@@ -92,16 +112,16 @@ class ReplyReader:
             offset = used
         self._buffer = buffer[offset:]
         if self._state is _State.DONE and self._buffer:
-            self.is_reusable = False  # bytes that nobody asked for
+            self.is_reusable = False  # bytes that belong to no request
             self._buffer = b""
         return pieces
 
     def finish(self) -> None:
-        """The connection has ended.
+        """Record that the connection has ended.
 
         Raises:
-            Incomplete: inside the body.
-            ProtocolError: inside the head.
+            Incomplete: it ended inside the body.
+            ProtocolError: it ended inside the head.
         """
         if self._state is _State.UNTIL_CLOSE:
             self._state = _State.DONE
@@ -111,7 +131,7 @@ class ReplyReader:
             raise Incomplete("The provider closed the connection inside the body of its reply.")
 
     def _step(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
-        """Read one element from `offset` on; where it ends, or -1 when more bytes are needed."""
+        """Read one element from `offset`; return where it ends, or -1 if more bytes are needed."""
         match self._state:
             case _State.CHUNK_SIZE:
                 return self._read_chunk_size(buffer, offset)
@@ -179,14 +199,14 @@ class ReplyReader:
             self.is_reusable = False
             self._state = _State.UNTIL_CLOSE
         elif _LENGTH.fullmatch(length) is None:
-            raise ProtocolError("The reply's content-length is no number.")
+            raise ProtocolError("The reply's content-length is not a number.")
         else:
             self._remaining_bytes = int(length)
             self._count_body_bytes(self._remaining_bytes)
             self._state = _State.LENGTH if self._remaining_bytes else _State.DONE
 
     def _read_sized(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
-        """Bytes of a body or of a chunk of which `_remaining_bytes` are still to come."""
+        """Read bytes of a body or a chunk of which `_remaining_bytes` are still to come."""
         end = min(len(buffer), offset + self._remaining_bytes)
         if end == offset:
             return -1
@@ -204,9 +224,10 @@ class ReplyReader:
         return len(buffer)
 
     def _read_plain_chunks(self, buffer: bytes, offset: int, pieces: list[bytes]) -> int:
-        """Read plain chunks that are there with all their framing; where the first other begins.
+        """Read the complete plain chunks at `offset`; return where the first other one begins.
 
-        Nearly every chunk is one; what is cut, empty, extended or wrong is left to the steps.
+        Nearly all chunks are plain; those that are cut, empty, extended or malformed are left to
+        `_step`.
         """
         while (end := buffer.find(b"\r\n", offset, offset + 10)) > 0:
             match = _PLAIN_CHUNK.fullmatch(buffer, offset, end)
@@ -228,7 +249,7 @@ class ReplyReader:
             return -1
         match = _CHUNK.fullmatch(buffer, offset, end)
         if match is None:
-            raise ProtocolError("A chunk's size is no number.")
+            raise ProtocolError("A chunk's size is not a number.")
         self._remaining_bytes = int(match[1], 16)
         self._count_body_bytes(self._remaining_bytes)
         self._state = _State.CHUNK_BODY if self._remaining_bytes else _State.TRAILERS
@@ -244,7 +265,7 @@ class ReplyReader:
         return offset + 2
 
     def _read_trailers(self, buffer: bytes, offset: int) -> int:
-        """Lines after the last chunk: checked like headers, then dropped."""
+        """Read one line after the last chunk: it is checked like a header, then dropped."""
         end = buffer.find(b"\r\n", offset)
         if (len(buffer) if end < 0 else end) - offset > self._limits.max_head_bytes:
             raise ReplyTooLarge("The reply's trailers are too long.")

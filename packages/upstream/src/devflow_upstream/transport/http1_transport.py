@@ -1,6 +1,6 @@
-"""Our own transport: HTTP/1.1 over asyncio with a pool, and nothing in between.
+"""Implements our own transport: HTTP/1.1 directly over asyncio, with a pool of connections.
 
-Why it is ours and not a library's is measured in docs/adr/0003-lean-transport.md.
+docs/adr/0003-lean-transport.md measures why it is not a library's.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from devflow_upstream.transport.protocol import HOST_UNUSABLE, HttpRequest, Upst
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HAPPY_EYEBALLS_S = 0.25
-"""RFC 8305, section 5."""
+"""The delay before the next address is tried (RFC 8305, section 5)."""
 
 
 def make_tls_context() -> ssl.SSLContext:
-    """TLS that trusts the system's authorities, and certifi's where the system has none."""
+    """Return a TLS context with the system's authorities, or certifi's if the system has none."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:
         context.load_verify_locations(certifi.where())
@@ -39,17 +39,17 @@ def make_tls_context() -> ssl.SSLContext:
 
 
 class Http1Transport:
-    """A `Transport` with a pool of connections to one base URL; the newest idle one goes first.
+    """A `Transport` with a pool of connections to one base URL; the newest idle one is used first.
 
-    Nothing is sent twice here, not even where a reused connection turns out to be closed: the
-    request may have been read and billed, so whoever repeats it first writes an attempt of its own.
+    Nothing is sent twice here, even if a reused connection turns out to be closed: the request may
+    have been read and billed, so a retry has to book another attempt first.
 
     Args:
         base_url: scheme, host and path that every request goes below.
-        connect_timeout_s: for name, socket and TLS together.
+        connect_timeout_s: for name resolution, socket and TLS together.
         keep_alive_s: how long an idle connection is kept.
-        limits: the most that is taken of a reply.
-        tls: None trusts the usual authorities; certificates are checked in any case.
+        limits: the size limits of a reply.
+        tls: None: the usual authorities are trusted; certificates are checked in any case.
     """
 
     def __init__(
@@ -63,7 +63,9 @@ class Http1Transport:
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigurationError(f"The base URL {mask(base_url)!r} is no http or https URL.")
+            raise ConfigurationError(
+                f"The base URL {mask(base_url)!r} is not an http or https URL."
+            )
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = (tls or make_tls_context()) if url.scheme == "https" else None
@@ -77,7 +79,7 @@ class Http1Transport:
 
     @property
     def open_connections(self) -> int:
-        """How many sockets are open, idle ones included."""
+        """The number of open sockets, idle ones included."""
         return len(self._connections)
 
     async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
@@ -86,7 +88,7 @@ class Http1Transport:
         try:
             await connection.send(message, deadline_s)
         except PossiblyAccepted:
-            # where one was closed the others are too; whoever asks again gets a new connection
+            # the other idle ones are likely closed too; a retry gets a new connection
             for stale in self._idle:
                 stale.abort()
             self._idle.clear()
@@ -146,7 +148,7 @@ class Http1Transport:
             _, connection = await loop.create_connection(
                 make, host, port, ssl=tls, happy_eyeballs_delay=_HAPPY_EYEBALLS_S
             )
-        else:  # uvloop tries one address after the other and knows no delay
+        else:  # uvloop tries one address after the other and takes no delay
             _, connection = await loop.create_connection(make, host, port, ssl=tls)
         return connection
 

@@ -1,7 +1,7 @@
-"""Any httpx transport or client under our seam; the only module that knows httpx.
+"""Adapts any httpx transport or client to our port; the only module that imports httpx.
 
-It carries calls through a proxy, through a client that the user brings along, and in tests
-through `httpx.MockTransport`. Other calls go over `Http1Transport`.
+It carries calls through a proxy, through a client that the user provides, and in tests through
+`httpx.MockTransport`. All other calls use `Http1Transport`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class HttpxTransport:
 
     Args:
         base_url: what every request goes below.
-        inner: an httpx transport, which is closed with this one, or an `httpx.AsyncClient`,
-            which stays its owner's.
+        inner: an httpx transport, which `aclose` closes, or an `httpx.AsyncClient`, which its
+            owner closes.
         connect_timeout_s: for one connection.
-        limits: the most that is taken of a reply's body.
+        limits: the size limits of a reply's body.
     """
 
     def __init__(
@@ -89,21 +89,21 @@ class HttpxTransport:
         except (OSError, MemoryError) as error:
             raise machine_error(error) or error from error
         except httpx.RequestError as error:
-            raise ProtocolError(f"The reply is no HTTP: {type(error).__name__}.") from error
+            raise ProtocolError(f"The reply is not HTTP: {type(error).__name__}.") from error
 
 
 def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
-    """Calls over an HTTP proxy; TLS to the upstream is end to end, inside the tunnel.
+    """Return a transport over an HTTP proxy; TLS to the upstream is end to end, in the tunnel.
 
     Raises:
-        ConfigurationError: this is no address of a proxy; a password in it is not repeated.
+        ConfigurationError: this is not a proxy's address; a password in it is not repeated.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     try:
         inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits)
     except (ValueError, httpx.InvalidURL):
         raise ConfigurationError(
-            f"proxy_url {mask(proxy_url)!r} is no address of a proxy. Write http://host:port."
+            f"proxy_url {mask(proxy_url)!r} is not a proxy's address. Write http://host:port."
         ) from None
     return HttpxTransport(base_url, inner)
 
@@ -140,7 +140,7 @@ class _HttpxExchange:
         return piece
 
     async def close(self, *, is_complete: bool) -> None:
-        if is_complete:  # httpx keeps a connection whose reply was read to its very end
+        if is_complete:  # httpx reuses a connection only if its reply was read to the very end
             with contextlib.suppress(TimeoutError, httpx.HTTPError):
                 async with asyncio.timeout(_DRAIN_TIMEOUT_S):
                     async for _ in self._pieces:

@@ -1,4 +1,4 @@
-"""Tells apart what this machine lacks from what is wrong with whoever was to be asked."""
+"""Tells errors of this machine's limits apart from errors of the provider."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _THREADS = "threads: raise the limit (ulimit -u, TasksMax=)"
 
 
 def machine_error(error: BaseException) -> MachineExhausted | None:
-    """The error to raise in place of this one, where a limit of this machine is behind it.
+    """Return the error to raise instead of this one, if a limit of this machine caused it.
 
-    Causes are looked through, and the errors of several addresses, of which asyncio keeps only the
-    text. A name that could not be resolved is one of these where no file can be opened either: the
-    resolver has no word of its own for that.
+    Causes are followed, and so are the errors of several addresses, of which asyncio keeps only the
+    text. A failure to resolve a name counts too if no file can be opened either: the resolver has
+    no error of its own for that.
     """
     seen: BaseException | None = error
     while seen is not None:
         what = _what_lacks(seen)
         if what is not None:
             found = MachineExhausted(
-                f"Nobody was asked: this machine has no more {what}.", retry_after_s=1.0
+                f"No provider was asked: this machine has no more {what}.", retry_after_s=1.0
             )
             found.__cause__ = error
             return found

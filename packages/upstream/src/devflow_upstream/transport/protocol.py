@@ -1,4 +1,4 @@
-"""The seam between the client and whatever carries its bytes: four small types."""
+"""Defines the port between the client and its transports: four small types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 HOST_UNUSABLE = "host_unusable"
-"""`error_type` of a name that cannot be resolved or a certificate that is not to be trusted."""
+"""The `error_type` of a name that cannot be resolved or a certificate that is not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +16,22 @@ class HttpRequest:
 
     method: str
     path: str
-    """From the base URL on, with its query (`/chat/completions`)."""
+    """The path below the base URL, with its query (`/chat/completions`)."""
     headers: Mapping[str, str] = field(repr=False)
-    """Without those that the transport owns: host, length and connection."""
+    """Without those that the transport sets: host, length and connection."""
     body: bytes = field(default=b"", repr=False)
 
 
 class UpstreamExchange(Protocol):
-    """A reply whose head has come. Whoever started it closes it, and asks it nothing after that.
+    """A reply whose head has come; whoever started it closes it, and does not use it after that.
 
-    `deadline_s` is when a read that still waits fails, on the event loop's clock. Moving it on
-    costs nothing, so a reader does it with every event that counts as progress.
+    `deadline_s` is when a waiting read fails, on the event loop's clock. Extending it costs
+    nothing, so a reader does so with every event that counts as progress.
     """
 
     @property
     def deadline_s(self) -> float:
-        """When the next read gives up."""
+        """When the next read times out, in seconds on the event loop's clock."""
         ...
 
     @deadline_s.setter
@@ -44,11 +44,11 @@ class UpstreamExchange(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By name in lower case; repeated ones joined by a comma."""
+        """Names in lower case; the values of a repeated header are joined by a comma."""
         ...
 
     async def read(self) -> bytes:
-        """The next bytes of the body; empty at its end.
+        """Return the next bytes of the body; empty at its end.
 
         Raises:
             TimeoutError: `deadline_s` has passed.
@@ -59,15 +59,15 @@ class UpstreamExchange(Protocol):
         ...
 
     async def close(self, *, is_complete: bool) -> None:
-        """End it: at once, unless `is_complete` says that only the framing's end may be missing."""
+        """End it at once, unless `is_complete`: then only the end of the framing may be missing."""
         ...
 
 
 class Transport(Protocol):
-    """Something that sends a request to one base URL and hands out the reply."""
+    """Sends requests to one base URL and returns the replies."""
 
     async def start(self, request: HttpRequest, /, *, deadline_s: float) -> UpstreamExchange:
-        """Send the request and wait for the head of the reply. Redirects are not followed.
+        """Send the request and wait for the head of the reply; redirects are not followed.
 
         Args:
             request: what to send.
@@ -76,9 +76,9 @@ class Transport(Protocol):
 
         Raises:
             NotSent: no byte of the request has left.
-            MachineExhausted: this machine lacks what it takes to send it.
+            MachineExhausted: this machine lacks a resource that sending needs.
             PossiblyAccepted: the connection ended before a head came.
-            ProtocolError: what came is no HTTP.
+            ProtocolError: what came is not HTTP.
             TimeoutError: the deadline has passed.
             InvalidRequest: a header's value may not be sent.
         """

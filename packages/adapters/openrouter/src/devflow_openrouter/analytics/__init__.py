@@ -1,1 +1,1 @@
-"""Where reports are found: they are provider-neutral and live in `devflow_analytics`."""
+"""Re-exports reports, which are provider-neutral and live in `devflow_analytics`."""

@@ -1,4 +1,4 @@
-"""The cost tracker is provider-neutral: `devflow_analytics.trackers.cost`."""
+"""Re-exports the cost tracker of `devflow_analytics.trackers.cost`."""
 
 from devflow_analytics.trackers.cost import CostTracker
 

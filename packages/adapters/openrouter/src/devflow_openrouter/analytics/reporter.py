@@ -1,4 +1,4 @@
-"""Reports are provider-neutral: `devflow_analytics.reporter`."""
+"""Re-exports the reports of `devflow_analytics.reporter`."""
 
 from devflow_analytics.reporter import Reporter
 

@@ -1,4 +1,4 @@
-"""The usage tracker is provider-neutral: `devflow_analytics.trackers.usage`."""
+"""Re-exports the usage tracker of `devflow_analytics.trackers.usage`."""
 
 from devflow_analytics.trackers.usage import UsageTracker
 

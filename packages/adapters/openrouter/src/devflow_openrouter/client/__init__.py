@@ -1,1 +1,1 @@
-"""OpenRouter over HTTP: its endpoints and its keys."""
+"""Speaks to OpenRouter over HTTP: its endpoints and its keys."""

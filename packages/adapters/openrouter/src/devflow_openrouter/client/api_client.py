@@ -1,4 +1,4 @@
-"""One attempt over HTTP, without any policy: the calls to models, and every other endpoint."""
+"""Makes single attempts over HTTP, without policies: calls to models and all other endpoints."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from devflow_upstream.transport.protocol import HttpRequest, Transport
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _MAX_SESSION_CHARS = 256
-"""Of `x-session-id` (OpenRouter's description of 2026-08-22)."""
+"""The longest `x-session-id` (OpenRouter's description of 2026-08-22)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppIdentity:
-    """How this program introduces itself; OpenRouter shows it in its statistics."""
+    """How this program identifies itself; OpenRouter shows it in its statistics."""
 
     url: str = ""
     title: str = "DevFlow"
 
 
 class ApiClient:
-    """OpenRouter's endpoints over a transport. An `Upstream`, and JSON calls beside it.
+    """OpenRouter's endpoints over a transport: an `Upstream`, with methods for JSON calls.
 
-    A request goes out in the dialect it came in, where OpenRouter speaks that, so that nothing is
-    lost in translation; else as chat completions. Replies are always asked for as a stream.
+    A request is sent in the dialect it came in, if OpenRouter speaks that, so that nothing is lost
+    in translation; otherwise as chat completions. Replies are always requested as a stream.
 
     Args:
-        transport: closed by whoever made it.
-        deadlines: of replies.
+        transport: closed by its creator.
+        deadlines: the deadlines of streamed replies.
         app: sent with every call.
-        timeout_s: for JSON calls, in all.
+        timeout_s: for a JSON call, in total.
     """
 
     def __init__(
@@ -87,42 +87,42 @@ class ApiClient:
     # the catalogue
 
     async def models(self, output: str = "all", *, key: UpstreamKey | None = None) -> JsonObject:
-        """The catalogue: `data` is the list of models; no key is needed.
+        """Return the catalogue: `data` is the list of models; no key is needed.
 
         Args:
-            output: kind of output (`text`, `embeddings`…), or `all`.
-            key: only to be counted under.
+            output: a kind of output (`text`, `embeddings`…), or `all`.
+            key: the key that the call is counted for.
         """
         return await self.get("/models", {"output_modalities": output}, key=key)
 
     async def model(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """One model by its id."""
+        """Return one model by its id."""
         return await self.get(f"/model/{quote(model)}", key=key)
 
     async def endpoints(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """The providers that serve a model, with their prices, limits and measured speed."""
+        """Return the providers that serve a model, with their prices, limits and measured speed."""
         return await self.get(f"/models/{quote(model)}/endpoints", key=key)
 
     async def zero_retention_endpoints(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """The endpoints of all models that keep nothing of a request; no key is needed."""
+        """Return the endpoints of all models that keep no data of a request; no key is needed."""
         return await self.get("/endpoints/zdr", key=key)
 
     async def providers(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """All providers with their policies."""
+        """Return all providers with their policies."""
         return await self.get("/providers", key=key)
 
     # the account
 
     async def key_status(self, key: UpstreamKey) -> JsonObject:
-        """Limits and use of a key."""
+        """Return the limits and usage of a key."""
         return await self.get("/key", key=key)
 
     async def credits(self, key: UpstreamKey) -> JsonObject:
-        """Bought and used credits; needs a management key."""
+        """Return the purchased and used credits; needs a management key."""
         return await self.get("/credits", key=key)
 
     async def activity(self, key: UpstreamKey, date: str | None = None) -> JsonObject:
-        """Use by day, model and provider, 30 completed UTC days; needs a management key.
+        """Return usage by day, model and provider over 30 completed UTC days, by a management key.
 
         Args:
             key: a management key.
@@ -131,25 +131,25 @@ class ApiClient:
         return await self.get("/activity", {"date": date} if date else None, key=key)
 
     async def generation(self, generation_id: str, key: UpstreamKey) -> JsonObject:
-        """What one call cost; 404 for minutes after it."""
+        """Return the cost of one call; OpenRouter answers 404 for some minutes after the call."""
         return await self.get("/generation", {"id": generation_id}, key=key)
 
     # other calls to models: JSON in, JSON out
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Vectors for texts."""
+        """Return vectors for texts."""
         return await self.post("/embeddings", body, key=key)
 
     async def rerank(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Documents in the order of their relevance."""
+        """Return documents in order of relevance."""
         return await self.post("/rerank", body, key=key)
 
     async def images(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Images for a prompt."""
+        """Return images for a prompt."""
         return await self.post("/images", body, key=key)
 
     async def transcriptions(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Text of speech; the sound is base64 inside the body."""
+        """Return the text of speech; the audio is sent in base64 in the body."""
         return await self.post("/audio/transcriptions", body, key=key)
 
     # every JSON call
@@ -161,7 +161,7 @@ class ApiClient:
         *,
         key: UpstreamKey | None = None,
     ) -> JsonObject:
-        """GET a JSON object, once more where a kept connection was closed; raises as `post`."""
+        """GET a JSON object, retrying once if a reused connection was closed; raises as `post`."""
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             return await self._request_json("GET", target, b"", key)
@@ -171,11 +171,11 @@ class ApiClient:
     async def post(
         self, path: str, body: JsonObject, *, key: UpstreamKey | None = None
     ) -> JsonObject:
-        """POST a JSON object and get one.
+        """POST a JSON object and return the JSON object of the reply.
 
         Raises:
-            UpstreamError: as of a call to a model; `UpstreamTimeout` after `timeout_s`.
-            ProtocolError: the reply is no JSON object.
+            UpstreamError: as for a call to a model; `UpstreamTimeout` after `timeout_s`.
+            ProtocolError: the reply is not a JSON object.
         """
         return await self._request_json("POST", path, orjson.dumps(body), key)
 
@@ -207,13 +207,13 @@ class ApiClient:
 
 
 def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
-    """The JSON object of a reply; a failure, also one inside a 200, is raised."""
+    """Return the JSON object of a reply; raise its error, including one inside a 200."""
     if status >= 400:
         raise error_from_body(status, body, headers)
     try:
         parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        message = f"{name} answered with something else than JSON."
+        message = f"{name} answered with something other than JSON."
         raise ProtocolError(message, status=status) from error
     if status >= 300 or not isinstance(parsed, dict):
         raise ProtocolError(f"{name} answered {status} without a JSON object.", status=status)
@@ -224,7 +224,7 @@ def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, st
 
 
 def _body_overrides(call: Call, dialect: Dialect) -> JsonObject | None:
-    """What is set beside the request: preferences for providers, and a ceiling that must hold."""
+    """Return the fields set besides the request: provider preferences and a limit on the reply."""
     request, candidate = call.request, call.candidate
     overrides: dict[str, Any] = {}
     # the candidate's preferences, then the caller's
@@ -236,7 +236,7 @@ def _body_overrides(call: Call, dialect: Dialect) -> JsonObject | None:
         overrides["provider"] = preferences
     most = candidate.max_output_tokens if request.max_output_tokens is None else None
     if request.max_cost_usd is not None and most is not None:
-        # the worst case was reckoned with this much output
+        # the worst case was computed with this limit on the output
         overrides[dialect.output_limit_field] = most
     return overrides or None
 

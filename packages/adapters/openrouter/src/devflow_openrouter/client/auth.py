@@ -1,4 +1,4 @@
-"""OpenRouter's keys: the pool in rotation, then the single key, as the settings name them."""
+"""Builds the pool of OpenRouter's keys from the settings, with what its limits apply to."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from devflow_upstream.policies.key_rotation import KeyRotation
 __all__ = ["KeyPool", "KeyRotation", "build_key_pool", "key_id"]
 
 _LIMITS = LimitRules(
-    # how much of an account's money is in flight depends on what is asked for next, not on its key
+    # the money in flight of an account depends on the next request, not on the key
     shared=frozenset({"upstream_provider_shared_pool", "openrouter_in_flight_budget"}),
     of_key=frozenset({LIMIT_BY_ADDRESS}),
     of_models={"openrouter_free_tier_per_minute": lambda model: model.endswith(":free")},
 )
-"""OpenRouter counts models one by one ("different rate limits for different models"), or the free
-ones together. What a key or an account may spend is 402 or 403, and keeps the key from all."""
+"""OpenRouter limits each model ("different rate limits for different models"), or all free ones.
+
+What a key or an account may spend is reported as 402 or 403, and keeps the key from all models.
+"""
 _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a key of your own."
 
 
 def build_key_pool(settings: Settings) -> KeyPool:
-    """The gateway's own keys, in rotation."""
+    """Return the pool of the gateway's own keys, in rotation."""
     single = settings.api_key.get_secret_value() if settings.api_key else None
     return KeyPool(
         [key.get_secret_value() for key in settings.api_keys],

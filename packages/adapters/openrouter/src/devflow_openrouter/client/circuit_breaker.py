@@ -1,4 +1,4 @@
-"""The circuit breaker is provider-neutral: `devflow_upstream.policies.circuit_breaker`."""
+"""Re-exports the circuit breaker of `devflow_upstream.policies.circuit_breaker`."""
 
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, CircuitBreaking
 

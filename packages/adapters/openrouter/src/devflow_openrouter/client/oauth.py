@@ -1,6 +1,7 @@
-"""Obtains a key for a person by OAuth with PKCE, without ever seeing their password.
+"""Obtains a key for a user by OAuth with PKCE, without ever seeing their password.
 
-Open the link, let the person agree, take the `code` from the call to your callback, exchange it.
+Open the link, let the user agree, take the `code` from the request to your callback, and exchange
+it for the key.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ _AUTH_URL = "https://openrouter.ai/auth"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """One attempt to obtain a key. A code is good once, for ten minutes.
+    """One attempt to obtain a key; a code can be used once, within ten minutes.
 
     Args:
-        url: to be opened in the person's browser.
-        verifier: the secret that proves later who asked; keep it in memory only.
+        url: to be opened in the user's browser.
+        verifier: the secret that later proves who asked; keep it in memory only.
     """
 
     url: str
@@ -33,11 +34,11 @@ class Authorization:
 
     @classmethod
     def begin(cls, callback_url: str | None = None) -> Authorization:
-        """A fresh link.
+        """Start an attempt with a new link.
 
         Args:
-            callback_url: where the browser goes with `?code=`, https or any port of localhost;
-                None shows the code to the person instead.
+            callback_url: where the browser is sent with `?code=`: https, or any port of localhost;
+                None: the code is shown to the user instead.
         """
         verifier = secrets.token_urlsafe(48)
         digest = hashlib.sha256(verifier.encode()).digest()
@@ -50,7 +51,7 @@ class Authorization:
         return cls(url=f"{_AUTH_URL}?{urlencode(query)}", verifier=verifier)
 
     async def exchange_code(self, api: ApiClient, code: str) -> str:
-        """The key for a code.
+        """Exchange a code for the key.
 
         Raises:
             UpstreamError: the code is wrong, used or over ten minutes old.

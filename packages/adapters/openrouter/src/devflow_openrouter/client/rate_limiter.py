@@ -1,4 +1,4 @@
-"""The rate limiter is provider-neutral: `devflow_upstream.policies.rate_limiter`."""
+"""Re-exports the rate limiter of `devflow_upstream.policies.rate_limiter`."""
 
 from devflow_upstream.policies.rate_limiter import RateLimiter, RateLimiting
 

@@ -1,4 +1,4 @@
-"""The retry policy is provider-neutral: `devflow_upstream.policies.retry`."""
+"""Re-exports the retry policy of `devflow_upstream.policies.retry`."""
 
 from devflow_upstream.policies.retry import RetryBudget, Retrying, RetryPolicy
 

@@ -1,1 +1,1 @@
-"""OpenRouter's models: how its list is read, and where the choice among them is made."""
+"""Reads OpenRouter's list of models, and re-exports the choice among them."""

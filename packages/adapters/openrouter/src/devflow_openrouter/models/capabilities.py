@@ -1,4 +1,4 @@
-"""Capabilities are provider-neutral: `devflow_routing.capabilities`."""
+"""Re-exports the capabilities of `devflow_routing.capabilities`."""
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 

@@ -1,4 +1,4 @@
-"""OpenRouter's list of models as a catalogue: as shipped, as last fetched, or as it is now."""
+"""Turns OpenRouter's list of models into a catalogue: as shipped, last fetched, or current."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ NAMING_RULES = NamingRules(
     list_price_suffixes=frozenset({"floor", "online"}),
     preset_marker="@preset/",
 )
-"""Names that OpenRouter takes beside its listed ids (its documentation, read 2026-08-22)."""
+"""Names that OpenRouter accepts besides its listed ids (its documentation, read 2026-08-22)."""
 CATALOGUE_FILE = "models.json"
-"""In the data folder: the list as it was last fetched."""
+"""The file in the data folder that holds the list as it was last fetched."""
 
 
 class ModelsApi(Protocol):
-    """What is asked of OpenRouter for a new list; both need no key."""
+    """The endpoints that a new list is fetched from; neither needs a key."""
 
     async def models(self) -> JsonObject:
-        """All models."""
+        """Return all models."""
         ...
 
     async def zero_retention_endpoints(self) -> JsonObject:
-        """The endpoints that keep nothing."""
+        """Return the endpoints that keep no data."""
         ...
 
 
 def make_catalogue(settings: Settings) -> LiveCatalogue:
-    """The shipped list with the user's corrections; what is fetched stays in memory.
+    """Return the shipped list with the user's corrections; fetched lists stay in memory.
 
     Raises:
         ConfigurationError: a correction is wrong.
@@ -59,17 +59,17 @@ def make_catalogue(settings: Settings) -> LiveCatalogue:
 def open_catalogue(
     settings: Settings, *, rows: ModelRows | None = None, tolerates_damage: bool = False
 ) -> LiveCatalogue:
-    """The list as it was last fetched into the data folder, else as shipped, with corrections.
+    """Return the list last fetched into the data folder, or the shipped one, with corrections.
 
-    What is fetched is kept there.
+    Fetched lists are saved there.
 
     Args:
         settings: the folder and the corrections.
-        rows: laid over every list in place of the settings' corrections, which they hold.
-        tolerates_damage: for a refresh, which replaces the file that is kept.
+        rows: applied to every list instead of the settings' corrections, which they include.
+        tolerates_damage: for a refresh, which replaces the saved file.
 
     Raises:
-        ConfigurationError: the list that is kept is damaged, or a correction is wrong.
+        ConfigurationError: the saved list is damaged, or a correction is wrong.
     """
     path = settings.data_dir / CATALOGUE_FILE
     file = CatalogueFile(path, tolerates_damage=tolerates_damage)
@@ -87,13 +87,13 @@ def _build_catalogue(rows: ModelRows, file: CatalogueFile | None) -> LiveCatalog
 
 
 async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
-    """OpenRouter's list of models, and which of them have an endpoint that keeps nothing.
+    """Fetch OpenRouter's list of models, and which of them have an endpoint that keeps no data.
 
-    Two requests. Where only the second fails, what was known of it stays: OpenRouter itself keeps
-    to what a request says about retention.
+    This takes two requests. If only the second fails, the former answer is kept: OpenRouter itself
+    enforces what a request says about retention.
 
     Raises:
-        DevFlowError: OpenRouter does not answer, or with something else.
+        DevFlowError: OpenRouter does not answer, or sends something else.
     """
     fetched_at = datetime.now(UTC)
     body = await api.models()
@@ -110,11 +110,11 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
 
 
 def decode_document(document: JsonObject) -> Catalogue:
-    """The catalogue of what `fetch_document` gave.
+    """Return the catalogue of a document that `fetch_document` returned.
 
     Raises:
         ConfigurationError: it holds no model.
-        KeyError, TypeError, ValueError: it is no such document.
+        KeyError, TypeError, ValueError: it is not such a document.
     """
     fetched_at = datetime.fromisoformat(document["fetched_at"])
     catalogue = parse_catalogue(document["body"], fetched_at=fetched_at)
@@ -123,7 +123,7 @@ def decode_document(document: JsonObject) -> Catalogue:
 
 
 def _zero_retention_models(body: JsonObject) -> frozenset[str] | None:
-    """The models of a `GET /endpoints/zdr` body; None where it is something else."""
+    """Return the models of a `GET /endpoints/zdr` body; None for any other body."""
     if not isinstance(body.get("data"), list):
         return None
     ids = (lenient.as_text(row.get("model_id")) for row in lenient.as_objects(body["data"]))
@@ -131,16 +131,16 @@ def _zero_retention_models(body: JsonObject) -> frozenset[str] | None:
 
 
 def load_shipped_catalogue() -> Catalogue:
-    """The snapshot that comes with the package (`data/README.md` tells its origin)."""
+    """Return the snapshot that ships with the package; `data/README.md` gives its origin."""
     body = _load_data("catalogue.json.gz")
     return parse_catalogue(body, fetched_at=datetime.fromisoformat(body["fetched_at"]))
 
 
 @cache
 def load_unlisted_prices() -> Catalogue:
-    """Models that the shipped snapshot does not list, retired or newer: ids and prices only.
+    """Return models that the shipped snapshot does not list, retired or newer: ids and prices only.
 
-    To price recorded work with; nothing else is known of them, so that none can be routed to.
+    They serve to price recorded work; nothing else is known of them, so they are never routed to.
     """
     body = _load_data("unlisted_prices.json.gz")
     version, prices = body["version"], body["prices"]
@@ -162,7 +162,7 @@ def _load_data(name: str) -> dict[str, Any]:
 
 
 def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalogue:
-    """The catalogue of a `GET /models` body. A row that cannot be read is skipped and named.
+    """Return the catalogue of a `GET /models` body; an invalid row is skipped and its id recorded.
 
     Raises:
         ConfigurationError: the body holds no model at all.

@@ -1,4 +1,4 @@
-"""Rows of OpenRouter's catalogue, read strictly into `ModelConfig`."""
+"""Validates rows of OpenRouter's catalogue and turns them into `ModelConfig`."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _MODEL_ROW = TypeAdapter(_ModelRow)
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
-    """A model from one object of `GET /models`.
+    """Return a model from one object of `GET /models`.
 
     Raises:
-        pydantic.ValidationError: the row is not what OpenRouter describes.
+        pydantic.ValidationError: the row does not match OpenRouter's description.
     """
     parsed = _MODEL_ROW.validate_python(row)
     thinking = parsed.reasoning
@@ -89,10 +89,10 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
 
 
 def _listed_price(model: str, pricing: Mapping[str, Any], version: str) -> Price | None:
-    """The price, where the row can be believed.
+    """Return the price, or None if the listed one is not credible.
 
-    Two prices of zero are a price only of a `:free` variant: OpenRouter also lists zeros where it
-    charges in another unit (`google/lyria-3-pro-preview`) or does not know yet.
+    Two prices of zero are a price only for a `:free` variant: OpenRouter also lists zeros where it
+    charges in another unit (`google/lyria-3-pro-preview`) or does not know the price yet.
     """
     price = parse_price(pricing, version=version)
     if price is None or price.prompt or price.completion or model.endswith(":free"):

@@ -1,4 +1,4 @@
-"""The selection of models is provider-neutral: `devflow_routing.model_selector`."""
+"""Re-exports the selection of models of `devflow_routing.model_selector`."""
 
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
 

@@ -1,4 +1,4 @@
-"""The classifier is provider-neutral: `devflow_routing.classifier.task_classifier`."""
+"""Re-exports the classifier of `devflow_routing.classifier.task_classifier`."""
 
 from devflow_routing.classifier.task_classifier import TaskClassifier
 

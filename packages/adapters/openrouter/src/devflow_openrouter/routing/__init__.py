@@ -1,1 +1,1 @@
-"""Where routing is found: it is provider-neutral and lives in `devflow_routing`."""
+"""Re-exports routing, which is provider-neutral and lives in `devflow_routing`."""

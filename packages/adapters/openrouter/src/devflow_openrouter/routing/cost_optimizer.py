@@ -1,4 +1,4 @@
-"""The cost optimizer is provider-neutral: `devflow_routing.cost_optimizer`."""
+"""Re-exports the cost optimizer of `devflow_routing.cost_optimizer`."""
 
 from devflow_routing.cost_optimizer import CostOptimizer
 

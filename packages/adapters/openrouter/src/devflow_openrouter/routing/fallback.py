@@ -1,4 +1,4 @@
-"""The walk along a route is provider-neutral: `devflow_upstream.policies.fallback`."""
+"""Re-exports the fallback chain of `devflow_upstream.policies.fallback`."""
 
 from devflow_upstream.policies.fallback import FallbackChain
 

@@ -1,4 +1,4 @@
-"""The performance tracker is provider-neutral: `devflow_routing.trackers.performance`."""
+"""Re-exports the performance tracker of `devflow_routing.trackers.performance`."""
 
 from devflow_routing.trackers.performance import Performance, PerformanceTracker
 

@@ -1,4 +1,4 @@
-"""The router is provider-neutral: `devflow_routing.router`."""
+"""Re-exports the router of `devflow_routing.router`."""
 
 from devflow_routing.router import Router
 

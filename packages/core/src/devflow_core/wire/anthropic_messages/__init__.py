@@ -1,4 +1,4 @@
-"""Anthropic's messages, with the additions of routers: what Claude Code speaks."""
+"""Declares Anthropic's messages dialect, with the additions of routers; Claude Code speaks it."""
 
 from devflow_core.messages import JsonObject
 from devflow_core.wire.anthropic_messages.decode_events import MessagesDecoder

@@ -1,4 +1,4 @@
-"""Content blocks of a streamed message: one open at a time, each started and stopped once."""
+"""Writes content blocks of a streamed message: one at a time, each started and stopped once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _Key = tuple[str, int]
 class BlockWriter:
     """Orders deltas into blocks.
 
-    Providers send the pieces of parallel calls in any order; this wire knows one open block. A
-    call stays open until its arguments are whole JSON; what belongs to others waits so long.
+    Providers send the pieces of parallel calls in any order, but this dialect allows only one open
+    block. A call stays open until its arguments are complete JSON; pieces of other blocks wait
+    until then.
 
     Args:
-        model: the model that answers; thinking is sealed with its name.
+        model: the model that answers; reasoning is sealed with its name.
     """
 
     def __init__(self, model: str) -> None:
@@ -42,14 +43,14 @@ class BlockWriter:
 
     @property
     def output_tokens(self) -> int:
-        """An estimate for what has been written; at least 1."""
+        """An estimate of the tokens written so far; at least 1."""
         return max(1, self._written.size.estimate_tokens(family_of(self._model)))
 
     def add(self, delta: Delta) -> bytes:
-        """The bytes to send for a delta; none for one that has to wait."""
+        """Return the bytes to send for a delta; empty if the delta has to wait."""
         key = self._key(delta)
         if key in self._closed:
-            return b""  # cannot be reopened: blanks after whole arguments, or a late signature
+            return b""  # cannot be reopened: blanks after complete arguments, or a late signature
         self._last = key
         drained = b"" if self._is_open(key) else self._drain()
         if self._is_open(key):
@@ -60,7 +61,7 @@ class BlockWriter:
         return drained + self._open_block(key, delta) + self._write(delta)
 
     def close(self) -> bytes:
-        """The rest: everything that waits, and the end of the last block."""
+        """Return the remaining bytes: everything that waits, and the end of the last block."""
         written = b""
         while self._waiting:
             written += self._write_next()
@@ -70,7 +71,7 @@ class BlockWriter:
         return self._open is not None and self._open.key == key
 
     def _drain(self) -> bytes:
-        """What waits, as long as the block before it is whole."""
+        """Write what waits, as long as the block before it is complete."""
         written = b""
         while self._waiting and (self._open is None or self._open.is_complete()):
             written += self._write_next()
@@ -132,7 +133,7 @@ class _OpenBlock:
         self._detail: dict[str, Any] | None = None
 
     def add_delta(self, delta: Delta) -> dict[str, Any] | None:
-        """The delta's body; None where there is nothing to say."""
+        """Return the delta's body; None if there is nothing to send."""
         match delta:
             case TextDelta():
                 return {"type": "text_delta", "text": delta.text} if delta.text else None
@@ -148,7 +149,7 @@ class _OpenBlock:
                 return {"type": "thinking_delta", "thinking": delta.text} if delta.text else None
 
     def is_complete(self) -> bool:
-        """Whether another block may begin: text and thinking always, a call with whole JSON."""
+        """Return whether another block may begin: always, unless a call's JSON is incomplete."""
         if self.key[0] != "tool_use":
             return True
         try:
@@ -158,7 +159,7 @@ class _OpenBlock:
         return True
 
     def reasoning(self) -> Reasoning:
-        """The thinking of this block, without its text."""
+        """Return the reasoning of this block, without its text."""
         return Reasoning(signature=self._signature, encrypted=self._encrypted, detail=self._detail)
 
 
@@ -178,9 +179,9 @@ def _make_block(first: Delta) -> dict[str, Any]:
 
 
 def seal_frame(event: ReasoningDelta, model: str) -> bytes | None:
-    """A frame of signed thinking with the signature sealed, so that it finds its vendor again.
+    """Return a frame of signed reasoning with the signature sealed, to find its vendor again.
 
-    None for a frame that holds none.
+    None for a frame without a signature or encrypted content.
     """
     if event.signature is not None:
         sealed = seal(Reasoning(signature=event.signature), model)

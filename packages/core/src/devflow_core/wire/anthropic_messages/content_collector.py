@@ -1,4 +1,4 @@
-"""The content of a streamed message as the wire would have sent it whole."""
+"""Rebuilds the content of a streamed message as the provider would have sent it whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXT_KEYS = {
 
 
 class ContentCollector:
-    """Gathers blocks; they are only needed where the hub has no word for one of them."""
+    """Collects blocks; they are kept only if the hub cannot express one of them."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, dict[str, Any]] = {}
@@ -31,13 +31,13 @@ class ContentCollector:
         self._message: dict[str, Any] = {}
 
     def add_block(self, index: int, block: JsonObject) -> None:
-        """A block begins, or came whole."""
+        """Record a block that begins, or that came whole."""
         self._blocks[index] = dict(block)
         self._has_more |= lenient.as_text(block.get("type")) not in _KNOWN_BLOCKS
         self._has_more |= bool(block.get("citations"))
 
     def add_delta(self, index: int, delta: JsonObject) -> None:
-        """A piece of a block."""
+        """Record a piece of a block."""
         kind = lenient.as_text(delta.get("type")) or ""
         if kind in _TEXT_KEYS:
             piece = lenient.as_text(delta.get(_TEXT_KEYS[kind])) or ""
@@ -50,13 +50,13 @@ class ContentCollector:
             self._has_more = True
 
     def add_fields(self, fields: JsonObject) -> None:
-        """Fields of the message that the hub has no word for."""
+        """Record fields of the message that the hub cannot express."""
         for key, value in fields.items():
             if key not in _MESSAGE_FIELDS and value is not None:
                 self._message[key] = value
 
     def to_raw_response(self, usage: JsonObject) -> OpaquePart | None:
-        """Everything that the hub has no word for; None when there is nothing."""
+        """Return everything that the hub cannot express; None if there is nothing."""
         body: dict[str, Any] = {}
         if self._has_more:
             body["content"] = [self._join_block(index) for index in sorted(self._blocks)]

@@ -1,4 +1,4 @@
-"""Replies of Anthropic messages, streamed or whole, into events."""
+"""Decodes replies in Anthropic's dialect, streamed or whole, into events."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from devflow_core.wire.errors import error_from_object
 from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, vendor_tag
 from devflow_core.wire.usage import has_bad_cost, parse_cost
 
+# a reason that is unknown counts as `stop`
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -40,7 +41,7 @@ _EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
 class MessagesDecoder(FrameDecoder):
-    """Reads one streamed reply; see `FrameDecoder`."""
+    """Decodes one streamed reply; see `FrameDecoder`."""
 
     wire = WIRE
 
@@ -56,13 +57,13 @@ class MessagesDecoder(FrameDecoder):
         self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """The events of a reply that came whole."""
+        """Return the events of a reply that came whole."""
         if body.get("type") == "error" or body.get("error"):
             raise error_from_object(body, model=self._model)
         blocks = body.get("content")
         if not isinstance(blocks, list):
             raise self._protocol_error("a reply without content", raw)
-        # its counts are those of the end, not of the beginning
+        # the counts of a whole reply are its final ones, so `Started` must not report them
         events: list[Event] = [replace(self._start(body, raw), reported=None)]
         for index, block in enumerate(lenient.as_objects(cast("list[Any]", blocks))):
             events.append(self._decode_block_start(block, index, is_complete=True))
@@ -149,7 +150,7 @@ class MessagesDecoder(FrameDecoder):
                 return Opaque(kind="content_block_start", body=block, is_content=is_content)
 
     def _decode_call(self, block: JsonObject, index: int, *, is_complete: bool) -> ToolCallDelta:
-        """The start of a call; whole arguments in it wait, since pieces may follow all the same."""
+        """Decode the start of a call; hold back arguments in it, since pieces may replace them."""
         call = self._calls.setdefault(index, len(self._calls))
         arguments = lenient.as_arguments(block.get("input"))
         if not is_complete:
@@ -193,7 +194,7 @@ class MessagesDecoder(FrameDecoder):
         self._record_usage(end.get("usage"), data)
 
     def _record_usage(self, usage: object, data: bytes) -> None:
-        """Later figures replace earlier ones; what is not repeated stays."""
+        """Record the usage: later figures replace earlier ones, and those not repeated stay."""
         fields = lenient.as_object(usage)
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:

@@ -1,4 +1,4 @@
-"""Content blocks of Anthropic messages into parts."""
+"""Decodes content blocks of Anthropic's messages dialect into parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
 
 def decode_content(owner: JsonObject, key: str, path: str) -> tuple[Part, ...]:
-    """The parts of a message's, a result's or the system prompt's content."""
+    """Return the parts of the content of a message, a tool result or the system prompt."""
     value = owner.get(key)
     where = f"{path}.{key}" if path else key
     if value is None:
@@ -61,7 +61,7 @@ def _decode_part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case
         case "redacted_thinking":
             return _decode_redacted(strict.required(block, "data", strict.text, path))
         case "tool_reference":
-            # a tool that the client has loaded; other wires know no such block
+            # a tool that the client has loaded; other dialects have no such block
             name = strict.required(block, "tool_name", strict.text, path)
             return Text(text=f"The tool {name} is loaded and can be called now.")
         case _:
@@ -122,7 +122,7 @@ def _decode_document(block: JsonObject, path: str) -> Part:
 
 
 def _decode_media(block: JsonObject, kind: str, path: str, name: str | None = None) -> Media | None:
-    """A block with a source; None where the source is a file that only the provider has."""
+    """Decode a block with a source; None if the source is a file that only the provider has."""
     source = strict.required(block, "source", strict.json_object, path)
     where = f"{path}.source"
     of_kind = "image" if kind == "image" else "file"

@@ -1,4 +1,4 @@
-"""A request of Anthropic messages into the hub's words."""
+"""Decodes a request in Anthropic's messages dialect into the hub's request."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from devflow_core.wire.anthropic_messages.decode_parts import decode_content
 from devflow_core.wire.anthropic_messages.name import WIRE
 
 PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
-"""A tool that Claude Code 2.1.329 sends to say that more can be loaded; nobody may call it."""
+"""A tool that Claude Code 2.1.329 sends to announce that more can be loaded; it is never called."""
 
 _KNOWN_FIELDS = (
     "model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p",
     "stop_sequences", "stream",
 )  # fmt: skip
 _HEADERS = ("anthropic-version", "anthropic-beta")
-# Claude Code's billing line differs per session; it is no part of the prompt
+# Claude Code's billing line differs per session; it is not part of the prompt
 _BILLING_LINE_PREFIX = "x-anthropic-billing-header:"
 _MODES: Mapping[str, Any] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Dialect.decode_request`."""
+    """Decode a request; see `Dialect.decode_request`."""
     choice = strict.optional(body, "tool_choice", strict.json_object) or {}
     is_serial = strict.optional(choice, "disable_parallel_tool_use", strict.boolean, "tool_choice")
     output = strict.optional(body, "output_config", strict.json_object) or {}

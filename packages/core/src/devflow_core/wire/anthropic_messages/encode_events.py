@@ -1,4 +1,4 @@
-"""Events into streamed replies of Anthropic messages, legal whatever the order of the events."""
+"""Encodes events as a streamed message of Anthropic's dialect, valid for any order of events."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _MESSAGE_STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
 
 class MessagesEncoder:
-    """Writes one streamed reply.
+    """Encodes one streamed reply.
 
     Args:
-        request: what was asked; its size is the estimate that `message_start` must hold.
+        request: the request; its estimated size goes into `message_start`.
     """
 
     def __init__(self, request: ChatRequest) -> None:
@@ -50,11 +50,11 @@ class MessagesEncoder:
         self._foreign_model: str | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
-        """See `EventEncoder.annotate`."""
+        """Set our own fields; see `EventEncoder.annotate`."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """See `EventEncoder.encode`."""
+        """Return the bytes of an event; see `EventEncoder.encode`."""
         if (passed := self._passthrough.forward(event)) is not None:
             return self._forward(event, passed)
         if isinstance(event, Opaque):
@@ -70,7 +70,7 @@ class MessagesEncoder:
                 return b""
 
     def _forward(self, event: Event, frame: bytes) -> bytes:
-        """A frame as it is, but for thinking that another vendor than Anthropic has signed."""
+        """Return a frame unchanged, unless it holds reasoning that another vendor has signed."""
         if isinstance(event, Started):
             model = event.model or self._request.model
             vendor = vendor_of_model(model)
@@ -83,11 +83,11 @@ class MessagesEncoder:
         return frame
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """See `EventEncoder.encode_error`."""
+        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
         return _encode_event("error", error_body(error, request_id))
 
     def _fill_usage(self, frame: bytes) -> bytes:
-        """The first frame, with our estimate where the provider says 0 input tokens.
+        """Return the first frame, with our estimate if the provider reports 0 input tokens.
 
         Claude Code 2.1.50 records only this figure; routers send 0 for most models.
         """

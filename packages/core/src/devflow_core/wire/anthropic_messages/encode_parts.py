@@ -1,4 +1,4 @@
-"""Parts into content blocks of Anthropic messages."""
+"""Encodes parts as content blocks of Anthropic's messages dialect."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _INVALID_ID_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
-    """The block for a part; None for one that is left out.
+    """Return the block for a part; None if the part is left out.
 
     Raises:
-        InvalidRequest: for what must not be left out and cannot be said.
+        InvalidRequest: the part must not be left out, but this dialect cannot express it.
     """
     match part:
         case Text():
@@ -45,7 +45,7 @@ def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
 
 
 def clean_tool_id(call_id: str) -> str:
-    """The id of a call in the letters that this API allows."""
+    """Return the id of a call with only the characters that this API allows."""
     return _INVALID_ID_CHARS.sub("_", call_id) or "call"
 
 

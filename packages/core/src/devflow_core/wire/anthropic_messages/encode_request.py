@@ -1,4 +1,4 @@
-"""A request in the hub's words into a body of Anthropic messages."""
+"""Encodes the hub's request as a body of Anthropic's messages dialect."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ from devflow_core.wire.reasoning import (
 _SIGNED_REASONING = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
 _SIGNATURE_KEYS = {"thinking": "signature", "redacted_thinking": "data"}
 _MODES = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
+# this dialect knows `low` to `max` only
 _EFFORTS = {"minimal": "low", "none": "low"}
+# the least `budget_tokens` that the API accepts
 _MIN_BUDGET_TOKENS = 1024
 
 
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Dialect.encode_request`."""
+    """Encode a request; see `Dialect.encode_request`."""
     omitted = Omissions()
     body = original_body(request, WIRE)
     if body is not None:
@@ -50,7 +52,7 @@ def encode_request(
 
 
 def _filter_messages(body: JsonObject, model: str, omitted: Omissions) -> list[Any]:
-    """The messages as they came, without thinking that this model's vendor has not signed."""
+    """Return the messages as received, without reasoning that another vendor has signed."""
     filtered = [_filter_message(message, model, omitted) for message in body["messages"]]
     return [message for message in filtered if message is not None]
 
@@ -71,7 +73,7 @@ def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> Json
 
 
 def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
-    """The block for this model: thinking with its vendor's own signature; None if foreign."""
+    """Return the block with the signature of the model's own vendor; None if it is foreign."""
     key = _SIGNATURE_KEYS.get(block["type"])
     if key is None:
         return block
@@ -80,7 +82,7 @@ def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
         original = original_signature(signature, model)
         return None if original is None else {**block, key: original}
     if is_foreign(_SIGNED_REASONING, model):
-        # the signature is Anthropic's; thinking without one may be read by anybody else
+        # the signature is Anthropic's; any other model may read reasoning without one
         return block if signature is None else None
     return block if signature is not None else None
 
@@ -123,17 +125,17 @@ def _encode_message(message: Message, native: bool, omitted: Omissions) -> dict[
     for key, value in message.extra.items():
         if key != "role":
             omitted.add(f"{key} of a message")
-        elif value != "developer":  # which is `system` here
+        elif value != "developer":  # which is `system` in this dialect
             omitted.add(f"role {value} of a message")
     if message.name is not None:
         omitted.add("name of a message")
-    # only clients of this wire know system messages in the middle, with the beta for them
+    # only clients of this dialect know system messages in the middle, with the beta for them
     role = "user" if message.role == "system" else message.role
     return {"role": role, "content": blocks}
 
 
 def _encode_blocks(message: Message, omitted: Omissions) -> list[dict[str, Any]]:
-    """The blocks of a message; results of tools first, as the API demands."""
+    """Return the blocks of a message; tool results come first, as the API demands."""
     parts = sorted(message.parts, key=lambda part: not isinstance(part, ToolResult))
     blocks = [encode_block(part, omitted) for part in parts]
     return [one for one in blocks if one is not None]
@@ -184,7 +186,7 @@ def _encode_thinking(wanted: ReasoningOptions | None, limit: int | None) -> dict
 
 
 def _encode_output_config(request: ChatRequest, omitted: Omissions) -> dict[str, Any]:
-    """`output_config`: effort and structured output."""
+    """Return `output_config`, which holds effort and structured output."""
     config: dict[str, Any] = dict(request.extra.get("output_config") or {})
     effort = request.reasoning and request.reasoning.effort
     if effort and effort != "none":

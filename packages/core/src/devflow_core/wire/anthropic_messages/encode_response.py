@@ -1,4 +1,4 @@
-"""Whole replies and errors of Anthropic messages."""
+"""Encodes whole replies and errors in Anthropic's messages dialect."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ERROR_TYPES = {
 
 
 def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
-    """The stop reason in this wire's words; a reply with calls has stopped for them."""
+    """Return this dialect's stop reason; a reply with calls has stopped for them."""
     if native in _NATIVE_STOP_REASONS:
         return native
     if has_calls and reason == "stop":
@@ -57,7 +57,7 @@ def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) ->
 def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
-    """See `Dialect.encode_response`."""
+    """Encode a whole reply; see `Dialect.encode_response`."""
     extra = raw_response_body(response, WIRE)
     model = response.model or request.model
     note = note_on_pictures(response.raw_response, WIRE)
@@ -98,10 +98,10 @@ def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
 
 
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
-    """The envelope of Anthropic's errors, with the wording that its clients act on."""
+    """Return the body of an error, with the wording that clients of this dialect act on."""
     kind = _ERROR_TYPES.get(error.status_hint, "api_error")
     if isinstance(error, KeysExhausted | LedgerCorrupt) and error.status_hint == 503:
-        kind = "api_error"  # Claude Code repeats `overloaded_error`, whatever else is said
+        kind = "api_error"  # Claude Code repeats `overloaded_error` whatever the message says
     details = strict.drop_none(
         code=error.code,
         provider=getattr(error, "provider", None),
@@ -116,7 +116,7 @@ def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
 
 
 def _error_message(error: DevFlowError) -> str:
-    """The provider's own words where it refused the request, since clients match them."""
+    """Return the provider's own words if it refused the request, since clients match them."""
     if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
         return f"prompt is too long: {error.message}"
     detail = getattr(error, "detail", None)

@@ -1,4 +1,4 @@
-"""Usage as Anthropic reports it: its counts are disjoint already, its calls may be several."""
+"""Reads and writes usage in Anthropic's form: disjoint counts, perhaps of several calls."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from devflow_core.wire.usage import cost_fields, first_present
 
 
 def decode_iterations(usage: JsonObject) -> tuple[Iteration, ...]:
-    """The calls that made a reply of Anthropic messages, whose input counts are disjoint already.
+    """Return the calls that made a reply of Anthropic's dialect.
 
-    Nearly always one; none where a count is missing or impossible. `usage.iterations` tells of
-    several: the counts beside it are those of the model's own calls at most (of their input only
-    the first's), a compaction and an advisor's call come on top (Anthropic, "Compaction" and
-    "Advisor tool", 2026).
+    Nearly always one; none if a count is missing or impossible. `usage.iterations` lists several:
+    the counts beside it cover at most the model's own calls (of their input only the first), and a
+    compaction or an advisor's call comes on top (Anthropic, "Compaction" and "Advisor tool", 2026).
     """
     reported = _parse_counts(usage)
     if reported is None:
@@ -41,7 +40,7 @@ def decode_iterations(usage: JsonObject) -> tuple[Iteration, ...]:
 
 
 def sum_of_usage(iterations: Sequence[Iteration]) -> Usage | None:
-    """All tokens of a reply; None where there is no iteration."""
+    """Return all tokens of a reply; None if there is no iteration."""
     if not iterations:
         return None
     return sum((one.usage for one in iterations[1:]), iterations[0].usage)
@@ -77,7 +76,7 @@ def _parse_optional_count(value: object) -> int | None:
 
 
 def _excess(reported: Usage, counted: Usage) -> Usage:
-    """What the counts beside the iterations hold beyond them: where those leave a field out."""
+    """Return the reported counts that the iterations do not cover, since these may omit fields."""
     read = reported.cache_read_tokens - counted.cache_read_tokens
     written = reported.cache_write_tokens - counted.cache_write_tokens
     hour = reported.cache_write_1h_tokens - counted.cache_write_1h_tokens
@@ -91,7 +90,7 @@ def _excess(reported: Usage, counted: Usage) -> Usage:
 
 
 def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
-    """A usage object of Anthropic messages, with the cost where it is known."""
+    """Return a usage object of Anthropic's dialect, with the cost if it is known."""
     return {
         "input_tokens": usage.input_tokens,
         "cache_creation_input_tokens": usage.cache_write_tokens,

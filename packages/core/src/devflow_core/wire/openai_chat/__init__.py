@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, with the additions of routers."""
+"""Declares OpenAI's chat completions dialect, with the additions of routers."""
 
 from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, MESSAGES_SCHEMA
 from devflow_core.wire.dialect import Dialect
@@ -25,10 +25,10 @@ OPENAI_CHAT = Dialect(
         "response_format", "reasoning_effort", "include_reasoning", "structured_outputs",
         "safe_prompt", "functions", "function_call", "enable_thinking", "chat_template_kwargs",
         "image_config", "x_search_filter",
-        # of embeddings, which go the same way
+        # for embeddings, whose cost is checked in the same way
         "input", "dimensions", "encoding_format", "input_type",
     },
-    has_shape=lambda body: False,  # it is what is left where a body shows no other dialect
+    has_shape=lambda body: False,  # the default when no other dialect fits
     request_decoder=decode_request,
     request_encoder=encode_request,
     decoder_factory=ChatDecoder,

@@ -1,4 +1,4 @@
-"""Replies of chat completions, streamed or whole, into events."""
+"""Decodes replies in the chat completions dialect, streamed or whole, into events."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 _FRAME_FIELDS = frozenset({"role", "content"})
-"""What a delta may hold without saying anything."""
+"""Fields that a delta may hold without content."""
 
 
 class ChatDecoder(FrameDecoder):
-    """Reads one streamed reply; see `FrameDecoder`."""
+    """Decodes one streamed reply; see `FrameDecoder`."""
 
     wire = WIRE
 
@@ -60,14 +60,14 @@ class ChatDecoder(FrameDecoder):
         self._extras = Extras()
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """The events of a reply that came whole: its messages are one large delta."""
+        """Return the events of a reply that came whole, with its message as one large delta."""
         choices = body.get("choices")
         if "error" not in body and not (isinstance(choices, list) and choices):
             raise self._protocol_error("a reply without choices", raw)
         return [*self._decode_events(body, raw, "message"), *self._finish(None)]
 
     def _decode_body(self, body: dict[str, Any], data: bytes, frame: SseFrame) -> Sequence[Event]:
-        # nearly every chunk is one more piece of text, and has a short way
+        # nearly every chunk is one more piece of text, and takes a shortcut
         delta = _parse_plain_delta(body)
         if delta is not None and self._is_started:
             self._has_text = True
@@ -96,7 +96,7 @@ class ChatDecoder(FrameDecoder):
         return events
 
     def _record_usage(self, usage: JsonObject, data: bytes) -> ReportedUsage | None:
-        """Later figures replace earlier ones; some providers tell the usage with every piece."""
+        """Record the usage; some providers send it several times, and the last one counts."""
         if not usage:
             return None
         self._usage = usage_from_openai(usage) or self._usage
@@ -125,7 +125,7 @@ class ChatDecoder(FrameDecoder):
             self._decode_call(call, events)
 
     def _decode_substitute(self, delta: JsonObject, events: list[Event]) -> None:
-        """What stands in the place of the text: a refusal, or the words of spoken audio."""
+        """Decode what replaces the text: a refusal, or the transcript of spoken audio."""
         refusal = lenient.as_text(delta.get("refusal"))
         self._has_refusal = self._has_refusal or refusal is not None
         spoken = lenient.as_text(lenient.as_object(delta.get("audio")).get("transcript"))
@@ -191,7 +191,7 @@ class ChatDecoder(FrameDecoder):
 
 
 class _ReasoningIndex:
-    """Blocks of thinking: fragments of one (index, type) are one block."""
+    """Numbers blocks of reasoning: fragments with the same (index, type) form one block."""
 
     def __init__(self) -> None:
         self._by_wire_index: dict[tuple[object, str], int] = {}
@@ -205,7 +205,7 @@ class _ReasoningIndex:
             delta.get("reasoning_content")
         )
         if plain and not any(one.text for one in deltas):
-            # the details hold only what is encrypted, or there are none
+            # the details hold only encrypted content, or there are none
             events.append(
                 ReasoningDelta(text=plain, index=self._assign_index("plain", "reasoning.text"))
             )
@@ -214,7 +214,7 @@ class _ReasoningIndex:
     def _decode_fragment(self, fragment: JsonObject) -> ReasoningDelta:
         index = self._assign_index(lenient.as_int(fragment.get("index")), str(fragment.get("type")))
         known = self._details.get(index)
-        # the words of the block that are not its text: kept so that it can go back whole
+        # the fields of the block besides its text, kept so that it can be sent back whole
         detail = {
             key: value
             for key, value in fragment.items()
@@ -238,7 +238,7 @@ class _ReasoningIndex:
 
 
 def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
-    """The text of a chunk that holds nothing else, which nearly all do."""
+    """Return the text of a chunk that holds nothing else, as nearly all do; None for any other."""
     try:
         (choice,) = chunk["choices"]
         if choice.get("finish_reason") is not None or "usage" in chunk or "error" in chunk:
@@ -255,7 +255,7 @@ def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
 
 
 def _first_choice(chunk: JsonObject) -> JsonObject:
-    """The choice of index 0; we never ask for others."""
+    """Return the choice of index 0; no others are ever requested."""
     for choice in lenient.as_objects(chunk.get("choices")):
         if not choice.get("index"):
             return choice

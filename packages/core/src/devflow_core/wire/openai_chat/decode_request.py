@@ -1,4 +1,4 @@
-"""A request of chat completions into the hub's words."""
+"""Decodes a request in the chat completions dialect into the hub's request."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _HEADERS = ("x-anthropic-beta",)
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Dialect.decode_request`."""
+    """Decode a request; see `Dialect.decode_request`."""
     if strict.optional(body, "n", strict.integer) not in {None, 1}:
-        raise strict.invalid_value("n", "only one reply a request is supported")
+        raise strict.invalid_value("n", "only one reply per request is supported")
     limit = strict.optional(body, "max_completion_tokens", strict.token_count)
     tool_choice, response_format = _decode_tool_choice(body), _decode_response_format(body)
     extra = dict(strict.omit_keys(body, _KNOWN_FIELDS))
@@ -98,7 +98,7 @@ def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
 
 
 def _flush(results: list[ToolResult], into: list[Message]) -> None:
-    """The results of parallel calls are one message of the hub."""
+    """Add the results of parallel calls as one message, as the hub has them."""
     if results:
         into.append(Message(role="user", parts=tuple(results)))
         results.clear()
@@ -189,7 +189,7 @@ def _decode_part(part: JsonObject, path: str) -> ResultPart:
 
 
 def _decode_link(part: JsonObject, key: str, path: str) -> JsonObject:
-    """The object with the URL; some clients send the URL itself."""
+    """Return the object with the URL; some clients send only the URL."""
     url = part.get(key)
     return (
         {"url": url}
@@ -229,7 +229,7 @@ def _decode_reasoning(message: JsonObject, path: str) -> tuple[Reasoning, ...]:
 
 def _decode_calls(message: JsonObject, path: str) -> tuple[Part, ...]:
     calls = [_decode_call(one, where) for one, where in strict.objects(message, "tool_calls", path)]
-    # the word for a call before there were tools
+    # `function_call` is the older form of a call
     if function := strict.optional(message, "function_call", strict.json_object, path):
         call = {"id": _function_call_id(path), "function": function}
         calls.append(_decode_call(call, f"{path}.function_call"))
@@ -237,7 +237,7 @@ def _decode_calls(message: JsonObject, path: str) -> tuple[Part, ...]:
 
 
 def _function_call_id(path: str) -> str:
-    """An id for a call that has none: where it stands."""
+    """Return an id for a call that has none, made from its position."""
     return f"call_{path.rpartition('.')[2]}"
 
 

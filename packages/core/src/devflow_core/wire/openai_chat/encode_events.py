@@ -1,4 +1,4 @@
-"""Events into streamed replies of chat completions."""
+"""Encodes events as a streamed reply in the chat completions dialect."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class ChatEncoder:
-    """Writes one streamed reply.
+    """Encodes one streamed reply.
 
     Args:
-        request: what was asked; decides whether the usage stands alone in its chunk.
+        request: the request; decides whether the usage is sent in a separate chunk.
         clock: Unix time in seconds.
     """
 
@@ -50,11 +50,11 @@ class ChatEncoder:
         self._is_usage_separate = _wants_separate_usage(request)
 
     def annotate(self, annotations: JsonObject) -> None:
-        """See `EventEncoder.annotate`."""
+        """Set our own fields; see `EventEncoder.annotate`."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """See `EventEncoder.encode`."""
+        """Return the bytes of an event; see `EventEncoder.encode`."""
         if (passed := self._passthrough.forward(event)) is not None:
             return passed or (_DONE if isinstance(event, Finished) and event.frame is None else b"")
         match event:
@@ -74,7 +74,7 @@ class ChatEncoder:
                 return b""
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """See `EventEncoder.encode_error`."""
+        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return sse.encode(
             dump(
@@ -139,6 +139,6 @@ def _encode_call_delta(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def _wants_separate_usage(request: ChatRequest) -> bool:
-    """Whether OpenAI's own form of the usage chunk was asked for, with no choice in it."""
+    """Return whether the client asked for OpenAI's usage chunk, which has no choice in it."""
     options = request.extra.get("stream_options")
     return isinstance(options, dict) and bool(options.get("include_usage"))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]

@@ -1,4 +1,4 @@
-"""A request in the hub's words into a body of chat completions."""
+"""Encodes the hub's request as a body of the chat completions dialect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control",
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Dialect.encode_request`."""
+    """Encode a request; see `Dialect.encode_request`."""
     omitted = Omissions()
     body = original_body(request, WIRE)
     if body is not None:
@@ -50,7 +50,7 @@ def encode_request(
 
 
 def _filter_messages(body: JsonObject, model: str, omitted: Omissions) -> list[Any]:
-    """The messages as they came; thinking that another vendor has signed is left out."""
+    """Return the messages as received, without reasoning that another vendor has signed."""
     return [_strip_foreign(message, model, omitted) for message in body["messages"]]
 
 
@@ -73,7 +73,7 @@ def _strip_foreign(message: JsonObject, model: str, omitted: Omissions) -> JsonO
 
 
 def _is_unsigned(detail: JsonObject) -> bool:
-    """Neither signed nor encrypted: any model may read it."""
+    """Return whether a detail is neither signed nor encrypted, so that any model may read it."""
     return not detail.get("signature") and not detail.get("data")
 
 
@@ -105,7 +105,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
 
 
 class _MessageWriter:
-    """One hub message becomes one wire message, or several where it holds results of tools."""
+    """Turns each message of the hub into one message, or several if it holds tool results."""
 
     def __init__(self, omitted: Omissions, *, is_native: bool) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ class _MessageWriter:
         self.messages.append(body)
 
     def _select_extra(self, message: Message) -> dict[str, Any]:
-        """The fields of a message that this wire knows beside the hub's words."""
+        """Return the fields of a message that only this dialect has."""
         known: dict[str, Any] = {}
         for key, value in message.extra.items():
             if key == "role" and value != "developer" and not self._is_native:
@@ -169,7 +169,7 @@ class _MessageWriter:
         return known
 
     def _add_result(self, result: ToolResult) -> list[Part]:
-        """The text as a tool's message; its media are shown in a message of the user after it."""
+        """Write the text as a tool's message; return the media, for a user message after it."""
         media: list[Part] = [part for part in result.parts if isinstance(part, Media)]
         texts = [part for part in result.parts if not isinstance(part, Media)]
         last = texts[-1] if texts else None
@@ -186,7 +186,7 @@ class _MessageWriter:
         return media
 
     def _encode_content(self, parts: list[Any]) -> str | list[dict[str, Any]]:
-        """A string where there is only one plain text, else an array of parts."""
+        """Return a string for a single plain text, otherwise an array of parts."""
         match parts:
             case []:
                 return ""
@@ -274,7 +274,7 @@ def _encode_reasoning_options(wanted: ReasoningOptions | None) -> dict[str, Any]
     if wanted is None:
         return None
     options = strict.drop_none(
-        # the provider takes one of the two; a budget is the more exact wish
+        # the provider accepts only one of the two; a budget is more precise
         effort=wanted.effort if wanted.max_tokens is None else None,
         max_tokens=wanted.max_tokens,
         enabled=wanted.enabled,

@@ -1,4 +1,4 @@
-"""Whole replies and errors of chat completions."""
+"""Encodes whole replies and errors in the chat completions dialect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """See `Dialect.encode_response`."""
+    """Encode a whole reply; see `Dialect.encode_response`."""
     extra = raw_response_body(response, WIRE)
     choice = {
         "index": 0,
@@ -40,7 +40,7 @@ def encode_response(
         "created": int(clock()),
         "model": response.model or request.model,
         **strict.drop_none(provider=response.provider),
-        # the provider's own SDK refuses a reply without it
+        # the provider's SDK rejects a reply without this field
         "system_fingerprint": None,
         **extra.get("reply", {}),
         "choices": [choice | extra.get("choice", {})],
@@ -65,7 +65,7 @@ def _encode_message(response: ChatResponse, extra: JsonObject) -> dict[str, Any]
     ]
     thinking = [part for part in response.parts if isinstance(part, Reasoning)]
     details = [detail_of(part) for part in thinking if part.detail or part.signature]
-    # text to everybody else, and a field of its own here
+    # a refusal or transcript is text in other dialects, but a separate field here
     substitute = lenient.as_text(extra.get("refusal")) or lenient.as_text(
         lenient.as_object(extra.get("audio")).get("transcript")
     )

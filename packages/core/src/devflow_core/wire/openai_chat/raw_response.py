@@ -1,4 +1,4 @@
-"""What a chat completion holds beside the hub's words: citations, images, sound, logprobs."""
+"""Collects what the hub cannot express of a chat completion: citations, images, audio, logprobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REPLY_FIELDS = frozenset({"id", "object", "created", "model", "provider", "choi
 
 
 class Extras:
-    """Gathers them over the chunks of a reply, for a reader of the same wire."""
+    """Collects the extra fields of a reply's chunks, for clients of the same dialect."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -24,7 +24,7 @@ class Extras:
         self._usage: JsonObject = {}
 
     def add_chunk(self, chunk: JsonObject, choice: JsonObject, delta: JsonObject) -> None:
-        """Take one chunk in."""
+        """Record the extra fields of one chunk."""
         _merge(self._message, delta, _MESSAGE_FIELDS)
         if logprobs := lenient.as_object(choice.get("logprobs")):
             _merge(self._choice, {"logprobs": logprobs}, frozenset())
@@ -34,11 +34,11 @@ class Extras:
         self._usage = lenient.as_object(chunk.get("usage")) or self._usage
 
     def set_finish_reason(self, reason: str) -> None:
-        """The wire's own word for the end, where the hub has another."""
+        """Record this dialect's own finish reason, if the hub has a different one."""
         self._choice["finish_reason"] = reason
 
     def to_raw_response(self) -> OpaquePart | None:
-        """Everything gathered, by the object it belongs to; None when there is nothing."""
+        """Return the collected fields, by the object they belong to; None if there are none."""
         gathered = {"message": self._message, "choice": self._choice, "reply": self._reply}
         body: dict[str, Any] = {key: value for key, value in gathered.items() if value}
         if self._usage:
@@ -47,7 +47,7 @@ class Extras:
 
 
 def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:
-    """Put pieces together: text and arrays grow, objects merge, anything else is replaced."""
+    """Merge pieces: text and arrays grow, objects are merged, other values are replaced."""
     for key, value in more.items():
         if key in but or value is None:
             continue
@@ -59,7 +59,7 @@ def _merge(into: dict[str, Any], more: JsonObject, but: frozenset[str]) -> None:
         elif isinstance(known, str) and isinstance(value, str):
             into[key] = known + value
         elif isinstance(value, dict):
-            # a copy, since pieces grow into it
+            # a copy, since later pieces are merged into it
             into[key] = {}
             _merge(into[key], cast("JsonObject", value), frozenset())
         else:

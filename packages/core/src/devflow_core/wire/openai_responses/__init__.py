@@ -1,4 +1,4 @@
-"""OpenAI's Responses, with the additions of routers: what Codex speaks."""
+"""Declares OpenAI's responses dialect, with the additions of routers; Codex speaks it."""
 
 from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, TEXT_SCHEMA
 from devflow_core.wire.dialect import Dialect

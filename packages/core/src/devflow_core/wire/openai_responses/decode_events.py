@@ -1,4 +1,4 @@
-"""Replies of Responses, streamed or whole, into events."""
+"""Decodes replies in the responses dialect, streamed or whole, into events."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _FRAME_EVENTS = frozenset(
     {"response.created", "response.queued", "response.in_progress", "response.content_part.added",
      "response.reasoning_summary_part.added", "ping", "keepalive"}
 )  # fmt: skip
-"""What is sent before a reply has said anything."""
+"""Events that are sent before a reply has any content."""
 
 
 class ResponsesDecoder(FrameDecoder):
-    """Reads one streamed reply; it is whole with its terminal event. See `FrameDecoder`."""
+    """Decodes one streamed reply, which ends with its terminal event; see `FrameDecoder`."""
 
     wire = WIRE
 
@@ -45,7 +45,7 @@ class ResponsesDecoder(FrameDecoder):
         self._vendor_tag: dict[str, Any] = {}
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """The events of a reply that came whole."""
+        """Return the events of a reply that came whole."""
         output = body.get("output")
         if body.get("error") or not isinstance(output, list):
             if body.get("error"):
@@ -122,7 +122,7 @@ class ResponsesDecoder(FrameDecoder):
         return [piece] if piece is not None else []
 
     def _decode_item_done(self, item: JsonObject, index: int) -> list[Event]:
-        """What an item holds that its deltas did not tell."""
+        """Return the events for what an item holds beyond its deltas."""
         match item.get("type"):
             case "reasoning":
                 return self._decode_reasoning_done(item, index)

@@ -1,4 +1,4 @@
-"""Items of a Responses input into messages: what one side says in a row is one message."""
+"""Decodes items of a responses input; consecutive items of one side form one message."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
 }
-# OpenAI's encrypted reasoning is a Fernet token, which begins so
+# OpenAI's encrypted reasoning is a Fernet token, which begins with this
 _FERNET_PREFIX = "gAAAA"
 
 
 class ItemReader:
-    """Collects items; results of tools are one message of the user's, calls of the assistant's."""
+    """Collects items: tool results form a user message, calls an assistant message."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
@@ -43,12 +43,12 @@ class ItemReader:
         self._results: list[Part] = []
 
     def to_messages(self) -> tuple[Message, ...]:
-        """All messages."""
+        """Return all messages."""
         self._flush()
         return tuple(self._messages)
 
     def add(self, item: JsonObject, path: str) -> None:
-        """Take the next item in."""
+        """Add the next item."""
         match item.get("type", "message"):
             case "message":
                 self._add_message(item, path)
@@ -71,7 +71,7 @@ class ItemReader:
             self._add_to_assistant(*parts)
             return
         self._flush()
-        hub_role = _ROLES.get(role, "user")  # another one the provider may know
+        hub_role = _ROLES.get(role, "user")  # the provider may know another role
         extra = {"role": role} if role == "developer" or role not in _ROLES else {}
         self._messages.append(Message(role=hub_role, parts=parts, extra=extra))
 

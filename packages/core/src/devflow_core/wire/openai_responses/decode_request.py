@@ -1,4 +1,4 @@
-"""A request of Responses into the hub's words."""
+"""Decodes a request in the responses dialect into the hub's request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATEFUL_FIELDS = ("previous_response_id", "conversation", "background", "promp
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """See `Dialect.decode_request`; no header belongs to this dialect."""
+    """Decode a request; see `Dialect.decode_request`; this dialect has no headers."""
     for key in _STATEFUL_FIELDS:
         if body.get(key):
             raise strict.invalid_value(
@@ -83,7 +83,7 @@ def _decode_tool_choice(body: JsonObject) -> ToolChoice | None:
         case {"type": "function" | "custom", "name": str(name)}:
             return ToolChoice(mode="tool", name=name)
         case {"type": str()}:
-            return None  # the provider's own tools, or `allowed_tools`: kept in `extra`
+            return None  # a provider's own tool, or `allowed_tools`: kept in `extra`
         case _:
             raise strict.invalid_value(
                 "tool_choice", "must be auto, none, required or name a function"

@@ -1,4 +1,4 @@
-"""Events into streamed replies of Responses."""
+"""Encodes events as a streamed reply in the responses dialect."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _Key = tuple[str, int]
 
 
 class ResponsesEncoder:
-    """Writes one streamed reply.
+    """Encodes one streamed reply.
 
     Args:
-        request: what was asked; its tools decide the form of calls.
+        request: the request; its tools decide the form of calls.
         clock: Unix time in seconds.
     """
 
@@ -63,11 +63,11 @@ class ResponsesEncoder:
         self._last: _Key | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
-        """See `EventEncoder.annotate`."""
+        """Set our own fields; see `EventEncoder.annotate`."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """See `EventEncoder.encode`."""
+        """Return the bytes of an event; see `EventEncoder.encode`."""
         if (passed := self._passthrough.forward(event)) is not None:
             return passed
         if isinstance(event, Opaque):
@@ -82,12 +82,12 @@ class ResponsesEncoder:
                 return start
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """See `EventEncoder.encode_error`."""
+        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
         fault = error_fields(error, request_id)
         reply = self._reply or make_response_object(self._request, Started(), self._clock())
         failed = {**reply, "status": "failed", "output": self._output}
         failed["error"] = {"code": fault["code"], "message": fault["message"]}
-        # one SDK looks for the error beside the response, other clients inside it
+        # one SDK reads the error beside the response, other clients inside it
         return self._emit("response.failed", response=failed, error=fault)
 
     def _start(self, event: Event) -> bytes:
@@ -133,7 +133,7 @@ class ResponsesEncoder:
                 return CallItem(index, self._emit, index_wire_tools(self._request), delta)
 
     def _close_complete(self) -> bytes:
-        """Close what is whole, in order, so that items are done in the order they began."""
+        """Close complete items in order, so that items end in the order they began."""
         closed = b""
         for key, item in list(self._open.items()):
             if not item.is_complete():

@@ -1,4 +1,4 @@
-"""Messages into items of a Responses input."""
+"""Encodes messages as items of a responses input."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 
 class ItemWriter:
-    """Writes messages as items.
+    """Encodes messages as items.
 
     Args:
-        tools: how the client calls its tools; a call goes back in the form it came in.
+        tools: the client's forms of its tools; a call is sent back in the form it came in.
         omitted: collects what is left out.
-        is_native: whether the messages came in by this wire.
+        is_native: whether the messages came in this dialect.
     """
 
     def __init__(self, tools: dict[str, WireTool], omitted: Omissions, *, is_native: bool) -> None:
@@ -40,7 +40,7 @@ class ItemWriter:
         self._custom_calls: set[str] = set()
 
     def add(self, message: Message) -> None:
-        """Write one message: its calls, results and thinking are items of their own."""
+        """Write one message; its calls, results and reasoning become separate items."""
         role = str(message.extra.get("role", message.role))
         if role not in _ROLES and not self._is_native:
             self._omitted.add(f"role {role} of a message")
@@ -65,7 +65,7 @@ class ItemWriter:
             pending.clear()
 
     def _encode_item(self, part: Part) -> dict[str, Any] | None:
-        """The item for a part that is one; None for content of a message."""
+        """Return the item for a part that is one; None for content of a message."""
         match part:
             case ToolCall():
                 return self._encode_call(part)
@@ -144,7 +144,7 @@ class ItemWriter:
 
 
 def _is_item(part: OpaquePart) -> bool:
-    """Whether an unknown thing stood among the items, not in a message's content."""
+    """Return whether an unknown part stood among the items, not in a message's content."""
     return not str(part.body.get("type", "")).startswith(("input_", "output_"))
 
 

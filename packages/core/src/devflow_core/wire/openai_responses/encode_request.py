@@ -1,4 +1,4 @@
-"""A request in the hub's words into a body of Responses."""
+"""Encodes the hub's request as a body of the responses dialect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from devflow_core.wire.reasoning import FOREIGN_REASONING, is_sealed, strip_fore
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """See `Dialect.encode_request`; nothing is stored with the provider."""
+    """Encode a request; see `Dialect.encode_request`; the provider is asked to store nothing."""
     omitted = Omissions()
     body = original_body(request, WIRE)
     if body is not None:
@@ -42,7 +42,7 @@ def encode_request(
 
 
 def _filter_input(items: Any, model: str, omitted: Omissions) -> Any:
-    """The input as it came, without thinking that is known to be another vendor's."""
+    """Return the input as received, without reasoning that is known to be another vendor's."""
     if isinstance(items, str):
         return items
     filtered = [item for item in items if not _is_foreign_item(item, model)]

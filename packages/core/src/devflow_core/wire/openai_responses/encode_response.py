@@ -1,4 +1,4 @@
-"""Whole replies and errors of Responses."""
+"""Encodes whole replies and errors in the responses dialect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ECHOED_FIELDS = (
 
 
 def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
-    """The response object that all events and the whole reply share, still without output."""
+    """Return the response object that all events and the whole reply share, without output."""
     origin = request.origin
     body = (origin.body if origin is not None and origin.wire == WIRE else None) or {}
     return {
@@ -56,7 +56,7 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
 
 
 def to_status(reason: FinishReason) -> tuple[str, JsonObject | None]:
-    """Status and `incomplete_details` for a finish reason."""
+    """Return the status and `incomplete_details` for a finish reason."""
     match reason:
         case "length":
             return "incomplete", {"reason": "max_output_tokens"}
@@ -72,7 +72,7 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """See `Dialect.encode_response`."""
+    """Encode a whole reply; see `Dialect.encode_response`."""
     if raw := raw_response_body(response, WIRE):
         return dump({**raw, "devflow": annotations} if annotations else raw)
     started = Started(
@@ -97,7 +97,7 @@ def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[st
             items.append(make_message_item(new_id("msg"), part.text))
         elif isinstance(part, Reasoning):
             items.append(make_reasoning_item(new_id("rs"), part, model))
-        elif isinstance(part, ToolCall):  # a reply holds nothing else
+        elif isinstance(part, ToolCall):  # a reply has no other parts
             tool = tools.get(part.name) or WireTool(name=part.name)
             items.append(make_call_item(new_id("fc"), part.id, tool, part.arguments or "{}"))
     if note := note_on_pictures(response.raw_response, WIRE):
@@ -106,7 +106,7 @@ def _encode_output(response: ChatResponse, request: ChatRequest) -> list[dict[st
 
 
 def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
-    """A usage object of Responses, with the cost where it is known."""
+    """Return a usage object of the responses dialect, with the cost if it is known."""
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {

@@ -1,4 +1,4 @@
-"""The name of this dialect, as requests and frames carry it."""
+"""Names this dialect, as requests and frames carry it."""
 
 from typing import Final
 

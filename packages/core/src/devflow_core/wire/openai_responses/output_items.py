@@ -1,4 +1,4 @@
-"""Output items of a streamed response: each added, filled and done once, in order."""
+"""Writes output items of a streamed response: each added, filled and completed once, in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from devflow_core.wire.reasoning import seal
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 Emit = Callable[..., bytes]
-"""Writes one event: its type, then its fields."""
+"""Writes one event: its type, followed by its fields."""
 
 
 def make_message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
-    """A message of the assistant."""
+    """Return a message item of the assistant."""
     content: list[dict[str, Any]] = [make_text_part(text)]
     return {
         "type": "message",
@@ -32,14 +32,14 @@ def make_message_item(item_id: str, text: str, status: str = "completed") -> dic
 
 
 def make_text_part(text: str) -> dict[str, Any]:
-    """A piece of a message."""
+    """Return a text part of a message."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def make_call_item(
     item_id: str, call_id: str, tool: WireTool, arguments: str, status: str = "completed"
 ) -> dict[str, Any]:
-    """A call, in the form in which the client knows the tool."""
+    """Return a call item, in the form in which the client declared the tool."""
     form = (
         {"type": "custom_tool_call", "input": unwrap_input(arguments) if arguments else ""}
         if tool.is_custom
@@ -56,7 +56,7 @@ def make_call_item(
 
 
 def make_reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
-    """Thinking; what must come back to its vendor is in `encrypted_content`, sealed if foreign."""
+    """Return a reasoning item; `encrypted_content` is for its vendor, sealed if foreign."""
     detail = thinking.detail or {}
     is_native = thinking.encrypted is not None and "openai" in str(detail.get("format"))
     needs_seal = thinking.encrypted is not None or thinking.signature is not None
@@ -70,7 +70,7 @@ def make_reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[s
 
 
 class MessageItem:
-    """Text on its way out."""
+    """A message item while it is streamed."""
 
     def __init__(self, index: int, emit: Emit) -> None:
         self._id = new_id("msg")
@@ -79,7 +79,7 @@ class MessageItem:
         self._texts: list[str] = []
 
     def begin(self) -> bytes:
-        """The events before the first piece."""
+        """Return the events before the first piece."""
         item = make_message_item(self._id, "", "in_progress")
         position = {**self._position, "content_index": 0}
         return self._emit(
@@ -87,18 +87,18 @@ class MessageItem:
         ) + self._emit("response.content_part.added", **position, part=make_text_part(""))
 
     def add_delta(self, delta: Delta) -> bytes:
-        """One more piece."""
+        """Return the event of one more piece."""
         assert isinstance(delta, TextDelta)  # noqa: S101 - items are chosen by the delta's type
         self._texts.append(delta.text)
         position = {**self._position, "content_index": 0}
         return self._emit("response.output_text.delta", **position, delta=delta.text, logprobs=[])
 
     def is_complete(self) -> bool:
-        """Whether something else may begin: always."""
+        """Return whether another item may begin: always."""
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """The closing events, and the item."""
+        """Return the closing events, and the item."""
         text = "".join(self._texts)
         item = make_message_item(self._id, text)
         position = {**self._position, "content_index": 0}
@@ -113,7 +113,7 @@ class MessageItem:
 
 
 class ReasoningItem:
-    """Thinking on its way out."""
+    """A reasoning item while it is streamed."""
 
     def __init__(self, index: int, emit: Emit, model: str) -> None:
         self._id = new_id("rs")
@@ -126,14 +126,14 @@ class ReasoningItem:
         self._detail: JsonObject | None = None
 
     def begin(self) -> bytes:
-        """The events before the first piece."""
+        """Return the events before the first piece."""
         item: dict[str, Any] = {"type": "reasoning", "id": self._id, "summary": []}
         return self._emit(
             "response.output_item.added", output_index=self._position["output_index"], item=item
         )
 
     def add_delta(self, delta: Delta) -> bytes:
-        """One more piece."""
+        """Return the events of one more piece."""
         assert isinstance(delta, ReasoningDelta)  # noqa: S101 - items are chosen by the delta's type
         self._signature = delta.signature or self._signature
         self._encrypted = delta.encrypted or self._encrypted
@@ -151,11 +151,11 @@ class ReasoningItem:
         )
 
     def is_complete(self) -> bool:
-        """Whether something else may begin: always."""
+        """Return whether another item may begin: always."""
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """The closing events, and the item."""
+        """Return the closing events, and the item."""
         text = "".join(self._texts)
         thinking = Reasoning(
             text=text,
@@ -177,7 +177,7 @@ class ReasoningItem:
 
 
 class CallItem:
-    """A call on its way out; the pieces of a free-form call are held back until it is whole."""
+    """A call item while it is streamed; pieces of a free-form call wait until it is complete."""
 
     def __init__(self, index: int, emit: Emit, tools: dict[str, WireTool], first: Delta) -> None:
         assert isinstance(first, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
@@ -190,12 +190,12 @@ class CallItem:
         self._arguments: list[str] = []
 
     def begin(self) -> bytes:
-        """The event before the first piece."""
+        """Return the event before the first piece."""
         item = make_call_item(self._id, self._call_id, self._tool, "", "in_progress")
         return self._emit("response.output_item.added", output_index=self._index, item=item)
 
     def add_delta(self, delta: Delta) -> bytes:
-        """One more piece."""
+        """Return the event of one more piece; none for a free-form call."""
         assert isinstance(delta, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
         self._arguments.append(delta.arguments)
         if not delta.arguments or self._tool.is_custom:
@@ -206,7 +206,7 @@ class CallItem:
         )  # fmt: skip
 
     def is_complete(self) -> bool:
-        """Whether the arguments are whole JSON."""
+        """Return whether the arguments are complete JSON."""
         try:
             orjson.loads("".join(self._arguments))
         except orjson.JSONDecodeError:
@@ -214,7 +214,7 @@ class CallItem:
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """The closing events, and the item."""
+        """Return the closing events, and the item."""
         item = make_call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
         position = {"output_index": self._index, "item_id": self._id}
         if self._tool.is_custom:

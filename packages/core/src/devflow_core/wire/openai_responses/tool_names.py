@@ -1,7 +1,7 @@
-"""Names of tools that only this dialect has: groups (`namespace`) and free-form (`custom`) tools.
+"""Translates tools that only this dialect has: groups (`namespace`) and free-form (`custom`).
 
-To other models both are functions: a grouped tool is called `group__name`, a free-form tool takes
-one string `input`. What they call comes back under the names the client has given.
+For other models both become functions: a grouped tool is called `group__name`, and a free-form tool
+takes one string `input`. Calls come back under the names that the client gave.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FREE_FORM_SCHEMA: JsonObject = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireTool:
-    """How the client calls a tool."""
+    """How the client declares and calls a tool."""
 
     name: str
     namespace: str | None = None
@@ -37,17 +37,17 @@ class WireTool:
 
 
 def join_name(namespace: str | None, name: str) -> str:
-    """The name under which other models know a tool."""
+    """Return the name under which other models know a tool."""
     return name if namespace is None else f"{namespace}{_SEPARATOR}{name}"
 
 
 def wrap_input(text: str) -> str:
-    """A free-form tool's input as the arguments of a function."""
+    """Return a free-form tool's input as the arguments of a function."""
     return dump({"input": text}).decode()
 
 
 def unwrap_input(arguments: str) -> str:
-    """A free-form tool's input out of a function's arguments; broken ones stay as they are."""
+    """Return a free-form tool's input from a function's arguments; malformed ones are unchanged."""
     try:
         parsed: Any = orjson.loads(arguments)
     except orjson.JSONDecodeError:
@@ -57,7 +57,7 @@ def unwrap_input(arguments: str) -> str:
 
 
 def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
-    """The tools of a request, groups taken apart."""
+    """Return the tools of a request, with groups flattened."""
     return tuple(
         one
         for tool, path in strict.objects(body, "tools")
@@ -66,14 +66,14 @@ def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
 
 
 def has_native_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
-    """Whether the list cannot be written again from the hub's tools."""
+    """Return whether the hub's tools are not enough to write the list again."""
     return len(tools) != len(body.get("tools") or ()) or any(
         kind in {"namespace", "custom"} for kind in (tool["type"] for tool in body["tools"] or ())
     )
 
 
 def index_wire_tools(request: ChatRequest) -> dict[str, WireTool]:
-    """How the client of a request calls its tools, by the names that models know."""
+    """Return the client's forms of its tools, by the names that models know."""
     origin = request.origin
     if origin is not None and origin.wire != WIRE:
         return {}
@@ -119,7 +119,7 @@ def _decode_tool(tool: JsonObject, path: str, namespace: str | None) -> Iterator
 
 
 def _describe_free_form(tool: JsonObject, path: str) -> str:
-    """The description, with the grammar that the provider would have enforced."""
+    """Return the description, with the grammar that the provider would have enforced."""
     text = strict.optional(tool, "description", strict.text, path) or ""
     form = strict.optional(tool, "format", strict.json_object, path) or {}
     definition = form.get("definition")
