@@ -2,7 +2,7 @@
 
 The shipped gateway serves over a socket, in front of a stand-in for OpenRouter that keeps its own
 books. Each call meets one fault that leaves its cost unclear: cut, stalled, left by its reader,
-without usage, cost, id or choices, with a cost that cannot be, with an error inside, billed by its
+without usage, cost, id or choices, with an impossible cost, with an error inside, billed by its
 provider's own rule, in full, for fees alone or not at all; streamed and whole, in three dialects.
 What is booked is compared with the bill before the ledger is reconciled and after it.
 
@@ -418,7 +418,7 @@ def describe(summary: dict[str, Any]) -> str:
         f"USD were booked and {_short(summary['bill_usd'])} USD billed. After reconciling "
         f"({summary['settled_by_id']} attempts by id, {summary['settled_by_total']} by totals, "
         f"{summary['pending']} left) the difference is {summary['difference_usd']} USD. "
-        f"{summary['doubts']} told costs were in doubt."
+        f"{summary['doubts']} reported costs were in doubt."
     )
     return f"{text}\n\n{reliability_page.table(head, rows, 'lrrrrr')}"
 

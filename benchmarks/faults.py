@@ -57,7 +57,7 @@ def _make_play(
 
 
 def _fallback_plays(cases: Sequence[FaultCase]) -> Iterator[Play]:
-    """Yield the plays with a second model, without wrong addresses, which are so for all models."""
+    """Yield the plays with a second model, without wrong addresses, which are so for any model."""
     for number, case in enumerate(cases):
         if case.expect.fallback is not None and case.address == "open" and case.faults:
             way = (OURS[case.dialects[number % len(case.dialects)]], number % 2 == 0, "server")

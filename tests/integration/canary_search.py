@@ -51,7 +51,7 @@ def read_places(*folders: Path) -> dict[str, bytes]:
 
 
 def _needles(text: str) -> set[bytes]:
-    """In lower case, as texts are compared; of base64 what does not depend on neighbours."""
+    """Return what to search for, in lower case; of base64 only what no neighbour changes."""
     plain = {one for name, one in encodings_of(text).items() if not name.startswith("base64")}
     cores: set[str] = set()
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
