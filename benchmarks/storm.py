@@ -43,7 +43,7 @@ serve(Settings.load({}, None, base_url=base_url, api_key=key, port=int(port), re
 
 @dataclass(kw_only=True)
 class Storm:
-    """A constant rate of requests while models fail, with the outcomes."""
+    """A run with a constant rate of requests while models fail, and its outcomes."""
 
     name: str
     rate_per_s: float

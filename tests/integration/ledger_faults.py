@@ -243,7 +243,7 @@ def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
 
 @contextmanager
 def failing_disk(folder: Path) -> Generator[Path]:
-    """A file system in a file, mounted at a folder, which goes read-only at its first error.
+    """Mount a file system in a file at a folder; it becomes read-only at its first error.
 
     Raises:
         PermissionError: this user may not mount one.

@@ -70,7 +70,7 @@ class Database:
         self.admin("ALTER DATABASE ledger WITH ALLOW_CONNECTIONS true")
 
     def rename_table(self) -> Callable[[], object]:
-        """As dropped: one that a request without a key does not need."""
+        """Rename a table that requests without a key do not need, as if it were dropped."""
         self._run("ALTER TABLE client_keys RENAME TO away")
         return lambda: self._run("ALTER TABLE away RENAME TO client_keys")
 

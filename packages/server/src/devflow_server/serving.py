@@ -259,7 +259,7 @@ async def _listen(
 
 
 def _limits_of(settings: Settings) -> Limits:
-    """The limits of one process.
+    """Return the limits of one process.
 
     Each worker gets its share of the memory for requests, but always enough to receive requests
     of the largest size.

@@ -22,7 +22,7 @@ PROBE_INTERVAL_S = 0.5
 #   from        to          when
 #   ready       failed      a write failed with a state: further writes are refused at once
 #   ready       waiting     a step of the writer takes longer than `told_after_s`: only reported
-#   waiting     stuck       … than `refused_after_s`: writes are refused, waiting callers get an error
+#   waiting     stuck       … than `refused_after_s`: writes are refused, callers get an error
 #   waiting     ready       the step ends without a failure (also from stuck)
 #   failed      ready       a commit reaches the disk, in practice that of a probe
 #

@@ -36,7 +36,7 @@ class StoredResponse:
     """The failure as a stream's last event, for a stream that a ping has begun; else empty."""
 
     def encode(self) -> bytes:
-        """Encode it for the store."""
+        """Encode the reply for the store."""
         head = {
             "status": self.status,
             "request_id": self.request_id,
@@ -47,7 +47,7 @@ class StoredResponse:
 
     @classmethod
     def decode(cls, payload: bytes) -> StoredResponse:
-        """Decode it from the store."""
+        """Decode a reply that was read from the store."""
         head, _, body = payload.partition(b"\n")
         return cls(**orjson.loads(head), body=body)
 

@@ -39,6 +39,9 @@ class BudgetRepository:
         """Add a budget, or change the one with its id.
 
         What was already spent in the current window counts from the start.
+
+        Raises:
+            StoreError: the change could not be written.
         """
         body = BUDGET_ADAPTER.dump_json(budget).decode()
 

@@ -97,7 +97,7 @@ class Engine(Protocol):
         ...
 
     def noted_head(self) -> str | None:
-        """`number:hash` of a row that was written, by this process or one before it."""
+        """Return `number:hash` of a row written by this or an earlier process; None without one."""
         ...
 
     def on_commit(self, head: str) -> None:
