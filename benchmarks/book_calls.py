@@ -1,4 +1,4 @@
-"""The calls of the proof of the books: every dialect, and everything that is billed beside tokens.
+"""Makes the calls of the books benchmark: every dialect, and everything billed besides tokens.
 
 A call takes all its choices from its own number, so that a run can be repeated.
 """
@@ -26,16 +26,16 @@ MODELS = (
     "deepseek/deepseek-v3.2",
 )
 FIRST_OF_LIST, DEAR_FALLBACK = "openai/gpt-5-nano", "openai/gpt-5.2-pro"
-"""The first is down for half of the calls; what serves then costs four hundred times as much."""
+"""The first is down for half of the calls; the fallback costs four hundred times as much."""
 CANCELLED_SHARE = 0.05
-"""Of the calls: their reader leaves after the first event."""
+"""Share of the calls whose reader leaves after the first event."""
 WHOLE_SHARE = 0.3
 METERED_SHARE = 0.1
 METERED_PROJECT = "metered"
 METERED_LIMIT_USD = Decimal("0.05")
-"""The budget of that project, so small that it is used up in every run."""
+"""The budget of the metered project, so small that every run uses it up."""
 CEILING_SHARE, CEILING_USD = 0.05, Decimal("0.004")
-"""Calls that must not cost more than this: what may is refused."""
+"""Share of calls with a cost limit, and that limit: a call that may cost more is refused."""
 WIRES: tuple[WireName, ...] = ("openai_chat", "anthropic_messages", "openai_responses")
 PATHS = {
     "openai_chat": "/chat/completions",
@@ -60,7 +60,7 @@ FAULTS: tuple[tuple[str, float, Body], ...] = (
 
 
 def fault_script() -> Body:
-    """15 % of all calls to a model, and half of those to the first of a list of models."""
+    """Return faults for 15 % of all calls, and half of those to the first of a list of models."""
     down = {"kind": "status", "status": 503}
     faults: list[Body] = [
         {
@@ -78,7 +78,7 @@ def fault_script() -> Body:
 
 
 PLUGIN_FEE = "0.009"
-"""Of the search below: 0.007 USD with ten results, 0.001 for each of the other two."""
+"""The fee of the search below: 0.007 USD with ten results, 0.001 USD for each of the other two."""
 
 
 def _web_plugin(_: WireName) -> Body:
@@ -154,14 +154,14 @@ def _speech(_: WireName) -> Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """Something that is billed in its own way."""
+    """A feature that is billed in its own way."""
 
     name: str
     share: float
-    """Of all calls."""
+    """Share of all calls."""
     fields: Callable[[WireName], Body]
     is_seen: Callable[[Mapping[str, Any]], bool]
-    """Whether it took part in a call of the bill."""
+    """Returns whether a billed call used this feature."""
     wires: tuple[WireName, ...] = WIRES
 
 
@@ -223,16 +223,16 @@ FEATURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call: what is asked, and how its reply is read."""
+    """A call: its request, and how its reply is read."""
 
     request: ChatRequest
     leaves: bool
-    """After the first event."""
+    """Whether the reader leaves after the first event."""
     is_whole: bool
 
 
 def make_call(number: int) -> Call:
-    """The call of this number."""
+    """Return the call with this number."""
     chance = random.Random(number)  # noqa: S311 - a script of calls, no secret
     feature = _choose(chance, FEATURES)
     wire = chance.choice(WIRES if feature is None else feature.wires)

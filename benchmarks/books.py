@@ -1,4 +1,4 @@
-"""Do our books agree with the bill? Calls with faults, cancels, cuts, retries and kills, counted.
+"""Checks that our books agree with the bill, over calls with faults, cancels, retries and kills.
 
 A stand-in for OpenRouter answers and keeps its own books; about 15 % of its answers are faulty, and
 a third of the calls are billed for more than tokens (see `book_calls.py`).
@@ -50,7 +50,7 @@ LEDGER = "ledger.db"
 
 
 async def run_worker(settings: Settings, first: int, count: int) -> None:
-    """Make so many calls; each takes its choices from its own number."""
+    """Make `count` calls, the choices of each derived from its number."""
     numbers = iter(range(first, first + count))
     async with (
         Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book,
@@ -67,7 +67,7 @@ async def run_worker(settings: Settings, first: int, count: int) -> None:
 
 
 async def make_call(gateway: OpenRouterGateway, number: int) -> None:
-    """One call: streamed to its end, streamed and left, or as a whole."""
+    """Make a call: streamed to its end, streamed and left, or read whole."""
     call = book_calls.make_call(number)
     if call.is_whole:
         await gateway.complete(call.request)
@@ -79,7 +79,7 @@ async def make_call(gateway: OpenRouterGateway, number: int) -> None:
 
 
 async def set_budget(settings: Settings) -> None:
-    """Limit what the metered project may spend."""
+    """Set the budget of the metered project."""
     async with Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book:
         await book.budgets.set(
             Budget(
@@ -93,7 +93,7 @@ async def set_budget(settings: Settings) -> None:
 
 
 def settings_for(base_url: str, api_key: str, data_dir: Path) -> Settings:
-    """A gateway towards the stand-in, with one model to fall back to."""
+    """Return the settings of a gateway to the stand-in, with one fallback model."""
     return Settings.load(
         {},
         base_url=base_url,
@@ -110,7 +110,7 @@ def settings_for(base_url: str, api_key: str, data_dir: Path) -> Settings:
 def run_workers(
     base_url: str, api_key: str, folder: Path, *, calls: int, kills: int
 ) -> tuple[int, int]:
-    """Let workers make all calls; how many were seen to end, and how many workers were killed."""
+    """Make all calls in workers; return the number of calls seen to end and of workers killed."""
     first, killed, ended = 0, 0, 0
     chance = random.Random(calls)  # noqa: S311 - when to kill
     while first < calls:
@@ -139,12 +139,12 @@ def run_workers(
 
 
 def _is_number(line: str) -> bool:
-    """Alerts of budgets are on the same pipe as the numbers of the calls that have ended."""
+    """Return whether a line is a call's number: budget alerts are on the same pipe."""
     return line.strip().isdigit()
 
 
 async def reconcile(settings: Settings, management_key: str) -> tuple[Reconciliation, int]:
-    """Close the books as `devflow ledger reconcile` does; also how many rows were open before."""
+    """Reconcile as `devflow ledger reconcile` does; also return how many rows were open before."""
     async with (
         Store(settings.data_dir / LEDGER, lease_s=LEASE_S) as book,
         OpenRouterGateway(settings, book=book) as gateway,
@@ -160,7 +160,7 @@ async def reconcile(settings: Settings, management_key: str) -> tuple[Reconcilia
 def compare(
     entries: Sequence[LedgerEntry], bill: dict[str, Any], result: Reconciliation
 ) -> dict[str, object]:
-    """Our ledger against the stand-in's bill: totals, and every call by its id."""
+    """Compare our ledger with the stand-in's bill: the totals, and every call by its id."""
     attempts = [attempt for entry in entries for attempt in entry.attempts]
     ours_usd = sum((attempt.cost_usd for attempt in attempts), Decimal(0))
     ids = [attempt.generation_id for attempt in attempts if attempt.generation_id]
@@ -205,7 +205,7 @@ def compare(
 
 
 def _over_reserved(attempts: Iterable[Attempt], costs: Mapping[str, Decimal]) -> Iterator[str]:
-    """The models of the calls that were billed more than was held for them."""
+    """Yield the models of calls that were billed more than was reserved for them."""
     for attempt in attempts:
         billed_usd = costs.get(attempt.generation_id or "", attempt.cost_usd)
         if attempt.reserved_usd is not None and billed_usd > attempt.reserved_usd:
@@ -213,7 +213,7 @@ def _over_reserved(attempts: Iterable[Attempt], costs: Mapping[str, Decimal]) ->
 
 
 def judge_budget(state: BudgetState, entries: Sequence[LedgerEntry]) -> dict[str, object]:
-    """The metered project: what its budget says against its rows, and against its limit."""
+    """Compare the metered project's budget with its rows and with its limit."""
     spent_usd = sum(
         (one.cost_usd for one in entries if one.attribution.project == state.budget.value),
         Decimal(0),
@@ -232,7 +232,7 @@ def _count(values: Iterable[str]) -> dict[str, int]:
 
 
 def run(calls: int, kills: int) -> dict[str, Any]:
-    """The whole proof, in a folder that is gone afterwards."""
+    """Run the whole benchmark in a temporary folder."""
     setup = Setup(seed=7, credits_usd=Decimal(1_000_000), generation_delay_s=0.2)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -264,7 +264,7 @@ def run(calls: int, kills: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run the proof, or one worker of it."""
+    """Run the benchmark, or one of its workers."""
     if sys.argv[1:2] == ["--worker"]:
         base_url, api_key, folder, first, count = sys.argv[2:]
         settings = settings_for(base_url, api_key, Path(folder))

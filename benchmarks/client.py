@@ -1,4 +1,4 @@
-"""What one call and one streamed event cost, beside the clients that people use otherwise.
+"""Measures a call and a streamed event, beside the clients that people use otherwise.
 
 All ask the same instant upstream, a process of its own, for the same kilobyte of text; rounds are
 interleaved. Ours streams in any case; the others stream only where that is measured.
@@ -49,19 +49,19 @@ PEERS = Path(__file__).parents[1] / ".peers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Something that can be measured."""
+    """A client to measure."""
 
     name: str
     call: Callable[[], Awaitable[object]]
     stream: Callable[[str], Awaitable[int]]
-    """Read a whole stream of this model; how many events came."""
+    """Reads a whole stream of this model; returns the number of events."""
     effort: float = 1.0
-    """The share of calls that it makes: slow ones make fewer."""
+    """The share of the calls that it makes; slow clients make fewer."""
 
 
 @asynccontextmanager
 async def gateway(base_url: str) -> AsyncGenerator[Subject]:
-    """Ours, with everything on."""
+    """Open our library with everything on."""
     settings = Settings.model_validate({"base_url": base_url, "api_key": KEY})
     request = ChatRequest.from_text(PROMPT)
 
@@ -79,7 +79,7 @@ async def gateway(base_url: str) -> AsyncGenerator[Subject]:
 
 @asynccontextmanager
 async def attempt(base_url: str, *, is_httpx: bool = False) -> AsyncGenerator[Subject]:
-    """Ours, one attempt without policies."""
+    """Open a single attempt of ours, without policies."""
     transport = (
         HttpxTransport(base_url, httpx.AsyncHTTPTransport())
         if is_httpx
@@ -107,7 +107,7 @@ async def attempt(base_url: str, *, is_httpx: bool = False) -> AsyncGenerator[Su
 
 @asynccontextmanager
 async def floor(base_url: str) -> AsyncGenerator[Subject]:
-    """The least that sockets cost here: bytes out, bytes in, nothing understood."""
+    """Open bare sockets: bytes out and in, without parsing, as the lower bound."""
     url = urlsplit(base_url)
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -131,7 +131,7 @@ async def floor(base_url: str) -> AsyncGenerator[Subject]:
 
 @asynccontextmanager
 async def openai_sdk(base_url: str) -> AsyncGenerator[Subject]:
-    """The OpenAI SDK, as people point it at OpenRouter."""
+    """Open the OpenAI SDK, configured as for OpenRouter."""
     import openai
 
     client = openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0)
@@ -154,7 +154,7 @@ async def openai_sdk(base_url: str) -> AsyncGenerator[Subject]:
 
 @asynccontextmanager
 async def openrouter_sdk(base_url: str) -> AsyncGenerator[Subject]:
-    """OpenRouter's own SDK."""
+    """Open OpenRouter's own SDK."""
     openrouter: Any = importlib.import_module("openrouter")
     utils: Any = importlib.import_module("openrouter.utils")
     never = utils.RetryConfig("none", utils.BackoffStrategy(1, 1, 1, 1), False)
@@ -179,7 +179,7 @@ async def openrouter_sdk(base_url: str) -> AsyncGenerator[Subject]:
 
 @asynccontextmanager
 async def litellm_sdk(base_url: str) -> AsyncGenerator[Subject]:
-    """Litellm in process."""
+    """Open LiteLLM in this process."""
     litellm: Any = importlib.import_module("litellm")
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     messages: Any = [{"role": "user", "content": PROMPT}]
@@ -198,7 +198,7 @@ async def litellm_sdk(base_url: str) -> AsyncGenerator[Subject]:
 
 
 def list_subjects(base_url: str) -> list[AbstractAsyncContextManager[Subject]]:
-    """Everyone who takes part."""
+    """Return every client that takes part."""
     all_of_them: list[AbstractAsyncContextManager[Subject]] = [
         gateway(base_url),
         attempt(base_url),
@@ -214,7 +214,7 @@ def list_subjects(base_url: str) -> list[AbstractAsyncContextManager[Subject]]:
 
 
 async def measure_round(subject: Subject, calls: int, chunks: int) -> tuple[float, ...]:
-    """Sequential µs, CPU µs at 64, calls a second at 64, CPU µs a chunk."""
+    """Return sequential µs, CPU µs at 64, calls per second at 64, and CPU µs per chunk."""
     count = max(8, int(calls * subject.effort))
     alone = await harness.measure_round(subject.call, max(4, count // 4))
     together = await harness.measure_round(subject.call, max(64, count), in_flight=64)
@@ -226,7 +226,7 @@ async def measure_round(subject: Subject, calls: int, chunks: int) -> tuple[floa
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Measure everyone in interleaved rounds."""
+    """Measure all clients in interleaved rounds."""
     rounds, calls, chunks = (2, 200, 201) if options.quick else (5, 1500, 501)
     report = harness.Report()
     measured: dict[str, list[tuple[float, ...]]] = {}

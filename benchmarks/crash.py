@@ -1,4 +1,4 @@
-"""Processes that die: what is lost and what stays held when they are killed, or the power is cut.
+"""Kills processes and cuts the power, and counts what is lost and what stays reserved.
 
     uv run python benchmarks/crash.py                     100 kills, 200 power cuts
     uv run python benchmarks/crash.py --quick             10 kills, 20 power cuts; writes no page
@@ -54,17 +54,17 @@ BODY = json.dumps(
 
 @dataclass
 class Load:
-    """Clients that ask without a pause, and what they were answered."""
+    """Clients that send requests without a pause, with the replies that they got."""
 
     port: int = 0
     acknowledged: list[str] = field(default_factory=list[str])
-    """Ids of requests whose whole reply, a 200, has come."""
+    """Ids of requests answered completely with 200."""
     unanswered: int = 0
     is_over: bool = False
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """The clients ask until the block ends."""
+        """Run the clients until the block ends."""
         threads = [threading.Thread(target=self._ask_on) for _ in range(CLIENTS)]
         for one in threads:
             one.start()
@@ -92,7 +92,7 @@ class Load:
 
 
 class Gateway:
-    """`devflow serve` with two workers on one port, again and again."""
+    """`devflow serve` with two workers on one port, restarted when killed."""
 
     def __init__(self, home: Path, sandbox: ThreadedSandbox) -> None:
         self._home = home
@@ -107,7 +107,7 @@ class Gateway:
         self.restart_s: list[float] = []
 
     def start(self) -> None:
-        """Start it, on the port that it had before, and wait until it answers."""
+        """Start it, after the first time on the same port, and wait until it answers."""
         began_s = time.monotonic()
         command = [str(DEVFLOW), "serve", "--no-key", "--json", "--workers", "2"]
         self.child = subprocess.Popen(
@@ -125,7 +125,7 @@ class Gateway:
         self.restart_s.append(time.monotonic() - began_s)
 
     def is_ready(self) -> bool:
-        """Whether a worker takes requests."""
+        """Return whether a worker takes requests."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", "/readyz")
@@ -136,13 +136,13 @@ class Gateway:
             connection.close()
 
     def workers(self) -> list[int]:
-        """The living workers."""
+        """Return the process ids of the living workers."""
         pid = self.child.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(one) for one in children if "spawn_main" in command_line(one)]
 
     def kill_worker(self, chance: random.Random, load: Load) -> None:
-        """Kill one of two workers after some more requests were answered."""
+        """Kill one of the two workers, after a random number of further requests."""
         enough = len(load.acknowledged) + chance.randrange(1, 60)
         wait_until(
             lambda: len(self.workers()) == 2 and len(load.acknowledged) >= enough, "two at work"
@@ -152,7 +152,7 @@ class Gateway:
         wait_until(lambda: victim not in self.workers(), "it is gone")
 
     def kill_supervisor(self, chance: random.Random) -> None:
-        """Kill the parent, wait until its workers have ended, and start anew on the same port."""
+        """Kill the supervisor, wait until its workers have ended, and restart on the same port."""
         workers = self.workers()
         time.sleep(chance.random())
         self.child.kill()
@@ -161,14 +161,14 @@ class Gateway:
         self.start()
 
     def end(self) -> int:
-        """End it in good order."""
+        """Terminate it in order, and return its exit status."""
         self.child.terminate()
         self.child.communicate(timeout=PATIENCE_S)
         return self.child.returncode
 
 
 def command_line(pid: str) -> str:
-    """The arguments of a process; empty for one that has ended meanwhile."""
+    """Return the arguments of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
@@ -176,7 +176,7 @@ def command_line(pid: str) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process has not ended."""
+    """Return whether a process is running; a zombie is not."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -185,7 +185,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until(is_so: object, what: str) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds, at most `PATIENCE_S`."""
     assert callable(is_so)
     until_s = time.monotonic() + PATIENCE_S
     while not is_so():
@@ -196,7 +196,7 @@ def wait_until(is_so: object, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What was found after the kills."""
+    """The findings after the kills."""
 
     kills: int
     supervisors: int
@@ -207,13 +207,13 @@ class Outcome:
     is_exact: bool
     is_chain_whole: bool
     held_s: float
-    """How long after the last kill something was still reserved."""
+    """How long after the last kill anything was still reserved, in seconds."""
     restart_s: float
-    """The longest from starting again to the first answer."""
+    """The longest time from a restart to the first answer, in seconds."""
 
 
 def kill_under_load(kills: int, folder: Path) -> Outcome:
-    """Kill so often, and look at the ledger."""
+    """Kill the given number of times under load, then check the ledger."""
     chance = random.Random(20261130)  # noqa: S311 - repeatable, not secret
     load, store = Load(), Store(folder / ".local" / "share" / "devflow" / "ledger.db")
     with ThreadedSandbox() as sandbox:
@@ -249,12 +249,12 @@ def kill_under_load(kills: int, folder: Path) -> Outcome:
 
 
 def reserved_usd(store: Store) -> Decimal:
-    """What all budgets hold."""
+    """Return the sum reserved in all budgets."""
     return sum((state.reserved_usd for state in store.budget_states()), Decimal(0))
 
 
 def some_requests(count: int) -> list[tuple[AttemptStart, LedgerEntry]]:
-    """Requests with one attempt each."""
+    """Return requests with one attempt each."""
     made: list[tuple[AttemptStart, LedgerEntry]] = []
     for number in range(count):
         attempt = an_attempt(attempt_id=f"att_{number}")
@@ -274,7 +274,7 @@ def some_requests(count: int) -> list[tuple[AttemptStart, LedgerEntry]]:
 
 
 def render(outcome: Outcome, full: PowerCuts, weak: PowerCuts) -> str:
-    """The section of the page."""
+    """Return the section of the page."""
     rows = [
         ("kills with SIGKILL under load", outcome.kills),
         ("of them of the supervisor, after which its workers ended by themselves",
@@ -308,7 +308,7 @@ def _yes(is_so: bool) -> str:
 
 
 def main() -> int:
-    """Run both; returns 1 where something was lost, doubled or kept."""
+    """Run both parts; return 1 if anything was lost, doubled or still reserved."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, and no page")
     parser.add_argument("--kills", type=int)

@@ -1,4 +1,4 @@
-"""Compares what a play ended with to what the plan says a good client ends with."""
+"""Compares the outcome of a play with what the plan expects of a good client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from fault_plays import FALLBACK, MODEL, Observation
 
 _ALTERED = re.compile("[\u2028\ufffd]")
-"""What the faults of the framing put into a text."""
+"""Characters that framing faults put into a text."""
 _ACCEPTED = {"success": {"success"}, "failed": {"failed"}, "left": {"left"}}
 
 
 def find_mismatches(seen: Observation) -> list[str]:
-    """What is not as the plan expects it; empty when all is well."""
+    """Return the differences from the plan; none if all is as expected."""
     if seen.outcome == "crashed":
         return seen.broken
     if seen.play.has_fallback:
@@ -63,7 +63,7 @@ def _money_mismatches(seen: Observation) -> Iterator[str]:
 
 
 def _fallback_mismatches(seen: Observation) -> Iterator[str]:
-    """Another model answers where one should be asked, and is left alone where none should."""
+    """Yield if a fallback was missing where the plan wants one, or used where it does not."""
     wanted = seen.play.case.expect.fallback
     is_asked = FALLBACK in seen.models
     if wanted and not (is_asked and seen.outcome == "success"):

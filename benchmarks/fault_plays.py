@@ -1,4 +1,4 @@
-"""One case of the fault plan, played: the sandbox with the fault, the gateway, a client, the books.
+"""Plays one case of the fault plan: sandbox with the fault, gateway, client, books.
 
 Every play has a sandbox, a data folder and a gateway of its own, so that many run at once.
 """
@@ -53,12 +53,13 @@ OURS: dict[str, WireName] = {
     "responses": "openai_responses",
 }
 SEED = 7
-"""All sandboxes have the same key by it."""
+"""Gives all sandboxes the same key."""
 LEAVE_AFTER_S = 0.8
-"""How long a client that is to leave stays after its request has come to the sandbox."""
+"""How long after its request reached the sandbox a leaving client stays."""
 PATIENCE_S = 90.0
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Reading the authorities takes longer than a play, and nothing here speaks TLS to a client."""
+"""A shared TLS context: loading the authorities takes longer than a play, and none of the clients
+here uses TLS."""
 SHORT: dict[str, Any] = {
     "timeout_ms": 20_000,
     "first_token_timeout_s": 4.0,
@@ -70,29 +71,29 @@ SHORT: dict[str, Any] = {
     "cache": False,
     "port": 0,
 }
-"""Deadlines so short that a case takes seconds; the rest as shipped."""
+"""Deadlines short enough that a case takes seconds; everything else as shipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """A case, and how the request comes that meets it."""
+    """A case, with the way in which its request is sent."""
 
     case: FaultCase
     dialect: WireName
     is_stream: bool
     door: str
-    """`server` over HTTP, or `library`."""
+    """`server` for HTTP, or `library`."""
     has_fallback: bool = False
-    """Another model stands ready, and only the first one fails."""
+    """Whether a second model is available, and only the first one fails."""
 
     @property
     def name(self) -> str:
-        """For tables and messages."""
+        """Return a name for tables and messages."""
         mode = "stream" if self.is_stream else "whole"
         return f"{self.case.id}, {self.dialect}, {mode}, {self.door}"
 
     def body(self) -> dict[str, Any]:
-        """The request."""
+        """Return the request's body."""
         body: dict[str, Any] = {"model": MODEL, "stream": self.is_stream}
         question = "Why does the test fail?"
         if self.dialect == "openai_responses":
@@ -108,35 +109,35 @@ class Play:
 
 @dataclass(slots=True, kw_only=True)
 class Observation:
-    """What a play ended with."""
+    """The outcome of a play."""
 
     play: Play
     reply: ReadReply = field(default_factory=ReadReply)
     status: int | None = None
-    """What the client is told: the status, or what the error stands for in the library."""
+    """The status that the client got; in the library, the one that the error stands for."""
     code: str | None = None
-    """The error in the ledger."""
+    """The error code in the ledger."""
     outcome: str = ""
     attempts: int = 0
     calls: int = 0
-    """At the sandbox."""
+    """How many calls reached the sandbox."""
     models: tuple[str, ...] = ()
     cost_statuses: tuple[str, ...] = ()
     booked_usd: Decimal = Decimal(0)
-    """As soon as the request has ended."""
+    """The cost booked when the request ended."""
     confirmed_usd: Decimal = Decimal(0)
-    """After the costs were looked up."""
+    """The cost after look-ups."""
     billed_usd: Decimal = Decimal(0)
     true_text: str | None = None
-    """What the last call's model said."""
+    """The text of the last call's model."""
     true_calls: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
     broken: list[str] = field(default_factory=list[str])
-    """Invariants that do not hold."""
+    """The invariants that were violated."""
     wall_s: float = 0.0
 
 
 async def run(play: Play) -> Observation:
-    """Play one case from an empty folder to the closed books."""
+    """Play one case, from an empty folder to the closed books."""
     seen = Observation(play=play)
     with tempfile.TemporaryDirectory(prefix="devflow-fault-") as folder:
         async with Sandbox(seed=SEED, generation_delay_s=0, faults=_scripted(play)) as sandbox:
@@ -154,7 +155,7 @@ async def run(play: Play) -> Observation:
 
 
 def _scripted(play: Play) -> FaultCase:
-    """The case; where another model stands ready, of the first one only.
+    """Return the case's faults, limited to the first model if a fallback is available.
 
     The list of models is a short one, since every gateway reads it when it starts.
     """
@@ -176,7 +177,7 @@ def _scripted(play: Play) -> FaultCase:
 
 @cache
 def _short_list() -> dict[str, str]:
-    """The rows of the two models, and the file in which a gateway keeps them."""
+    """Return a list of the two models, and the file in which a gateway caches it."""
     listing = SandboxRequest(method="GET", path="/api/v1/models")
     steps = SandboxApp(Sandbox().state).answer(listing).steps
     body = orjson.loads(b"".join(one for one in steps if isinstance(one, bytes)))
@@ -257,7 +258,7 @@ async def _read_events(gateway: wiring.AsyncGateway, request: Any, reply: ReadRe
 
 
 async def _leave_or_wait(asking: Coroutine[Any, Any, T], play: Play, sandbox: Sandbox) -> T | None:
-    """What comes; None where the client has left before."""
+    """Return the reply; None if the client left before it."""
     if not play.case.client_leaves:
         return await asyncio.wait_for(asking, PATIENCE_S)
     task = asyncio.create_task(asking)
@@ -276,7 +277,7 @@ _DOORS: dict[str, Door] = {"server": _ask_server, "library": _ask_library}
 
 
 async def _until_settled(sandbox: Sandbox) -> None:
-    """The sandbox hears of a connection's end a moment later."""
+    """Wait until the sandbox has noticed the end of all connections."""
     async with asyncio.timeout(PATIENCE_S):
         while sandbox.bill()["running"]:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
@@ -293,7 +294,7 @@ def _read_bill(sandbox: Sandbox, seen: Observation) -> None:
 
 
 def _read_books(settings: Settings, seen: Observation) -> None:
-    """The last request's entry, and whether all that must hold of the books holds."""
+    """Read the last request's entry, and check the invariants of the books."""
     store = wiring.make_store(settings)
     entries = list(store.entries())
     if len(entries) != seen.play.case.warm_up + 1:
@@ -340,7 +341,7 @@ def _broken_balance(store: Any, entries: list[LedgerEntry]) -> Iterator[str]:
 
 
 async def _confirm(settings: Settings, seen: Observation) -> None:
-    """Look the costs up as the server does after a while; an address that is wrong has none."""
+    """Look costs up as the server does after a while; a wrong address yields none."""
     with suppress(DevFlowError):
         # the router is not asked, and making one is half of a play's work
         async with (
@@ -370,7 +371,7 @@ def _look_for_key(folder: Path, body: bytes, key: str, seen: Observation) -> Non
 
 @contextmanager
 def trusting_the_plans_authority() -> Generator[None]:
-    """So that a certificate has the fault of its case and no other."""
+    """Trust the plan's certificate authority, so that a certificate has only its case's fault."""
     former = os.environ.get("SSL_CERT_FILE")
     os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
     try:
@@ -383,7 +384,7 @@ def trusting_the_plans_authority() -> Generator[None]:
 
 
 async def run_many(plays: list[Play], at_once: int) -> list[Observation]:
-    """Play them, so many at a time; the result is in their order."""
+    """Play several plays, `at_once` at a time; results are in the order of the plays."""
     free = asyncio.Semaphore(at_once)
 
     async def one(play: Play) -> Observation:

@@ -1,4 +1,4 @@
-"""What a client makes of the bytes of a reply, in each dialect, read without the gateway's help.
+"""Reads replies of each dialect as a client does, without the gateway's code.
 
 A reader of its own: what the gateway calls whole is judged here by the words of the dialects alone.
 """
@@ -18,19 +18,19 @@ _ENDED_LINE = re.compile(r"\r\n|\r|\n")
 
 @dataclass(slots=True)
 class ReadReply:
-    """A reply as a client has it."""
+    """A reply as a client received it."""
 
     text: str = ""
     calls: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
-    """Tool calls of whole replies: name and arguments."""
+    """Tool calls of complete replies: name and arguments."""
     has_tools: bool = False
     is_complete: bool = False
-    """The dialect's own words say that this was all of it."""
+    """Whether the reply ended as its dialect requires."""
     error: str | None = None
 
     @property
     def outcome(self) -> str:
-        """`success`, `failed`, `cut`; or what must not be: `silent` and `contradictory`."""
+        """Return `success`, `failed` or `cut`; or, always wrong, `silent` or `contradictory`."""
         if self.is_complete:
             return "contradictory" if self.error else "success"
         if self.error is None:
@@ -39,7 +39,7 @@ class ReadReply:
 
 
 def read_whole(dialect: str, body: bytes) -> ReadReply:
-    """A reply in one piece; an error is the object under `error`."""
+    """Read a reply in one piece; an error is the object under `error`."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -88,7 +88,7 @@ def _whole_responses(body: Json) -> ReadReply:
 
 
 def parse_arguments(arguments: str) -> object:
-    """The arguments of a tool call as values; the text itself where it is no JSON."""
+    """Return the arguments of a tool call as values; the text itself if it is not JSON."""
     try:
         return orjson.loads(arguments)
     except orjson.JSONDecodeError:
@@ -103,7 +103,7 @@ _WHOLE = {
 
 
 def read_stream(dialect: str, body: bytes) -> ReadReply:
-    """A stream of events up to where it ended."""
+    """Read a stream of events up to its end."""
     reply, has_finished = ReadReply(), False
     for data in _events(body):
         if data == "[DONE]":

@@ -1,8 +1,8 @@
-"""What is booked of calls whose cost nobody confirms, against what they were billed.
+"""Compares what is booked for calls with unconfirmed costs with what they were billed.
 
 The shipped gateway serves over a socket, in front of a stand-in for OpenRouter that keeps its own
 books. Each call meets one fault that leaves its cost unclear: cut, stalled, left by its reader,
-without usage, cost, id or choices, with a cost that cannot be, with an error inside, billed by its
+without usage, cost, id or choices, with an impossible cost, with an error inside, billed by its
 provider's own rule, in full, for fees alone or not at all; streamed and whole, in three dialects.
 What is booked is compared with the bill before the ledger is reconciled and after it.
 
@@ -47,7 +47,7 @@ CALLS, QUICK_CALLS = 600, 240
 PATIENCE_S = 2.0
 DEADLINE_S = 60.0
 STOPPING = ("openai/gpt-5-mini", "anthropic/claude-haiku-4.5", "deepseek/deepseek-v3.2")
-"""Their first providers stop charging when nobody reads on."""
+"""Models whose first provider stops charging when the reader leaves."""
 CHARGING_ON = ("google/gemini-2.5-flash", "mistralai/mistral-large-2512", "z-ai/glm-5")
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -59,13 +59,13 @@ QUESTION = "Explain in some detail how a write-ahead log makes a commit durable.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A way for a cost to stay unclear."""
+    """A way in which a cost stays unclear."""
 
     name: str
     then: dict[str, Any] | None = None
     billed: str = "provider"
     leaves_after: int | None = None
-    """The reader leaves after so many pieces of text."""
+    """The number of text pieces after which the reader leaves."""
     tools: bool = False
 
 
@@ -123,7 +123,7 @@ KINDS = (*_cuts(), *_told(), *_instead())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One request: what was booked of it and billed for it."""
+    """A request with what was booked and billed for it."""
 
     kind: str
     dialect: str
@@ -131,23 +131,24 @@ class Judged:
     entry: LedgerEntry
     billed_usd: Decimal
     known_usd: Decimal
-    """Of what was billed, the input and what the reader got, or all of it where it was told."""
+    """The part of the bill that the gateway could know: the input and the text received, or all of
+    it if the cost was reported."""
 
     @property
     def booked_usd(self) -> Decimal:
-        """Before anything was reconciled."""
+        """Return what was booked before reconciling."""
         return self.entry.cost_usd
 
     @property
     def reserved_usd(self) -> Decimal:
-        """What was held for it."""
+        """Return what was reserved for the request."""
         held = (one.reserved_usd or Decimal(0) for one in self.entry.attempts)
         return sum(held, Decimal(0))
 
 
 @dataclass
 class World:
-    """The gateway behind a socket, the stand-in behind the gateway, and the ledger between them."""
+    """A gateway behind a socket, the stand-in behind it, and the ledger."""
 
     sandbox: ThreadedSandbox
     settings: Settings
@@ -157,7 +158,7 @@ class World:
 
     @property
     def calls(self) -> list[BilledCall]:
-        """Every call that the stand-in has been asked for."""
+        """Return every call that reached the stand-in."""
         return self.sandbox.state.billing.calls
 
     async def judge(self, number: int, kind: Kind) -> Judged:
@@ -186,7 +187,7 @@ class World:
         )
 
     async def _ask(self, dialect: str, body: dict[str, Any], kind: Kind) -> str:
-        """The text that came."""
+        """Send a request and return the text received."""
         pieces: list[str] = []
         with contextlib.suppress(httpx.HTTPError):
             async with self.client.stream("POST", PATHS[dialect], json=body) as reply:
@@ -197,7 +198,7 @@ class World:
         return "".join(pieces)
 
     async def _entry(self) -> LedgerEntry:
-        """The entry that is new; of two calls the later."""
+        """Return the new entry; of two calls the later one."""
         async for found in self._poll():
             if found:
                 self.seen.update(one.entry_id for one in found)
@@ -233,7 +234,7 @@ def _make_body(dialect: str, model: str, is_stream: bool, kind: Kind) -> dict[st
 
 
 def _texts(line: str) -> Iterator[str]:
-    """The pieces of answer in one line of a stream, in any dialect."""
+    """Yield the pieces of answer in one line of a stream of any dialect."""
     if not line.startswith("data: {"):
         return
     try:
@@ -251,7 +252,7 @@ def _texts(line: str) -> Iterator[str]:
 
 
 def _known_usd(call: BilledCall, text: str, kind: Kind) -> Decimal:
-    """Of what a call was billed, that of which the gateway has seen a reason."""
+    """Return the part of a call's bill that the gateway has evidence of."""
     generation = call.generation
     if generation is None or kind.name.startswith(("body: mal", "body: html", "body: empty")):
         return Decimal(0)
@@ -266,7 +267,7 @@ def _known_usd(call: BilledCall, text: str, kind: Kind) -> Decimal:
 
 
 async def run(calls: int) -> tuple[list[Judged], list[LedgerEntry], Reconciliation, Decimal]:
-    """Make all calls, then reconcile; the entries as they stand then, and the bill."""
+    """Make all calls and reconcile; return them with the final entries and the bill."""
     setup = Setup(seed=11, credits_usd=Decimal(1_000_000), generation_delay_s=0.05)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -323,7 +324,7 @@ async def _reconcile(settings: Settings, management_key: str) -> Reconciliation:
 def summarise(
     judged: Sequence[Judged], entries: Sequence[LedgerEntry], result: Reconciliation, bill: Decimal
 ) -> dict[str, Any]:
-    """The figures."""
+    """Return the figures."""
     booked = sum((one.booked_usd for one in judged), Decimal(0))
     after = sum((one.cost_usd for one in entries), Decimal(0))
     document = result.as_json()
@@ -384,7 +385,7 @@ def _by_kind(judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """For a person."""
+    """Print the figures for a person."""
     for key, value in summary.items():
         if key not in ("kinds", "under_bill_calls"):
             print(f"{key:22} {value}")
@@ -395,7 +396,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The figures as the page has them."""
+    """Return the figures as the section of the page."""
     rows = [
         (
             kind,
@@ -417,7 +418,7 @@ def describe(summary: dict[str, Any]) -> str:
         f"USD were booked and {_short(summary['bill_usd'])} USD billed. After reconciling "
         f"({summary['settled_by_id']} attempts by id, {summary['settled_by_total']} by totals, "
         f"{summary['pending']} left) the difference is {summary['difference_usd']} USD. "
-        f"{summary['doubts']} told costs were in doubt."
+        f"{summary['doubts']} reported costs were in doubt."
     )
     return f"{text}\n\n{reliability_page.table(head, rows, 'lrrrrr')}"
 
@@ -427,7 +428,7 @@ def _short(usd: str) -> str:
 
 
 def main() -> int:
-    """Run it, and say whether anything was wrong."""
+    """Run the benchmark; return 1 if anything was wrong."""
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--calls", type=int, help=f"{CALLS}; {QUICK_CALLS} with --quick")

@@ -1,4 +1,4 @@
-"""Plays the whole fault plan against the gateway and compares what comes of it to the plan.
+"""Plays the whole fault plan against the gateway, and compares the outcomes with the plan.
 
 Every case of `devflow sandbox --list-faults`, in every dialect, streamed and whole, through the
 running server and through the library; and once more with a second model that stands ready. What
@@ -37,7 +37,7 @@ _CHUNK = 48
 
 
 def list_plays(cases: Sequence[FaultCase], doors: Sequence[str], *, is_quick: bool) -> list[Play]:
-    """Every case in every way that it has; or in one, so that all ways occur over the list."""
+    """Return every case in every way; with `is_quick` once each, spread over the ways."""
     plays: list[Play] = []
     for number, case in enumerate(cases):
         dialects = {OURS[name] for name in case.dialects}
@@ -57,7 +57,7 @@ def _make_play(
 
 
 def _fallback_plays(cases: Sequence[FaultCase]) -> Iterator[Play]:
-    """An address that is wrong is so for every model."""
+    """Yield the plays with a second model, without wrong addresses, which are so for any model."""
     for number, case in enumerate(cases):
         if case.expect.fallback is not None and case.address == "open" and case.faults:
             way = (OURS[case.dialects[number % len(case.dialects)]], number % 2 == 0, "server")
@@ -65,7 +65,7 @@ def _fallback_plays(cases: Sequence[FaultCase]) -> Iterator[Play]:
 
 
 def play_all(plays: list[Play]) -> list[Observation]:
-    """Play them in two processes; what moves much data is played last, one by one in each."""
+    """Play in two processes; plays that move much data come last, one at a time in each."""
     light = [play for play in plays if not play.case.is_heavy]
     heavy = [play for play in plays if play.case.is_heavy]
     chunks = [light[start : start + _CHUNK] for start in range(0, len(light), _CHUNK)]
@@ -78,7 +78,7 @@ def play_all(plays: list[Play]) -> list[Observation]:
 
 
 def play_again(seen: list[Observation]) -> list[Observation]:
-    """Play once more, alone, what was not as expected: on a busy machine short deadlines pass."""
+    """Repeat unexpected plays alone: on a busy machine short deadlines expire."""
     doubtful = [one for one in seen if find_mismatches(one)]
     print(f"{len(doubtful)} are played again, alone", file=sys.stderr, flush=True)
     again = asyncio.run(run_many([one.play for one in doubtful], 1))
@@ -91,7 +91,7 @@ def _play_chunk(plays: list[Play]) -> list[Observation]:
 
 
 def as_markdown(seen: Sequence[Observation]) -> str:
-    """The sums, the mismatches, and a row for each case."""
+    """Return the sums, the mismatches, and a row for each case."""
     plain = [one for one in seen if not one.play.has_fallback]
     by_case: dict[str, list[Observation]] = defaultdict(list)
     for one in plain:
@@ -126,7 +126,7 @@ def _mismatches(seen: Sequence[Observation]) -> str:
 
 
 def list_mismatches(seen: Sequence[Observation]) -> Iterator[str]:
-    """One line for each play that did not end as it should."""
+    """Yield one line for each mismatch."""
     for one in seen:
         for what in find_mismatches(one):
             ready = ", a second model ready" if one.play.has_fallback else ""
@@ -134,7 +134,7 @@ def list_mismatches(seen: Sequence[Observation]) -> Iterator[str]:
 
 
 def _row(group: Sequence[Observation]) -> tuple[str, ...]:
-    """What all ways of a case agree in, or the values that there are."""
+    """Return a case's row: the value on which all its plays agree, or all values."""
     case = group[0].play.case
     money = (f"{_usd(group, 'booked_usd')} / {_usd(group, 'confirmed_usd')}"
              f" / {_usd(group, 'billed_usd')}")  # fmt: skip
@@ -163,13 +163,13 @@ def _values(values: Sequence[object]) -> str:
 
 
 def _usd(group: Sequence[Observation], name: str) -> str:
-    """In millionths of a dollar, the mean of a case's plays."""
+    """Return the mean over a case's plays, in millionths of a dollar."""
     mean = sum((getattr(one, name) for one in group), Decimal(0)) / len(group) * 1_000_000
     return f"{mean:.0f}"
 
 
 def as_document(seen: Sequence[Observation]) -> list[dict[str, object]]:
-    """Every play for programs."""
+    """Return every play as JSON."""
     return [
         {
             "case": one.play.case.id,
@@ -194,7 +194,7 @@ def as_document(seen: Sequence[Observation]) -> list[dict[str, object]]:
 
 
 def main() -> int:
-    """Play, tell, and say by the exit status whether all was as expected."""
+    """Run the plays; return 1 if any differs from the plan."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

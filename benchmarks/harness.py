@@ -1,4 +1,4 @@
-"""What every benchmark shares: its options, its clock, and the form of its results.
+"""Shared by all benchmarks: options, timing, and the form of results.
 
 Rounds of the things compared are interleaved, so that a slow moment of the machine falls on all
 of them alike; of the rounds the median is given, with the range beside it.
@@ -27,7 +27,7 @@ _PACKAGES = (
 def parse_arguments(
     description: str | None, extend: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.Namespace:
-    """`--quick` (fewer rounds) and `--json FILE`, with what `extend` adds."""
+    """Parse `--quick`, `--json FILE` and the options that `extend` adds."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,14 +40,14 @@ def parse_arguments(
 
 @dataclass
 class Report:
-    """Collects results, prints them as a table, and writes the JSON that others hold on to."""
+    """Collects results, prints them as a table, and writes them as JSON."""
 
     results: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     more: dict[str, object] = field(default_factory=dict[str, object])
-    """Further top-level keys of the JSON."""
+    """Additional top-level keys of the JSON."""
 
     def add(self, name: str, metric: str, unit: str, values: Sequence[float]) -> float:
-        """Add what the rounds gave; returns their median."""
+        """Add the values of all rounds; return their median."""
         median = statistics.median(values)
         self.results.append(
             {
@@ -63,7 +63,7 @@ class Report:
         return median
 
     def to_document(self) -> dict[str, object]:
-        """The JSON document."""
+        """Return the JSON document."""
         versions = {"python": platform.python_version()}
         for name in _PACKAGES:
             try:
@@ -78,7 +78,7 @@ class Report:
         }
 
     def finish(self, options: argparse.Namespace) -> None:
-        """Print the table; with `--json`, write the document."""
+        """Print the table; with `--json`, also write the document."""
         print(f"{'name':34} {'metric':22} {'median':>12} {'min':>12} {'max':>12}  unit")
         for one in self.results:
             figures = "".join(
@@ -95,7 +95,7 @@ def _format_figure(value: object) -> str:
 
 
 def describe_machine() -> Mapping[str, object]:
-    """What the figures were measured on."""
+    """Return the machine's system, processor and number of cores."""
     return {
         "system": platform.system(),
         "processor": platform.machine(),
@@ -104,7 +104,7 @@ def describe_machine() -> Mapping[str, object]:
 
 
 def measure_cpu_us(work: Callable[[], object], count: int) -> float:
-    """CPU µs of one call, over `count` in a row."""
+    """Return the CPU time of one call in µs, averaged over `count` calls."""
     start_ns = time.process_time_ns()
     for _ in range(count):
         work()
@@ -113,23 +113,23 @@ def measure_cpu_us(work: Callable[[], object], count: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One round of calls."""
+    """The times of one round of calls."""
 
     cpu_us: float
-    """CPU of this process for one call."""
+    """CPU time of this process per call."""
     wall_us: float
-    """Time for one call: the whole round's, divided by the calls."""
+    """Wall time per call: that of the round, divided by the calls."""
 
     @property
     def per_s(self) -> float:
-        """Calls a second."""
+        """Return the calls per second."""
         return 1e6 / self.wall_us
 
 
 async def measure_round(
     work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 1
 ) -> Timing:
-    """A round of `count` calls, so many of them at a time."""
+    """Measure `count` calls, `in_flight` at a time."""
     left = count
 
     async def worker() -> None:
@@ -147,5 +147,5 @@ async def measure_round(
 async def measure_cpu_us_async(
     work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 64
 ) -> float:
-    """CPU µs of one call, so many of them in flight."""
+    """Return the CPU time of one call in µs, with `in_flight` calls at a time."""
     return (await measure_round(work, count, in_flight=in_flight)).cpu_us

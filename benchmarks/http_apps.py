@@ -1,4 +1,4 @@
-"""The same small application for three servers: one reply of 1 kB, and streams of 51 events.
+"""One small application for three servers: replies of 1 kB, and streams of 51 events.
 
     python http_apps.py PORT      serves it with DevFlow's own server
 
@@ -21,7 +21,7 @@ REPLY = (b'{"text":"' + b"The quick brown fox jumps over the lazy dog. " * 23)[:
 
 
 async def asgi_app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """For uvicorn."""
+    """Answer as an ASGI application, for uvicorn."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):
@@ -45,7 +45,7 @@ async def asgi_app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def rsgi_app(scope: Any, protocol: Any) -> None:
-    """For granian."""
+    """Answer as an RSGI application, for granian."""
     await protocol()
     if scope.path not in ("/stream", "/turns"):
         headers = [("content-type", "application/json"), ("content-length", str(len(REPLY)))]
@@ -59,7 +59,7 @@ async def rsgi_app(scope: Any, protocol: Any) -> None:
 
 
 async def serve(port: int) -> None:
-    """With DevFlow's server and all its checks, until the process is told to end."""
+    """Answer with DevFlow's server, until the process is terminated."""
     import socket
 
     from devflow_server.http import Exchange, Listener

@@ -1,4 +1,4 @@
-"""Our HTTP server beside uvicorn (httptools, uvloop, bare ASGI) and granian (RSGI).
+"""Compares our HTTP server with uvicorn (httptools, uvloop, bare ASGI) and granian (RSGI).
 
 The same application behind each, on one core; the same client on the other; rounds interleaved.
 Given is the CPU of the server alone, children and threads included, as the kernel counts it:
@@ -31,11 +31,11 @@ WAYS = (
     ("cpu_us_stream_51", "/stream", 32, 2_000),
     ("cpu_us_stream_51_turns", "/turns", 32, 2_000),
 )
-"""Name of the figure, path, connections, and requests a round."""
+"""Name of the figure, path, connections, and requests per round."""
 
 
 def main() -> None:
-    """Measure and report."""
+    """Run the benchmark and print its report."""
     options = harness.parse_arguments(__doc__, _add_options)
     if options.install:
         install()
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def measure(report: harness.Report, servers: Sequence[Gateway], *, quick: bool) -> None:
-    """Every figure of every server; the first round warms up."""
+    """Measure every figure for every server; the first round is a warm-up."""
     for metric, path, connections, count in WAYS:
         request = chat_request(path, "any", stream=path != "/", headers={})
         used_us: dict[str, list[float]] = {one.name: [] for one in servers}
@@ -65,7 +65,7 @@ async def measure(report: harness.Report, servers: Sequence[Gateway], *, quick: 
 
 
 def _all_servers() -> list[contextlib.AbstractContextManager[Gateway]]:
-    """Ours, and the peers that are installed."""
+    """Start ours, and the peers that are installed."""
     commands = {"devflow": [sys.executable, str(APPS / "http_apps.py"), "{port}"]}
     if (HOME / "bin").is_dir():
         binary = str(HOME / "bin")
@@ -88,7 +88,7 @@ def _all_servers() -> list[contextlib.AbstractContextManager[Gateway]]:
 
 
 def install() -> None:
-    """Put the peers into an environment of their own under `.peers/`."""
+    """Install the peers into a separate environment under `.peers/`."""
     PEERS.mkdir(exist_ok=True)
     uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     if not HOME.is_dir():

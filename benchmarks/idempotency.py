@@ -1,4 +1,4 @@
-"""Is each idempotency key carried out once, whoever leaves and whatever is killed?
+"""Checks that each idempotency key is carried out once, while clients leave and workers die.
 
 Workers of `devflow serve` answer from the stand-in for OpenRouter, which keeps its own bill. So
 many requests are sent under so many keys, in every dialect, streamed and whole; clients leave while
@@ -39,12 +39,12 @@ PROGRAM = Path(sys.executable).with_name("devflow")
 AT_ONCE = 20
 SETTLED = frozenset({200, 409})
 TRIES = 60
-"""Of the last round; between two of them the wait that a 503 asks for."""
+"""Attempts per key in the last round; between two of them the wait that a 503 asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is done."""
+    """The amount of work."""
 
     submissions: int
     keys: int
@@ -58,7 +58,7 @@ QUICK = Plan(submissions=200, keys=20, workers=2, kills=1)
 
 @dataclass(slots=True)
 class Record:
-    """What was seen."""
+    """The replies seen, and the counts of a run."""
 
     moments: Counter[Moment] = field(default_factory=Counter[Moment])
     answers: dict[int, list[Answer]] = field(default_factory=dict[int, list[Answer]])
@@ -68,13 +68,13 @@ class Record:
     sent: int = 0
 
     def add(self, number: int, answer: Answer) -> None:
-        """A reply that came whole."""
+        """Add a complete reply."""
         self.answers.setdefault(number, []).append(answer)
 
 
 @contextmanager
 def serve(sandbox: ThreadedSandbox, folder: Path, workers: int) -> Generator[tuple[int, int]]:
-    """The installed command; its process and its port."""
+    """Run the installed command; yield its process id and port."""
     environment = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
@@ -104,7 +104,7 @@ def serve(sandbox: ThreadedSandbox, folder: Path, workers: int) -> Generator[tup
 
 
 def find_workers(pid: int) -> list[int]:
-    """The worker processes of a supervisor."""
+    """Return the worker processes of a supervisor."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return [one for one in map(int, children) if b"spawn_main" in _command_line(one)]
 
@@ -120,7 +120,7 @@ def _command_line(pid: int) -> bytes:
 
 
 async def run_clients(port: int, pid: int, plan: Plan) -> Record:
-    """Send everything, kill meanwhile, then ask every key once more."""
+    """Send everything while workers are killed, then send every key once more."""
     record = Record()
     chance = random.Random(plan.submissions)  # noqa: S311 - who asks what, and when it leaves
     numbers = [number % plan.keys for number in range(plan.submissions)]
@@ -184,7 +184,7 @@ def _kill_worker(pid: int, chance: random.Random) -> None:
 
 
 def judge(plan: Plan, record: Record, bill: dict[str, Any], store: Store) -> dict[str, Any]:
-    """What was seen, against the bill and the ledger."""
+    """Compare the replies with the bill and the ledger."""
     # each key's prompt has a length of its own
     calls = Counter(call["prompt_tokens"] for call in bill["calls"])
     entries = list(store.entries())
@@ -219,7 +219,7 @@ def judge(plan: Plan, record: Record, bill: dict[str, Any], store: Store) -> dic
 
 
 def _differ(answers: Sequence[Answer]) -> bool:
-    """Whether one key was answered with two different replies."""
+    """Return whether one key got two different replies."""
     return len({(one.status, one.body) for one in answers if one.status in SETTLED}) > 1
 
 
@@ -228,7 +228,7 @@ def _count(statuses: Iterator[int]) -> dict[str, int]:
 
 
 def faults_of(verdict: dict[str, Any]) -> list[str]:
-    """What must not be, and is."""
+    """Return the names of all violated conditions."""
     never = (
         "billed_twice",
         "keys_unsettled",
@@ -243,7 +243,7 @@ def faults_of(verdict: dict[str, Any]) -> list[str]:
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    """The whole proof, in a folder that is gone afterwards."""
+    """Run the whole benchmark in a temporary folder."""
     started_s = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as name,
@@ -262,7 +262,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def describe(verdict: dict[str, Any]) -> str:
-    """The section of docs/reliability.md."""
+    """Return the section of docs/reliability.md."""
     rows: list[tuple[str, object]] = [
         ("requests sent", f"{verdict['submissions']:,}"),
         *((f"… whose client left {name}" if name != "stays" else "… whose client stayed", count)
@@ -291,7 +291,7 @@ def describe(verdict: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Run the proof."""
+    """Run the benchmark."""
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--submissions", type=int, help="2,000; 200 with --quick")

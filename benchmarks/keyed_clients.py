@@ -1,4 +1,4 @@
-"""Clients that send requests under idempotency keys, and leave at a moment of their choice."""
+"""Clients that send requests under idempotency keys, and leave at a chosen moment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import orjson
 MODEL = "anthropic/claude-haiku-4.5"
 PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 WORDS_PER_KEY = 10
-"""Each key asks with so many words more than the one before it: the bill tells them apart."""
+"""Each key's prompt is longer than the previous one's by this many words, so that the bill tells
+keys apart."""
 PATIENCE_S = 90.0
-"""Whoever has waited for so long is said to hang."""
+"""A client that has waited this long counts as hanging."""
 _WAIT_S = 0.3
 _PINGS = re.compile(
     rb'event: ping\ndata: \{"type": "ping"\}\n\n|: devflow is waiting for the provider\n\n'
@@ -31,33 +32,33 @@ MOMENTS: tuple[Moment, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A reply that came to its end."""
+    """A complete reply."""
 
     status: int
     body: bytes
-    """Without the pings, which are the connection's and not the reply's."""
+    """The body without pings, which belong to the connection and not to the reply."""
     is_replay: bool
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedAsk:
-    """What one key always asks: its dialect and whether it streams follow from its number."""
+    """The request of one key; its dialect and streaming follow from its number."""
 
     number: int
 
     @property
     def path(self) -> str:
-        """Its dialect's."""
+        """The path of its dialect."""
         return PATHS[self.number % 3]
 
     @property
     def is_stream(self) -> bool:
-        """Every other one of a dialect."""
+        """Whether it streams: every other one of a dialect does."""
         return self.number // 3 % 2 == 1
 
     def encode(self) -> tuple[bytes, bytes]:
-        """The request's head and body."""
+        """Return the request's head and body."""
         text = "alpha " * (WORDS_PER_KEY * (self.number + 1))
         fields: dict[str, object] = {"model": MODEL, "stream": self.is_stream}
         if self.path.endswith("responses"):
@@ -74,7 +75,7 @@ class KeyedAsk:
 
 
 async def submit(port: int, ask: KeyedAsk, moment: Moment, chance: random.Random) -> Answer | None:
-    """Ask once, and leave at the moment; the answer of a client that was there for all of it.
+    """Send a request and leave at the given moment; return the reply if the client stayed.
 
     Raises:
         TimeoutError: it hangs.
@@ -105,7 +106,7 @@ async def wait_until_ready(port: int) -> None:
 
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection; while a worker is replaced there may be nobody to take it."""
+    """Connect, retrying: while workers are replaced, connections may be refused."""
     while True:
         try:
             return await asyncio.open_connection("127.0.0.1", port)
@@ -138,7 +139,7 @@ async def _talk(
 
 
 def _parse(raw: bytes, seconds: float) -> Answer | None:
-    """The answer in what was received until the connection's end; None where it was cut."""
+    """Return the reply in the bytes received; None if it was cut off."""
     head, end, body = raw.partition(b"\r\n\r\n")
     if not end:
         return None

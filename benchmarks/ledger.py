@@ -1,4 +1,4 @@
-"""The durable ledger: requests a second, CPU a request, and a report over a million calls.
+"""Measures the durable ledger: requests per second, CPU per request, reports over a million calls.
 
 A request is two durable writes: `begin` before bytes leave, `close` at the end. Each returns
 after its commit is on the disk (`synchronous=FULL`). Goals: at least 1,000 durable requests a
@@ -40,7 +40,7 @@ ATTRIBUTION = Attribution(session_id="0f3c9a", project="shop", client_key="ci")
 
 
 async def run_round(store: Store, count: int, in_flight: int) -> harness.Timing:
-    """Requests made beforehand, written one after the other by so many callers."""
+    """Write prepared requests, `in_flight` callers at a time."""
     requests = iter([a_booked_request(attribution=ATTRIBUTION, at=NOW) for _ in range(count)])
 
     async def write() -> None:
@@ -54,7 +54,7 @@ async def run_round(store: Store, count: int, in_flight: int) -> harness.Timing:
 async def measure_writes(
     report: harness.Report, places: dict[str, str | Path], *, quick: bool
 ) -> None:
-    """Rounds over every place, interleaved."""
+    """Measure every place in interleaved rounds."""
     shapes = {1: 200, 64: 2_000, 512: 4_000}
     timings: dict[tuple[str, int], list[harness.Timing]] = {}
     for _round in range(2 if quick else 7):
@@ -72,7 +72,7 @@ async def measure_writes(
 
 
 def fill(file: Path, count: int) -> None:
-    """Calls of 500 sessions, 20 models and 8 tasks, straight into the table for reports."""
+    """Insert calls of 500 sessions, 20 models and 8 tasks directly into the report's table."""
     engine = SqliteEngine(file, synchronous="OFF")
     engine.prepare()
     session = engine.open_writer()
@@ -99,7 +99,7 @@ def fill(file: Path, count: int) -> None:
 
 
 def measure_reports(report: harness.Report, folder: Path, *, quick: bool) -> None:
-    """The sums that a report reads."""
+    """Measure the sums that a report reads."""
     count = 100_000 if quick else 1_000_000
     file = folder / "million.db"
     fill(file, count)
@@ -114,7 +114,7 @@ def measure_reports(report: harness.Report, folder: Path, *, quick: bool) -> Non
 
 
 def measure_reads(report: harness.Report, file: Path) -> None:
-    """Reading entries back, and recomputing the chain."""
+    """Measure reading entries back, and verifying the chain."""
     store = Store(file)
     start_s = time.perf_counter()
     count = sum(1 for _entry in store.entries())
@@ -127,7 +127,7 @@ def measure_reads(report: harness.Report, file: Path) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark."""
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--postgres", metavar="URL", help="also over this server (empty)")

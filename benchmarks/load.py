@@ -1,4 +1,4 @@
-"""Load over HTTP: connections that each ask, wait for the whole reply, and ask again."""
+"""Generates HTTP load: each connection sends a request, reads the whole reply, and repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 
 
 def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, str]) -> bytes:
-    """A chat completion as an SDK sends it, as bytes."""
+    """Return a chat completion request as an SDK sends it, as bytes."""
     content = "Why does test_login fail on the second run and not on the first one?"
     body = orjson.dumps(
         {
@@ -38,7 +38,7 @@ def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, s
 
 
 class BadStatus(RuntimeError):
-    """A gateway has answered with something else than 200."""
+    """A gateway answered with a status other than 200."""
 
 
 class Load:
@@ -73,7 +73,7 @@ class Load:
             one.close()
 
     async def run(self, requests: int) -> list[float]:
-        """Send so many requests; returns each one's seconds to the first byte of the body."""
+        """Send `requests` requests; return the seconds to the first body byte of each."""
         remaining = requests
         first_byte_s: list[float] = []
 
@@ -88,7 +88,7 @@ class Load:
 
 
 class _LoadConnection(asyncio.Protocol):
-    """One connection; knows just enough of HTTP to see where a reply ends."""
+    """A connection that parses just enough HTTP to find the end of a reply."""
 
     def __init__(self) -> None:
         self._reply: asyncio.Future[float] | None = None

@@ -1,4 +1,4 @@
-"""What one request costs through the whole pipeline, against an instant upstream.
+"""Measures one request through the whole pipeline, against an instant upstream.
 
 Everything is on: classification, the choice of model, the stack of policies, events, and with
 `+ ledger` a durable SQLite ledger (two synced writes, grouped over requests). `named` asks for one
@@ -33,19 +33,19 @@ PROMPT = "Why does test_login fail? The clock is read before the session starts.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What this benchmark takes besides."""
+    """Add this benchmark's options."""
     parser.add_argument("--profile", action="store_true", help="print the profile of auto + ledger")
 
 
 def settings_for(base_url: str, data_dir: Path) -> Settings:
-    """Settings that lead to the instant upstream."""
+    """Return settings for the instant upstream."""
     return Settings.load(
         {"OPENROUTER_API_KEY": "sk-or-v1-benchmark"}, base_url=base_url, data_dir=data_dir
     )
 
 
 async def measure(args: argparse.Namespace, base_url: str, report: harness.Report) -> None:
-    """Interleave the rounds of everything compared."""
+    """Measure all variants in interleaved rounds."""
     rounds, count = (3, 300) if args.quick else (7, 2000)
     session = ClaudeCodeSession.open(SESSION)
     named_request = ChatRequest.from_text(PROMPT, model=MODEL)
@@ -78,14 +78,14 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
 
 
 async def profile(work: Callable[[], Awaitable[object]], count: int) -> None:
-    """Print where the time of one round goes."""
+    """Print the profile of one round."""
     with cProfile.Profile() as watched:
         await harness.measure_round(work, count, in_flight=IN_FLIGHT)
     pstats.Stats(watched).sort_stats("tottime").print_stats(45)
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     args = harness.parse_arguments(__doc__, add_options)
     report = harness.Report()
     with upstream.run_upstream() as base_url:

@@ -1,4 +1,4 @@
-"""Writes one section of docs/reliability.md; each benchmark replaces its own and no other.
+"""Writes sections of docs/reliability.md; each benchmark replaces only its own.
 
 A section stands between `<!-- begin: NAME (command) -->` and `<!-- end: NAME -->`. A benchmark has
 
@@ -26,7 +26,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One marked section of the page; made when the run begins, to know time and load there."""
+    """A marked section of the page; create it before the run, to record the time and the load."""
 
     name: str
     command: str
@@ -35,7 +35,7 @@ class Section:
     load_before: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def write(self, markdown: str) -> None:
-        """Put `markdown` in the place of what stands there, below a line on its conditions."""
+        """Replace the section's text with `markdown`, below a line on the conditions of the run."""
         replace_section(self.page, self.name, self.command, f"{self._conditions()}\n\n{markdown}")
 
     def _conditions(self) -> str:
@@ -48,7 +48,7 @@ class Section:
 
 
 def replace_section(page: Path, name: str, command: str, markdown: str) -> None:
-    """Replace what stands between the section's marks.
+    """Replace the text between a section's marks.
 
     Raises:
         LookupError: The page has no such section, or has it twice.
@@ -70,7 +70,7 @@ def replace_section(page: Path, name: str, command: str, markdown: str) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], align: str = "") -> str:
-    """A Markdown table; `align` has `r` for a column of figures, else `l`."""
+    """Return a Markdown table; `align` has `r` for a column of figures, else `l`."""
     marks = ["---:" if align[at : at + 1] == "r" else "---" for at in range(len(head))]
     lines = [head, marks, *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""How long a report takes over a ledger of a million rows, and an entry in each tracker.
+"""Measures reports over a ledger of a million rows, and tracking one entry.
 
 The table that reports add up is filled directly: how the ledger comes to write it is measured
 elsewhere. Labels are spread as in a year of one team: 12 models, 9 tasks, 4,000 sessions, 365 days.
@@ -30,13 +30,13 @@ LABELS = ("model", "provider", "task", "session", "project", "branch", "agent", 
 
 
 async def make_ledger(file: Path) -> None:
-    """The tables, empty."""
+    """Create an empty ledger."""
     async with Store(file):
         pass
 
 
 def fill(file: Path, rows: int, models: list[str]) -> None:
-    """So many attempts, each request with one."""
+    """Insert attempts, one per request."""
     chance = random.Random(1)  # noqa: S311 - the same rows each time
     labels = [
         (number, models[number % len(models)], "P", f"task-{chance.randrange(TASKS)}",
@@ -68,14 +68,14 @@ def _iter_calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple
 
 
 def measure_wall_s(work: Callable[[], object]) -> float:
-    """Seconds until it is done."""
+    """Return how many seconds the work takes."""
     start_s = time.perf_counter()
     work()
     return time.perf_counter() - start_s
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Run the benchmark and print the table."""
     options = harness.parse_arguments(__doc__)
     rows = QUICK_ROWS if options.quick else ROWS
     report, catalogue = harness.Report(), load_shipped_catalogue()

@@ -1,4 +1,4 @@
-"""Does routing save money? The learned router on recorded answers, and what a decision costs.
+"""Measures what the learned router saves on recorded answers, and the cost of a decision.
 
     uv run python benchmarks/routing.py [--quick] [--json FILE] [--data DIR]
 
@@ -56,14 +56,14 @@ OTHER_ROUTERS = {
     "k means, MiniLM": (100.3, 7.6),
     "domain table and hashed logistic regression, no gate": (100.8, 43.5),
 }
-"""Quality and saving of other routers, mean of the five worlds, blind operating point for 100 %;
-measured for the data set on prompts of these worlds that are not public."""
+"""Quality and saving of other routers: means of the five worlds, at a blind operating point for 100
+%, measured for the data set on prompts of these worlds that are not public."""
 
 Rows = list[dict[str, Any]]
 
 
 def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
-    """Every world: figures in distribution, and out of it."""
+    """Judge every world, in distribution and out of it."""
     results: dict[str, Any] = {"worlds": {}, "ood": {}}
     samples: dict[str, list[Floats]] = {"worlds": [], "ood": []}
     rounds = 200 if quick else 1000
@@ -91,7 +91,7 @@ def judge_worlds(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str,
 
 
 def _mean_figures(worlds: dict[str, Any], samples: list[Floats]) -> dict[str, Any]:
-    """The worlds' means, each counting alike."""
+    """Return the means over the worlds, with equal weights."""
     if not worlds:
         return {}
     curve = sum(one["save_at_100"] for one in worlds.values()) / len(worlds)
@@ -109,7 +109,7 @@ def _judge_folds(world: World, evaluation: Evaluation, count: int) -> None:
 
 
 def _judge_left_out(world: World, evaluation: Evaluation) -> dict[str, Any]:
-    """Each domain judged by a router that was learned, gate and price too, without any of it."""
+    """Judge each domain by a router learned without it, including its gate and price."""
     domains = np.array(world.domains)
     figures: dict[str, Any] = {}
     for domain in sorted(set(world.domains)):
@@ -120,7 +120,7 @@ def _judge_left_out(world: World, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _judge_unseen(world: World, rows: Rows, parts: dict[str, Evaluation]) -> dict[str, Any]:
-    """Rows of the split in DIR by a router learned from all public ones."""
+    """Judge the rows in DIR by a router learned from all public ones."""
     router = WorldRouter(world)
     figures: dict[str, Any] = {}
     unknown = build_world(rows, world.models) if rows else None
@@ -141,7 +141,7 @@ def _domain_figures(reached: tuple[float, float], part: World) -> dict[str, Any]
 
 
 def compute_apgr(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[float, float, float]:
-    """RouteLLM's average gap recovered, and the calls in % for half and four fifths of the gap."""
+    """Return RouteLLM's average performance gap recovered, and calls in % for 50 and 80 % of it."""
     order = np.argsort(-wants_strong, kind="stable")
     gained = np.concatenate(([0.0], np.cumsum((strong - weak)[order]))) / len(order)
     if gained[-1] <= 0:  # a resample in which the strong model wins nothing
@@ -153,7 +153,7 @@ def compute_apgr(wants_strong: Floats, weak: Floats, strong: Floats) -> tuple[fl
 
 
 def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[str, Any]:
-    """RouteLLM's MMLU: who of the two answers, by the difference expected."""
+    """Judge RouteLLM's MMLU: which of two models answers, by the expected difference."""
     pair = (WEAK, STRONG)
     world = build_world([row for row in public if row["benchmark"] == "rl_mmlu"], pair)
     if unseen is None:
@@ -178,7 +178,7 @@ def judge_routellm(public: Rows, unseen: Rows | None, *, quick: bool) -> dict[st
 
 
 def _expected_gain(router: WorldRouter, texts: Sequence[str]) -> Floats:
-    """What the strong model is expected to win."""
+    """Return the expected gain of the strong model over the weak one."""
     quality = router.forecast(texts).quality
     return quality[:, 1] - quality[:, 0]
 
@@ -205,7 +205,7 @@ def _routellm_figures(gains: Floats, world: World, rounds: int) -> dict[str, Any
 
 
 def judge_kinds(folder: Path) -> dict[str, Any]:
-    """The task classifier on files of labelled prompts (`tasktype*`), where DIR has some."""
+    """Judge the task classifier on labelled prompts (`tasktype*`), if DIR has any."""
     import gzip
     import json
 
@@ -224,7 +224,7 @@ def judge_kinds(folder: Path) -> dict[str, Any]:
 
 
 def measure_stability(router: Router, texts: Sequence[str]) -> float:
-    """Share of light rewordings that keep the model chosen, in %."""
+    """Return the share of light rewordings that keep the chosen model, in %."""
     classifier = TaskClassifier()
 
     def chosen(text: str) -> str:
@@ -236,7 +236,7 @@ def measure_stability(router: Router, texts: Sequence[str]) -> float:
 
 
 def _reword(text: str) -> tuple[str, ...]:
-    """The same said a little differently."""
+    """Return light rewordings of a text."""
     return (
         f"Please help me with this. {text}",
         f"{text}\nThank you!",
@@ -246,7 +246,7 @@ def _reword(text: str) -> tuple[str, ...]:
 
 
 def measure_speed(report: Report, *, quick: bool) -> None:
-    """A decision over the shipped catalogue, classification included; CPU time of each."""
+    """Measure the CPU time of a decision over the shipped catalogue, with classification."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     router, classifier = Router(load_shipped_catalogue()), TaskClassifier()
     router.route(request := ChatRequest.from_text("warm"), classifier.classify(request))
@@ -272,7 +272,7 @@ def measure_speed(report: Report, *, quick: bool) -> None:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--data", type=Path, metavar="DIR", help="judge on this split")
@@ -295,7 +295,7 @@ def main() -> None:
 
 
 def add_figures(report: Report, aggregate: dict[str, Any]) -> None:
-    """The figures as rows of the table."""
+    """Add the figures to the report's table."""
     parts: list[tuple[str, dict[str, Any]]] = list(aggregate["worlds"].items())
     parts += [(f"{name}, unknown domains", figures) for name, figures in aggregate["ood"].items()]
     parts += [("mean of the worlds", aggregate)]

@@ -1,4 +1,4 @@
-"""Where a world's router is trusted, and at what price of quality: learned from left-out domains.
+"""Decides where a world's router is trusted, and at what price, from left-out domains.
 
 A prompt is like one of the known domains, more or less. Each degree of likeness to each domain is a
 cell. What the router would have chosen for prompts of domains that it had never seen shows which
@@ -18,22 +18,22 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
-"""What the best single model's cost may be worth in quality; one is chosen."""
+"""Candidates for the quality that the best single model's cost is worth; one is chosen."""
 DEGREES = 6
-"""Of likeness, as many prompts in each."""
+"""Degrees of likeness, with equally many prompts in each."""
 OUTLIER_SHARE = 0.05
-"""Share of known prompts that is like nothing known, and never trusted."""
+"""Share of known prompts that count as unlike all domains, and are never trusted."""
 MIN_LEFT_OUT_QUALITY = 0.97
-"""Of the best single model's, to be kept on every domain that was left out of training."""
+"""Quality to keep on every left-out domain, relative to the best single model's."""
 MIN_KNOWN_QUALITY = 1.002
-"""Of the best single model's, to be kept on prompts of known domains."""
+"""Quality to keep on prompts of known domains, relative to the best single model's."""
 PRIOR = 5.0
-"""Right answers lent to both sides of a left-out domain, so that few prompts say little."""
+"""Right answers added to both sides of a left-out domain, so that few prompts decide little."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """The known domain that each prompt is nearest to, and three signs of how far it is from it."""
+    """The nearest known domain of each prompt, and three measures of its distance."""
 
     domain: Ints
     distances: Floats
@@ -42,32 +42,32 @@ class Likeness:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a router expects of prompts that it has not learned from, and what came of them."""
+    """A router's forecasts for prompts that it did not learn from, with the true results."""
 
     quality: Floats
     cost: Floats
-    """Expected, relative to the best single model's mean."""
+    """Expected cost, relative to the best single model's mean."""
     likeness: Likeness
     scores: Floats
     costs_usd: Floats
     groups: Ints
-    """The true domain, by number."""
+    """The true domains, by number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Which prompts the router may choose for, and the price of quality there."""
+    """The cells of prompts that the router may choose for, and the price of quality there."""
 
     means: Floats
     spreads: Floats
     edges: Floats
     trusted: Flags
-    """By domain and degree."""
+    """By domain and degree of likeness."""
     price: float = 0.0
 
     @classmethod
     def from_known(cls, known: Likeness, domains: int) -> Gate:
-        """A gate that trusts all prompts but those like nothing known."""
+        """Return a gate that trusts all prompts except those unlike all domains."""
         means, spreads = _fit_distances(known, domains)
         distance = _normalised_distance(known, means, spreads)
         shares = np.append(np.linspace(0, 1 - OUTLIER_SHARE, DEGREES + 1)[1:-1], 1 - OUTLIER_SHARE)
@@ -77,16 +77,16 @@ class Gate:
         return cls(means=means, spreads=spreads, edges=edges, trusted=trusted)
 
     def find_cells(self, likeness: Likeness) -> Ints:
-        """The cell of each prompt, by number."""
+        """Return the number of each prompt's cell."""
         degree = np.digitize(_normalised_distance(likeness, self.means, self.spreads), self.edges)
         return likeness.domain * self.trusted.shape[1] + degree
 
     def is_trusted(self, likeness: Likeness) -> Flags:
-        """Whether the router may choose for these prompts."""
+        """Return whether the router may choose, for each prompt."""
         return self.trusted.ravel()[self.find_cells(likeness)]
 
     def fit(self, known: Trial, strangers: Trial | None, best: int) -> Gate:
-        """The gate and price that save most while known and left-out domains keep their quality.
+        """Return the gate and price that save most while known and left-out domains keep quality.
 
         Args:
             known: each prompt left out by itself.
@@ -112,7 +112,7 @@ class Gate:
     def _drop_harmful(
         self, strangers: Trial, price: float, best: int, trusted: Flags, savings: Floats
     ) -> Flags:
-        """The trusted cells but those that harm strangers most for what they save."""
+        """Return the trusted cells without those that harm left-out domains more than they save."""
         places, chosen = np.arange(len(strangers.groups)), choose_models(strangers, price)
         lost = strangers.scores[:, best] - strangers.scores[places, chosen]
         harm = np.zeros((int(strangers.groups.max()) + 1, len(trusted)))
@@ -131,14 +131,14 @@ class Gate:
 
 
 def choose_models(trial: Trial, price: float) -> Ints:
-    """The model of the best worth for each prompt."""
+    """Return the model with the best value for each prompt."""
     return (trial.quality - price * trial.cost).argmax(axis=1)
 
 
 def _sum_by_cell(
     trial: Trial, cells: Ints, price: float, best: int, count: int
 ) -> tuple[Floats, Floats]:
-    """Quality gained and money saved against the best single model, in each cell."""
+    """Return quality gained and money saved against the best single model, by cell."""
     places, chosen = np.arange(len(cells)), choose_models(trial, price)
     gained = trial.scores[places, chosen] - trial.scores[:, best]
     saved = trial.costs_usd[:, best] - trial.costs_usd[places, chosen]
@@ -147,7 +147,7 @@ def _sum_by_cell(
 
 
 def _fit_distances(known: Likeness, domains: int) -> tuple[Floats, Floats]:
-    """Mean and spread of the distances by nearest domain, drawn to all domains' where few."""
+    """Return mean and spread of distances by nearest domain; with few samples, near the overall."""
     mean, variance = known.distances.mean(axis=0), known.distances.var(axis=0)
     means: list[Floats] = []
     spreads: list[Floats] = []
@@ -160,6 +160,6 @@ def _fit_distances(known: Likeness, domains: int) -> tuple[Floats, Floats]:
 
 
 def _normalised_distance(likeness: Likeness, means: Floats, spreads: Floats) -> Floats:
-    """The most unusual of the signs, in spreads of the nearest domain."""
+    """Return the largest of the distances, in spreads of the nearest domain."""
     domain = likeness.domain
     return ((likeness.distances - means[domain]) / spreads[domain]).max(axis=1)

@@ -1,4 +1,4 @@
-"""What a world's routers chose on prompts that they had not seen, in figures.
+"""Judges what a world's routers chose on prompts that they had not seen.
 
 All of them are in % of the best single model as public data names it. Intervals are of 95 %, by
 bootstrap over prompts.
@@ -14,7 +14,7 @@ from routing_worlds import Floats, Forecast, World, WorldRouter
 
 
 class Evaluation:
-    """Choices joined over folds, or over domains that were left out in turn."""
+    """Choices joined over folds, or over left-out domains."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
@@ -25,7 +25,7 @@ class Evaluation:
         return sum(len(world) for _, _, world in self._parts)
 
     def add(self, router: WorldRouter, world: World) -> tuple[float, float]:
-        """Judge a router on a world; quality and saving there."""
+        """Judge a router on a world; return its quality and saving there."""
         places = np.arange(len(world))
         forecast = router.forecast(world.texts)
         chosen = router.choose(forecast, router.gate.price)
@@ -40,7 +40,7 @@ class Evaluation:
         return _score_at_op(columns)
 
     def samples(self) -> Floats:
-        """Quality and saving; the first row as measured, the others of resampled prompts."""
+        """Return quality and saving: first as measured, then of resampled prompts."""
         columns = self._join_columns()
         scores = [_score_at_op(columns)]
         random = np.random.default_rng(7)
@@ -51,7 +51,7 @@ class Evaluation:
         return np.array(scores)
 
     def figures(self) -> dict[str, Any]:
-        """What the world's part of `aggregate` holds."""
+        """Return the world's part of `aggregate`."""
         columns = self._join_columns()
         scores = np.concatenate([world.scores for _, _, world in self._parts])
         costs = np.concatenate([world.costs_usd for _, _, world in self._parts])
@@ -73,7 +73,7 @@ class Evaluation:
         return a, b, c, d
 
     def _compute_save_at_100(self) -> float:
-        """The most that any price saves at the best single model's quality, gate on or off."""
+        """Return the largest saving at the best single model's quality, for any price and gate."""
         _, _, best_quality, best_cost = self._join_columns()
         most_saved = 0.0
         for price in PRICES.tolist():
@@ -90,7 +90,7 @@ class Evaluation:
 
 
 def interval(samples: Floats) -> dict[str, Any]:
-    """Quality and saving with their intervals, from samples or from the mean of worlds' samples."""
+    """Return quality and saving with confidence intervals, from samples or means of samples."""
     low, high = np.percentile(samples[1:], (2.5, 97.5), axis=0)
     return {
         "quality_at_op": round(samples[0, 0], 2),
@@ -113,7 +113,7 @@ def _as_percent(quality: float, cost: float, best_quality: float, best_cost: flo
 def _single_baselines(
     scores: Floats, costs: Floats, quality: float, cost: float
 ) -> dict[str, list[float]]:
-    """[quality, saved] of single models, of a die, and of knowing the answers beforehand."""
+    """Return [quality, saved] of single models, of random choice, and of perfect foresight."""
     means, prices = scores.mean(axis=0), costs.mean(axis=0)
     right = np.where(scores == scores.max(axis=1, keepdims=True), costs, np.inf)
     cheapest, dearest, strongest = prices.argmin(), prices.argmax(), means.argmax()
@@ -134,7 +134,7 @@ def _single_baselines(
 def _mixture_baselines(
     scores: Floats, costs: Floats, chars: Floats, paid: float, quality: float, cost: float
 ) -> dict[str, list[float]]:
-    """[quality, saved] for what the router paid: single models mixed at random, or by length.
+    """Return [quality, saved] for what the router paid, mixing models at random or by length.
 
     `zero` is the best random mixture of two models, chosen on the judged prompts themselves, which
     flatters it. `prompt_length` gives the longest prompts to the best single model, the others to

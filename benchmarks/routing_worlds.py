@@ -28,20 +28,20 @@ Flags = NDArray[np.bool_]
 Singles = NDArray[np.float32]
 
 WORLDS = {"RB": "rb_", "ZE": "ze_", "MP": "mmlupro", "FU": "fu9_", "BF": "bfcl"}
-"""The five worlds, by how the names of their benchmarks begin."""
+"""The five worlds, by the prefix of their benchmarks' names."""
 PENALTY = 8.0
 SHARPNESS = 8.0
-"""Of the domain's posterior: what one unit of ridge output is worth in logits."""
+"""Sharpness of the domain's posterior: logits per unit of ridge output."""
 TABLE_PRIOR = 10.0
-"""A domain's mean counts like so many further answers of the model's overall mean."""
+"""Weight of the model's overall mean in a domain's mean, in answers."""
 BATCH_PROMPTS = 1_000
 """Prompts whose vectors are held in memory together."""
 MIN_PROMPTS = 10
-"""With fewer, nothing is learned from leaving a domain out."""
+"""A domain with fewer prompts is not used as a left-out one."""
 NEAREST_PROMPTS = 3
-"""So many prompts of a domain say how near it is."""
+"""How many of a domain's nearest prompts define the distance to it."""
 SPLITS = frozenset({"train", "test", "dev", "validation"})
-"""Names of subsets that are no domains."""
+"""Names of subsets that are not domains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class World:
         return len(self.texts)
 
     def select(self, places: Ints | Flags) -> World:
-        """Some of the prompts."""
+        """Return a world with some of the prompts."""
         chosen: list[int] = np.arange(len(self))[places].tolist()
         return replace(
             self,
@@ -74,7 +74,7 @@ class World:
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """All rows with results of a folder's `*.jsonl` and `*.jsonl.gz`."""
+    """Yield all rows with results from a folder's `*.jsonl` and `*.jsonl.gz`."""
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as lines:
@@ -85,7 +85,7 @@ def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def build_world(rows: Sequence[dict[str, Any]], models: Sequence[str] | None = None) -> World:
-    """The world of these rows.
+    """Build a world from rows.
 
     Args:
         rows: of the benchmarks of one world.
@@ -134,7 +134,7 @@ def _meta(row: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a router expects of every model for each prompt."""
+    """A router's expectations of every model for each prompt."""
 
     quality: Floats
     cost: Floats
@@ -143,7 +143,7 @@ class Forecast:
 
 
 class WorldRouter:
-    """Learned from a world's prompts; decides for others of the same models.
+    """A router learned from a world's prompts, which decides for others of the same models.
 
     Args:
         world: what it is learned from.
@@ -171,7 +171,7 @@ class WorldRouter:
             self.gate = gate.fit(known, self._try_left_out(), self.best)
 
     def forecast(self, texts: Sequence[str]) -> Forecast:
-        """What it expects for other prompts."""
+        """Return the forecast for other prompts."""
         return _join_forecasts(
             [
                 self._forecast_batch(texts[start : start + BATCH_PROMPTS])
@@ -180,7 +180,7 @@ class WorldRouter:
         )
 
     def choose(self, forecast: Forecast, price: float, *, is_gated: bool = True) -> Ints:
-        """The model for each prompt; the best single one where the router is not trusted."""
+        """Return the model for each prompt; the best single one where the router is not trusted."""
         chosen = (forecast.quality - price * forecast.cost).argmax(axis=1)
         if not is_gated:
             return chosen
@@ -191,7 +191,7 @@ class WorldRouter:
         return self._forecast(self._ridge.predict(kernel), kernel, self._member, self._table)
 
     def _mean_quality(self, members: Flags) -> Floats:
-        """The table: quality by domain and model, of these prompts."""
+        """Return the table of quality by domain and model for these prompts."""
         member, scores = self._member[members].astype(float), self._world.scores[members]
         counts = member.sum(axis=0)[:, None]
         return (member.T @ scores + TABLE_PRIOR * scores.mean(axis=0)) / (counts + TABLE_PRIOR)
@@ -213,7 +213,7 @@ class WorldRouter:
         )
 
     def _likeness(self, raw: Singles, kernel: Singles, member: Flags) -> Likeness:
-        """The nearest of the domains that have members here, and how near it is."""
+        """Return the nearest domain among those with members here, and the distances to it."""
         sizes = member.sum(axis=0)
         memberships = np.where(sizes > 0, self._memberships(raw), -np.inf)
         domain = memberships.argmax(axis=1)
@@ -239,7 +239,7 @@ class WorldRouter:
         )
 
     def _try_known(self) -> Trial:
-        """Every prompt, left out by itself."""
+        """Return the trial in which every prompt is left out by itself."""
         raw, _ = self._ridge.leave_one_out()
         kernel = self._kernel.copy()
         np.fill_diagonal(kernel, -1.0)
@@ -247,7 +247,7 @@ class WorldRouter:
         return self._make_trial(forecast, np.arange(len(self._world)))
 
     def _try_left_out(self) -> Trial | None:
-        """Every prompt, left out with its whole domain; None where that leaves nothing."""
+        """Return the trial in which each prompt's whole domain is left out; None if none can be."""
         if len(self._names) < 2:
             return None
         parts: list[Forecast] = []

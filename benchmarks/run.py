@@ -1,4 +1,4 @@
-"""Runs every suite and writes docs/performance.md from what they measured.
+"""Runs every benchmark suite and writes docs/performance.md from the results.
 
     make bench              every suite, this project alone
     make bench PEERS=1      with its peers, installed into .peers/ by pinned versions
@@ -34,7 +34,7 @@ SUITES = {
     "sandbox": "The OpenRouter stand-in, one core",
 }
 LITELLM = "litellm==1.109.1"
-"""The peer of the client suite; it takes part when it lies in .peers/."""
+"""The peer of the client suite; it takes part if it is installed in .peers/."""
 HEADER = """# Performance
 
 Written by `make bench` from the JSON of each suite; do not edit. Rounds of the things compared are
@@ -58,7 +58,7 @@ FOOTER = """
 
 
 def main() -> int:
-    """Run the suites; returns the number of those that failed."""
+    """Run the suites; return the number that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--quick", action="store_true")
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def run(name: str, args: argparse.Namespace) -> bool:
-    """Run one suite; whether it failed."""
+    """Run one suite; return whether it failed."""
     print(f"\n── {name}: {SUITES[name]}", flush=True)
     command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json")]
     if args.quick:
@@ -92,14 +92,14 @@ def run(name: str, args: argparse.Namespace) -> bool:
 
 
 def fetch_litellm() -> None:
-    """Install the client's peer into .peers/, where git does not look."""
+    """Install the client suite's peer into .peers/, which git ignores."""
     uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     command = [uv, "pip", "install", "--quiet", "--target", str(ROOT / ".peers"), LITELLM]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def render_page() -> str:
-    """The page over all results that are there."""
+    """Return the page over all results available."""
     documents = {
         name: json.loads(file.read_text(encoding="utf-8"))
         for name in SUITES
@@ -115,7 +115,7 @@ def render_page() -> str:
 
 
 def render_section(name: str, document: dict[str, Any]) -> str:
-    """One suite's table."""
+    """Return one suite's table."""
     lines = [f"## {SUITES[name]}", "", f"`uv run python benchmarks/{name}.py`", ""]
     lines += ["| what | metric | median | range of rounds | rounds | unit |"]
     lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
@@ -139,7 +139,7 @@ def render_section(name: str, document: dict[str, Any]) -> str:
 
 
 def format_figure(value: float) -> str:
-    """Three significant digits, thousands apart."""
+    """Return a figure with three significant digits, or with thousands separated."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""How fast is OpenRouter's stand-in? It must never be what another benchmark measures.
+"""Measures the stand-in for OpenRouter, which must never limit another benchmark.
 
 The sandbox is a process of its own; what counts is its CPU time, so that the load generator and
 whatever else the machine does are not in the figures. A rate on one core is its inverse. Reads
@@ -30,12 +30,12 @@ CONNECTIONS = 16
 MODEL = "openai/gpt-5-mini"
 GOAL_REPLIES_PER_S, GOAL_EVENTS_PER_S = 3_000, 100_000
 LONG_PROMPT = "Read the whole of src/app.py and say what each function does. " * 40
-"""Makes the long stream's prompt; the reply is scripted, since the sandbox's own are short."""
+"""The prompt of the long stream; its reply is scripted, since the sandbox's own are short."""
 
 
 @contextmanager
 def run_sandbox(script: Path) -> Generator[tuple[int, dict[str, Any]]]:
-    """A sandbox in a process of its own: its id and what it announced."""
+    """Run a sandbox in a separate process; yield its process id and its announcement."""
     command = [sys.executable, "-m", "devflow_sandbox", "--script", str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -47,13 +47,13 @@ def run_sandbox(script: Path) -> Generator[tuple[int, dict[str, Any]]]:
 
 
 def read_cpu_s(pid: int) -> float:
-    """CPU time that a process has used, in user and system mode."""
+    """Return the CPU time of a process in user and system mode, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_script(folder: Path) -> Path:
-    """A reply of 1,000 words for the long streams."""
+    """Write a script with a reply of 1,000 words for the long streams."""
     words = " ".join(f"word{number}" for number in range(1000))
     turn = {"when": {"contains": "src/app.py"}, "reply": {"text": words}, "repeat": True}
     path = folder / "sandbox-benchmark.json"
@@ -62,7 +62,7 @@ def write_script(folder: Path) -> Path:
 
 
 def count_events(port: Any, request: bytes) -> int:
-    """How many events one stream has."""
+    """Return the number of events in one stream."""
 
     async def read() -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -77,7 +77,7 @@ def count_events(port: Any, request: bytes) -> int:
 
 
 async def measure_cpu_us(pid: int, port: int, request: bytes, count: int) -> float:
-    """CPU µs of the sandbox for one request."""
+    """Return the sandbox's CPU time per request, in µs."""
     async with load.Load(port, request, CONNECTIONS) as clients:
         await clients.run(CONNECTIONS * 2)
         start_s = read_cpu_s(pid)
@@ -86,7 +86,7 @@ async def measure_cpu_us(pid: int, port: int, request: bytes, count: int) -> flo
 
 
 def main() -> None:
-    """Measure and report."""
+    """Run the benchmark and print its report."""
     options = harness.parse_arguments(__doc__)
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     replies = QUICK_REPLIES if options.quick else REPLIES

@@ -1,4 +1,4 @@
-"""The HTTP gateway on one core, against an upstream that answers at once, beside its peers.
+"""Measures the HTTP gateway on one core against an instant upstream, beside its peers.
 
 Gateway on one core, load and upstream on the other; rounds of all gateways are interleaved.
 Peers are taken where they are installed under `.peers/` (`--install` puts them there: LiteLLM
@@ -38,7 +38,7 @@ START_S = 60.0
 
 @dataclass(kw_only=True)
 class Gateway:
-    """A gateway that runs, and how to ask it."""
+    """A running gateway, and how to send requests to it."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -46,19 +46,19 @@ class Gateway:
     path: str
     headers: dict[str, str]
     start_s: float
-    """From the start of the process to its first answer."""
+    """Time from the start of the process to its first answer, in seconds."""
     model_prefix: str = ""
 
     def cpu_s(self) -> float:
-        """User and system time of the process and its children."""
+        """Return the user and system time of the process and its children, in seconds."""
         return sum(_read_cpu_s(pid) for pid in _process_tree(self.process.pid))
 
     def memory_mb(self) -> float:
-        """Resident memory, children included."""
+        """Return the resident memory, children included, in MB."""
         return sum(_read_memory_mb(pid) for pid in _process_tree(self.process.pid))
 
     def load(self, connections: int, model: str, *, stream: bool) -> Load:
-        """Connections that ask this gateway."""
+        """Return connections that send requests to this gateway."""
         request = chat_request(
             self.path, self.model_prefix + model, stream=stream, headers=self.headers
         )
@@ -66,7 +66,7 @@ class Gateway:
 
 
 def main() -> None:
-    """Measure and report."""
+    """Run the benchmark and print its report."""
     options = harness.parse_arguments(__doc__, _add_options)
     if options.install:
         install()
@@ -82,7 +82,7 @@ def main() -> None:
 async def measure(
     report: harness.Report, gateways: Sequence[Gateway], base_url: str, *, quick: bool
 ) -> None:
-    """All figures, rounds interleaved over the gateways."""
+    """Measure all figures, in rounds interleaved over the gateways."""
     rounds = 2 if quick else 5
     for gateway in gateways:
         report.add(gateway.name, "start", "s", [gateway.start_s])
@@ -100,7 +100,7 @@ async def measure(
 
 
 async def _can_stream(gateway: Gateway) -> bool:
-    """Whether it answers a stream at all: Portkey's gateway 1.15.2 does not on Node.js 20."""
+    """Return whether it streams at all: Portkey's gateway 1.15.2 does not on Node.js 20."""
     try:
         async with gateway.load(1, "bench/chunks-51", stream=True) as load:
             await load.run(1)
@@ -217,7 +217,7 @@ async def _measure_memory(
 async def _measure_latencies(
     gateway: Gateway, connections: int, model: str, count: int, *, stream: bool = False
 ) -> list[float]:
-    """Seconds to the first byte of each reply's body, after a warm-up."""
+    """Return the seconds to the first body byte of each reply, after a warm-up."""
     async with gateway.load(connections, model, stream=stream) as load:
         await load.run(connections * 2)
         return await load.run(count)
@@ -228,7 +228,7 @@ def _quantile(values: list[float], q: float) -> float:
 
 
 def _scale_count(gateway: Gateway, count: int) -> int:
-    """Fewer requests for the slow ones, whose round would take minutes."""
+    """Return fewer requests for slow gateways, whose rounds would take minutes."""
     slow = {"litellm": 40, "portkey": 5}
     return max(64, count // slow.get(gateway.name, 1))
 
@@ -247,7 +247,7 @@ def _start_gateways(
 
 @contextlib.contextmanager
 def _devflow(base_url: str) -> Generator[Gateway | None]:
-    """DevFlow, everything on: routing, the durable ledger, budgets; no client key on loopback."""
+    """Run DevFlow with everything on: routing, durable ledger, budgets; no client key needed."""
     port = find_free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _SERVE, base_url, str(port), folder]
@@ -272,7 +272,7 @@ serve(Settings.load({}, None, base_url=base_url, api_key="sk-or-v1-bench", port=
 
 @contextlib.contextmanager
 def _nginx(base_url: str) -> Generator[Gateway | None]:
-    """A plain reverse proxy: the limit."""
+    """Run a plain reverse proxy, as the lower bound."""
     binary = shutil.which("nginx")
     if binary is None:
         yield None
@@ -341,7 +341,7 @@ _PEERS_ENVIRONMENT = {
 
 
 def _direct_gateway(base_url: str) -> Gateway:
-    """The upstream itself, to subtract."""
+    """Return the upstream itself, whose times are subtracted."""
     place = urlsplit(base_url)
     return Gateway(
         name="direct",
@@ -357,7 +357,7 @@ def _direct_gateway(base_url: str) -> Gateway:
 def run_gateway(
     name: str, command: list[str], port: int, path: str, headers: dict[str, str] | None = None
 ) -> Generator[Gateway]:
-    """Start a server on the first core, wait until it accepts, end it on leaving."""
+    """Start a server on the first core, wait until it accepts, and end it on exit."""
     began_s = time.perf_counter()
     environment = {**os.environ, **_PEERS_ENVIRONMENT}
     process = subprocess.Popen(
@@ -401,7 +401,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def find_free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Return a free loopback port."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as bound:
@@ -409,7 +409,7 @@ def find_free_port() -> int:
 
 
 def pin(pid: int, core: int) -> None:
-    """Keep a process on one core."""
+    """Pin a process to one core."""
     os.sched_setaffinity(pid, {core})
 
 
@@ -437,7 +437,7 @@ def _read_memory_mb(pid: int) -> float:
 
 
 def install() -> None:
-    """Put the peers under `.peers/`, pinned; nothing else is touched."""
+    """Install the pinned peers under `.peers/`, and nothing elsewhere."""
     PEERS.mkdir(exist_ok=True)
     uv = shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     if not (PEERS / "litellm").is_dir():

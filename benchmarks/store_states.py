@@ -1,4 +1,4 @@
-"""How soon the server says what befell its ledger, and when it goes on.
+"""Measures how soon the server reports a fault of its ledger, and how soon it recovers.
 
 Each fault strikes a running `devflow serve` that is asked without pause. From then on `/readyz`,
 the log and `/metrics` are looked at, in turn, until each says the state; a second after the last
@@ -46,7 +46,7 @@ COLUMNS = ("idle_s", "ready_s", "log_s", "metric_s", "refused_s", "recovered_s",
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One fault, ready to strike."""
+    """A fault that is ready to be applied."""
 
     name: str
     strike: Callable[[], Undo]
@@ -57,17 +57,17 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one trial gave; seconds since the fault, and since it was taken back."""
+    """The results of one trial, in seconds since the fault or since it was removed."""
 
     name: str
     state: str
     idle_s: float
-    """Until `/readyz` said so while nobody asked for anything."""
+    """Time until `/readyz` reported it while no requests came."""
     ready_s: float
     log_s: float
     metric_s: float
     refused_s: float
-    """The longest that a request waited for its 503 once the state was told."""
+    """The longest wait of a request for its 503 once the state was reported."""
     recovered_s: float
     paid_s: float
     acknowledged: int
@@ -75,7 +75,7 @@ class Found:
 
 
 def main() -> None:
-    """Strike, and write the section."""
+    """Apply the faults, and write the section."""
     arguments = harness.parse_arguments(__doc__)
     rounds = 1 if arguments.quick else 3
     found: dict[str, list[Found]] = {}
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def run_all() -> Iterator[Found]:
-    """Each fault once."""
+    """Run each fault once."""
     for fault in (*FILE_FAULTS, DISK_FULL):
         with ExitStack() as stack:
             home = make_home(stack)
@@ -111,7 +111,7 @@ def run_all() -> Iterator[Found]:
 
 
 def make_home(stack: ExitStack) -> Path:
-    """A folder of its own."""
+    """Return a temporary folder that only its owner can read."""
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devflow-states-")))
     home.chmod(0o700)
     return home
@@ -124,7 +124,7 @@ def run_trial(
     strike: Callable[[Path], Undo],
     database: str | Path,
 ) -> Found:
-    """Start, strike, watch, take back, watch, and look into the books."""
+    """Start, apply the fault, watch, remove it, watch again, and check the books."""
     more = {} if isinstance(database, Path) else {"DEVFLOW_LEDGER_URL": database}
     with gateway(home, "--no-key", **more) as one:
         for _ in range(3):
@@ -172,7 +172,7 @@ def run_trial(
 
 
 def watch_fault(trial: Trial) -> tuple[dict[str, float], Undo]:
-    """When each of the three has said the state, in seconds since the fault, and the way back."""
+    """Return when readiness, log and metric each reported the state, and when all recovered."""
     one, states = trial.one, trial.states
     looks: dict[str, Callable[[], bool]] = {
         "ready": lambda: one.readyz()[0] == 503 and one.readyz()[1] in states,
@@ -195,14 +195,14 @@ def watch_fault(trial: Trial) -> tuple[dict[str, float], Undo]:
 
 
 def time_refusal(one: GatewayUnderFault) -> float:
-    """How long a request waits for its 503, in seconds."""
+    """Return how long a request waits for its 503, in seconds."""
     began_s = time.monotonic()
     one.ask()
     return time.monotonic() - began_s
 
 
 def render(found: dict[str, list[Found]], rounds: int) -> str:
-    """The section."""
+    """Return the section."""
     head = (
         "what befell the ledger", "state told", "readyz, idle", "readyz", "log", "metric",
         "503 within", "ready again", "paid again", "answered 200", "of these missing",
@@ -228,7 +228,7 @@ def render(found: dict[str, list[Found]], rounds: int) -> str:
 
 
 def span(values: Iterator[float]) -> str:
-    """Median and range of seconds, in milliseconds."""
+    """Return the median and the range of seconds, in milliseconds."""
     all_ms = sorted(1000 * value for value in values)
     if len(all_ms) == 1:
         return f"{all_ms[0]:.0f}"

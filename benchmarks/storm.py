@@ -1,4 +1,4 @@
-"""How many requests are answered while models fail, and how soon after all of them are again.
+"""Measures how many requests are answered while models fail, and how soon all are again.
 
 The gateway is a process of its own with everything on; its upstream is the sandbox, told by a fault
 script to fail a share of the calls of each model, independently. Requests come at a fixed rate,
@@ -43,39 +43,39 @@ serve(Settings.load({}, None, base_url=base_url, api_key=key, port=int(port), re
 
 @dataclass(kw_only=True)
 class Storm:
-    """Requests at a rate while models fail, and what came of them."""
+    """A run with a constant rate of requests while models fail, and its outcomes."""
 
     name: str
     rate_per_s: float
     models: tuple[str, ...]
     failing: float
-    """The share of each model's calls that is answered with 500."""
+    """The share of each model's calls that are answered with 500."""
     bad_s: float
     good_s: float = 0.0
-    """How long requests go on after the models are well."""
+    """How long requests continue after the models have recovered, in seconds."""
     outcomes: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
-    """When a request was answered, and the status; 0: the connection broke."""
+    """When each request was answered, and its status; 0 if the connection broke."""
     asked: Counter[str] = field(default_factory=Counter[str])
-    """Calls of each model while they fail."""
+    """Calls of each model during the outage."""
     ended_s: float = 0.0
-    """When the models were well again."""
+    """When the models recovered."""
 
     def bad(self) -> list[int]:
-        """The statuses of the requests answered while the models failed."""
+        """Return the statuses of the requests answered while the models failed."""
         return [status for at_s, status in self.outcomes if at_s < self.ended_s]
 
     def first_success_s(self) -> float | None:
-        """From the end of the outage to the first 200."""
+        """Return the time from the end of the outage to the first 200."""
         good = [at_s for at_s, status in self.outcomes if status == 200 and at_s >= self.ended_s]
         return min(good) - self.ended_s if good else None
 
     def last_failure_s(self) -> float:
-        """From the end of the outage to the last failure that was told."""
+        """Return the time from the end of the outage to the last failure."""
         failed = [at_s for at_s, status in self.outcomes if status != 200]
         return max(0.0, max(failed, default=0.0) - self.ended_s)
 
     def row(self) -> list[str]:
-        """As the page shows it."""
+        """Return the storm's row of the page."""
         bad = self.bad()
         count = len(bad) or 1
         first_s = self.first_success_s() if self.good_s else None
@@ -92,7 +92,7 @@ class Storm:
 
 
 async def run_storm(storm: Storm) -> Storm:
-    """A gateway, its sandbox and the requests; returns the storm with what it has seen."""
+    """Run a gateway with its sandbox and the requests; return the storm with its outcomes."""
     async with Sandbox() as sandbox, _gateway(sandbox, storm.models) as client:
         sandbox.set_faults(_faults(storm.failing))
         began_s = time.perf_counter()
@@ -127,7 +127,7 @@ async def _ask(storm: Storm, client: httpx.AsyncClient, began_s: float) -> None:
 
 
 def _faults(share: float) -> dict[str, Any]:
-    """One rule for each model, so that each draws for itself."""
+    """Return one rule per model, so that failures are independent."""
     return {
         "faults": [
             {
@@ -172,7 +172,7 @@ async def _wait_ready(client: httpx.AsyncClient) -> None:
 
 
 def storms(*, quick: bool) -> tuple[list[Storm], list[Storm]]:
-    """Those at 40 requests a second, one after the other, and those at 1, beside them."""
+    """Return the storms at 40 requests per second and those at 1, which run beside them."""
     scale = 0.2 if quick else 1.0
     brisk = [
         Storm(name="half of the calls fail, two fallbacks", rate_per_s=40, models=MODELS,
@@ -194,7 +194,7 @@ def storms(*, quick: bool) -> tuple[list[Storm], list[Storm]]:
 
 
 async def run_all(*, quick: bool) -> list[Storm]:
-    """Every storm."""
+    """Run every storm."""
     brisk, slow = storms(quick=quick)
 
     async def in_turn(some: list[Storm]) -> list[Storm]:
@@ -217,7 +217,7 @@ rate stands beside the one that was wanted: a busy machine makes fewer."""
 
 
 def main() -> None:
-    """Run, print and write."""
+    """Run the benchmark, print the results and write the page."""
     section = reliability_page.Section(name="storm", command="uv run python benchmarks/storm.py")
     options = harness.parse_arguments(__doc__)
     done = asyncio.run(run_all(quick=options.quick))

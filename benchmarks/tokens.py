@@ -18,7 +18,7 @@ SAMPLES = Path(__file__).parent / "data" / "tokens" / "samples.json"
 
 
 def describe(family: TokenizerFamily, name: str, samples: list[dict[str, Any]]) -> str:
-    """The lowest and highest share of the true count, of the estimate and of its upper end."""
+    """Return the lowest and highest share of the true count, for the estimate and its upper end."""
     pairs = [(TextSize.from_texts((one["text"],)), one["counts"][name]) for one in samples]
     likely = [size.estimate_tokens(family) / count for size, count in pairs]
     upper = [size.upper_tokens(family) / count for size, count in pairs]

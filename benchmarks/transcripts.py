@@ -1,4 +1,4 @@
-"""Reading transcripts: 100 MB, appended lines, the context of 10 MB, and how many facts survive.
+"""Measures reading transcripts: 100 MB, appended lines, and the context of 10 MB with its facts.
 
     uv run python benchmarks/transcripts.py [--quick] [--json FILE]
 
@@ -32,7 +32,7 @@ ASSISTANT = b'"type":"assistant"'
 
 
 def repeat_turns(sample: Path, size_bytes: int) -> Iterator[bytes]:
-    """Lines of one long session, whose turns are those of the sample."""
+    """Yield the lines of a long session made of the sample's turns."""
     rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
     written, last, turn = 0, None, 0
     while written < size_bytes:
@@ -50,7 +50,7 @@ def repeat_turns(sample: Path, size_bytes: int) -> Iterator[bytes]:
 
 
 def _rename_ids(row: dict[str, Any], turn: int) -> dict[str, Any]:
-    """The row with ids that no other turn has."""
+    """Return the row with ids that are unique to this turn."""
     text = json.dumps(row)
     for name in ("uuid", "parentUuid"):
         if row.get(name):
@@ -60,7 +60,7 @@ def _rename_ids(row: dict[str, Any], turn: int) -> dict[str, Any]:
 
 
 def write_session(sample: Path, size_bytes: int, folder: Path) -> Path:
-    """A file of about this size."""
+    """Write a session file of about this size."""
     path = folder / f"{sample.stem}.jsonl"
     with path.open("wb") as file:
         file.writelines(repeat_turns(sample, size_bytes))
@@ -68,7 +68,7 @@ def write_session(sample: Path, size_bytes: int, folder: Path) -> Path:
 
 
 def measure_reading(report: harness.Report, path: Path, name: str, rounds: int) -> None:
-    """Whole file, its memory, and one line appended."""
+    """Measure reading a whole file, its memory, and one appended line."""
     megabytes = path.stat().st_size / MEGABYTE
     times: list[float] = []
     for _ in range(rounds):
@@ -86,7 +86,7 @@ def measure_reading(report: harness.Report, path: Path, name: str, rounds: int) 
 
 
 def measure_append(path: Path, rounds: int) -> list[float]:
-    """Milliseconds to see one more line."""
+    """Return the milliseconds to read one more line, for each round."""
     transcript = Transcript(path)
     transcript.refresh()
     line = next(raw for raw in path.read_bytes().splitlines(keepends=True) if ASSISTANT in raw)
@@ -101,7 +101,7 @@ def measure_append(path: Path, rounds: int) -> list[float]:
 
 
 def print_peak(path: str) -> None:
-    """The work of the process whose memory is measured."""
+    """Read a session and print this process's peak memory in MB."""
     session = ClaudeCodeSession.open(path)
     assert session.conversation
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -109,7 +109,7 @@ def print_peak(path: str) -> None:
 
 
 def measure_context(report: harness.Report, path: Path, name: str, rounds: int) -> None:
-    """From an open session, and from the file."""
+    """Measure the context from an open session, and from the file."""
     extracted: list[float] = []
     opened: list[float] = []
     for _ in range(rounds):
@@ -126,7 +126,7 @@ def measure_context(report: harness.Report, path: Path, name: str, rounds: int) 
 
 
 def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:
-    """How many of 20 planted facts the context holds at a quarter of the session's size."""
+    """Measure how many of 20 planted facts the context holds at a quarter of the session's size."""
     counts: list[float] = []
     for seed in range(rounds * 4):
         script, facts = build_planted_session(seed, 60)
@@ -139,7 +139,7 @@ def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the benchmark."""
     if "--peak" in sys.argv:
         print_peak(sys.argv[-1])
         return

@@ -1,4 +1,4 @@
-"""An upstream that answers at once, as a process of its own: what is measured is the client.
+"""An upstream that answers at once, in a separate process, so that only the client is measured.
 
     with upstream.run_upstream() as base_url: ...
 
@@ -32,7 +32,7 @@ _CHUNKS = re.compile(r"(?:paced-([0-9]+)ms|chunks)-([0-9]+)$")
 
 @contextlib.contextmanager
 def run_upstream() -> Generator[str]:
-    """Start it on a free loopback port, hand out the base URL, end it on leaving."""
+    """Start it on a free loopback port, yield its base URL, and end it on exit."""
     process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -45,7 +45,7 @@ def run_upstream() -> Generator[str]:
 
 
 class _UpstreamProtocol(asyncio.Protocol):
-    """One connection: requests with a content-length in, prepared bytes out."""
+    """A connection: parses requests with a content-length and sends prepared bytes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -114,7 +114,7 @@ def _usage(kind: str) -> dict[str, object]:
 
 @functools.lru_cache
 def _encode_reply(path: str, model: str) -> bytes:
-    """A whole reply."""
+    """Return a complete reply."""
     kind = _kind(path)
     if path.endswith("/models"):
         body: dict[str, object] = {"data": []}
@@ -151,7 +151,7 @@ def _encode_reply(path: str, model: str) -> bytes:
 
 @functools.lru_cache
 def _encode_stream(path: str, model: str) -> tuple[tuple[bytes, ...], float]:
-    """The frames of a streamed reply, head and last chunk included, and the pause between them."""
+    """Return the frames of a streamed reply, with head and last chunk, and the pause between."""
     match = _CHUNKS.search(model)
     count = int(match[2]) if match else 4
     pause_s = int(match[1] or 0) / 1000 if match else 0.0

@@ -1,4 +1,4 @@
-"""Where a canary came out again: in any encoding, in a file, an output, or a reply."""
+"""Finds a canary in files, outputs and replies, in any encoding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MIN_CORE_CHARS = 10
 
 
 def encodings_of(secret: str) -> dict[str, str]:
-    """How a text may come back, by the name of the encoding; base64 at every alignment."""
+    """Return a text in every encoding, by name; base64 in every alignment."""
     data = secret.encode()
     found = {
         "plain": secret,
@@ -29,7 +29,7 @@ def encodings_of(secret: str) -> dict[str, str]:
 
 
 def find_canary(canary: str, places: dict[str, bytes]) -> list[str]:
-    """The places that hold the canary, or its first or last half, in any encoding."""
+    """Return the places that contain the canary, or one of its halves, in any encoding."""
     half = max(_MIN_CORE_CHARS, len(canary) // 2)
     pieces = {canary, canary[:half], canary[-half:]}
     needles = {needle for piece in pieces for needle in _needles(piece)}
@@ -41,7 +41,7 @@ def find_canary(canary: str, places: dict[str, bytes]) -> list[str]:
 
 
 def read_places(*folders: Path) -> dict[str, bytes]:
-    """Every file below these folders."""
+    """Return the contents of every file below these folders."""
     return {
         str(file): file.read_bytes()
         for folder in folders
@@ -51,7 +51,7 @@ def read_places(*folders: Path) -> dict[str, bytes]:
 
 
 def _needles(text: str) -> set[bytes]:
-    """In lower case, as texts are compared; of base64 what does not depend on neighbours."""
+    """Return what to search for, in lower case; of base64 only what no neighbour changes."""
     plain = {one for name, one in encodings_of(text).items() if not name.startswith("base64")}
     cores: set[str] = set()
     for before, skipped in ((0, 0), (1, 2), (2, 3)):

@@ -1,4 +1,4 @@
-"""What tests at the door share: the installed command, a home of its own, and who would listen."""
+"""Shared by tests at the door: the installed command, a separate home, and listening hosts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from devflow_cli.testing import run_command
 
 PATIENCE_S = 120.0
 KEY = "sk-or-v1-CANARY0000OPENROUTER111122223333"
-"""The user's key; nobody but the stand-in may see it."""
+"""The user's key, which only the sandbox may receive."""
 PROGRAM = Path(sys.executable).with_name("devflow")
 
 
 @dataclass(kw_only=True)
 class Installation:
-    """A user's home and a folder they have cloned; commands run in the folder."""
+    """A user's home and a cloned folder in which commands run."""
 
     home: Path
     folder: Path
@@ -34,18 +34,18 @@ class Installation:
             one.mkdir(parents=True, exist_ok=True)
 
     def environ(self, **more: str) -> dict[str, str]:
-        """What a command sees."""
+        """Return the environment of a command."""
         own = {"HOME": str(self.home), "PATH": os.environ["PATH"], "NO_COLOR": "1"}
         return {**own, **self.environment, **more}
 
     def configure(self, text: str) -> None:
-        """Write the user's own settings."""
+        """Write the user's settings file."""
         file = self.home / ".config" / "devflow" / "devflow.toml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
     def clone(self, text: str) -> Path:
-        """Write the settings that came with the folder."""
+        """Write the settings file that came with the cloned folder."""
         file = self.folder / "devflow.toml"
         file.write_text(text)
         return file
@@ -53,14 +53,14 @@ class Installation:
     def run(
         self, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run the installed command in the folder."""
+        """Run the installed command in the cloned folder."""
         environment = self.environ(**(environ or {}))
         done = run_command(*arguments, folder=self.folder, environment=environment, stdin=stdin)
         return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
 
     @property
     def data_dir(self) -> Path:
-        """Where DevFlow keeps its own."""
+        """Return DevFlow's data folder."""
         return self.home / ".local" / "share" / "devflow"
 
 
@@ -71,7 +71,7 @@ def run_program(
     stdin: bytes = b"",
     environ: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run any program in the folder; what it writes is text."""
+    """Run any program in the cloned folder; its output is text."""
     done = subprocess.run(
         argv,
         input=stdin,
@@ -87,7 +87,7 @@ def run_program(
 
 
 class Catcher:
-    """A host on loopback that writes down every request; it answers each with the same JSON."""
+    """A host on loopback that records every request, and answers each with the same JSON."""
 
     def __init__(self, answer: bytes = b"{}", status: int = 200) -> None:
         self.requests: list[str] = []
@@ -114,7 +114,7 @@ class Catcher:
 
     @property
     def base_url(self) -> str:
-        """As a setting names it."""
+        """Return its address as a setting names it."""
         return f"http://127.0.0.1:{self._server.server_port}/api/v1"
 
     def __enter__(self) -> Self:
@@ -128,19 +128,19 @@ class Catcher:
 
 
 class SilentHost:
-    """A host on loopback that takes connections and never says a word."""
+    """A host on loopback that accepts connections and never answers."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return the port it listens on."""
         return int(self._socket.getsockname()[1])
 
     @property
     def is_called(self) -> bool:
-        """Whether anybody has connected so far."""
+        """Return whether any client has connected so far."""
         self._socket.setblocking(False)
         try:
             self._socket.accept()[0].close()

@@ -1,4 +1,4 @@
-"""A provider that repeats, wherever a test wants it, the key that it was called with."""
+"""A provider that repeats the key of a call in any field that a test chooses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 Say = Callable[[str], str]
-"""From the key of a call to the text that is said of it."""
+"""Returns the text to repeat, given the key of a call."""
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.00001}
 
 
 class EchoingUpstream(ThreadingHTTPServer):
-    """Answers all three dialects and embeddings; `error`, `say` and `place` say with what."""
+    """Answers all dialects and embeddings; `error`, `say` and `place` choose with what."""
 
     daemon_threads = True
 
@@ -25,21 +25,21 @@ class EchoingUpstream(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.say: Say = lambda _key: "plain"
         self.place = ""
-        """Which field of the reply, or of the error, repeats it."""
+        """The field of the reply, or of the error, that repeats the key."""
         self.reply_text = "A short answer."
         self.keys: list[str] = []
-        """Of every call so far."""
+        """The keys of all calls so far."""
         self.traces: list[bytes] = []
-        """What was exported to `/v1/traces`."""
+        """The bodies exported to `/v1/traces`."""
 
     @property
     def base_url(self) -> str:
-        """What a gateway is pointed at."""
+        """Return the address to point a gateway at."""
         return f"http://127.0.0.1:{self.server_address[1]}/api/v1"
 
     @contextmanager
     def serve(self) -> Generator[EchoingUpstream]:
-        """Serve until left."""
+        """Serve until the block ends."""
         thread = Thread(target=self.serve_forever, daemon=True)
         thread.start()
         try:
@@ -55,10 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave together
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Catalogue and account: nothing of use."""
+        """Answer 404 to requests for the catalogue and the account."""
         self._send(404, b'{"error":{"code":404,"message":"no"}}')
 
     def do_POST(self) -> None:
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _error(field: str, said: str) -> Json:
-    """The `error` of a body, with the field that repeats."""
+    """Return an `error` object whose chosen field repeats the key."""
     plain: Json = {"message": "It is wrong.", "metadata": {"provider_name": "Acme"}}
     match field:
         case "message":

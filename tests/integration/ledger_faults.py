@@ -1,4 +1,4 @@
-"""Faults of a ledger under a running server, each with the way back; and the server under them."""
+"""Ledger faults that can be undone, and the running server that they are applied to."""
 
 from __future__ import annotations
 
@@ -34,45 +34,45 @@ Undo = Callable[[], object]
 
 @dataclass(frozen=True)
 class LedgerFault:
-    """What befalls the files of a ledger."""
+    """A fault of a ledger's files."""
 
     name: str
     states: frozenset[str]
-    """What may be said of it."""
+    """The states that may be reported for it."""
     strike: Callable[[Path], Undo]
-    """Takes the data folder, and returns the way back."""
+    """Applies the fault to the data folder; returns how to undo it."""
 
 
 @dataclass
 class GatewayUnderFault:
-    """A running gateway, asked without pause, and what it has acknowledged."""
+    """A running gateway that gets requests without a pause, with those it acknowledged."""
 
     served: Served
     child: RunningCommand
     data_dir: Path
     acknowledged: list[str] = field(default_factory=list[str])
-    """Ids of requests that were answered with 200."""
+    """Ids of requests answered with 200."""
 
     def ask(self, path: str = "/v1/chat/completions", **fields: Any) -> Reply:
-        """One paid request."""
+        """Send one paid request."""
         reply = self.served.ask("POST", path, {**BODY, **fields})
         if reply.status == 200:
             self.acknowledged.append(reply.headers["x-devflow-request-id"])
         return reply
 
     def readyz(self) -> tuple[int, str]:
-        """Status and the state of the ledger."""
+        """Return the status of `/readyz` and the ledger's state in it."""
         reply = self.served.ask("GET", "/readyz")
         return reply.status, str(reply.json.get("ledger"))
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of `/metrics` by its name and labels."""
+        """Return every sample of `/metrics`, by name and labels."""
         lines = self.served.ask("GET", "/metrics").body.decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
-        """Wait until something is so."""
+        """Wait until a condition holds."""
         for _ in range(round(PATIENCE_S / _PAUSE_S)):
             if is_so():
                 return
@@ -81,7 +81,7 @@ class GatewayUnderFault:
 
     @contextmanager
     def asked_without_pause(self) -> Generator[None]:
-        """Ask beside the block, one request after the other."""
+        """Send requests during the block, one after the other."""
         is_over = Event()
 
         def run() -> None:
@@ -100,7 +100,7 @@ class GatewayUnderFault:
 
 @contextmanager
 def gateway(home: Path, *options: str, **more: str) -> Generator[GatewayUnderFault]:
-    """`devflow serve` that answers from the stand-in, over a data folder of its own."""
+    """Run `devflow serve` in front of a sandbox, over its own data folder."""
     data_dir = home / "data"
     data_dir.mkdir(mode=0o700, exist_ok=True)
     arguments = ("--sandbox", *options)
@@ -115,7 +115,7 @@ def gateway(home: Path, *options: str, **more: str) -> Generator[GatewayUnderFau
 
 
 def delete(*names: str) -> Callable[[Path], Undo]:
-    """Delete files; they are put back from links to them elsewhere."""
+    """Return a fault that deletes files; they are restored from links kept elsewhere."""
 
     def strike(folder: Path) -> Undo:
         kept = _keep(folder, TRIO)
@@ -133,7 +133,7 @@ def move_folder(folder: Path) -> Undo:
 
 
 def replace_by_older(folder: Path) -> Undo:
-    """A folder with an older copy of the ledger, and without its log, takes the folder's place."""
+    """Replace the data folder by one with an older copy of the ledger, and without its log."""
     other, away = folder.with_name("other"), folder.with_name("away")
     other.mkdir(mode=0o700)
     with (
@@ -157,7 +157,7 @@ def replace_by_older(folder: Path) -> Undo:
 
 
 def cut(name: str, share: int) -> Callable[[Path], Undo]:
-    """Cut a file to 1/share of its length; 0 is to nothing."""
+    """Return a fault that cuts a file to 1/share of its length; 0 empties it."""
 
     def strike(folder: Path) -> Undo:
         file = folder / name
@@ -169,7 +169,7 @@ def cut(name: str, share: int) -> Callable[[Path], Undo]:
 
 
 def zero(length: int | None) -> Callable[[Path], Undo]:
-    """Zeros in the place of the database's first bytes, or of all of them."""
+    """Return a fault that overwrites the database's first bytes, or all, with zeros."""
 
     def strike(folder: Path) -> Undo:
         file = folder / "ledger.db"
@@ -186,7 +186,7 @@ def make_read_only(folder: Path) -> Undo:
 
 
 def hold_lock(folder: Path) -> Undo:
-    """Another process is in the middle of a write."""
+    """Hold the database's write lock, as another process in the middle of a write does."""
     other = sqlite3.connect(folder / "ledger.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
 
@@ -198,7 +198,7 @@ def hold_lock(folder: Path) -> Undo:
 
 
 def fill_disk(folder: Path) -> Undo:
-    """Nothing more fits onto the disk; only where it is a small one of its own."""
+    """Fill the disk; use it only on a small disk mounted for the test."""
     filler = folder / "filler"
     with filler.open("wb", 0) as file, suppress(OSError):
         while True:
@@ -220,13 +220,13 @@ FILE_FAULTS = (
     LedgerFault("made read-only", frozenset({"read_only"}), make_read_only),
     LedgerFault("locked", frozenset({"locked"}), hold_lock),
 )
-"""Those that need no disk of their own."""
+"""Faults that need no separate disk."""
 DISK_FULL = LedgerFault("disk full", frozenset({"full"}), fill_disk)
 
 
 @contextmanager
 def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
-    """A disk in memory at a folder.
+    """Mount a disk in memory at a folder.
 
     Raises:
         PermissionError: this user may not mount one.
@@ -243,7 +243,7 @@ def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
 
 @contextmanager
 def failing_disk(folder: Path) -> Generator[Path]:
-    """A file system in a file, mounted at a folder, which goes read-only at its first error.
+    """Mount a file system in a file at a folder; it becomes read-only at its first error.
 
     Raises:
         PermissionError: this user may not mount one.
@@ -293,7 +293,7 @@ def shut_disk(folder: Path) -> None:
 
 
 def _keep(folder: Path, names: tuple[str, ...]) -> Path:
-    """Links to files in a folder beside, so that they outlive their names."""
+    """Keep hard links to files in a neighbouring folder, so that they survive deletion."""
     kept = folder.with_name("kept")
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(mode=0o700)

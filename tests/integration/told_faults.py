@@ -1,4 +1,4 @@
-"""Every fault that a client can be told of, and what it is told: the one table of them."""
+"""The table of every fault that a client can be told about, and what it is told."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def at_once(_: Door) -> AbstractAsyncContextManager[object]:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong, and what a client has to be told."""
+    """A fault and what a client must be told about it."""
 
     kind: type[DevFlowError]
-    """What Python is told; where it is another class of the same code, that one is ours alone."""
+    """The exception in Python; of classes with the same code, the public one."""
     script: Script
     """What the provider does."""
     status: int
     code: str
     should_retry: str | None = "false"
-    """The header; None: left to the client."""
+    """The value of `x-should-retry`; None if absent, which leaves it to the client."""
     retry_after: bool = False
     asked: int | None = 1
-    """How often the provider is asked; None: it depends on the time."""
+    """How often the provider is called; None if that depends on timing."""
     tries: int = 1
-    """It is met by one of so many requests."""
+    """How many requests it takes until one meets the fault."""
     prepare: Preparation = at_once
-    """What is so while it is asked."""
+    """Sets up the condition during the request."""
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     by_wire: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    """More fields, which each dialect has its own way to say."""
+    """Additional request fields that differ by dialect."""
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def request(self, wire: str) -> dict[str, Any]:
-        """The fields of the request that meets it."""
+        """Return the fields of the request that meets the fault."""
         return {**self.fields, **self.by_wire.get(wire, {})}
 
 
@@ -93,7 +93,7 @@ _PICTURES: dict[str, dict[str, Any]] = {
 
 @asynccontextmanager
 async def _occupied(door: Door) -> AsyncGenerator[None]:
-    """The only place for a call is taken."""
+    """Occupy the only slot for a call."""
     first = asyncio.create_task(door.send("openai_chat", stream=False))
     async with asyncio.timeout(PATIENCE_S):
         while not door.upstream.bodies:  # noqa: ASYNC110 - it has no event to wait for
@@ -106,7 +106,7 @@ async def _occupied(door: Door) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _key_in_use(door: Door) -> AsyncGenerator[None]:
-    """The key stands for another request, which was answered."""
+    """Use the idempotency key for another request, which is answered."""
     await door.send("openai_chat", stream=False, headers={"idempotency-key": "k"})
     yield
 
@@ -320,4 +320,4 @@ ENCODED: dict[type[DevFlowError], DevFlowError] = {
     # replies are judged by their schema in Python alone; at the door they pass as they are
     errors.StructuredOutputInvalid: errors.StructuredOutputInvalid("No.", reply="", violations=()),
 }
-"""What no request of a test can bring about at the door, in the form in which it would be told."""
+"""Errors that no request in a test can cause, in the form in which they would be told."""

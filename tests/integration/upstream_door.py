@@ -1,4 +1,4 @@
-"""The running gateway between a client on a socket and an upstream that says what it is told."""
+"""Runs a gateway between a client on a socket and an upstream that plays scripts."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Script = Sequence[UpstreamStep]
 
 
 def ask(wire: str, *, stream: bool, **fields: Any) -> tuple[str, dict[str, Any]]:
-    """Path and body of a small request."""
+    """Return path and body of a small request."""
     return PATHS[wire], {"model": MODEL, "stream": stream, **samples_of(wire).asks, **fields}
 
 
 def streamed(*pieces: bytes) -> Script:
-    """A streamed reply, whole."""
+    """Return the script of a complete streamed reply."""
     return (SSE_HEAD + chunked_body(*pieces),)
 
 
 def failed(body: bytes, status: int, content_type: str = "application/json", **headers: str):
-    """A reply that is a failure; `retry_after` in a header's name is `retry-after`."""
+    """Return the script of a failed reply; a header `retry_after` is sent as `retry-after`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return (http_reply(body, status, content_type, named),)
 
 
 def sample(name: str) -> bytes:
-    """A raw body among the samples."""
+    """Return a raw body from the samples."""
     return (WIRE_SAMPLES / name).read_bytes()
 
 
 class Upstream:
-    """Each POST takes the next script, the last one serves all that follow; any GET is 404."""
+    """An upstream that plays one script per POST, repeating the last; every GET is a 404."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -56,12 +56,12 @@ class Upstream:
 
     @property
     def models(self) -> list[str]:
-        """The models that were asked, in order."""
+        """Return the requested models, in order."""
         return [body["model"] for body in self.bodies]
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[Upstream]:
-        """Serve on a free loopback port until left."""
+        """Serve on a free loopback port until the block ends."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -104,7 +104,7 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """What a test needs of a running gateway."""
+    """A running gateway with its upstream and its client."""
 
     client: httpx.AsyncClient
     url: str
@@ -112,7 +112,7 @@ class Door:
     settings: Settings
 
     async def send(self, wire: str, *, stream: bool, **fields: Any) -> httpx.Response:
-        """Ask once, or `below` a path."""
+        """Send one request, optionally `below` a path."""
         headers, below = fields.pop("headers", None), fields.pop("below", "")
         path, body = ask(wire, stream=stream, **fields)
         return await self.client.post(path + below, json=body, headers=headers)
@@ -120,7 +120,7 @@ class Door:
 
 @asynccontextmanager
 async def open_door(folder: Path, *scripts: Script, **settings: Any) -> AsyncGenerator[Door]:
-    """A gateway that listens, with one key, before an upstream that plays these scripts."""
+    """Run a gateway with one key, whose upstream plays these scripts."""
     async with Upstream().serve() as upstream:
         upstream.scripts = list(scripts)
         given: dict[str, Any] = {

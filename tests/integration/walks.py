@@ -1,4 +1,4 @@
-"""Follows calls through the code: which module calls which, in their order."""
+"""Records which module calls which, in order."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One call of a function of ours."""
+    """One call of a function of this project."""
 
     caller: str
-    """A module."""
+    """The calling module."""
     callee: str
-    """A module."""
+    """The called module."""
     function: str
-    """The called one, with its class."""
+    """The called function, with its class."""
 
     @property
     def package_of_caller(self) -> str:
-        """The package of the calling module."""
+        """Return the package of the calling module."""
         return self.caller.partition(".")[0]
 
     @property
     def package_of_callee(self) -> str:
-        """The package of the called module."""
+        """Return the package of the called module."""
         return self.callee.partition(".")[0]
 
 
 @dataclass
 class Walk:
-    """What was called while it was watched."""
+    """The calls recorded during a watch."""
 
     steps: list[Step] = field(default_factory=list[Step])
 
     def notice(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Take a call down; what `sys.setprofile` calls."""
+        """Record a call; called by `sys.setprofile`."""
         caller = frame.f_back
         if event != "call" or caller is None:
             return
@@ -51,7 +51,7 @@ class Walk:
 
 @contextmanager
 def watch() -> Generator[Walk]:
-    """Watch this thread, and those that begin meanwhile; a resumed coroutine is a call as well."""
+    """Watch this thread and those started meanwhile; resuming a coroutine counts as a call."""
     walk = Walk()
     before = sys.getprofile()
     threading.setprofile(walk.notice)

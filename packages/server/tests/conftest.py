@@ -1,4 +1,4 @@
-"""A whole server on a free port over fakes that we own."""
+"""Runs a whole server on a free port over fakes that we own."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FakeKeys:
 
 
 class FakeSession:
-    """A session that knows one thing."""
+    """A session with one fact."""
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
         note = Message(role="system", parts=(Text(text="The goal is to finish."),))
@@ -116,7 +116,7 @@ class FakeNodes:
 
 @dataclass(kw_only=True)
 class ServerUnderTest:
-    """A running server and what stands behind it."""
+    """A running server with its fakes."""
 
     port: int
     client: httpx.AsyncClient
@@ -133,7 +133,7 @@ class ServerUnderTest:
 
 
 class ServerFactory:
-    """Opens servers; what is not given is a fake that answers `ok`."""
+    """Opens servers; parts not given are fakes that answer `ok`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -240,7 +240,7 @@ class ServerFactory:
 @pytest.fixture
 def fake_keys() -> Callable[..., FakeKeys]:
     def fake_keys(**scopes: Mapping[str, Any]) -> FakeKeys:
-        """Keys by their secret, which is also their name, with their scopes."""
+        """Return keys by their secret, which is also their name, with their scopes."""
         return FakeKeys(
             **{name: Key(name, scopes=one, id=f"id-of-{name}") for name, one in scopes.items()}
         )

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, for tests: settings as JSON on stdin, the URL on stdout."""
+"""Runs a gateway in a child process: settings as JSON on stdin, the URL on stdout."""
 
 import sys
 

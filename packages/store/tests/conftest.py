@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server of the tests' own, from a wheel; ended with them.
+    """Run a PostgreSQL server for the tests, from a wheel; yield its URL and end it after them.
 
     Not below pytest's folder: run as root, the server is another user, who may not enter it.
     """
@@ -38,14 +38,14 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's data folder, where a store with PostgreSQL keeps its files."""
+    """Return the user's data folder, where a store with PostgreSQL keeps its files."""
     monkeypatch.setenv("DEVFLOW_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[str]:
-    """The URL of an empty database."""
+    """Return the URL of an empty database."""
     name = new_id("db")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -55,7 +55,7 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """An SQLite file that is not there yet."""
+    """Return the path of an SQLite file that does not exist yet."""
     return tmp_path / "ledger.db"
 
 

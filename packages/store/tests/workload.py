@@ -77,7 +77,7 @@ async def _write_for_ever(database: str, pipe: int) -> None:
 
 
 def spend(database: str, threads: int) -> dict[str, Any]:
-    """Every thread, with a store of its own, spends until the budget says no."""
+    """Spend in every thread, each with a separate store, until the budget refuses."""
 
     async def work(store: Store) -> tuple[int, int]:
         admitted = refused = 0
@@ -97,7 +97,7 @@ def spend(database: str, threads: int) -> dict[str, Any]:
 
 
 def claim_keys(database: str, threads: int) -> dict[str, Any]:
-    """Every thread asks for the same keys; only one of all may carry each out."""
+    """Claim the same keys in every thread; only one of them may carry each out."""
 
     async def work(store: Store) -> list[str]:
         carried: list[str] = []
@@ -118,7 +118,7 @@ def claim_keys(database: str, threads: int) -> dict[str, Any]:
 
 
 def open_new(folder: str, processes: int) -> dict[str, Any]:
-    """So many processes make one new ledger at the same moment, in ten folders, one by one."""
+    """Create one new ledger from several processes at the same moment, in ten folders in turn."""
     errors: list[str] = []
     for number in range(10):
         gate, opener = os.pipe()

@@ -1,4 +1,4 @@
-"""The application: finds the route, lets the caller in, and turns every failure into a reply."""
+"""Finds the route of a request, admits its caller, and turns every failure into a reply."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ from devflow_server.operations.tracing import Tracing
 from devflow_server.routes import Access, Face, HttpRoute, RequestContext, RouteMatch, RouteTable
 
 _CLIENT_CLOSED_STATUS = 499
-"""In logs and metrics: the client went before it was answered (nginx's number)."""
+"""The status in logs and metrics for a client that left before it was answered (nginx's number)."""
 
 
 _MAX_ADMISSION_AGE_S = 1.0
-"""A key that was right when the headers came is looked at again when the body took longer."""
+"""If the body took longer than this to arrive, the client key is checked again."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class AdmittedRequest(Admission):
-    """What the head of a request has shown."""
+    """The admission of a request, with its route and its caller."""
 
     found: RouteMatch | None = None
-    """None where there is no such route."""
+    """None if no route matches."""
     caller: Caller = ANONYMOUS
     at_s: float = 0.0
-    """On the monotonic clock."""
+    """When the admission was decided, on the monotonic clock."""
 
 
 class MethodNotAllowed(NotFound):
-    """The path is right and the method is wrong."""
+    """The path exists, but not for this method."""
 
     code = "method_not_allowed"
     status_hint = 405
 
 
 class App:
-    """What the listener calls for each request.
+    """The application that the listener calls for each request.
 
     Args:
         routes: the table of routes.
-        authenticator: who may come in.
-        metrics: what is counted.
-        tracing: told of every request that was let in.
+        authenticator: decides whether a caller is let in.
+        metrics: counts requests and failures.
+        tracing: gets every admitted request.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class App:
         self._is_memory_limited = is_memory_limited()
 
     def admit(self, request: Request) -> AdmittedRequest | Coroutine[Any, Any, AdmittedRequest]:
-        """Decide on a request whose body has not come yet, at once where nothing is looked up."""
+        """Decide on a request before its body; a coroutine only if a key has to be looked up."""
         found = None
         try:
             found = self._find_route(request)
@@ -120,16 +120,16 @@ class App:
     def _open_context(
         self, exchange: Exchange, admitted: AdmittedRequest, request_id: str
     ) -> RequestContext:
-        """The context of a request that is let in.
+        """Return the context of an admitted request.
 
         Raises:
-            DevFlowError: it was refused when its headers came, or there is no place for its bytes.
-            MemoryError: there is no room for what it will need.
+            DevFlowError: it was refused at its head, or there is no room for its bytes.
+            MemoryError: there is no memory for what it will need.
         """
         if admitted.refusal is not None:
             raise admitted.refusal
         found = admitted.found
-        assert found is not None  # noqa: S101 - who is let in has a route
+        assert found is not None  # noqa: S101 - admission needs a route
         _hold_body(exchange, admitted)
         if self._is_memory_limited:
             check_memory(len(exchange.request.body))
@@ -144,16 +144,16 @@ class App:
     def _judge_fault(
         self, fault: Exception, route: HttpRoute | None, request_id: str
     ) -> DevFlowError:
-        """What a client is told of a fault of ours; the log has the rest."""
-        path = route.path if route else None  # as declared: what was sent is the caller's text
-        if isinstance(fault, MemoryError):  # what the request had taken is free again
+        """Return the error that a client gets for an unexpected exception, and log that one."""
+        path = route.path if route else None  # as declared: a path as sent may hold anything
+        if isinstance(fault, MemoryError):  # the request's memory is free again
             self._log.error("no_memory", route=path)
             return OutOfMemory()
         self._log.error("fault", route=path, request_id=request_id, exc_info=fault)
         return InternalError("The gateway has failed.")
 
     async def _read_admission(self, request: Request) -> AdmittedRequest:
-        """What was decided when its headers came; decided now where it came whole, or slowly."""
+        """Return the decision made from the head; decide now if it is missing or too old."""
         known = request.admission
         if isinstance(known, AdmittedRequest) and (
             known.refusal is not None or request.arrived_s - known.at_s < _MAX_ADMISSION_AGE_S
@@ -209,7 +209,7 @@ class App:
         self, exchange: Exchange, route: HttpRoute | None, request_id: str, error: DevFlowError
     ) -> None:
         if exchange.is_started:
-            return  # the connection is closed without an end: nobody takes the reply for whole
+            return  # the connection closes without an end, so the reply is not taken for complete
         manner = (route.dialect, route.face) if route else None
         dialect, face = manner or self.routes.manner_at(exchange.request.path)
         status, body = error_reply(
@@ -247,11 +247,11 @@ class App:
 
 
 def _hold_body(exchange: Exchange, admitted: AdmittedRequest) -> None:
-    """Take a place for the body of a request that is let in.
+    """Count the body of an admitted request among the held bytes.
 
     Raises:
-        PayloadTooLarge: its route takes no such body.
-        QueueFull: there is no place.
+        PayloadTooLarge: the body is larger than its route accepts.
+        QueueFull: there is no room.
     """
     max_bytes = admitted.max_body_bytes
     if max_bytes is not None and len(exchange.request.body) > max_bytes:
@@ -261,10 +261,10 @@ def _hold_body(exchange: Exchange, admitted: AdmittedRequest) -> None:
 
 
 def _check_rights(caller: Caller, route: HttpRoute) -> None:
-    """Whether a caller may use a route.
+    """Check that a caller may use a route.
 
     Raises:
-        Forbidden: the key has not its scope.
+        Forbidden: the key does not have the route's scope.
     """
     if route.access is Access.OPERATOR:
         if not caller.is_operator:

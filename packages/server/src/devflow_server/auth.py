@@ -1,4 +1,4 @@
-"""Who is asking: a client key, or the user of this machine; and whether a browser page is."""
+"""Identifies the caller of a request by its key or its socket, and refuses pages of other sites."""
 
 from __future__ import annotations
 
@@ -41,69 +41,69 @@ _FORWARDING_HEADERS = frozenset(
         "x-real-ip",
     }
 )
-"""What proxies add: behind one, the socket's other end is the proxy and not who is asking."""
+"""Headers that proxies add. Behind a proxy the peer of the socket is the proxy, not the caller."""
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
 
 
 class ClientKey(Protocol):
-    """A client key as the store knows it: its name and what it may do, never its secret."""
+    """A client key as the store knows it: its name and its scopes, never its secret."""
 
     @property
     def id(self) -> str:
-        """Its own for ever; a name may be given again."""
+        """The key's permanent id; a name may be reused after a key is revoked."""
         ...
 
     @property
     def name(self) -> str:
-        """How the user calls it; the label in the ledger."""
+        """The name that the user gave it; the ledger's label."""
         ...
 
     @property
     def scopes(self) -> Mapping[str, Any]:
-        """`routes`: groups of routes. `models`: patterns as of file names. Absent: all of them."""
+        """`routes`: groups of routes; `models`: patterns of model ids. An absent one allows all."""
         ...
 
 
 class KeyVerifier(Protocol):
-    """Where client keys are looked up."""
+    """The port through which client keys are looked up."""
 
     def find_known(self, secret: str, /) -> ClientKey | None:
-        """The key of this secret if it was in force a moment ago; None says nothing."""
+        """Return the key of this secret if it was seen valid recently; None decides nothing."""
         ...
 
     async def verify(self, secret: str, /) -> ClientKey | None:
-        """The key of this secret; None when it is unknown, revoked or expired.
+        """Return the key of this secret; None if it is unknown, revoked or expired.
 
         Raises:
-            StoreError: it cannot be told, so nobody is let in.
+            StoreError: the key cannot be checked, so it is not accepted.
         """
         ...
 
     def find_former(self, secret: str, /) -> ClientKey | None:
-        """The key of this secret if it was in force when keys were last read."""
+        """Return the key of this secret if it was valid when keys were last read."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whom a request is from."""
+    """The sender of a request, and what it may do."""
 
     name: str
-    """Of the client key; `local` for the user of this machine, `anybody` on open routes."""
+    """The client key's name; `local` for the user of this machine, `anybody` on open routes."""
     id: str
-    """Whose replies and bytes are whose: of the client key or of the own key that was sent. No
-    name that a person can choose is an id."""
+    """Identifies the owner of replies and held bytes: derived from the client key's id, or from a
+    hash of the key that a local user sent. Never a name that a person can choose."""
     is_operator: bool = False
     groups: frozenset[str] | None = None
-    """Groups of routes it may use; None is all but the operator's."""
+    """Groups of routes that this caller may use; None means all but the operator's."""
     models: tuple[str, ...] | None = None
-    """Patterns of model ids it may use; None is all."""
+    """Patterns of model ids that this caller may use; None means all."""
     upstream_key: str | None = field(default=None, repr=False)
-    """A provider key that came in the place of a client key."""
+    """A provider key that was sent in place of a client key."""
 
     def may_use(self, model: str) -> bool:
-        """Whether a model is within the key's scope."""
+        """Return whether a model is within the key's scope."""
         return is_in_scope(self.models, model)
 
 
@@ -112,14 +112,14 @@ ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 
 
 class Authenticator:
-    """Decides who a request is from and whether it may come in.
+    """Decides whom a request is from and whether it is let in.
 
     Args:
-        keys: where client keys are looked up.
+        keys: looks client keys up.
         require_key: whether the user of this machine needs a client key too.
         allowed_hosts: names besides loopback under which the gateway may be addressed.
-        local_key: a key that only this process knows, for a client it has started itself.
-        brake: slows down who guesses keys.
+        local_key: a key that only this process knows, for a client that it started.
+        brake: slows down clients that guess keys.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class Authenticator:
         KNOWN_SECRETS.remember([local_key])
 
     def check_origin(self, request: Request) -> None:
-        """Turn away pages of other sites: names that were rebound, and foreign origins.
+        """Refuse requests from pages of other sites: foreign Hosts (DNS rebinding) and origins.
 
         Raises:
-            Forbidden: the Host is not ours, or a browser sends it for another site.
+            Forbidden: the Host is not ours, or a browser sent it for a page of another site.
         """
         host = request.headers.get("host", "")
         if _host_name(host) not in self._hosts:
@@ -156,13 +156,13 @@ class Authenticator:
             raise Forbidden("Pages of other sites may not use this gateway.")
 
     def recognize(self, request: Request) -> Caller | None:
-        """Who is asking, where nothing has to be looked up for it.
+        """Return the caller if no look-up is needed to know it; None if `look_up` has to decide.
 
-        It is decided by the socket and the key, never by another header. Headers can only take a
-        right away: what came through a proxy is not from the user of this machine.
+        The socket and the key decide, never another header. Other headers can only take a
+        right away: a request through a proxy is not from the user of this machine.
 
         Raises:
-            Unauthorized: a key is needed, and there is none or what can be none.
+            Unauthorized: a key is needed, and it is missing or malformed.
         """
         secret = _read_secret(request.headers)
         is_local = not self._require_key and is_loopback(request.peer)
@@ -176,15 +176,15 @@ class Authenticator:
         return None if key is None else _caller_from_key(key)
 
     async def look_up(self, request: Request, *, takes_former: bool = False) -> Caller:
-        """Who is asking, where `recognize` could not tell.
+        """Return the caller, after looking its key up.
 
         Args:
-            request: whose headers are there.
-            takes_former: whether a key is enough, while none can be looked up, that was in force
-                when they last could.
+            request: its headers must be complete; its body is not read.
+            takes_former: whether, while keys cannot be read, a key that was valid when they
+                last could be is accepted.
 
         Raises:
-            Unauthorized: the key is wrong; told ever later to an address that sends many.
+            Unauthorized: the key is wrong; raised after a growing delay for many wrong ones.
             StoreError: the key cannot be looked up.
         """
         secret = _read_secret(request.headers) or ""
@@ -199,7 +199,7 @@ class Authenticator:
         return _caller_from_key(key)
 
     def _is_direct(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request was sent to this machine's own name, and by nobody for another."""
+        """Return whether a request names this machine as its Host and passed no proxy."""
         is_own = _is_own_name(_host_name(headers.get("host", "")))
         return is_own and _FORWARDING_HEADERS.isdisjoint(headers)
 
@@ -213,7 +213,7 @@ _PROXY_NEEDS_KEY = (
 
 
 def caller_id(caller: Caller, upstream_key: str | None) -> str:
-    """Whose an idempotent reply is: the caller's, and the own key's that is to pay for it."""
+    """Return the owner of an idempotent reply: the caller, with the provider key that pays."""
     if upstream_key is None:
         return caller.id
     return f"{caller.id}/{hashlib.sha256(upstream_key.encode()).hexdigest()}"
@@ -222,10 +222,10 @@ def caller_id(caller: Caller, upstream_key: str | None) -> str:
 def check_bind(
     host: str, *, require_key: bool, has_keys: bool, allowed_hosts: tuple[str, ...] = ()
 ) -> None:
-    """Refuse to listen where others could use what only the user may.
+    """Refuse to listen on an address where others could act as the user of this machine.
 
     Raises:
-        ConfigurationError: reachable by others without client keys.
+        ConfigurationError: others could reach the gateway without a client key.
     """
     foreign = [name for name in allowed_hosts if not _is_own_name(name)]
     if foreign and not require_key:
@@ -253,7 +253,7 @@ def _is_own_name(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address of a socket is this machine's own loopback."""
+    """Return whether a socket address is a loopback address."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -263,14 +263,14 @@ def is_loopback(address: str) -> bool:
 
 
 def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What a request shows to be let in or to pay with, right or wrong: it is repeated nowhere."""
+    """Return all texts that a request sent as keys, valid or not: they must not be logged."""
     found = (headers.get("x-api-key"), headers.get(UPSTREAM_KEY_HEADER))
     token = headers.get("authorization", "").rpartition(" ")[2]
     return tuple(dict.fromkeys(one for one in (*found, token) if one and _is_key_like(one)))
 
 
 def _is_key_like(value: str) -> bool:
-    """Placeholders, and names of models that somebody sends for a key, stay readable."""
+    """Return whether a text may be a key; placeholders and model ids sent as keys stay readable."""
     return len(value) >= _MIN_KEY_CHARS and "/" not in value
 
 
@@ -287,7 +287,7 @@ def _caller_from_key(key: ClientKey) -> Caller:
 
 
 def _local_caller(secret: str) -> Caller:
-    """The user of this machine, told apart by what was sent in the place of a client key."""
+    """Return the user of this machine, with an id derived from what was sent as a client key."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
     is_upstream = secret.startswith("sk-or-")
     return Caller(
@@ -299,7 +299,7 @@ def _local_caller(secret: str) -> Caller:
 
 
 def _host_name(host: str) -> str:
-    """The host without its port, in lower case; empty for what is no host."""
+    """Return the host without its port, in lower case; empty if the port is malformed."""
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
         name, port = host, ""
@@ -307,7 +307,7 @@ def _host_name(host: str) -> str:
 
 
 def _read_secret(headers: Mapping[str, str]) -> str | None:
-    """The client key of a request; `Authorization` before `x-api-key`, as SDKs send both."""
+    """Return the client key of a request; `Authorization` before `x-api-key`, as SDKs send both."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     secret = token.strip() if scheme.lower() == "bearer" else ""
     secret = secret or headers.get("x-api-key", "")

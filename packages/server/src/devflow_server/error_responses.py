@@ -1,4 +1,4 @@
-"""Errors as replies: the status, the dialect's body, and what a client should do next."""
+"""Turns errors into replies: status, body in the dialect, and headers about retrying."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from devflow_core.wire import Dialect, sse
 from devflow_server.http.message import Header
 
 MAX_CLIENT_WAIT_S = 60.0
-"""SDKs obey no longer wait; they would ask again at once instead."""
+"""SDKs ignore a longer `retry-after` and retry at once instead."""
 
 _DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
 
 class KeyReused(Conflict):
-    """An idempotency key that already stands for another body."""
+    """An idempotency key that was already used with another body."""
 
     status_hint = 422
 
 
 class OutcomeUnknown(Conflict):
-    """An idempotency key whose call may have been carried out by a process that was killed."""
+    """An idempotency key whose call may have been made by a process that was killed."""
 
     code = "outcome_unknown"
 
 
 class InternalError(DevFlowError):
-    """A fault of ours; what it was is in the log under the request id."""
+    """An unexpected fault of the gateway; the log has its details under the request id."""
 
 
 class OutOfMemory(QueueFull):
-    """There is no memory for this request, now."""
+    """The gateway has no memory for this request at the moment."""
 
     def __init__(self) -> None:
         super().__init__("This gateway has no memory left for this request. Ask again.")
@@ -56,7 +56,7 @@ def error_reply(
     *,
     is_for_application: bool = False,
 ) -> tuple[int, bytes]:
-    """Status and body of an error, as the route that was called tells it."""
+    """Return the status and the body of an error, in the form of the route that was called."""
     if is_for_application:
         return _application_error(error, request_id)
     if dialect is not None:
@@ -66,16 +66,16 @@ def error_reply(
 
 
 def application_event(error: DevFlowError) -> bytes:
-    """An error in the stream of a route for applications."""
+    """Return the stream event of an error, for a route for applications."""
     body = {"error": error.message, "code": error.code, "message": error.message}
     return sse.encode(orjson.dumps(body), "error")
 
 
 def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
-    """The headers of an error.
+    """Return the headers of an error.
 
-    `x-should-retry: false` tells the SDKs of Anthropic and OpenAI not to repeat what has been
-    repeated and fallen back from here: three tries each of client, gateway and provider are 27.
+    `x-should-retry: false` stops the SDKs of Anthropic and OpenAI from retrying what was already
+    retried here: three tries each by client, gateway and provider would make 27.
     """
     headers = [("content-type", "application/json"), *id_headers(request_id)]
     wait_s = _wait_s(error)
@@ -85,12 +85,12 @@ def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
 
 
 def id_headers(request_id: str) -> list[Header]:
-    """The request's id, under our name and under the one that Anthropic's SDK reads."""
+    """Return the request's id, under our header name and under the one Anthropic's SDK reads."""
     return [("x-devflow-request-id", request_id), ("request-id", request_id)]
 
 
 def _application_error(error: DevFlowError, request_id: str) -> tuple[int, bytes]:
-    """The gateway's keys are spent or refused: one status, one code. Else the words to show."""
+    """Return an error for an application: a bare code if keys are spent or refused, else a text."""
     if isinstance(error, KeysExhausted) and _needs_a_person(error):
         return 503, orjson.dumps({"detail": error.code})
     body = {"detail": error.message, "code": error.code, "request_id": request_id}
@@ -98,7 +98,7 @@ def _application_error(error: DevFlowError, request_id: str) -> tuple[int, bytes
 
 
 def _wait_s(error: DevFlowError) -> float | None:
-    """How long to wait before another try is of use; None where no wait is known to help."""
+    """Return how long to wait before retrying, in seconds; None if no wait is known to help."""
     if _needs_a_person(error):
         return None
     if error.retry_after_s is None and isinstance(error, QueueFull | StoreError):
@@ -107,9 +107,9 @@ def _wait_s(error: DevFlowError) -> float | None:
 
 
 def _may_be_repeated(error: DevFlowError, wait_s: float | None) -> bool:
-    """Whether a client should ask again by itself."""
+    """Return whether a client should retry by itself."""
     if error.attempts > 1:
-        return False  # the gateway has asked again already
+        return False  # the gateway has retried already
     if wait_s is not None:
         return wait_s <= MAX_CLIENT_WAIT_S
     is_answered = error.attempts > 0 or isinstance(error, AllCandidatesFailed | UpstreamError)
@@ -117,7 +117,7 @@ def _may_be_repeated(error: DevFlowError, wait_s: float | None) -> bool:
 
 
 def _needs_a_person(error: DevFlowError) -> bool:
-    """Whether waiting helps nobody: a key is refused, there is no money, a file is damaged."""
+    """Return whether waiting cannot help: a key is refused, money is spent, a file is damaged."""
     return (
         error.status_hint in {401, 402}
         or (isinstance(error, KeysExhausted) and error.status_hint != 429)

@@ -1,4 +1,4 @@
-"""Wrong keys: counted, and answered ever later. A right key never meets any of it."""
+"""Slows down clients that guess keys. Requests with a valid key are never delayed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import structlog
 from devflow_core.errors import Unauthorized
 
 MAX_FREE_GUESSES = 10
-"""Wrong keys of one address that are answered at once; one is forgotten every 6 seconds."""
+"""Wrong keys from one address that are answered at once; one is forgotten every 6 seconds."""
 MAX_FREE_GUESSES_IN_ALL = 1_000
-"""The same of all addresses together."""
+"""The same for all addresses together."""
 MAX_DELAY_S = 4.0
-"""The longest wait for an answer; it begins at a tenth of a second and doubles."""
+"""The longest delay of an answer; delays begin at a tenth of a second and double."""
 MAX_DELAYED = 256
-"""Answers that are held back at once; more are given right away, to hold no connections."""
+"""Answers delayed at the same time; further ones are sent at once, so as not to tie up connections.
+"""
 MAX_ADDRESSES = 10_000
-"""Addresses that are remembered; the one that was not heard of for longest is forgotten."""
+"""Addresses remembered; the one whose last wrong key is oldest is forgotten first."""
 _FORGET_INTERVAL_S = 6.0
 _FIRST_DELAY_S = 0.1
 _LOG_INTERVAL_S = 60.0
@@ -27,18 +28,18 @@ _ALL = ""
 
 
 class TooManyGuesses(Unauthorized):
-    """A wrong key, after many others from the same address."""
+    """A wrong key, after many others from the same address or from all."""
 
     code = "too_many_wrong_keys"
     status_hint = 429
 
 
 class GuessBrake:
-    """Tells whoever has sent a wrong key, and takes its time over it.
+    """Counts wrong keys by address and delays the answers to them.
 
     Args:
         clock: monotonic.
-        sleep: waits for so many seconds.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -50,13 +51,13 @@ class GuessBrake:
         self._clock = clock
         self._sleep = sleep
         self._failures: dict[str, tuple[float, float]] = {}
-        """By address: how many, and as of when."""
+        """By address: the number of wrong keys, and the time for which it is computed."""
         self._delayed = 0
         self._since_log = 0
         self._logged_s = clock() - _LOG_INTERVAL_S
 
     async def refuse(self, address: str) -> Unauthorized:
-        """The error to raise for a wrong key from an address, after the wait that it has earned."""
+        """Return the error to raise for a wrong key from an address, after the delay it is due."""
         over = max(
             self._count(_network(address)) - MAX_FREE_GUESSES,
             self._count(_ALL) - MAX_FREE_GUESSES_IN_ALL,
@@ -78,7 +79,7 @@ class GuessBrake:
         )
 
     def _count(self, address: str) -> float:
-        """Count one more; what is left of the earlier ones with it."""
+        """Count one more wrong key; return it plus those not forgotten yet."""
         now_s = self._clock()
         count, as_of_s = self._failures.pop(address, (0.0, now_s))
         count = max(0.0, count - (now_s - as_of_s) / _FORGET_INTERVAL_S) + 1
@@ -97,7 +98,7 @@ class GuessBrake:
 
 
 def _network(address: str) -> str:
-    """The address, or of IPv6 the network of one customer, who has 2⁶⁴ of them."""
+    """Return the address; for IPv6 its /64 network, since one customer has 2⁶⁴ addresses."""
     if ":" not in address:
         return address or "unix"
     try:

@@ -1,4 +1,4 @@
-"""Work on large bodies, done in a few threads so that the streams of others go on meanwhile."""
+"""Runs work on large bodies in a few threads, so that other streams are not held up meanwhile."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TypeVar
 from devflow_server.http.limits import MAX_PARSED_ON_LOOP_BYTES, MAX_READER_THREADS
 
 _threads = ThreadPoolExecutor(MAX_READER_THREADS, thread_name_prefix="devflow-body")
-"""Threads are made when they are first needed; what they do is bounded by the limits."""
+"""Threads are started when first needed; what they do is bounded by the limits."""
 T = TypeVar("T")
 
 
 async def run_by_size(size_bytes: int, work: Callable[[], T]) -> T:
-    """What the work returns or raises; for a small body it is done at once, without a thread.
+    """Return what the work returns or raises; for a small body it runs at once, without a thread.
 
     Raises:
-        MemoryError: there is no thread to be had.
+        MemoryError: no thread could be started.
     """
     if size_bytes <= MAX_PARSED_ON_LOOP_BYTES:
         return work()

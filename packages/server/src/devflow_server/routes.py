@@ -1,4 +1,4 @@
-"""The table of routes: each says who may use it, or the server does not start."""
+"""The table of routes. Every route must say who may use it, or the server does not start."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
 
 _MAX_FOLDERS = 6
-"""So deep a path is looked at; no route lies deeper."""
+"""How many folders of an unknown path are looked at; no route is deeper."""
 
 
 class Access(Enum):
     """Who may use a route."""
 
     OPEN = "open"
-    """Whoever reaches the socket under an allowed Host name; for health checks."""
+    """Everybody who reaches the socket under an allowed Host name; for health checks."""
     CLIENT = "client"
-    """A client key, or the user of this machine where none is asked for."""
+    """A client key, or the user of this machine unless keys are required."""
     OPERATOR = "operator"
     """A client key with the scope `operate`, or the user of this machine."""
 
 
 class Face(Enum):
-    """For whom a route is, which is how it tells a failure."""
+    """The readers of a route's errors, which decides their form."""
 
     API = "api"
-    """Programs: an error is its dialect's, or plain JSON."""
+    """Programs: an error is in the route's dialect, or plain JSON."""
     APPLICATION = "application"
-    """A page or program that was written for this gateway: `detail` holds what to show, or the one
-    code that it acts on."""
+    """A page or program written for this gateway: `detail` is the text to show, or the one code
+    that it acts on."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,22 +51,22 @@ class RequestContext:
     request_id: str
     caller: Caller
     path_parameter: str = ""
-    """What stood for `{…}` in the route's path, decoded once."""
+    """What `{…}` in the route's path stands for, percent-decoded once."""
     reply_headers: list[Header] = field(default_factory=list[Header])
-    """More headers for the reply."""
+    """Additional headers for the reply."""
     log_fields: dict[str, object] = field(default_factory=dict[str, object])
-    """For the access log: model, cost, cache. Never a text of the request."""
+    """Fields for the access log, such as model and cost; never text of the request."""
 
     @property
     def dialect(self) -> Dialect:
-        """The dialect of the route; only routes of plain JSON have none, and they ask for none."""
+        """The dialect of the route; do not read it on routes of plain JSON, which have none."""
         assert self.route.dialect is not None  # noqa: S101 - see above
         return self.route.dialect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
-    """One route.
+    """A route with its handler and its policy.
 
     `path` may end in `/{name}`, which takes the rest of the path, slashes included.
     """
@@ -75,33 +75,33 @@ class HttpRoute:
     path: str
     handler: Callable[[RequestContext], Awaitable[None]]
     access: Access | None = None
-    """None is refused at the start: nobody has thought about who may use it."""
+    """None is refused at the start, so that no route is open by mistake."""
     group: str = "read"
-    """Which scope of a client key covers it: one of `devflow_store.ROUTE_GROUPS`."""
+    """The scope of a client key that includes it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
-    """Of a request to it. An open route takes no body at all."""
+    """The largest body it accepts; an open route accepts none."""
     serves_outages: bool = False
-    """Whether it tells of the ledger's state, so that a key need not be read from there anew."""
+    """Whether it reports the ledger's state, so it must accept recently valid keys in an outage."""
     dialect: Dialect | None = None
-    """Of requests, replies and errors; None is plain JSON."""
+    """The dialect of its requests, replies and errors; None is plain JSON."""
     face: Face = Face.API
-    """How it tells a failure."""
+    """The form of its errors."""
     summary: str = ""
-    """For the OpenAPI description."""
+    """One line for the OpenAPI description."""
     body_schema: JsonObject | None = None
-    """JSON Schema of the part of its body that every client sends; None where it takes none."""
+    """JSON Schema of the part of its body that every client sends; None without a body."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """A route with what its path parameter stands for."""
+    """A route with the value of its path parameter."""
 
     route: HttpRoute
     parameter: str
 
 
 class RouteTable:
-    """Finds routes by exact path. Nothing is normalised: another spelling is another path.
+    """Finds routes by exact path. Paths are not normalised: another spelling is another path.
 
     Raises:
         ConfigurationError: a route without a policy, or one declared twice.
@@ -129,7 +129,7 @@ class RouteTable:
             self._exact.setdefault(prefix, {})[route.method] = RouteMatch(route, "")
 
     def find(self, method: str, path: str) -> RouteMatch | None:
-        """The route for a method and a path exactly as sent; HEAD is answered as GET."""
+        """Return the route for a method and a path exactly as sent; HEAD counts as GET."""
         wanted = "GET" if method == "HEAD" else method
         by_method = self._exact.get(path)
         if by_method is not None:
@@ -140,9 +140,9 @@ class RouteTable:
         return None
 
     def manner_at(self, path: str) -> tuple[Dialect | None, Face]:
-        """How a failure is told where there is no route: as by those at this path or around it.
+        """Return an error's form where no route matches: that of the routes at or near the path.
 
-        Where they differ it is as programs read it, in the dialect that most clients know.
+        If these differ, it is that of an API, in the dialect that most clients know.
         """
         near = self._find_neighbours(path)
         if not near:
@@ -154,7 +154,7 @@ class RouteTable:
         return (dialect if is_one else DEFAULT_DIALECT), face
 
     def _find_neighbours(self, path: str) -> list[HttpRoute]:
-        """The routes at or below a path; where there are none, of the nearest folder above."""
+        """Return the routes at or below a path, else those in the nearest folder above it."""
         names = path.split("/", _MAX_FOLDERS + 1)[1 : _MAX_FOLDERS + 1]
         while names:
             folder = "/" + "/".join(names)
@@ -165,7 +165,7 @@ class RouteTable:
         return []
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
-        """The methods that a path takes; empty when there is no such path."""
+        """Return the methods that a path accepts; empty if there is no such path."""
         found = set(self._exact.get(path, ()))
         for prefix, routes in self._by_prefix.items():
             if path.startswith(prefix) and len(path) > len(prefix):

@@ -1,4 +1,4 @@
-"""From settings to a running gateway: checks, sockets, components, and an orderly end."""
+"""Starts a gateway from settings, with its checks, socket and components, and ends it in order."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
 RECORD_TIMEOUT_S = 2.0
-"""How long before its end a call under an idempotency key is cut, so that its client is told the
-same as whoever sends the key again."""
+"""A keyed call is cancelled this long before the drain ends, so that its client gets the same
+answer as a client that sends the key again."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 
 
@@ -54,14 +54,14 @@ class RunningGateway:
     url: str
     port: int
     first_key: str | None = None
-    """A client key made just now, since there was none; to be shown once."""
+    """A client key created just now because there was none; to be shown once."""
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A bound socket.
+    """Return a bound, listening socket.
 
     Raises:
-        ConfigurationError: the address is taken or is none of this machine's.
+        ConfigurationError: the address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -73,7 +73,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, bound: socket.socket) -> str:
-    """How clients on this machine reach a bound socket."""
+    """Return the URL under which clients on this machine reach a bound socket."""
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{bound.getsockname()[1]}"
@@ -88,12 +88,12 @@ async def run_gateway(
     worker: int = 0,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGenerator[RunningGateway]:
-    """A gateway in this process and loop; left, it drains first.
+    """Run a gateway in this process and loop; on exit it drains first.
 
     Args:
         settings: all of them.
         bound: a socket to listen on; None binds the settings' host and port.
-        local_key: a client key that only this process accepts, for a client it has started.
+        local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
         label: completes the labels of each request; None leaves them to the clients.
 
@@ -142,10 +142,10 @@ async def run_gateway(
 
 
 async def prepare(settings: Settings) -> str | None:
-    """What is done once before several processes serve: the checks of the start, the first key.
+    """Do once what several workers must not each do: the checks at the start, and the first key.
 
     Returns:
-        The client key made just now, since there was none; to be shown once.
+        The client key created just now because there was none, to be shown once; else None.
 
     Raises:
         ConfigurationError: it must not start so.
@@ -156,7 +156,7 @@ async def prepare(settings: Settings) -> str | None:
 
 
 async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
-    """Check that it may listen there; make a key where one is needed and there is none.
+    """Check that the address may be listened on; create a key if one is needed and missing.
 
     Raises:
         ConfigurationError: off loopback without keys.
@@ -170,21 +170,21 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
     )
     if has_keys or not settings.require_key:
         return None
-    with suppress(Conflict):  # another worker was first, and shows it
+    with suppress(Conflict):  # another worker was first, and shows its key
         _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
         return secret
     return None
 
 
 def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness:
-    """From now on the ledger is tried all the time, and what it says of itself can be asked for."""
+    """Check the ledger constantly from now on, and return the readiness that reports it."""
     store.watch.is_constant = True
     metrics.watch_ledger(store)
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
 
 
 def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
-    """A pipeline for embeddings, with the policies of every other call."""
+    """Return a pipeline for embeddings, with the same policies as every call."""
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
@@ -197,7 +197,7 @@ def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledg
 
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
-    """What goes on beside the requests; of several workers the first confirms costs for all."""
+    """Yield the background jobs; costs are confirmed by the first worker for all."""
     yield partial(maintenance.renew_catalogue, gateway)
     has_keys = bool(gateway.settings.server_keys())
     if has_keys:
@@ -211,7 +211,7 @@ def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iter
 
 @asynccontextmanager
 async def _run_in_background(*work: Job) -> AsyncGenerator[None]:
-    """Work that goes on beside the block and ends with it."""
+    """Run jobs during the block, and cancel them at its end."""
     running = [asyncio.create_task(maintenance.keep_running(one)) for one in work]
     try:
         yield
@@ -259,10 +259,10 @@ async def _listen(
 
 
 def _limits_of(settings: Settings) -> Limits:
-    """The limits of one process.
+    """Return the limits of one process.
 
-    Each worker has its share of the memory for requests, but never so little that a request of
-    the largest size could not come in.
+    Each worker gets its share of the memory for requests, but always enough to receive requests
+    of the largest size.
     """
     share = settings.max_held_bytes // settings.workers
     return Limits(

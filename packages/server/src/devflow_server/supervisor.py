@@ -1,4 +1,4 @@
-"""The parent of several workers: owns the socket, replaces who dies, and ends all in good order."""
+"""Supervises several workers: owns their socket, replaces those that die, and ends all in order."""
 
 from __future__ import annotations
 
@@ -19,48 +19,61 @@ from devflow_core.processes import HANG_UP, signals_to_heed
 from devflow_core.settings import Settings
 
 RunWorker = Callable[[Settings, socket, int, Connection], None]
-"""A worker's whole life, in its own process."""
+"""Runs a worker in its own process, from start to end."""
 
 _LOOK_S = 1.0
 _FIRST_RESTART_DELAY_S = 1.0
-"""A worker that has died is replaced after this long, and after twice as long each time that it did
-not get as far as taking requests."""
+"""A dead worker is replaced after this long; the delay doubles with each start in a row that failed
+before the worker took requests."""
 _MAX_RESTART_DELAY_S = 30.0
 MAX_FAILED_STARTS = 5
-"""Of all workers together, where none ever took requests: after so many nobody tries again."""
+"""Failed starts of all workers together, while none has ever taken requests, before giving up."""
 _MORE_THAN_DRAIN_S = 12.0
-"""How much longer than their own time to drain workers may take before they are killed: the last
-write of a ledger may wait 10 s for another process."""
+"""How much longer than their drain time workers may take before they are killed: the last write to
+a ledger may wait 10 s for another process."""
 
 
 class WorkersFailed(DevFlowError):
-    """No worker has ever become ready; the message holds what the last one said."""
+    """No worker ever became ready; the message holds the last one's reason."""
 
     code = "workers_failed"
 
 
+# The life of one of the workers' places:
+#
+#   from       to         when
+#   starting   ready      the worker says so on its pipe: failed starts are forgotten
+#   starting   dead       its process ended: one more failed start; its reason is kept
+#   ready      dead       its process ended: not a failed start
+#   dead       starting   `restart_at_s` has come: 1 s after the first failed start, then doubled
+#   any        ending     a signal came: SIGTERM, then the drain time, then SIGKILL
+#
+# While no worker has ever been ready, MAX_FAILED_STARTS dead ones end the supervisor: what fails
+# every time (an unreadable ledger, say) is for a person to repair.
+
+
 @dataclass(slots=True)
 class _Worker:
-    """One place among the workers, and the process that has it now."""
+    """One of the workers' places, and the process that has it now."""
 
     process: BaseProcess
     said: Connection
-    """The worker writes here when it takes requests, or why it cannot."""
+    """The pipe on which the worker reports that it takes requests, or why it cannot."""
     is_ready: bool = False
     failed_starts: int = 0
-    """In a row, of this place."""
+    """Failed starts of this place in a row."""
     restart_at_s: float | None = None
-    """It has died, and is replaced then."""
+    """When a dead worker is replaced, on the monotonic clock; None while it lives."""
 
 
 class Supervisor:
-    """Keeps the workers alive until it is told to stop.
+    """Keeps the workers running until a signal asks for the end.
 
     Args:
-        settings: of all of them.
-        bound: the socket that they share; closed when the end begins, so that nobody connects to
-            what will not answer.
-        run_worker: the life of a worker; importable, since the processes begin anew.
+        settings: the workers' settings.
+        bound: the socket that they share; closed when the end begins, so that no client connects
+            to a gateway that will not answer.
+        run_worker: runs a worker; importable by name, since processes are spawned.
     """
 
     def __init__(self, settings: Settings, bound: socket, run_worker: RunWorker) -> None:
@@ -77,7 +90,7 @@ class Supervisor:
         self._log = structlog.get_logger("devflow.workers")
 
     def start(self) -> None:
-        """Heed signals, and start every worker."""
+        """Install signal handlers, and start every worker."""
         for number in signals_to_heed():
             signal.signal(number, self._on_signal)
         for number in range(self._settings.workers):
@@ -106,7 +119,8 @@ class Supervisor:
         return not self._was_ready and self._failed_starts >= MAX_FAILED_STARTS
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """The first asks for the end. A second is in a hurry, but a terminal says it twice."""
+        """Begin the end at the first signal, and kill the workers at the second."""
+        # a closing terminal may send SIGHUP several times; only the first one counts
         if self._signals and number in HANG_UP:
             return
         self._signals += 1
@@ -148,7 +162,7 @@ class Supervisor:
                     worker.failed_starts = 0
 
     def _schedule_restart(self, number: int, worker: _Worker, now_s: float) -> None:
-        """Say that a worker has died, and settle when it is replaced."""
+        """Log that a worker has died, and set when it is replaced."""
         if not worker.is_ready:
             worker.failed_starts += 1
             self._failed_starts += 1
@@ -165,7 +179,7 @@ class Supervisor:
         )
 
     def _end(self) -> None:
-        """Take no new connection, let the workers drain, and kill those that hang."""
+        """Stop accepting, let the workers drain, and kill those that hang."""
         self._bound.close()
         until_s = time.monotonic() + self._settings.drain_timeout_s + _MORE_THAN_DRAIN_S
         for worker in self._workers.values():

@@ -1,4 +1,4 @@
-"""The routes of the gateway with their policies, and what they are made of."""
+"""The routes of the gateway with their policies, and the components they need."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from devflow_server.routes import Access, Face, HttpRoute, RouteTable
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """What the application is made of."""
+    """The components of the application."""
 
     settings: Settings
     reply_source: ReplySource
@@ -53,15 +53,15 @@ class Components:
     metrics: Metrics
     keep_alive: KeepAlive
     problem: Callable[[], NotReady | None]
-    """Why no request can be taken; None when they can."""
+    """Returns why no request can be taken; None if requests can be."""
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
     local_key: str | None = None
-    """A client key of this process alone, for a client that it has started."""
+    """A client key that only this process accepts, for a client that it started."""
 
 
 def build_app(components: Components) -> App:
-    """The application over its components.
+    """Build the application from its components.
 
     Raises:
         ConfigurationError: a route has no policy.
@@ -100,7 +100,7 @@ def _docs_routes(docs: OpenApiHandler) -> list[HttpRoute]:
 
 
 def _hosts(settings: Settings) -> tuple[str, ...]:
-    """The names to be addressed under. `0.0.0.0` is none: pages use it to reach this machine."""
+    """Return the accepted Host names, without `0.0.0.0`, which pages use to reach this machine."""
     is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
     return (*settings.allowed_hosts, *((settings.host,) if is_name else ()))
 
@@ -158,7 +158,7 @@ def _embeddings_route(components: Components) -> HttpRoute:
 
 
 def _find_problem(components: Components) -> NotReady | None:
-    """Why no request can be taken: the ledger, or this machine."""
+    """Return why no request can be taken: the ledger's state, or missing descriptors."""
     problem, shortage = components.problem(), components.descriptors.problem()
     if problem is None and shortage is not None:
         return NotReady(ledger=LedgerState.READY.value, message=shortage)

@@ -1,4 +1,4 @@
-"""`devflow serve`: one process, or several over one socket with a parent that keeps them alive."""
+"""Runs `devflow serve`: as one process, or as workers under a supervisor."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """What a person has to know once the gateway takes requests."""
+    """What the user has to know once the gateway takes requests."""
 
     url: str
     first_key: str | None = None
-    """The client key made at the very first start; shown now and never again."""
+    """The client key created at the very first start; shown now and never again."""
 
 
 Announce = Callable[[Announcement], None]
@@ -39,8 +39,8 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
     """Serve until a signal of `wait_for_signal`, then drain.
 
     Args:
-        settings: all of them; `workers` above 1 makes a parent with so many processes.
-        announce: called once, when requests are taken.
+        settings: with `workers` above 1, a supervisor starts that many processes.
+        announce: called once, when requests are accepted.
 
     Raises:
         ConfigurationError: it must not or cannot start so.
@@ -55,7 +55,7 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, on uvloop where there is one."""
+    """Run a coroutine to its end, on uvloop except on Windows."""
     if sys.platform == "win32":
         asyncio.run(main)
         return
@@ -100,9 +100,9 @@ def _serve_with_workers(settings: Settings, announce: Announce) -> None:
 def run_worker(
     settings: Settings, bound: socket.socket, number: int, supervisor: Connection
 ) -> None:
-    """A worker's whole life: it ends with its supervisor, also where that is killed."""
+    """Run a worker from start to end; it also ends if its supervisor is killed."""
     parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101 - it is called nowhere else
+    assert parent is not None  # noqa: S101 - only spawned processes call this
     end_when(parent.join)
     log.configure(settings.log_level, settings.log_format)
 

@@ -1,4 +1,4 @@
-"""Client keys of the gateway: shown once, kept as keyed hashes."""
+"""Client keys of the gateway, whose secrets are shown once and stored only as keyed hashes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from devflow_store.integrity.settings_seal import KEY_COLUMNS, seal_key
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
 CACHE_TTL_S = 1.0
-"""How long a key counts as it was last seen: a revocation holds everywhere after this time."""
+"""How long a key's last known state is used: a revocation applies everywhere after this time."""
 MIN_READ_GAP_S = 0.2
-"""How long apart the table is read for keys that nobody has seen; all who ask wait for one read,
-so that guessing costs the ledger's writer nothing more."""
+"""The minimum time between two reads of the table for unknown keys; all callers share one read, so
+that guessing keys does not load the ledger's writer."""
 ROUTE_GROUPS = ("chat", "embeddings", "read", "operate")
-"""What a key's scope `routes` may name."""
+"""The values allowed in a key's scope `routes`."""
 RESERVED_NAMES = frozenset({"local", "anybody"})
-"""What the gateway itself books requests under that came without a client key."""
+"""Names under which the gateway books requests without a client key."""
 _MAX_NAME_CHARS = 128
 _PEPPER_BYTES = 32
 _UNSEALED = (
@@ -41,7 +41,7 @@ _UNSEALED = (
     "JOIN chain made ON made.key = k.id LEFT JOIN chain sealed ON sealed.key = 'seal/' || k.id "
     "WHERE sealed.seq IS NULL"
 )
-"""Keys without a later seal, with the row of the chain that says they were made."""
+"""Keys without a later seal, with the chain row of their creation."""
 _COLUMNS = ("id", "name", "prefix", "scopes", "created_us", "expires_us", "revoked_us")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM client_keys"  # noqa: S608 - constants
 _SELECT_IN_FORCE = f"SELECT {', '.join(_COLUMNS)}, hash FROM client_keys WHERE revoked_us IS NULL"  # noqa: S608
@@ -50,14 +50,14 @@ _KEY_ROWS = Insert("client_keys", (*_COLUMNS, "hash"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKey:
-    """What is known of a client key; the secret itself is nowhere."""
+    """A client key without its secret, which is stored nowhere."""
 
     id: str
     name: str
     prefix: str
-    """The first characters of the secret, to recognise it by."""
+    """The first characters of the secret, by which people recognise it."""
     scopes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What it may do, as its creator wrote it (models, routes, budgets)."""
+    """What the key may do, as given at its creation (`routes`, `models`)."""
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -68,7 +68,7 @@ class ClientKeys:
 
     Args:
         submit: runs a job and waits until it is durable.
-        read_pepper: gives the secret that hashes are keyed with; without it the table is of no use.
+        read_pepper: returns the secret that keys the hashes; without it no key can be checked.
     """
 
     def __init__(
@@ -78,23 +78,23 @@ class ClientKeys:
         self._read_pepper = read_pepper
         self._pepper: bytes | None = None
         self._known: dict[bytes, tuple[tuple[Any, ...], ClientKey]] = {}
-        """By hash: every key that is not revoked, as it was last read."""
+        """By hash: every key that was not revoked when the table was last read."""
         self._read_at_s = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
     async def create(
         self, name: str, scopes: Mapping[str, Any], expires_at: datetime | None = None
     ) -> tuple[ClientKey, str]:
-        """A new key and its secret, which can never be read again.
+        """Create a key; return it with its secret, which cannot be read again.
 
         Args:
-            name: what its requests are booked under; unique among keys that are in force.
-            scopes: what it may do: `routes`, of `ROUTE_GROUPS`, and `models`, patterns.
-            expires_at: when it ends; None is never.
+            name: the label of its requests in the ledger; unique among valid keys.
+            scopes: what it may do: `routes` (of `ROUTE_GROUPS`) and `models` (patterns).
+            expires_at: when it expires; None is never.
 
         Raises:
-            InvalidRequest: a name or a scope that means nothing here.
-            Conflict: a key in force has this name.
+            InvalidRequest: the name is not allowed, or a scope is unknown.
+            Conflict: a valid key has this name.
             StoreError: it could not be written.
         """
         _check_new(name, scopes)
@@ -123,7 +123,7 @@ class ClientKeys:
         return await self._submit(WriteJob(run, key_id, recover)), secret
 
     async def seal(self) -> None:
-        """Seal in the chain what keys may do that were made by a version that did not.
+        """Seal in the chain the scopes of keys made by a version that did not seal them.
 
         Raises:
             StoreError: it could not be written.
@@ -139,7 +139,7 @@ class ClientKeys:
         await self._submit(WriteJob(run))
 
     async def list(self) -> list[ClientKey]:
-        """All keys, also revoked ones, oldest first."""
+        """Return all keys, including revoked ones, oldest first."""
 
         def run(tx: Transaction) -> list[ClientKey]:
             tx.flush()
@@ -149,13 +149,13 @@ class ClientKeys:
         return await self._submit(WriteJob(run))
 
     async def revoke(self, name_or_id: str) -> ClientKey:
-        """End a key now; other processes follow within a second.
+        """Revoke a key; other processes follow within a second.
 
         Args:
-            name_or_id: the id, or the name of a key that is in force.
+            name_or_id: the id, or the name of a key that is not revoked.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such key.
         """
 
         def run(tx: Transaction) -> ClientKey:
@@ -174,9 +174,9 @@ class ClientKeys:
         return revoked
 
     def find_known(self, secret: str) -> ClientKey | None:
-        """The key with this secret if it was in force within the last second.
+        """Return the key with this secret if it was valid within the last second.
 
-        None says nothing: ask `verify`.
+        None decides nothing: call `verify`.
         """
         if not secret.startswith(SECRET_PREFIX):
             return None
@@ -185,15 +185,15 @@ class ClientKeys:
         return self._find(self._hash_secret(secret))
 
     def find_former(self, secret: str) -> ClientKey | None:
-        """The key with this secret if it was in force when the table was last read."""
+        """Return the key with this secret if it was valid when the table was last read."""
         return self._find(self._hash_secret(secret)) if self._known else None
 
     async def verify(self, secret: str) -> ClientKey | None:
-        """The key with this secret while it is in force; None for anything else.
+        """Return the key with this secret if it is valid; None otherwise.
 
-        The secret is looked up by its keyed hash, so no comparison with a stored secret takes
-        place whose time could tell anything. All keys are read at once: a key that was seen is
-        known for a second, one that was not is waited for with all others that nobody has seen.
+        The secret is looked up by its keyed hash, so no comparison with a stored secret could leak
+        by its duration. All keys are read at once: a known key is served from memory for a second;
+        an unknown one waits for the next read, together with all other unknown keys.
 
         Raises:
             StoreError: the table cannot be read.
@@ -211,10 +211,10 @@ class ClientKeys:
         return found
 
     async def refresh(self) -> None:
-        """Read the table, as every request with a key that nobody has seen would.
+        """Read the table, as a request with an unknown key does.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: the table cannot be read.
         """
         await self._read_since(time.monotonic())
 
@@ -227,7 +227,7 @@ class ClientKeys:
         return None if has_ended else key
 
     async def _read_since(self, asked_s: float) -> None:
-        """Have the table read, in a reading that begins now or later and that all share."""
+        """Wait for a read of the table that began after `asked_s`; all callers share it."""
         while self._read_at_s < asked_s:
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -255,10 +255,10 @@ class ClientKeys:
 
 
 def load_pepper(path: Path) -> bytes:
-    """The pepper in a file of the owner alone; made when it is missing.
+    """Return the pepper from a file that only its owner can read; create it if it is missing.
 
     Raises:
-        ConfigurationError: others may read it, it is too short, or it cannot be used.
+        ConfigurationError: others can read the file, it is too short, or it cannot be used.
     """
     try:
         ensure_private_folder(path.parent)
@@ -299,7 +299,7 @@ def _load_in_force(tx: Transaction) -> list[tuple[Any, ...]]:
 
 
 def _find_by_name_or_id(tx: Transaction, name_or_id: str) -> ClientKey:
-    """An id is looked for first: a name that looks like one cannot hide a key."""
+    """Return a key by its id, else by its name: a name that looks like an id cannot hide a key."""
     for condition in ("id = ?", "name = ? AND revoked_us IS NULL"):
         rows = tx.execute(f"{_SELECT} WHERE {condition}", (name_or_id,))
         if rows:

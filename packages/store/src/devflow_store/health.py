@@ -1,4 +1,4 @@
-"""What the ledger says of itself: one of a few states, told by whoever writes it."""
+"""The health of a ledger: its state, as the writer finds it, and counters for metrics."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ import structlog
 from devflow_core.errors import LedgerCorrupt, StoreError
 
 RETRY_AFTER_S = 1.0
-"""When to ask again; so late the ledger has been tried once more."""
+"""When a client should retry; the ledger has been tried again by then."""
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of how long commits take."""
+"""Upper bounds of the buckets for commit times."""
 
 
 class LedgerState(StrEnum):
-    """Whether the ledger can be written, and what keeps it from that. docs/ledger.md says more."""
+    """Whether the ledger can be written, and if not, why; docs/ledger.md explains each state."""
 
     READY = "ready"
     LOCKED = "locked"
-    """Another process holds the lock of its writers."""
+    """Another process holds the writers' lock."""
     FULL = "full"
-    """The disk, or what the user may have of it."""
+    """The disk or the user's quota is full."""
     READ_ONLY = "read_only"
     VANISHED = "vanished"
     """The file, its log, its folder or its tables are gone."""
     REPLACED = "replaced"
-    """Another ledger stands in its place, or an older copy of it."""
+    """Another ledger, or an older copy, is in its place."""
     DAMAGED = "damaged"
-    """Shrunk, zeroed, or not as it was written."""
+    """Shrunk, zeroed, or different from what was written."""
     UNREACHABLE = "unreachable"
     """The server does not answer, or the disk fails."""
     SILENT = "silent"
-    """A write has not come back, and nothing says why."""
+    """A write has not returned, for an unknown reason."""
 
 
 class Step(NamedTuple):
-    """What the writer waits for, and how long that may take."""
+    """A step of the writer, with how long it may take."""
 
     name: str
     told_after_s: float
-    """It is no longer ready then."""
+    """After this long the ledger is reported as not ready."""
     refused_after_s: float
-    """Nothing is taken any more then, and who waits is sent away."""
+    """After this long new writes are refused, and waiting callers get an error."""
 
 
 # A state has to be told within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as much
 # again for a busy machine. Below 5 s, 32 writers that take turns at PostgreSQL were sent away.
 BEGIN = Step("begin", 0.4, 5.0)
-"""The connection and the lock."""
+"""Opening the connection and getting the lock."""
 WORK = Step("work", 10.0, 10.0)
-"""Statements: to erase a year of rows takes long, and is no fault."""
+"""Running statements: erasing a year of rows takes long, and is not a fault."""
 COMMIT = Step("commit", 0.4, 5.0)
-"""The disk."""
+"""Writing to the disk."""
 
 
 _get_told_after_s = attrgetter("told_after_s")
@@ -65,7 +65,7 @@ _get_refused_after_s = attrgetter("refused_after_s")
 
 
 class LedgerUnavailable(StoreError):
-    """The ledger cannot be used as it is; trying the next job at once is useless."""
+    """The ledger cannot be used at present; trying the next job at once is useless."""
 
     def __init__(self, message: str, state: LedgerState) -> None:
         super().__init__(message, retry_after_s=RETRY_AFTER_S)
@@ -73,7 +73,7 @@ class LedgerUnavailable(StoreError):
 
 
 class LedgerHealth:
-    """The state of a ledger as its writer finds it; anybody may ask, at no cost.
+    """The state of a ledger as its writer finds it; reading it costs nothing.
 
     Args:
         clock: monotonic.
@@ -83,32 +83,32 @@ class LedgerHealth:
         self._clock = clock
         self._problem: tuple[LedgerState, str] | None = None
         self._is_corrupt = False
-        """Whether the problem is one that no wait ends."""
+        """Whether the problem is one that waiting cannot end."""
         self._step: tuple[Step, float] | None = None
         self._told = LedgerState.READY
         self._lock = Lock()
         self.waits_for_lock: Callable[[], bool] = lambda: False
-        """Whether what the writer waits for is another process."""
+        """Returns whether the writer is waiting for another process."""
         self.proven_at_s = clock()
-        """When a row was last seen to have reached the disk, on the monotonic clock."""
+        """When a row was last known to have reached the disk, on the monotonic clock."""
         self.commits = 0
         self.commit_s = 0.0
-        """The time that all commits together have taken."""
+        """The total time of all commits."""
         self.bucket_bounds_s = COMMIT_BUCKETS_S
         self.commit_buckets = [0] * (len(COMMIT_BUCKETS_S) + 1)
-        """How many commits took at most so long; the last one took longer than all bounds."""
+        """Commits per bucket of `COMMIT_BUCKETS_S`, not cumulative; the last is for longer ones."""
         self.failures: dict[LedgerState, int] = dict.fromkeys(LedgerState, 0)
         """How often a write has found each state."""
 
     def current(self) -> tuple[LedgerState, str]:
-        """The state now, and a sentence about it, which is empty where all is well."""
+        """Return the current state and a sentence about it, which is empty if all is well."""
         return self._problem or self._find_wait(_get_told_after_s) or (LedgerState.READY, "")
 
     def refusal(self, *, is_read: bool = False) -> StoreError | None:
-        """Why nothing may be written now, as it was told who found it; None when it may be tried.
+        """Return why nothing may be written now; None if it may be tried.
 
         Args:
-            is_read: for what only reads, which a full disk does not hinder.
+            is_read: whether the job only reads, which a full disk does not prevent.
         """
         if self._problem is None and self._step is None:
             return None
@@ -123,22 +123,22 @@ class LedgerHealth:
         return error
 
     def is_stuck(self) -> bool:
-        """Whether the writer has waited for longer than its callers should."""
+        """Return whether the writer has waited longer than its callers should."""
         return self._find_wait(_get_refused_after_s) is not None
 
     def start_step(self, step: Step) -> None:
-        """The writer begins to wait for something."""
+        """Note that the writer begins a step."""
         self._step = (step, self._clock())
 
     def end_steps(self) -> None:
-        """The writer waits for nothing but work."""
+        """Note that the writer is idle."""
         self._step = None
 
     def note_commit(self, *, is_proof: bool) -> None:
-        """A commit is durable, in the ledger that is there.
+        """Note a durable commit.
 
         Args:
-            is_proof: whether it has written anything, so that it shows that writing works.
+            is_proof: whether it wrote anything, which proves that writing works.
         """
         now_s = self._clock()
         taken_s = now_s - self._step[1] if self._step else 0.0
@@ -151,7 +151,7 @@ class LedgerHealth:
                 self.tell_change()
 
     def note_failure(self, error: StoreError) -> None:
-        """A write has failed; counts where the error says which state it has found."""
+        """Note a failed write, if its error names a state of the ledger."""
         if error.state is None:
             return
         state = LedgerState(error.state)
@@ -160,7 +160,7 @@ class LedgerHealth:
         self.tell_change()
 
     def tell_change(self) -> None:
-        """One line in the log when the state is another than the one that was told last."""
+        """Log the state if it differs from the one logged last."""
         with self._lock:
             state, message = self.current()
             former, self._told = self._told, state
@@ -173,7 +173,7 @@ class LedgerHealth:
             log.error("ledger_not_ready", state=state.value, reason=message, after=former.value)
 
     def _find_wait(self, limit_s: Callable[[Step], float]) -> tuple[LedgerState, str] | None:
-        """The state that a wait of more than a step's limit means."""
+        """Return the state that follows from waiting longer than a step's limit; None otherwise."""
         step = self._step
         if step is None or (waited_s := self._clock() - step[1]) < limit_s(step[0]):
             return None

@@ -1,4 +1,4 @@
-"""One call per idempotency key, over all processes that share the store."""
+"""Ensures one call per idempotency key, over all processes that share the store."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.entries import queries
 
 RETENTION_S = 24 * 3600.0
-"""How long a reply may be asked for again."""
+"""How long a reply can be requested again."""
 MIN_POLL_S = 0.05
-"""How often a waiter looks, at first; it doubles up to a second."""
+"""How often a waiting caller polls at first; the interval doubles up to a second."""
 _MAX_POLL_S = 1.0
 _FIND = "SELECT fingerprint, entry_id, state, payload FROM idempotency WHERE scope = ? AND key = ?"
 _CLAIM = (
@@ -29,43 +29,43 @@ _KEEP = "UPDATE idempotency SET state = 'done', payload = ? WHERE entry_id = ? R
 
 @dataclass(frozen=True, slots=True)
 class NewClaim:
-    """Nobody has this key: carry the request out, then `finish` or `abandon`."""
+    """The key was free and is claimed: carry the request out, then `finish` or `abandon`."""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Somebody is at it; `wait` for the reply."""
+    """Another caller is carrying the request out; `wait` for the reply."""
 
     entry_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """It was answered."""
+    """The request was answered with this reply."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The key stands for another request."""
+    """The key was used with another request."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownOutcome:
-    """Whoever was at it is gone: it may have been carried out, so it is not done again."""
+    """The process with the claim is gone: the call may have been made, so it is not repeated."""
 
     entry_id: str
-    """Of the request in the ledger; empty where it is not known."""
+    """The request's id in the ledger; empty if it is unknown."""
 
 
 Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
 
 
 class Idempotency:
-    """Claims on keys. A scope keeps the clients apart: one never sees another's replies.
+    """Claims on idempotency keys. A scope separates clients: none sees another's replies.
 
-    A claim is its process's and its entry's: when the process is dead, the ledger tells whether
+    A claim belongs to its process and its entry: when the process is dead, the ledger shows whether
     anything was sent for it (see `settle_claims`).
 
     Args:
@@ -79,21 +79,21 @@ class Idempotency:
         self._claimed: set[str] = set()
 
     async def claim(self, scope: str, key: str, fingerprint: str, entry_id: str) -> Claim:
-        """Be the one who carries a request out, or learn what became of it.
+        """Claim a key to carry its request out, or learn what became of the request.
 
         Args:
-            scope: whose key it is.
+            scope: the caller that owns the key.
             key: as the client sent it.
-            fingerprint: of the whole request; another one is a `Mismatch`.
-            entry_id: under which the ledger will know the request; no other one's.
+            fingerprint: a hash of the whole request; a different one is a `Mismatch`.
+            entry_id: the request's id in the ledger, used for no other request.
 
         Raises:
-            StoreError: it is not known whether the key was claimed; `abandon` settles it.
+            StoreError: it is unknown whether the key was claimed; `abandon` settles this.
         """
 
         def run(tx: Transaction) -> Claim:
             tx.flush()
-            # what is under way is its process's: no clock ends it
+            # a claim in flight belongs to its process, and ends only with it
             tx.execute(
                 "DELETE FROM idempotency WHERE expires_us < ? AND state <> 'in flight'",
                 (tx.now_us,),
@@ -114,10 +114,10 @@ class Idempotency:
         return found
 
     async def finish(self, entry_id: str, payload: bytes) -> None:
-        """Keep the reply for whoever asks again.
+        """Store the reply for callers that send the key again.
 
         Raises:
-            Conflict: the claim is gone.
+            Conflict: the claim was given to another process meanwhile.
         """
 
         def run(tx: Transaction) -> None:
@@ -129,14 +129,14 @@ class Idempotency:
         await self._submit(WriteJob(run))
 
     async def abandon(self, entry_id: str, payload: bytes) -> bool:
-        """Set the key of a request free that has failed, unless it may have cost something.
+        """Free the key of a failed request, unless the request may have cost something.
 
         Args:
-            entry_id: of the request; it has to be closed in the ledger where anything was sent.
-            payload: what is kept if a call may be billed, since asking again could cost twice.
+            entry_id: the request's id; if anything was sent, its entry must be closed already.
+            payload: the reply to store if a call may be billed, since a retry could cost twice.
 
         Returns:
-            Whether it was kept.
+            Whether the reply was stored.
         """
 
         def run(tx: Transaction) -> bool:
@@ -150,10 +150,10 @@ class Idempotency:
         return await self._submit(WriteJob(run))
 
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
-        """What becomes of a request that is in flight.
+        """Wait for the outcome of a request in flight, polling the store.
 
         Returns:
-            `Completed` or `UnknownOutcome`; `InFlight` when the time is up; None when nothing was
+            `Completed` or `UnknownOutcome`; `InFlight` after the timeout; None if nothing was
             carried out, so that the key has to be claimed again.
         """
         pause_s = MIN_POLL_S
@@ -167,22 +167,22 @@ class Idempotency:
             pause_s = min(2 * pause_s, _MAX_POLL_S)
 
     def find_check(self, entry_id: str) -> Callable[[Transaction], None] | None:
-        """What has to hold when an attempt for an entry is written; None for one without a claim.
+        """Return a check to run before an attempt is written; None for an entry without a claim.
 
-        It raises `Conflict` when the claim was given to somebody else, because this process had
-        been silent for so long that it was taken for dead.
+        The check raises `Conflict` if the claim was given to another process, because this one was
+        silent for so long that it was believed dead.
         """
         return partial(_check_claim, entry_id) if entry_id in self._claimed else None
 
 
 def settle_claims(tx: Transaction, owner: str) -> None:
-    """Settle what a process that is gone was carrying out, before its attempts are closed.
+    """Settle the claims of a process that is gone, before its attempts are closed.
 
-    Every attempt is durable before a byte of it leaves: where the ledger has none that may be
-    billed, nothing was carried out, and the key is free. The outcome of all others is not known.
+    Every attempt is durable before its first byte is sent: if the ledger has none that may be
+    billed, nothing was sent, and the key becomes free. The outcome of all others is unknown.
 
     Args:
-        tx: with nothing in its buffer.
+        tx: a transaction with an empty buffer.
         owner: the process's id.
     """
     rows = tx.execute(

@@ -1,4 +1,4 @@
-"""Which processes are alive, and what becomes of what is left of those that are not."""
+"""Tracks which processes are alive, and settles what dead ones left open."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from devflow_store.processes import describe_this_process, has_ended
 from devflow_store.recorder import Alerts, EntryRecorder, build_lost_entry
 
 BEATS_PER_LEASE = 5
-"""Signs of life within a lease; who has missed all but one of them is dead."""
+"""Signs of life per lease; a process that missed all but one of them is dead."""
 _MAX_GAP_BEATS = 1.5
-"""The most that one look adds to a silence: who was held up itself has not been watching."""
+"""The most that one look adds to a silence: a process that was itself held up did not watch."""
 _BEAT = (
     "INSERT INTO owners (owner, beats, process) VALUES (?, 1, ?) "
     "ON CONFLICT (owner) DO UPDATE SET beats = owners.beats + 1"
@@ -30,26 +30,26 @@ _GONE_OWNERS = (
 
 @dataclass(slots=True)
 class _Watched:
-    """Another process, as this one sees it."""
+    """Another process, as seen by this one."""
 
     beats: int
     silent_s: float = 0.0
 
 
 class ProcessLeases:
-    """Says that this process lives, and settles what dead ones left open.
+    """Gives this process's signs of life, and settles what dead processes left open.
 
-    A sign of life is a number that grows, never a time: how long another process has been silent is
-    measured here, by a clock that nobody can set. A process of this machine that has ended is known
-    to be dead at once. One that was only slow loses nothing: its own close then replaces what was
+    A sign of life is a growing number, never a time: how long another process has been silent is
+    measured here, by a monotonic clock. A process on this machine that has ended is known
+    to be dead at once. A process that was only slow loses nothing: its own close replaces what was
     written for it.
 
     Args:
         owner: the id of this process.
         recorder: writes the entries of dead processes.
-        lease_s: after this long without a sign, at the most, a process counts as dead.
+        lease_s: a process counts as dead after at most this long without a sign, in seconds.
         clock: monotonic seconds.
-        process: as from `describe_this_process`; None finds it out at the first sign.
+        process: as from `describe_this_process`; None determines it at the first sign.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ProcessLeases:
         process: str | None = None,
     ) -> None:
         self.interval_s = lease_s / BEATS_PER_LEASE
-        """How often `renew` has to be written."""
+        """How often `renew` has to be written, in seconds."""
         self._owner = owner
         self._recorder = recorder
         self._clock = clock
@@ -71,10 +71,10 @@ class ProcessLeases:
         self._looked_s = clock()
 
     def renew(self, *, is_leaving: bool = False) -> WriteJob[Alerts]:
-        """Give a sign of life, and settle what dead processes left open.
+        """Return a job that gives a sign of life and settles what dead processes left open.
 
         Args:
-            is_leaving: this process ends now; what it leaves open is settled at once.
+            is_leaving: whether this process is ending; its open attempts are settled at once.
         """
         if self._process is None:
             self._process = describe_this_process()
@@ -118,7 +118,7 @@ class ProcessLeases:
 
 
 def _read_open(tx: Transaction, owner: str) -> Iterator[list[StartRecord]]:
-    """The starts of each open request of an owner, in the order they were made."""
+    """Yield the starts of each open request of an owner, in the order they were made."""
     rows = tx.execute(
         "SELECT a.entry_id, c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq "
         "WHERE a.owner = ? ORDER BY a.seq",

@@ -1,4 +1,4 @@
-"""Looks after a ledger while others write: what it says of itself, and whether it is well again."""
+"""Watches the ledger's state, and probes whether a failing ledger works again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,30 @@ from devflow_store.health import LedgerHealth, LedgerState
 
 WATCH_INTERVAL_S = 0.1
 PROBE_INTERVAL_S = 0.5
-"""How often a ledger is written to see whether it can be, where nobody else writes it."""
+"""How often a probe is written while nothing else is."""
+
+
+# The writer notes what it finds (`LedgerHealth`); the watch looks at that every WATCH_INTERVAL_S:
+#
+#   from        to          when
+#   ready       failed      a write failed with a state: further writes are refused at once
+#   ready       waiting     a step of the writer takes longer than `told_after_s`: only reported
+#   waiting     stuck       … than `refused_after_s`: writes are refused, callers get an error
+#   waiting     ready       the step ends without a failure (also from stuck)
+#   failed      ready       a commit reaches the disk, in practice that of a probe
+#
+# Whenever the ledger is ready again, `on_recovery` drains the emergency file. While it has failed,
+# callers' writes are refused, so only probes can find out that it works again. A server also probes
+# while all is well, to report a fault before a request meets it. A probe is due PROBE_INTERVAL_S
+# after the last proof or probe, and never while another one runs.
 
 
 class LedgerWatch:
-    """Tells a change of the ledger's state, ends waits that last too long, and tries again.
+    """Logs changes of the ledger's state, ends waits that are too long, and probes for recovery.
 
     Args:
         writer: writes the ledger.
-        on_recovery: called when it can be written again.
+        on_recovery: called when the ledger can be written again.
     """
 
     def __init__(self, writer: LedgerWriter, on_recovery: Callable[[], Awaitable[None]]) -> None:
@@ -31,15 +46,15 @@ class LedgerWatch:
         self._probing: asyncio.Task[None] | None = None
         self._probed_at_s = 0.0
         self.is_constant = False
-        """Whether to try also while nothing is known to be wrong, as a server has to."""
+        """Whether to probe even while no fault is known, as a server has to."""
 
     @property
     def health(self) -> LedgerHealth:
-        """What the writer has found."""
+        """The state of the ledger as the writer finds it."""
         return self._writer.health
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check regularly until cancelled."""
         try:
             was_ready = True
             while True:
@@ -54,10 +69,10 @@ class LedgerWatch:
                 self._probing.cancel()
 
     async def probe(self) -> None:
-        """Write something and see it reach the disk.
+        """Make a meaningless change, and wait until it is on the disk.
 
         Raises:
-            StoreError: it does not.
+            StoreError: the ledger cannot be written.
         """
         await self._writer.submit(WriteJob(Transaction.touch), is_probe=True)
 
@@ -77,10 +92,10 @@ class LedgerWatch:
         try:
             await self.probe()
         except StoreError:
-            return  # the writer has told what it found
+            return  # the writer has noted the failure
 
     async def _recover(self) -> None:
         try:
             await self._on_recovery()
         except StoreError:
-            return  # it has failed again; what waits goes on waiting
+            return  # it has failed again; waiting entries stay where they are

@@ -1,4 +1,4 @@
-"""Named tasks and the model each of them uses."""
+"""Stores the settings of named tasks, such as the model that each uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devflow_store.chain.writer import WriteJob
 
 
 class Nodes:
-    """The configuration of named tasks, kept over restarts and shared by all processes.
+    """The settings of named tasks, durable and shared by all processes.
 
     Args:
         submit: runs a job and waits until it is durable.
@@ -23,11 +23,11 @@ class Nodes:
         self._submit = submit
 
     async def get(self, task_name: str) -> dict[str, Any] | None:
-        """The configuration of one task; None when none was set."""
+        """Return the settings of one task; None if there are none."""
         return (await self.all()).get(task_name)
 
     async def all(self) -> dict[str, dict[str, Any]]:
-        """Every configuration that was set, by task name."""
+        """Return all settings, by task name."""
 
         def run(tx: Transaction) -> dict[str, dict[str, Any]]:
             tx.flush()
@@ -37,7 +37,7 @@ class Nodes:
         return await self._submit(WriteJob(run, is_read=True))
 
     async def set(self, task_name: str, config: Mapping[str, Any] | None) -> None:
-        """Set a configuration; None takes it away."""
+        """Set the settings of a task; None removes them."""
         text = None if config is None else orjson.dumps(dict(config)).decode()
 
         def run(tx: Transaction) -> None:

@@ -1,4 +1,4 @@
-"""Which process of a machine one is, so that others there can tell that it has ended."""
+"""Identifies processes on one machine, so that others there can tell when one has ended."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _START_FIELD = 19
-"""Of `/proc/PID/stat` after the name: when the process began, in ticks since the boot."""
+"""The field of `/proc/PID/stat` after the name that holds the start time, in ticks since boot."""
 _ENDED = frozenset({"Z", "X"})
 
 
 def describe_this_process() -> str:
-    """This process, as no other one of this or another machine is described.
+    """Return a description of this process that no other process on any machine shares.
 
     Returns:
-        `boot/namespace/pid/start`; empty where the system does not tell.
+        `boot/namespace/pid/start`; empty if the system does not provide these.
     """
     pid = os.getpid()
     try:
         if os.readlink(_PROC / "self") != str(pid):
-            return ""  # what is mounted there are the processes of another namespace
+            return ""  # /proc shows the processes of another namespace
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = (_PROC / "self/ns/pid").stat().st_ino
         return f"{boot}/{namespace}/{pid}/{_read_state(pid)[1]}"
@@ -29,11 +29,11 @@ def describe_this_process() -> str:
 
 
 def has_ended(process: str, observer: str) -> bool:
-    """Whether a process has ended for certain; False also says that it cannot be told from here.
+    """Return whether a process has certainly ended; False may also mean that this is unknown.
 
     Args:
-        process: as it has described itself.
-        observer: as this process describes itself.
+        process: the description that the process gave of itself.
+        observer: this process's own description.
     """
     place, _, who = process.rpartition("/")
     place, _, pid = place.rpartition("/")
@@ -50,6 +50,6 @@ def has_ended(process: str, observer: str) -> bool:
 
 
 def _read_state(pid: int) -> tuple[str, str]:
-    """Its state, a letter, and when it began."""
+    """Return a process's state, a letter, and its start time."""
     fields = (_PROC / f"{pid}/stat").read_bytes().rpartition(b")")[2].split()
     return fields[0].decode(), fields[_START_FIELD].decode()

@@ -1,4 +1,4 @@
-"""The writes of every request, as jobs for the writer: begin, close, confirm."""
+"""Builds the writes of every request, as jobs for the writer: begin, close, confirm."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from devflow_store.entries.call_rows import replace_calls, write_calls
 from devflow_store.entries.doubts import find_doubts
 
 PROCESS_LOST = "process_lost"
-"""Error code of an entry whose process died: closed at the reserved maximum, to be reconciled."""
+"""The error code of an entry whose process died; its cost is the worst case until reconciled."""
 
 Alerts = tuple[Alert, ...]
 _OPEN_ATTEMPTS = Insert("open_attempts", ("attempt_id", "entry_id", "seq", "owner"))
 
 
 class EntryRecorder:
-    """Writes to the chain, and with it to the reports' table and to the budgets.
+    """Writes entries to the chain, the reports' table and the budgets.
 
     Args:
-        reservations: of the budgets.
+        reservations: the budgets' reservations.
         owner: the id of this process among those that share the ledger.
     """
 
@@ -51,9 +51,9 @@ class EntryRecorder:
         ended: tuple[Attempt, ...],
         check: Callable[[Transaction], None] | None = None,
     ) -> WriteJob[None]:
-        """The row of an attempt that is about to be sent, with its reservation.
+        """Return the job that writes the start of an attempt, with its reservation.
 
-        `check` raises where it may not be sent after all.
+        `check` raises if the attempt may not be sent after all.
         """
         body = encode_record(StartRecord(start=start, ended=ended))
         at_us = to_us(start.started_at)
@@ -71,7 +71,7 @@ class EntryRecorder:
         return WriteJob(run, start.attempt_id)
 
     def close(self, entry: LedgerEntry) -> WriteJob[Alerts]:
-        """The entry of a request, with the end of each attempt and the settled budgets."""
+        """Return the job that writes the entry of a request and settles its budgets."""
         body = encode_record(entry)
 
         def run(tx: Transaction) -> Alerts:
@@ -90,14 +90,14 @@ class EntryRecorder:
         return WriteJob(run, entry.entry_id, recover)
 
     def write_entry(self, tx: Transaction, entry: LedgerEntry, body: bytes) -> Alerts:
-        """Append an entry and everything that follows from it."""
+        """Append an entry, and write everything derived from it."""
         seq = tx.append(RowKind.ENTRY, entry.entry_id, body, at_us=to_us(entry.started_at))
         write_calls(tx, seq, entry)
         tx.delete("open_attempts", "entry_id", entry.entry_id)
         return (*self.reservations.settle(tx, entry), *find_doubts(entry))
 
     def confirm(self, correction: Correction) -> WriteJob[Alerts]:
-        """What an attempt has cost after all.
+        """Return the job that writes the final cost of an attempt.
 
         Raises:
             NotFound: no closed request has such an attempt.
@@ -120,7 +120,7 @@ class EntryRecorder:
     def _replace_lost(
         self, tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry
     ) -> Alerts:
-        """A request that was given up as lost has ended after all."""
+        """Replace the entry of a request that was written off as lost but has ended after all."""
         tx.append(RowKind.REPLACEMENT, f"{new.entry_id}/true", encode_record(new), ref=seq)
         return (*self._apply_change(tx, seq, old, new), *find_doubts(new))
 
@@ -138,9 +138,9 @@ class EntryRecorder:
 
 
 def build_lost_entry(starts: list[StartRecord]) -> LedgerEntry:
-    """The entry of a request whose process died, from the starts of its attempts.
+    """Return the entry of a request whose process died, from the starts of its attempts.
 
-    Every attempt without an end counts as billed at the reserved maximum, until it is reconciled.
+    Every attempt without an end counts as billed at its worst case, until it is reconciled.
     """
     first, last = starts[0].start, starts[-1].start
     ended = {attempt.attempt_id: attempt for one in starts for attempt in one.ended}

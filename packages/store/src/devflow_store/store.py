@@ -1,4 +1,4 @@
-"""The durable store: core's `Book`, and what reads it."""
+"""The durable store: it implements core's `Book`, and reads, reports and maintains the ledger."""
 
 from __future__ import annotations
 
@@ -43,25 +43,26 @@ from devflow_store.recorder import EntryRecorder
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
-"""How long a silent process counts as alive at the most; five signs of life fit into it."""
+"""How long a silent process counts as alive at most; a lease has five signs of life."""
 
 
 class Store:
     """The durable ledger of one data directory or database, shared by all processes that open it.
 
-    An async context manager: entered, the tables are there and what a crashed process left open
-    is settled; left, everything accepted is on disk and the thread has ended.
+    An async context manager: on entry the tables are created, and what a crashed process left open
+    is settled; on exit everything accepted is written and the thread has ended.
 
-    Reading methods are synchronous, open a connection of their own and may be called from any
-    thread, also while the store is not entered.
+    Reading methods are synchronous, open a separate connection, and may be called from any
+    thread, also outside the context.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
-        on_alert: told when a budget passes a threshold or a told cost cannot be; the log always is.
-        lease_s: after this long without a sign of life, at the most, a process counts as dead: its
+        on_alert: called when a budget passes a threshold or a reported cost is impossible; every
+            alert is also logged.
+        lease_s: after at most this long without a sign of life a process counts as dead: its
             open attempts are written off at their worst case, its idempotency keys are settled.
-        data_dir: where the pepper of the client keys and the emergency file are; None: the folder
+        data_dir: for the pepper of the client keys and the emergency file; None: the folder
             of the SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
@@ -126,17 +127,17 @@ class Store:
 
     @property
     def health(self) -> LedgerHealth:
-        """What the ledger says of itself now."""
+        """The ledger's state and counters."""
         return self._writer.health
 
     @property
     def queued(self) -> int:
-        """Writes that wait for their turn."""
+        """How many writes wait for their turn."""
         return self._writer.queued
 
     @property
     def emergency_entries(self) -> int:
-        """Entries in the emergency file, until the ledger can be written again."""
+        """How many entries wait in the emergency file until the ledger can be written again."""
         return self._overflow.count
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
@@ -147,7 +148,7 @@ class Store:
         try:
             self._alert_dispatcher.enqueue(await self._writer.submit(self._recorder.close(entry)))
         except StoreError:
-            # it may or may not be written; drained later, its key tells
+            # the entry may have been written all the same; draining finds out by its key
             await asyncio.to_thread(self._overflow.add, entry)
 
     async def confirm(  # noqa: PLR0913 - what a provider tells of a call is one flat record
@@ -161,21 +162,21 @@ class Store:
         generation_id: str | None = None,
         source: str = "generation",
     ) -> None:
-        """Book what an attempt has cost after all; the same figure again changes nothing.
+        """Book the final cost of an attempt; repeating the same figure changes nothing.
 
         Args:
-            attempt_id: of a closed request.
-            cost_usd: the cost that takes the place of the estimate.
+            attempt_id: an attempt of a closed request.
+            cost_usd: the cost that replaces the estimate.
             text: the provider's own decimal text.
-            usage: the confirmed counts; None leaves them.
-            provider: who answered, where it was not known.
-            generation_id: the provider's id of the call, where it was not known.
+            usage: the confirmed counts; None keeps the earlier ones.
+            provider: who answered, if it was unknown.
+            generation_id: the provider's id of the call, if it was unknown.
             source: where the figure is from; `observed` and `reserved` are figures of our own, and
                 the attempt stays marked as not confirmed.
 
         Raises:
             NotFound: the ledger has no closed request with this attempt.
-            StoreError: it could not be written.
+            StoreError: the cost could not be written.
         """
         correction = Correction(
             attempt_id=attempt_id,
@@ -197,7 +198,7 @@ class Store:
         session_id: str | None = None,
         project: str | None = None,
     ) -> Iterator[LedgerEntry]:
-        """Entries in the order they were written, with later corrections in them.
+        """Yield entries in the order they were written, with later corrections applied.
 
         Args:
             since: inclusive, by the time the request arrived.
@@ -213,22 +214,22 @@ class Store:
             yield from queries.read_entries(session, chosen)
 
     def entry(self, entry_id: str) -> LedgerEntry | None:
-        """One entry; None when there is none of this id, or when it was erased."""
+        """Return one entry; None if there is none with this id, or it was erased."""
         with self._open_reader() as session:
             return queries.read_entry(session, entry_id)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
-        """Attempts whose cost is only estimated, oldest first, with the entries they belong to."""
+        """Return the attempts with an estimated cost, oldest first, with their entries."""
         with self._open_reader() as session:
             return queries.read_unconfirmed(session, limit)
 
     def latest_start(self) -> datetime | None:
-        """When the latest attempt began; None where there is none."""
+        """Return when the latest attempt began; None without any."""
         with self._open_reader() as session:
             return queries.read_latest_start(session)
 
     def under_way_since(self) -> datetime | None:
-        """When the oldest of the attempts began that have not ended; None where all have."""
+        """Return when the oldest attempt still running began; None if all have ended."""
         with self._open_reader() as session:
             return queries.read_under_way_since(session)
 
@@ -241,7 +242,7 @@ class Store:
         until: datetime | None = None,
         with_times: bool = True,
     ) -> dict[tuple[str, ...], Summary]:
-        """Sums for each combination of `by`, as `devflow_core.summary.LedgerReader`.
+        """Return sums for each combination of `by`, as `devflow_core.summary.LedgerReader`.
 
         Raises:
             InvalidRequest: there is no such grouping.
@@ -253,19 +254,19 @@ class Store:
     def groups(
         self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str, Summary]:
-        """Sums for each value of `by`; as `aggregate` with one thing to group by."""
+        """Return sums for each value of `by`; as `aggregate` with one grouping."""
         return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
-        """Every budget with what is gone of it, in the window that `now` falls into."""
+        """Return every budget with its state in the window that contains `now`."""
         with self._open_reader() as session:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
     def verify(self, anchor: str | None = None) -> Verification:
-        """Recompute the whole chain and name the first row that was touched.
+        """Recompute the whole chain, and name the first row that was changed.
 
         Args:
-            anchor: a `head` noted earlier; the chain must still lead through it. None: the one
+            anchor: a `head` noted earlier, which the chain must still contain; None: the one
                 that every commit notes beside the ledger.
         """
         anchor = anchor or self._engine.noted_head()
@@ -283,14 +284,14 @@ class Store:
         until: datetime | None = None,
         session_id: str | None = None,
     ) -> Iterator[str]:
-        """The lines of an export: `jsonl` holds everything, `csv` has a row for each attempt."""
+        """Yield the lines of an export: `jsonl` has everything, `csv` a row for each attempt."""
         return export_lines(self.entries(since, until, session_id), export_format)
 
     async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:
-        """Delete labels and details of a session, or of everything older than a time.
+        """Erase the labels and details of a session, or of everything older than a time.
 
-        Amounts, models, tokens and times stay without a name, so that the books still agree with
-        the bill; the chain stays verifiable. What is in flight is left.
+        Amounts, models, tokens and times stay without labels, so that the books still agree with
+        the bill; the chain stays verifiable. Requests in flight are skipped.
 
         Args:
             session_id: everything of this session.
@@ -301,7 +302,7 @@ class Store:
 
         Raises:
             InvalidRequest: neither or both of the two are given.
-            StoreError: it could not be done.
+            StoreError: the ledger could not be changed.
         """
         if (session_id is None) == (before is None):
             raise InvalidRequest("Say what to erase: a session, or a time before which.")
@@ -315,8 +316,8 @@ class Store:
         """Write a verified copy of an SQLite ledger to a new file, while requests go on.
 
         Raises:
-            InvalidRequest: the file is there already, or the ledger is in PostgreSQL.
-            StoreError, LedgerCorrupt: it could not be made, or is not whole.
+            InvalidRequest: the file exists already, or the ledger is in PostgreSQL.
+            StoreError, LedgerCorrupt: the copy could not be written, or does not verify.
         """
         await asyncio.to_thread(self._engine.backup, target)
 
@@ -332,7 +333,7 @@ class Store:
         self._alert_dispatcher.enqueue(alerts)
 
     async def _drain_overflow(self) -> None:
-        """Write what waits in the emergency file."""
+        """Write the waiting entries of the emergency file to the ledger."""
         async with self._drain_lock:
             if not self._overflow.count:
                 return
@@ -347,7 +348,7 @@ class Store:
             await self._drain_overflow()
             await self._renew_lease(is_leaving=True)
         except StoreError:
-            return  # its silence tells the others
+            return  # other processes notice the silence
 
     async def _renew_periodically(self) -> None:
         while True:
@@ -356,7 +357,7 @@ class Store:
                 await self._renew_lease()
                 await self._drain_overflow()
             except StoreError:
-                continue  # requests that need the ledger are told; the next sign may get through
+                continue  # requests report the failure themselves; the next sign may succeed
 
     async def _erase_expired(self) -> None:
         while self._retention is not None:

@@ -1,4 +1,4 @@
-"""For tests and benchmarks: a disk that loses what was not synced, that fails, and that is full."""
+"""For tests and benchmarks: a simulated disk that loses unsynced data, fails, or is full."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from devflow_store.engines.sqlite import SqliteEngine
 from devflow_store.store import Store
 
 Written = tuple[AttemptStart, LedgerEntry]
-"""A request's only attempt as it begins, and its entry."""
+"""The start of a request's only attempt, and its entry."""
 SECTOR = 512
 _names = itertools.count()
 
 
 @dataclass
 class Disk:
-    """What is safe, what is only in the drive's cache, and whether writing works."""
+    """A simulated disk: what is safe, what is only in its cache, and whether writing works."""
 
     safe: dict[str, bytearray] = field(default_factory=dict[str, bytearray])
     cached: list[tuple[str, int, bytes]] = field(default_factory=list[tuple[str, int, bytes]])
@@ -38,7 +38,7 @@ class Disk:
     syncs: int = 0
 
     def write(self, name: str, data: bytes, offset: int) -> None:
-        """A file is written to; it is in the drive's cache only."""
+        """Write to a file; the data is only in the drive's cache."""
         self.writes += 1
         if self.is_full and name.endswith(("-wal", ".db")):
             raise _io_error(apsw.FullError, apsw.SQLITE_FULL)
@@ -47,7 +47,7 @@ class Disk:
         self.cached.append((name, offset, data))
 
     def sync(self, name: str) -> None:
-        """What was written to a file is safe from now on."""
+        """Make safe what was written to a file."""
         self.syncs += 1
         rest = [one for one in self.cached if one[0] != name]
         for _name, offset, data in (one for one in self.cached if one[0] == name):
@@ -57,16 +57,16 @@ class Disk:
             raise _io_error(apsw.IOError, apsw.SQLITE_IOERR_FSYNC)
 
     def truncate(self, name: str, size: int) -> None:
-        """A file is cut off."""
+        """Cut a file to a size."""
         self.cached.append((name, -size - 1, b""))
 
     def delete(self, name: str) -> None:
-        """A file is gone."""
+        """Delete a file."""
         self.safe.pop(name, None)
         self.cached = [one for one in self.cached if one[0] != name]
 
     def after_power_cut(self, folder: Path, chance: random.Random) -> Path:
-        """The files as they are found again: what was safe, and any part of the rest."""
+        """Write the files as found after a power cut: what was safe, and any part of the rest."""
         files = {name: bytearray(content) for name, content in self.safe.items()}
         for name, offset, data in self.cached:
             if chance.random() < 0.5:
@@ -124,7 +124,7 @@ class _DiskVfs(apsw.VFS):
 
 @contextmanager
 def engine_on(disk: Disk, path: Path, synchronous: str = "FULL") -> Generator[SqliteEngine]:
-    """An engine whose file is written through this disk."""
+    """Open an engine whose file is written through this disk."""
     name = f"disk{next(_names)}"
     vfs = _DiskVfs(name, disk)
     try:
@@ -135,13 +135,13 @@ def engine_on(disk: Disk, path: Path, synchronous: str = "FULL") -> Generator[Sq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerCuts:
-    """What came of power cuts."""
+    """The results of simulated power cuts."""
 
     cuts: int
     acknowledged: int
-    """Entries, over all cuts."""
+    """Acknowledged entries, over all cuts."""
     lost: int
-    """Cuts after which something acknowledged was not there."""
+    """Cuts after which an acknowledged entry was missing."""
     damaged: int
     """Cuts after which the chain did not verify."""
 
@@ -149,10 +149,10 @@ class PowerCuts:
 def cut_power(
     folder: Path, requests: Sequence[Written], cuts: int, synchronous: str = "FULL"
 ) -> PowerCuts:
-    """Write some of the requests to a new ledger, cut the power, look at what is left; repeat.
+    """Write some requests to a new ledger, cut the power, check what is left; repeat.
 
     Args:
-        folder: an empty one, for the files of every cut.
+        folder: an empty folder for the files of every cut.
         requests: for each cut a random number of the first of them is written.
         cuts: how often.
         synchronous: SQLite's setting.

@@ -1,4 +1,4 @@
-"""One handler for every dialect of chat: read, ask, send as it comes."""
+"""Handles chat requests of every dialect: reads the request, opens a reply, and sends it."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _REPLAYED: Header = ("idempotent-replayed", "true")
 
 
 class ReplySource(Protocol):
-    """Where replies come from."""
+    """The port that replies come from."""
 
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """The reply to a request, entered at its first event.
+        """Open the reply to a request; entered once its first event is there.
 
         Raises:
-            DevFlowError: nobody has begun to answer.
+            DevFlowError: the call failed before its first event.
         """
         ...
 
 
 class ChatHandler:
-    """Answers the route of every dialect.
+    """Answers the chat route of every dialect.
 
     Args:
-        reader: reads requests.
-        session_contexts: adds what a session knows.
-        reply_source: answers them.
+        reader: decodes requests.
+        session_contexts: adds the context of a session.
+        reply_source: opens replies.
         idempotency: carries requests with an idempotency key out once.
         keep_alive: pings silent streams.
     """
@@ -158,7 +158,7 @@ class ChatHandler:
 async def _relay_kept(
     context: RequestContext, stream: LiveStream, found: KeyedCall | StoredResponse
 ) -> None:
-    """A stream under an idempotency key, as it comes or as it was kept."""
+    """Send a stream under an idempotency key, live or from the stored reply."""
     if isinstance(found, KeyedCall):
         async for piece in found.read():
             stream.start(found.head)
@@ -173,7 +173,7 @@ async def _relay_kept(
 async def _send_kept(
     context: RequestContext, found: KeyedCall | StoredResponse, *, is_stream: bool
 ) -> None:
-    """A reply under an idempotency key, once it is whole."""
+    """Send a reply under an idempotency key once it is complete."""
     if isinstance(found, StoredResponse):
         found.send(context.exchange, [_REPLAYED], is_stream=is_stream)
         return
@@ -190,7 +190,7 @@ def _log_kept(context: RequestContext, call: KeyedCall) -> None:
 
 
 def _end_with_error(context: RequestContext, encoder: EventEncoder, error: DevFlowError) -> None:
-    """An error event after the reply has begun, and its end: the connection stays usable."""
+    """Send an error event in a reply that has begun, and end it; the connection stays usable."""
     context.exchange.write_now(encoder.encode_error(error, context.request_id))
     context.exchange.finish()
 

@@ -1,4 +1,4 @@
-"""`/v1/messages/count_tokens`, answered here: an estimate that says how far off it may be."""
+"""Answers `/v1/messages/count_tokens` with a local estimate and its relative error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODY_SCHEMA = {
 
 
 class TokenCounter:
-    """Counts without asking anyone: `/context` of Claude Code sends 10 to 30 of these at once.
+    """Counts without asking a provider: Claude Code's `/context` sends 10 to 30 of these at once.
 
     Args:
         reader: reads the request.

@@ -1,4 +1,4 @@
-"""`/v1/embeddings`: passed through to the model that was named, and booked like every call."""
+"""Handles `/v1/embeddings`: passes it to the named model, and books it like every call."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embedd
 _FIELDS = frozenset({
     "model", "input", "dimensions", "encoding_format", "input_type", "provider", "user",
 })  # fmt: skip
-"""Fields that cost nothing beside the tokens of the input (the API's description of 2026-08-22)."""
+"""Fields that cost nothing besides the input's tokens (the API's description of 2026-08-22)."""
 
 
 class EmbeddingsClassifier:
-    """Embeddings are no chat; there is nothing to tell apart."""
+    """Gives every embeddings request the same task, since there is no text to classify."""
 
     def classify(self, _request: ChatRequest, /) -> Task:
         return _TASK
 
 
 class NamedModelRouter(Router):
-    """A router that offers exactly the model that was named.
+    """A router that offers only the model that was named.
 
     Args:
-        price_of: prices by model id; None where it is unknown.
+        price_of: returns a model's price; None if it is unknown.
     """
 
     def __init__(self, price_of: Callable[[str], Price | None]) -> None:
@@ -75,7 +75,7 @@ class NamedModelRouter(Router):
 
 
 def _unbounded_reason(request: ChatRequest) -> str:
-    """Why the price says nothing of what this request costs; empty where it does."""
+    """Return why the price does not bound this request's cost; empty if it does."""
     unknown = request.extra.keys() - _FIELDS
     if unknown:
         return f"it is not known what the field {plain_word(min(unknown))} costs; leave it out"
@@ -86,15 +86,15 @@ def _unbounded_reason(request: ChatRequest) -> str:
 
 
 class EmbeddingsApi(Protocol):
-    """The provider's call for vectors."""
+    """The provider's embeddings endpoint."""
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey, /) -> JsonObject:
-        """Vectors for texts; raises as `Upstream.open`."""
+        """Return vectors for texts; raises as `Upstream.open`."""
         ...
 
 
 class EmbeddingsUpstream:
-    """The innermost call, in the shape that every policy is wrapped around."""
+    """Adapts the embeddings endpoint to `Upstream`, so that policies can be wrapped around it."""
 
     def __init__(self, api: EmbeddingsApi) -> None:
         self._api = api
@@ -112,7 +112,7 @@ class EmbeddingsUpstream:
 
 
 def _clean_reply(reply: JsonObject) -> JsonObject:
-    """The reply with its names cleaned; `data`, which is most of it, holds numbers."""
+    """Return the reply with names cleaned; `data`, most of it, is numbers and stays as received."""
     rest = {name: value for name, value in reply.items() if name != "data"}
     cleaned = cast("dict[str, Any]", Masker().mask_value(rest))
     for name in ("id", "model", "provider"):
@@ -136,10 +136,10 @@ async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
 
 
 class EmbeddingsHandler:
-    """Answers the route.
+    """Answers the embeddings route.
 
     Args:
-        pipeline: over `EmbeddingsUpstream` and `NamedModelRouter`.
+        pipeline: built over `EmbeddingsUpstream` and `NamedModelRouter`.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -164,10 +164,10 @@ class EmbeddingsHandler:
 
 
 def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
-    """The request; its body goes on as it is.
+    """Return the request; its body is passed on unchanged.
 
     Raises:
-        InvalidRequest: there is no model or no input, or the model's name is none.
+        InvalidRequest: the model or the input is missing or malformed.
     """
     headers = context.exchange.request.headers
     model, given = body.get("model"), body.get("input")

@@ -1,4 +1,4 @@
-"""The catalogue as `/v1/models` shows it: OpenAI's shape, with prices and limits beside it."""
+"""Lists the catalogue for `/v1/models`: OpenAI's shape, plus prices and limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTO_MODELS = {
 
 
 def list_models(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
-    """Every name that can be asked for: ours first, then the catalogue's."""
+    """Return an entry for every model that can be requested: the automatic ones first."""
     automatic = [
         {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": text}
         for name, text in AUTO_MODELS.items()
@@ -39,7 +39,7 @@ def _model_entry(model: ModelConfig) -> dict[str, Any]:
 
 
 def _pricing(price: Price | None) -> dict[str, str] | None:
-    """USD a token as decimal text, as upstreams list it; None where it is not known."""
+    """Return USD per token as decimal text, as providers list it; None if the price is unknown."""
     if price is None:
         return None
     shown = {"prompt": price.prompt, "completion": price.completion, "request": price.request}

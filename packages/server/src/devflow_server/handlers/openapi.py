@@ -1,4 +1,4 @@
-"""The OpenAPI description, made from the table of routes, and a page to read it by."""
+"""Builds the OpenAPI description from the table of routes, and an HTML page that shows it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 
 
 class OpenApiHandler:
-    """`/openapi.json` and `/docs`; neither needs anything from elsewhere.
+    """Serves `/openapi.json` and `/docs`, neither of which loads anything from elsewhere.
 
     Args:
-        routes: the whole table, asked for when a page is made.
-        version: of this program.
+        routes: returns the whole table; called when a page is made.
+        version: this program's version.
     """
 
     def __init__(self, routes: Callable[[], Sequence[HttpRoute]], version: str) -> None:
@@ -32,12 +32,12 @@ class OpenApiHandler:
         self._version = version
 
     async def serve_json(self, context: RequestContext) -> None:
-        """The description as JSON."""
+        """Answer with the description as JSON."""
         headers = [("content-type", _JSON), *id_headers(context.request_id)]
         context.exchange.respond(200, orjson.dumps(self.build_document()), headers)
 
     async def serve_docs(self, context: RequestContext) -> None:
-        """The description to read: plain HTML, no script, nothing loaded."""
+        """Answer with the description as plain HTML, without scripts."""
         headers = [
             ("content-type", "text/html; charset=utf-8"),
             ("content-security-policy", _CONTENT_SECURITY_POLICY),
@@ -47,7 +47,7 @@ class OpenApiHandler:
         context.exchange.respond(200, self._render_html().encode(), headers)
 
     def build_document(self) -> dict[str, Any]:
-        """The description."""
+        """Return the OpenAPI description."""
         paths: dict[str, dict[str, Any]] = {}
         for route in self._routes():
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -74,7 +74,7 @@ class OpenApiHandler:
 
 
 def _operation(route: HttpRoute) -> dict[str, Any]:
-    """One route. Which statuses it answers is what it is tested for."""
+    """Return the description of one route, with the statuses that it may answer with."""
     assert route.access is not None  # noqa: S101 - the table has checked it
     responses = {"200": "It was done.", "400": "The request is wrong.", "404": "There is none."}
     if route.access is not Access.OPEN:

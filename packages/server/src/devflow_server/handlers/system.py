@@ -1,4 +1,4 @@
-"""The routes that are not chat: models, status, nodes, health, metrics."""
+"""Handles the routes that are not chat: models, status, nodes, health, metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from devflow_server.requests.reader import DISCOVERY_PREFIX
 from devflow_server.routes import RequestContext
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
-"""Every model that can be asked for, as OpenAI's shape has it, with ours beside it."""
+"""Returns an entry for every model that can be requested, in OpenAI's shape with our additions."""
 
 NODE_SCHEMA = {
     "additionalProperties": False,
@@ -35,19 +35,19 @@ NODE_SCHEMA = {
 
 
 def respond_json(context: RequestContext, document: object, status: int = 200) -> None:
-    """A JSON reply."""
+    """Answer with a JSON document."""
     headers = [("content-type", "application/json"), *id_headers(context.request_id)]
     context.exchange.respond(status, orjson.dumps(document), headers)
 
 
 class ModelsHandler:
-    """`/v1/models`: OpenAI's list; the same entries are what Claude Code's discovery reads."""
+    """Answers `/v1/models`: OpenAI's list, or the form that Claude Code's discovery reads."""
 
     def __init__(self, models: ModelList) -> None:
         self._models = models
 
     async def list_models(self, context: RequestContext) -> None:
-        """Every model; `limit` cuts the list, as discovery asks with 1,000."""
+        """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000)."""
         headers = context.exchange.request.headers
         entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
         limit = _parse_limit(context.exchange.request.query)
@@ -57,10 +57,10 @@ class ModelsHandler:
         respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
 
     async def get_model(self, context: RequestContext) -> None:
-        """One model.
+        """Answer with one model.
 
         Raises:
-            NotFound: the catalogue has none of this id.
+            NotFound: the catalogue has no model of this id, or the key may not use it.
         """
         wanted = context.path_parameter.removeprefix(DISCOVERY_PREFIX)
         for entry in self._models():
@@ -71,12 +71,12 @@ class ModelsHandler:
 
 
 class StatusHandler:
-    """The status of the upstream: which key would pay, and how old the list of models is.
+    """Reports which key would pay, and the age and size of the list of models.
 
     Args:
         has_server_key: whether the gateway has a provider key of its own.
-        age_s: of the list of models, in seconds.
-        size: how many models are listed.
+        age_s: returns the age of the list of models, in seconds.
+        size: returns the number of models.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class StatusHandler:
         self._size = size
 
     async def __call__(self, context: RequestContext) -> None:
-        """The state as this caller would find it."""
+        """Answer with the state as it is for this caller."""
         has_server = self._has_server_key()
         sent = context.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
         has_user = bool(sent or context.caller.upstream_key)
@@ -107,29 +107,29 @@ class StatusHandler:
 
 
 class NodesHandler:
-    """`/system/nodes`: which model each named task uses."""
+    """Answers `/system/nodes`: which model each named task uses."""
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
 
     async def list_nodes(self, context: RequestContext) -> None:
-        """Every node."""
+        """Answer with every node."""
         await self._nodes.refresh()
         respond_json(context, {"nodes": [node.as_json() for node in self._nodes.nodes]})
 
     async def patch_node(self, context: RequestContext) -> None:
-        """Change one; the change holds for all workers and survives."""
+        """Change a node, durably and for all workers."""
         changes = await read_body(context.exchange.request.body, dict)
         node = await self._nodes.patch(context.path_parameter, changes)
         respond_json(context, node.as_json())
 
 
 class HealthHandler:
-    """Liveness, readiness and metrics.
+    """Answers liveness, readiness and metrics.
 
     Args:
-        metrics: what is counted.
-        problem: why no request can be taken; None when they can.
+        metrics: the counters to serve.
+        problem: returns why no request can be taken; None if requests can be.
     """
 
     def __init__(self, metrics: Metrics, problem: Callable[[], NotReady | None]) -> None:
@@ -137,14 +137,14 @@ class HealthHandler:
         self._problem = problem
 
     async def check_live(self, context: RequestContext) -> None:
-        """The process answers."""
+        """Answer 200: the process is running."""
         respond_json(context, {"status": "ok"})
 
     async def check_ready(self, context: RequestContext) -> None:
-        """It can take requests; or 503 with the state of the ledger, and why.
+        """Answer 200 if requests can be taken, else 503 with the ledger's state and the reason.
 
         Raises:
-            QueueFull: it takes no more.
+            QueueFull: the server is shutting down.
         """
         if context.exchange.is_draining:
             raise QueueFull("This gateway is going down and takes no more requests.")
@@ -156,13 +156,13 @@ class HealthHandler:
         respond_json(context, {"status": "not ready", **found}, 503)
 
     async def serve_metrics(self, context: RequestContext) -> None:
-        """Prometheus' text format."""
+        """Answer with the metrics in Prometheus' text format."""
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
         context.exchange.respond(200, self._metrics.render(), [kind])
 
 
 def _may_use(context: RequestContext, model: str) -> bool:
-    """Whether a caller may ask for it; the automatic choice keeps to the key's scope by itself."""
+    """Return whether a caller may request a model; `auto…` respects the key's scope by itself."""
     return model in AUTO_MODELS or context.caller.may_use(model)
 
 
@@ -177,7 +177,7 @@ def _parse_limit(query: str) -> int:
 
 
 def _anthropic_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry in Anthropic's shape, under an id that Claude Code's discovery does not drop."""
+    """Return an entry in Anthropic's shape, with an id that Claude Code's discovery accepts."""
     model = str(entry["id"])
     is_listed = "claude" in model or "anthropic" in model
     return {

@@ -1,4 +1,4 @@
-"""One client connection: bytes in, handlers started one after the other, bytes out."""
+"""Drives one client connection: receives bytes, runs one handler at a time, and sends bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STILL_SENDING = frozenset({413, 503})
-"""Refusals in the middle of a request; its sender is most often not at fault, and reads later."""
+"""Refusals in the middle of a request: most such clients are not at fault, and read the reply only
+after they have sent everything."""
 _NO_PLACE = "This gateway holds as many bytes of requests as it may. Ask again in a moment."
 
 
 class ConnectionHost(ReceivingHost, Protocol):
-    """The listener as its connections need it: limits, a clock, a handler, and a head count."""
+    """The listener as its connections need it: limits, clock, handler and counters."""
 
     handler: Callable[[Exchange], Awaitable[None]]
     now_s: float
@@ -34,36 +35,36 @@ class ConnectionHost(ReceivingHost, Protocol):
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether more requests are being answered than there are places."""
+        """Whether more requests are being answered than allowed."""
         ...
 
     def register(self, connection: ServerConnection, /) -> bool:
-        """Take a connection in, if there is a place."""
+        """Add a connection; return False if there are too many."""
         ...
 
     def unregister(self, connection: ServerConnection, /) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         ...
 
     def begin_request(self) -> None:
-        """A handler begins."""
+        """Count a handler that begins."""
         ...
 
     def end_request(self) -> None:
-        """A handler has ended."""
+        """Stop counting a handler that has ended."""
         ...
 
 
 class ServerConnection(asyncio.Protocol):
-    """Made by the listener for each accepted socket.
+    """A protocol that the listener makes for each accepted socket.
 
-    Requests are answered in order, one at a time. Its deadlines are looked at by the listener's
-    sweep, so that a request costs no timer.
+    Requests are answered in order, one at a time. The listener's sweep checks the deadlines, so
+    that a request costs no timer.
     """
 
     def __init__(self, host: ConnectionHost) -> None:
         self.is_full = False
-        """The peer reads slower than the handler writes."""
+        """Whether the peer reads more slowly than the handler writes."""
         self.exchange: Exchange | None = None
         self._host = host
         self._limits = host.limits
@@ -80,7 +81,7 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server is going down."""
+        """Whether the server is shutting down."""
         return self._host.is_draining
 
     @property
@@ -91,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
+        """Register the new connection, or refuse it if there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # what a stream protocol gets
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         peer = self._transport.get_extra_info("peername")
@@ -101,7 +102,7 @@ class ServerConnection(asyncio.Protocol):
             self._reject(RequestRejected(503, "This gateway has too many connections."))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of it have come."""
+        """Parse received bytes; after a refusal, discard them."""
         if self._is_closing:
             self._discard(len(data))
             return
@@ -117,7 +118,7 @@ class ServerConnection(asyncio.Protocol):
         self._receiver.count()
 
     def wake(self) -> None:
-        """There may be a request to answer, or a body to ask for."""
+        """Start the next handler if a request is complete, or send `100 Continue` if one is due."""
         if self._task is not None or self._is_closing:
             return
         if self._receiver.has_waiting:
@@ -126,7 +127,7 @@ class ServerConnection(asyncio.Protocol):
             self.send(_CONTINUE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone: nobody reads what its handler still does."""
+        """Cancel the handler: its reply has no reader any more."""
         self._is_closing = self._is_lost = True
         self._receiver.drop()
         if self._writable is not None:
@@ -136,14 +137,14 @@ class ServerConnection(asyncio.Protocol):
         self._host.unregister(self)
 
     def pause_writing(self) -> None:
-        """It reads slower than the handler writes."""
+        """Note that the peer reads more slowly than the handler writes."""
         self.is_full = True
         self._writable = asyncio.Event()
         self._buffered_bytes = self._transport.get_write_buffer_size()
         self._stalled_since_s = self._host.now_s
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Note that the peer has caught up, and wake the handler."""
         self.is_full = False
         self._stalled_since_s = None
         if self._writable is not None:
@@ -152,14 +153,14 @@ class ServerConnection(asyncio.Protocol):
     # for the exchange
 
     def hold(self, request: Request, owner: str) -> bool:
-        """Count a request's bytes as its owner's until it is answered, if there is a place."""
+        """Count a request's bytes as its owner's until it is done; return False without room."""
         if not self._host.held.take(owner, len(request.body)):
             return False
         request.owner, request.held_bytes = owner, len(request.body)
         return True
 
     def give_back(self, request: Request) -> None:
-        """One of those who work on a request has done so; the last one frees its bytes."""
+        """Note that one user of a request has finished; the last one frees its bytes."""
         request.workers -= 1
         if not request.workers:
             self._host.held.give_back(request.owner, request.held_bytes)
@@ -167,7 +168,7 @@ class ServerConnection(asyncio.Protocol):
     def send(self, piece: bytes) -> None:
         """Send bytes at the end of this turn of the loop, in one system call with others.
 
-        An upstream's packet holds many events; a write each costs 4 µs, together they cost one.
+        A provider's packet holds many events: a write for each costs 4 µs, one for all costs 4 µs.
         """
         if not self._outgoing:
             self._host.loop.call_soon(self._flush)
@@ -180,7 +181,7 @@ class ServerConnection(asyncio.Protocol):
         """Wait until the peer has taken what is buffered.
 
         Raises:
-            ClientDisconnected: it has gone instead.
+            ClientDisconnected: the peer has left.
         """
         if self._writable is not None:
             await self._writable.wait()
@@ -190,7 +191,7 @@ class ServerConnection(asyncio.Protocol):
     # for the listener
 
     def sweep(self, now_s: float) -> None:
-        """Close what has taken too long."""
+        """Close the connection if a deadline has passed."""
         if self._stalled_since_s is not None:
             self._check_progress(now_s, self._stalled_since_s)
         if self._task is not None or now_s < self._deadline_s:
@@ -201,26 +202,26 @@ class ServerConnection(asyncio.Protocol):
             self._reject(RequestRejected(408, "The request took too long to arrive."))
 
     def drain(self) -> None:
-        """The server is going down: an idle connection is closed, a busy one after its reply."""
+        """Close an idle connection; a busy one is closed after its reply."""
         if self._task is None and self._receiver.phase == "idle":
             self._close()
 
     def evict(self) -> None:
-        """Too many bytes of requests are held that nobody is known to have sent."""
+        """Refuse the request that is arriving: too many unadmitted bytes are held."""
         if self._is_closing:
             self._receiver.drop()
         else:
             self._reject(RequestRejected(503, _NO_PLACE))
 
     def cancel(self) -> None:
-        """The time to drain is over."""
+        """Cancel the handler at the end of the drain time, or close an idle connection."""
         if self._task is not None:
             self._task.cancel("the server is going down")
         else:
             self._close()
 
     def abort(self) -> None:
-        """Close without another word."""
+        """Close at once, without sending what is buffered."""
         self._is_closing = True
         self._transport.abort()
 
@@ -271,7 +272,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _finish_request(self, exchange: Exchange) -> None:
         if not exchange.is_finished:
-            self.abort()  # a reply that is not whole must not look as if it were
+            self.abort()  # a reply that broke off must not look complete
         elif exchange.request.is_refused:
             self._linger()
         elif exchange.request.is_last or self.is_draining:
@@ -281,7 +282,7 @@ class ServerConnection(asyncio.Protocol):
             self.wake()
 
     def _reject(self, rejection: RequestRejected) -> None:
-        """Answer what is no request, and close. A handler at work is left to its own end."""
+        """Answer a malformed request and close; a running handler first finishes its reply."""
         self._receiver.drop()
         if self._task is not None:
             self._is_closing = True
@@ -299,7 +300,7 @@ class ServerConnection(asyncio.Protocol):
             self._close()
 
     def _linger(self) -> None:
-        """Close in a moment: closed at once, a peer that still sends might not get the answer."""
+        """Close after a moment: closed at once, a peer still sending might not get the answer."""
         self._flush()
         self._is_closing = True
         if self._transport.is_closing():
@@ -320,7 +321,7 @@ class ServerConnection(asyncio.Protocol):
 
 
 def _error_body(message: str, status: int) -> bytes:
-    """An error for whoever reached no route, in a shape that clients of every dialect read."""
+    """Return an error for a request without a route, in a shape that all dialects' clients read."""
     code = _CODES.get(status, "invalid_request")
     kind = "server_error" if status >= 500 else "invalid_request_error"
     error = {"message": message, "type": kind, "code": code}

@@ -13,18 +13,18 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 class ClientDisconnected(Exception):
-    """The client has gone, or has taken nothing for too long; there is nobody to answer."""
+    """The client has left or stopped reading, so its reply cannot be delivered."""
 
 
 class ReplyWriter(Protocol):
-    """The connection as an exchange needs it: takes bytes, and says how fast they leave."""
+    """The connection as an exchange needs it: sends bytes and reports back-pressure."""
 
     is_full: bool
-    """The peer reads slower than the handler writes."""
+    """Whether the peer reads more slowly than the handler writes."""
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server is going down."""
+        """Whether the server is shutting down."""
         ...
 
     @property
@@ -33,39 +33,39 @@ class ReplyWriter(Protocol):
         ...
 
     def hold(self, request: Request, owner: str, /) -> bool:
-        """Count a request's bytes as its owner's until it is answered, if there is a place."""
+        """Count a request's bytes as its owner's until it is done; return False without room."""
         ...
 
     def give_back(self, request: Request, /) -> None:
-        """One of those who work on a request has done so."""
+        """Note that one user of a request has finished."""
         ...
 
     def send(self, piece: bytes, /) -> None:
-        """Take bytes; they leave in order, without waiting."""
+        """Queue bytes for sending, in order and without waiting."""
         ...
 
     async def wait_until_drained(self) -> None:
         """Wait until the peer has taken what is buffered.
 
         Raises:
-            ClientDisconnected: it has gone instead.
+            ClientDisconnected: the peer has left.
         """
         ...
 
 
 class Exchange:
-    """What a handler gets. Exactly one reply: `respond`, or `start`, `write`…, `finish`.
+    """A request with its reply, made once: by `respond`, or by `start`, `write`… and `finish`.
 
-    A handler is cancelled when its client goes. When the server's time to drain is over it is
+    A handler is cancelled when its client leaves. At the end of the server's drain time it is
     cancelled too, with `is_draining` set: it may still write a last frame without waiting.
     """
 
     def __init__(self, writer: ReplyWriter, request: Request) -> None:
         self.request = request
         self.status: int | None = None
-        """Of the reply, once it has begun."""
+        """The reply's status, once it has begun."""
         self.sent_bytes = 0
-        """Of the reply's body."""
+        """Bytes of the reply's body so far."""
         self.is_finished = False
         self.last_write_s = request.arrived_s
         self._writer = writer
@@ -73,25 +73,25 @@ class Exchange:
 
     @property
     def is_started(self) -> bool:
-        """Whether the head of the reply has left."""
+        """Whether the head of the reply has been sent."""
         return self.status is not None
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server is going down."""
+        """Whether the server is shutting down."""
         return self._writer.is_draining
 
     def hold_body(self, owner: str) -> bool:
-        """Count the body as the owner's until this is answered; whether there is a place for it."""
+        """Count the body as its owner's until the reply is done; return False without room."""
         return self.request.held_bytes > 0 or self._writer.hold(self.request, owner)
 
     def keep_body(self) -> Callable[[], None]:
-        """Count the body on, for work that may outlive the handler, until this is called."""
+        """Keep the body counted for work that outlives the handler; call the result to end that."""
         self.request.workers += 1
         return partial(self._writer.give_back, self.request)
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
-        """A whole reply in one write. To HEAD only its head is sent."""
+        """Send a complete reply in one write; for HEAD only its head."""
         self._begin_reply(status)
         framing = b"content-length: %d\r\n" % len(body)
         if self._mark_last():
@@ -102,7 +102,7 @@ class Exchange:
         self.is_finished = True
 
     def start(self, status: int, headers: Sequence[Header] = ()) -> None:
-        """The head of a streamed reply; HTTP/1.0 gets it closed by the end of the connection."""
+        """Send the head of a streamed reply; an HTTP/1.0 body ends with the connection."""
         self._begin_reply(status)
         self._is_chunked = not self.request.is_http_1_0
         framing = _CHUNKED if self._is_chunked else b""
@@ -111,7 +111,7 @@ class Exchange:
         self._writer.send(encode_head(status, headers, framing))
 
     def write_now(self, piece: bytes) -> None:
-        """Send a piece without waiting; what a slow reader leaves is buffered."""
+        """Send a piece without waiting; what a slow reader does not take is buffered."""
         if not piece:
             return
         self.sent_bytes += len(piece)
@@ -119,17 +119,17 @@ class Exchange:
         self._writer.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
 
     async def write(self, piece: bytes) -> None:
-        """Send a piece; wait while the buffer of this reply is full.
+        """Send a piece, and wait while the buffer of this reply is full.
 
         Raises:
-            ClientDisconnected: the reader has taken nothing for too long.
+            ClientDisconnected: the peer has left, or has read nothing for too long.
         """
         self.write_now(piece)
         if self._writer.is_full:
             await self._writer.wait_until_drained()
 
     def finish(self) -> None:
-        """The streamed reply is whole."""
+        """End the streamed reply."""
         if self._is_chunked:
             self._writer.send(b"0\r\n\r\n")
         self.is_finished = True
@@ -140,7 +140,7 @@ class Exchange:
         self.status = status
 
     def _mark_last(self) -> bool:
-        """Whether the connection is closed after this reply; decided when its head is made."""
+        """Return whether the connection closes after this reply; decided when its head is made."""
         is_last = self.request.is_last or self._writer.is_draining
         self.request.is_last = is_last
         return is_last

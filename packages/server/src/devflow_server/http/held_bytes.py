@@ -1,8 +1,8 @@
-"""How many bytes of requests this process holds, whose they are, and who has to go when it is full.
+"""Counts the bytes of requests that this process holds, by owner, and evicts at the limit.
 
-Two parts, so that nobody without a key can keep out those who have one: a quarter is for what is
-not admitted yet (heads and bodies that come in pieces, requests that wait behind another), the
-rest for what callers that are known have sent and wait to have answered.
+The memory has two parts, so that callers without a key cannot keep out those who have one: a
+quarter is for requests not admitted yet (heads and bodies that arrive in pieces, requests that wait
+behind another), the rest for admitted requests until they are answered.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ class Holder(Protocol):
     """A connection that holds bytes of a request which is not admitted yet."""
 
     def evict(self) -> None:
-        """Refuse what is not admitted and hold nothing more of it."""
+        """Refuse the request that is not admitted, and free its bytes."""
         ...
 
 
 class HeldBytes:
-    """The count. Nobody waits for a place: who gets none is told at once, so nothing can lock.
+    """The count of held bytes. A request without room is refused at once, so nothing can deadlock.
 
     Args:
-        max_bytes: of all requests in this process.
+        max_bytes: the limit for all requests in this process.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -39,13 +39,13 @@ class HeldBytes:
 
     @property
     def total(self) -> int:
-        """All bytes that are held now."""
+        """All bytes held now."""
         return self._unadmitted_bytes + self._admitted_bytes
 
     def take(self, owner: str, count: int) -> bool:
-        """Take a place for bytes of an admitted request, if there is one.
+        """Count bytes of an admitted request; return False if there is no room.
 
-        One owner gets half of it at the most: the other half is for the others.
+        One owner gets at most half of it, so that the others always have the other half.
         """
         if not count:
             return True
@@ -57,7 +57,7 @@ class HeldBytes:
         return True
 
     def give_back(self, owner: str, count: int) -> None:
-        """The bytes are not held any more."""
+        """Stop counting bytes of an admitted request."""
         if not count:
             return
         own = self._by_owner[owner] - count
@@ -68,10 +68,10 @@ class HeldBytes:
         self._admitted_bytes -= count
 
     def hold_unadmitted(self, holder: Holder, count: int) -> None:
-        """A connection holds this many bytes now; where it is too much, the oldest has to go.
+        """Set how many bytes a connection holds; beyond the limit the oldest connection is evicted.
 
-        What comes in pieces and is honest is there within a moment, so the one that began first is
-        the one that is slow on purpose.
+        An honest request that arrives in pieces is complete within a moment, so the one that began
+        first is most likely slow on purpose.
         """
         self._unadmitted_bytes += count - self._unadmitted.get(holder, 0)
         if count:

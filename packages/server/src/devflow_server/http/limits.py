@@ -1,4 +1,4 @@
-"""What one peer may take: bytes, time and places. Every bound of the server stands here."""
+"""The limits of the HTTP server: bytes, time and counts that one peer may take."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ MAX_BLOCKS = 20_000
 MAX_TOOLS = 2_000
 """Tools in a request; beyond it 400."""
 MAX_PARSED_ON_LOOP_BYTES = 128 * 1024
-"""A larger body is read in a thread, so that the streams of others go on meanwhile."""
+"""A larger body is parsed in a thread, so that other streams are not held up meanwhile."""
 MAX_READER_THREADS = 2
-"""Bodies that are read in threads at once; more wait."""
+"""Bodies parsed in threads at the same time; more wait."""
 MAX_SMALL_BODY_BYTES = 64 * 1024
-"""Of a request to a route that takes no conversation and no texts."""
+"""The largest body for a route that takes neither a conversation nor texts."""
 MAX_DISCARDED_BYTES = 1024 * 1024
-"""What is still read, and thrown away, of a request that was refused before its end: most clients
-read the answer only when they have sent theirs."""
+"""How much of a refused request is still read and discarded: most clients read the answer only
+after they have sent the whole request."""
 MIN_HELD_BODIES = 3
-"""However many workers share the memory for requests, each may hold this many of the largest."""
+"""However many workers share the memory for requests, each may hold this many of the largest
+bodies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every limit is per connection or per process as it says; all are inclusive."""
+    """The limits per connection or per process, as each says; all are inclusive."""
 
     max_head_bytes: int = 64 * 1024
     """Request line and headers together; beyond it 431."""
@@ -36,7 +37,7 @@ class Limits:
     max_target_bytes: int = 8 * 1024
     """The path with its query; beyond it 414."""
     max_body_bytes: int = 32 * 1024 * 1024
-    """Beyond it 413, as soon as it is announced or seen."""
+    """Beyond it 413, as soon as the length is announced or exceeded."""
     max_held_bytes: int = 256 * 1024 * 1024
     """Of all requests that are being received or answered, per process; beyond it 503."""
     head_timeout_s: float = 8.0
@@ -46,16 +47,16 @@ class Limits:
     idle_timeout_s: float = 75.0
     """How long a connection may wait for its next request."""
     linger_timeout_s: float = 2.0
-    """How long a refused request is read on, and thrown away, before the connection is closed."""
+    """How long a refused request is still read and discarded before the connection is closed."""
     stall_timeout_s: float = 60.0
-    """How long a reader may take nothing of what is buffered for it."""
+    """How long a peer may read nothing of what is buffered for it."""
     write_buffer_bytes: int = 256 * 1024
-    """Of a reply, per connection; a full buffer makes the handler wait."""
+    """Buffer of a reply, per connection; when it is full, the handler waits."""
     max_pipelined: int = 16
-    """Requests that may wait on one connection behind the one that is being answered."""
+    """Requests that may wait on one connection behind the one being answered."""
     max_connections: int = 9_500
     """Per process: two descriptors each, below the usual hard limit of 20,000."""
     max_in_flight: int = 9_000
     """Requests being answered per process; beyond it 503 at once."""
     sweep_interval_s: float = 0.5
-    """How often deadlines are looked at; they pass at most this much late."""
+    """How often deadlines are checked; they are exceeded by at most this much."""

@@ -1,4 +1,4 @@
-"""Accepts connections, looks at their deadlines, and lets them end in good order."""
+"""Accepts connections, enforces their deadlines, and drains them at the end."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 def admit_everything(_request: Request) -> Admission:
-    """Nobody is asked before a body is read."""
+    """Admit every request without conditions."""
     return Admission()
 
 
 class Listener:
-    """A server over sockets that are already bound; `async with` it, then `drain` it.
+    """A server over bound sockets; `async with` it, then `drain` it.
 
     Args:
-        handler: called once a request; raises nothing but cancellation and `ClientDisconnected`.
-        admit: called with the head of a request whose body has not come yet; raises nothing.
-        limits: what one peer may take.
-        on_sweep: called at every sweep with the monotonic time, for whoever keeps slow clocks.
-        on_rejected: called with the status of each request that reached no handler.
+        handler: called once per request; raises only cancellation and `ClientDisconnected`.
+        admit: called with the head of a request whose body is still to come; raises nothing.
+        limits: bytes, times and counts that one peer may take.
+        on_sweep: called at every sweep with the monotonic time, for other periodic checks.
+        on_rejected: called with the status of each request that no handler got.
         clock: monotonic seconds.
     """
 
@@ -51,7 +51,7 @@ class Listener:
         self.held = HeldBytes(self.limits.max_held_bytes)
         self._clock = clock
         self.now_s = clock()
-        """As of the last sweep; exact enough for deadlines of seconds."""
+        """As of the last sweep: precise enough for deadlines of seconds."""
         self.is_draining = False
         self.in_flight = 0
         self.connections: set[ServerConnection] = set()
@@ -76,20 +76,20 @@ class Listener:
             connection.abort()
 
     async def listen(self, bound: socket) -> None:
-        """Begin to accept on a bound socket; it is closed with the listener."""
+        """Begin to accept on a bound socket, which is closed with the listener."""
         server = await self.loop.create_server(
             lambda: ServerConnection(self), sock=bound, backlog=2048
         )
         self._servers.append(server)
 
     async def drain(self, timeout_s: float) -> int:
-        """Accept nothing more, let running requests end, cut what is left.
+        """Stop accepting, let running requests end, and cancel those that take too long.
 
         Args:
-            timeout_s: how long running requests may take.
+            timeout_s: how long running requests may still take, in seconds.
 
         Returns:
-            How many requests had to be cut.
+            How many requests had to be cancelled.
         """
         self.is_draining = True
         for server in self._servers:
@@ -109,29 +109,29 @@ class Listener:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether more requests are being answered than there are places."""
+        """Whether more requests are being answered than allowed."""
         return self.in_flight > self.limits.max_in_flight
 
     # for connections
 
     def register(self, connection: ServerConnection) -> bool:
-        """Take a connection in, if there is a place."""
+        """Add a connection; return False if there are too many."""
         is_full = len(self.connections) >= self.limits.max_connections
         if not is_full:
             self.connections.add(connection)
         return not is_full
 
     def unregister(self, connection: ServerConnection) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self.connections.discard(connection)
 
     def begin_request(self) -> None:
-        """A handler begins."""
+        """Count a handler that begins."""
         self.in_flight += 1
         self._idle.clear()
 
     def end_request(self) -> None:
-        """A handler has ended."""
+        """Stop counting a handler that has ended."""
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()

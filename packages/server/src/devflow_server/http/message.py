@@ -1,4 +1,4 @@
-"""Requests as they come in, and heads of replies as they go out."""
+"""Requests as received, and the encoding of reply heads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from devflow_core.errors import DevFlowError
 
 Header = tuple[str, str]
 UPSTREAM_KEY_HEADER = "x-openrouter-key"
-"""The caller's own key of the provider, for this request only."""
+"""The header with the caller's own provider key, for this request only."""
 
 
 class RequestRejected(Exception):
-    """A request that does not get as far as a handler; the connection is closed after the reply.
+    """A request that no handler gets to see; the connection is closed after the reply.
 
     Args:
         status: the HTTP status to answer with.
-        message: what is wrong, for a person; holds nothing that the peer sent.
+        message: what is wrong, for a person; contains nothing that the peer sent.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -31,19 +31,19 @@ class RequestRejected(Exception):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Admission:
-    """What is decided of a request when its headers are there, before its body is read."""
+    """The decision about a request, made from its head before its body is read."""
 
     owner: str = ""
-    """Whose bytes its body is; see `HeldBytes`."""
+    """The owner of its body's bytes; see `HeldBytes`."""
     max_body_bytes: int | None = None
-    """Of this request; None is what the server takes at the most."""
+    """The limit for this request's body; None means the server's limit."""
     refusal: DevFlowError | None = None
-    """Why it is not let in: its handler gets it without a body, to say so."""
+    """Why the request is refused; its handler gets it without a body, to report this."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request, whole unless it was refused before its body was read.
+    """A request, complete unless it was refused before its body was read.
 
     Header names are in lower case; the path is as it was sent.
     """
@@ -54,19 +54,19 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     peer: str
-    """Address of the socket's other end; never taken from a header. Empty for a Unix socket."""
+    """The address of the socket's peer, never taken from a header; empty for a Unix socket."""
     is_last: bool
-    """The connection is closed after the reply."""
+    """Whether the connection is closed after the reply."""
     is_http_1_0: bool
     arrived_s: float
-    """On the monotonic clock, when the last byte was there."""
+    """When its last byte arrived, on the monotonic clock."""
     admission: Admission | None = None
-    """Where it was decided before the body came; None for a request that came whole."""
+    """The decision made before the body came; None for a request received in one piece."""
     owner: str = ""
     held_bytes: int = 0
-    """How many bytes are counted as its owner's until nobody works on it any more."""
+    """Bytes counted as its owner's until the last user of the request has finished."""
     workers: int = 1
-    """Who works on it: its handler, and what goes on without it."""
+    """How many users it has: its handler, and tasks that may outlive it."""
 
     @property
     def is_refused(self) -> bool:
@@ -81,14 +81,14 @@ _STATUS_LINES = {
 
 
 class DateLine:
-    """The `Date` header, formatted once a second."""
+    """Formats the `Date` header once per second."""
 
     def __init__(self) -> None:
         self._second = -1
         self._line = b""
 
     def __call__(self) -> bytes:
-        """The header line of this second."""
+        """Return the header line of the current second."""
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -100,15 +100,15 @@ _date_line = DateLine()
 
 
 def encode_head(status: int, headers: Iterable[Header], framing: bytes = b"") -> bytes:
-    """Status line and headers with the closing blank line.
+    """Return the status line and the headers, with the closing blank line.
 
     Args:
         status: a registered status.
-        headers: in the order to send.
-        framing: lines that say where the body ends, each with its CRLF.
+        headers: sent in this order.
+        framing: header lines that delimit the body, each with its CRLF.
 
     Raises:
-        ValueError: a value is not printable ASCII: a line break would start another header.
+        ValueError: a value is not printable ASCII; a line break would inject another header.
     """
     lines: list[str] = []
     for name, value in headers:
@@ -121,5 +121,5 @@ def encode_head(status: int, headers: Iterable[Header], framing: bytes = b"") ->
 
 
 def is_header_safe(value: str) -> bool:
-    """Whether a text can stand in a header."""
+    """Return whether a text may be a header's value."""
     return value.isascii() and value.isprintable()

@@ -1,8 +1,8 @@
-"""The receiving half of a connection: its bytes become requests, admitted before their bodies come.
+"""Receives the bytes of a connection and makes requests of them, admitted before their bodies.
 
-A request that is there whole with its head goes to its handler as it is, and is admitted there.
-Of any other one the head is shown to the application first: until it has said yes, nothing more is
-read from the socket, and what has been read is counted as a stranger's.
+A request that arrives in one piece goes straight to its handler and is admitted there. Of any
+other, the head is shown to the application first: until it is admitted, nothing more is read from
+the socket, and the bytes read so far count as unadmitted.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from devflow_server.http.message import Admission, Request
 from devflow_server.http.request_parser import Phase, RequestParser
 
 _HEAD_BYTES = 1024
-"""What a waiting request is taken to hold besides its body."""
+"""The size assumed for a waiting request besides its body."""
 _STEP_BYTES = 64 * 1024
-"""In such steps a place is taken for a body whose length was not announced."""
+"""The steps in which room is taken for a body of unannounced length."""
 Admit = Callable[[Request], Admission | Coroutine[Any, Any, Admission]]
-"""Decides on the head of a request: at once where it can, as it can for callers seen lately."""
+"""Decides on the head of a request: at once if it can, as for callers seen recently."""
 
 
 def too_many_bytes() -> QueueFull:
-    """The refusal of a request for whose bytes there is no place."""
+    """Return the refusal of a request for whose bytes there is no room."""
     return QueueFull(
         "This gateway holds as many bytes of requests as it may. Ask again in a moment, or set"
         " max_held_bytes higher.",
@@ -39,7 +39,7 @@ def too_many_bytes() -> QueueFull:
 
 
 class ReceivingHost(Protocol):
-    """The listener as the receiving half needs it."""
+    """The listener as the receiver needs it."""
 
     limits: Limits
     admit: Admit
@@ -48,22 +48,22 @@ class ReceivingHost(Protocol):
 
 
 class ByteSource(Protocol):
-    """Where the bytes come from."""
+    """The transport that the bytes come from."""
 
     def pause_reading(self) -> None:
-        """Read nothing more from the socket."""
+        """Stop reading from the socket."""
         ...
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Resume reading from the socket."""
         ...
 
 
 class Receiving(Holder, Protocol):
-    """The connection as its receiving half needs it."""
+    """The connection as its receiver needs it."""
 
     def wake(self) -> None:
-        """An admission was waited for, and is there."""
+        """Check for a request to answer: an awaited admission has been decided."""
         ...
 
 
@@ -71,10 +71,10 @@ class Receiver:
     """Made by its connection, which calls `feed` and takes what comes out with `next_request`.
 
     Args:
-        host: limits, and who admits.
-        source: paused while it must not go on.
-        connection: woken and, where it holds too much, evicted.
-        peer: address of the other end.
+        host: limits, and the decision on admission.
+        source: paused while nothing more may be read.
+        connection: woken after an admission; evicted if it holds too much.
+        peer: address of the socket's other end.
     """
 
     def __init__(
@@ -96,19 +96,19 @@ class Receiver:
 
     @property
     def phase(self) -> Phase:
-        """Where it is in the request that is coming."""
+        """Which part of a request is arriving."""
         return self._parser.phase
 
     @property
     def has_waiting(self) -> bool:
-        """Whether there is a request to answer."""
+        """Whether a request waits to be answered."""
         return bool(self._waiting)
 
     def feed(self, received: bytes) -> None:
-        """Take in what has come.
+        """Take in received bytes.
 
         Raises:
-            RequestRejected: it is no acceptable request.
+            RequestRejected: the bytes are not an acceptable request.
         """
         completed = self._parser.feed(received)
         if completed:
@@ -119,12 +119,12 @@ class Receiver:
             self._incomplete_bytes += len(received)
 
     def count(self) -> None:
-        """Tell how much is held that is not admitted; called when what can be handled is."""
+        """Report how many unadmitted bytes are held; call it after starting complete requests."""
         if self._parser.phase != "idle" or self._unadmitted_bytes or self._waiting:
             self._count_unadmitted()
 
     def next_request(self) -> Request:
-        """The next one to answer; call it only when one waits."""
+        """Return the next request to answer; call it only if one waits."""
         request = self._waiting.popleft()
         if not request.held_bytes:
             self._waiting_bytes -= len(request.body) + _HEAD_BYTES
@@ -134,14 +134,14 @@ class Receiver:
         return request
 
     def take_continue(self) -> bool:
-        """Whether the peer is to be told now to send its body; true once a request."""
+        """Return whether to tell the peer now to send its body; True once per request."""
         is_due = self._parser.wants_continue and self._admission is not None
         if is_due:
             self._parser.wants_continue = False
         return is_due
 
     def drop(self) -> None:
-        """Let go of everything that has come and is not being answered; take no more."""
+        """Discard everything received but not being answered, and accept no more."""
         self._is_stopped = True
         self._parser.stop()
         if self._asking is not None:
@@ -155,13 +155,13 @@ class Receiver:
         self._count_unadmitted()
 
     def discard_rest(self) -> None:
-        """Read on, for whoever throws away what comes."""
+        """Resume reading for a caller that discards what arrives."""
         if self._is_paused:
             self._is_paused = False
             self._source.resume_reading()
 
     def _take_in(self, completed: list[Request]) -> None:
-        if self._asking is not None:  # it came whole after all: its handler asks
+        if self._asking is not None:  # it is complete by now: its handler admits it
             self._asking.cancel()
             self._asking = None
         if self._admission is not None:
@@ -185,7 +185,7 @@ class Receiver:
             )
 
     def _ask(self) -> None:
-        """Show the head to the application; most often it knows the caller and says at once."""
+        """Show the head to the application, which usually knows the caller and decides at once."""
         head = self._parser.read_head()
         answer = self._host.admit(head)
         if isinstance(answer, Admission):
@@ -217,7 +217,7 @@ class Receiver:
             self._refuse(head, replace(admission, refusal=refusal))
 
     def _refuse(self, head: Request, admission: Admission) -> None:
-        """Hand the request on without its body, to be told why, and take no more."""
+        """Pass the request on without its body, for its handler to report why; accept no more."""
         self._give_back()
         self._parser.stop()
         self._is_stopped = True
@@ -227,7 +227,7 @@ class Receiver:
         self._update_reading()
 
     def _take(self, admission: Admission) -> bool:
-        """Take a place for the body: for all of it where its length is known."""
+        """Take room for the body: for all of it if its length is known."""
         wanted = self._parser.announced_bytes
         if wanted is None:
             wanted = -(-self._parser.body_bytes // _STEP_BYTES) * _STEP_BYTES

@@ -1,4 +1,4 @@
-"""Bytes of one connection → whole requests. llhttp parses, this guards what it lets through."""
+"""Parses the bytes of a connection into requests: llhttp, with checks for what it lets through."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _SINGLETON_HEADERS = frozenset(
         UPSTREAM_KEY_HEADER,
     }
 )
-"""Headers whose second copy is an attack or a mistake: two readers could take different ones."""
+"""Headers that may occur only once: with two, different readers could each use another one."""
 
 _CHUNK_OVERHEAD_BYTES = 64 * 1024
-"""Of chunk sizes and extensions, on top of the body limit."""
+"""The allowance for chunk sizes and extensions, on top of the body limit."""
 
 Phase = Literal["idle", "head", "body"]
 
 
 class RequestParser:
-    """Feed it what arrives; whole requests come out. After a `RequestRejected` it takes no more.
+    """Turns received bytes into requests; after a `RequestRejected` it accepts no more.
 
-    llhttp (strict since 9.2) refuses on its own: both Content-Length and Transfer-Encoding, two
+    llhttp (strict since 9.2) itself refuses: both Content-Length and Transfer-Encoding, two
     lengths, bare LF, folded headers, space before a colon, control characters, wrong chunks. It
-    lets through, and so this refuses: no or two Hosts, HTTP/0.9 and 2.0, other transfer codings,
+    lets through, so this class refuses: no or two Hosts, HTTP/0.9 and 2.0, other transfer codings,
     Transfer-Encoding in HTTP/1.0, absolute targets, trailers, bodies before an upgrade, and sizes.
 
     Args:
-        limits: sizes.
-        peer: address of the other end.
+        limits: the sizes allowed.
+        peer: address of the socket's other end.
     """
 
     def __init__(self, limits: Limits, peer: str) -> None:
         self.phase: Phase = "idle"
         self.wants_continue = False
-        """The peer waits for `100 Continue` before it sends the body."""
+        """Whether the peer waits for `100 Continue` before it sends the body."""
         self._limits = limits
         self._peer = peer
         self._parser = httptools.HttpRequestParser(self)
@@ -59,11 +59,11 @@ class RequestParser:
         self._reset()
 
     def feed(self, received: bytes) -> list[Request]:
-        """The requests that these bytes complete, in order.
+        """Return the requests that these bytes complete, in order.
 
         Raises:
-            RequestRejected: the bytes are no acceptable request. Requests completed before it are
-                lost on purpose: what stands before a framing attack is part of it.
+            RequestRejected: the bytes are not an acceptable request. Requests completed before are
+                dropped on purpose: whatever precedes a framing attack is part of it.
         """
         if self._is_closed:
             return []
@@ -79,7 +79,7 @@ class RequestParser:
         return self._completed
 
     def read_head(self) -> Request:
-        """The request whose headers have come, without a body."""
+        """Return the request whose headers have arrived, without a body."""
         path, _, query = self._target.decode("ascii").partition("?")
         parser = self._parser
         is_1_0 = parser.get_http_version() == "1.0"
@@ -96,12 +96,12 @@ class RequestParser:
         )
 
     def limit_body(self, max_bytes: int) -> bool:
-        """Set how large the body that is coming may be; whether it can still keep to it."""
+        """Limit the body that is arriving; return False if it is already too large."""
         self._max_body_bytes = min(max_bytes, self._max_body_bytes)
         return max(self.announced_bytes or 0, self.body_bytes) <= self._max_body_bytes
 
     def stop(self) -> None:
-        """Take no more, and let go of what has come."""
+        """Accept no more, and discard the body received so far."""
         self._is_closed = True
         self._body = b""
 
@@ -114,16 +114,16 @@ class RequestParser:
         self._wire_bytes = 0
         self._max_body_bytes = self._limits.max_body_bytes
         self.body_bytes = 0
-        """Of the body, as far as it has come."""
+        """Bytes of the body received so far."""
         self.announced_bytes: int | None = None
-        """Of the whole body; None for one that comes in chunks."""
+        """Length of the whole body; None for a chunked one."""
 
     def _handle_error(self, error: httptools.HttpParserError) -> None:
         self._is_closed = True
         if self._rejection is not None:
             raise self._rejection
         if self._completed and self._completed[-1].is_last:
-            return  # bytes after a request that said it is the last
+            return  # bytes after a request that announced to be the last
         if isinstance(error.__context__, MemoryError):
             raise RequestRejected(503, "This gateway has no memory left for this request.")
         raise RequestRejected(400, "The request is not valid HTTP/1.1.") from error
@@ -150,19 +150,19 @@ class RequestParser:
     # what llhttp calls
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self.phase = "head"
         self._is_new_head = True
         self._reset()
 
     def on_url(self, piece: bytes) -> None:
-        """A piece of its target."""
+        """Add a piece of the target."""
         self._target += piece
         if len(self._target) > self._limits.max_target_bytes:
             raise self._reject(414, "The request's target is too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header, or a trailer."""
+        """Add a complete header; refuse a trailer."""
         self._header_count += 1
         self._head_bytes += len(name) + len(value) + 4
         if (
@@ -181,7 +181,7 @@ class RequestParser:
         self._headers[key] = text
 
     def on_headers_complete(self) -> None:
-        """The head is whole: is it acceptable?"""
+        """Check the complete head."""
         self.phase = "body"
         self._check_head()
         length = self._headers.get("content-length")
@@ -210,7 +210,7 @@ class RequestParser:
             raise self._reject(400, "A request with a body cannot upgrade.")
 
     def on_body(self, piece: bytes) -> None:
-        """A piece of its body, without chunk framing."""
+        """Add a piece of the body, without its chunk framing."""
         self.body_bytes += len(piece)
         if self.body_bytes > self._max_body_bytes:
             raise self._reject_too_large()
@@ -222,7 +222,7 @@ class RequestParser:
         self._body += piece
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Complete the request."""
         self.phase = "idle"
         self.wants_continue = False
         request = self.read_head()

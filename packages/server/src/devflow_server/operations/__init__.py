@@ -1,1 +1,1 @@
-"""What operators need: metrics, tracing, readiness and background maintenance."""
+"""Serves operators: metrics, tracing, readiness and background maintenance."""

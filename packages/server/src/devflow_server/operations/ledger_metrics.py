@@ -1,4 +1,4 @@
-"""What the ledger says of itself, for Prometheus; read when somebody asks, kept by the store."""
+"""Reports the ledger's state to Prometheus; read from the store at each scrape."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _LABELS = ["worker"]
 
 
 class ObservedLedger(Protocol):
-    """The store, as far as it is counted."""
+    """The store as the metrics need it."""
 
     @property
     def health(self) -> LedgerHealth:
-        """What it has found."""
+        """The ledger's state and counters."""
         ...
 
     @property
     def queued(self) -> int:
-        """Writes that wait for their turn."""
+        """How many writes wait for their turn."""
         ...
 
     @property
     def emergency_entries(self) -> int:
-        """Entries that wait for the ledger in a file of their own."""
+        """How many entries wait for the ledger in the emergency file."""
         ...
 
 
 class LedgerCollector(Collector):
-    """The ledger of one worker.
+    """The metrics of one worker's ledger.
 
     Args:
-        ledger: whose.
-        worker: number of the worker.
+        ledger: the worker's store.
+        worker: number of the worker, from 0.
     """
 
     def __init__(self, ledger: ObservedLedger, worker: int) -> None:
@@ -50,7 +50,7 @@ class LedgerCollector(Collector):
         self._worker = [str(worker)]
 
     def collect(self) -> Iterator[Metric]:
-        """As the registry asks for it."""
+        """Yield the metrics, when the registry asks for them."""
         health = self._ledger.health
         state = health.current()[0]
         yield self._gauge("up", "Whether the ledger can be written", state is LedgerState.READY)

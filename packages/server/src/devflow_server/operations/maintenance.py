@@ -1,4 +1,4 @@
-"""What the gateway does beside answering: renew its list of models, learn limits, confirm costs."""
+"""Runs the gateway's background jobs: renew the catalogue, learn limits, confirm costs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
 
 Job = Callable[[], Coroutine[Any, Any, None]]
-"""Work beside the requests."""
+"""Work that runs besides the requests."""
 RESTART_DELAY_S = 5.0
-"""A job that has failed is begun again after this long."""
+"""A failed job is started again after this long."""
 CONFIRM_INTERVAL_S = 60.0
-"""The provider knows a call's cost seconds to minutes after it; 15 minutes is our own limit."""
+"""The provider knows a call's cost seconds to minutes after it; we ask for 15 minutes."""
 SETTLE_INTERVAL_S = 600.0
-"""Totals are asked far more rarely: they tell something only of rows that are older than that."""
+"""Totals are requested far more rarely: they settle only rows older than that."""
 
 
 async def keep_running(job: Job) -> None:
-    """Run a job to its end, and again when it fails: none of them may end the server."""
+    """Run a job to its end, and again if it fails: no job may end the server."""
     while True:
         try:
             return await job()
@@ -32,7 +32,7 @@ async def keep_running(job: Job) -> None:
 
 
 async def renew_catalogue(gateway: AsyncGateway) -> None:
-    """Keep the list of models fresh, until cancelled."""
+    """Keep the live catalogue fresh, until cancelled."""
 
     def on_error(error: DevFlowError) -> None:
         _log().warning("catalogue_not_renewed", error=error.message)
@@ -41,7 +41,7 @@ async def renew_catalogue(gateway: AsyncGateway) -> None:
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
-    """Ask once what the keys allow; without a reply, refusals teach it."""
+    """Ask the provider once for the keys' limits; without a reply, refusals teach them."""
     try:
         await gateway.learn_limits()
     except DevFlowError as error:
@@ -49,7 +49,7 @@ async def learn_limits(gateway: AsyncGateway) -> None:
 
 
 async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_INTERVAL_S) -> None:
-    """Look estimated costs up at the provider, again and again, until cancelled."""
+    """Look estimated costs up at the provider, repeatedly until cancelled."""
     while True:
         await asyncio.sleep(interval_s)
         try:
@@ -64,7 +64,7 @@ async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_I
 async def settle_old_costs(
     reconciler: Reconciler, *, interval_s: float = SETTLE_INTERVAL_S
 ) -> None:
-    """Settle what no look-up has told, by totals or by what was seen, until cancelled."""
+    """Settle old costs that no look-up has settled, by totals or as observed, until cancelled."""
     while True:
         try:
             settled = await reconciler.settle_old()

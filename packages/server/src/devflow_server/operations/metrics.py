@@ -1,4 +1,4 @@
-"""What is counted for Prometheus, with labels that cannot grow without bound."""
+"""Counts for Prometheus, with labels that cannot grow without bound."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
 
 MAX_MODELS = 1_000
-"""Distinct values of the label `model`; more, and names that no list of models has, are counted as
+"""Distinct values of the label `model`; further ones, and names not in the catalogue, count as
 `other`."""
 _DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """The counters of this process. With several workers each has its own: see `worker`.
+    """The metrics of this process; each worker has its own, told apart by the label `worker`.
 
-    It is also a view of the ledger (`record`), so that money and tokens are counted once, where
-    the ledger has them.
+    It is also a view of the ledger (`record`), so that money and tokens are counted exactly as
+    they are booked.
 
     Args:
         worker: number of the worker, from 0.
     """
 
     knows_model: Callable[[str], bool]
-    """Whether a model is in the catalogue; a name that anybody may invent is no label."""
+    """Returns whether a model is in the catalogue; a name that a client invented gets no label."""
 
     def __init__(self, worker: int = 0) -> None:
         self.knows_model = lambda _model: False
@@ -47,13 +47,13 @@ class Metrics:
         )
         self._rejected = Counter(
             "devflow_http_refused",
-            "What was no acceptable HTTP request",
+            "Requests that are not acceptable HTTP",
             ["status"],
             registry=registry,
         )
         self._auth_failures = Counter(
             "devflow_auth_failures",
-            "Requests without a key that is in force, where one is needed",
+            "Requests without a valid key, where one is needed",
             registry=registry,
         )
         self._add_money()
@@ -74,14 +74,14 @@ class Metrics:
             registry=registry,
         )
         self._doubts = Counter(
-            "devflow_cost_doubts", "Told costs that cannot be", ["kind"], registry=registry
+            "devflow_cost_doubts", "Reported costs that are impossible", ["kind"], registry=registry
         )
 
     def _add_load(self, worker: int) -> None:
         registry = self._registry
         self._no_descriptors = Counter(
             "devflow_descriptor_shortages",
-            "Looks, two a second, that found no descriptor left",
+            "Checks, two a second, that found no free descriptor",
             registry=registry,
         )
         self._in_flight = Gauge(
@@ -91,34 +91,34 @@ class Metrics:
             "devflow_connections", "Open client connections", ["worker"], registry=registry
         ).labels(str(worker))
         self._held_bytes = Gauge(
-            "devflow_held_bytes", "Of requests in memory", ["worker"], registry=registry
+            "devflow_held_bytes", "Bytes of requests in memory", ["worker"], registry=registry
         ).labels(str(worker))
 
     def watch_ledger(self, ledger: ObservedLedger) -> None:
-        """From now on tell how this worker's ledger is."""
+        """Report this worker's ledger from now on."""
         self._registry.register(LedgerCollector(ledger, self._worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
-        """A request has been answered; `route` is the path as declared, never as sent."""
+        """Count an answered request; `route` is the path as declared, never as sent."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
 
     def set_load(self, *, in_flight: int, connections: int, held_bytes: int) -> None:
-        """How much is going on now; told at every sweep."""
+        """Set the current load; called at every sweep."""
         self._in_flight.set(in_flight)
         self._connections.set(connections)
         self._held_bytes.set(held_bytes)
 
     def count_rejected(self, status: int) -> None:
-        """A request has reached no handler."""
+        """Count a request that reached no handler, by its status."""
         self._rejected.labels(str(status)).inc()
 
     def count_auth_failure(self) -> None:
-        """A request has had no right key."""
+        """Count a request without a valid key."""
         self._auth_failures.inc()
 
     def count_descriptor_shortage(self) -> None:
-        """No file and no connection can be opened."""
+        """Count a check that found no free descriptor."""
         self._no_descriptors.inc()
 
     async def count_alert(self, alert: Alert) -> None:
@@ -136,7 +136,7 @@ class Metrics:
             self._tokens.labels(model, "output").inc(usage.completion_tokens)
 
     def render(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _model_label(self, model: str) -> str:

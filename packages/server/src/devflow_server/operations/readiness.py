@@ -1,4 +1,4 @@
-"""Whether requests can be taken: what the ledger says of itself, and what is read of it."""
+"""Decides whether requests can be taken, by the ledger's state and a periodic read of it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from devflow_core.errors import DevFlowError, StoreError
 from devflow_store import LedgerHealth, LedgerState
 
 CHECK_INTERVAL_S = 0.5
-"""How often nodes and keys are read; so late a worker also sees what another has changed."""
+"""How often nodes and keys are read; a worker sees another's changes at most this late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotReady:
-    """Why no request can be taken."""
+    """The reason why no request can be taken."""
 
     ledger: str
-    """The state of the ledger, in the words of `LedgerState`."""
+    """The ledger's state, as a value of `LedgerState`."""
     message: str
-    """For a person."""
+    """What is wrong and what to do, for a person."""
 
 
 class Readiness:
-    """Asks the ledger how it is, and reads now and then what every request needs of it.
+    """Watches the ledger's state, and regularly reads what every request needs from it.
 
     Args:
-        health: of the ledger; asking costs nothing.
-        reads: what is looked at beside: nodes, client keys.
+        health: the ledger's state; reading it costs nothing.
+        reads: what else is read regularly: nodes, client keys.
     """
 
     def __init__(self, health: LedgerHealth, *reads: Callable[[], Awaitable[None]]) -> None:
@@ -37,7 +37,7 @@ class Readiness:
         self._unreadable: str | None = None
 
     def problem(self) -> NotReady | None:
-        """Why no request can be taken; None when they can."""
+        """Return why no request can be taken; None if requests can be."""
         state, message = self._health.current()
         if state is not LedgerState.READY:
             return NotReady(ledger=state.value, message=message)
@@ -46,21 +46,21 @@ class Readiness:
         return None
 
     async def check(self) -> None:
-        """Read now; what fails because the ledger does is told by the ledger."""
+        """Read everything now; a failure of the ledger itself is left to its state."""
         unreadable = None
         for read in self._reads:
             try:
                 await read()
             except StoreError as error:
                 unreadable = error.message if error.state is None else None
-            except DevFlowError as error:  # what another version has written, and this one not
+            except DevFlowError as error:  # written by another version, and not readable here
                 unreadable = error.message
             if unreadable is not None:
                 break
         self._unreadable = unreadable
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check regularly until cancelled."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
             await self.check()

@@ -1,8 +1,8 @@
-"""What the operating system may run out of: descriptors and memory. Others go on meanwhile.
+"""Handles what the operating system may run out of: descriptors and memory.
 
-Where a limit on memory is set for the process, a request is let in only while there is room for
-what it will need: the JSON library, and others that are not Python, crash the process when they get
-no memory. A limit on a group of processes (containers) is not seen here: there the kernel kills.
+If the process has a memory limit, a request is admitted only while there is room for what it will
+need: the JSON library, and other code that is not Python, crashes the process when it gets no
+memory. Limits on groups of processes (containers) are not seen here: there the kernel kills.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Callable
 import structlog
 
 MAX_DESCRIPTORS = 20_000
-"""As many as are of use: two for each of the most connections that one process takes."""
+"""As many as can be used: two for each connection that one process accepts at most."""
 _OTHER_DESCRIPTORS = 64
-"""Kept for what is no connection: the ledger, the log, the loop."""
+"""Kept for everything but connections: the ledger, the log, the loop."""
 _MIN_CONNECTIONS = 8
 _MEMORY_RESERVE_BYTES = 8 * 1024 * 1024
-"""What a small request and everything beside it may need."""
+"""What a small request and everything else at that moment may need."""
 _MEMORY_PER_BODY = 12
-"""What a request needs at the most, as a multiple of its body: parsed, translated, written."""
+"""The most a request needs, as a multiple of its body: parsed, translated, written."""
 
 
 def raise_descriptor_limit() -> None:
-    """Have as many descriptors as the system allows this process, up to what is of use."""
+    """Raise the descriptor limit to what the system allows, up to `MAX_DESCRIPTORS`."""
     if sys.platform == "win32":
         return
     import resource
@@ -37,9 +37,9 @@ def raise_descriptor_limit() -> None:
 
 
 def connections_within(most: int) -> int:
-    """How many connections there are descriptors for, each with one to a provider; at most `most`.
+    """Return how many connections there are descriptors for, two for each; at most `most`.
 
-    Further ones are refused in words, before the system runs out and they would be cut without.
+    Further ones are refused with a reply; without descriptors they would be cut off without one.
     """
     if sys.platform == "win32":
         return most
@@ -52,10 +52,10 @@ def connections_within(most: int) -> int:
 
 
 class DescriptorWatch:
-    """Notices when no file and no connection can be opened any more, and when that is over.
+    """Notices when the process runs out of descriptors, and when it has some again.
 
     Args:
-        count: called for each look that finds none.
+        count: called for each check that finds no free descriptor.
     """
 
     def __init__(self, count: Callable[[], None] = lambda: None) -> None:
@@ -64,7 +64,7 @@ class DescriptorWatch:
         self._log = structlog.get_logger("devflow.shortages")
 
     def look(self) -> None:
-        """Look now; costs a few microseconds."""
+        """Check now; takes a few microseconds."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
@@ -78,12 +78,12 @@ class DescriptorWatch:
         self._is_out = False
 
     def problem(self) -> str | None:
-        """Why new connections are not taken; None when they are."""
+        """Return why new connections are not taken; None if they are."""
         return "The system gives this process no more descriptors." if self._is_out else None
 
 
 def is_memory_limited() -> bool:
-    """Whether this process has a limit of its own on memory, as `ulimit -v` and `-d` set it."""
+    """Return whether this process has its own memory limit, as set by `ulimit -v` or `-d`."""
     if sys.platform == "win32":
         return False
     import resource
@@ -93,9 +93,11 @@ def is_memory_limited() -> bool:
 
 
 def check_memory(body_bytes: int) -> None:
-    """Whether there is room for a request with such a body; asks for it and gives it back.
+    """Check that there is room for a request with such a body, by allocating and freeing it.
 
     Raises:
-        MemoryError: there is not.
+        MemoryError: there is no room.
     """
-    bytes(_MEMORY_RESERVE_BYTES + _MEMORY_PER_BODY * body_bytes)  # zeroes that no page holds yet
+    bytes(
+        _MEMORY_RESERVE_BYTES + _MEMORY_PER_BODY * body_bytes
+    )  # zeroed memory: reserved, but no page is touched

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, where the extra `otel` is installed and an endpoint is set."""
+"""Sends OpenTelemetry traces, if the extra `otel` is installed and an endpoint is set."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _NS_PER_S = 1_000_000_000
 
 
 class Tracing(Protocol):
-    """What is told of each request, once it is answered."""
+    """The port that receives each request once it is answered."""
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
-        """A request has been answered."""
+        """Record an answered request; `total_s` is its duration in seconds."""
         ...
 
 
 class NoTracing:
-    """Tells nobody."""
+    """Records nothing."""
 
     def record(self, context: RequestContext, status: int, total_s: float) -> None:
         """Ignore the request."""
 
 
 class OpenTelemetryTracing:
-    """One span a request, child of the client's span where it sent a `traceparent`.
+    """Records one span per request, a child of the client's span if it sent a `traceparent`.
 
-    Attributes are the names of the semantic conventions for HTTP and for generative AI, and hold
-    no text of a request, and no secret that stands where a model should.
+    Attributes follow the semantic conventions for HTTP and generative AI. They hold no text of a
+    request, and secrets sent in place of a model are masked.
 
     Args:
-        tracer: whose exporter sends in a thread of its own.
+        tracer: its exporter sends in a separate thread.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -87,14 +87,14 @@ class OpenTelemetryTracing:
 async def open_tracing(
     endpoint: str | None, *, allow_http: bool = False
 ) -> AsyncGenerator[Tracing]:
-    """Traces to an OTLP endpoint over HTTP (`https://host:4318/v1/traces`); None traces nothing.
+    """Trace to an OTLP endpoint over HTTP (`https://host:4318/v1/traces`); None traces nothing.
 
     Args:
-        endpoint: https, or http to this machine.
-        allow_http: whether http may also go to another one.
+        endpoint: an https URL, or http to this machine.
+        allow_http: whether http to other machines is allowed.
 
     Raises:
-        ConfigurationError: the endpoint is none of these, or the extra is not installed.
+        ConfigurationError: the endpoint is not allowed, or the extra is not installed.
     """
     if endpoint is None:
         yield NoTracing()

@@ -1,1 +1,1 @@
-"""Where a reply comes from: the pipeline, a call in flight, a cache or an earlier attempt."""
+"""Produces replies: from the pipeline, a shared call, the cache, or a stored reply."""

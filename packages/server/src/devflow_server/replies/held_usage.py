@@ -1,4 +1,4 @@
-"""The event with the usage, held until the cost is known that is to stand in it."""
+"""Holds the usage event back until the cost that belongs in it is known."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from devflow_core.events import Event, Opaque
 from devflow_core.wire import EventEncoder
 
 MAX_HELD_EVENTS = 64
-"""Comments that may follow a usage before it goes out without the cost."""
+"""Comments that may follow a usage before it is sent without the cost."""
 
 
 class HeldUsage:
-    """Encodes events in their order; the latest usage waits for the end of the reply.
+    """Encodes events in order; the latest usage event waits for the end of the reply.
 
-    Providers send a usage with every chunk, or in the chunk of the finish reason and once more:
-    each of them goes out, and the last one with what the encoder was told to add.
+    Providers send a usage with every chunk, or with the finish reason and once more: each is sent,
+    and the last one includes the encoder's annotations.
 
     Args:
-        encoder: of the reply.
+        encoder: the reply's encoder.
     """
 
     def __init__(self, encoder: EventEncoder) -> None:
@@ -24,7 +24,7 @@ class HeldUsage:
         self._held: list[Opaque] = []
 
     def encode(self, event: Event) -> bytes:
-        """The bytes to send now that this event has come."""
+        """Return the bytes to send after this event."""
         if isinstance(event, Opaque) and event.kind == "usage":
             earlier = self.release()
             self._held.append(event)
@@ -37,6 +37,6 @@ class HeldUsage:
         return self.release() + self._encoder.encode(event)
 
     def release(self) -> bytes:
-        """What is held, to be sent as it is: the reply is over or goes on."""
+        """Return the held events encoded, because the reply has ended or goes on."""
         held, self._held = self._held, []
         return b"".join(map(self._encoder.encode, held))

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request is carried out once, whoever asks again, wherever it is asked."""
+"""Carries a request with an `Idempotency-Key` out once, however often and wherever it is sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from devflow_server.replies.stored_response import (
 from devflow_server.routes import RequestContext
 
 MAX_KEYED_CALLS = 9_000
-"""Under way at once; they go on without their clients, so the connections do not bound them."""
+"""Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT_TIMEOUT_S = 600.0
 _MIN_PAUSE_S = 0.2
@@ -51,35 +51,35 @@ _MAX_PAUSE_S = 5.0
 
 
 class ClaimStore(Protocol):
-    """Where claims on keys are kept, for all workers; see `devflow_store.Idempotency`."""
+    """The port of the claims on keys, shared by all workers; see `devflow_store.Idempotency`."""
 
     async def claim(self, scope: str, key: str, fingerprint: str, entry_id: str) -> Claim:
-        """Be the one who carries a request out, or learn what became of it."""
+        """Claim a key to carry its request out, or learn what became of the request."""
         ...
 
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
-        """What becomes of a request in flight; None: the key has to be claimed again."""
+        """Wait for the outcome of a request in flight; None if the key has to be claimed again."""
         ...
 
     async def finish(self, entry_id: str, payload: bytes) -> None:
-        """Keep the reply."""
+        """Store the reply."""
         ...
 
     async def abandon(self, entry_id: str, payload: bytes) -> bool:
-        """Set the key free, unless a call may be billed; whether the reply was kept instead."""
+        """Free the key unless a call may be billed; return whether the reply was stored instead."""
         ...
 
 
 class IdempotencyHandler:
     """Carries each idempotency key out once; an async context manager that owns the calls' tasks.
 
-    From the claim to the record of the reply a request is one step in one task, which nobody's
-    leaving can cut: the reply is promised to whoever sends the key again. Left, it cuts the calls
-    that are still under way, and records what is known of them.
+    From the claim to the stored reply a request is one step in one task, which no leaving client
+    can cut off: the reply is promised to every client that sends the key again. On exit, calls
+    still under way are cancelled, and what is known of them is stored.
 
     Args:
         claims: shared by all workers.
-        pipeline: who is asked.
+        pipeline: carries the requests out.
     """
 
     def __init__(self, claims: ClaimStore, pipeline: Pipeline) -> None:
@@ -99,7 +99,7 @@ class IdempotencyHandler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let the calls under way end; cut and record those that take longer."""
+        """Let the calls under way end; cancel and record those that take longer."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:
@@ -112,14 +112,14 @@ class IdempotencyHandler:
     async def open(
         self, context: RequestContext, request: ChatRequest, dialect: Dialect, key: str
     ) -> KeyedCall | StoredResponse:
-        """The call that carries the request out, or the reply that its key was given before.
+        """Return the call that carries the request out, or the reply stored under its key.
 
         Raises:
-            InvalidRequest: this is no key.
-            KeyReused: the key stands for another request.
-            Conflict: it is still being carried out, for longer than anybody waits.
-            QueueFull: too many are under way.
-            StoreError: nothing can be claimed.
+            InvalidRequest: the idempotency key is malformed.
+            KeyReused: the key was used for another request.
+            Conflict: the request is still being carried out after `_WAIT_TIMEOUT_S`.
+            QueueFull: too many keyed calls are under way.
+            StoreError: the key cannot be claimed.
         """
         if not _KEY_PATTERN.fullmatch(key):
             raise InvalidRequest("Idempotency-Key: send 1 to 255 visible ASCII characters.")
@@ -150,7 +150,7 @@ class IdempotencyHandler:
     def _start(self, keyed: KeyedRequest, give_body_back: Callable[[], None]) -> KeyedCall:
         call = KeyedCall(keyed)
         for secret in keyed.secrets:
-            KNOWN_SECRETS.hold(secret)  # for longer than its client may stay
+            KNOWN_SECRETS.hold(secret)  # its client may leave before the call ends
         task = asyncio.get_running_loop().create_task(self._claim(call))
         self._tasks.add(task)
         task.add_done_callback(partial(self._end, call, give_body_back))
@@ -159,7 +159,7 @@ class IdempotencyHandler:
     def _end(
         self, call: KeyedCall, give_body_back: Callable[[], None], task: asyncio.Task[None]
     ) -> None:
-        """Nobody waits for ever, however a task has ended."""
+        """Finish a call, however its task has ended: its readers must not wait for ever."""
         self._tasks.discard(task)
         give_body_back()
         keyed = call.keyed
@@ -170,7 +170,7 @@ class IdempotencyHandler:
             call.finish(_failed(call.failure or _going_down(), keyed))
 
     async def _claim(self, call: KeyedCall) -> None:
-        """The task: claim the key, and where it is ours carry the request out."""
+        """Run a call's task: claim the key and, if that succeeds, carry the request out."""
         keyed = call.keyed
         try:
             found = await self._claims.claim(
@@ -178,7 +178,7 @@ class IdempotencyHandler:
             )
         except StoreError as error:
             call.fail(error)
-            # it may be written all the same
+            # the claim may have been written in spite of the error
             await self._record(call, _failed(error, keyed), is_billed=False)
             return
         call.set_claim(found)
@@ -200,22 +200,23 @@ class IdempotencyHandler:
             call.failure = error
         except asyncio.CancelledError:
             is_cut, call.failure = True, _cut_off(keyed.entry_id)
-        except Exception:  # noqa: BLE001 - whatever it is, the key is settled and its client told
+        except Exception:  # noqa: BLE001 - the key is settled and the client answered
             self._log.exception("fault", request_id=keyed.entry_id)
             call.failure = InternalError("The gateway has failed.")
         call.metadata = recorder.metadata
         response = recorder.close(call.failure)
         is_billed = recorder.has_begun or (not is_cut and _may_be_billed(call.failure))
         is_kept = await self._record(call, response, is_billed=is_billed)
-        if is_cut and not is_kept:  # nothing was sent for it
+        if is_cut and not is_kept:  # no call was sent, so the client may simply retry
             call.failure = _going_down()
             response = _failed(call.failure, keyed)
         call.finish(response)
 
     async def _record(self, call: KeyedCall, response: StoredResponse, *, is_billed: bool) -> bool:
-        """Write down what has become of a call; whether its reply is kept.
+        """Store the outcome of a call; return whether its reply is kept.
 
-        While the ledger cannot be written its client is told at once, and it is tried on.
+        While the ledger cannot be written, the client gets its reply at once, and storing is
+        retried.
         """
         payload, pause_s = response.encode(), _MIN_PAUSE_S
         entry_id = call.keyed.entry_id
@@ -226,7 +227,7 @@ class IdempotencyHandler:
                     return True
                 return await self._claims.abandon(entry_id, payload)
             except Conflict:
-                return False  # the claim is gone: this process was taken for dead
+                return False  # the claim is gone: this process was believed dead
             except StoreError:
                 call.finish(response)
             if self._is_closing:
@@ -236,7 +237,7 @@ class IdempotencyHandler:
 
 
 def _stored_of(found: Claim, keyed: KeyedRequest) -> StoredResponse:
-    """What a key was answered with before."""
+    """Return the reply stored under a key."""
     match found:
         case Completed():
             return StoredResponse.decode(found.payload)
@@ -280,13 +281,13 @@ def _going_down() -> Overloaded:
 
 
 def _may_be_billed(error: DevFlowError | None) -> bool:
-    """Whether a call that ended so may be billed, so that asking again could cost twice."""
+    """Return whether a call that failed so may be billed, so that a retry could cost twice."""
     failures = error.errors if isinstance(error, AllCandidatesFailed) else (error,)
     return any(map(may_be_billed, failures))
 
 
 def _fingerprint(context: RequestContext) -> str:
-    """Of all that decides about the reply: route, body, and our headers that change it."""
+    """Return a hash of all that determines the reply: route, body, and our headers."""
     request = context.exchange.request
     named: Any = [
         [name, value]

@@ -1,4 +1,4 @@
-"""Keep-alive comments on streams whose upstream is silent."""
+"""Sends keep-alive comments on streams whose provider is silent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from devflow_server.http import Exchange
 from devflow_server.http.message import Header
 
 PING_INTERVAL_S = 4.0
-"""The longest silence on a stream of ours. OpenAI's SDKs give up after 5 s where the caller has set
-a bare `timeout=5`, Claude Code after 300 s; upstreams send comments every few seconds."""
+"""The longest silence on a stream. OpenAI's SDKs give up after 5 s if the caller set a bare
+`timeout=5`, Claude Code after 300 s; providers send comments every few seconds."""
 
 _COMMENT = b": devflow is waiting for the provider\n\n"
 
 
 class LiveStream:
-    """One streamed reply; its first bytes are its head, at the first event or the first ping."""
+    """A streamed reply whose head is sent with the first event or the first ping."""
 
     def __init__(self, exchange: Exchange, dialect: Dialect, headers: Sequence[Header]) -> None:
         self._exchange = exchange
@@ -25,12 +25,12 @@ class LiveStream:
         self._headers = headers
 
     def start(self, headers: Sequence[Header] = ()) -> None:
-        """Send the head, unless a ping has done it; `headers` are known only now."""
+        """Send the head, unless a ping has sent it; `headers` come after the fixed ones."""
         if not self._exchange.is_started:
             self._exchange.start(200, [*self._headers, *headers])
 
     def ping_if_silent(self, now_s: float) -> None:
-        """Send a ping if nothing was sent for too long."""
+        """Send a ping if nothing was sent for `PING_INTERVAL_S`."""
         if now_s - self._exchange.last_write_s < PING_INTERVAL_S or self._exchange.is_finished:
             return
         self.start()
@@ -38,12 +38,12 @@ class LiveStream:
 
 
 class KeepAlive:
-    """All streams that are waiting; the listener's sweep calls `send_pings`."""
+    """The streams that may need pings; the listener's sweep calls `send_pings`."""
 
     def __init__(self) -> None:
         self.streams: set[LiveStream] = set()
 
     def send_pings(self, now_s: float) -> None:
-        """One look at every stream."""
+        """Check every stream once."""
         for stream in tuple(self.streams):
             stream.ping_if_silent(now_s)

@@ -1,4 +1,4 @@
-"""One request with an idempotency key, carried out by a task of the server's: clients only read."""
+"""A request with an idempotency key, carried out by a task of the server; clients only read it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from devflow_server.replies.stored_response import StoredResponse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedRequest:
-    """What is carried out, and the key that stands for it."""
+    """A request with the idempotency key it was sent under."""
 
     scope: str
-    """Whose key it is."""
+    """The id of the caller that owns the key."""
     key: str
     fingerprint: str
     entry_id: str
     request: ChatRequest
     dialect: Dialect
     secrets: tuple[str, ...] = field(repr=False)
-    """The keys that came with it: masked everywhere until it is over."""
+    """The keys sent with it, masked in all output until the call has ended."""
 
 
 class KeyedCall:
-    """What has come of a keyed request so far; the task that carries it out writes it."""
+    """The progress of a keyed request; the task that carries it out writes it."""
 
     def __init__(self, keyed: KeyedRequest) -> None:
         self.keyed = keyed
         self.head: list[Header] = []
-        """What the headers say of a stream that has begun."""
+        """Headers with the metadata of a stream that has begun."""
         self.metadata: ReplyMetadata | None = None
-        """Of a reply that is whole."""
+        """The metadata of a complete reply."""
         self.failure: DevFlowError | None = None
-        """Why there is no whole reply."""
+        """Why the reply is not complete."""
         self.response: StoredResponse | None = None
-        """The whole of it, at its end."""
+        """The complete reply, once the call has ended."""
         self._claim: Claim | None = None
         self._pieces: list[bytes] = []
         self._sent_bytes = 0
@@ -51,23 +51,23 @@ class KeyedCall:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of the stream was given out."""
+        """Whether a part of the stream was given to readers."""
         return bool(self._pieces)
 
     def set_claim(self, claim: Claim) -> None:
-        """It is known who carries the request out."""
+        """Set the result of the claim."""
         self._claim = claim
         self._changes.notify()
 
     def add(self, piece: bytes) -> None:
-        """The next part of the stream."""
+        """Add the next part of the stream."""
         if piece:
             self._pieces.append(piece)
             self._sent_bytes += len(piece)
             self._changes.notify()
 
     def finish(self, response: StoredResponse) -> None:
-        """It is over; the rest of the stream is given out."""
+        """End the call; readers get the rest of the stream."""
         if self.response is None:
             self.response = response
             if self.has_begun:
@@ -75,15 +75,15 @@ class KeyedCall:
             self._changes.notify()
 
     def fail(self, error: DevFlowError) -> None:
-        """It was not claimed, and never will be by this call."""
+        """End the call without a claim."""
         self.failure = error
         self._changes.notify()
 
     async def wait_for_claim(self) -> Claim:
-        """Who carries the request out.
+        """Wait for the result of the claim.
 
         Raises:
-            DevFlowError: it could not be claimed.
+            DevFlowError: the key could not be claimed.
         """
         while self._claim is None:
             if self.failure is not None:
@@ -92,13 +92,13 @@ class KeyedCall:
         return self._claim
 
     async def wait_for_response(self) -> StoredResponse:
-        """The whole of it."""
+        """Wait for the complete reply."""
         while self.response is None:
             await self._changes.wait()
         return self.response
 
     async def read(self) -> AsyncIterator[bytes]:
-        """The stream as it comes, from its beginning; nothing of one that has failed before it."""
+        """Yield the stream from its beginning; nothing if the call failed before it began."""
         seen = 0
         while True:
             while seen < len(self._pieces):

@@ -1,4 +1,4 @@
-"""A reply on its way to a client: from the pipeline, a shared call, or the cache."""
+"""A reply on its way to a client, from the pipeline, a shared call, or the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_core.usage import usd_text
 from devflow_server.http.message import Header, is_header_safe
 
 _UNSAFE_CHARS = re.compile(r"[^ -+\--~]")
-"""What is not printable ASCII, and the comma, which separates."""
+"""Everything but printable ASCII, and the comma, which is the separator."""
 _MAX_FIELD_CHARS = 64
 _MAX_OMITTED_CHARS = 1_000
 
@@ -26,7 +26,7 @@ CacheState = Literal["off", "miss", "hit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyMetadata:
-    """What is known of a reply: the headers' `X-DevFlow-…`, and the `devflow` of a usage event."""
+    """Facts about a reply, for the headers `X-DevFlow-…` and the `devflow` of a usage event."""
 
     request_id: str
     model: str
@@ -34,12 +34,12 @@ class ReplyMetadata:
     attempts: int
     cache: CacheState = "off"
     cost_usd: Decimal | None = None
-    """None while the reply is still coming."""
+    """None while the reply is still arriving."""
     omitted: tuple[str, ...] = ()
-    """What of the request could not be carried over to the provider."""
+    """Fields of the request that were not passed on to the provider."""
 
     def headers(self) -> list[Header]:
-        """As reply headers; what cannot stand in a header is left out."""
+        """Return the metadata as reply headers, without values that are not allowed in one."""
         found = [
             ("x-devflow-model", self.model),
             ("x-devflow-provider", self.provider or ""),
@@ -51,7 +51,7 @@ class ReplyMetadata:
         return [(name, value) for name, value in found if value and is_header_safe(value)]
 
     def annotations(self) -> JsonObject:
-        """For the event or body that holds the usage."""
+        """Return the metadata for the event or body that holds the usage."""
         return {
             "request_id": self.request_id,
             "model": self.model,
@@ -63,7 +63,7 @@ class ReplyMetadata:
 
 
 def _format_omitted(names: tuple[str, ...]) -> str:
-    """Field names as a header's value; they may be the caller's own, so they are cleaned."""
+    """Return field names as a header's value, cleaned, since callers choose them."""
     shown: list[str] = []
     room = _MAX_OMITTED_CHARS
     for name in names:
@@ -80,20 +80,20 @@ class HttpReply(Protocol):
     """A reply that has begun."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Its events; iterated once."""
+        """Iterate over its events, once."""
         ...
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """What is known at its first event."""
+        """Return what is known at its first event."""
         ...
 
     def final_metadata(self) -> ReplyMetadata:
-        """What is known once `Finished` has come."""
+        """Return what is known once `Finished` has come."""
         ...
 
 
 class LiveReply:
-    """A reply straight from the pipeline."""
+    """A reply directly from the pipeline."""
 
     def __init__(self, reply: Reply, cache: CacheState = "off") -> None:
         self._reply = reply
@@ -122,7 +122,7 @@ class LiveReply:
 
 
 def metadata_from_entry(entry: LedgerEntry, cache: CacheState) -> ReplyMetadata:
-    """What the ledger holds of a reply."""
+    """Return the metadata of a finished reply from its ledger entry."""
     final = entry.final_attempt
     return ReplyMetadata(
         request_id=entry.entry_id,

@@ -1,4 +1,4 @@
-"""Where replies come from: the pipeline, a call under way, or the cache."""
+"""Opens replies: from the pipeline, a shared call, or the cache."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from devflow_server.routes import RequestContext
 
 
 class PipelineReplies:
-    """Asks the pipeline; exact repetitions share a call under way or get the cached reply.
+    """Asks the pipeline; an identical request shares a call under way or gets the cached reply.
 
     Args:
-        pipeline: who is asked.
+        pipeline: carries requests out.
         calls: calls that several requests may share.
-        cache: replies that may be repeated; None repeats nothing.
-        book: where a repetition leaves its entry, as every request does.
-        ledger: fed that entry.
+        cache: replies that may be repeated; None disables repetition.
+        book: takes the entry of a repeated reply, as of every request.
+        ledger: the view that also gets this entry.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PipelineReplies:
 
     def _make_on_end(self, key: bytes, cache: ResponseCache):
         def keep(call: SharedCall) -> None:
-            if self._active_calls.get(key) is call:  # another may have followed one that was left
+            if self._active_calls.get(key) is call:  # not if an abandoned call was replaced
                 del self._active_calls[key]
             if call.is_finished and call.error is None and call.reply is not None:
                 cache.put(key, tuple(call.events), call.reply.final_metadata())
@@ -101,7 +101,7 @@ class PipelineReplies:
         return keep
 
     async def _record_cache_hit(self, context: RequestContext, request: ChatRequest) -> None:
-        """The entry of a request that cost nothing; durable before it is answered."""
+        """Write the entry of a request that cost nothing; durable before the reply is sent."""
         entry = LedgerEntry(
             entry_id=context.request_id,
             started_at=datetime.now(UTC),
@@ -118,13 +118,13 @@ class PipelineReplies:
         await asyncio.shield(writing)
 
     def _count(self, entry: LedgerEntry, writing: asyncio.Future[None]) -> None:
-        """Feed the views with what is written, whether its client has waited for it or not."""
+        """Give a written entry to the views, even if its client did not wait for it."""
         if not writing.cancelled() and writing.exception() is None:
             self._ledger.record(entry)
 
 
 class CachedReply:
-    """A reply from the cache, given to another request."""
+    """A cached reply, given to another request."""
 
     def __init__(self, cached: CachedResponse, request_id: str) -> None:
         self._cached = cached

@@ -1,4 +1,4 @@
-"""Replies that may be repeated: the key of a request, and what is kept for how long."""
+"""Caches replies that may be repeated, and computes the key of a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CACHEABLE_FINISH_REASONS = frozenset({"stop", "tool_calls", "length"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedResponse:
-    """A whole reply that may be repeated."""
+    """A complete reply that may be repeated."""
 
     events: tuple[Event, ...]
     metadata: ReplyMetadata
@@ -30,11 +30,11 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """Replies in the memory of this process; each worker has its own.
+    """Replies in this process's memory; each worker has its own.
 
     Args:
-        ttl_s: how long a reply may be repeated.
-        max_bytes: of all replies together; the ones used longest ago go first.
+        ttl_s: how long a reply may be repeated, in seconds.
+        max_bytes: limit for all replies together; the least recently used are dropped first.
         clock: monotonic.
     """
 
@@ -52,7 +52,7 @@ class ResponseCache:
         self._bytes = 0
 
     def get(self, key: bytes) -> CachedResponse | None:
-        """The reply for a key, unless it is too old."""
+        """Return the reply for a key; None if it is missing or expired."""
         cached = self._entries.get(key)
         if cached is None:
             return None
@@ -63,7 +63,7 @@ class ResponseCache:
         return cached
 
     def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
-        """Keep a whole reply; one that is no plain success is not kept."""
+        """Keep a complete reply; one that is not a plain success, or is too large, is ignored."""
         last = events[-1] if events else None
         if not isinstance(last, Finished) or last.finish_reason not in _CACHEABLE_FINISH_REASONS:
             return
@@ -85,14 +85,14 @@ class ResponseCache:
 
 
 def may_cache(request: ChatRequest, headers: Mapping[str, str]) -> bool:
-    """Whether an exact repetition may get the same reply: at temperature 0, or where asked for."""
+    """Return whether identical requests may share a reply: at temperature 0, or if asked for."""
     if "x-devflow-no-cache" in headers or request.origin is None:
         return False
     return request.temperature == 0 or headers.get("x-devflow-cache", "").lower() == "on"
 
 
 def cache_key(request: ChatRequest, caller: str) -> bytes:
-    """The key of a request: all of it, whoever pays, and whose it is; never shared by callers."""
+    """Return the key of a request: all of it, with its caller, so that callers share nothing."""
     origin = request.origin
     body: Mapping[str, Any] = (origin.body if origin else None) or {}
     fields = {name: body[name] for name in body if name not in _IGNORED_FIELDS}
@@ -110,6 +110,6 @@ def cache_key(request: ChatRequest, caller: str) -> bytes:
 
 
 def _size_of(event: Event) -> int:
-    """Roughly what an event holds in memory."""
+    """Return roughly how many bytes an event takes in memory."""
     frame = len(event.frame.data) if event.frame is not None else 0
     return 200 + frame + len(getattr(event, "text", "")) + len(getattr(event, "arguments", ""))

@@ -1,4 +1,4 @@
-"""One call upstream, any number of readers: each gets every event, whenever it joins."""
+"""Shares one upstream call among any number of readers; each gets every event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from devflow_server.replies.signal import Signal
 
 
 class SharedCall:
-    """A call under way in a task of its own, so that no reader's leaving breaks it for others."""
+    """A call under way in its own task, so that a reader who leaves does not end it for others."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -32,26 +32,26 @@ class SharedCall:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its last reader has gone, and the call with it."""
+        """Whether its last reader has left, and the call was cancelled."""
         return self.task is not None and self.task.cancelling() > 0
 
     def add(self, event: Event) -> None:
-        """The next event has come."""
+        """Add the next event."""
         self.events.append(event)
         self._changes.notify()
 
     def finish(self, error: BaseException | None) -> None:
-        """It is over, whole or not."""
+        """End the call, with the error that broke it off or None."""
         self.error = error
         self.is_finished = True
         self._changes.notify()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncIterator[Event]]:
-        """All events from the first on; entered when there is one.
+        """Iterate over all events from the first on; entered once there is one.
 
         Raises:
-            DevFlowError: nobody began to answer, or, from the iterator, the reply broke off.
+            DevFlowError: the call failed before its first event or, from the iterator, after it.
         """
         self._readers += 1
         try:
@@ -79,12 +79,12 @@ class SharedCall:
 
 
 class SharedReply:
-    """A shared call as one reader's reply.
+    """A shared call as the reply of one reader.
 
     Args:
         call: the shared call.
         events: as from `SharedCall.read`.
-        is_own: whether this reader's request is the one that is asked and paid for.
+        is_own: whether this reader's request is the one that was sent and is paid for.
     """
 
     def __init__(self, call: SharedCall, events: AsyncIterator[Event], *, is_own: bool) -> None:
@@ -113,10 +113,10 @@ class SharedReply:
 
 
 class SharedCalls:
-    """Starts shared calls and owns their tasks; left, it cancels what is still under way.
+    """Starts shared calls and owns their tasks; on exit it cancels those still under way.
 
     Args:
-        pipeline: who is asked.
+        pipeline: carries requests out.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -132,7 +132,7 @@ class SharedCalls:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, request: ChatRequest, entry_id: str, *, on_end: OnEnd) -> SharedCall:
-        """Start a call for a request; `on_end` is called at its end, whatever that is."""
+        """Start a call for a request; `on_end` is called at its end, successful or not."""
         call = SharedCall()
         task = asyncio.get_running_loop().create_task(self._run(call, request, entry_id, on_end))
         call.task = task

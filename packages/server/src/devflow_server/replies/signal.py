@@ -1,4 +1,4 @@
-"""What wakes all tasks that wait for the next change of something."""
+"""Wakes all tasks that wait for a change."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 
 
 class Signal:
-    """Any number of waiters; each `notify` wakes those that wait at that moment."""
+    """An event without state: each `notify` wakes the tasks waiting at that moment."""
 
     def __init__(self) -> None:
         self._changed: asyncio.Future[None] | None = None
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Wake all waiting tasks."""
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None
 
     async def wait(self) -> None:
-        """Until the next change; a waiter that is cancelled does not disturb the others."""
+        """Wait for the next change; cancelling one waiter does not disturb the others."""
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._changed)

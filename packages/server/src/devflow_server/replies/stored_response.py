@@ -1,4 +1,4 @@
-"""A reply as it was sent, byte for byte: made once, kept, and sent again."""
+"""A reply byte for byte as it was sent, stored to be sent again."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _OF_EVERY_REPLY = frozenset({"content-type", *(name for name, _ in id_headers(""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """A whole reply, or a whole stream."""
+    """A complete reply or a complete stream, with its headers."""
 
     status: int
     request_id: str
     metadata: Mapping[str, str]
-    """Its headers, beside those that every reply has."""
+    """Its headers, besides those of every reply."""
     body: bytes
     event: str = ""
-    """Of a failure: the same as the last event of a stream that pings have begun."""
+    """The failure as a stream's last event, for a stream that a ping has begun; else empty."""
 
     def encode(self) -> bytes:
-        """For the store."""
+        """Encode the reply for the store."""
         head = {
             "status": self.status,
             "request_id": self.request_id,
@@ -47,12 +47,12 @@ class StoredResponse:
 
     @classmethod
     def decode(cls, payload: bytes) -> StoredResponse:
-        """From the store."""
+        """Decode a reply that was read from the store."""
         head, _, body = payload.partition(b"\n")
         return cls(**orjson.loads(head), body=body)
 
     def send(self, exchange: Exchange, headers: list[Header], *, is_stream: bool) -> None:
-        """Send it, also after pings have begun the stream."""
+        """Send it; as the end of the stream if a ping has begun that."""
         if exchange.is_started:
             exchange.write_now(self.event.encode() or self.body)
             exchange.finish()
@@ -65,7 +65,7 @@ class StoredResponse:
 def failed_response(
     error: DevFlowError, request: ChatRequest, dialect: Dialect, entry_id: str
 ) -> StoredResponse:
-    """A failure before the reply has begun."""
+    """Return the reply for a failure before the reply has begun."""
     event = (
         dialect.make_encoder(request).encode_error(error, entry_id) if request.is_stream else b""
     )
@@ -80,19 +80,19 @@ def failed_response(
 
 
 class ResponseRecorder:
-    """Encodes the events of one reply: what it gives out is what is sent and what is kept.
+    """Encodes the events of a reply, so that what is stored is what was sent.
 
     Args:
-        request: that is answered.
-        dialect: of its client.
-        entry_id: under which the ledger knows it.
+        request: the request that is answered.
+        dialect: its client's dialect.
+        entry_id: its id in the ledger.
     """
 
     def __init__(self, request: ChatRequest, dialect: Dialect, entry_id: str) -> None:
         self.metadata: ReplyMetadata | None = None
-        """Of a reply that is whole."""
+        """The metadata of a complete reply."""
         self.head: list[Header] = []
-        """What its headers say when it begins."""
+        """The metadata headers of a reply that has begun."""
         self._request = request
         self._dialect = dialect
         self._entry_id = entry_id
@@ -104,11 +104,11 @@ class ResponseRecorder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of the reply has come."""
+        """Whether any event of the reply has come."""
         return self._has_begun
 
     def add(self, event: Event, reply: HttpReply) -> bytes:
-        """Take an event in; what of the stream may be sent now. The end of it never is."""
+        """Add an event; return what may be sent now, which excludes the end of the stream."""
         self._has_begun = True
         if isinstance(event, Started):
             self.head = reply.start_metadata(event).headers()
@@ -123,7 +123,7 @@ class ResponseRecorder:
         return b"" if self.metadata is not None else piece
 
     def close(self, failure: DevFlowError | None) -> StoredResponse:
-        """The reply as a whole; `failure` is what has ended it early."""
+        """Return the complete reply; `failure` is what ended it early."""
         if failure is None and self.metadata is not None:
             return self._close_whole(self.metadata)
         failure = failure or Incomplete("The reply has no end.")

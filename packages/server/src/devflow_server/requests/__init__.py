@@ -1,1 +1,1 @@
-"""From an HTTP request to a ChatRequest: body, attribution, session, named node."""
+"""Turns an HTTP request into a `ChatRequest`: body, attribution, session, named node."""

@@ -1,4 +1,4 @@
-"""Whom a request belongs to, read from what clients say about themselves. Labels, never rights."""
+"""Reads the labels of a request from its headers and body. They grant no rights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LABEL_PATTERN = re.compile(r"[\w.:/@+~-]{1,128}")
 def attribution_of(
     headers: Mapping[str, str], body: JsonObject, *, client_key: str, node: str | None
 ) -> Attribution:
-    """The labels of a request; whatever is no plain label is left out."""
+    """Return the labels of a request, without values that are not plain labels."""
     agent = _clean_label(headers.get("x-claude-code-agent-id"))
     plain = {field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()}
     return Attribution(
@@ -37,12 +37,12 @@ def attribution_of(
 
 
 def is_claude_code(headers: Mapping[str, str]) -> bool:
-    """Whether Claude Code, or its agent SDK, is asking."""
+    """Return whether the client is Claude Code or its agent SDK."""
     return headers.get("user-agent", "").startswith("claude-cli/")
 
 
 def node_of(headers: Mapping[str, str], model: str) -> str | None:
-    """The named task of a request: as its header says, or the kind of Claude Code's traffic.
+    """Return the named task of a request: from its header, or by the kind of Claude Code's request.
 
     Claude Code gives its side calls (titles, topics, summaries) to a haiku model, and marks the
     requests of sub-agents with their id (2.1.197 and later).
@@ -67,7 +67,7 @@ def _session_of(headers: Mapping[str, str], body: JsonObject) -> str | None:
 
 
 def _session_from_user_id(user_id: object) -> str | None:
-    """The session in `metadata.user_id`: a JSON object since 2.1.197, a suffix before."""
+    """Return the session in `metadata.user_id`: a JSON object since 2.1.197, a suffix before."""
     if not isinstance(user_id, str):
         return None
     if user_id.startswith("{"):
@@ -92,5 +92,5 @@ def _clean_label(value: object) -> str | None:
 
 @lru_cache(maxsize=2048)
 def _is_label(value: str) -> bool:
-    """A plain word, and no key that somebody has put into the wrong header."""
+    """Return whether a text is a plain label, and not a key sent in the wrong header."""
     return _LABEL_PATTERN.fullmatch(value) is not None and mask(value) == value

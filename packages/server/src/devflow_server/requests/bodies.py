@@ -1,4 +1,4 @@
-"""The JSON of a request's body, within what this gateway takes."""
+"""Parses the JSON of a request's body, within limits on its contents."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MESSAGE_LISTS = ("messages", "input")
 
 
 async def read_body(body: bytes, decode: Callable[[JsonObject], T]) -> T:
-    """What is made of a body's JSON; of a large one in a thread.
+    """Return what `decode` makes of a body's JSON; a large body is parsed in a thread.
 
     Raises:
-        InvalidRequest: it is no JSON object, or has more in it than a limit allows; and whatever
+        InvalidRequest: the body is not a JSON object, or exceeds a limit; also whatever
             `decode` raises.
     """
     return await run_by_size(len(body), partial(_read, body, decode))

@@ -1,4 +1,4 @@
-"""Named tasks and the model each uses: kept in memory, persisted, shared by all workers."""
+"""The named tasks and their models: kept in memory, stored, shared by all workers."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _WEIGHTS = ("cost_priority", "performance_priority")
 
 
 class NodeStore(Protocol):
-    """Where nodes are persisted."""
+    """The port through which nodes are stored."""
 
     async def all(self) -> Mapping[str, Mapping[str, Any]]:
-        """Every node that was set."""
+        """Return every node that was changed at run time, by name."""
         ...
 
     async def set(self, task_name: str, config: Mapping[str, Any], /) -> None:
-        """Set one."""
+        """Store the settings of one node."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A named task."""
+    """A named task with its model and weights."""
 
     task_name: str
     description: str = ""
     model: str | None = None
-    """A model id or `auto…`; None leaves what the client asks for."""
+    """A model id or `auto…`; None keeps the model that the client asks for."""
     cost_priority: float | None = None
     performance_priority: float | None = None
 
     def as_json(self) -> dict[str, object]:
-        """For `/system/nodes`."""
+        """Return the node for `/system/nodes`."""
         return {
             "task_name": self.task_name,
             "description": self.description,
@@ -53,11 +53,11 @@ class Node:
 
 
 class NodeTable:
-    """All nodes: the built-in ones, those of the settings, and what was changed at run time.
+    """All nodes: built in, from the settings, and changed at run time.
 
     Args:
-        store: where changes are persisted; they win over the settings.
-        configured: the settings' nodes.
+        store: holds the changes, which take precedence over the settings.
+        configured: the nodes in the settings, by name.
     """
 
     def __init__(self, store: NodeStore, configured: Mapping[str, Mapping[str, Any]]) -> None:
@@ -72,14 +72,14 @@ class NodeTable:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Every node, by name."""
+        """Every node, sorted by name."""
         return tuple(self._nodes[name] for name in sorted(self._nodes))
 
     async def refresh(self) -> None:
-        """Take in what this or another worker has persisted.
+        """Load what this or another worker has stored.
 
         Raises:
-            StoreError: it cannot be read; what is known stays.
+            StoreError: the store cannot be read; the nodes stay as they were.
         """
         nodes = dict(self._defaults)
         for name, config in (await self._store.all()).items():
@@ -87,12 +87,12 @@ class NodeTable:
         self._nodes = nodes
 
     async def patch(self, name: str, config: Mapping[str, Any]) -> Node:
-        """Change a node for all workers and for the next start.
+        """Change a node for all workers, durably.
 
         Raises:
-            NotFound: there is no such node; one is made in the settings.
-            InvalidRequest: a field that a node has not, or a wrong value.
-            StoreError: it could not be persisted; nothing has changed.
+            NotFound: there is no such node; new nodes are added in the settings.
+            InvalidRequest: an unknown field, or a wrong value.
+            StoreError: the change could not be stored; nothing has changed.
         """
         await self.refresh()
         node = self._nodes.get(name)
@@ -105,7 +105,7 @@ class NodeTable:
         return node
 
     def apply(self, name: str, request: ChatRequest) -> ChatRequest:
-        """The request with the model and the weights of its node."""
+        """Return the request with its node's model and weights."""
         node = self._nodes.get(name)
         if node is None:
             return request
@@ -119,10 +119,10 @@ class NodeTable:
 
 
 def apply_changes(node: Node, config: Mapping[str, Any]) -> Node:
-    """A node with some fields changed.
+    """Return a node with some fields changed.
 
     Raises:
-        InvalidRequest: a field that a node has not, or a wrong value.
+        InvalidRequest: an unknown field, or a wrong value.
     """
     for field, value in config.items():
         if field == "model":

@@ -1,4 +1,4 @@
-"""A request as a client sent it → the hub's request, with whom it belongs to and its limits."""
+"""Turns a client's request into a `ChatRequest`, with its labels and limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from devflow_server.requests.nodes import NodeTable
 from devflow_server.routes import RequestContext
 
 DISCOVERY_PREFIX = "claude-via-devflow/"
-"""Claude Code lists only models whose id holds `claude` or `anthropic`; others get this prefix."""
+"""Claude Code lists only models whose id contains `claude` or `anthropic`; others get this prefix.
+"""
 
 _MODEL_PATTERN = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
 _TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -27,7 +28,7 @@ _UPSTREAM_KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,512}")
 
 
 class RequestReader:
-    """Reads the requests of the dialects.
+    """Reads chat requests of every dialect.
 
     Args:
         nodes: which model each named task uses.
@@ -37,10 +38,10 @@ class RequestReader:
         self._nodes = nodes
 
     async def read(self, context: RequestContext) -> ChatRequest:
-        """The request; a large one is read in a thread.
+        """Return the request; a large one is parsed in a thread.
 
         Raises:
-            InvalidRequest: the body or a header of ours is wrong.
+            InvalidRequest: the body or one of our headers is wrong.
         """
         headers = context.exchange.request.headers
         decode = context.dialect.decode_request
@@ -65,10 +66,10 @@ class RequestReader:
 
 
 def read_model(model: str) -> str:
-    """The model's own name, without what a client has put around it.
+    """Return the model's id without what clients add to it.
 
     Raises:
-        InvalidRequest: it is no model id.
+        InvalidRequest: the text is not a model id.
     """
     if not _MODEL_PATTERN.fullmatch(model):
         raise InvalidRequest("model: this is no model id.")
@@ -76,10 +77,10 @@ def read_model(model: str) -> str:
 
 
 def read_upstream_key(headers: Mapping[str, str]) -> str | None:
-    """The caller's own provider key for this request.
+    """Return the caller's own provider key for this request, if it sent one.
 
     Raises:
-        InvalidRequest: what stands there is no key.
+        InvalidRequest: the header's value is not a key.
     """
     key = headers.get(UPSTREAM_KEY_HEADER)
     if key is not None and not _UPSTREAM_KEY_PATTERN.fullmatch(key):
@@ -88,10 +89,10 @@ def read_upstream_key(headers: Mapping[str, str]) -> str | None:
 
 
 def read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
-    """The request's own ceiling in USD.
+    """Return the request's own cost limit in USD; None without one.
 
     Raises:
-        InvalidRequest: it is no amount.
+        InvalidRequest: the header's value is not an amount.
     """
     text = headers.get("x-devflow-max-cost-usd")
     if text is None:
@@ -103,7 +104,7 @@ def read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
 
 
 def _with_trace_context(origin: Origin | None, headers: Mapping[str, str]) -> Origin | None:
-    """The W3C trace context goes on to the upstream, where it is well-formed."""
+    """Return the origin with a well-formed W3C trace context, which is passed on upstream."""
     parent = headers.get("traceparent")
     if origin is None or parent is None or not _TRACEPARENT_PATTERN.fullmatch(parent):
         return origin

@@ -1,4 +1,4 @@
-"""`X-DevFlow-Session`: what a Claude Code session knows, put into a request."""
+"""Adds the context of a Claude Code session to a request (`X-DevFlow-Session`)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ FindSession = Callable[[str], ContextInjector]
 
 
 class SessionContexts:
-    """Finds sessions by id, below the Claude configuration folder only; a path is no id.
+    """Finds sessions by id below the Claude configuration folder; paths are not accepted.
 
     Args:
-        find: the session of an id; reads files, so it is called in a thread. Raises SessionError.
+        find: returns the session of an id; it reads files, so it is called in a thread. Raises
+            SessionError.
     """
 
     def __init__(self, find: FindSession) -> None:
         self._find = find
 
     async def add_context(self, context: RequestContext, request: ChatRequest) -> ChatRequest:
-        """The request with the context of the session it names; unchanged where it names none.
+        """Return the request with the context of the session it names, if it names one.
 
         Raises:
-            Forbidden: the caller is not the user of this machine, whose sessions these are.
+            Forbidden: the caller is not an operator; sessions belong to the user of this machine.
             SessionError: there is no such session, or it cannot be read.
         """
         session_id = context.exchange.request.headers.get("x-devflow-session")

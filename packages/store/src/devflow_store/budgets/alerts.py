@@ -1,4 +1,4 @@
-"""Who is told when a budget passes a threshold or a cost cannot be: log, webhook, command."""
+"""Sends alerts about budget thresholds and impossible costs: to the log, a webhook, a command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from devflow_store.entries.doubts import CostDoubtAlert
 
 Alert = BudgetAlert | CostDoubtAlert
 AlertHook = Callable[[Alert], Awaitable[None]]
-"""Called after the spending is durable; what it raises is logged, and no request ever sees it."""
+"""Called after the spending is durable; its exceptions are logged and reach no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
 """`t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
@@ -32,7 +32,7 @@ _log = structlog.get_logger("devflow.budget")
 
 
 def alert_json(alert: Alert) -> bytes:
-    """The alert as a JSON document; amounts are decimal text in USD."""
+    """Return the alert as a JSON document; amounts are decimal text in USD."""
     if isinstance(alert, CostDoubtAlert):
         return _doubt_json(alert)
     budget = alert.budget
@@ -78,16 +78,16 @@ class LogAlerts:
 
 
 class WebhookAlerts:
-    """Posts the alert as JSON, signed so that the receiver can tell it from a forgery.
+    """Posts the alert as JSON, signed so that the receiver can recognise a forgery.
 
     Redirects are not followed.
 
     Args:
-        url: https; http only for this machine.
+        url: an https URL; http only to this machine.
         secret: shared with the receiver; never empty.
 
     Raises:
-        ConfigurationError: no secret, or a URL that would send it in the clear.
+        ConfigurationError: there is no secret, or the URL would send alerts unencrypted.
     """
 
     def __init__(self, url: str, secret: str) -> None:
@@ -136,11 +136,11 @@ class CommandAlerts:
 
     Args:
         argv: the program and its arguments. A name without `/` is looked for on the PATH.
-        environment: all that it sees of ours, so that it gets no key.
+        environment: the program's whole environment, which must not contain keys.
 
     Raises:
-        ConfigurationError: there is no program, or its path depends on the working directory,
-            which may be anybody's.
+        ConfigurationError: the command is empty, or its path depends on the working directory,
+            which anyone may have prepared.
     """
 
     def __init__(self, argv: tuple[str, ...], environment: Mapping[str, str]) -> None:
@@ -181,16 +181,16 @@ class CommandAlerts:
 
 
 def sign(secret: bytes, body: bytes, timestamp_s: int) -> str:
-    """The value of the signature header."""
+    """Return the value of the signature header."""
     mac = hmac.new(secret, f"{timestamp_s}.".encode() + body, sha256).hexdigest()
     return f"t={timestamp_s},v1={mac}"
 
 
 class AlertDispatcher:
-    """Hands alerts to the hooks, one after the other, apart from the requests they come from.
+    """Passes alerts to the hooks one after the other, separately from requests.
 
     Args:
-        hooks: who is told.
+        hooks: called with every alert, in this order.
     """
 
     def __init__(self, hooks: tuple[AlertHook, ...]) -> None:
@@ -213,7 +213,7 @@ class AlertDispatcher:
                 self._queue.task_done()
 
     async def drain(self) -> None:
-        """Wait until everything queued is delivered, for as long as one delivery may take."""
+        """Wait until everything queued is delivered, at most `TIMEOUT_S`."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._queue.join()
@@ -222,7 +222,7 @@ class AlertDispatcher:
 
 
 async def _run_hook(hook: AlertHook, alert: Alert) -> None:
-    """Run a hook apart, so that neither its failure nor its slowness is ours."""
+    """Run a hook in a task, so that its failure or slowness affects no other."""
     task = asyncio.ensure_future(hook(alert))
     try:
         await asyncio.wait([task], timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Budgets as values: what is limited, over which period, and what an alert says."""
+"""Budgets as values: what they limit, over which period, and the alerts they raise."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from devflow_core.dimensions import BUDGET_SCOPES
 from devflow_core.errors import InvalidRequest
 
 SCOPES = ("global", *BUDGET_SCOPES)
-"""Everybody together, or each by what `devflow_core.dimensions` knows before a call."""
+"""`global`, or one of the dimensions of `devflow_core.dimensions` known before a call."""
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
 
 WILDCARD = "*"
-"""As a budget's value: every key (session, project…) has this limit for itself."""
+"""As a budget's value: each key (session, project…) gets its own limit."""
 _LIFETIME_BOUNDS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A limit on what is spent by some, in a window of time.
+    """A limit on spending in a scope, within a window of time.
 
     Raises:
-        InvalidRequest: a scope or window that is none, a negative limit, a value missing or too
-            much, an unknown time zone.
+        InvalidRequest: an unknown scope or window, a negative limit, a missing or superfluous
+            value, an unknown time zone.
     """
 
     scope: str
@@ -34,15 +34,15 @@ class Budget:
     window: Window
     limit_usd: Decimal
     value: str | None = None
-    """Its name, such as that of a key or a session's id; `*` for each one; None if global."""
+    """The name within its scope, such as a session's id; `*` for each one; None if global."""
     timezone: str = "UTC"
-    """IANA name; hours, days, weeks (from Monday) and months begin there."""
+    """IANA name; hours, days, weeks (from Monday) and months begin in this zone."""
     thresholds: tuple[float, ...] = (0.8, 1.0)
-    """Shares of the limit at which an alert is raised, once per window."""
+    """Shares of the limit at which an alert is raised, each once per window."""
     allow_unknown_price: bool = False
-    """Whether a call whose worst case is not known may start; then one at a time."""
+    """Whether a call with an unknown worst case may start; then only one at a time."""
     id: str = ""
-    """Given by `scope`, `value` and `window` unless it is set."""
+    """Derived from `scope`, `value` and `window` unless it is set."""
 
     def __post_init__(self) -> None:
         for given, known in ((self.scope, SCOPES), (self.window, get_args(Window))):
@@ -70,39 +70,39 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """A budget and how much of it is gone, for one subject in the present window."""
+    """A budget with what is spent and reserved, for one subject in the current window."""
 
     budget: Budget
     subject: str
-    """The key, session… it stands for; empty if global."""
+    """The key, session… that it applies to; empty if global."""
     spent_usd: Decimal
     reserved_usd: Decimal
-    """Held for calls in flight at their worst case."""
+    """Reserved for calls in flight, at their worst case."""
     window_start: datetime
     window_end: datetime
 
     @property
     def left_usd(self) -> Decimal:
-        """What new calls may still reserve; never below 0."""
+        """What new calls may still reserve, in USD; never below 0."""
         return max(Decimal(0), self.budget.limit_usd - self.spent_usd - self.reserved_usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetAlert:
-    """Spending has passed a threshold."""
+    """An alert that spending has passed a threshold."""
 
     budget: Budget
     subject: str
     threshold: float
     """The highest share that was passed."""
     is_overrun: bool
-    """More than the limit was spent: a call cost more than its worst case."""
+    """Whether more than the limit was spent, because a call cost more than its worst case."""
     spent_usd: Decimal
     window_start: datetime
 
 
 def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:
-    """Start (inclusive) and end (exclusive) in UTC of the window that `at` falls into.
+    """Return start (inclusive) and end (exclusive), in UTC, of the window that contains `at`.
 
     A day is from midnight to midnight of the zone, so 23 or 25 hours when clocks change.
     """
@@ -131,7 +131,7 @@ def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime
 
 
 def alert_level(budget: Budget, spent_usd: Decimal) -> int:
-    """How many thresholds are passed; one more when the limit itself is overrun."""
+    """Return the number of thresholds passed, plus one if the limit itself is overrun."""
     passed = sum(
         spent_usd > 0 and spent_usd >= budget.limit_usd * Decimal(str(share))
         for share in budget.thresholds

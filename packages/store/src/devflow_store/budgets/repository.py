@@ -1,4 +1,4 @@
-"""Setting, removing and listing budgets."""
+"""Sets, removes and lists budgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCOPE_COLUMNS = {name: f"l.{DIMENSION_BY_NAME[name].column}" for name in BUDGET
 
 
 class BudgetRepository:
-    """The budgets of the ledger; a change holds for every process from its next call on.
+    """The budgets of the ledger; a change applies to every process from its next call on.
 
     Args:
         submit: runs a job and waits until it is durable.
@@ -38,7 +38,10 @@ class BudgetRepository:
     async def set(self, budget: Budget) -> Budget:
         """Add a budget, or change the one with its id.
 
-        What was spent in the present window before counts from the start.
+        What was already spent in the current window counts from the start.
+
+        Raises:
+            StoreError: the change could not be written.
         """
         body = BUDGET_ADAPTER.dump_json(budget).decode()
 
@@ -59,10 +62,10 @@ class BudgetRepository:
         return budget
 
     async def remove(self, budget_id: str) -> None:
-        """Take a budget away.
+        """Remove a budget with its accounts and holds.
 
         Raises:
-            NotFound: there is none of this id.
+            NotFound: there is no budget with this id.
         """
 
         def run(tx: Transaction) -> None:
@@ -78,7 +81,7 @@ class BudgetRepository:
 
 
 def read_budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
-    """Every budget with what is gone of it in its present window, one for each subject."""
+    """Yield every budget with its state in the window of `now`, one for each subject."""
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
         budget = BUDGET_ADAPTER.validate_json(body)
         start, end = window_bounds(budget.window, now, budget.timezone)
@@ -108,13 +111,13 @@ def _log_change(tx: Transaction, change: dict[str, object]) -> None:
 
 
 def count_spent(source: Source, now: datetime) -> None:
-    """Count for every budget what its present window has cost, where nothing is counted yet."""
+    """Count for every budget what its current window has cost, unless that is counted already."""
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
         _open_accounts(source, BUDGET_ADAPTER.validate_json(body), now)
 
 
 def _open_accounts(source: Source, budget: Budget, now: datetime) -> None:
-    """Count what the present window has cost already."""
+    """Count for one budget what its current window has already cost."""
     if budget.window == "request":
         return
     start, end = window_bounds(budget.window, now, budget.timezone)

@@ -1,4 +1,4 @@
-"""Budgets reserved before a call and settled after it, inside the writer's transaction."""
+"""Reserves budgets before a call and settles them after it, within the writer's transaction."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HOLDS = Insert(
 )
 
 _MAX_ACCOUNTS = 10_000
-"""Kept in memory; when a day brings more sessions than this, they are read again."""
+"""Accounts kept in memory; beyond this, all are dropped and read again as needed."""
 
 _AccountKey = tuple[str, str, int]
 """Budget, subject, start of the window in microseconds."""
@@ -56,10 +56,10 @@ class _Hold:
 
 
 class BudgetReservations:
-    """Knows the budgets and what is left of them.
+    """The budgets with their accounts, cached between transactions.
 
-    What it has read stays valid as long as nobody else has written: every change of money or of a
-    budget adds a row to the chain, so an unchanged head proves it.
+    The cache stays valid as long as no other process has written: every change of money or of a
+    budget adds a row to the chain, so an unchanged head of the chain proves it.
     """
 
     def __init__(self) -> None:
@@ -72,12 +72,12 @@ class BudgetReservations:
         self._holds: dict[str, list[_Hold]] = {}
 
     def reserve(self, tx: Transaction, start: AttemptStart, at_us: int) -> None:
-        """Hold the worst case in every budget that applies, or in none.
+        """Reserve the worst case in every budget that applies, or in none.
 
         Args:
-            tx: the group that the attempt's row is in.
+            tx: the group in which the attempt's row is written.
             start: the attempt.
-            at_us: when it starts, in microseconds; says which windows it falls into.
+            at_us: when it starts, in microseconds since 1970; decides the windows.
 
         Raises:
             BudgetExceeded, UnknownPrice: nothing was changed.
@@ -100,7 +100,7 @@ class BudgetReservations:
             self._write_hold(tx, start.entry_id, hold)
 
     def release_unused(self, tx: Transaction, entry_id: str, ended: tuple[Attempt, ...]) -> None:
-        """Attempts are over while their request goes on: hold only what they have cost."""
+        """Reduce the holds of ended attempts to their cost, while their request continues."""
         self.sync(tx)
         if not self._budgets:
             return
@@ -125,7 +125,7 @@ class BudgetReservations:
             self._write_hold(tx, entry_id, hold)
 
     def settle(self, tx: Transaction, entry: LedgerEntry) -> tuple[BudgetAlert, ...]:
-        """Book what the attempts have cost, release what was held for them."""
+        """Charge what the attempts have cost, release their holds, and return the alerts."""
         self.sync(tx)
         if not self._budgets:
             return ()
@@ -146,7 +146,7 @@ class BudgetReservations:
     def charge(
         self, tx: Transaction, entry: LedgerEntry, attempt: Attempt, pico: int
     ) -> set[_AccountKey]:
-        """Add an amount, also a negative one, to what an attempt's budgets have spent."""
+        """Add an amount, which may be negative, to the spending of an attempt's budgets."""
         self.sync(tx)
         touched: set[_AccountKey] = set()
         for budget in self._budgets if pico else ():
@@ -158,7 +158,7 @@ class BudgetReservations:
         return touched
 
     def collect_alerts(self, keys: set[_AccountKey]) -> tuple[BudgetAlert, ...]:
-        """The alerts of accounts that have passed another threshold; each is given once."""
+        """Return the alerts of accounts that have passed a further threshold, each once."""
         return tuple(
             alert
             for key in sorted(keys)
@@ -166,18 +166,20 @@ class BudgetReservations:
         )
 
     def invalidate(self) -> None:
-        """Read everything anew: the budgets themselves have changed."""
+        """Drop the cache, because a budget itself has changed."""
         self._head_hash = None
         self._tx = None
 
     def sync(self, tx: Transaction) -> None:
-        """Join a transaction; drop what is known when somebody else has written meanwhile."""
+        """Join a transaction; drop the cache if another process has written meanwhile."""
         if self._tx is tx:
             return
         if self._head_hash != tx.base_hash or len(self._accounts) > _MAX_ACCOUNTS:
             self._reload(tx)
         self._tx = tx
-        self._head_hash = None  # until this group is written, what is known may be rolled back
+        self._head_hash = (
+            None  # until this group is committed, the cache may be ahead of the database
+        )
         tx.before_flush.append(self._write_back)
 
     def _reload(self, tx: Transaction) -> None:
@@ -210,7 +212,7 @@ class BudgetReservations:
     def _shares(
         self, tx: Transaction, start: AttemptStart, at_us: int
     ) -> Iterator[tuple[_AccountKey, _Account, int | None]]:
-        """Every account that may be charged, with the most that it may be."""
+        """Yield every account that may be charged, with the most that it may be charged."""
         for budget in self._budgets:
             merged: dict[_AccountKey, int | None] = {}
             for subject, usd in _shares_of(budget, start).items():
@@ -254,7 +256,7 @@ class BudgetReservations:
         return account
 
     def _account_of_hold(self, tx: Transaction, hold: _Hold) -> _Account | None:
-        """The account of a hold; None when its budget was removed meanwhile."""
+        """Return the account of a hold; None if its budget was removed meanwhile."""
         for budget in self._budgets:
             if budget.id == hold.key[0]:
                 return self._load_account(tx, budget, hold.key)
@@ -288,7 +290,7 @@ class BudgetReservations:
 
 
 def _subject_of(budget: Budget, attribution: Attribution, model: str, task_type: str) -> str | None:
-    """Whose money of this budget a call would spend; None when it does not apply."""
+    """Return the subject of a budget that a call spends from; None if the budget does not apply."""
     if budget.scope == "global":
         return ""
     before = DIMENSION_BY_NAME[budget.scope].before
@@ -297,9 +299,9 @@ def _subject_of(budget: Budget, attribution: Attribution, model: str, task_type:
 
 
 def _shares_of(budget: Budget, start: AttemptStart) -> dict[str, Decimal | None]:
-    """Whose money of this budget a call may spend, and how much at the most; None is unknown.
+    """Return the subjects of a budget that a call may spend from, with the maximum; None: unknown.
 
-    A budget for models holds for everyone who may answer, each at its own worst case.
+    A budget for models applies to every model that may answer, at that model's own worst case.
     """
     subject = _subject_of(budget, start.attribution, start.model, start.task_type)
     if budget.scope != "model":
@@ -345,7 +347,7 @@ def _check_available(account: _Account, reserved_pico: int | None, start: Attemp
 
 
 def _reason(start: AttemptStart) -> str:
-    """Why the worst case of a call is not known."""
+    """Return why the worst case of a call is unknown."""
     reason = start.unpriced_reason or f"the price of {start.model} is not known"
     return reason[:1].upper() + reason[1:] if reason.startswith("the ") else reason
 

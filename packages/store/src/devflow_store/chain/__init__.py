@@ -1,1 +1,1 @@
-"""The append-only journal: hashed rows, written in groups by one thread."""
+"""The append-only chain: hashed rows, written in groups by one thread."""

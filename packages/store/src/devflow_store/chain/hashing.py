@@ -1,4 +1,4 @@
-"""The hash chain: each row seals all rows before it."""
+"""Computes the hash chain, in which each row seals all rows before it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 GENESIS = bytes(32)
-"""What the first row is linked to."""
+"""The hash that the first row is linked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +17,20 @@ class ChainRow:
     """From 1, without gaps."""
     kind: int
     key: str
-    """Unique over the chain: what a write of unknown outcome is looked up by."""
+    """Unique in the chain: it tells whether a write of unknown outcome was made."""
     ref: int | None
     at_us: int
-    """When it began, in microseconds since 1970."""
+    """When the row's subject began, in microseconds since 1970."""
     digest: bytes
-    """SHA-256 of the body; it stays when the body is deleted."""
+    """SHA-256 of the body; it is kept when the body is erased."""
 
 
 def hash_body(body: bytes) -> bytes:
-    """SHA-256 of a body."""
+    """Return the SHA-256 of a body."""
     return sha256(body).digest()
 
 
 def hash_row(previous: bytes, row: ChainRow) -> bytes:
-    """The hash of a row that follows the row with hash `previous`."""
+    """Return the hash of a row that follows the row with the hash `previous`."""
     fields = f"{row.seq}|{row.kind}|{row.ref}|{row.at_us}|{row.key}"
     return sha256(previous + row.digest + fields.encode()).digest()

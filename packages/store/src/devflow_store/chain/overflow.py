@@ -1,4 +1,4 @@
-"""The emergency file: entries wait here while the database cannot be written."""
+"""The emergency file, in which entries wait while the database cannot be written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from devflow_core.private_files import ensure_private_folder, open_private_file,
 from devflow_store.chain.records import decode_entry, encode_record
 
 SIZE_BYTES = 8 * 1024 * 1024
-"""Allocated at the start, so that a full disk cannot take it away."""
+"""Allocated at the start, so that a full disk cannot prevent it later."""
 MAX_ENTRIES = 10_000
-"""Half of them may be of requests for which nothing was sent: those with a cost go first."""
+"""Entries without an attempt may take only half of them: entries with a cost come first."""
 _MAX_FILES = 64
 _FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
@@ -26,10 +26,10 @@ _RECORD_HEADER = struct.Struct("<II")
 
 
 class OverflowFile:
-    """A bounded file of this process's own, locked while it lives; others take over the dead's.
+    """This process's emergency file, locked while it lives; the file of a dead process is reused.
 
     Args:
-        folder: where the files are; one for each process, named by the first free number.
+        folder: holds one file per process, named by the first free number.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,16 +41,16 @@ class OverflowFile:
 
     @property
     def count(self) -> int:
-        """Entries that wait."""
+        """How many entries wait."""
         return self._count
 
     def open(self) -> None:
-        """Take a file; what it holds from an earlier process waits to be drained.
+        """Take a file; the entries that an earlier process left in it wait to be drained.
 
-        A crashed process's file is the first free one again, so nothing stays behind for ever.
+        A crashed process's file becomes free, so the next start takes it and drains it.
 
         Raises:
-            StoreError: no file can be made.
+            StoreError: no file can be created.
         """
         try:
             ensure_private_folder(self._folder)
@@ -65,10 +65,10 @@ class OverflowFile:
         self._end, self._count = _measure(records), len(records)
 
     def add(self, entry: LedgerEntry) -> None:
-        """Keep an entry; on return it is durable.
+        """Add an entry; it is durable on return.
 
         Raises:
-            StoreError: the file is full or fails, too: the entry is lost, and its caller is told.
+            StoreError: the file is full or fails as well: the entry is lost, and the caller knows.
         """
         record = encode_record(entry)
         with self._lock:
@@ -76,12 +76,12 @@ class OverflowFile:
             self._append(record, 1 if entry.attempts else 2)
 
     def read_entries(self) -> list[LedgerEntry]:
-        """What waits, in the order it came."""
+        """Return the waiting entries, in the order they were added."""
         with self._lock:
             return [decode_entry(record) for record in self._read_records()]
 
     def clear(self, count: int) -> None:
-        """The first `count` entries are in the database; when more have come, all stay."""
+        """Remove the first `count` entries, now in the database; if more have come, all stay."""
         with self._lock:
             if self._handle is None or self._count != count:
                 return
@@ -90,10 +90,10 @@ class OverflowFile:
             self._end = self._count = 0
 
     def _ensure_linked(self) -> None:
-        """Write what waits into a new file when somebody has deleted this one.
+        """Move to a new file if this one was deleted.
 
         Raises:
-            StoreError: none can be made; what was in it is lost with this process.
+            StoreError: no file can be created; its entries are lost when this process ends.
         """
         if self._handle is None or os.fstat(self._handle).st_nlink:
             return
@@ -101,7 +101,7 @@ class OverflowFile:
         try:
             self._handle = self._acquire_file()
             _allocate(self._handle)
-            there = self._read_records()  # of a process that is gone
+            there = self._read_records()  # left by a process that is gone
             at = _measure(there)
             _write_whole(self._handle, waiting + bytes(_RECORD_HEADER.size), at)
             os.fdatasync(self._handle)
@@ -135,7 +135,7 @@ class OverflowFile:
         self._count += 1
 
     def close(self) -> None:
-        """Give the file free; what waits is drained by the next process that takes it."""
+        """Release the file; the next process that takes it drains its entries."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -174,25 +174,25 @@ def _split_records(content: bytes) -> list[bytes]:
 
 
 def find_waiting_files(folder: Path) -> list[Path]:
-    """The emergency files of a folder in which entries wait, whoever they belong to."""
+    """Return the emergency files in a folder that contain entries, of any process."""
     found: list[Path] = []
     for path in sorted(folder.glob(f"{_FILE_NAME}*")):
         try:
             content = read_private_file(path)
         except (OSError, ConfigurationError):
-            continue  # whoever opens it is told
+            continue  # opening it reports the error
         if _split_records(content):
             found.append(path)
     return found
 
 
 def _measure(records: list[bytes]) -> int:
-    """The bytes that records take in a file."""
+    """Return the number of bytes that records take in a file."""
     return sum(_RECORD_HEADER.size + len(record) for record in records)
 
 
 def _write_whole(handle: int, content: bytes, at: int) -> None:
-    """Write all of it: where a limit cuts a write short, only the next one fails."""
+    """Write all bytes: a write that a limit cuts short is continued, and only then fails."""
     view = memoryview(content)
     while view:
         written = os.pwrite(handle, view, at)

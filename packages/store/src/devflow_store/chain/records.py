@@ -1,4 +1,4 @@
-"""What a row of the chain holds: core's values as JSON, and back again, equal."""
+"""Encodes the bodies of chain rows: core's values as JSON, and back without loss."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class RowKind(IntEnum):
-    """What a row of the chain says."""
+    """The kind of a chain row."""
 
     START = 1
     """An attempt is about to be sent."""
     ENTRY = 2
-    """A request is over, with the end of each of its attempts."""
+    """A request has ended, with all its attempts."""
     CORRECTION = 3
-    """An attempt's confirmed cost; `ref` is the row of its entry."""
+    """The confirmed cost of an attempt; `ref` is the row of its entry."""
     REPLACEMENT = 4
-    """The true entry of a request that had been written off as lost; `ref` is the old row."""
+    """The true entry of a request that was written off as lost; `ref` is the old row."""
     ERASURE = 5
-    """The rows whose bodies were deleted, and what they had cost."""
+    """The numbers of rows whose bodies were erased."""
     CHANGE = 6
     """A budget, a client key or a node was set or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRecord:
-    """The body of a `START`: the attempt, and the ends of those before it."""
+    """The body of a `START`: the attempt, and the ends of earlier attempts."""
 
     start: AttemptStart
     ended: tuple[Attempt, ...] = ()
@@ -44,19 +44,19 @@ class StartRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """The body of a `CORRECTION`: what an attempt has cost after all."""
+    """The body of a `CORRECTION`: the final cost of an attempt."""
 
     attempt_id: str
     cost_usd: Decimal
     cost_text: str | None = None
     """The provider's own decimal text."""
     usage: Usage | None = None
-    """None: the counts stand as they were."""
+    """The confirmed counts; None keeps the earlier ones."""
     provider: str | None = None
     generation_id: str | None = None
     source: str = "generation"
-    """Where the figure is from: `generation`, `total of 2026-11-30`, `observed`, `reserved`; what a
-    person confirms may name anything else."""
+    """Where the figure is from: `generation`, `total of 2026-11-30`, `observed`, `reserved`; a
+    person who confirms a cost may name any other source."""
 
 
 _ENTRY_ADAPTER = TypeAdapter(LedgerEntry)
@@ -65,10 +65,10 @@ _CORRECTION_ADAPTER = TypeAdapter(Correction)
 
 
 def encode_record(value: LedgerEntry | StartRecord | Correction) -> bytes:
-    """The value as JSON; decimals are text, digit for digit, and times keep their microseconds.
+    """Return the value as JSON; decimals are exact text, and times keep their microseconds.
 
     Raises:
-        InvalidRequest: a label is no Unicode text, as a path with stray bytes may be.
+        InvalidRequest: a label is not Unicode text, as a path with arbitrary bytes may be.
     """
     try:
         return orjson.dumps(value, default=_decimal_text)
@@ -79,31 +79,31 @@ def encode_record(value: LedgerEntry | StartRecord | Correction) -> bytes:
 
 
 def decode_entry(body: bytes) -> LedgerEntry:
-    """The entry that was encoded.
+    """Decode the body of an `ENTRY` or a `REPLACEMENT`.
 
     Raises:
-        pydantic.ValidationError: when the bytes are no entry.
+        pydantic.ValidationError: the bytes are not an entry.
     """
     return _ENTRY_ADAPTER.validate_json(body)
 
 
 def decode_start(body: bytes) -> StartRecord:
-    """The start that was encoded; raises as `decode_entry`."""
+    """Decode the body of a `START`; raises as `decode_entry`."""
     return _START_ADAPTER.validate_json(body)
 
 
 def decode_correction(body: bytes) -> Correction:
-    """The correction that was encoded; raises as `decode_entry`."""
+    """Decode the body of a `CORRECTION`; raises as `decode_entry`."""
     return _CORRECTION_ADAPTER.validate_json(body)
 
 
 def to_us(at: datetime) -> int:
-    """A time as microseconds since 1970, exactly."""
+    """Return a time as microseconds since 1970, exactly."""
     return (at - EPOCH) // _MICROSECOND
 
 
 def from_us(at_us: int) -> datetime:
-    """Microseconds since 1970 as UTC."""
+    """Return microseconds since 1970 as a time in UTC."""
     return EPOCH + timedelta(microseconds=at_us)
 
 

@@ -1,4 +1,4 @@
-"""One group of writes: appended to the chain in memory, sent to the database in few statements."""
+"""Builds one group of writes in memory, and sends it to the database in few statements."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from devflow_store.database.schema import require_tables
 from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
-"""Rows per INSERT: every statement hands the interpreter lock over, so few and large ones."""
+"""Rows per INSERT: every statement releases the interpreter lock, so a few large ones are best."""
 T = TypeVar("T")
 _CHAIN = Insert("chain", ("seq", "kind", "key", "ref", "at_us", "body", "hash"))
 
 
 class Transaction:
-    """What a job may do. Rows are buffered; the writer flushes and commits them.
+    """The operations open to a job. Rows are buffered; the writer flushes and commits them.
 
     Args:
         session: inside a transaction that excludes other writers.
-        now_us: the time of this group.
+        now_us: the time of this group, in microseconds since 1970.
     """
 
     def __init__(self, session: Session, now_us: int) -> None:
@@ -32,7 +32,7 @@ class Transaction:
         self.seq, self.hash = read_head(session)
         self.base_hash, self._base_seq, self._is_touched = self.hash, self.seq, False
         self.before_flush: list[Callable[[], None]] = []
-        """Called once, when the group is complete, to add what was gathered in memory."""
+        """Called once when the group is complete, to add what was collected in memory."""
         self._session = session
         self._pending_deletes: dict[tuple[str, str], list[SqlValue]] = {}
         self._pending_inserts: dict[Insert, list[tuple[SqlValue, ...]]] = {}
@@ -58,37 +58,37 @@ class Transaction:
         self._pending_inserts.setdefault(into, []).append(row)
 
     def delete(self, table: str, column: str, value: SqlValue) -> None:
-        """Buffer a deletion; it takes place after all buffered rows are in."""
+        """Buffer a deletion, which is carried out after all buffered rows are inserted."""
         self._pending_deletes.setdefault((table, column), []).append(value)
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """Run a statement now. What is buffered is not in the database yet."""
+        """Run a statement now; it does not see buffered rows."""
         return self._session.execute(sql, values)
 
     def find_seq(self, key: str) -> int | None:
-        """The row with this key, if an earlier transaction wrote one."""
+        """Return the number of the row with this key; None if no earlier transaction wrote one."""
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def touch(self) -> None:
-        """Write what means nothing, so that the commit shows whether writing works."""
+        """Make a meaningless change, so that the commit shows whether writing works."""
         require_tables(self._session)
         self._session.touch()
         self._is_touched = True
 
     @property
     def is_proof(self) -> bool:
-        """Whether the commit has to reach the disk."""
+        """Whether the commit has to reach the disk, and so proves that writing works."""
         return self._is_touched or self.seq > self._base_seq
 
     def finish(self) -> None:
-        """The group is complete: send everything."""
+        """Complete the group and send everything."""
         for gather in self.before_flush:
             gather()
         self.flush()
 
     def flush(self) -> None:
-        """Send what is buffered, so that queries see it."""
+        """Send the buffered rows, so that queries see them."""
         for into, rows in self._pending_inserts.items():
             for chunk in _chunks(rows):
                 values = [value for row in chunk for value in row]
@@ -101,21 +101,21 @@ class Transaction:
 
 
 def require_row(session: Session, noted: str | None) -> None:
-    """Check that the chain still leads through a row that was written.
+    """Check that the chain still contains a row that was written.
 
     Args:
         session: a connection that has read nothing since before the row was noted.
-        noted: `number:hash`; None is nothing to compare with.
+        noted: `number:hash` of the row; None skips the check.
 
     Raises:
-        LedgerUnavailable: it does not: another ledger is there, or an older one.
+        LedgerUnavailable: it does not: another ledger, or an older copy, is in its place.
     """
     if not has_row(session, noted):
         raise replaced_error(int((noted or "0:").partition(":")[0]))
 
 
 def has_row(session: Session, noted: str | None) -> bool:
-    """Whether the chain leads through a row; arguments as `require_row`."""
+    """Return whether the chain contains a row; arguments as `require_row`."""
     number, _, digest = (noted or "0:").partition(":")
     if number == "0":
         return True
@@ -124,7 +124,7 @@ def has_row(session: Session, noted: str | None) -> bool:
 
 
 def replaced_error(number: int) -> LedgerUnavailable:
-    """The error of a ledger in which a row is missing that was written."""
+    """Return the error for a ledger that lacks a row that was written."""
     return LedgerUnavailable(
         f"Another ledger has taken the place of this one, or an older copy of it: row {number}, "
         "which was written, is not in it. Put the right one back; nothing is booked until then. "
@@ -134,7 +134,7 @@ def replaced_error(number: int) -> LedgerUnavailable:
 
 
 def read_head(session: Session) -> tuple[int, bytes]:
-    """The number and the hash of the last row."""
+    """Return the number and the hash of the last row."""
     rows = session.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
     return rows[0] if rows else (0, GENESIS)
 

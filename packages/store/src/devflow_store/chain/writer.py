@@ -1,4 +1,4 @@
-"""The one writing thread: jobs in a queue, many of them in one durable commit."""
+"""The writing thread of the ledger, which puts many queued jobs into one durable commit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from devflow_store.database.engine import Engine, Session
 from devflow_store.health import BEGIN, COMMIT, WORK, LedgerHealth, LedgerState
 
 MAX_GROUP = 256
-"""Jobs in one transaction; more would hold other processes up."""
+"""Jobs per transaction; more would hold up other processes."""
 MAX_QUEUE = 10_000
-"""Jobs that may wait; beyond it the disk is not keeping up and new work is refused."""
+"""Jobs that may wait; more mean that the disk does not keep up, so they are refused."""
 
 T = TypeVar("T")
 
@@ -31,10 +31,10 @@ def _return_none(_tx: Transaction) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class WriteJob(Generic[T]):
-    """Something to write.
+    """A job for the writer.
 
-    `run` decides before it writes: when it raises a refusal (`BudgetExceeded`…), it has written
-    nothing. `key` is the chain key it writes, and `recover` gives the result when a commit of
+    `run` decides before it writes: if it raises a refusal (`BudgetExceeded`…), it has written
+    nothing. `key` is the chain key that it writes, and `recover` returns the result if a commit of
     unknown outcome turns out to have written it.
     """
 
@@ -42,11 +42,28 @@ class WriteJob(Generic[T]):
     key: str | None = None
     recover: Callable[[Transaction], T] = _return_none
     is_read: bool = False
-    """Whether it only reads, so that a full disk does not hinder it."""
+    """Whether it only reads, so that it is also run while the disk is full."""
 
 
 _QueuedJob = tuple[WriteJob[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, DevFlowError | None]
+
+
+# Many jobs share one commit, so one sync of the disk serves up to MAX_GROUP requests. A commit that
+# fails leaves its outcome unknown (the rows may be on the disk), and a second try must not write a
+# row twice. So after a failure every job is tried by itself, and first looked up by its chain key:
+#
+#   from      to         when
+#   waiting   group      the thread takes all waiting jobs, at most MAX_GROUP, into one transaction
+#   group     done       the commit succeeded, and the files are still those under the ledger's name
+#   group     refused    `run` raised a refusal before it wrote: only this job's caller gets it
+#   group     failed     another process held the lock: nothing was written, no job is tried again
+#   group     single     anything else failed: the outcome is unknown
+#   single    done       its key is in the chain (`recover`), or its own commit succeeded
+#   single    refused    as in a group
+#   single    failed     its own transaction failed; if the error names a state of the ledger, all
+#                        jobs behind it fail with it, since trying them is useless
+#   waiting   given up   `give_up_waiting` failed its future: its job is skipped
 
 
 class LedgerWriter:
@@ -68,7 +85,7 @@ class LedgerWriter:
         self._thread: Thread | None = None
         self._is_closed = True
         self._head: tuple[int, bytes] = (0, GENESIS)
-        """Number and hash of the last row that this process has seen to be written."""
+        """Number and hash of the last row that this process knows to be written."""
         self._waiting: set[asyncio.Future[Any]] = set()
         self.health = LedgerHealth()
         self.health.waits_for_lock = self._waits_for_lock
@@ -85,7 +102,7 @@ class LedgerWriter:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Write what is queued, then end the thread and close the connection."""
+        """Write the queued jobs, then end the thread and close the connection."""
         if self._thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -93,18 +110,18 @@ class LedgerWriter:
 
     @property
     def queued(self) -> int:
-        """Jobs that wait for the writer."""
+        """How many jobs wait for the writer."""
         return self._queue.qsize()
 
     def submit(self, job: WriteJob[T], *, is_probe: bool = False) -> asyncio.Future[T]:
-        """Queue a job; the future is done when it is durable.
+        """Queue a job; its future is resolved once the job is durable.
 
         Args:
-            job: what to write.
-            is_probe: whether it is tried although the ledger is known not to work.
+            job: the job to run.
+            is_probe: whether to try it even if the ledger is known not to work.
 
         Raises:
-            StoreError: the ledger does not work, the writer has ended, or too many jobs wait.
+            StoreError: the ledger cannot be written, the writer has ended, or too many jobs wait.
         """
         if self._is_closed:
             raise StoreError("The ledger is closed.")
@@ -118,7 +135,7 @@ class LedgerWriter:
         return future
 
     def give_up_waiting(self, error: StoreError) -> None:
-        """Tell all who wait that the ledger does not answer; what they wait for is not begun."""
+        """Fail every waiting future; jobs that were not begun are then not run."""
         deliver_outcomes([(future, None, error) for future in tuple(self._waiting)])
 
     def _run(self) -> None:
@@ -139,7 +156,7 @@ class LedgerWriter:
             self._fail_pending(group)
 
     def _next_group(self) -> tuple[list[_QueuedJob], bool]:
-        """At least one job, and all that have gathered meanwhile; True after the last."""
+        """Return at least one job and those waiting behind it, and whether it is the last group."""
         group: list[_QueuedJob] = []
         item = self._queue.get()
         while item is not None:
@@ -153,7 +170,7 @@ class LedgerWriter:
         return group, True
 
     def _fail_pending(self, group: list[_QueuedJob]) -> None:
-        """Nobody waits for ever: whatever ended the thread, waiting callers are told."""
+        """Fail all waiting futures at the end of the thread, so that no caller waits for ever."""
         error = StoreError("The ledger was closed before this was written.")
         waiting, is_last = list(group), False
         while not is_last and not self._queue.empty():
@@ -168,7 +185,7 @@ class LedgerWriter:
             return self._commit_group(group)
         except StoreError as error:
             self._close_session()
-            if error.state != LedgerState.UNREACHABLE:  # what was cut is opened again first
+            if error.state != LedgerState.UNREACHABLE:  # a cut connection is first opened again
                 self.health.note_failure(error)
             if error.state == LedgerState.LOCKED:
                 return [(future, None, error) for _job, future in group]  # nothing was written
@@ -208,7 +225,7 @@ class LedgerWriter:
     def _commit_single(
         self, job: WriteJob[Any], future: asyncio.Future[Any]
     ) -> tuple[_Outcome, StoreError | None]:
-        """The outcome of one job, and the reason why it is useless to try the next."""
+        """Return the outcome of one job, and an error if trying further jobs is useless."""
         try:
             tx = self._begin()
             if job.key is not None and tx.find_seq(job.key) is not None:
@@ -222,7 +239,7 @@ class LedgerWriter:
         except DevFlowError as refusal:
             self._rollback()
             return (future, None, refusal), None
-        except Exception as fault:  # noqa: BLE001 - it is told to its own caller
+        except Exception as fault:  # noqa: BLE001 - its own caller gets the error
             self._close_session()
             error = StoreError(f"The ledger could not carry this out: {type(fault).__name__}.")
             error.__cause__ = fault
@@ -232,10 +249,10 @@ class LedgerWriter:
         return (future, value, None), None
 
     def _begin(self) -> Transaction:
-        """A transaction in the ledger that this one has been all along.
+        """Begin a transaction, and check that it is still in the same ledger.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt: it is gone, locked, damaged or another one.
+            LedgerUnavailable, LedgerCorrupt: it is missing, locked, damaged or another ledger.
         """
         self.health.start_step(BEGIN)
         session = self._open_session()
@@ -249,7 +266,7 @@ class LedgerWriter:
         return tx
 
     def _commit(self, tx: Transaction) -> None:
-        """Make it durable; a look tells that it is so in the ledger that others find."""
+        """Commit, then check that the files written are those under the ledger's name."""
         tx.finish()
         session = self._open_session()
         self.health.start_step(COMMIT)
@@ -286,7 +303,7 @@ class LedgerWriter:
 
 
 def deliver_outcomes(outcomes: list[_Outcome]) -> None:
-    """Hand the results over, with one wake-up for each event loop."""
+    """Resolve futures, with one wake-up per event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
         by_loop.setdefault(outcome[0].get_loop(), []).append(outcome)
@@ -294,11 +311,11 @@ def deliver_outcomes(outcomes: list[_Outcome]) -> None:
         try:
             loop.call_soon_threadsafe(_resolve, ours)
         except RuntimeError:
-            continue  # the loop is closed: nobody waits any more, and the rows are durable
+            continue  # the loop is closed, so no caller waits; the rows are durable
 
 
 def _is_given_up(future: asyncio.Future[Any]) -> bool:
-    """Whether its caller was told an error already; one that was cancelled still counts on it."""
+    """Return whether the caller already got an error; a cancelled caller's job is still run."""
     return future.done() and not future.cancelled()
 
 

@@ -1,1 +1,1 @@
-"""What the store asks of a database, and the tables it makes there."""
+"""The database interface of the store, and its tables."""

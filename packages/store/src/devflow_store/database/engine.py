@@ -1,4 +1,4 @@
-"""What the store asks of a database: a few blocking calls, the same over SQLite and PostgreSQL."""
+"""The database interface of the store: a few blocking calls, over SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Rows = list[tuple[Any, ...]]
 
 
 class DuplicateKey(StoreError):
-    """A unique key is there already: the row was written before."""
+    """A unique key already exists: the row was written before."""
 
 
 class Session(Protocol):
-    """One open connection, used by one thread at a time. Placeholders are `?`."""
+    """An open connection, used by one thread at a time. Placeholders are `?`."""
 
     waits_for_lock: bool
-    """Whether it waits for another writer just now; may be read by any thread."""
+    """Whether it is waiting for another writer; may be read from any thread."""
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """Run one statement and return all its rows.
@@ -34,89 +34,89 @@ class Session(Protocol):
         ...
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
-        """The rows of a query, fetched as they are read."""
+        """Yield the rows of a query, fetched as they are read."""
         ...
 
     def begin(self) -> None:
-        """Start a transaction that excludes every other writer."""
+        """Begin a transaction that excludes every other writer."""
         ...
 
     def commit(self) -> None:
-        """Make it durable. An error means unknown, not failed."""
+        """Commit durably. An error means that the outcome is unknown, not that it failed."""
         ...
 
     def touch(self) -> None:
-        """Write what means nothing, so that the commit has to reach the disk."""
+        """Make a meaningless change, so that the commit has to reach the disk."""
         ...
 
     def look(self, *, is_ahead: bool = False) -> None:
-        """Check that what is open is still what others find under the ledger's name; microseconds.
+        """Check that the open files are still those under the ledger's name; takes microseconds.
 
-        Before a commit is acknowledged it says whether anybody will find it there.
+        Called before a commit is acknowledged: a commit to a deleted file would be lost.
 
         Args:
-            is_ahead: only for what a write would cover up; another look follows it.
+            is_ahead: check only what a write would hide; a full check follows the write.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt: it was deleted, replaced, cut or overwritten.
+            LedgerUnavailable, LedgerCorrupt: a file was deleted, replaced, cut or overwritten.
         """
         ...
 
     def rollback(self) -> None:
-        """Undo; never raises."""
+        """Roll the transaction back; never raises."""
         ...
 
     def close(self) -> None:
-        """Release the connection; never raises."""
+        """Close the connection; never raises."""
         ...
 
 
 class Engine(Protocol):
-    """A database that can be opened."""
+    """A database that sessions can be opened on."""
 
     dialect: str
     """`sqlite` or `postgresql`."""
     folder: Path
-    """Where files that belong to the store are kept, unless its user says otherwise."""
+    """The default folder for the store's own files."""
 
     def prepare(self) -> None:
-        """Create or upgrade what is there; called once, before the first connection.
+        """Create or upgrade the tables; called once, before the first connection.
 
         Raises:
-            LedgerCorrupt: what is there is damaged; it is left as it is.
-            StoreError: it cannot be opened.
+            LedgerCorrupt: the ledger is damaged; it is left unchanged.
+            StoreError: the database cannot be opened.
         """
         ...
 
     def open_writer(self) -> Session:
-        """A connection for the one writing thread."""
+        """Open a session for the writing thread; the caller closes it."""
         ...
 
     def open_reader(self) -> Session:
-        """A connection that cannot write."""
+        """Open a session that cannot write; the caller closes it."""
         ...
 
     def noted_head(self) -> str | None:
-        """`number:hash` of a row that was written, by this process or one before it."""
+        """Return `number:hash` of a row written by this or an earlier process; None without one."""
         ...
 
     def on_commit(self, head: str) -> None:
-        """Called after every commit with `number:hash` of the last row; microseconds."""
+        """Note `number:hash` of the last row; called after every commit; takes microseconds."""
         ...
 
     def backup(self, target: Path) -> None:
-        """Write a verified copy to a new file, while others go on writing.
+        """Write a verified copy to a new file, while other processes continue to write.
 
         Raises:
-            InvalidRequest: the file is there already, or this database is backed up otherwise.
-            StoreError, LedgerCorrupt: it could not be made, or is not whole.
+            InvalidRequest: the file exists already, or this database has its own backup tools.
+            StoreError, LedgerCorrupt: the copy could not be written, or does not verify.
         """
         ...
 
     def compact(self) -> None:
-        """Leave no trace of deleted content in the files."""
+        """Remove traces of deleted content from the files."""
         ...
 
     def close(self) -> None:
-        """Release what is not a connection."""
+        """Release everything that is not a connection."""
         ...

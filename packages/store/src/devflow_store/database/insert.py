@@ -1,4 +1,4 @@
-"""How rows of one kind get into a table, as a value."""
+"""Builds INSERT statements for rows of one kind."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Insert:
-    """Rows for a table. Made once, as a constant of a module, and told apart by identity.
+    """The shape of rows for a table; made once as a module's constant, compared by identity.
 
-    All names are those of our own schema: they go into the statement as they are.
+    All names must be those of our own schema: they are put into the statement unescaped.
     """
 
     table: str
     columns: tuple[str, ...]
-    """What a row has values for, in this order."""
+    """The columns that a row has values for, in this order."""
     key: tuple[str, ...] = ()
-    """Columns in which a row may be there already; without them that is an error."""
+    """Columns that may conflict with an existing row; without them a conflict is an error."""
     replaced: tuple[str, ...] = ()
-    """Columns that then take the new row's values; without them the old row stays as it is."""
+    """Columns that get the new row's values on a conflict; without them the old row is kept."""
 
     @lru_cache(maxsize=64)  # noqa: B019 - constants live as long as the process
     def sql(self, rows: int = 1) -> str:
-        """The statement for so many rows, with a `?` for each value."""
+        """Return the statement for `rows` rows, with a `?` for each value."""
         names = ", ".join(self.columns)
         places = ", ".join([f"({', '.join('?' * len(self.columns))})"] * rows)
         return f"INSERT INTO {self.table} ({names}) VALUES {places}{self._conflict()}"  # noqa: S608

@@ -1,4 +1,4 @@
-"""The tables, as numbered migrations; each is applied whole or not at all."""
+"""The tables as numbered migrations, each of which is applied completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devflow_store.database.engine import Session
 
 _MIGRATIONS = resources.files("devflow_store.database") / "migrations"
 SCHEMA_VERSION = max(int(one.name[:4]) for one in _MIGRATIONS.iterdir() if one.name[:4].isdigit())
-"""The schema that this version of the code reads and writes: the number of the last migration."""
+"""The schema version of this code: the number of the last migration."""
 
 _TYPE_NAMES = {
     "sqlite": {
@@ -28,7 +28,7 @@ _MADE = re.compile(r"CREATE TABLE (\w+)")
 
 
 def migrate(session: Session, dialect: str) -> None:
-    """Bring the tables to `SCHEMA_VERSION`, in one transaction.
+    """Upgrade the tables to `SCHEMA_VERSION`, in one transaction.
 
     Raises:
         StoreError: the tables are newer than this code, or cannot be changed.
@@ -50,7 +50,7 @@ def migrate(session: Session, dialect: str) -> None:
 
 
 def create_tables(session: Session, version: int, dialect: str, *, since: int = 0) -> None:
-    """Apply the migrations after one version up to another, inside the caller's transaction."""
+    """Apply the migrations after `since` up to `version`, within the caller's transaction."""
     for number in range(since + 1, version + 1):
         for statement in load_statements(number, dialect):
             session.execute(statement)
@@ -58,7 +58,7 @@ def create_tables(session: Session, version: int, dialect: str, *, since: int = 
 
 
 def read_version(session: Session, dialect: str) -> int:
-    """The version of the tables that are there; 0 when there are none."""
+    """Return the schema version of the existing tables; 0 without tables."""
     catalogue = {
         "sqlite": "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'store_schema'",
         # not to_regclass(): it may answer from a cache that is older than our lock
@@ -71,7 +71,7 @@ def read_version(session: Session, dialect: str) -> int:
 
 
 def require_tables(session: Session) -> None:
-    """Ask each of our tables for nothing: one that is gone is named, also where nobody needs it.
+    """Check that all our tables exist, by a query that returns no rows.
 
     Raises:
         LedgerUnavailable: one is gone.
@@ -91,7 +91,7 @@ def _build_question() -> str:
 
 
 def load_statements(number: int, dialect: str) -> list[str]:
-    """The statements of one migration, in the words of the database."""
+    """Return the statements of one migration, in the SQL of the database."""
     text = (_MIGRATIONS / f"{number:04}.sql").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     script = "\n".join(lines)

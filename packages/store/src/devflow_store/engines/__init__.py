@@ -1,1 +1,1 @@
-"""The two databases behind one interface, and which of them a URL means."""
+"""The two databases behind one interface, and the choice between them by URL."""

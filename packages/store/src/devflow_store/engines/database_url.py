@@ -1,4 +1,4 @@
-"""Which database a path or a URL means."""
+"""Chooses the engine for a path or a URL."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from devflow_store.engines.sqlite import SqliteEngine
 
 
 def create_engine(database: str | Path | Engine, folder: Path | None = None) -> Engine:
-    """The engine for a path, a `sqlite:///path` or `postgresql://` URL; an engine is itself.
+    """Return the engine for a path or a `sqlite:///` or `postgresql://` URL; an engine as it is.
 
     Args:
-        database: what is to be opened.
-        folder: where files are kept that belong to a database on a server; None: the user's data
+        database: the database to open.
+        folder: for the store's own files if the database is on a server; None: the user's data
             folder.
 
     Raises:
-        ConfigurationError: a URL of another kind, or the driver of PostgreSQL is not installed.
+        ConfigurationError: another kind of URL, or PostgreSQL's driver is not installed.
     """
     if isinstance(database, Path):
         return SqliteEngine(database)

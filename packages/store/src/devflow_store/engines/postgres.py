@@ -31,7 +31,7 @@ from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import HeadFile
 
 LOCK_TIMEOUT_MS = 10_000
-"""How long a group waits for the groups of other processes."""
+"""How long a group waits for groups of other processes."""
 _CONNECTION: dict[str, int] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -39,18 +39,18 @@ _CONNECTION: dict[str, int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""Unless the URL says otherwise. A server that is gone without a word is noticed after some 10 s.
+"""Defaults that the URL may override. A server that vanished silently is noticed after about 10 s.
 """
 _ADVISORY_LOCK_ID = 0x6465_7666_6C6F_77
-"""The advisory lock of the ledger ("devflow"): who holds it may extend the chain."""
+"""The ledger's advisory lock ("devflow"): only its holder may extend the chain."""
 
 
 class PostgresEngine:
-    """A database on a server. One process at a time extends the chain, under an advisory lock.
+    """A database on a server. An advisory lock lets one process at a time extend the chain.
 
     Args:
-        url: `postgresql://user:password@host/database`; libpq's parameters are understood.
-        folder: where files that belong to the store are kept, and the head that was noted last.
+        url: `postgresql://user:password@host/database`; libpq's parameters are accepted.
+        folder: for the store's own files, among them the noted head.
     """
 
     dialect = "postgresql"
@@ -166,7 +166,7 @@ class PostgresSession:
         self.execute("UPDATE store_schema SET version = version")
 
     def look(self, *, is_ahead: bool = False) -> None:
-        """Do nothing: the server looks after its own files."""
+        """Do nothing: the server guards its own files."""
 
     def rollback(self) -> None:
         if not self._connection.closed and self._connection.info.transaction_status:
@@ -186,7 +186,7 @@ def _translate_placeholders(sql: str) -> LiteralString:
 
 
 def _translate_error(error: psycopg.Error) -> StoreError:
-    """PostgreSQL's error as ours; its text may hold values, so only its kind is told."""
+    """Return our error for PostgreSQL's, naming only its kind, since its text may hold values."""
     kind = type(error).__name__
     if isinstance(error, IntegrityError):
         return DuplicateKey(f"A row of the ledger is there already ({kind}).")
@@ -219,10 +219,10 @@ _STATES: tuple[tuple[tuple[type[psycopg.Error], ...], LedgerState, str], ...] = 
 
 
 def _name_database(url: str) -> str:
-    """A name for the database of a URL, the same whoever logs in."""
+    """Return a name for the database of a URL, independent of the user."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
-        parts = dict[str, str]()  # to connect to it tells what is wrong
+        parts = dict[str, str]()  # connecting reports what is wrong
     where = [str(parts.get(one, "")) for one in ("host", "hostaddr", "port", "dbname")]
     return sha256("\0".join(where).encode()).hexdigest()[:12]

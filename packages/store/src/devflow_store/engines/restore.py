@@ -1,4 +1,4 @@
-"""A backup is put in the ledger's place: its rows, in tables of our own."""
+"""Restores a backup in place of the ledger, by copying its rows into tables of our own."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from devflow_store.integrity.backup import (
 )
 
 _NOT_COPIED = frozenset({"store_schema", "owners", "holds", "accounts", "idempotency"})
-"""Of processes that are gone, derived from other tables, or replies that nothing vouches for."""
+"""Tables of ended processes, derived tables, and stored replies that the chain does not cover."""
 _MAX_ROWS_PER_STATEMENT = 64
 
 
 def restore(backup: Path, path: Path) -> Path | None:
-    """Put a verified backup in the place of a ledger; the old files are kept beside it.
+    """Put a verified backup in place of a ledger; the old files are kept beside it.
 
-    Only rows are taken from the backup, column by column: a trigger, a view or a table that is not
-    ours is refused, and so are client keys, budgets and nodes that differ from what the chain says
-    of them. Budgets count again what their calls have cost; stored replies to idempotency keys are
-    left behind. No process may have the ledger open.
+    Only rows are taken from the backup, column by column: a foreign trigger, view or table is
+    refused, and so are client keys, budgets and nodes that differ from the chain. What budgets have
+    spent is counted again from the calls; stored replies to idempotency keys are not copied. No
+    process may have the ledger open.
 
     Args:
         backup: made by `Store.backup`.
         path: the ledger's file.
 
     Returns:
-        Where the old file is now; None when there was none.
+        The old file's new path; None if there was none.
 
     Raises:
-        LedgerCorrupt: the backup is not whole, or holds what is not ours; nothing was changed.
+        LedgerCorrupt: the backup does not verify or has foreign objects; nothing was changed.
         StoreError: a file cannot be read or written.
     """
     draft = path.with_name(f"{path.name}.restoring")
@@ -58,7 +58,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 
 def _build(backup: Path, engine: SqliteEngine) -> None:
-    """Make the draft from the rows of a backup, and verify it.
+    """Build the draft from the rows of a backup, and verify it.
 
     Raises:
         LedgerCorrupt, StoreError: as `restore`.

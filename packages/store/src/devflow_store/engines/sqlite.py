@@ -1,4 +1,4 @@
-"""The store over one SQLite file, with the SQLite that apsw brings (free of the WAL-reset bug)."""
+"""The store over one SQLite file, with apsw's own SQLite (free of the WAL-reset bug)."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from devflow_store.integrity.backup import (
 from devflow_store.integrity.presence import has_content, refuse_successor, require_ledger
 
 _ENDINGS = ("", "-wal", "-shm", "-journal")
-"""Files that SQLite opens for one database."""
+"""Suffixes of the files that SQLite opens for one database."""
 CHECKPOINT_PAGES = 4_000
-"""The WAL is folded back every 16 MB: fewer stalls than SQLite's 4 MB."""
+"""A checkpoint of the WAL every 16 MB: fewer stalls than with SQLite's 4 MB."""
 MAX_FOLDER_WAIT_S = 20.0
-"""How long a start waits for others that make the ledger; each takes milliseconds."""
+"""How long a start waits for others that create the ledger; each takes milliseconds."""
 _LOCK_PAUSE_S = 0.01
 
 
 class SqliteEngine:
-    """A database file. WAL, `synchronous=FULL`, no memory mapping.
+    """A database file with WAL, `synchronous=FULL` and no memory mapping.
 
-    `NORMAL` in place of `FULL` loses acknowledged commits at a power cut; `tests/test_power_cut.py`
+    `NORMAL` instead of `FULL` loses acknowledged commits at a power cut; `tests/test_power_cut.py`
     shows both.
 
     Args:
-        path: the file; it is created readable by its owner only.
+        path: the file; it is created so that only its owner can read it.
         vfs: name of a registered VFS, for tests that cut the power.
-        synchronous: `FULL` unless a test wants to see it fail.
+        synchronous: `FULL`, except in tests that show what a weaker setting loses.
     """
 
     dialect = "sqlite"
@@ -58,9 +58,9 @@ class SqliteEngine:
         self._head: str | None = None
         """The last row that this process knows to be written."""
         self._is_suspect = False
-        """Whether the file has to be looked through before it is written again."""
+        """Whether the file has to be checked in full before it is written again."""
         self._opened: tuple[int, int] | None = None
-        """Device and inode of the file that was written last."""
+        """Device and inode of the file that was last opened for writing."""
         self._vfs = vfs
         self._synchronous = synchronous
 
@@ -120,17 +120,17 @@ class SqliteEngine:
             source.close()
 
     def create_file(self) -> None:
-        """Make the file, empty and readable by its owner only, unless it is there.
+        """Create an empty file that only its owner can read, unless it exists.
 
         Raises:
-            ConfigurationError: it is a link, or its folder is open to others.
-            StoreError: it cannot be made.
+            ConfigurationError: the path is a link, or others can write to its folder.
+            StoreError: the file cannot be created.
         """
         _ensure_folder(self.path)
         _create_private_file(self.path)
 
     def open_without_wal(self) -> SqliteSession:
-        """A connection that writes without a log beside the file."""
+        """Open a session that writes without a log beside the file."""
         return self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
 
     def compact(self) -> None:
@@ -157,9 +157,9 @@ class SqliteEngine:
         return self._connect(apsw.SQLITE_OPEN_READONLY)
 
     def _create_or_refuse(self) -> None:
-        """Make a new ledger where there is none and never was one.
+        """Create a new ledger if there is none and never was one.
 
-        One process at a time: SQLite changes a file over to a log without waiting for others.
+        One process at a time: SQLite switches a file to WAL without waiting for others.
         """
         if has_content(self.path):
             return
@@ -172,10 +172,10 @@ class SqliteEngine:
             session.close()
 
     def _look_through(self) -> None:
-        """Check that a file that was gone or changed is the ledger that was written, and whole.
+        """Check that a file that was missing or changed is the ledger that was written, undamaged.
 
         Raises:
-            LedgerUnavailable: it is another one, or an older copy.
+            LedgerUnavailable: it is another ledger, or an older copy.
             LedgerCorrupt: it is damaged.
         """
         is_same = self._identify() == self._opened
@@ -217,7 +217,7 @@ class SqliteEngine:
         self._is_suspect = True
 
     def _name(self) -> str:
-        """The file's name for SQLite, which would refuse a link of the user's on the way to it."""
+        """Return the file's name with its folder's links resolved, since SQLite refuses links."""
         if self._vfs is not None:
             return str(self.path)
         return str(self.path.parent.resolve() / self.path.name)
@@ -239,7 +239,7 @@ class SqliteEngine:
 
 @contextmanager
 def _hold_folder(folder: Path) -> Generator[None]:
-    """Keep other processes from making a ledger in a folder at the same time."""
+    """Keep other processes from creating a ledger in a folder at the same time."""
     end_s = time.monotonic() + MAX_FOLDER_WAIT_S
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""Whether the files that a connection has open are still those under the ledger's name.
+"""Checks that the files a connection has open are still those under the ledger's name.
 
-SQLite writes on into files that were deleted, moved away or cut under it, and says that all is
-well. A look costs microseconds, so every commit is followed by one before it is acknowledged.
+SQLite continues to write to files that were deleted, moved or cut while open, and reports success.
+A check takes microseconds, so one follows every commit before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200
 _PIECE = 1024 * 1024
 _SALT = slice(16, 24)
-"""Of the log's header: another one each time that the log begins anew."""
+"""The log header's salt, which changes each time the log restarts."""
 _BACK = (
     "Put it back, or stop every DevFlow process and restore a backup with `devflow ledger restore"
     " BACKUP`."
@@ -30,7 +30,7 @@ class OpenFiles:
     """The database file, its log and its index, as one connection has them open.
 
     Args:
-        path: of the database file.
+        path: the database file.
         has_moved: whether the file that the connection has open is no longer under this name.
 
     Raises:
@@ -41,13 +41,13 @@ class OpenFiles:
         self._path = path
         self._names = (str(path), f"{path}-wal", f"{path}-shm")
         self.is_log_lost = False
-        """Whether only the log is gone: what is in it can then still be folded back."""
+        """Whether only the log is missing, so that its content can still be folded back."""
         if has_moved:
             raise self._explain_absence(0)
         self._known = [(found.st_dev, found.st_ino) for found in self._stat()]
         self._size = self._log_size = 0
         self._salt = b""
-        # through SQLite's own layer: to close a descriptor of ours would drop the locks of all
+        # through SQLite's own layer: closing a descriptor of ours would drop all locks on the file
         flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
         try:
             self._header = apsw.VFSFile("", str(path), [flags, 0])
@@ -56,11 +56,11 @@ class OpenFiles:
             raise self._explain_absence(1) from error
 
     def look(self) -> None:
-        """Compare what is open with what is there.
+        """Compare the open files with those under their names.
 
         Raises:
-            LedgerUnavailable: a file is gone, is another one, or may not be written.
-            LedgerCorrupt: one was cut or overwritten.
+            LedgerUnavailable: a file is missing, was replaced, or is read-only.
+            LedgerCorrupt: a file was cut or overwritten.
         """
         main, log, index = self._stat()
         for number, found in enumerate((main, log, index)):
@@ -75,10 +75,10 @@ class OpenFiles:
         self._look_at_log(log.st_size)
 
     def look_ahead(self) -> None:
-        """Look at what the next write would spoil, while no other process can write.
+        """Check what the next write would damage, while no other process can write.
 
-        A log that was cut would be filled with a hole; beside another log or index, with which
-        other processes have gone on, it would take their places in the file.
+        Writing to a log that was cut would leave a hole in it; beside a new log or index that other
+        processes use, it would take the place of their pages in the file.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt: as `look`.
@@ -94,16 +94,16 @@ class OpenFiles:
         self._look_at_log(log.st_size)
 
     def put_log_back(self) -> None:
-        """Write a log that was deleted under its name again, unless others have a log there.
+        """Write a deleted log under its name again, unless another process has put a log there.
 
-        Everything since it was last folded back is nowhere else, and it is gone with the last
-        process that has it open. Nobody may write meanwhile.
+        Everything since the last checkpoint is only in the log, which is lost with the last process
+        that has it open. No other process may write meanwhile.
 
         Raises:
             OSError: it cannot be written; it is folded back if nobody else has it open.
         """
         if not self._is_file_there():
-            return  # the log is of no use to another file
+            return  # the log does not belong to another file
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(self._names[1], flags, 0o600)
         try:
@@ -115,18 +115,18 @@ class OpenFiles:
             os.fsync(handle)
             _sync_folder(self._path.parent)
         except OSError:
-            os.ftruncate(handle, 0)  # a half of it would pass for all of it
+            os.ftruncate(handle, 0)  # a partial log would be taken for the whole one
             raise
         finally:
             os.close(handle)
 
     def close(self) -> None:
-        """Release the files."""
+        """Close the files."""
         os.close(self._log)
         self._header.xClose()
 
     def _is_file_there(self) -> bool:
-        """Whether the file under the ledger's name is the one that is open."""
+        """Return whether the file under the ledger's name is the open one."""
         try:
             found = os.stat(self._names[0])
         except OSError:
@@ -134,10 +134,10 @@ class OpenFiles:
         return (found.st_dev, found.st_ino) == self._known[0]
 
     def _require_same(self, number: int, found: os.stat_result) -> None:
-        """Check that a file is the one that is open."""
+        """Check that a file is the open one."""
         if (found.st_dev, found.st_ino) == self._known[number]:
             return
-        # one that is empty was made by whoever has just opened the ledger
+        # an empty one was created by a process that has just opened the ledger
         self.is_log_lost = number == 1 and not found.st_size
         raise LedgerUnavailable(
             f"Another file has taken the place of {self._names[number]}. {_BACK}",
@@ -151,7 +151,7 @@ class OpenFiles:
         if not head.startswith(_LOG_MAGICS):
             if self._salt:
                 raise corruption_error(self._path, "its log was cut or overwritten")
-            return  # what somebody left there; the next write begins the log
+            return  # left by another program; the next write restarts the log
         if head[_SALT] == self._salt and size < self._log_size:
             raise corruption_error(self._path, "its log was cut while it was in use")
         self._salt, self._log_size = head[_SALT], size
@@ -184,5 +184,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_only_message(path: Path) -> str:
-    """What to do about a ledger that may not be written."""
+    """Return a message about a read-only ledger, with what to do."""
     return f"{path} is read-only, so nothing can be booked. Make it writable for its owner."

@@ -1,6 +1,6 @@
-"""Whether an SQLite file holds what our migrations made, and nothing else.
+"""Checks that an SQLite file contains exactly what our migrations created.
 
-A trigger or a view that somebody put in would run, or answer, inside our own statements.
+A foreign trigger or view would run, or answer, within our own statements.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from devflow_store.database.engine import Session
 from devflow_store.database.schema import load_statements
 
 _OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-"""Without the indexes that SQLite makes by itself."""
+"""Excludes the indexes that SQLite creates by itself."""
 
 
 def find_foreign_object(session: Session, version: int) -> str | None:
-    """What the file holds beside our tables, or lacks of them; None: it is as we made it.
+    """Return what the file contains besides our tables, or which of them it lacks; None if neither.
 
     Args:
-        session: reading the file.
-        version: of its schema; it has been looked up in the file.
+        session: a session on the file.
+        version: the schema version that the file names.
     """
     expected, found = _load_objects(version), set(session.execute(_OBJECTS))
     for kind, name, _sql in sorted(found - expected):
@@ -34,7 +34,7 @@ def find_foreign_object(session: Session, version: int) -> str | None:
 
 
 def list_columns(version: int) -> Mapping[str, tuple[str, ...]]:
-    """The columns of each of our tables, in a schema of this version."""
+    """Return the columns of each of our tables in a schema of this version."""
     execute = _build_schema(version)
     names = sorted(name for kind, name, _sql in _load_objects(version) if kind == "table")
     return {name: tuple(row[1] for row in execute(f"PRAGMA table_info({name})")) for name in names}
@@ -46,7 +46,7 @@ def _load_objects(version: int) -> frozenset[tuple[Any, ...]]:
 
 
 def _build_schema(version: int) -> Callable[[str], Iterable[tuple[Any, ...]]]:
-    """Runs statements in an empty database in memory, with the tables of this version."""
+    """Return a function that runs statements in an in-memory database of this version."""
     # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
     execute = apsw.Connection(":memory:").execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     for number in range(1, version + 1):

@@ -1,4 +1,4 @@
-"""A connection to an SQLite file."""
+"""A connection to an SQLite file, which waits for locks, checks its files and translates errors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process; a group takes milliseconds."""
 _SHORT_WAIT_S, _LONG_WAIT_S = 0.001, 0.005
 _SHORT_WAITS = 50
-"""Tries in a row for the lock that follow each other closely: who holds it needs milliseconds."""
+"""The first tries for the lock are close together, since its holder needs only milliseconds."""
 _PROGRESS_STEPS = 20_000
-"""Of SQLite's virtual machine, between two looks at the clock."""
+"""Steps of SQLite's virtual machine between two looks at the clock."""
 _MAX_TOUCHES = 1_000_000
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -45,8 +45,8 @@ class SqliteSession:
     Args:
         connection: just opened.
         path: of the file.
-        on_change: called when the files are no longer those under the ledger's name, or damaged;
-            None: nobody looks.
+        on_change: called when the files are damaged or no longer those under the ledger's name;
+            None disables these checks.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SqliteSession:
             self._on_change()
             files = self._files
             if files is None or not files.is_log_lost or self._puts_log_back(files):
-                self.keep_log()  # what is there is left as it is
+                self.keep_log()  # the files under the ledger's name stay unchanged
             raise
 
     def _look(self, *, is_ahead: bool) -> None:
@@ -120,7 +120,7 @@ class SqliteSession:
         self._files.look()
 
     def _puts_log_back(self, files: OpenFiles) -> bool:
-        """Save what stands in a log that has lost its name; other processes go on with it then.
+        """Restore a deleted log, so that other processes go on with it; return whether it worked.
 
         Where that fails and no other process has it open, SQLite folds it back at the close.
         """
@@ -133,11 +133,11 @@ class SqliteSession:
         return True
 
     def keep_log(self) -> None:
-        """Do not fold the log back into the file when this is closed."""
+        """Do not fold the log back into the file on closing."""
         self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     def quick_check(self, end_s: float) -> str:
-        """SQLite's own check until a time on the monotonic clock: `ok`, or what is wrong."""
+        """Run SQLite's own check until a monotonic time; return `ok`, or what is wrong."""
         self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
         try:
             return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
@@ -149,10 +149,10 @@ class SqliteSession:
             self._connection.set_progress_handler(None)
 
     def copy_to(self, other: SqliteSession) -> None:
-        """Copy the whole database, while others go on writing.
+        """Copy the whole database, while other processes continue to write.
 
         Raises:
-            StoreError, LedgerCorrupt: it could not be read or written.
+            StoreError, LedgerCorrupt: the source cannot be read, or the copy cannot be written.
         """
         try:
             with other._connection.backup("main", self._connection, "main") as work:
@@ -169,7 +169,7 @@ class SqliteSession:
         self.rollback()
         if self._files is not None:
             with suppress(StoreError):
-                self.look()  # SQLite would fold a log back that is no longer the ledger's
+                self.look()  # else SQLite might fold back a log that is no longer the ledger's
         try:
             self._cursor.close(True)
             self._connection.close(True)
@@ -186,7 +186,7 @@ class SqliteSession:
         return translate_error(error, self._path, self._connection.system_errno)
 
     def _wait_for_lock(self, tries: int) -> bool:
-        """As SQLite's own handler, in smaller steps: who waits long gets between two of another."""
+        """Wait as SQLite's handler does, in smaller steps, so that a long waiter gets its turn."""
         self.waits_for_lock = True
         if not tries:
             self._wait_end_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
@@ -194,7 +194,7 @@ class SqliteSession:
         return time.monotonic() < self._wait_end_s
 
     def _has_moved(self) -> bool:
-        """Whether the file that is open is no longer the one under the name it was opened by."""
+        """Return whether the open file is no longer the one under the name it was opened by."""
         answer = ctypes.c_int(0)
         address = ctypes.addressof(answer)
         is_known = self._connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, address)
@@ -208,7 +208,7 @@ class SqliteSession:
 
 
 def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> StoreError:
-    """SQLite's error as ours, with the file, what to do, and the state it tells of.
+    """Return our error for SQLite's, with the file, what to do, and the ledger's state.
 
     Args:
         error: as raised.
@@ -241,7 +241,7 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
 
 
 def _explain_failure(error: Exception, path: Path, system_errno: int) -> LedgerUnavailable:
-    """What the system's own number means for the ledger."""
+    """Return the error for a system error number."""
     if system_errno in _FULL_ERRNOS:
         return _full(path)
     if system_errno in _READ_ONLY_ERRNOS or _is_disk_read_only(path):
@@ -258,7 +258,7 @@ def _find_errno(error: Exception, connection: apsw.Connection) -> int:
 
 
 def _is_disk_read_only(path: Path) -> bool:
-    """Whether that is why SQLite found no log, which it could not make either."""
+    """Return whether the disk is read-only, so that SQLite could neither find nor create a log."""
     try:
         return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
     except OSError:

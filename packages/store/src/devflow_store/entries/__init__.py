@@ -1,1 +1,1 @@
-"""Ledger entries as they are read back, summed, exported and erased."""
+"""Reads ledger entries back, sums them, exports and erases them."""

@@ -1,4 +1,4 @@
-"""Sums over many calls, made by the database."""
+"""Sums over many calls, computed by the database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GROUP_COLUMNS = {
     name: f"l.{column}" if (column := DIMENSION_BY_NAME[name].column) else "s.day"
     for name in GROUPINGS
 }
-"""What may be grouped by, and the column it is: names in SQL come from here alone."""
+"""The columns of all groupings; names in SQL come only from here."""
 _TOKENS = (
     "input_tokens",
     "cache_read_tokens",
@@ -44,7 +44,7 @@ _SUMS = {
         f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRY_COLUMNS
     },
 }
-"""What is added up, and how it is read from a call."""
+"""The sums, and how each is computed from a call."""
 
 GroupKey = tuple[str, ...]
 Period = tuple[datetime | None, datetime | None]
@@ -53,13 +53,13 @@ Period = tuple[datetime | None, datetime | None]
 def aggregate(
     source: Source, by: Sequence[GroupBy], period: Period, *, with_times: bool = True
 ) -> dict[GroupKey, Summary]:
-    """A summary for each combination of `by`; "" stands for what is not known.
+    """Return a summary for each combination of `by`; "" stands for an unknown value.
 
     Args:
         source: a reading connection.
-        by: what to group by; an error is counted at the attempt that decided.
-        period: from (inclusive) and until (exclusive) when the calls were started.
-        with_times: False leaves the histograms empty and saves half of the time.
+        by: the groupings; a request's error is counted at its final attempt.
+        period: start (inclusive) and end (exclusive) for when the calls began; None is open.
+        with_times: False leaves the histograms empty, and saves half of the time.
 
     Raises:
         InvalidRequest: there is no such grouping.
@@ -110,12 +110,12 @@ def _key_columns(by: Sequence[str]) -> str:
 
 
 def _inner_columns(by: Sequence[str]) -> str:
-    """The groups that are made first: the table lies in the order of its labels."""
+    """Return the columns of the inner grouping: the table is ordered by labels."""
     return "labels, 2" if "day" in by else "labels"
 
 
 def _summary_from_row(row: tuple[Any, ...]) -> Summary:
-    """One row of the sums; PostgreSQL gives its sums as decimals."""
+    """Return a summary from one row of sums, which PostgreSQL returns as decimals."""
     error, *numbers = row
     sums = dict(zip(_SUMS, (int(one) for one in numbers), strict=True))
     requests = sums["requests"]

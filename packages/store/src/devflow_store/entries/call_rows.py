@@ -1,4 +1,4 @@
-"""The table that reports add up: one narrow row per attempt, derived from the chain."""
+"""The table that reports sum up: one narrow row per attempt, derived from the chain."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from devflow_store.database.insert import Insert
 
 COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2, "observed": 3}
 DOUBTED_CODES = {"settled": 4, "observed": 5}
-"""The same of a final cost that was told and cannot be. An open one is an estimate first."""
+"""The codes of final costs that are in doubt; an open cost counts as estimated."""
 _STORED = tuple(one for one in DIMENSIONS if one.column is not None)
 LABELS = tuple(one.column or "" for one in _STORED)
 PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
-"""Labels that an erasure takes away."""
+"""Labels that an erasure removes."""
 _FIRST_LABELS = 10
-"""The labels that every row has had from the first version of the tables on."""
+"""The number of labels in the first version of the tables."""
 LABEL_ROWS = Insert("labels", ("id", *LABELS), key=("id",))
 CALL_COLUMNS = (
     "labels",
@@ -48,7 +48,7 @@ _NO_USAGE = Usage()
 
 
 def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
-    """Add the rows of an entry that stands in row `seq` of the chain."""
+    """Add the rows of an entry with the number `seq` in the chain."""
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
         tx.insert(LABEL_ROWS, (label_id(labels), *labels))
@@ -56,7 +56,7 @@ def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
 
 
 def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
-    """What the table has to hold of an entry: its columns, then the labels in words."""
+    """Return what the table must contain for an entry: its columns, then the labels as text."""
     rows: list[tuple[SqlValue, ...]] = []
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
@@ -65,7 +65,7 @@ def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
 
 
 def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry) -> None:
-    """Put the rows of `new` where those of `old` were."""
+    """Replace the rows of `old` by those of `new`."""
     tx.flush()
     for attempt in old.attempts or (None,):
         tx.execute(
@@ -76,16 +76,16 @@ def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry)
 
 
 def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
-    """The labels of one attempt, in the order of `LABELS`; PostgreSQL's text holds no NUL."""
+    """Return an attempt's labels in the order of `LABELS`, without NUL, which PostgreSQL lacks."""
     labels = tuple([one.after(entry, attempt) or "" for one in _STORED])
     return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
 
 
 @lru_cache(maxsize=4096)
 def label_id(labels: tuple[str, ...]) -> int:
-    """63 bits of the SHA-256 of the labels: the same in every process, without asking.
+    """Return 63 bits of the SHA-256 of the labels: the same in every process, without a query.
 
-    Labels that came later count only where they are set: rows from before keep their ids.
+    Labels added later count only if they are set, so that older rows keep their ids.
     """
     later = labels[_FIRST_LABELS:]
     counted = labels if any(later) else labels[:_FIRST_LABELS]

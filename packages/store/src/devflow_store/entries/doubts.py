@@ -1,4 +1,4 @@
-"""Costs that cannot be, as somebody has to be told of them."""
+"""Finds reported costs that are impossible, and makes alerts of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devflow_core.ledger import Attempt, CostDoubt, CostStatus, LedgerEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostDoubtAlert:
-    """The provider has told a cost that cannot be."""
+    """An alert that the provider reported a cost that is impossible."""
 
     doubt: CostDoubt
     entry_id: str
@@ -23,7 +23,7 @@ class CostDoubtAlert:
 
 
 def find_doubts(entry: LedgerEntry) -> tuple[CostDoubtAlert, ...]:
-    """An alert for each attempt whose cost is in doubt; nearly always none."""
+    """Return an alert for each attempt whose cost is in doubt; nearly always none."""
     return tuple(
         _make_alert(entry, attempt, attempt.cost_doubt)
         for attempt in entry.attempts

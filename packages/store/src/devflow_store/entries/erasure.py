@@ -1,4 +1,4 @@
-"""Deletion on request: labels and details go, the amounts stay, the chain still verifies."""
+"""Erases on request: labels and details are deleted, amounts stay, the chain still verifies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS,
 
 
 class _LabelledBody(BaseModel):
-    """The label we look for, wherever a body has it."""
+    """The parts of a body that may contain the session's id."""
 
     model_config = ConfigDict(extra="ignore")
     attribution: Attribution | None = None
@@ -35,9 +35,9 @@ _LABEL_COLUMNS = ", ".join(LABELS)
 
 
 def find_rows(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
-    """The numbers of all rows that speak of a session, or that are older than a time.
+    """Return the numbers of all rows that belong to a session, or are older than a time.
 
-    Reads the chain from end to end, since a label may stand in the body of any row.
+    Reads the whole chain, since the body of any row may contain the label.
     """
     until_us = to_us(before) if before else 2**62
     rows = session.stream(
@@ -55,9 +55,9 @@ def find_rows(session: Session, *, session_id: str | None, before: datetime | No
 def build_erase_job(
     numbers: list[int], *, session_id: str | None, before: datetime | None
 ) -> WriteJob[int]:
-    """Take the bodies of these rows away, and the labels of their calls.
+    """Return a job that erases the bodies of these rows and the labels of their calls.
 
-    The job's result is how many rows were erased.
+    The job's result is the number of rows erased.
     """
 
     def run(tx: Transaction) -> int:
@@ -109,7 +109,7 @@ def _session_of(body: bytes) -> str | None:
 
 
 def _open_seqs(session: Session) -> set[int]:
-    """Attempts in flight are needed until their request is closed."""
+    """Return the rows of attempts in flight, which are needed until their request is closed."""
     return {seq for (seq,) in session.execute("SELECT seq FROM open_attempts")}
 
 

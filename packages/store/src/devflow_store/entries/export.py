@@ -1,4 +1,4 @@
-"""The ledger as open data: JSON lines with everything, CSV with one row per attempt."""
+"""Exports the ledger: JSON lines with everything, or CSV with one row per attempt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) -> Iterator[str]:
-    """The lines of an export, each with its line end."""
+    """Yield the lines of an export, each with its line end."""
     if export_format == "jsonl":
         yield from (escape_json(encode_record(entry).decode()) + "\n" for entry in entries)
         return

@@ -1,4 +1,4 @@
-"""Reading entries back, with every later correction in them."""
+"""Reads entries back, with later corrections applied."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from devflow_store.chain.records import (
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000
-"""Rows per query: a reader holds no transaction while its caller thinks."""
+"""Rows per query: a reader holds no transaction while its caller works."""
 
 
 class Source(Protocol):
-    """Where rows are read: a connection, or a transaction under way."""
+    """The connection or transaction that rows are read from."""
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
         """Run a statement and return its rows (`Session.execute`)."""
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFilter:
-    """Which entries: all that match every field that is set."""
+    """Selects the entries that match every field that is set."""
 
     since: datetime | None = None
     """Inclusive, by the time the request arrived."""
@@ -45,12 +45,12 @@ class EntryFilter:
 
 
 def read_entries(session: Source, selection: EntryFilter) -> Iterator[LedgerEntry]:
-    """Matching entries in the order they were written; erased ones are left out."""
+    """Yield matching entries in the order they were written, without erased ones."""
     return (one for _seq, one in read_numbered(session, selection))
 
 
 def read_numbered(session: Source, selection: EntryFilter) -> Iterator[tuple[int, LedgerEntry]]:
-    """Matching entries with the numbers of their rows, in this order."""
+    """Yield matching entries with the numbers of their rows, in the order they were written."""
     last = 0
     while True:
         page = session.execute(
@@ -67,13 +67,13 @@ def read_numbered(session: Source, selection: EntryFilter) -> Iterator[tuple[int
 
 
 def read_entry(session: Source, entry_id: str) -> LedgerEntry | None:
-    """One entry; None when there is none of this id, or when it was erased."""
+    """Return one entry; None if there is none with this id, or it was erased."""
     found = find_entry(session, entry_id)
     return found[1] if found else None
 
 
 def find_entry(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
-    """One entry and the number of its row."""
+    """Return one entry with the number of its row; None as `read_entry`."""
     rows = session.execute(
         "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
         (entry_id, RowKind.ENTRY),
@@ -82,7 +82,7 @@ def find_entry(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None
 
 
 def apply_correction(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
-    """The entry with one attempt settled at its confirmed cost."""
+    """Return the entry with one attempt settled at its confirmed cost."""
     attempts = tuple(
         _settle_attempt(attempt, correction)
         if attempt.attempt_id == correction.attempt_id
@@ -111,7 +111,7 @@ def _settle_attempt(attempt: Attempt, correction: Correction) -> Attempt:
 
 
 def _load_current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
-    """The entries of `(seq, body)` rows as they stand today, by the number of their rows."""
+    """Return the entries of `(seq, body)` rows with corrections applied, by row number."""
     found = {seq: decode_entry(body) for seq, body in page}
     later = session.execute(
         "SELECT ref, kind, body FROM chain WHERE ref BETWEEN ? AND ? AND body IS NOT NULL "
@@ -143,7 +143,7 @@ def _time_range(selection: EntryFilter) -> tuple[SqlValue, SqlValue]:
 
 
 def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
-    """Attempts whose cost is only estimated, oldest first, with their entries."""
+    """Return the attempts with an estimated cost, oldest first, with their entries."""
     rows = source.execute(
         "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
         "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_us LIMIT ?",
@@ -158,7 +158,7 @@ def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Atte
 
 
 def read_latest_start(source: Source) -> datetime | None:
-    """When the latest attempt began; None where there is none."""
+    """Return when the latest attempt began; None without any."""
     # they are written in about the order in which they begin
     rows = source.execute(
         "SELECT at_us FROM chain WHERE kind = ? ORDER BY seq DESC LIMIT 100", (RowKind.START,)
@@ -167,7 +167,7 @@ def read_latest_start(source: Source) -> datetime | None:
 
 
 def read_under_way_since(source: Source) -> datetime | None:
-    """When the oldest of the attempts began that have not ended; None where all have."""
+    """Return when the oldest attempt still running began; None if all have ended."""
     ((at_us,),) = source.execute(
         "SELECT MIN(c.at_us) FROM open_attempts a JOIN chain c ON c.seq = a.seq"
     )

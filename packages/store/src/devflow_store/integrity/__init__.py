@@ -1,1 +1,1 @@
-"""Whether the ledger is whole, and how it is backed up and restored."""
+"""Verifies the ledger, backs it up, and guards against its loss."""

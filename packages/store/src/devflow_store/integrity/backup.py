@@ -1,4 +1,4 @@
-"""Checks of an SQLite file before it is used, backups of it, and the way back."""
+"""Checks SQLite files before they are used, and handles files for backups and restoring."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from devflow_store.health import LedgerState
 from devflow_store.integrity.verify import Verification, verify, verify_tail
 
 CHECK_TIMEOUT_S = 4.0
-"""How long a start may look for damage; a larger file is checked as far as that goes."""
+"""How long the check at the start may take; a larger file is checked only in part."""
 _SIDECAR_SUFFIXES = ("-wal", "-shm", ".head")
-"""Files that belong to a database file: its log, its index, the head that was noted last."""
+"""Files that belong to a database file: its log, its index, and the noted head."""
 
 
 class HeadFile:
-    """The number and hash of the last row, noted beside the file after every commit.
+    """The number and hash of the last row, noted beside the ledger after every commit.
 
-    It is not synced, so it is never ahead of the file; a file that is behind it has lost rows
-    that were acknowledged, which SQLite cannot know when its log was taken away.
+    The file is not synced, so it is never ahead of the ledger; a ledger that is behind it has lost
+    acknowledged rows, which SQLite cannot notice if its log was removed.
 
     Args:
-        ledger: path of the database file.
+        ledger: the database file.
     """
 
     def __init__(self, ledger: Path) -> None:
@@ -35,18 +35,18 @@ class HeadFile:
         self._handle: int | None = None
 
     def refuse_link(self) -> None:
-        """Check, before anything is written, that the file is no link.
+        """Check, before anything is written, that the file is not a link.
 
         Raises:
-            ConfigurationError: it is one.
+            ConfigurationError: the file is a link.
         """
         refuse_link(self.path)
 
     def write(self, head: str) -> None:
-        """Write the head over the one before."""
+        """Overwrite the noted head; failures are ignored."""
         try:
             if self._handle is not None and not os.fstat(self._handle).st_nlink:
-                self.close()  # somebody has deleted it: what is written there nobody finds
+                self.close()  # the file was deleted: writing to it would be lost
             if self._handle is None:
                 self._handle = open_private_file(self.path, os.O_CREAT | os.O_WRONLY)
             os.pwrite(self._handle, f"{head:<100}\n".encode(), 0)
@@ -54,7 +54,7 @@ class HeadFile:
             return  # a full disk, a link made since: what was committed stays so without a head
 
     def read(self) -> str | None:
-        """The head that was noted last; None when none was, or when it was cut."""
+        """Return the head noted last; None if there is none, or it was cut."""
         try:
             text = read_private_file(self.path).decode().strip()
         except (OSError, UnicodeDecodeError):
@@ -63,17 +63,17 @@ class HeadFile:
         return text if number.isdigit() and len(digest) == 64 else None
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
 def check_integrity(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
-    """Look for damage: the database's own check, the end of the chain, rows that have gone.
+    """Check for damage: the database's own check, the end of the chain, and missing rows.
 
     Raises:
-        LedgerCorrupt: the file is damaged; it is left as it is.
+        LedgerCorrupt: the file is damaged; it is left unchanged.
     """
     reason = quick_check(time.monotonic() + CHECK_TIMEOUT_S)
     if reason == "ok":
@@ -83,7 +83,7 @@ def check_integrity(session: Session, path: Path, quick_check: Callable[[float],
 
 
 def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
-    """The error that names the way back."""
+    """Return the error for a damaged ledger, which names the way to restore it."""
     error = LedgerCorrupt(
         f"{path} is damaged ({reason}). It is kept as it is; put the last good backup in its "
         "place with `devflow ledger restore BACKUP`."
@@ -93,10 +93,10 @@ def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
 
 
 def verify_copy(session: Session, path: Path) -> Verification:
-    """The verification of a copy.
+    """Verify a copy of the ledger, and return the result.
 
     Raises:
-        LedgerCorrupt: the copy is not whole.
+        LedgerCorrupt: the copy does not verify.
     """
     found = verify(session)
     if not found.ok:
@@ -105,7 +105,7 @@ def verify_copy(session: Session, path: Path) -> Verification:
 
 
 def move_into_place(draft: Path, target: Path) -> None:
-    """Rename a finished, synced file; the folder is synced as well."""
+    """Rename a finished file after syncing it; the folder is synced as well."""
     for path in (draft, target.parent):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -117,13 +117,13 @@ def move_into_place(draft: Path, target: Path) -> None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Move a database file and what belongs to it out of the way; None when there is none.
+    """Rename a database file and its sidecars; return the new path, None if there was no file.
 
-    Its log and its noted head go along also where the file itself is gone: SQLite would put the
-    one into any file of this name, and the other is of a chain that is not coming back.
+    The log and the noted head are moved even without the file: SQLite would apply the log to any
+    new file of this name, and the head belongs to a chain that is gone.
 
     Raises:
-        StoreError: it cannot be moved.
+        StoreError: a file cannot be renamed.
     """
     is_there = path.exists()
     aside = path.with_name(f"{path.name}.set-aside-{time.time_ns() // 1_000_000}")
@@ -138,10 +138,10 @@ def set_aside(path: Path) -> Path | None:
 
 
 def require_absent(target: Path) -> None:
-    """A backup never overwrites anything.
+    """Check that no file exists under this name: a backup never overwrites anything.
 
     Raises:
-        InvalidRequest: there is a file of this name.
+        InvalidRequest: a file of this name exists.
     """
     if target.exists():
         raise InvalidRequest(f"{target} is there already; name a new file for the backup.")

@@ -1,4 +1,4 @@
-"""A ledger that was there once is never replaced by an empty one without a word."""
+"""Prevents a missing ledger from being replaced silently by an empty one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from devflow_store.integrity.backup import HeadFile
 
 
 def require_ledger(path: Path) -> None:
-    """Check that there is a file with something in it, before SQLite takes it for a new one.
+    """Check that the file exists and is not empty, before SQLite takes it for a new one.
 
     Raises:
-        LedgerCorrupt: it is gone or empty, and a note beside it shows that it was not.
-        LedgerUnavailable: there is none.
+        LedgerCorrupt: it is missing or empty, and a file beside it shows that it had rows.
+        LedgerUnavailable: there is no ledger.
     """
     if has_content(path):
         return
@@ -25,10 +25,10 @@ def require_ledger(path: Path) -> None:
 
 
 def refuse_successor(path: Path) -> None:
-    """Check that nothing beside a missing ledger shows that there was one.
+    """Check that no file beside a missing ledger shows that there was one.
 
     Raises:
-        LedgerCorrupt: it has rows somewhere; says what to do.
+        LedgerCorrupt: there was a ledger with rows; the message says what to do.
     """
     proofs = _find_proofs(path)
     if not proofs:
@@ -45,12 +45,12 @@ def refuse_successor(path: Path) -> None:
 
 
 def is_ledger_known(path: Path) -> bool:
-    """Whether there is a ledger, or was one that has rows."""
+    """Return whether there is a ledger, or was one with rows."""
     return path.exists() or bool(_find_proofs(path))
 
 
 def has_content(path: Path) -> bool:
-    """Whether a file is there and not empty."""
+    """Return whether a file exists and is not empty."""
     try:
         return path.stat().st_size > 0
     except OSError:
@@ -58,7 +58,7 @@ def has_content(path: Path) -> bool:
 
 
 def _find_proofs(path: Path) -> list[tuple[Path, str]]:
-    """Files beside a ledger that show that it had rows, each with a sentence."""
+    """Return files beside a ledger that show that it had rows, each with a sentence."""
     found: list[tuple[Path, str]] = []
     note, log = HeadFile(path), path.with_name(f"{path.name}-wal")
     if note.path.exists():

@@ -1,7 +1,7 @@
-"""Whether client keys, budgets and nodes are as the chain says that they were set.
+"""Checks that client keys, budgets and nodes are as the chain records them.
 
-Each change of them is a row of the chain. Followed to its end, the chain says what the tables must
-hold; a row that was put in, widened or revived beside it is named.
+Each change of them is a row of the chain. Replayed to its end, the chain gives what the tables must
+contain; a row that was added, widened or revived by other means is named.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KEY_COLUMNS: tuple[str, ...] = (
     "expires_us",
     "hash",
 )
-"""Of a client key: everything that its maker decided. `hash` is hex in the chain."""
+"""Everything that the creator of a client key decided. `hash` is hex in the chain."""
 _FIRST_VERSION_WITH_KEYS = 2
-"""Of the schema."""
+"""The first schema version with client keys."""
 _Row = tuple[Any, ...]
 
 
 def seal_key(row: Mapping[str, Any]) -> bytes:
-    """The body of the chain's row for a new client key.
+    """Return the body of the chain row for a new client key.
 
     Args:
         row: a value for each of `KEY_COLUMNS`.
@@ -41,18 +41,18 @@ def seal_key(row: Mapping[str, Any]) -> bytes:
 
 
 class SettingsSeal:
-    """Follows the changes of a chain, then compares the tables with them."""
+    """Replays the changes recorded in a chain, then compares the tables with the result."""
 
     def __init__(self) -> None:
         self._keys: dict[str, _Row | None] = {}
-        """By id; None: made by a version that did not seal what a key may do."""
+        """By id; None for a key made by a version that did not seal its scopes."""
         self._revoked: dict[str, int] = {}
         self._budgets: dict[str, str] = {}
         self._nodes: dict[str, str] = {}
         self._changed_in: dict[str, int] = {}
 
     def follow(self, seq: int, at_us: int, body: bytes) -> None:
-        """Take in the next change."""
+        """Apply the next change."""
         change: dict[str, Any] = orjson.loads(body)
         if "client_key" in change:
             self._follow_key(change["client_key"], change, at_us)
@@ -71,7 +71,7 @@ class SettingsSeal:
             self._changed_in[f"node {name}"] = seq
 
     def find_difference(self, session: Session) -> tuple[str, int] | None:
-        """What a table holds otherwise, and the row of the chain that says so; None: nothing."""
+        """Return the first difference of a table and the row of the chain; None without any."""
         budgets = dict(_read(session, "SELECT id, body FROM budgets"))
         if fault := self._compare("budget", self._budgets, budgets):
             return fault

@@ -1,4 +1,4 @@
-"""Whether the chain is whole: every row recomputed, the first bad one named."""
+"""Verifies the chain: recomputes every row, and names the first bad one."""
 
 from __future__ import annotations
 
@@ -23,34 +23,36 @@ from devflow_store.integrity.settings_seal import SettingsSeal
 _CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
 _TAIL_ROWS = 256
-"""Rows at the end of the chain that every start looks at."""
+"""Rows at the end of the chain that every start checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What a check of the whole ledger found."""
+    """The result of verifying the whole ledger."""
 
     ok: bool
     entries: int
-    """Requests on the chain, erased ones included."""
+    """Requests in the chain, including erased ones."""
     rows: int
-    """Rows that are good, up to the first bad one."""
+    """Good rows before the first bad one."""
     first_bad: int | None = None
-    """The number of the first row that was touched, lost or put in."""
+    """The number of the first row that was changed, lost or inserted."""
     reason: str | None = None
-    """What is wrong with it, for a person."""
+    """What is wrong with that row, for a person."""
     head: str = ""
-    """`number:hash` of the last good row. Kept elsewhere, it later shows that no end is missing."""
+    """`number:hash` of the last good row. Kept elsewhere, it later proves that no rows are missing
+    at the end."""
 
 
 def verify(session: Session, *, anchor: str | None = None) -> Verification:
     """Recompute the chain from the first row on, then compare what is derived from it.
 
-    That is the reports' table, client keys, budgets and nodes.
+    The reports' table is compared with the entries; client keys, budgets and nodes are compared
+    with their recorded changes.
 
     Args:
         session: a reading connection.
-        anchor: a `head` noted earlier: the chain must still lead through it.
+        anchor: a `head` noted earlier, which the chain must still contain.
     """
     walk = _ChainWalk(anchor)
     try:
@@ -67,7 +69,7 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
 
 
 def verify_tail(session: Session, anchor: str | None) -> str | None:
-    """What is wrong with the last rows, or with their number; None when nothing is."""
+    """Return what is wrong with the last rows or with their number; None if nothing is."""
     rows = session.execute(f"{_CHAIN} DESC LIMIT {_TAIL_ROWS}")
     walk = _ChainWalk(anchor)
     if len(rows) == _TAIL_ROWS:
@@ -90,11 +92,11 @@ class _ChainWalk:
         self.settings = SettingsSeal()
 
     def start_after(self, values: tuple[Any, ...]) -> None:
-        """Trust one row and begin behind it."""
+        """Trust one row, and begin after it."""
         self._seq, self._hash = values[0], values[-1]
 
     def check_row(self, values: tuple[Any, ...]) -> str | None:
-        """What is wrong with the next row; None takes it in."""
+        """Return what is wrong with the next row; if nothing is, accept it and return None."""
         seq, kind, key, ref, at_us, body, erased_digest, stored = values
         if seq != self._seq + 1:
             return f"row {self._seq + 1} is missing"
@@ -120,13 +122,13 @@ class _ChainWalk:
             self.settings.follow(self._seq, at_us, body)
 
     def check_length(self) -> str | None:
-        """Whether rows are missing at the end."""
+        """Return a reason if rows are missing at the end."""
         if self._seq < self._anchor_seq:
             return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
         return None
 
     def check_complete(self) -> tuple[str, int] | None:
-        """What only the whole chain can show, and the row it concerns."""
+        """Return what only the whole chain shows to be wrong, and the row it concerns."""
         if reason := self.check_length():
             return reason, self._seq + 1
         erased = iter(sorted(self._erased_ranges))
@@ -150,7 +152,7 @@ class _ChainWalk:
 
 
 def _find_wrong_call(session: Session) -> tuple[str, int] | None:
-    """The first entry that the table for reports shows otherwise than the chain."""
+    """Return the first entry that the reports' table shows differently from the chain."""
     with closing(_read_calls(session)) as in_table:
         seq, rows = next(in_table, _NO_CALLS)
         for number, entry in queries.read_numbered(session, EntryFilter()):
@@ -163,9 +165,9 @@ def _find_wrong_call(session: Session) -> tuple[str, int] | None:
 
 
 def _read_calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
-    """The rows of the table for each entry, by the number of its row.
+    """Yield the rows of the table for each entry, by the number of its chain row.
 
-    Tables of an older schema lack the latest labels, which nothing in them has: a copy of them is
+    Tables of an older schema lack the latest labels, which no row in them has: a copy of them is
     verified before it is upgraded.
     """
     columns = ", ".join(f"c.{name}" for name in CALL_COLUMNS)
@@ -178,7 +180,7 @@ def _read_calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]
 
 
 def _as_built(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A row in the form of `build_call_rows`; the table has the labels in the order of `LABELS`."""
+    """Return a row in the form of `build_call_rows`; the table orders labels as `LABELS` does."""
     _id, *labels = row[: -len(CALL_COLUMNS)]
     missing = ("",) * (len(LABELS) - len(labels))
     return (*row[-len(CALL_COLUMNS) :], *labels, *missing)
