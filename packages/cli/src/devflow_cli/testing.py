@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -118,7 +119,8 @@ class RunningCommand:
     def send(self, number: signal.Signals) -> None:
         """Send the command a signal, unless it has ended."""
         if self.is_running:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and its status is yet to be written
+                os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> CommandResult:
         """Wait until the command ends, and return the result.

@@ -158,11 +158,13 @@ def _embeddings_route(components: Components) -> HttpRoute:
 
 
 def _find_problem(components: Components) -> NotReady | None:
-    """Return why no request can be taken: the ledger's state, or missing descriptors."""
+    """Return why no request can be taken: missing descriptors, or the ledger's state."""
     problem, shortage = components.problem(), components.descriptors.problem()
-    if problem is None and shortage is not None:
-        return NotReady(ledger=LedgerState.READY.value, message=shortage)
-    return problem
+    if shortage is None:
+        return problem
+    # the cause comes first: without descriptors the ledger cannot be opened either
+    state = problem.ledger if problem is not None else LedgerState.READY.value
+    return NotReady(ledger=state, message=shortage)
 
 
 def _node_routes(components: Components) -> tuple[HttpRoute, HttpRoute]:
