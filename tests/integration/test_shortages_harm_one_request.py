@@ -65,10 +65,8 @@ def _chat(port: int, words: str) -> tuple[int, str]:
     return reply.status, reply.body.decode()
 
 
-def _first_free(pid: int) -> int:
-    """The lowest number that no descriptor of a process has."""
-    used = {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
-    return next(number for number in range(len(used) + 1) if number not in used)
+def _highest_descriptor(pid: int) -> int:
+    return max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_more_connections_than_descriptors_are_refused_in_words(tmp_path: Path) -> None:
@@ -90,12 +88,18 @@ def test_more_connections_than_descriptors_are_refused_in_words(tmp_path: Path) 
 
 
 def test_running_out_of_descriptors_is_told_once_and_passes(tmp_path: Path) -> None:
-    with _limited(tmp_path, "-n 256") as (port, child, log), _connect(port) as one:
+    with (
+        _limited(tmp_path, "-n 256") as (port, child, log),
+        _connect(port) as one,
+        ExitStack() as stack,
+    ):
         assert _get(one, "/readyz")[0] == 200
+        limit = _highest_descriptor(child.pid) + 1
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (limit, 256))
 
         def is_out() -> bool:
-            """Whether it has none left, below a limit at what is open at this moment."""
-            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (_first_free(child.pid), 256))
+            """Whether it has none left, now that one more connection wants one."""
+            stack.enter_context(_connect(port))
             status, body = _get(one, "/readyz")
             return status == 503 and b"descriptors" in body
 
