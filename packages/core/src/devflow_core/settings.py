@@ -219,7 +219,7 @@ class Settings(BaseModel):
         return self._is_limited_by_folder
 
     def model_post_init(self, _context: object, /) -> None:
-        """Mask every secret of the settings in all texts of this process from now on."""
+        """Register every secret with `KNOWN_SECRETS`: from now on `mask` hides it in any text."""
         KNOWN_SECRETS.remember(self._secrets())
 
     def _secrets(self) -> Iterator[str]:
@@ -324,7 +324,7 @@ def find_folder_question(
 
 
 def open_trusted_folders() -> TrustedFolders:
-    """Open the record of the user's answers about files of folders."""
+    """Return the record of the user's answers about folders; each of its methods reads the file."""
     return TrustedFolders(find_config_dir(os.environ))
 
 

@@ -35,7 +35,7 @@ def bucket_midpoint_s(number: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """The number of durations in each bucket."""
+    """The number of durations in each bucket; buckets are numbered as by `bucket_of`."""
 
     counts: Mapping[int, int] = field(default_factory=dict[int, int])
 
