@@ -61,7 +61,7 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
 
 
 def end_when(is_over: Callable[[], object]) -> None:
-    """Send SIGTERM to this process once a call returns, and SIGKILL after `MAX_ORPHAN_S` more.
+    """Send SIGTERM to this process once a call returns, and SIGKILL `MAX_ORPHAN_S` later.
 
     Args:
         is_over: returns when the parent is gone; called in a separate thread, so that this works

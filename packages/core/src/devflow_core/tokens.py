@@ -33,6 +33,7 @@ It matters where the text itself is short.
 MESSAGE_TOKENS = 4
 """The tokens of a message besides its text."""
 _UNKNOWN_PART_TOKENS = 50
+"""Our guess of what a part that the hub cannot express has besides its JSON text."""
 _UPPER_WIDE_TOKENS = 1.6
 """The upper end for a character beyond ASCII: rare Chinese in OpenAI's older vocabularies."""
 
@@ -250,6 +251,7 @@ _MAX_LETTERS_PER_TOKEN = 7.2
 _LETTERS_PER_EXTRA_BYTE = 1.1
 """What each further UTF-8 byte counts for: a Chinese character of 3 bytes has half a token."""
 _MAX_PENDING_CHARS = 32_768
+"""Pieces are measured together from this length on, so that a long reply is not kept in memory."""
 
 
 class TextCounter:

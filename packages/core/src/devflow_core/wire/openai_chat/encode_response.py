@@ -1,4 +1,4 @@
-"""Encodes whole replies and errors in the chat completions dialect."""
+"""Encodes whole replies in the chat completions dialect."""
 
 from __future__ import annotations
 

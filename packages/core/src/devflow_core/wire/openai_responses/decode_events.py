@@ -45,7 +45,11 @@ class ResponsesDecoder(FrameDecoder):
         self._vendor_tag: dict[str, Any] = {}
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """Return the events of a reply that came whole."""
+        """Return the events of a whole reply.
+
+        Raises:
+            DevFlowError: the body is a failure, or not a reply.
+        """
         output = body.get("output")
         if body.get("error") or not isinstance(output, list):
             if body.get("error"):
