@@ -382,7 +382,7 @@ class LedgerCorrupt(StoreError):
 
 
 class AllCandidatesFailed(RoutingError):
-    """Every candidate failed; `errors` holds one error for each, in the order of the route."""
+    """Several candidates failed, and none is left; `errors` holds theirs, in the order tried."""
 
     code = "all_candidates_failed"
     status_hint = 502

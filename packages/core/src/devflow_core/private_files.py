@@ -25,7 +25,7 @@ def ensure_private_folder(path: Path) -> None:
     """Create a folder that only the owner may access, or check the existing one.
 
     Raises:
-        ConfigurationError: it belongs to another user than root, or others may write into it.
+        ConfigurationError: it belongs neither to this user nor to root, or others may write to it.
         OSError: it cannot be created.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _written_draft(path: Path, content: bytes, mode: int) -> Generator[Path]:
-    """Write the content to a synced file beside the path; it is removed unless it was renamed."""
+    """Write the content to a synced file in the same folder, which is removed unless renamed."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:

@@ -43,7 +43,7 @@ class TokenizerFamily:
     """Models whose tokenizers count much alike; the defaults are the highest counts of all."""
 
     letter_tokens: float = 0.23
-    """For an ASCII letter, a blank or a double quote, which joins the sign beside it."""
+    """For an ASCII letter, a blank or a double quote, which joins the sign next to it."""
     digit_tokens: float = 1.0
     sign_tokens: float = 0.85
     """For any other ASCII character."""

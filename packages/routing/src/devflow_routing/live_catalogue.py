@@ -94,7 +94,7 @@ class LiveCatalogue:
         self._subscribers.append(on_change)
 
     async def refresh(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
-        """Fetch now, or wait for the fetch that is running; return what has changed.
+        """Fetch now, or wait for the fetch that is running; return what has changed in the list.
 
         Cancelling one caller does not cancel the fetch of the others.
 
@@ -133,7 +133,7 @@ class LiveCatalogue:
         Of several processes with one file, the first fetches, and the others read what it saved.
 
         Args:
-            fetch: as for `refresh`.
+            fetch: fetches the list from the provider.
             on_error: called with every failure of `refresh`; the next try is a minute later.
             sleep: waits; tests replace it.
         """

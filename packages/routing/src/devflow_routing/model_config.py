@@ -30,7 +30,7 @@ class ModelConfig:
     capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
     reasons_by_default: bool = False
-    """Whether it reasons unless told not to."""
+    """Whether it reasons unless the request turns that off."""
     created: int = 0
     """When it was listed, in seconds since 1970."""
     expires_on: date | None = None

@@ -118,7 +118,7 @@ class WorstCases:
         return self._with_extras(model, bounds)
 
     def of_call(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
-        """Return the most that the request may cost if this model is asked, whoever answers."""
+        """Return the most that the request may cost if this model is asked, whichever answers."""
         own = self.of_model(model, bounds)
         if own.usd is None or not self._billable.alternates:
             return own

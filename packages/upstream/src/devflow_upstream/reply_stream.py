@@ -256,7 +256,7 @@ class ReplyStream:
         body = await read_all(exchange, max_bytes=_MAX_ERROR_BYTES)
         error = error_from_body(status, body, exchange.headers, model=model)
         limit = exchange.headers.get("x-ratelimit-limit", "")
-        # a day's allowance is no rate of a minute
+        # the limit of a day's allowance is not a rate per minute
         if isinstance(error, RateLimited) and not isinstance(error, DailyQuotaExceeded):
             error.limit_per_min = int(limit[:9]) if limit.isascii() and limit.isdigit() else None
         return error

@@ -231,7 +231,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    # in the responses dialect it is beside the error
+    # in the responses dialect it is next to the error, not inside it
     metadata = lenient.as_object(error.get("metadata") or body.get("metadata"))
     availability = lenient.as_object(error.get("availability"))
     codes = (

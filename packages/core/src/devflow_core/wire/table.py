@@ -1,4 +1,4 @@
-"""Lists the dialects; a new one is a folder beside this file and a line here."""
+"""Lists the dialects; a new one is a folder next to this file and a line here."""
 
 from __future__ import annotations
 

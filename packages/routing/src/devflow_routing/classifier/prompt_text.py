@@ -24,7 +24,7 @@ _WRAPPED_BLOCKS = re.compile(
     r".*?(?:</\1>|\Z)",
     re.DOTALL,
 )
-"""Blocks that Claude Code, Codex, Cline and other harnesses put around or beside a prompt."""
+"""Blocks that Claude Code, Codex, Cline and other harnesses put around or next to a prompt."""
 # texts that Claude Code writes in the user's place
 _HARNESS_PREFIXES = (
     "This session is being continued from a previous conversation",

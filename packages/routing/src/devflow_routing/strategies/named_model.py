@@ -90,7 +90,7 @@ class NamedModelStrategy:
             except UnknownModel:  # a fallback that was retired must not fail the request
                 continue
         chain = tuple({model.id: model for model in models}.values())
-        if len(self._chains) < 1_000:
+        if len(self._chains) < 1_000:  # a bound, since callers may name anything
             self._chains[target] = chain
         return chain
 

@@ -41,7 +41,7 @@ _EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
 class MessagesDecoder(FrameDecoder):
-    """Decodes one streamed reply; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder."""
 
     wire = WIRE
 

@@ -60,7 +60,7 @@ def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) ->
 def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
-    """Encode a whole reply; see `Dialect.encode_response`."""
+    """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     extra = raw_response_body(response, WIRE)
     model = response.model or request.model
     note = note_on_pictures(response.raw_response, WIRE)

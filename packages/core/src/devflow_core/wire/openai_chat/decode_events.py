@@ -41,7 +41,7 @@ _FRAME_FIELDS = frozenset({"role", "content"})
 
 
 class ChatDecoder(FrameDecoder):
-    """Decodes one streamed reply; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder."""
 
     wire = WIRE
 

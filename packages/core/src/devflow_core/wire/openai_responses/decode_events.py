@@ -33,7 +33,10 @@ _FRAME_EVENTS = frozenset(
 
 
 class ResponsesDecoder(FrameDecoder):
-    """Decodes one streamed reply, which ends with its terminal event; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder.
+
+    A streamed reply is complete only with its terminal event.
+    """
 
     wire = WIRE
 

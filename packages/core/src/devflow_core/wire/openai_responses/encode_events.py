@@ -87,7 +87,7 @@ class ResponsesEncoder:
         reply = self._reply or make_response_object(self._request, Started(), self._clock())
         failed = {**reply, "status": "failed", "output": self._output}
         failed["error"] = {"code": fault["code"], "message": fault["message"]}
-        # one SDK reads the error beside the response, other clients inside it
+        # one SDK reads the error next to the response, other clients inside it
         return self._emit("response.failed", response=failed, error=fault)
 
     def _start(self, event: Event) -> bytes:

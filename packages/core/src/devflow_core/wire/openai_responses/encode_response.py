@@ -78,7 +78,7 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """Encode a whole reply; see `Dialect.encode_response`."""
+    """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     if raw := raw_response_body(response, WIRE):
         return dump({**raw, "devflow": annotations} if annotations else raw)
     started = Started(
