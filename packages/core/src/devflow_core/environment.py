@@ -33,7 +33,7 @@ def copy_child_environment() -> Mapping[str, str]:
 
 
 def shield_children() -> None:
-    """Set `PYTHONSAFEPATH`, so that Python processes started later ignore the modules in their folder."""
+    """Set `PYTHONSAFEPATH`: Python processes started later import nothing from their folder."""
     os.environ[_SAFE_PATH] = "1"
 
 

@@ -43,6 +43,7 @@ class FolderSettings:
     digest: str
     """The SHA-256 of its bytes, in hex."""
     values: _Table
+    """The settings by name, as the file has them; not checked yet."""
 
     @classmethod
     def read(cls, folder: Path) -> FolderSettings | None:

@@ -45,7 +45,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def quantile_s(self, share: float) -> float | None:
-        """Return the duration that this share (0..1) did not exceed; None if there are none."""
+        """Return the seconds that this share (0..1) did not exceed; None if there are none."""
         rank = share * self.count
         cumulative = 0
         for number in sorted(self.counts):

@@ -193,7 +193,15 @@ def error_from_object(
 ) -> DevFlowError:
     """Return the error for a decoded failure: a body, or an event in the middle of a stream.
 
-    Arguments and result are those of `error_from_body`, but `is_unbilled` is always True.
+    Args:
+        body: the decoded object.
+        status: the HTTP status; 200 if a successful reply holds an error.
+        headers: names in lower case, or a case-insensitive mapping.
+        model: the model that was asked.
+
+    Returns:
+        `ContextTooLong` if the prompt is longer than the window, otherwise an `UpstreamError`,
+        whose `is_unbilled` is True.
     """
     headers = headers or {}
     failure = _parse_failure(body, status, headers)

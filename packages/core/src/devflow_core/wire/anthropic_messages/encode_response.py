@@ -46,9 +46,9 @@ _ERROR_TYPES = {
 
 
 def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
-    """Return this dialect's stop reason: the native one if it is valid, otherwise by the hub's.
+    """Return this dialect's stop reason: the native one if it is valid, otherwise the hub's.
 
-    A reply with calls that the hub calls `stop` has stopped for them.
+    A reply with calls whose reason is `stop` has stopped for them.
     """
     if native in _NATIVE_STOP_REASONS:
         return native

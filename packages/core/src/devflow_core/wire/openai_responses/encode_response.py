@@ -62,7 +62,7 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
 
 
 def to_status(reason: FinishReason) -> tuple[str, JsonObject | None]:
-    """Return the status and `incomplete_details` for a finish reason; None if it is complete."""
+    """Return the status for a finish reason, and `incomplete_details`: None if it is complete."""
     match reason:
         case "length":
             return "incomplete", {"reason": "max_output_tokens"}
