@@ -73,7 +73,7 @@ MODEL_IDS = {
 
 
 def llmrouterbench() -> Scores:
-    """LLMRouterBench, tables 9 and 10: 13 models, 10 benchmarks."""
+    """Return the scores of LLMRouterBench, tables 9 and 10: 13 models, 10 benchmarks."""
     scores: Scores = defaultdict(list)
     for model, row in json.loads((PRIORS / "llmrouterbench_table9_10.json").read_text()).items():
         for benchmark, percent in row["acc"].items():
@@ -82,7 +82,7 @@ def llmrouterbench() -> Scores:
 
 
 def tau2() -> Scores:
-    """τ²-bench: agents that act for a customer, by domain."""
+    """Return the scores of τ²-bench, by domain: agents that act for a customer."""
     scores: Scores = defaultdict(list)
     for row in json.loads((PRIORS / "tau2_submissions.json").read_text()):
         for domain, result in row["results"].items():
@@ -93,7 +93,7 @@ def tau2() -> Scores:
 
 
 def aider() -> Scores:
-    """Aider's polyglot leaderboard: 225 exercises in six languages."""
+    """Return the scores of Aider's polyglot leaderboard: 225 exercises in six languages."""
     text = (PRIORS / "aider_polyglot_leaderboard.yml").read_text()
     rows = re.findall(r"^  model: (.+)\n(?:.*\n)*?  pass_rate_2: ([\d.]+)", text, re.MULTILINE)
     scores: Scores = defaultdict(list)
@@ -108,7 +108,7 @@ SOURCES = (aider, llmrouterbench, tau2)
 
 
 def resolve_model(catalogue: Catalogue, name: str) -> str:
-    """The catalogue's id of a leaderboard's name; the name itself where there is none."""
+    """Return the catalogue's id for a leaderboard's name; the name itself if there is none."""
     if name in MODEL_IDS:
         return MODEL_IDS[name]
     try:
@@ -118,7 +118,12 @@ def resolve_model(catalogue: Catalogue, name: str) -> str:
 
 
 def fit(mean_scores: MeanScores, expected: dict[str, float]) -> tuple[dict[str, float], Strengths]:
-    """Abilities, drawn to what is expected of them, and strengths by kind of task, in logits."""
+    """Return each model's ability and its strengths by kind of task, in logits.
+
+    Args:
+        mean_scores: by (model, benchmark, kind of task): the share of tasks solved.
+        expected: the ability that a model is drawn to; 0 for a model that is not in it.
+    """
     ability: dict[str, float] = defaultdict(float)
     difficulty: dict[str, float] = defaultdict(float)
     strength: dict[tuple[str, str], float] = defaultdict(float)
@@ -148,12 +153,15 @@ def fit(mean_scores: MeanScores, expected: dict[str, float]) -> tuple[dict[str, 
 
 
 def _shrink_means(residuals: dict[Any, list[float]], penalty: float) -> dict[Any, float]:
-    """The mean of each group's residuals, drawn to zero."""
+    """Return the mean of each group's residuals, drawn to zero."""
     return {group: sum(values) / (len(values) + penalty) for group, values in residuals.items()}
 
 
 def fit_prior(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]:
-    """How ability goes with price and age, by least squares over the models scored."""
+    """Return how ability depends on price, age and maker, by least squares over scored models.
+
+    The keys are those of `others` in the table, which `devflow_routing.quality` guesses from.
+    """
     rows: list[list[float]] = []
     values: list[float] = []
     authors: list[str] = []
@@ -183,7 +191,7 @@ def fit_prior(catalogue: Catalogue, ability: dict[str, float]) -> dict[str, Any]
 
 
 def predict_prior(prior: dict[str, Any], catalogue: Catalogue, model: str) -> float:
-    """What price and age say of a model's ability; the mean where they are not known."""
+    """Return the ability to expect by price and age; 0, the mean, if they are unknown."""
     known = catalogue.get(model)
     if known is None or known.price is None or not known.price.completion:
         return 0.0

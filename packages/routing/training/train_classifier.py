@@ -29,7 +29,7 @@ OUTPUT_PATH = Path(__file__).parents[1] / "src" / "devflow_routing" / "data" / "
 VERSION = "hashed-ridge-1"
 KIND_PENALTY, SMALL_PENALTY = 1.0, 4.0
 SMALL_MODELS = ("llama-3.1-8b-instruct", "llama-3.1-8b", "llama-3-8b", "mistralai/mistral-7b-chat")
-"""The first of these that answered a prompt is the small model of it."""
+"""The first of these that answered a prompt counts as its small model."""
 MAX_PROMPTS_PER_BENCHMARK = 150
 """Prompts of one benchmark and subject, so that none drowns the others."""
 
@@ -38,13 +38,13 @@ Matrix = NDArray[np.float32]
 
 
 def read_rows(name: str) -> Rows:
-    """The rows of a file of JSON lines."""
+    """Return the rows of a compressed file of JSON lines."""
     with gzip.open(DATA / name, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def read_small_model_rows() -> tuple[list[str], Matrix]:
-    """Prompts, and what the small model scored."""
+    """Return prompts, and a column of what the small model scored on each."""
     texts: list[str] = []
     scores: list[float] = []
     taken: dict[tuple[str, str], int] = {}
@@ -63,7 +63,7 @@ def read_small_model_rows() -> tuple[list[str], Matrix]:
 def fit(
     texts: list[str], targets: Matrix, penalty: float
 ) -> tuple[TextVectorizer, RidgeRegression, Matrix]:
-    """The fitted vectorizer, the fit, and its weights by column of the vectors."""
+    """Return the fitted vectorizer, the fit, and its weights by column of the vectors."""
     features = extract_all_features(truncate(text) for text in texts)
     vectorizer = TextVectorizer.fit(features)
     vectors = vectorizer.transform(features)
@@ -74,7 +74,7 @@ def fit(
 def pack_model(
     parts: list[tuple[TextVectorizer, RidgeRegression, Matrix]], names: tuple[str, ...]
 ) -> LinearModel:
-    """The fits as one model of small whole numbers. They share the first one's norm of words."""
+    """Return the fits as one model of 8-bit weights; they share the first one's norm of words."""
     idf = parts[0][0].word_weights
     norm_idf = np.where(idf > 0, idf, idf.max())
     words = np.concatenate(

@@ -55,13 +55,13 @@ def parse_confidential_address(url: str) -> SplitResult:
 
 
 def check_address(url: str) -> str:
-    """Return the address unchanged; raises as `parse_address`."""
+    """Return an http or https address that names a host unchanged; raise `ValueError` otherwise."""
     parse_address(url)
     return url
 
 
 def check_confidential_address(url: str) -> str:
-    """Return the address unchanged; raises as `parse_confidential_address`."""
+    """Return an address that keys may be sent to unchanged; raise `ValueError` for any other."""
     parse_confidential_address(url)
     return url
 
@@ -76,7 +76,7 @@ def hide_user_info(url: str) -> str:
 
 
 def passwords_in(url: str) -> Iterator[str]:
-    """Yield the password of an address, as written and with its percent-encoding removed."""
+    """Yield the password of an address, as written and percent-decoded; nothing if it has none."""
     found = _PASSWORD.search(url)
     if found is not None:
         yield from {found[1], unquote(found[1])}

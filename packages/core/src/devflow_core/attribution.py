@@ -11,6 +11,7 @@ class Attribution:
 
     session_id: str | None = None
     project: str | None = None
+    """The path of the project's folder, or a name that the caller gave."""
     branch: str | None = None
     commit: str | None = None
     """The full hash of the commit that was checked out."""

@@ -1,4 +1,4 @@
-"""Passes time in as a parameter, so that tests control it."""
+"""Defines the sources of time, which are passed in as a parameter so that tests control them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Dimension:
     column: str | None = None
     """Its column in the ledger's table of labels; None if it is not kept there as text."""
     export_column: str | None = None
-    """Its column in a CSV export, beside the figures of the attempt."""
+    """Its column among the labels of a CSV export; None if the other columns hold it."""
     is_personal: bool = False
     """Whether an erasure removes it."""
     header: str = ""

@@ -15,7 +15,8 @@ CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "
 def copy_environment() -> Mapping[str, str]:
     """Return this process's environment without DevFlow's secrets, for a program a user works in.
 
-    An address in a variable of DevFlow's is passed on unless it holds a password.
+    A variable of DevFlow's own is also left out if its value has an `@`, since an address may hold
+    a password. `PYTHONSAFEPATH`, which `shield_children` sets, is left out too.
     """
     secret = {f"DEVFLOW_{name.upper()}" for name in SECRETS}
     secret |= {*API_KEY_VARIABLES, CLIENT_KEY_VARIABLE, _SAFE_PATH}
@@ -27,12 +28,12 @@ def copy_environment() -> Mapping[str, str]:
 
 
 def copy_child_environment() -> Mapping[str, str]:
-    """Return only the variables that any program needs."""
+    """Return those of `CHILD_VARIABLES` that this process has, and nothing else."""
     return {name: os.environ[name] for name in CHILD_VARIABLES if name in os.environ}
 
 
 def shield_children() -> None:
-    """Keep Python processes that are started from here from importing the working directory."""
+    """Set `PYTHONSAFEPATH`: Python processes started later import nothing from their folder."""
     os.environ[_SAFE_PATH] = "1"
 
 

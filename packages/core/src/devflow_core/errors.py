@@ -56,8 +56,8 @@ from devflow_core.statuses import Disposition, status_to_tell
 class DevFlowError(Exception):
     """The root of the tree; `str()` says what happened, to which model, and what to do.
 
-    `message` holds no text of a conversation and no key. `retry_after_s` is how long to wait before
-    another try may help; None if that is unknown.
+    `message` holds no text of a conversation and no key. After `retry_after_s` seconds another try
+    may help, and `model` is the model concerned; each of the two is None if unknown.
     """
 
     code: str = "internal_error"
@@ -382,7 +382,7 @@ class LedgerCorrupt(StoreError):
 
 
 class AllCandidatesFailed(RoutingError):
-    """Every candidate was asked and failed; `errors` holds their errors in the order asked."""
+    """Several candidates failed, and none is left; `errors` holds theirs, in the order tried."""
 
     code = "all_candidates_failed"
     status_hint = 502

@@ -51,11 +51,11 @@ _POSSIBLY_BILLED_ERRORS = (
 
 
 def may_be_billed(error: BaseException | None) -> bool:
-    """Return whether a call that ended like this, without an event, may have cost something.
+    """Return whether a call that ended with this error before any event may have cost something.
 
     A provider that answers with its own error has made no reply and charges none, even if it
     reports that something behind it took too long. A bare 504 or 524 comes from a proxy in front of
-    it, which knows nothing of that.
+    it, which does not know whether a reply was made.
     """
     if isinstance(error, UpstreamError) and error.is_unbilled:
         return False
@@ -77,6 +77,7 @@ class SeenReply:
 
     def __init__(self) -> None:
         self.has_begun = False
+        """Whether any event has come."""
         self.finished: Finished | None = None
         self.reported = ReportedUsage()
         """The latest report; the `Finished` of a reply repeats it."""
@@ -128,7 +129,7 @@ class SeenReply:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the provider has counted the whole reply."""
+        """Whether the provider has counted the whole reply, with no fewer tokens than were seen."""
         usage = self.reported.usage
         if self.finished is None or usage is None or self._has_more:
             return False
@@ -139,7 +140,7 @@ class SeenReply:
         """Return the provider's counts, or upper estimates where they do not cover the whole reply.
 
         Args:
-            input_tokens: our estimate.
+            input_tokens: our estimate of the input; None counts as 0.
             family: the tokenizer family of the model that answered.
         """
         told = self.reported.usage or Usage()
@@ -173,16 +174,19 @@ class Ending:
     price: Price | None
     """The price of the model that answered."""
     reserved_usd: Decimal | None
+    """The worst case that was reserved; None if it was unknown."""
     seen: SeenReply
     error: BaseException | None
+    """The error that ended the call; None if there was none."""
     bills_on: Callable[[str | None], bool]
     """Returns whether a provider keeps charging for a reply that is no longer read."""
     provider: str | None
+    """The provider that answered; None if it was not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessedCost:
-    """The cost that is booked for a call."""
+    """The cost that is booked for a call; fields as in `Attempt`, without their prefix `cost_`."""
 
     status: CostStatus
     usd: Decimal
@@ -230,7 +234,7 @@ def assess_cost(ending: Ending) -> AssessedCost:
 
 
 def find_confirmed_doubt(usd: Decimal, reserved_usd: Decimal | None) -> CostDoubt | None:
-    """Return the doubt of a cost confirmed later: whether it exceeds what was reserved."""
+    """Return `above_reserve` if a cost exceeds what was reserved, otherwise None."""
     return "above_reserve" if reserved_usd is not None and usd > reserved_usd else None
 
 
@@ -324,7 +328,7 @@ def _price_counted(ending: Ending, price: Price, usage: Usage) -> Decimal:
 
 
 def _reached_a_provider(error: BaseException | None) -> bool:
-    """Return whether a provider failed after steps before it may have been billed."""
+    """Return whether a provider failed, so that steps before it (a search) may be billed."""
     return (
         isinstance(error, UpstreamError)
         and not isinstance(error, NotSent | ProtocolError)  # a redirect: not handled

@@ -70,7 +70,7 @@ class Opaque:
     """An event that the hub cannot express; only clients of the same dialect receive it."""
 
     kind: str
-    """The event's name on the wire (`ping`, `content_block_stop`, `annotations`…)."""
+    """The event's name in its dialect (`ping`, `content_block_stop`, `annotations`…)."""
     body: JsonObject | None = None
     is_content: bool = False
     """Whether it carries content (a picture, a search) rather than only framing."""
@@ -81,7 +81,7 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The reply is complete; always the last event, and sent once."""
+    """The end of a complete reply; always the last event, and sent once."""
 
     finish_reason: FinishReason
     native_finish_reason: str | None = None

@@ -43,13 +43,14 @@ class FolderSettings:
     digest: str
     """The SHA-256 of its bytes, in hex."""
     values: _Table
+    """The settings by name, as the file has them; not checked yet."""
 
     @classmethod
     def read(cls, folder: Path) -> FolderSettings | None:
         """Read the file of a folder; return None if it has none.
 
         Raises:
-            ConfigurationError: the file cannot be read, or is not TOML.
+            ConfigurationError: the file cannot be read, is too large, or is not TOML.
         """
         path = folder / SETTINGS_FILE
         if not path.is_file():
@@ -85,7 +86,7 @@ class FolderSettings:
 
 
 def describe_settings(values: _Table, secrets: Collection[str]) -> list[str]:
-    """Return settings as shown to a person: every character is visible, secrets are masked."""
+    """Return one line `name = value` for each setting: all but ASCII escaped, secrets masked."""
     return [
         f"{_show(name)[1:-1]} = {_MASK if name in secrets else _show(value)}"
         for name, value in values.items()
@@ -144,13 +145,16 @@ class TrustedFolders:
         """Remember the user's answer for this file.
 
         Raises:
-            ConfigurationError: the record cannot be read or written.
+            ConfigurationError: the record cannot be read or written, or there is no `config_dir`.
         """
         said = {"sha256": file.digest, "trusted": is_trusted}
         self._write({**self._read(), str(file.path): said})
 
     def forget(self, folder: Path) -> bool:
         """Forget the answer for a folder's file; return whether there was one.
+
+        Args:
+            folder: its absolute path, with links resolved.
 
         Raises:
             ConfigurationError: the record cannot be read or written.
@@ -205,11 +209,19 @@ class FolderQuestion:
 
     @property
     def answer(self) -> bool | None:
-        """The user's answer for exactly this file; None if there is none yet."""
+        """The user's answer for exactly this file; None if there is none yet.
+
+        Raises:
+            ConfigurationError: the record cannot be read.
+        """
         return self.folders.answer(self.file)
 
     def remember(self, *, is_trusted: bool) -> None:
-        """Remember the answer for as long as the file does not change."""
+        """Remember the answer for as long as the file does not change.
+
+        Raises:
+            ConfigurationError: the record cannot be read or written.
+        """
         self.folders.remember(self.file, is_trusted=is_trusted)
 
     def describe(self) -> list[str]:
@@ -218,7 +230,7 @@ class FolderQuestion:
 
     @property
     def remark(self) -> str:
-        """What is left out, and how to take it."""
+        """A sentence for the user: what is left out, and that `devflow trust` takes it."""
         path, names = _show(str(self.file.path))[1:-1], ", ".join(self.left_out)
         return (
             f"{path} also sets {names}: left out, since a folder may set taste only."
@@ -227,11 +239,11 @@ class FolderQuestion:
 
 
 Judge = Callable[[FolderQuestion], bool]
-"""Answers a question that the user has not answered with yes before."""
+"""Returns whether to take all of a file that the user has not yet agreed to."""
 
 
 def warn_of_folder(question: FolderQuestion) -> bool:
-    """Log a warning and answer no, for processes that cannot ask the user."""
+    """Log a warning and return False, for processes that cannot ask the user."""
     import structlog
 
     structlog.get_logger("devflow.settings").warning(question.remark)

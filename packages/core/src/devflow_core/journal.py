@@ -84,10 +84,12 @@ class Journal:
         return self.deadline_s - self.clocks.monotonic()
 
     async def begin(self, call: Call) -> MeteredAttempt:
-        """Make an attempt durable before it is sent.
+        """Make an attempt durable before it is sent; nothing may be sent if this raises.
 
         Raises:
-            BudgetExceeded, UnknownPrice, StoreError: as `Book.begin`; nothing may be sent then.
+            BudgetExceeded: a budget that applies has not enough left.
+            UnknownPrice: a budget applies and the worst case is unknown.
+            StoreError: the attempt may not be durable.
         """
         self._count += 1
         start = AttemptStart(
@@ -109,7 +111,10 @@ class Journal:
         return MeteredAttempt(start, call.candidate, self)
 
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
-        """Return the model that answers, by the name it was asked for with, and its price."""
+        """Return the name and the price of the model that answers, and set `served` to the name.
+
+        The name is the one it was asked for with; the price is None if it is unknown.
+        """
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:
             known = self.find_served(started.model)
@@ -139,7 +144,7 @@ class Journal:
         """Write the one entry of this request; it is durable when this returns.
 
         Raises:
-            StoreError: as `Book.close`.
+            StoreError: it could be written neither to the ledger nor to the emergency file.
         """
         end_s = self.clocks.monotonic()
         route = self.route
@@ -187,7 +192,10 @@ class MeteredAttempt:
             self._model, self._price = self._journal.resolve_served(self._candidate, event)
 
     def end(self, error: BaseException | None) -> None:
-        """End the call: complete, failed with `error`, or abandoned by its reader."""
+        """End the call: succeeded if `Finished` has come, else failed with `error`, or cancelled.
+
+        Without an error, or with one that is not an `Exception`, it was cancelled by its reader.
+        """
         finished = self._seen.finished
         cost = assess_cost(
             Ending(

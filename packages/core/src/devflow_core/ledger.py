@@ -108,6 +108,7 @@ class Attempt:
     ttft_s: float | None = None
     """Seconds from sending to the first event."""
     total_s: float = 0.0
+    """Seconds from sending to the end."""
     key_id: str | None = None
     price_version: str | None = None
     reserved_usd: Decimal | None = None
@@ -131,6 +132,7 @@ class LedgerEntry:
     ttft_s: float | None = None
     """Seconds from the request's arrival to the first event."""
     total_s: float = 0.0
+    """Seconds from the request's arrival to its end."""
     overhead_s: float = 0.0
     """The part of `total_s` that passed before the first attempt was sent."""
     is_cache_hit: bool = False
@@ -140,7 +142,7 @@ class LedgerEntry:
 
     @property
     def final_attempt(self) -> Attempt | None:
-        """The attempt that decided the outcome: the last."""
+        """The attempt that decided the outcome: the last; None if no model was asked."""
         return self.attempts[-1] if self.attempts else None
 
     @property
@@ -163,7 +165,7 @@ class LedgerEntry:
 
     @property
     def cost_status(self) -> CostStatus:
-        """The least certain state of all attempts; `void` if all are void."""
+        """The least certain state of all attempts; `void` if all are void or there are none."""
         states = {attempt.cost_status for attempt in self.attempts}
         order: tuple[CostStatus, ...] = ("estimated", "observed", "settled")
         for one in order:

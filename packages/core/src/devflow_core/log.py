@@ -70,7 +70,10 @@ def configure(
 def mask_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Mask every value, including nested ones; the last processor before rendering."""
+    """Mask every value of an event in place, nested ones too, and return the event.
+
+    It is the last processor before rendering. Values that JSON does not know become text.
+    """
     for key in event:
         event[key] = _mask_value(event[key])
     return event

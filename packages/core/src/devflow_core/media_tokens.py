@@ -51,7 +51,8 @@ def media_tokens(media: Media) -> int:
 def max_media_tokens(media: Media) -> int | None:
     """Return the most tokens that a file, audio or video sent in the request may hold.
 
-    None for an image: vendors scale it down, so `media_tokens` covers it.
+    0 if only its URL is sent. None for an image: vendors scale it down, so `media_tokens` covers
+    it.
     """
     per_token = _MIN_BYTES_PER_TOKEN.get(media.kind)
     return None if per_token is None else len(media.base64 or "") * 3 // 4 // per_token

@@ -39,6 +39,8 @@ class MemoryLedger:
 class MemoryBook:
     """A `Book` without durability, with at most one limit on all spending together.
 
+    Its `ledger` keeps the newest entries.
+
     Args:
         limit_pico: the most that may be spent in the life of this object, in 10⁻¹² USD; None: no
             limit.

@@ -15,15 +15,22 @@ MAX_OPENING_EVENTS = 1_000
 class Metered:
     """The innermost wrapper: each call is booked before it is sent, and ends exactly once.
 
-    It is entered at the first event with content. A failure before that has shown nothing to the
-    client, so it is raised on entry, where a policy may retry it; it is booked like any call.
+    The context is entered at the first event with content. A failure before that has shown nothing
+    to the client, so it is raised on entry, where a policy may retry it; it is booked like any
+    call.
     """
 
     def __init__(self, inner: Upstream) -> None:
         self._inner = inner
 
     def open(self, call: Call, /) -> EventStream:
-        """Open the call with its attempt booked; also raises what `Book.begin` raises."""
+        """Open the call with its attempt booked.
+
+        Raises:
+            BudgetExceeded, UnknownPrice, StoreError: it could not be booked, so nothing was sent.
+            DevFlowError: on entry, if the candidate failed before any content; from the iterator,
+                if the reply broke off.
+        """
         return self._open(call)
 
     @asynccontextmanager

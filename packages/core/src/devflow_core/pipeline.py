@@ -74,6 +74,7 @@ class Completion:
     route: Route
     entry: LedgerEntry
     context: tuple[ContextPiece, ...] = ()
+    """The pieces of context that were added to the request."""
 
     @property
     def text(self) -> str:
@@ -97,7 +98,7 @@ class Completion:
 
     @property
     def generation_id(self) -> str | None:
-        """The upstream's id of the call that answered."""
+        """The upstream's id of the call that answered; None if it reported none."""
         return self.response.generation_id
 
     @property
@@ -107,7 +108,7 @@ class Completion:
 
     @property
     def provider(self) -> str | None:
-        """The provider that answered, if the upstream is a router."""
+        """The provider that answered behind a router; None if the upstream did not report it."""
         return self.response.provider
 
     @property
@@ -130,7 +131,7 @@ class Pipeline:
         executor: asks them in turn.
         book: where attempts and entries become durable.
         ledger: receives each entry once it is durable.
-        deadline_s: how long one request may take in all.
+        deadline_s: how many seconds one request may take in all.
         bills_on_cancel: whether a provider keeps charging for a reply that is no longer read.
         encode_decision: turns a route into the text that the entry keeps; None: none is kept.
         find_served: finds the model that a reply names, if the provider may let any answer.
@@ -172,10 +173,10 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Ask, and yield the events of the reply as they come.
+        """Return a context that asks, and gives a reply to iterate for its events as they come.
 
-        Entered at the first content. The last event is `Finished`, and comes only once the entry is
-        durable. Leaving early cancels the call upstream and writes the entry as cancelled.
+        It is entered at the first content. The last event is `Finished`, and comes only once the
+        entry is durable. Leaving early cancels the call upstream and writes the entry as cancelled.
 
         Args:
             request: what is asked.
@@ -196,7 +197,12 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> Completion:
-        """Return the whole reply, collected from its events; raises what `stream` raises."""
+        """Return the whole reply, collected from its events; arguments as of `stream`.
+
+        Raises:
+            DevFlowError: no model began to answer, or the reply broke off; the entry is durable.
+            StoreError: the entry could not be made durable.
+        """
         collector = Collector()
         async with self.stream(request, session=session, entry_id=entry_id) as reply:
             async for event in reply:

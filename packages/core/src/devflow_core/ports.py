@@ -36,7 +36,10 @@ class OpenAttempt(Protocol):
         ...
 
     def end(self, error: BaseException | None, /) -> None:
-        """End the call: complete, failed with `error`, or abandoned by its reader; called once."""
+        """End the call, once: succeeded if `Finished` has come, else failed or cancelled.
+
+        It failed if `error` is an `Exception`, and was cancelled by its reader otherwise.
+        """
         ...
 
 
@@ -56,10 +59,12 @@ class AttemptLog(Protocol):
         ...
 
     async def begin(self, call: Call, /) -> OpenAttempt:
-        """Make an attempt durable before it is sent.
+        """Make an attempt durable before it is sent; nothing may be sent if this raises.
 
         Raises:
-            BudgetExceeded, UnknownPrice, StoreError: as `Book.begin`; nothing may be sent then.
+            BudgetExceeded: a budget that applies has not enough left.
+            UnknownPrice: a budget applies and the worst case is unknown.
+            StoreError: the attempt may not be durable.
         """
         ...
 
@@ -97,8 +102,9 @@ class Executor(Protocol):
         """Ask the candidates in order.
 
         Raises:
-            AllCandidatesFailed: every candidate failed; it holds all errors.
-            DevFlowError: an error whose disposition is FAIL, at once.
+            AllCandidatesFailed: on entry, if every candidate failed; it holds all errors.
+            DevFlowError: on entry, an error whose disposition is FAIL; from the iterator, if the
+                reply broke off.
         """
         ...
 
@@ -138,7 +144,10 @@ class Router(Protocol):
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
         """Return the decision for a person; it may name more candidates than would be asked.
 
-        By default the route itself. Raises what `route` raises.
+        By default it is the route itself.
+
+        Raises:
+            RoutingError, BudgetExceeded: as `route`.
         """
         return self.route(request, task)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from devflow_core.errors import ConfigurationError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""A larger file is not read."""
+"""By default, `read_private_file` refuses a larger file."""
 _WRITABLE_BY_OTHERS = 0o022
 _ROOT = 0
 
@@ -25,7 +25,7 @@ def ensure_private_folder(path: Path) -> None:
     """Create a folder that only the owner may access, or check the existing one.
 
     Raises:
-        ConfigurationError: it belongs to another user, or others may write into it.
+        ConfigurationError: it belongs neither to this user nor to root, or others may write to it.
         OSError: it cannot be created.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,12 +55,13 @@ def refuse_link(path: Path) -> None:
 
 
 def refuse_links_below(path: Path, folder: Path) -> Path:
-    """Check that neither a path nor a folder on its way, below the given one, is a link.
+    """Check that no part of a path below `folder` is a link.
 
-    Anything below a working directory may have come with a repository.
+    Anything below a working directory may have come with a repository. A path that leads out of
+    `folder` is not checked.
 
     Returns:
-        The path without `..`; only this one has been checked.
+        The path, joined to `folder` and without `..`; use it, since only it has been checked.
 
     Raises:
         ConfigurationError: one of them is a link.
@@ -132,7 +133,8 @@ def create_file(path: Path, content: bytes) -> bool:
     """Create a file of mode 0600 completely or not at all.
 
     Returns:
-        False if the name is taken, as when another process was faster; what is there stays.
+        True if it was created; False if the path exists already, as when another process was
+        faster. The existing file is not changed.
 
     Raises:
         OSError: it could not be written.
@@ -149,7 +151,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _written_draft(path: Path, content: bytes, mode: int) -> Generator[Path]:
-    """Write the content to a synced file beside the path; it is removed unless it was renamed."""
+    """Write the content to a synced file in the same folder, which is removed unless renamed."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:

@@ -1,7 +1,7 @@
 """Ends processes on signals, and makes sure that none outlives the process that started it.
 
 A process of ours watches something that its parent holds: a pipe breaks however the parent ends. A
-foreign program cannot be told to watch, so Linux sends it a signal.
+foreign program does not watch, so Linux sends it a signal.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
 
 
 def end_when(is_over: Callable[[], object]) -> None:
-    """Ask this process to end once a call returns, and kill it if it has not ended in time.
+    """Send SIGTERM to this process once a call returns, and SIGKILL `MAX_ORPHAN_S` later.
 
     Args:
         is_over: returns when the parent is gone; called in a separate thread, so that this works
@@ -78,7 +78,7 @@ def end_when(is_over: Callable[[], object]) -> None:
 
 
 def read_to_end(descriptor: int) -> None:
-    """Return when the other end of a pipe is closed, by its holder or because that was killed."""
+    """Block until the other end of a pipe is closed: by the process that holds it, or its death."""
     while os.read(descriptor, 4096):
         pass
 

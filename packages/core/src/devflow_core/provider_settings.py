@@ -28,6 +28,6 @@ class ProviderSettings(BaseModel):
         return tuple(dict.fromkeys(key.get_secret_value() for key in given if key))
 
     def secrets(self) -> Iterator[str]:
-        """Yield its keys, and the password of an address."""
+        """Yield its keys, and the password of its address if that has one."""
         yield from self.keys()
         yield from passwords_in(self.base_url or "")

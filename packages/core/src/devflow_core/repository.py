@@ -57,7 +57,7 @@ def project_label(folder: Path) -> str:
 
 
 def describe_folder(folder: Path) -> Attribution:
-    """Return the labels of a folder: those of its repository, otherwise its own path."""
+    """Return project, branch and commit of a folder's repository; without one, only its path."""
     repository = find_repository(folder)
     if repository is None:
         return Attribution(project=str(folder.resolve()))
@@ -67,7 +67,7 @@ def describe_folder(folder: Path) -> Attribution:
 
 
 class FolderLabels:
-    """Adds the labels of a folder to requests that do not name a project.
+    """Adds the labels of a folder to requests that do not name another project.
 
     Args:
         folder: where the program works.
@@ -81,7 +81,7 @@ class FolderLabels:
         self._read_at_s: float | None = None
 
     def apply(self, given: Attribution) -> Attribution:
-        """Add the folder's labels, unless the given ones name another project."""
+        """Return the labels completed by the folder's; unchanged if they name another project."""
         labels = self._current()
         if given.project not in (None, labels.project):
             return given

@@ -33,6 +33,7 @@ class ChatResponse:
     finish_reason: FinishReason
     native_finish_reason: str | None
     usage: Usage | None
+    """None if the provider reported none; so is `cost`."""
     cost: ReportedCost | None
     raw_response: OpaquePart | None = None
     """What the provider's reply holds besides the hub's parts; see `Finished.raw_response`."""
@@ -65,7 +66,7 @@ class Collector:
         return self._finished
 
     def add(self, event: Event) -> None:
-        """Record the next event."""
+        """Record the next event; an `Opaque` one adds nothing to the reply."""
         match event:
             case TextDelta():
                 self._add_text(event)

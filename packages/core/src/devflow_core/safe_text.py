@@ -18,7 +18,9 @@ _STEERING = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff
 """Characters that JSON leaves unescaped and that a terminal obeys, hides or reverses."""
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 _MAX_SECRET_CHARS = 1024
+"""Read beyond an excerpt, so that a secret which begins in it is whole and thus masked."""
 MAX_NAME_CHARS = 200
+"""A longer name is cut."""
 _CHARS = r"\w .:/@+~(){}\[\]&',*!=-"
 _PLAIN = re.compile(rf"[{_CHARS}]{{0,{MAX_NAME_CHARS}}}", re.ASCII)
 _OTHER = re.compile(rf"[^{_CHARS}]", re.ASCII)
@@ -26,12 +28,12 @@ _WORD = re.compile(r"[\w.:/-]{1,64}")
 
 
 def replace_control_characters(text: str) -> str:
-    """Return a label without control characters, which could control a terminal."""
+    """Return a label with U+FFFD for each character that could control a terminal."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def escape_formula(text: str) -> str:
-    """Return a label for one line of a cell, which no spreadsheet runs as a formula."""
+    """Return a label for a spreadsheet's cell; `'` before it keeps it from being a formula."""
     cell = replace_control_characters(text)
     return f"'{cell}" if _FORMULA.match(text) else cell
 
@@ -56,7 +58,7 @@ def excerpt(raw: bytes | str, limit: int = 200) -> str:
 
 
 def are_plain_names(*names: str | None) -> bool:
-    """Return whether each name is short enough and holds only ordinary characters."""
+    """Return whether each name is None, or is short enough and has only ordinary characters."""
     return all(name is None or _PLAIN.fullmatch(name) is not None for name in names)
 
 

@@ -22,7 +22,7 @@ def recorded_name(model: Candidate | Alternate) -> str:
 
 
 def serving_terms(candidate: Candidate) -> dict[str, Any]:
-    """Return the fields of an attempt's start that few calls need; empty for nearly all."""
+    """Return the fields of `AttemptStart` that only few calls need; empty for all others."""
     terms: dict[str, Any] = {}
     if candidate.alternates:
         terms["own_reserved_usd"] = candidate.own_worst_case_usd
@@ -38,7 +38,10 @@ def serving_terms(candidate: Candidate) -> dict[str, Any]:
 
 
 def served_model(candidate: Candidate, name: str | None) -> Candidate | Alternate | None:
-    """Return the candidate or alternate that a reply calls by this name; None if there is none."""
+    """Return the candidate or alternate that a reply calls by this name.
+
+    The candidate if the reply names none; None if the name fits neither it nor an alternate.
+    """
     if name is None or name in (candidate.model, candidate.slug):
         return candidate
     for one in candidate.alternates:

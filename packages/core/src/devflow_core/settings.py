@@ -140,10 +140,11 @@ class Settings(BaseModel):
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which alerts are sent."""
     budget_alert_webhook_url: str | None = None
-    """Receives alerts of budgets and of impossible costs by POST, signed with the secret."""
+    """An https address that gets alerts of budgets and impossible costs by POST, signed."""
     budget_alert_webhook_secret: SecretStr | None = None
+    """The secret that alerts are signed with; the webhook requires it."""
     budget_alert_command: tuple[str, ...] = ()
-    """Run for the same alerts: the alert is JSON on its standard input, no key is in reach."""
+    """A command that gets the same alerts as JSON on its standard input, and no keys."""
 
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Models that are tried first if they are able."""
@@ -219,7 +220,7 @@ class Settings(BaseModel):
         return self._is_limited_by_folder
 
     def model_post_init(self, _context: object, /) -> None:
-        """Mask every secret of the settings in all texts of this process from now on."""
+        """Register every secret with `KNOWN_SECRETS`: from now on `mask` hides it in any text."""
         KNOWN_SECRETS.remember(self._secrets())
 
     def _secrets(self) -> Iterator[str]:
@@ -324,7 +325,7 @@ def find_folder_question(
 
 
 def open_trusted_folders() -> TrustedFolders:
-    """Open the record of the user's answers about files of folders."""
+    """Return the record of the user's answers about folders; each of its methods reads the file."""
     return TrustedFolders(find_config_dir(os.environ))
 
 

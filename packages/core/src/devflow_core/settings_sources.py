@@ -19,7 +19,7 @@ MAX_SETTINGS_BYTES = 1024 * 1024
 """A larger file is refused."""
 _Table = Mapping[str, object]
 Kind = Literal["text", "list", "table"]
-"""How the text of a variable is parsed."""
+"""How the text of a variable is parsed: unchanged, as a list (JSON or commas), or as JSON."""
 
 
 def find_config_dir(environ: Mapping[str, str]) -> Path | None:
@@ -75,7 +75,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, object]:
 
 
 def merge_settings(under: _Table, over: _Table) -> dict[str, object]:
-    """Merge settings over others; tables are merged too, so that keys the upper one lacks stay."""
+    """Return `under` with the values of `over` put over its own; tables are merged key by key."""
     merged = dict(under)
     for name, value in over.items():
         below = merged.get(name)
@@ -97,7 +97,8 @@ def read_environment(
     Args:
         environ: the environment.
         kinds: how the text of each setting is parsed.
-        aliases: variables with other names and the settings they define; a later one wins.
+        aliases: variables with other names and the settings they define; a later one wins, and an
+            empty one is ignored.
         prefix: the prefix of our own variables, which win over aliases.
 
     Raises:

@@ -24,6 +24,9 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
 
 
 def error_for_status(status: int) -> type[UpstreamError]:
-    """Return the error class of a status outside 2xx; unknown ones are rejections or failures."""
+    """Return the error class of a status outside 2xx.
+
+    By default it is `UpstreamRejected` for 4xx, and `ProviderUnavailable` for all others.
+    """
     rule = UpstreamRejected if 400 <= status < 500 else ProviderUnavailable
     return STATUS_ERRORS.get(status, rule)

@@ -35,7 +35,7 @@ def bucket_midpoint_s(number: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """The number of durations in each bucket."""
+    """The number of durations in each bucket; buckets are numbered as by `bucket_of`."""
 
     counts: Mapping[int, int] = field(default_factory=dict[int, int])
 
@@ -45,7 +45,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def quantile_s(self, share: float) -> float | None:
-        """Return the duration that this share (0..1) did not exceed; None if there are none."""
+        """Return the seconds that this share (0..1) did not exceed; None if there are none."""
         rank = share * self.count
         cumulative = 0
         for number in sorted(self.counts):

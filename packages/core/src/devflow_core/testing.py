@@ -30,7 +30,7 @@ EPOCH = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """A clock that moves only when told: `clock()` is seconds, `await clock.sleep(s)` jumps ahead.
+    """A clock that only a test moves: `clock()` is seconds, `await clock.sleep(s)` jumps ahead.
 
     Args:
         start_s: where the monotonic clock begins.

@@ -33,6 +33,7 @@ It matters where the text itself is short.
 MESSAGE_TOKENS = 4
 """The tokens of a message besides its text."""
 _UNKNOWN_PART_TOKENS = 50
+"""Our guess of what a part that the hub cannot express has besides its JSON text."""
 _UPPER_WIDE_TOKENS = 1.6
 """The upper end for a character beyond ASCII: rare Chinese in OpenAI's older vocabularies."""
 
@@ -42,7 +43,7 @@ class TokenizerFamily:
     """Models whose tokenizers count much alike; the defaults are the highest counts of all."""
 
     letter_tokens: float = 0.23
-    """For an ASCII letter, a blank or a double quote, which joins the sign beside it."""
+    """For an ASCII letter, a blank or a double quote, which joins the sign next to it."""
     digit_tokens: float = 1.0
     sign_tokens: float = 0.85
     """For any other ASCII character."""
@@ -250,6 +251,7 @@ _MAX_LETTERS_PER_TOKEN = 7.2
 _LETTERS_PER_EXTRA_BYTE = 1.1
 """What each further UTF-8 byte counts for: a Chinese character of 3 bytes has half a token."""
 _MAX_PENDING_CHARS = 32_768
+"""Pieces are measured together from this length on, so that a long reply is not kept in memory."""
 
 
 class TextCounter:

@@ -173,7 +173,7 @@ class MissingCost:
         return f"{self.replies} {'reply' if self.replies == 1 else 'replies'} {self.reason}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the command line prints it."""
+        """Return a JSON object of `replies`, `reason` and `remedy`."""
         return {"replies": self.replies, "reason": self.reason, "remedy": self.remedy}
 
 
@@ -219,7 +219,10 @@ class PriceTier:
     """Other prices that apply from some length of the prompt."""
 
     min_prompt_tokens: int
-    """An exclusive bound: the tier applies to prompts of more tokens than this."""
+    """An exclusive bound: the tier applies to prompts of more tokens than this.
+
+    A price below is in USD per token; None: the price without the tier applies.
+    """
     prompt: Decimal | None = None
     completion: Decimal | None = None
     cache_read: Decimal | None = None
@@ -229,14 +232,16 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """USD per token; None means unknown, never free, and zero means free."""
+    """USD per token; zero means free, and None never does: it means what each field says."""
 
     prompt: Decimal
     completion: Decimal
     cache_read: Decimal | None = None
     """None: the provider charges cached tokens like others."""
     cache_write: Decimal | None = None
+    """None: written tokens cost the same as other input."""
     cache_write_1h: Decimal | None = None
+    """For tokens that are kept for an hour; None: like `cache_write`."""
     reasoning: Decimal | None = None
     """None: reasoning costs the same as other output."""
     request: Decimal = _ZERO
@@ -244,8 +249,9 @@ class Price:
     audio: Decimal | None = None
     """The price of audio input; None: like other input."""
     image_output: Decimal | None = None
-    """The price of image output, as below of audio output; None: like other output."""
+    """The price of image output; None: like other output."""
     audio_output: Decimal | None = None
+    """The price of audio output; None: like other output."""
     web_search: Decimal | None = None
     """USD per search by the model's own provider; None if it cannot search."""
     tiers: tuple[PriceTier, ...] = ()

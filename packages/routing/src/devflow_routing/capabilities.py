@@ -59,7 +59,7 @@ _DESCRIPTIONS = {
 
 
 def describe_capabilities(capabilities: int) -> str:
-    """Return the capabilities in words, as in `tools and images`."""
+    """Return the capabilities in words, as in `tools and images`; empty for none."""
     words = [_DESCRIPTIONS[one] for one in _ALL if one & capabilities]
     return " and ".join(words)
 

@@ -29,7 +29,9 @@ class CatalogueChange:
     model: str
     kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
     before: str
+    """The price, window or day of expiry before, as text for people."""
     after: str
+    """The same now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

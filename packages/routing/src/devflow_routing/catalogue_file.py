@@ -29,18 +29,21 @@ class CatalogueFile:
         self._known: _Stamp | None = None
 
     def has_changed(self) -> bool:
-        """Return whether the file exists and this object has neither read nor written it."""
+        """Return whether the file is in a state that this object has neither read nor written.
+
+        False if there is no file.
+        """
         stamp = self._stamp()
         return stamp is not None and stamp != self._known
 
     def read(self, decode: Callable[[JsonObject], Catalogue]) -> Catalogue | None:
-        """Return the list that was saved, or None if there is none.
+        """Return the list that was saved; None if there is none, or a damaged one is tolerated.
 
         Args:
             decode: turns a saved document into a catalogue; an error it raises means damage.
 
         Raises:
-            ConfigurationError: the file cannot be read, or is damaged.
+            ConfigurationError: the file cannot be read, is a link, or is damaged.
         """
         self._known = self._stamp()
         try:

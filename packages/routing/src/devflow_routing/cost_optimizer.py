@@ -51,12 +51,13 @@ class ModelEstimates:
     cost_usd: Floats
     """The expected cost, with the prompt cache considered; NaN if the price is unknown."""
     switch_cost_usd: Floats
-    latency_s: Floats
     """What is lost by leaving the prompt cache that the session has warmed."""
+    latency_s: Floats
     """The expected time to the end of the reply; a default for models never measured."""
     utility: Floats
     """The ranking value: quality less the worth of cost and time; -inf if the cost is unknown."""
     output_tokens: Floats
+    """The expected length of the reply, reasoning included."""
     is_measured: Flags
     """Whether the latency was measured for this model."""
 

@@ -12,7 +12,12 @@ __all__ = ["encode_route", "route_as_json", "task_from_json"]
 
 
 def route_as_json(route: Route) -> dict[str, Any]:
-    """Return the route as `devflow explain --json` shows it, without any text of the prompt."""
+    """Return the route as a JSON object, without any text of the prompt.
+
+    It holds the requested name, the task, the inputs (`features`), the versions (`snapshot`) and
+    `candidates`: first the chain, the chosen model at its head, then the excluded models with their
+    reasons. Money is decimal text.
+    """
     candidates = [
         _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
     ]
@@ -30,7 +35,7 @@ def route_as_json(route: Route) -> dict[str, Any]:
 
 
 def encode_route(route: Route) -> str:
-    """Return the route as the ledger keeps it: the chain and all inputs, without exclusions.
+    """Return the route as JSON text for the ledger: the chain and all inputs, without exclusions.
 
     The exclusions follow from the inputs: `Router.replay` finds them again.
     """

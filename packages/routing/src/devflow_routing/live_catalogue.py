@@ -90,11 +90,11 @@ class LiveCatalogue:
         return Alternate(model=model.id, slug=model.canonical_slug, price=model.price)
 
     def subscribe(self, on_change: Callable[[Catalogue], None]) -> None:
-        """Call this with every new list from now on, before the list is used."""
+        """Call `on_change` with every new list from now on, before the list becomes `current`."""
         self._subscribers.append(on_change)
 
     async def refresh(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
-        """Fetch now, or wait for the fetch that is running; return what has changed.
+        """Fetch now, or wait for the fetch that is running; return what has changed in the list.
 
         Cancelling one caller does not cancel the fetch of the others.
 
@@ -133,7 +133,7 @@ class LiveCatalogue:
         Of several processes with one file, the first fetches, and the others read what it saved.
 
         Args:
-            fetch: as for `refresh`.
+            fetch: fetches the list from the provider.
             on_error: called with every failure of `refresh`; the next try is a minute later.
             sleep: waits; tests replace it.
         """
@@ -149,7 +149,7 @@ class LiveCatalogue:
             is_due = self.last_error is not None or self.age_s >= REFRESH_INTERVAL_S
 
     async def aclose(self) -> None:
-        """Cancel a fetch that is running."""
+        """Cancel a fetch that is running, and wait until it has ended."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -30,7 +30,7 @@ class ModelConfig:
     capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
     reasons_by_default: bool = False
-    """Whether it reasons unless told not to."""
+    """Whether it reasons unless the request turns that off."""
     created: int = 0
     """When it was listed, in seconds since 1970."""
     expires_on: date | None = None
@@ -74,7 +74,7 @@ class _Override(BaseModel):
 
 
 def parse_override(values: Mapping[str, Any]) -> _Override:
-    """Check the corrections of one model in `devflow.toml`.
+    """Check and return the corrections of one model in `devflow.toml`.
 
     Raises:
         pydantic.ValidationError: a name is unknown or a value is not allowed.
@@ -83,7 +83,16 @@ def parse_override(values: Mapping[str, Any]) -> _Override:
 
 
 def apply_override(model: ModelConfig, override: _Override, *, version: str) -> ModelConfig:
-    """Return the model with the user's corrections; other fields stay."""
+    """Return the model with the user's corrections, and its other fields unchanged.
+
+    A corrected price has no tiers. If the price was unknown, it becomes known only by a correction
+    of both input and output.
+
+    Args:
+        model: the model as listed.
+        override: the result of `parse_override`.
+        version: the version of a corrected price.
+    """
     quality = override.quality
     if isinstance(quality, float | int):
         quality = {"*": float(quality)}

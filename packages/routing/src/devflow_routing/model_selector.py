@@ -135,14 +135,17 @@ class Selection:
     selector: ModelSelector
     needs: Needs
     input_tokens: Floats
+    """The estimated input tokens of the request for each model."""
     upper_tokens: Floats
+    """The upper bounds of these estimates."""
     eligible: Flags
     day_ordinal: int
+    """The day of the decision, as `date.toordinal` counts days."""
     filters: tuple[tuple[str, Flags], ...] = ()
     """Further reasons for exclusion, each with the mask of the models it keeps."""
 
     def with_filter(self, reason: str, mask: Flags) -> Selection:
-        """Narrow the selection to `mask`; `reason` is why the other models are excluded."""
+        """Return the selection narrowed to `mask`; the other models are excluded for `reason`."""
         filters = (*self.filters, (reason, mask))
         return replace(self, eligible=self.eligible & mask, filters=filters)
 

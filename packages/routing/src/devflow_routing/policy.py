@@ -45,6 +45,7 @@ class RoutingPolicy:
     chain_length: int = 4
     """How many models the router puts into a chain; configured fallbacks come on top."""
     allow_free: bool = False
+    """Whether the router itself may choose `:free` variants."""
     learn_quality: bool = False
     """Whether the user's feedback changes the expected quality."""
     allow_unknown_price: bool = True

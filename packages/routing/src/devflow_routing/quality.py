@@ -37,6 +37,7 @@ PRIOR_WEIGHT = 20.0
 _CACHE_SIZE = 64
 """The number of cached arrays, of about 3 kB each."""
 _AGE_EPOCH_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
+"""Ages are counted from June 2025, in years, as when the table was fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,11 +110,21 @@ class Router(RouterPort):
         return True
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        """Return the candidates; raises as the core's `Router.route`."""
+        """Return the candidates, in the order in which they are asked.
+
+        Raises:
+            RoutingError: no model can take the request, or none has the requested name.
+            ContextTooLong: the prompt is longer than every window.
+            Forbidden: no model is within the scope of the client key.
+            BudgetExceeded: models could, but not for this money, or their cost is unknown.
+        """
         return self._decide(self._build_inputs(request, task), include_all=False)
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
-        """Return the same decision with every eligible model in it, for `devflow explain`."""
+        """Return the same decision with every eligible model in it; raises the errors of `route`.
+
+        For a named model it is the route itself.
+        """
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:

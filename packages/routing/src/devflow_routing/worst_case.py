@@ -35,6 +35,7 @@ The most expensive is Exa's deep-reasoning at 0.015 (the router's documentation 
 earlier price list said 0.02.
 """
 RESULTS_INCLUDED = 10
+"""The results of one search that `MAX_SEARCH_USD` covers."""
 RESULT_USD = Decimal("0.004")
 """For each further result; 0.001 today, 0.004 in the earlier price list."""
 MAX_BUILT_IN_SEARCH_USD = Decimal("0.05")
@@ -57,10 +58,11 @@ Under a ceiling, this is also the most that is asked for.
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """An amount in USD, or the reason why there is none."""
+    """An amount in USD, or the reason why it is unknown."""
 
     usd: Decimal | None
     reason: str = ""
+    """Empty if the amount is known."""
     first_fees_usd: Decimal = Decimal(0)
     """The part of it that is billed before the model is asked."""
 
@@ -116,7 +118,7 @@ class WorstCases:
         return self._with_extras(model, bounds)
 
     def of_call(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
-        """Return the most that the request may cost if this model is asked, whoever answers."""
+        """Return the most that the request may cost if this model is asked, whichever answers."""
         own = self.of_model(model, bounds)
         if own.usd is None or not self._billable.alternates:
             return own

@@ -41,10 +41,13 @@ class KeyFailure:
     status: int
     """401: it is refused; 402: it may spend no more; 429: it is throttled."""
     words: str | None
+    """The provider's own words; None if it gave none."""
     error_type: str | None
+    """The provider's name for the kind of error; None if it gave none."""
 
 
 THROTTLED = KeyFailure(429, None, None)
+"""The failure that is assumed if the provider said nothing."""
 
 
 @dataclass(slots=True)
@@ -52,11 +55,15 @@ class Rest:
     """A period in which a key is not used; kept until a call has shown that it is good again."""
 
     available_at_s: float = 0.0
+    """When the key may be used again, in monotonic seconds."""
     reason: str = ""
+    """The code of the error that the key rests for."""
     failure: KeyFailure | None = None
     """What the provider said when the rest began; None if it said nothing."""
     is_probing: bool = False
+    """Whether one call is trying the key; `available_at_s` is then when the next may."""
     refusals_in_a_row: int = 0
+    """The number of times that the rest began anew, rate limits not counted."""
 
     @property
     def ends_at_s(self) -> float:
@@ -100,11 +107,17 @@ class KeySlot:
         return not self.rests_whole(now_s) and bool(self.rests_for(scopes[1:]))
 
     def ends_at_s(self, scopes: Iterable[str]) -> float:
-        """Return when the last rest in these scopes ends; 0 if that may be at any moment."""
+        """Return when the last rest in these scopes ends, in monotonic seconds.
+
+        0 if there is none, or if that may be at any moment.
+        """
         return max((rest.ends_at_s for rest in self.rests_for(scopes)), default=0.0)
 
     def failure(self, scopes: Iterable[str]) -> KeyFailure:
-        """Return why the provider does not serve the key in these scopes."""
+        """Return why the provider does not serve the key in these scopes, by default `THROTTLED`.
+
+        Of several rests, the first with an answer of the provider's decides.
+        """
         said = (rest.failure for rest in self.rests_for(scopes) if rest.failure)
         return next(said, THROTTLED)
 

@@ -104,7 +104,11 @@ class KeyPool:
         return tuple(slot.describe_state(now_s) for slot in self._slots)
 
     def pick(self, model: str = "") -> UpstreamKey | None:
-        """Return the next key in turn that does not rest for this model; None if all do."""
+        """Return the next key in turn that does not rest for this model; None if all do.
+
+        A key that is back from a rest is given to one call at a time, as a probe; `mark_good`,
+        `record_failure` or `release` ends the probe.
+        """
         now_s = self._now_s()
         for offset in range(len(self._pool_slots)):
             slot = self._pool_slots[(self._next_index + offset) % len(self._pool_slots)]
@@ -146,7 +150,10 @@ class KeyPool:
     def cool_down(
         self, key: UpstreamKey, seconds: float, reason: str, *, scope: str = WHOLE_KEY
     ) -> None:
-        """Let a key rest for some seconds and a jitter, for all models or for one scope."""
+        """Let a key rest for some seconds and a jitter, for all models or for one scope.
+
+        `reason` is the code of an error, for `status`. A key that is not in the pool is ignored.
+        """
         now_s = self._now_s()
         jitter_s = min(0.25 * seconds, _MAX_JITTER_S) * self._chance()
         for slot in self._slots:
@@ -177,7 +184,7 @@ class KeyPool:
         return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
-        """Return the first cool-down after this error; None if it says nothing of the key."""
+        """Return the seconds of a first rest after this error; None if it is not about the key."""
         return None if error.error_type in self._limits.shared else _cool_down_s(error)
 
     def mark_good(self, key: UpstreamKey, model: str = "") -> None:
@@ -185,7 +192,7 @@ class KeyPool:
         self._forget(key, self._limits.scopes_of(model))
 
     def release(self, key: UpstreamKey, model: str = "") -> None:
-        """Release a key whose call ended without news of it, so that another call may probe it."""
+        """End a probe that has not shown whether the key is good, so that another can begin."""
         for slot in self._slots:
             if slot.rests and slot.key.id == key.id:
                 for rest in slot.rests_for(self._limits.scopes_of(model)):

@@ -1,4 +1,4 @@
-"""Defines what a provider's rate limits apply to, so that a key rests only for that."""
+"""Defines what each rate limit of a provider applies to, so that a key rests for nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class LimitRules:
     """Limits of several models together, each with a test for the models it applies to."""
 
     def scope_of(self, error: UpstreamError, model: str) -> str:
-        """Return the scope of the rest after this error: the key, a kind of models, or a model."""
+        """Return the scope of the rest after this error: `WHOLE_KEY`, a kind of models, or a model.
+
+        An error that is not a rate limit concerns the whole key.
+        """
         kind = error.error_type or ""
         if not isinstance(error, RateLimited) or kind in self.of_key:
             return WHOLE_KEY

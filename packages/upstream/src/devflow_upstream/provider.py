@@ -1,4 +1,7 @@
-"""Defines providers and sends each call to its provider: the place where a provider is added."""
+"""Defines what a provider is, and sends each call to the provider that its model belongs to.
+
+The providers themselves are listed in `devflow_gateway.providers.table`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class ProviderKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectedProvider:
-    """A provider with its keys, ready to be asked; `aclose` it in the end."""
+    """A provider with its keys, ready to be asked; its owner calls `aclose` in the end."""
 
     name: str
     upstream: Upstream = field(repr=False)
@@ -87,7 +90,7 @@ class ByProvider:
 
 
 def merge_rows(kinds: Sequence[ProviderKind], corrections: ModelRows) -> ModelRows:
-    """Return the models of these providers and the corrections of the user, merged by id."""
+    """Return the models of these providers by id; a field that the user corrects wins."""
     listed = {name: row for kind in kinds for name, row in kind.models.items()}
     corrected = {name: {**listed.get(name, {}), **row} for name, row in corrections.items()}
     return {**listed, **corrected}

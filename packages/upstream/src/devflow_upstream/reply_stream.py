@@ -50,7 +50,11 @@ class Deadlines:
 
 
 class ReplyStream:
-    """Sends a request once, and iterates over the events of its reply.
+    """Sends a request once, and iterates over the events of its reply: an `EventStream`.
+
+    Entering it sends the request and reads up to the first event; leaving it ends the exchange.
+    Entering raises a `DevFlowError` if the request cannot be sent, or if the answer is an error, is
+    not a reply or takes too long; the iterator raises one if the reply breaks off.
 
     Args:
         transport: the connection pool that the request is sent over.
@@ -252,7 +256,7 @@ class ReplyStream:
         body = await read_all(exchange, max_bytes=_MAX_ERROR_BYTES)
         error = error_from_body(status, body, exchange.headers, model=model)
         limit = exchange.headers.get("x-ratelimit-limit", "")
-        # a day's allowance is no rate of a minute
+        # the limit of a day's allowance is not a rate per minute
         if isinstance(error, RateLimited) and not isinstance(error, DailyQuotaExceeded):
             error.limit_per_min = int(limit[:9]) if limit.isascii() and limit.isdigit() else None
         return error
@@ -283,10 +287,11 @@ class ReplyStream:
 
 
 async def read_all(exchange: UpstreamExchange, *, max_bytes: int | None = None) -> bytes:
-    """Return the rest of a body; the rest beyond `max_bytes` is left unread.
+    """Return the rest of a body; nothing more is read once there are `max_bytes`.
 
     Raises:
-        TimeoutError, DevFlowError: as `UpstreamExchange.read`.
+        TimeoutError: the exchange's deadline has passed.
+        DevFlowError: the body is cut off, malformed or too large.
     """
     pieces: list[bytes] = []
     size = 0

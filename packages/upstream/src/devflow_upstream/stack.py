@@ -114,7 +114,10 @@ def build_deadlines(settings: Settings) -> Deadlines:
 def build_transport(settings: Settings, base_url: str) -> Transport:
     """Return our own transport to a base URL, or one through the proxy of the settings.
 
-    Addresses on this machine are never reached through a proxy.
+    Addresses on this machine are never reached through a proxy. The caller closes the transport.
+
+    Raises:
+        ConfigurationError: the base URL or the proxy is not a valid address.
     """
     if settings.proxy_url and not is_loopback(urlsplit(base_url).hostname):
         # httpx is slow to import, and only proxies need it
@@ -126,7 +129,11 @@ def build_transport(settings: Settings, base_url: str) -> Transport:
 
 
 def connect_provider(kind: ProviderKind, settings: Settings) -> ConnectedProvider:
-    """Return a provider with the keys and the address of its settings; the caller closes it."""
+    """Return a provider with the keys and the address of its settings; the caller closes it.
+
+    Raises:
+        ConfigurationError: its address or the proxy's is not valid.
+    """
     own = settings.providers.get(kind.name, ProviderSettings())
     no_key = f"There is no key for {kind.name}. Set api_key in [providers.{kind.name}]."
     transport = build_transport(settings, own.base_url or kind.base_url)

@@ -36,7 +36,10 @@ class Found:
         self._loop_path: str | None = None
 
     def name(self, model: object, path: str, *, is_inside: bool = False) -> None:
-        """Record a model that may answer instead, or one that the answering model may ask."""
+        """Record a model that may answer instead, or (`is_inside`) that the answering one may ask.
+
+        A value that is not a model id is recorded as a doubt.
+        """
         if isinstance(model, str) and _MODEL.fullmatch(model):
             known = self._inside if is_inside else self._alternates
             known.append(NamedModel(model=model, path=path))
@@ -46,7 +49,7 @@ class Found:
     def doubt(
         self, path: str, why: str, concerns: Literal["models", "cost", "both"] = "both"
     ) -> None:
-        """Record something whose cost or models have no known bound."""
+        """Record something whose cost or models have no known bound; arguments as in `Doubt`."""
         self._doubts.append(Doubt(path=path, why=why, concerns=concerns))
 
     def loop(self, path: str) -> None:
@@ -54,13 +57,13 @@ class Found:
         self._loop_path = self._loop_path or path
 
     def count(self, value: object) -> int | None:
-        """Return a bound, or None if the value is not one that can be relied on."""
+        """Return the value if it is a whole number from 1 to `MAX_COUNT`, otherwise None."""
         if not isinstance(value, int) or isinstance(value, bool):
             return None
         return value if 1 <= value <= MAX_COUNT else None
 
     def to_billable(self) -> Billable:
-        """Return everything found so far as a value."""
+        """Return everything found; call it once, since it adds the turns of tools that loop."""
         if self._loop_path is not None:
             if self.max_steps is None:
                 why = (

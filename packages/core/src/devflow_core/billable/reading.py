@@ -168,7 +168,6 @@ def _read_context_management(found: Found, value: object, path: str) -> None:
     """Count compactions: each is another turn of the model over the whole conversation.
 
     Anthropic puts its edits in an object, OpenAI (with the one kind `compaction`) in a list.
-
     """
     if isinstance(value, list):
         edits, where = cast("list[Any]", value), path

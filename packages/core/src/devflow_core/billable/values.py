@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedModel:
-    """A model that the body names, and the path at which it does."""
+    """A model named in the request body, and the path to it (`models.0`)."""
 
     model: str
     path: str
@@ -20,7 +20,10 @@ class Searches:
 
     path: str
     max_count: int
-    """The upper bound; if the provider itself searches, only Anthropic's models respect it."""
+    """The upper bound; 0 if there is none, which is also a doubt.
+
+    If the provider itself searches, only Anthropic's models respect it.
+    """
     max_results: int
     """The upper bound for one search."""
     may_be_native: bool

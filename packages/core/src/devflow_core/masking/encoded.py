@@ -1,4 +1,4 @@
-"""Finds tokens in base64 by what known prefixes look like in it, and proves them by decoding."""
+"""Finds secrets in base64 by encoded forms of known prefixes, and confirms each by decoding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CORES = tuple(sorted({core for one in _BEGINNINGS for core in _cores(one)}))
 
 
 def mask_encoded(text: str, mask: str) -> tuple[str, int]:
-    """Return the text with base64 of likely tokens masked, and the number of tokens found."""
+    """Return the text with `mask` for base64 of likely secrets, and how many were found."""
     if _RUN.search(text) is None or not _has_core(text):
         return text, 0
     count = 0

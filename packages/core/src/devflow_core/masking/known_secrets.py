@@ -17,8 +17,9 @@ from devflow_core.masking.invisible import ZERO_WIDTH, strip_zero_width
 MIN_SECRET_CHARS = 8
 """Shorter values appear in too many words to be masked by value."""
 MAX_REMEMBERED = 256
-"""The number of values that are remembered for good; the oldest are dropped first."""
+"""The number of values that `remember` keeps; the oldest are dropped first."""
 KEY_IN_USE = "[masked key in use]"
+"""What replaces a known secret."""
 _PREFIX_CHARS = 20
 """This much of a long secret gives it away, even if the rest was cut off."""
 _MIN_CUT_CHARS = 28
@@ -114,7 +115,10 @@ class KnownSecrets:
         self._lock = Lock()
 
     def remember(self, values: Iterable[str | None]) -> None:
-        """Mask these values from now on; values of fewer than 8 characters are ignored."""
+        """Mask these values from now on; None and those of fewer than 8 characters are ignored.
+
+        Beyond `MAX_REMEMBERED` values, the oldest are masked no longer.
+        """
         with self._lock:
             for value in values:
                 if value and len(value) >= MIN_SECRET_CHARS and value not in self._remembered:
@@ -126,7 +130,10 @@ class KnownSecrets:
                 self._forget(oldest)
 
     def hold(self, value: str) -> None:
-        """Mask this value until it has been released as often as it was held."""
+        """Mask this value until it has been released as often as it was held.
+
+        One of fewer than 8 characters is ignored.
+        """
         if len(value) >= MIN_SECRET_CHARS:
             with self._lock:
                 self._uses[value] += 1
@@ -181,7 +188,10 @@ def forms_of(value: str) -> SecretForms:
 
 
 def holds_secret(text: str, secret: str | None) -> bool:
-    """Return whether a plain text, such as a name, holds this secret in any encoding, in 1 µs."""
+    """Return whether a plain text, such as a name, holds this secret in any encoding.
+
+    False if there is no secret, or if the secret or the text has fewer than 8 characters.
+    """
     if secret is None or len(secret) < MIN_SECRET_CHARS or len(text) < MIN_SECRET_CHARS:
         return False
     return forms_of(secret).is_in(text.lower())

@@ -1,4 +1,4 @@
-"""Defines what secrets look like: the second line of defence, for those not known by value.
+"""Defines the forms of secrets: the second line of defence, for those not known by value.
 
 A match is not a proof. Each pattern is a compromise between a key that passes and a line of code
 that is made unreadable; the tests hold examples of both.

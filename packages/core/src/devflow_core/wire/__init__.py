@@ -1,4 +1,4 @@
-"""Translates the wire formats of three dialects into the hub's values and back."""
+"""Translates between the dialects of clients and providers and the hub's values."""
 
 from devflow_core.wire.body import parse_body
 from devflow_core.wire.dialect import Dialect

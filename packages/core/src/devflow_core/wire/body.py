@@ -78,10 +78,11 @@ def load_event(data: bytes) -> dict[str, Any]:
 
 
 def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
-    """Parse a frame's JSON object; return it with the frame, or None if the stream cut it off.
+    """Parse a frame's JSON object; return the object and the frame.
 
-    A frame that had to be repaired is returned with the repaired text for its next reader: clients
-    refuse `NaN` and bytes that are not UTF-8.
+    The object is None if the end of the stream cut it off. A frame that had to be repaired is
+    returned with the repaired text for its next reader: clients refuse `NaN` and bytes that are not
+    UTF-8.
 
     Raises:
         ProtocolError: it is not a JSON object.

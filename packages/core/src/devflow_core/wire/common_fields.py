@@ -20,6 +20,7 @@ FREE_FIELDS = frozenset({
 Fields that `devflow_core.billable` reads for their cost are not included.
 """
 
+# JSON Schemas for the OpenAPI description
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 MODEL_SCHEMA: dict[str, Any] = {"type": "string", "example": "auto"}
 MESSAGES_SCHEMA: dict[str, Any] = {

@@ -40,7 +40,7 @@ _DEFAULT_TYPES: dict[MediaKind, str] = {
 
 
 def url_of(media: Media) -> str:
-    """Return the media as one URL."""
+    """Return the media as one URL: its own, or a base64 `data:` URL of its content."""
     if media.url is not None:
         return media.url
     return f"data:{media.media_type or _DEFAULT_TYPES[media.kind]};base64,{media.base64 or ''}"

@@ -37,7 +37,12 @@ class FrameDecoder(ABC):
         self._prelude = b""
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """Return the events of one frame; see `EventDecoder`."""
+        """Return the events of one frame; none for a comment at the start, or after the end.
+
+        Raises:
+            DevFlowError: the provider reports a failure, or the frame is not an event of the
+                dialect.
+        """
         if self.finished:
             return NO_EVENTS
         data = frame.data
@@ -49,7 +54,11 @@ class FrameDecoder(ABC):
         return NO_EVENTS if body is None else self._decode_body(body, data, frame)
 
     def close(self) -> Sequence[Event]:
-        """Return the events at the end of the bytes; see `EventDecoder`."""
+        """Return what is still due at the end of the bytes, `Finished` last, or nothing.
+
+        Raises:
+            DevFlowError: the reply was cut off, or ended in an error.
+        """
         return NO_EVENTS if self.finished else self._decode_end()
 
     @abstractmethod

@@ -16,7 +16,7 @@ from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One wire format, in both directions, with all that other modules need to know of it."""
+    """One format of requests and replies, with all that other modules need to know of it."""
 
     name: WireName
     summary: str
@@ -36,8 +36,9 @@ class Dialect:
     has_shape: Callable[[JsonObject], bool]
     """Whether a body that came without a path can only be of this dialect."""
     ping: bytes | None = None
-    """An event that keeps clients waiting; None: comments do."""
+    """An event that keeps the connection of a waiting client open; None: a comment is sent."""
 
+    # the functions behind the methods below, which say what they do
     request_decoder: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
     request_encoder: Callable[[ChatRequest, str, JsonObject | None], EncodedRequest]
     decoder_factory: Callable[[str | None], ReplyDecoder]
@@ -99,9 +100,15 @@ class Dialect:
         annotations: JsonObject | None = None,
         /,
     ) -> bytes:
-        """Return a whole reply as a JSON body."""
+        """Return a whole reply as a JSON body.
+
+        Args:
+            response: the reply.
+            request: the request that it answers.
+            annotations: our own fields, for the field `devflow` of the body; None: no such field.
+        """
         return self.response_encoder(response, request, annotations)
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
-        """Return a failure before the reply has begun, as a JSON body."""
+        """Return a failure before the reply has begun, as a JSON body with the request's id."""
         return dump(self.error_encoder(error, request_id))

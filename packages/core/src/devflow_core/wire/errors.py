@@ -1,7 +1,7 @@
 """Turns what a provider reports of a failure into our errors, by one table for all dialects.
 
 The values come from OpenRouter's description of 2026-08-22 and from bodies captured in 2026; the
-codes of OpenAI's and Anthropic's dialects are listed beside them.
+codes of OpenAI's and Anthropic's dialects follow them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LIMIT_WORDS = {
 }
 """In Anthropic's dialect there is no field for the source of a limit; the message names it."""
 LIMIT_BY_ADDRESS = "limit_by_address"
-"""`error_type` of a 429 that is no JSON: what stands in front of a provider counts by address."""
+"""`error_type` of a 429 that is not JSON: a proxy in front of a provider counts by address."""
 _BY_AVAILABILITY: dict[str, type[UpstreamError]] = {
     "capacity_exhausted": RateLimited,
     "temporarily_unavailable": Overloaded,
@@ -98,7 +98,10 @@ _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
 _UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
-"""Words about the account, at any status; a provider behind the router uses them of its own."""
+"""Words about the account, at any status.
+
+A provider behind the router may use them about its own account, so they count only without one.
+"""
 _KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
 _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")
 _MAXIMUM = re.compile(r"(?:maximum context length is|tokens? >)\s*([0-9]{1,12})\b")
@@ -147,7 +150,8 @@ def error_from_body(
         model: the model that was asked.
 
     Returns:
-        `ContextTooLong` if the prompt is longer than the window, otherwise an `UpstreamError`.
+        `ContextTooLong` if the prompt is longer than the window, otherwise an `UpstreamError`,
+        whose `is_unbilled` is True if the body is a JSON object with an `error`.
     """
     try:
         parsed: Any = orjson.loads(body)
@@ -187,7 +191,18 @@ def error_from_object(
     *,
     model: str | None = None,
 ) -> DevFlowError:
-    """Return the error for a decoded failure: a body, or an event in the middle of a stream."""
+    """Return the error for a decoded failure: a body, or an event in the middle of a stream.
+
+    Args:
+        body: the decoded object.
+        status: the HTTP status; 200 if a successful reply holds an error.
+        headers: names in lower case, or a case-insensitive mapping.
+        model: the model that was asked.
+
+    Returns:
+        `ContextTooLong` if the prompt is longer than the window, otherwise an `UpstreamError`,
+        whose `is_unbilled` is True.
+    """
     headers = headers or {}
     failure = _parse_failure(body, status, headers)
     detail = excerpt(failure.message)
@@ -224,7 +239,7 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
     error = lenient.as_object(raw_error) or {
         "message": raw_error if isinstance(raw_error, str) else ""
     }
-    # in the responses dialect it is beside the error
+    # in the responses dialect it is next to the error, not inside it
     metadata = lenient.as_object(error.get("metadata") or body.get("metadata"))
     availability = lenient.as_object(error.get("availability"))
     codes = (

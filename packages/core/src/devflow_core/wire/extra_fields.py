@@ -39,7 +39,7 @@ class Omissions:
         self.add(f"a part of type {part.body.get('type')}")
 
     def as_tuple(self) -> tuple[str, ...]:
-        """Return all omissions."""
+        """Return all omissions, in the order in which they were added."""
         return tuple(self._omissions)
 
 
@@ -49,7 +49,7 @@ def is_native(request: ChatRequest, wire: WireName) -> bool:
 
 
 def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
-    """Return the body as received, if it came in this dialect and the messages are unchanged."""
+    """Return the body as received; None if it came in another dialect or its messages changed."""
     origin = request.origin
     return origin.body if origin is not None and origin.wire == wire else None
 
@@ -61,7 +61,10 @@ def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
 
 
 def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
-    """Return a line about a reply's pictures, for clients whose dialect cannot carry them."""
+    """Return a line that says how many pictures of a reply `wire` cannot carry, with their links.
+
+    Empty if the reply has none, or came in this dialect.
+    """
     if raw is None or raw.wire == wire:
         return ""
     message = lenient.as_object(raw.body.get("message"))
@@ -84,7 +87,7 @@ def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
 def encode_tools(
     request: ChatRequest, wire: WireName, encode: Callable[[Tool], JsonObject], omitted: Omissions
 ) -> list[JsonObject]:
-    """Encode a request's tools; a vendor's own tool goes only to its own dialect."""
+    """Encode a request's tools; a vendor's own tool of another dialect goes to `omitted`."""
     tools: list[JsonObject] = []
     for tool in request.tools:
         if tool.native is None:
@@ -100,7 +103,7 @@ def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> di
     """Return the fields that the hub lacks and that may be sent in this dialect.
 
     A request made in Python (without an origin) names exactly what to send; one from another
-    dialect keeps only the fields that mean the same everywhere.
+    dialect keeps only the fields that mean the same everywhere, and the rest goes to `omitted`.
     """
     if is_native(request, wire):
         return dict(request.extra)

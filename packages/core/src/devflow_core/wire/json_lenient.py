@@ -31,7 +31,7 @@ def as_int(value: object) -> int:
 
 
 def as_arguments(value: object) -> str:
-    """Return a tool's arguments as JSON text; some providers send them as an object."""
+    """Return a tool's arguments as JSON text, even if sent as an object; "" for another value."""
     if isinstance(value, dict | list):
         return orjson.dumps(value).decode()
     return value if isinstance(value, str) else ""

@@ -19,33 +19,33 @@ def invalid_value(path: str, what: str) -> InvalidRequest:
 
 
 def nothing_left() -> InvalidRequest:
-    """Return the error for a request of whose messages another dialect can express nothing."""
+    """Return the error for a request whose messages hold nothing the other dialect can express."""
     return invalid_value("messages", "nothing is left that this provider understands")
 
 
 def json_object(value: object, path: str) -> JsonObject:
-    """Return the value if it is a JSON object; raise `InvalidRequest` otherwise, as all below."""
+    """Return the value if it is a JSON object; raise `InvalidRequest` otherwise."""
     if not isinstance(value, dict):
         raise invalid_value(path, "must be an object")
     return cast("JsonObject", value)
 
 
 def array(value: object, path: str) -> list[Any]:
-    """Return the value if it is a JSON array."""
+    """Return the value if it is a JSON array; raise `InvalidRequest` otherwise."""
     if not isinstance(value, list):
         raise invalid_value(path, "must be an array")
     return cast("list[Any]", value)
 
 
 def text(value: object, path: str) -> str:
-    """Return the value if it is a string."""
+    """Return the value if it is a string; raise `InvalidRequest` otherwise."""
     if not isinstance(value, str):
         raise invalid_value(path, "must be a string")
     return value
 
 
 def name(value: object, path: str) -> str:
-    """Return the value if it is a non-empty string without control characters."""
+    """Return a non-empty string without control characters; raise `InvalidRequest` otherwise."""
     string = text(value, path)
     if not string or not string.isprintable():
         raise invalid_value(path, "must be a non-empty string without control characters")
@@ -53,21 +53,21 @@ def name(value: object, path: str) -> str:
 
 
 def boolean(value: object, path: str) -> bool:
-    """Return the value if it is a boolean."""
+    """Return the value if it is a boolean; raise `InvalidRequest` otherwise."""
     if not isinstance(value, bool):
         raise invalid_value(path, "must be true or false")
     return value
 
 
 def integer(value: object, path: str) -> int:
-    """Return the value if it is a whole number."""
+    """Return the value if it is a whole number; raise `InvalidRequest` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise invalid_value(path, "must be a whole number")
     return value
 
 
 def token_count(value: object, path: str) -> int:
-    """Return the value if it is a number of tokens, at least 1."""
+    """Return a number of tokens from 1 to 10⁹; raise `InvalidRequest` for any other value."""
     count = integer(value, path)
     if not 1 <= count <= _MAX_TOKENS:
         raise invalid_value(path, f"must be between 1 and {_MAX_TOKENS}")
@@ -75,7 +75,7 @@ def token_count(value: object, path: str) -> int:
 
 
 def number(value: object, path: str) -> float:
-    """Return the value if it is a number."""
+    """Return the value if it is a number; raise `InvalidRequest` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid_value(path, "must be a number")
     return value
@@ -84,13 +84,21 @@ def number(value: object, path: str) -> float:
 def optional(
     body: JsonObject, key: str, read: Callable[[object, str], _T], path: str = ""
 ) -> _T | None:
-    """Return the value of a key; None if it is missing or null."""
+    """Return the value of a key, as `read` returns it; None if it is missing or null.
+
+    Raises:
+        InvalidRequest: `read` refuses the value; the message names the path of the key.
+    """
     value = body.get(key)
     return None if value is None else read(value, f"{path}.{key}" if path else key)
 
 
 def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path: str = "") -> _T:
-    """Return the value of a key that is required."""
+    """Return the value of a key, as `read` returns it.
+
+    Raises:
+        InvalidRequest: it is missing or null, or `read` refuses it; the message names its path.
+    """
     where = f"{path}.{key}" if path else key
     if body.get(key) is None:
         raise invalid_value(where, "is required")
@@ -98,12 +106,20 @@ def required(body: JsonObject, key: str, read: Callable[[object, str], _T], path
 
 
 def arguments(body: JsonObject, key: str, path: str) -> str:
-    """Return a call's arguments as JSON text, even if given as an object; empty if missing."""
+    """Return a call's arguments as JSON text, even if given as an object; empty if missing.
+
+    Raises:
+        InvalidRequest: they are neither text nor an object or array.
+    """
     return lenient.as_arguments(body.get(key)) or optional(body, key, text, path) or ""
 
 
 def objects(body: JsonObject, key: str, path: str = "") -> list[tuple[JsonObject, str]]:
-    """Return the objects of an array, each with its path; empty if the key is missing."""
+    """Return the objects of an array, each with its path; empty if the key is missing.
+
+    Raises:
+        InvalidRequest: the value is not an array, or one of its items is not an object.
+    """
     where = f"{path}.{key}" if path else key
     items = optional(body, key, array, path) or []
     return [
@@ -128,7 +144,7 @@ def cache_control(ttl: CacheTtl | None) -> JsonObject:
 
 
 def omit_keys(body: JsonObject, known: Iterable[str]) -> JsonObject:
-    """Return the fields that the hub has no field for."""
+    """Return a copy of the body without the known keys."""
     remaining = dict(body)
     for key in known:
         remaining.pop(key, None)
@@ -141,7 +157,11 @@ def drop_none(**fields: object) -> dict[str, Any]:
 
 
 def requested_model(body: JsonObject) -> str:
-    """Return the requested model: `model`, otherwise the first of `models`, otherwise `auto`."""
+    """Return the requested model: `model`, otherwise the first of `models`, otherwise `auto`.
+
+    Raises:
+        InvalidRequest: it is not a non-empty string without control characters.
+    """
     model = optional(body, "model", name)
     if model is not None:
         return model

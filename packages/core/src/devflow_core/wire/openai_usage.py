@@ -37,7 +37,7 @@ def usage_from_openai(usage: JsonObject) -> Usage | None:
 
 
 def encode_usage(usage: Usage, cost: ReportedCost | None) -> dict[str, Any]:
-    """A usage object of completions, with the cost where it is known."""
+    """Return a usage object of chat completions, with the cost if it is known."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -22,6 +22,7 @@ class Passthrough:
         self._has_usage = has_usage
         self._is_active: bool | None = None
         self.annotations: JsonObject | None = None
+        """Our own fields, which are added to the frame with the usage as `devflow`."""
 
     def forward(self, event: Event) -> bytes | None:
         """Return the frame to send, empty if the event has none; None if it must be translated."""

@@ -28,7 +28,7 @@ class EventDecoder(Protocol):
         ...
 
     def feed(self, frame: SseFrame, /) -> Sequence[Event]:
-        """Return the events of one frame; exactly one of them carries the frame's bytes.
+        """Return the events of one frame; exactly one of them, if any, carries the frame's bytes.
 
         Comments before the reply and frames after its end yield nothing. What the hub cannot
         express comes as `Opaque`.
@@ -40,10 +40,10 @@ class EventDecoder(Protocol):
         ...
 
     def close(self) -> Sequence[Event]:
-        """Return a `Finished` that is still due at the end of the bytes, or nothing.
+        """Return what is still due at the end of the bytes, `Finished` last, or nothing.
 
         Raises:
-            Incomplete: the reply was cut off.
+            DevFlowError: the reply was cut off (`Incomplete`), or ended in an error.
         """
         ...
 
@@ -52,7 +52,15 @@ class ReplyDecoder(EventDecoder, Protocol):
     """A decoder that also decodes replies that come whole."""
 
     def decode_response(self, body: dict[str, Any], raw: bytes, /) -> list[Event]:
-        """Return the events of a reply that came whole."""
+        """Return the events of a reply that came whole, `Finished` last.
+
+        Args:
+            body: the decoded body.
+            raw: the bytes it was decoded from.
+
+        Raises:
+            DevFlowError: the body is a failure, or not a reply.
+        """
         ...
 
 

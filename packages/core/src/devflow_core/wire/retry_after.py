@@ -33,6 +33,8 @@ def read_retry_after(
 ) -> float | None:
     """Return how long a failure asks us to wait, in seconds; None if it does not say.
 
+    It is at most `MAX_RETRY_AFTER_S`, or `MAX_RESET_S` if only the reset of a limit says it.
+
     Args:
         headers: the reply's headers, names in lower case or a case-insensitive mapping.
         error: the `error` object of the body.

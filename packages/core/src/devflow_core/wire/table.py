@@ -1,4 +1,4 @@
-"""Lists the dialects; a new one is a folder beside this file and a line here."""
+"""Lists the dialects; a new one is a folder next to this file and a line here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIALECTS: Mapping[WireName, Dialect] = {
 
 
 def get_dialect(wire: WireName) -> Dialect:
-    """Return the dialect of this name."""
+    """Return the dialect of this name; raise `KeyError` if there is none."""
     return DIALECTS[wire]
 
 
@@ -36,5 +36,5 @@ def dialect_of(request: ChatRequest) -> Dialect:
 
 
 def guess_dialect(body: JsonObject) -> Dialect:
-    """Return the dialect of a body that came without a path, judged by its shape."""
+    """Return the dialect whose shape a body without a path has; if none, the default dialect."""
     return next((one for one in DIALECTS.values() if one.has_shape(body)), DEFAULT_DIALECT)

@@ -24,7 +24,7 @@ class CallPieces:
     def add(
         self, wire_index: object, call_id: str | None, name: str | None, arguments: str
     ) -> ToolCallDelta | None:
-        """Return the delta for one piece; None while the call has no name.
+        """Return the delta for one piece; None while the call has no name, as it is then held back.
 
         Args:
             wire_index: the provider's number of the call, if any.

@@ -52,7 +52,7 @@ def has_bad_cost(usage: JsonObject, raw: bytes) -> bool:
 
 
 def cost_fields(cost: ReportedCost | None) -> dict[str, Any]:
-    """Return the cost as a JSON number, since clients of `usage.cost` expect one."""
+    """Return `cost`, as the JSON number that clients expect, and `is_byok`; nothing for None."""
     return {} if cost is None else {"cost": float(cost.usd), "is_byok": cost.is_byok}
 
 
@@ -73,5 +73,5 @@ def _parse_usd(value: object) -> Decimal | None:
 
 
 def first_present(fields: Mapping[str, Any], *keys: str) -> object:
-    """Return the value of the first of these keys that has one."""
+    """Return the value of the first of these keys that has one; None if none has."""
     return next((fields[key] for key in keys if fields.get(key) is not None), None)

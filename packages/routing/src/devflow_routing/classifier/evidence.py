@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from devflow_routing.classifier.features import Features
 
 _MAX_NAMED = 3
+"""The most phrases that a reason names."""
 _MAX_TRIED = 8
+"""Only so many of the strongest words are looked up: some only share a bucket with a phrase."""
 _MIN_SIGNS = 4
+"""Fewer signs of a kind are not named as evidence."""
 _SIGNS = (
     ((4,), "code or names in backquotes"),
     ((5, 14), "signs of code"),
@@ -50,7 +53,10 @@ def name_phrases(
 def describe_evidence(
     kind: str, features: Features, named: tuple[str, ...], *, has_learned: bool
 ) -> str:
-    """Return the kind with its evidence: `coding: “fix the”, “pytest”; signs of code`."""
+    """Return the kind with its evidence: `coding: “fix the”, “pytest”; signs of code`.
+
+    Without any evidence it is "no telling words".
+    """
     evidence = [", ".join(f"“{phrase}”" for phrase in named)] if named else []
     if not named and has_learned:
         evidence.append("words that such prompts were learned by")

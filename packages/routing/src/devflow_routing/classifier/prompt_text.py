@@ -15,6 +15,7 @@ _HEAD_CHARS = 1_400
 _MIN_PROMPT_CHARS = 60
 """A shorter prompt ("go on", "yes, do it") is read together with the one before."""
 _MAX_TURNS = 4
+"""The most turns that are read together."""
 
 _WRAPPED_BLOCKS = re.compile(
     r"<(system-reminder|command-name|command-message|command-args|local-command-stdout"
@@ -23,7 +24,7 @@ _WRAPPED_BLOCKS = re.compile(
     r".*?(?:</\1>|\Z)",
     re.DOTALL,
 )
-"""Blocks that Claude Code, Codex, Cline and other harnesses put around or beside a prompt."""
+"""Blocks that Claude Code, Codex, Cline and other harnesses put around or next to a prompt."""
 # texts that Claude Code writes in the user's place
 _HARNESS_PREFIXES = (
     "This session is being continued from a previous conversation",
@@ -38,7 +39,8 @@ _MAX_SCANNED_CHARS = 20_000
 def extract_human_prompt(request: ChatRequest) -> str:
     """Return the human's latest words, at most 2,000 characters; short ones with those before.
 
-    System prompts, tool results, harness reminders and compaction summaries are left out.
+    System prompts, tool results, harness reminders and compaction summaries are left out. Empty if
+    nothing else is there.
     """
     found: list[str] = []
     length = 0

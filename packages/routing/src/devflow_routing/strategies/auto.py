@@ -79,12 +79,14 @@ class AutoStrategy:
             UnknownModel: the pattern matches no model.
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no eligible model is within the scope of the client key.
-            BudgetExceeded: models could, but not for this money.
+            BudgetExceeded: models could, but not for this money, or their cost is unknown.
         """
         criteria = MODES.get(target) or inputs.criteria
         selection = self._select(inputs, target)
         quality = self._quality.estimate(inputs.task)
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
+        # quality before cost: a model is compared with the best that is able, not with the best
+        # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = self._filter_by_quality(selection, inputs, estimates)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)

@@ -49,7 +49,7 @@ class NamedModelStrategy:
         Raises:
             UnknownModel: there is no model of this name.
             NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
-            BudgetExceeded: none can for this money.
+            BudgetExceeded: none can for this money, or the cost is unknown and has to be known.
             Forbidden: none is within the scope of the client key.
         """
         chain = self._resolve_chain(target)
@@ -90,7 +90,7 @@ class NamedModelStrategy:
             except UnknownModel:  # a fallback that was retired must not fail the request
                 continue
         chain = tuple({model.id: model for model in models}.values())
-        if len(self._chains) < 1_000:
+        if len(self._chains) < 1_000:  # a bound, since callers may name anything
             self._chains[target] = chain
         return chain
 

@@ -28,9 +28,11 @@ class Performance:
     success_rate: float
     """0..1, pulled towards 0.98 while there are few observations."""
     ttft_p50_s: float | None
+    """The median of the seconds from sending to the first event; None if none was measured."""
     ttft_p95_s: float | None
+    """The 95th percentile of the same."""
     output_tokens_per_s: float | None
-    """Tokens per second of replies, counted from the first event."""
+    """Tokens per second of replies, from the first event on; None if none was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class _ModelStats:
 
 
 class PerformanceTracker:
-    """A view of the ledger: feed it entries, and ask it about models."""
+    """A view of the ledger: `record` feeds it entries, `snapshot` returns a model's performance."""
 
     def __init__(self) -> None:
         self._stats: dict[str, _ModelStats] = {}

@@ -48,7 +48,10 @@ class SessionTracker:
     def find_affinity(
         self, session_id: str | None, agent: str | None = None
     ) -> SessionAffinity | None:
-        """Return the session's model; a sub-agent without an answer yet uses the main agent's."""
+        """Return the session's model; None if it has none.
+
+        A sub-agent that has no answer yet has the main agent's.
+        """
         if session_id is None:
             return None
         for key in ((session_id, agent), (session_id, "main"), (session_id, None)):

@@ -1,4 +1,4 @@
-"""Fits ridge regression over hashed text features, which the shipped model is trained with.
+"""Fits ridge regression over hashed text features; the shipped classifier is trained with it.
 
 In the dual form, one inverse gives the fit, the exact leave-one-out predictions and the exact
 predictions with any group of examples left out, so that nothing is trained twice to be judged
@@ -33,7 +33,7 @@ class TextVectorizer:
 
     @classmethod
     def fit(cls, features: Sequence[Features]) -> TextVectorizer:
-        """Fit the weights to the texts of the training set."""
+        """Return a vectorizer whose weights are fitted to the texts of the training set."""
         counts = np.zeros(BUCKETS, dtype=np.float32)
         for one in features:
             counts[one.words] += 1
@@ -65,8 +65,8 @@ class RidgeRegression:
 
     Args:
         kernel: the inner products of the training vectors.
-        targets: one column per target.
-        penalty: how strongly weights are pulled to zero; 2 to 8 suits unit vectors.
+        targets: one row per training text, one column per target.
+        penalty: how strongly weights are pulled to zero.
     """
 
     def __init__(self, kernel: Matrix, targets: Matrix, penalty: float) -> None:
@@ -80,7 +80,11 @@ class RidgeRegression:
         self.dual_coef: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
 
     def predict(self, kernel: Matrix) -> Matrix:
-        """Return the targets of other texts, by their inner products with the training vectors."""
+        """Return one row of targets per text, by its inner products with the training vectors.
+
+        Args:
+            kernel: one row per text, one column per training text.
+        """
         return kernel @ self.dual_coef + self.mean
 
     def variance(self, kernel: Matrix, norms: Vector) -> Vector:

@@ -25,14 +25,17 @@ from devflow_upstream.policies.fallback_order import order_fallbacks
 from devflow_upstream.policies.retry import RetryBudget, RetryPolicy, count_failed_attempts
 
 _NOT_ASKED = (CircuitOpen, StillLimited)
-"""Errors of candidates that were skipped without a call, for what is known of them."""
+"""Errors of candidates that were not called, because of earlier failures."""
 
 CandidateCheck = Callable[[ChatRequest, Candidate], DevFlowError | None]
 """Returns why a candidate cannot take a request after all; None if it can."""
 
 
 def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowError | None:
-    """Check the request's own ceiling on its cost, which every candidate has to keep."""
+    """Return an error if a candidate may cost more than the request allows; None otherwise.
+
+    Under a ceiling, a candidate whose worst case is unknown is an error too.
+    """
     ceiling_usd, worst_usd = request.max_cost_usd, candidate.worst_case_usd
     if ceiling_usd is None:
         return None
@@ -50,7 +53,7 @@ def check_cost_ceiling(request: ChatRequest, candidate: Candidate) -> DevFlowErr
 class FallbackChain:
     """An `Executor` that asks candidates in order, until one begins to answer.
 
-    An error that the caller caused ends the walk at once; after any other, the kind of error
+    An error whose disposition is FAIL ends the walk at once; after any other, the kind of error
     decides which candidate is next (`order_fallbacks`). After a transient failure the next
     candidate is paid from the budget, and counts as an attempt; after a refusal or an open circuit
     it is free.
@@ -80,6 +83,8 @@ class FallbackChain:
 
         Raises:
             AllCandidatesFailed: several candidates failed; it holds all their errors.
+            DevFlowError: one error for all if no candidate was called, or none fits the budget; an
+                error whose disposition is FAIL, at once.
         """
         return _RouteWalk(self, request, route, journal)
 

@@ -45,6 +45,7 @@ class KeyRotation:
             StillLimited: every key rests for this model; another model may be asked.
             KeysExhausted: every key is cooling down.
             ConfigurationError: there is no key at all.
+            UpstreamError: the call failed, and another key would not help.
         """
         return _KeyedCall(self._inner, call, self._pool)
 

@@ -57,11 +57,10 @@ class RateLimiter:
         Args:
             key_id: the key that the call is sent with.
             is_free: whether the model is a free one; those have a separate limit.
-            deadline_s: on the event loop's clock.
+            deadline_s: the time on the event loop's clock until which to wait.
 
         Raises:
-            QueueFull: too many calls wait already, or the wait would pass the deadline.
-
+            QueueFull: too many calls wait already, or the deadline passed while waiting.
         """
         rate = self._rate_for(key_id, is_free=is_free)
         if not self._slots.locked() and self._try_start(key_id, rate):
@@ -104,7 +103,7 @@ class RateLimiter:
             self._rates[key_id, is_free] = _KeyRate(requests_per_min)
 
     def learn_from_key_status(self, key_id: str, status: Mapping[str, object]) -> None:
-        """Apply the `rate_limit` of `GET /key`, if it still holds a number."""
+        """Apply the `rate_limit` in the JSON of `GET /key`, unless it holds no positive number."""
         rate = status.get("rate_limit")
         if not isinstance(rate, Mapping):
             return
@@ -168,7 +167,7 @@ class _KeyRate:
 
 
 class RateLimiting:
-    """An `Upstream` that waits for its limiter, and passes limits in refusals on to it.
+    """An `Upstream` that waits for its limiter, and reports to it the limits that refusals name.
 
     Args:
         inner: the upstream that makes the call.
@@ -183,7 +182,7 @@ class RateLimiting:
         """Wait for a slot within the key's rate limit, then open the call.
 
         Raises:
-            QueueFull: too many calls are waiting already; no provider was called.
+            QueueFull: too many calls wait already, or the deadline passed; no provider was called.
         """
         return _LimitedCall(self._inner, call, self._limiter)
 

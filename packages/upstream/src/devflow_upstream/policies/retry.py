@@ -59,7 +59,7 @@ class Tokens:
         self.left = self.max_tokens
 
     def begin(self) -> bool:
-        """Return whether the tokens suffice for one further attempt, and begin it."""
+        """Begin one further attempt if the tokens suffice for it; return whether they do."""
         if self.left < self.price:
             return False
         if self.is_paid_ahead:
@@ -121,8 +121,11 @@ class RetryPolicy:
     max_attempts: int = 3
     """The attempts of one request in all, fallbacks included."""
     base_s: float = 0.05
+    """The longest wait after the first failure, in seconds; it doubles with each further one."""
     throttled_base_s: float = 1.0
+    """The same after `RateLimited` and `Overloaded`."""
     max_wait_s: float = 20.0
+    """The longest wait that is not the provider's wish, in seconds."""
     chance: Callable[[], float] = field(default=random.random, repr=False)
     """Uniform in [0, 1)."""
 
@@ -205,7 +208,11 @@ class Retrying:
         self.sleep = sleep
 
     def open(self, call: Call, /) -> EventStream:
-        """Open the call, retrying it; raises the error of the last attempt."""
+        """Open the call, and retry it if need be.
+
+        Raises:
+            DevFlowError: the error of the last attempt.
+        """
         return _RetriedCall(self, call)
 
 

@@ -1,4 +1,4 @@
-"""Carries one connection to the upstream: sends a request, reads its reply, and is reused."""
+"""Implements one connection to the upstream, which carries one exchange after the other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
 from devflow_upstream.transport.http1_reader import ReplyLimits, ReplyReader
 
 _MAX_BUFFERED_BYTES = 256 * 1024
+"""Beyond this, nothing is received until the reader has caught up: it bounds the memory."""
 _DRAIN_TIMEOUT_S = 1.0
 """How long the end of the framing may take after the reply itself was complete."""
 
@@ -61,7 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
 
         Raises:
             PossiblyAccepted: the connection ended before a byte of the reply.
-            ProtocolError, ReplyTooLarge: the head is malformed or too large.
+            ProtocolError, Incomplete, ReplyTooLarge: the head is malformed, cut off or too large.
             TimeoutError: the deadline has passed.
         """
         assert self._transport is not None  # noqa: S101 - it is made by create_connection

@@ -1,7 +1,7 @@
 """Reads one HTTP/1.1 reply from bytes, strictly: an ambiguous reply is refused.
 
-With a lenient reader, one reply can be read as two; so a length beside chunking, a folded header, a
-bare line feed or a chunk that does not end where it says are errors here (RFC 9112, sections 5.2,
+With a lenient reader, one reply can be read as two; so a length together with chunking, a folded
+header, a bare line feed or a chunk longer than its size are errors here (RFC 9112, sections 5.2,
 6.1 to 6.3 and 7.1, read 2026-11-21).
 
 The reader is a state machine. It buffers only an element that is cut, and moves on when an element
@@ -39,7 +39,9 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _PLAIN_CHUNK = re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,7}")
 _MAX_INTERIM_REPLIES = 8
+"""Interim replies (1xx) are skipped; beyond this many, the reply is refused as not HTTP."""
 _MAX_CHUNK_LINE_BYTES = 1024
+"""A size line is buffered until it ends, so its length, with extensions, needs a bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,9 @@ class ReplyLimits:
     max_head_bytes: int = 64 * 1024
     """For the status line with all headers, and for each trailer."""
     max_headers: int = 128
+    """The number of lines in the head after the status line."""
     max_body_bytes: int = 64 * 1024 * 1024
+    """For the whole body, with the trailers of a chunked one."""
 
 
 class _State(Enum):
@@ -74,6 +78,7 @@ class ReplyReader:
         self.status = 0
         """0 until the head has come."""
         self.headers: dict[str, str] = {}
+        """Names in lower case; the values of a repeated header are joined by a comma."""
         self.is_reusable = False
         """Whether the connection may carry another exchange; valid only once `is_done`."""
         self._limits = limits
@@ -85,7 +90,7 @@ class ReplyReader:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a byte of the reply has come."""
+        """Whether any byte has arrived, even of an interim reply."""
         return bool(self._buffer or self.status or self._interim_replies)
 
     @property

@@ -46,10 +46,13 @@ class Http1Transport:
 
     Args:
         base_url: scheme, host and path that every request goes below.
-        connect_timeout_s: for name resolution, socket and TLS together.
-        keep_alive_s: how long an idle connection is kept.
+        connect_timeout_s: the seconds for name resolution, socket and TLS together.
+        keep_alive_s: how many seconds an idle connection is kept.
         limits: the size limits of a reply.
         tls: None: the usual authorities are trusted; certificates are checked in any case.
+
+    Raises:
+        ConfigurationError: the base URL is not an http or https URL.
     """
 
     def __init__(

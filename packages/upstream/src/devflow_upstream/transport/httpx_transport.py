@@ -28,6 +28,7 @@ from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _DRAIN_TIMEOUT_S = 1.0
+"""How long the end of the framing may take after the reply itself was complete."""
 _NO_REPLY_ERRORS = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
 
@@ -94,6 +95,8 @@ class HttpxTransport:
 
 def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
     """Return a transport over an HTTP proxy; TLS to the upstream is end to end, in the tunnel.
+
+    The caller closes the transport.
 
     Raises:
         ConfigurationError: this is not a proxy's address; a password in it is not repeated.

@@ -1,4 +1,4 @@
-"""Tells errors of this machine's limits apart from errors of the provider."""
+"""Distinguishes errors of this machine's limits from errors of the provider."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _THREADS = "threads: raise the limit (ulimit -u, TasksMax=)"
 
 
 def machine_error(error: BaseException) -> MachineExhausted | None:
-    """Return the error to raise instead of this one, if a limit of this machine caused it.
+    """Return the error to raise instead if a limit of this machine caused this one, otherwise None.
 
     Causes are followed, and so are the errors of several addresses, of which asyncio keeps only the
     text. A failure to resolve a name counts too if no file can be opened either: the resolver has

@@ -1,4 +1,4 @@
-"""Defines the port between the client and its transports: four small types."""
+"""Defines the port between the client and its transports: a request, an exchange, a transport."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HttpRequest:
 
 
 class UpstreamExchange(Protocol):
-    """A reply whose head has come; whoever started it closes it, and does not use it after that.
+    """A reply whose head has come; its starter closes it, and does not use it after that.
 
     `deadline_s` is when a waiting read fails, on the event loop's clock. Extending it costs
     nothing, so a reader does so with every event that counts as progress.
@@ -59,7 +59,12 @@ class UpstreamExchange(Protocol):
         ...
 
     async def close(self, *, is_complete: bool) -> None:
-        """End it at once, unless `is_complete`: then only the end of the framing may be missing."""
+        """End the exchange; its connection is reused if possible.
+
+        Args:
+            is_complete: whether the caller has the whole reply, so that only the end of the framing
+                may be missing; otherwise a connection with bytes to come is closed at once.
+        """
         ...
 
 
@@ -79,6 +84,7 @@ class Transport(Protocol):
             MachineExhausted: this machine lacks a resource that sending needs.
             PossiblyAccepted: the connection ended before a head came.
             ProtocolError: what came is not HTTP.
+            Incomplete, ReplyTooLarge: the head was cut off, or is over its limit.
             TimeoutError: the deadline has passed.
             InvalidRequest: a header's value may not be sent.
         """

@@ -40,6 +40,7 @@ class BlockWriter:
         self._last: _Key | None = None
         self._written = TextCounter()
         self.has_calls = False
+        """Whether a tool call has been written."""
 
     @property
     def output_tokens(self) -> int:
@@ -47,7 +48,7 @@ class BlockWriter:
         return max(1, self._written.size.estimate_tokens(family_of(self._model)))
 
     def add(self, delta: Delta) -> bytes:
-        """Return the bytes to send for a delta; empty if the delta has to wait."""
+        """Return the bytes to send for a delta; empty if it has to wait, or its block is closed."""
         key = self._key(delta)
         if key in self._closed:
             return b""  # cannot be reopened: blanks after complete arguments, or a late signature

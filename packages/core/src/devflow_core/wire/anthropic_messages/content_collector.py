@@ -37,7 +37,7 @@ class ContentCollector:
         self._has_more |= bool(block.get("citations"))
 
     def add_delta(self, index: int, delta: JsonObject) -> None:
-        """Record a piece of a block."""
+        """Record a piece of a block; a piece of an unknown type is dropped."""
         kind = lenient.as_text(delta.get("type")) or ""
         if kind in _TEXT_KEYS:
             piece = lenient.as_text(delta.get(_TEXT_KEYS[kind])) or ""
@@ -56,7 +56,7 @@ class ContentCollector:
                 self._message[key] = value
 
     def to_raw_response(self, usage: JsonObject) -> OpaquePart | None:
-        """Return everything that the hub cannot express; None if there is nothing."""
+        """Return what the hub cannot express, with the usage as received; None for nothing."""
         body: dict[str, Any] = {}
         if self._has_more:
             body["content"] = [self._join_block(index) for index in sorted(self._blocks)]

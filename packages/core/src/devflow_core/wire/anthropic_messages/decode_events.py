@@ -41,7 +41,7 @@ _EVENTS_WITHOUT_CONTENT = frozenset({"ping", "content_block_stop"})
 
 
 class MessagesDecoder(FrameDecoder):
-    """Decodes one streamed reply; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder."""
 
     wire = WIRE
 
@@ -57,7 +57,11 @@ class MessagesDecoder(FrameDecoder):
         self._vendor_tag: dict[str, Any] = {"format": ANTHROPIC_FORMAT}
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """Return the events of a reply that came whole."""
+        """Return the events of a whole reply.
+
+        Raises:
+            DevFlowError: the body is a failure, or not a reply.
+        """
         if body.get("type") == "error" or body.get("error"):
             raise error_from_object(body, model=self._model)
         blocks = body.get("content")

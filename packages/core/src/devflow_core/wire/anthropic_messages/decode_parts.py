@@ -21,7 +21,11 @@ from devflow_core.wire.reasoning import ANTHROPIC_FORMAT, unseal
 
 
 def decode_content(owner: JsonObject, key: str, path: str) -> tuple[Part, ...]:
-    """Return the parts of the content of a message, a tool result or the system prompt."""
+    """Return the parts of the content of a message, a tool result or the system prompt.
+
+    Raises:
+        InvalidRequest: the content is missing, or a block is wrong; the message names its path.
+    """
     value = owner.get(key)
     where = f"{path}.{key}" if path else key
     if value is None:

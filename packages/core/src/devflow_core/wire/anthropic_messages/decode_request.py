@@ -32,7 +32,13 @@ _MODES: Mapping[str, Any] = {"auto": "auto", "any": "required", "none": "none", 
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """Decode a request; see `Dialect.decode_request`."""
+    """Decode a client's body, with the headers of this dialect; the body is kept in `origin`.
+
+    Claude Code's placeholder tool and billing line are left out of the hub's request.
+
+    Raises:
+        InvalidRequest: a value is wrong; the message names its path.
+    """
     choice = strict.optional(body, "tool_choice", strict.json_object) or {}
     is_serial = strict.optional(choice, "disable_parallel_tool_use", strict.boolean, "tool_choice")
     output = strict.optional(body, "output_config", strict.json_object) or {}

@@ -50,11 +50,11 @@ class MessagesEncoder:
         self._foreign_model: str | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
-        """Set our own fields; see `EventEncoder.annotate`."""
+        """Set our own fields, which go into the event with the usage."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """Return the bytes of an event; see `EventEncoder.encode`."""
+        """Return the bytes to send for an event; empty if there is nothing to send."""
         if (passed := self._passthrough.forward(event)) is not None:
             return self._forward(event, passed)
         if isinstance(event, Opaque):
@@ -83,7 +83,7 @@ class MessagesEncoder:
         return frame
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
+        """Return the bytes of a failure in the middle of the stream, which end it."""
         return _encode_event("error", error_body(error, request_id))
 
     def _fill_usage(self, frame: bytes) -> bytes:

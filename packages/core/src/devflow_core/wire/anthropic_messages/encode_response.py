@@ -46,7 +46,10 @@ _ERROR_TYPES = {
 
 
 def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
-    """Return this dialect's stop reason; a reply with calls has stopped for them."""
+    """Return this dialect's stop reason: the native one if it is valid, otherwise the hub's.
+
+    A reply with calls whose reason is `stop` has stopped for them.
+    """
     if native in _NATIVE_STOP_REASONS:
         return native
     if has_calls and reason == "stop":
@@ -57,7 +60,7 @@ def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) ->
 def encode_response(
     response: ChatResponse, request: ChatRequest, annotations: JsonObject | None = None
 ) -> bytes:
-    """Encode a whole reply; see `Dialect.encode_response`."""
+    """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     extra = raw_response_body(response, WIRE)
     model = response.model or request.model
     note = note_on_pictures(response.raw_response, WIRE)

@@ -41,7 +41,7 @@ _FRAME_FIELDS = frozenset({"role", "content"})
 
 
 class ChatDecoder(FrameDecoder):
-    """Decodes one streamed reply; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder."""
 
     wire = WIRE
 
@@ -60,7 +60,11 @@ class ChatDecoder(FrameDecoder):
         self._extras = Extras()
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """Return the events of a reply that came whole, with its message as one large delta."""
+        """Return the events of a whole reply, with its message as one large delta.
+
+        Raises:
+            DevFlowError: the body is a failure, or not a reply.
+        """
         choices = body.get("choices")
         if "error" not in body and not (isinstance(choices, list) and choices):
             raise self._protocol_error("a reply without choices", raw)

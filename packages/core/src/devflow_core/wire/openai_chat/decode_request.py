@@ -41,7 +41,11 @@ _HEADERS = ("x-anthropic-beta",)
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """Decode a request; see `Dialect.decode_request`."""
+    """Decode a client's body, with the headers of this dialect; the body is kept in `origin`.
+
+    Raises:
+        InvalidRequest: a value is wrong, or more than one reply is asked for.
+    """
     if strict.optional(body, "n", strict.integer) not in {None, 1}:
         raise strict.invalid_value("n", "only one reply per request is supported")
     limit = strict.optional(body, "max_completion_tokens", strict.token_count)

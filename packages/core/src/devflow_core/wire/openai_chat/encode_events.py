@@ -50,11 +50,11 @@ class ChatEncoder:
         self._is_usage_separate = _wants_separate_usage(request)
 
     def annotate(self, annotations: JsonObject) -> None:
-        """Set our own fields; see `EventEncoder.annotate`."""
+        """Set our own fields, which go into the event with the usage."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """Return the bytes of an event; see `EventEncoder.encode`."""
+        """Return the bytes to send for an event; empty if there is nothing to send."""
         if (passed := self._passthrough.forward(event)) is not None:
             return passed or (_DONE if isinstance(event, Finished) and event.frame is None else b"")
         match event:
@@ -74,7 +74,7 @@ class ChatEncoder:
                 return b""
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
+        """Return the bytes of a failure in the middle of the stream, which end it."""
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return sse.encode(
             dump(

@@ -37,7 +37,12 @@ _MESSAGE_FIELDS = frozenset({"refusal", "annotations", "audio", "cache_control",
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """Encode a request; see `Dialect.encode_request`."""
+    """Return the body for an upstream, which always asks for a stream, and what was left out.
+
+    Raises:
+        InvalidRequest: it holds something that this dialect cannot express and that must not be
+            left out.
+    """
     omitted = Omissions()
     body = original_body(request, WIRE)
     if body is not None:

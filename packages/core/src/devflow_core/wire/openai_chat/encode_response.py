@@ -1,4 +1,4 @@
-"""Encodes whole replies and errors in the chat completions dialect."""
+"""Encodes whole replies in the chat completions dialect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """Encode a whole reply; see `Dialect.encode_response`."""
+    """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     extra = raw_response_body(response, WIRE)
     choice = {
         "index": 0,

@@ -33,7 +33,10 @@ _FRAME_EVENTS = frozenset(
 
 
 class ResponsesDecoder(FrameDecoder):
-    """Decodes one streamed reply, which ends with its terminal event; see `FrameDecoder`."""
+    """Decodes replies in this dialect; every reply, streamed or whole, needs a new decoder.
+
+    A streamed reply is complete only with its terminal event.
+    """
 
     wire = WIRE
 
@@ -45,7 +48,11 @@ class ResponsesDecoder(FrameDecoder):
         self._vendor_tag: dict[str, Any] = {}
 
     def decode_response(self, body: dict[str, Any], raw: bytes) -> list[Event]:
-        """Return the events of a reply that came whole."""
+        """Return the events of a whole reply.
+
+        Raises:
+            DevFlowError: the body is a failure, or not a reply.
+        """
         output = body.get("output")
         if body.get("error") or not isinstance(output, list):
             if body.get("error"):

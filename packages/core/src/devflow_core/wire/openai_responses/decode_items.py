@@ -43,12 +43,16 @@ class ItemReader:
         self._results: list[Part] = []
 
     def to_messages(self) -> tuple[Message, ...]:
-        """Return all messages."""
+        """Return the messages of all items so far."""
         self._flush()
         return tuple(self._messages)
 
     def add(self, item: JsonObject, path: str) -> None:
-        """Add the next item."""
+        """Add the next item.
+
+        Raises:
+            InvalidRequest: it is wrong, or refers to an item that the client has not sent along.
+        """
         match item.get("type", "message"):
             case "message":
                 self._add_message(item, path)

@@ -25,7 +25,11 @@ _STATEFUL_FIELDS = ("previous_response_id", "conversation", "background", "promp
 
 
 def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
-    """Decode a request; see `Dialect.decode_request`; this dialect has no headers."""
+    """Decode a client's body, which is kept in `origin`; this dialect has no headers to keep.
+
+    Raises:
+        InvalidRequest: a value is wrong, or needs replies that the provider has stored.
+    """
     for key in _STATEFUL_FIELDS:
         if body.get(key):
             raise strict.invalid_value(

@@ -63,11 +63,11 @@ class ResponsesEncoder:
         self._last: _Key | None = None
 
     def annotate(self, annotations: JsonObject) -> None:
-        """Set our own fields; see `EventEncoder.annotate`."""
+        """Set our own fields, which go into the event with the usage."""
         self._passthrough.annotations = annotations
 
     def encode(self, event: Event) -> bytes:
-        """Return the bytes of an event; see `EventEncoder.encode`."""
+        """Return the bytes to send for an event; empty if there is nothing to send."""
         if (passed := self._passthrough.forward(event)) is not None:
             return passed
         if isinstance(event, Opaque):
@@ -82,12 +82,12 @@ class ResponsesEncoder:
                 return start
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """Return the bytes of a failure; see `EventEncoder.encode_error`."""
+        """Return the bytes of a failure in the middle of the stream, which end it."""
         fault = error_fields(error, request_id)
         reply = self._reply or make_response_object(self._request, Started(), self._clock())
         failed = {**reply, "status": "failed", "output": self._output}
         failed["error"] = {"code": fault["code"], "message": fault["message"]}
-        # one SDK reads the error beside the response, other clients inside it
+        # one SDK reads the error next to the response, other clients inside it
         return self._emit("response.failed", response=failed, error=fault)
 
     def _start(self, event: Event) -> bytes:

@@ -40,7 +40,11 @@ class ItemWriter:
         self._custom_calls: set[str] = set()
 
     def add(self, message: Message) -> None:
-        """Write one message; its calls, results and reasoning become separate items."""
+        """Add the items of one message to `items`: calls, results and reasoning are separate.
+
+        Raises:
+            InvalidRequest: it holds a part that this dialect cannot express.
+        """
         role = str(message.extra.get("role", message.role))
         if role not in _ROLES and not self._is_native:
             self._omitted.add(f"role {role} of a message")

@@ -27,7 +27,14 @@ from devflow_core.wire.reasoning import FOREIGN_REASONING, is_sealed, strip_fore
 def encode_request(
     request: ChatRequest, model: str, overrides: JsonObject | None = None
 ) -> EncodedRequest:
-    """Encode a request; see `Dialect.encode_request`; the provider is asked to store nothing."""
+    """Return the body for an upstream, which always asks for a stream, and what was left out.
+
+    The wish of a client's body to `store` the reply is left out.
+
+    Raises:
+        InvalidRequest: it holds something that this dialect cannot express and that must not be
+            left out.
+    """
     omitted = Omissions()
     body = original_body(request, WIRE)
     if body is not None:

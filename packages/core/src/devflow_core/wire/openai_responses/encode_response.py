@@ -1,4 +1,4 @@
-"""Encodes whole replies and errors in the responses dialect."""
+"""Encodes whole replies in the responses dialect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ _ECHOED_FIELDS = (
 
 
 def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
-    """Return the response object that all events and the whole reply share, without output."""
+    """Return the response object that all events and the whole reply share, without output.
+
+    Args:
+        request: the request, some of whose fields are repeated.
+        started: the id, model and provider of the reply.
+        now_s: the current Unix time.
+    """
     origin = request.origin
     body = (origin.body if origin is not None and origin.wire == WIRE else None) or {}
     return {
@@ -56,7 +62,7 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
 
 
 def to_status(reason: FinishReason) -> tuple[str, JsonObject | None]:
-    """Return the status and `incomplete_details` for a finish reason."""
+    """Return the status for a finish reason, and `incomplete_details`: None if it is complete."""
     match reason:
         case "length":
             return "incomplete", {"reason": "max_output_tokens"}
@@ -72,7 +78,7 @@ def encode_response(
     annotations: JsonObject | None = None,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """Encode a whole reply; see `Dialect.encode_response`."""
+    """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     if raw := raw_response_body(response, WIRE):
         return dump({**raw, "devflow": annotations} if annotations else raw)
     started = Started(

@@ -20,7 +20,7 @@ Emit = Callable[..., bytes]
 
 
 def make_message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
-    """Return a message item of the assistant."""
+    """Return a message item of the assistant; its text is left out until it is `completed`."""
     content: list[dict[str, Any]] = [make_text_part(text)]
     return {
         "type": "message",

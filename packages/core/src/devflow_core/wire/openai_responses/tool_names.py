@@ -33,7 +33,9 @@ class WireTool:
 
     name: str
     namespace: str | None = None
+    """The group that the tool belongs to; None if it is in none."""
     is_custom: bool = False
+    """Whether it is free-form: its input is any text rather than a JSON object."""
 
 
 def join_name(namespace: str | None, name: str) -> str:
@@ -57,7 +59,11 @@ def unwrap_input(arguments: str) -> str:
 
 
 def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
-    """Return the tools of a request, with groups flattened."""
+    """Return the tools of a request, with groups flattened.
+
+    Raises:
+        InvalidRequest: a tool is wrong; the message names its path.
+    """
     return tuple(
         one
         for tool, path in strict.objects(body, "tools")
@@ -66,14 +72,17 @@ def decode_tools(body: JsonObject) -> tuple[Tool, ...]:
 
 
 def has_native_forms(tools: tuple[Tool, ...], body: JsonObject) -> bool:
-    """Return whether the hub's tools are not enough to write the list again."""
+    """Return whether the client's list has forms that the hub's tools cannot express."""
     return len(tools) != len(body.get("tools") or ()) or any(
         kind in {"namespace", "custom"} for kind in (tool["type"] for tool in body["tools"] or ())
     )
 
 
 def index_wire_tools(request: ChatRequest) -> dict[str, WireTool]:
-    """Return the client's forms of its tools, by the names that models know."""
+    """Return the client's forms of its tools, by the names that models know.
+
+    Empty for a request that came in another dialect.
+    """
     origin = request.origin
     if origin is not None and origin.wire != WIRE:
         return {}
