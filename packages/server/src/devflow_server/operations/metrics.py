@@ -27,7 +27,8 @@ class Metrics:
     """
 
     knows_model: Callable[[str], bool]
-    """Returns whether a model is in the catalogue; a name that a client invented gets no label."""
+    """Returns whether a model is in the catalogue; a name that a client invented is not used as a
+    label."""
 
     def __init__(self, worker: int = 0) -> None:
         self.knows_model = lambda _model: False
@@ -99,7 +100,7 @@ class Metrics:
         self._registry.register(LedgerCollector(ledger, self._worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
-        """Count an answered request; `route` is the path as declared, never as sent."""
+        """Count an answered request, in seconds; `route` is the path as declared, never as sent."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
 
@@ -122,7 +123,7 @@ class Metrics:
         self._no_descriptors.inc()
 
     async def count_alert(self, alert: Alert) -> None:
-        """Count cost doubts (`AlertHook`); budget alerts have metrics elsewhere."""
+        """Count a cost doubt (`AlertHook`); alerts of budgets are not counted."""
         if isinstance(alert, CostDoubtAlert):
             self._doubts.labels(alert.doubt).inc()
 
@@ -136,7 +137,7 @@ class Metrics:
             self._tokens.labels(model, "output").inc(usage.completion_tokens)
 
     def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format, encoded."""
         return generate_latest(self._registry)
 
     def _model_label(self, model: str) -> str:
