@@ -70,7 +70,7 @@ def make_ledger_reader(settings: Settings) -> LedgerReader:
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Return whether anything was ever booked, even if the file is gone; True for a URL."""
+    """Return whether anything was ever booked, even if the file is gone; True for any URL."""
     return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 

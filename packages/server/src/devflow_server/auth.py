@@ -45,7 +45,7 @@ _FORWARDING_HEADERS = frozenset(
 """Headers that proxies add. Behind a proxy the peer of the socket is the proxy, not the caller."""
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
-"""Shorter texts are placeholders such as `none`, which may be logged."""
+"""Shorter texts are taken for placeholders, which stay readable in logs."""
 
 
 class ClientKey(Protocol):
@@ -110,7 +110,7 @@ class Caller:
 
 
 LOCAL_CALLER = Caller(name="local", id="local", is_operator=True)
-"""The user of this machine, without a key."""
+"""The user of this machine who sent no key, or a client that this process started."""
 ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 """The caller of an open route, who is not identified."""
 

@@ -33,7 +33,7 @@ class Announcement:
 
 
 Announce = Callable[[Announcement], None]
-"""Called once, when the gateway takes requests."""
+"""Called once, when clients may connect."""
 
 
 def serve(settings: Settings, *, announce: Announce = lambda _announcement: None) -> None:

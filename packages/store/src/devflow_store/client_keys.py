@@ -1,4 +1,4 @@
-"""Client keys of the gateway, whose secrets are shown once and stored only as keyed hashes."""
+"""Keeps the gateway's client keys; secrets are shown once and stored only as keyed hashes."""
 
 from __future__ import annotations
 

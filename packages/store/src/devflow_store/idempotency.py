@@ -62,6 +62,7 @@ class UnknownOutcome:
 
 
 Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
+"""What became of an attempt to claim a key."""
 
 
 class Idempotency:

@@ -30,6 +30,7 @@ PROCESS_LOST = "process_lost"
 """The error code of an entry whose process died; its cost is the worst case until reconciled."""
 
 Alerts = tuple[Alert, ...]
+"""The alerts that a job has caused; empty if none."""
 _OPEN_ATTEMPTS = Insert("open_attempts", ("attempt_id", "entry_id", "seq", "owner"))
 
 

@@ -1,4 +1,4 @@
-"""The durable store: it implements core's `Book`, and reads, reports and maintains the ledger."""
+"""Implements core's `Book` durably, and reads, reports and maintains the ledger."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ class Store:
     """The durable ledger of one data directory or database, shared by all processes that open it.
 
     An async context manager: on entry the tables are created, and what a crashed process left open
-    is settled; on exit everything accepted is written and the thread has ended.
+    is settled; on exit everything accepted is written and the writing thread has ended.
 
-    Reading methods are synchronous, open a separate connection, and may be called from any
-    thread, also outside the context.
+    Reading methods are synchronous, open a separate connection, and may be called from any thread,
+    also outside the context.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
         on_alert: called when a budget passes a threshold or a reported cost is impossible; every
             alert is also logged.
-        lease_s: after at most this long without a sign of life a process counts as dead: its
-            open attempts are written off at their worst case, its idempotency keys are settled.
-        data_dir: for the pepper of the client keys and the emergency file; None: the folder
-            of the SQLite file, or the user's data folder with PostgreSQL.
+        lease_s: after at most this many seconds without a sign of life a process counts as dead:
+            its open attempts are written off at their worst case, its idempotency keys are settled.
+        data_dir: for the pepper of the client keys and the emergency file; None: the folder of the
+            SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
     """

@@ -17,6 +17,7 @@ from devflow_upstream.transport.httpx_transport import HttpxTransport
 from devflow_openrouter.gateway import OpenRouterGateway
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+"""The base URL of OpenRouter's own API."""
 
 
 class OpenRouterService:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 _MAX_VIOLATIONS = 10
+"""More are not listed: a repair sends the list to the model, which is paid by the token."""
 _MAX_MESSAGE_CHARS = 200
 
 

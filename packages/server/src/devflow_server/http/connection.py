@@ -14,8 +14,7 @@ from devflow_server.http.message import Request, RequestRejected, encode_head
 from devflow_server.http.receiver import Receiver, ReceivingHost
 
 _FLUSH_BYTES = 64 * 1024
-"""Beyond this, queued bytes are sent at once: only what the transport has counts for back-pressure.
-"""
+"""Beyond it, queued bytes are sent at once: back-pressure counts only what the transport has."""
 _JSON_HEADER = ("content-type", "application/json")
 _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")

@@ -69,8 +69,7 @@ class Exchange:
         self.is_finished = False
         """Whether the reply is complete."""
         self.last_write_s = request.arrived_s
-        """When the last piece was sent, on the monotonic clock; before it, when the request came.
-        """
+        """When the last piece was sent, or else the request came, on the monotonic clock."""
         self._writer = writer
         self._is_chunked = False
 

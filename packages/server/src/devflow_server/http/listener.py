@@ -16,6 +16,7 @@ from devflow_server.http.message import Admission, Request
 from devflow_server.http.receiver import Admit
 
 Handler = Callable[[Exchange], Awaitable[None]]
+"""Answers one request through its exchange."""
 
 
 def admit_everything(_request: Request) -> Admission:

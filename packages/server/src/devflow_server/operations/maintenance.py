@@ -16,8 +16,8 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 RESTART_DELAY_S = 5.0
 """A failed job is started again after this long."""
 CONFIRM_INTERVAL_S = 60.0
-"""How often costs are looked up: the provider knows one seconds to minutes after the call, and for
-15 minutes it is asked again."""
+"""How often costs are looked up: the provider knows a cost seconds to minutes after the call, and
+is asked for 15 minutes."""
 SETTLE_INTERVAL_S = 600.0
 """How often old rows are settled: rarely, since only rows older than those 15 minutes are."""
 

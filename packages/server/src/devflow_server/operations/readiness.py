@@ -28,8 +28,7 @@ class Readiness:
 
     Args:
         health: the ledger's state; reading it costs nothing.
-        reads: read what else is needed: nodes, client keys. Each raises `DevFlowError` if it
-            cannot.
+        reads: read what else is needed: nodes, client keys. Each raises `DevFlowError` on failure.
     """
 
     def __init__(self, health: LedgerHealth, *reads: Callable[[], Awaitable[None]]) -> None:

@@ -87,7 +87,7 @@ class OpenTelemetryTracing:
 async def open_tracing(
     endpoint: str | None, *, allow_http: bool = False
 ) -> AsyncGenerator[Tracing]:
-    """Yield the port that traces to an OTLP endpoint over HTTP; on exit, what is left is sent.
+    """Yield a port that sends traces to an OTLP endpoint over HTTP; on exit, waiting ones are sent.
 
     Args:
         endpoint: an https URL, or http to this machine (`https://host:4318/v1/traces`); None traces

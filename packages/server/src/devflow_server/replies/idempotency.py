@@ -119,7 +119,7 @@ class IdempotencyHandler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let the calls under way end; cancel and record those longer than `timeout_s`."""
+        """Let the calls under way end; after `timeout_s` seconds, cancel and record the rest."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:

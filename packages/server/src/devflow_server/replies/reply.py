@@ -24,8 +24,7 @@ _MAX_OMITTED_CHARS = 1_000
 """What the header has room for; names beyond it are only counted."""
 
 CacheState = Literal["off", "miss", "hit"]
-"""`hit`: the reply to another request, repeated; `miss`: made now, to be repeated; `off`: neither.
-"""
+"""`hit`: another request's reply, repeated; `miss`: made now, to be repeated; `off`: neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,3 +170,4 @@ class SharedCalls:
 
 
 OnEnd = Callable[[SharedCall], None]
+"""Called once with a call that has ended, successful or not."""

@@ -52,11 +52,11 @@ class StoredResponse:
         return cls(**orjson.loads(head), body=body)
 
     def send(self, exchange: Exchange, headers: list[Header], *, is_stream: bool) -> None:
-        """Send the reply; as the end of the stream if a ping has begun that.
+        """Send the reply; if a ping has begun the stream, as the end of that.
 
         Args:
             exchange: the request that is answered.
-            headers: sent besides the reply's own; not if the stream has begun.
+            headers: sent besides the reply's own, unless the stream has begun.
             is_stream: whether the client asked for a stream.
         """
         if exchange.is_started:

@@ -87,7 +87,7 @@ class NodeTable:
         return tuple(self._nodes[name] for name in sorted(self._nodes))
 
     async def refresh(self) -> None:
-        """Replace the nodes in memory by those that this or another worker has stored.
+        """Rebuild the nodes from the settings and from what this or another worker has stored.
 
         Raises:
             StoreError: the store cannot be read; the nodes stay as they were.

@@ -22,13 +22,13 @@ from devflow_store.budgets.budget import BudgetAlert
 from devflow_store.entries.doubts import CostDoubtAlert
 
 Alert = BudgetAlert | CostDoubtAlert
+"""What hooks are called with; `alert_json` gives both the same form."""
 AlertHook = Callable[[Alert], Awaitable[None]]
 """Called once the spending is durable, for at most `TIMEOUT_S`; its exceptions are logged and reach
 no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
-"""The header whose value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`.
-"""
+"""Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
 TIMEOUT_S = 10.0
 """How long one hook may take, and how long `AlertDispatcher.drain` waits."""
 _log = structlog.get_logger("devflow.budget")

@@ -1,4 +1,4 @@
-"""Budgets as values: what they limit, over which period, and the alerts they raise."""
+"""Defines budgets as values: what they limit, over which period, and the alerts they raise."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from devflow_core.usage import Usage
 from pydantic import TypeAdapter
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time that microseconds are counted from."""
 _MICROSECOND = timedelta(microseconds=1)
 
 

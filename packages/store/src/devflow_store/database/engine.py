@@ -1,4 +1,4 @@
-"""The database interface of the store: a few blocking calls, over SQLite and PostgreSQL alike."""
+"""Defines the database interface: a few blocking calls, over SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from devflow_core.errors import StoreError
 
 SqlValue = int | float | str | bytes | None
+"""What both databases can store."""
 Rows = list[tuple[Any, ...]]
+"""All rows of a result, each with its columns in the order of the statement."""
 
 
 class DuplicateKey(StoreError):

@@ -45,6 +45,7 @@ CALL_COLUMNS = (
     "ttft_bucket",
     "total_bucket",
 )
+"""The columns of the table of calls, without the texts of the labels."""
 CALL_ROWS = Insert("calls", CALL_COLUMNS)
 _NO_USAGE = Usage()
 
