@@ -1,4 +1,4 @@
-"""Wires concrete classes together: from settings to a gateway over a durable ledger."""
+"""Wires concrete classes together, from settings to a gateway over a durable ledger."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ AsyncGateway = OpenRouterGateway
 LOOKBACK = timedelta(days=1)
 """How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 LEDGER_FILE = "ledger.db"
+"""The ledger's name in the data folder, unless `ledger_url` names another."""
 SETTINGS_BUDGET_ID = "settings"
 """The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
 
@@ -44,7 +45,8 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
         on_alert: called with alerts, besides the log and the hooks of the settings.
 
     Raises:
-        ConfigurationError: the data folder belongs to another user, or others may write to it.
+        ConfigurationError: the data folder is not private, or a setting of the ledger or of its
+            alerts is wrong.
     """
     days = settings.retention_days
     ensure_private_folder(settings.data_dir)
@@ -57,14 +59,18 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
 
 
 def make_ledger_reader(settings: Settings) -> LedgerReader:
-    """Return the reader of the ledger for reports; a ledger that was never written is empty."""
+    """Return the reader of the ledger for reports; a ledger that was never written is empty.
+
+    Raises:
+        ConfigurationError: the data folder is not private, or a setting of the ledger is wrong.
+    """
     if not has_ledger(settings):
         return EntriesReader(tuple)
     return make_store(settings)
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Return whether anything was ever booked here, even if the file is gone."""
+    """Return whether anything was ever booked, even if the file is gone; True for any URL."""
     return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 
@@ -72,7 +78,8 @@ def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
     """Return the hooks for budget thresholds and impossible costs, besides the log.
 
     Raises:
-        ConfigurationError: a webhook has no secret, so its receiver could not verify the sender.
+        ConfigurationError: a webhook has no secret, so its receiver could not verify the sender; or
+            its URL or the command is not allowed.
     """
     hooks: list[AlertHook] = []
     url, secret = settings.budget_alert_webhook_url, settings.budget_alert_webhook_secret
@@ -118,7 +125,19 @@ def make_report(
     until: datetime | None = None,
     with_days: bool = False,
 ) -> Report:
-    """Return the report over the settings' ledger; `with_days` adds the days of the HTML page."""
+    """Return the report over the settings' ledger, which this reads.
+
+    Args:
+        settings: all settings.
+        by: what the rows are grouped by.
+        since: inclusive, UTC; None is from the beginning.
+        until: exclusive, UTC; None is until now.
+        with_days: whether to add up each day as well, for the HTML page.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the saved list of models is damaged.
+        StoreError: the ledger cannot be read.
+    """
     reporter = Reporter(
         make_ledger_reader(settings),
         price_of=open_catalogue(settings).price_of,
@@ -128,7 +147,11 @@ def make_report(
 
 
 def make_router(settings: Settings) -> Router:
-    """Return a router over the known list of models, with the names and weights of the settings."""
+    """Return a router over the known list of models, with the names and weights of the settings.
+
+    Raises:
+        ConfigurationError: the saved list is damaged, or a setting is wrong.
+    """
     return build_router(settings, open_catalogue(settings))
 
 
@@ -141,7 +164,7 @@ def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
 async def open_gateway(
     settings: Settings, *, folder: Path | None = None
 ) -> AsyncGenerator[AsyncGateway]:
-    """Open a gateway with the ledger, budgets and views of the settings; close them at the end.
+    """Yield a gateway with the ledger, budgets and views of the settings; close them at the end.
 
     Args:
         settings: all settings.
@@ -149,6 +172,7 @@ async def open_gateway(
             directory.
 
     Raises:
+        ConfigurationError: the saved list of models is damaged, or a setting is wrong.
         StoreError: the ledger cannot be opened.
     """
     label = FolderLabels(folder or Path.cwd()).apply
@@ -166,13 +190,17 @@ async def build_gateway(
     *,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGateway:
-    """Build a gateway over an open store, with its budget set and its views rebuilt.
+    """Return a gateway over an open store, with its budget set and its views rebuilt; enter it.
 
     Args:
         book: the store; its opener closes it.
         settings: all settings.
-        ledger: another view, which receives every entry.
+        ledger: another view, which receives every entry from now on.
         label: completes the labels of each request; None: they stay as given.
+
+    Raises:
+        ConfigurationError: the saved list of models is damaged, or a setting is wrong.
+        StoreError: the ledger cannot be read or written.
     """
     await _set_budget(settings, book)
     catalogue = open_catalogue(settings)
@@ -196,7 +224,7 @@ async def reconcile(
     Args:
         settings: including a management key, if there is one.
         days: how many completed days to close.
-        patience_s: how old a row must be before "not found" is accepted as an answer.
+        patience_s: how old a row must be, in seconds, before "not found" is accepted as an answer.
 
     Raises:
         UpstreamError: OpenRouter does not answer, or refuses a key.
@@ -207,7 +235,13 @@ async def reconcile(
 
 
 def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 900.0) -> Reconciler:
-    """Return the reconciler of this book with OpenRouter's accounts."""
+    """Return the reconciler of this book with OpenRouter's accounts; it closes neither.
+
+    Args:
+        book: the open store.
+        gateway: asks OpenRouter, with the keys of its settings.
+        patience_s: how old a row must be, in seconds, before "not found" is accepted as an answer.
+    """
     settings = gateway.settings
     secret = settings.management_key
     account = OpenRouterAccount(

@@ -1,4 +1,4 @@
-"""The HTTP gateway: three dialects on one port."""
+"""Serves every dialect over HTTP, on one port."""
 
 from devflow_server.serving import RunningGateway, run_gateway
 from devflow_server.workers import Announcement, serve

@@ -62,7 +62,7 @@ class App:
         routes: the table of routes.
         authenticator: decides whether a caller is let in.
         metrics: counts requests and failures.
-        tracing: gets every admitted request.
+        tracing: gets every admitted request once it is answered.
     """
 
     def __init__(
@@ -76,7 +76,10 @@ class App:
         self._is_memory_limited = is_memory_limited()
 
     def admit(self, request: Request) -> AdmittedRequest | Coroutine[Any, Any, AdmittedRequest]:
-        """Decide on a request before its body; a coroutine only if a key has to be looked up."""
+        """Decide on a request by its head; the decision may be a refusal, and nothing is raised.
+
+        A coroutine is returned only if a key has to be looked up.
+        """
         found = None
         try:
             found = self._find_route(request)
@@ -88,7 +91,7 @@ class App:
         return self._admit(found, caller)
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request; raises cancellation and `ClientDisconnected` only."""
+        """Answer one request, and record it; raises cancellation and `ClientDisconnected` only."""
         request_id = new_id("req")
         began_s = time.monotonic()
         route: HttpRoute | None = None

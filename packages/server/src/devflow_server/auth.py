@@ -18,6 +18,7 @@ from devflow_server.http import Request
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Hosts under which this machine addresses itself."""
 _FORWARDING_HEADERS = frozenset(
     {
         "cf-connecting-ip",
@@ -44,6 +45,7 @@ _FORWARDING_HEADERS = frozenset(
 """Headers that proxies add. Behind a proxy the peer of the socket is the proxy, not the caller."""
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
+"""Shorter texts are taken for placeholders, which stay readable in logs."""
 
 
 class ClientKey(Protocol):
@@ -56,7 +58,7 @@ class ClientKey(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that the user gave it; the ledger's label."""
+        """The name that the user gave it, which is its label in the ledger."""
         ...
 
     @property
@@ -81,7 +83,7 @@ class KeyVerifier(Protocol):
         ...
 
     def find_former(self, secret: str, /) -> ClientKey | None:
-        """Return the key of this secret if it was valid when keys were last read."""
+        """Return the key of this secret if it was valid when keys were last read, or None."""
         ...
 
 
@@ -92,8 +94,8 @@ class Caller:
     name: str
     """The client key's name; `local` for the user of this machine, `anybody` on open routes."""
     id: str
-    """Identifies the owner of replies and held bytes: derived from the client key's id, or from a
-    hash of the key that a local user sent. Never a name that a person can choose."""
+    """The owner of replies and held bytes: derived from the client key's id, or from a hash of the
+    key that a local user sent. Never a name that a person can choose."""
     is_operator: bool = False
     groups: frozenset[str] | None = None
     """Groups of routes that this caller may use; None means all but the operator's."""
@@ -108,7 +110,9 @@ class Caller:
 
 
 LOCAL_CALLER = Caller(name="local", id="local", is_operator=True)
+"""The user of this machine who sent no key, or a client that this process started."""
 ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
+"""The caller of an open route, who is not identified."""
 
 
 class Authenticator:
@@ -156,10 +160,10 @@ class Authenticator:
             raise Forbidden("Pages of other sites may not use this gateway.")
 
     def recognize(self, request: Request) -> Caller | None:
-        """Return the caller if no look-up is needed to know it; None if `look_up` has to decide.
+        """Return the caller if that takes no look-up; None if `look_up` has to decide.
 
-        The socket and the key decide, never another header. Other headers can only take a
-        right away: a request through a proxy is not from the user of this machine.
+        The socket and the key decide, never another header. Other headers can only take a right
+        away: a request through a proxy is not from the user of this machine.
 
         Raises:
             Unauthorized: a key is needed, and it is missing or malformed.
@@ -180,11 +184,12 @@ class Authenticator:
 
         Args:
             request: its headers must be complete; its body is not read.
-            takes_former: whether, while keys cannot be read, a key that was valid when they
-                last could be is accepted.
+            takes_former: whether, while keys cannot be read, a key that was valid when they last
+                could be is accepted.
 
         Raises:
-            Unauthorized: the key is wrong; raised after a growing delay for many wrong ones.
+            Unauthorized: the key is wrong; after many wrong ones, `TooManyGuesses` after a growing
+                delay.
             StoreError: the key cannot be looked up.
         """
         secret = _read_secret(request.headers) or ""
@@ -213,7 +218,7 @@ _PROXY_NEEDS_KEY = (
 
 
 def caller_id(caller: Caller, upstream_key: str | None) -> str:
-    """Return the owner of an idempotent reply: the caller, with the provider key that pays."""
+    """Return the owner of an idempotent reply: the caller, with a hash of the key that pays."""
     if upstream_key is None:
         return caller.id
     return f"{caller.id}/{hashlib.sha256(upstream_key.encode()).hexdigest()}"
@@ -253,7 +258,7 @@ def _is_own_name(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether a socket address is a loopback address."""
+    """Return whether a socket address is a loopback address; False for anything else."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -263,7 +268,10 @@ def is_loopback(address: str) -> bool:
 
 
 def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return all texts that a request sent as keys, valid or not: they must not be logged."""
+    """Return the texts that a request sent as keys, valid or not: they must not be logged.
+
+    Left out are short texts and those with a `/`: placeholders, and model ids sent as keys.
+    """
     found = (headers.get("x-api-key"), headers.get(UPSTREAM_KEY_HEADER))
     token = headers.get("authorization", "").rpartition(" ")[2]
     return tuple(dict.fromkeys(one for one in (*found, token) if one and _is_key_like(one)))

@@ -27,7 +27,7 @@ _DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
 
 class KeyReused(Conflict):
-    """An idempotency key that was already used with another body."""
+    """An idempotency key that was already used with another request."""
 
     status_hint = 422
 
@@ -56,7 +56,15 @@ def error_reply(
     *,
     is_for_application: bool = False,
 ) -> tuple[int, bytes]:
-    """Return the status and the body of an error, in the form of the route that was called."""
+    """Return the status and the body of an error, in the form of the route that was called.
+
+    Args:
+        error: the error.
+        dialect: the route's dialect; None is plain JSON.
+        request_id: shown to the client, who may quote it.
+        is_for_application: whether the route's errors are read by an application
+            (`Face.APPLICATION`); then the dialect does not matter.
+    """
     if is_for_application:
         return _application_error(error, request_id)
     if dialect is not None:
@@ -72,7 +80,7 @@ def application_event(error: DevFlowError) -> bytes:
 
 
 def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
-    """Return the headers of an error.
+    """Return the headers of an error, `retry-after` in whole seconds among them.
 
     `x-should-retry: false` stops the SDKs of Anthropic and OpenAI from retrying what was already
     retried here: three tries each by client, gateway and provider would make 27.

@@ -38,7 +38,7 @@ class GuessBrake:
     """Counts wrong keys by address and delays the answers to them.
 
     Args:
-        clock: monotonic.
+        clock: returns monotonic seconds.
         sleep: waits for a number of seconds.
     """
 
@@ -57,7 +57,7 @@ class GuessBrake:
         self._logged_s = clock() - _LOG_INTERVAL_S
 
     async def refuse(self, address: str) -> Unauthorized:
-        """Return the error to raise for a wrong key from an address, after the delay it is due."""
+        """Return the error to raise for a wrong key from an address, after the delay due."""
         over = max(
             self._count(_network(address)) - MAX_FREE_GUESSES,
             self._count(_ALL) - MAX_FREE_GUESSES_IN_ALL,

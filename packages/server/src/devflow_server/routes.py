@@ -1,4 +1,4 @@
-"""The table of routes. Every route must say who may use it, or the server does not start."""
+"""Holds the table of routes. Every route must say who may use it, or the server does not start."""
 
 from __future__ import annotations
 
@@ -98,13 +98,14 @@ class RouteMatch:
 
     route: HttpRoute
     parameter: str
+    """What `{…}` in the route's path stands for, percent-decoded once; empty without one."""
 
 
 class RouteTable:
     """Finds routes by exact path. Paths are not normalised: another spelling is another path.
 
     Raises:
-        ConfigurationError: a route without a policy, or one declared twice.
+        ConfigurationError: a route does not say who may use it, or is declared twice.
     """
 
     def __init__(self, routes: Iterable[HttpRoute]) -> None:
@@ -129,7 +130,10 @@ class RouteTable:
             self._exact.setdefault(prefix, {})[route.method] = RouteMatch(route, "")
 
     def find(self, method: str, path: str) -> RouteMatch | None:
-        """Return the route for a method and a path exactly as sent; HEAD counts as GET."""
+        """Return the route for a method and a path exactly as sent; None if there is none.
+
+        HEAD counts as GET.
+        """
         wanted = "GET" if method == "HEAD" else method
         by_method = self._exact.get(path)
         if by_method is not None:

@@ -45,6 +45,7 @@ RECORD_TIMEOUT_S = 2.0
 """A keyed call is cancelled this long before the drain ends, so that its client gets the same
 answer as a client that sends the key again."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
+"""What the first key may do: everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +53,14 @@ class RunningGateway:
     """A gateway that takes requests."""
 
     url: str
+    """The URL under which clients on this machine reach it."""
     port: int
     first_key: str | None = None
     """A client key created just now because there was none; to be shown once."""
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a bound, listening socket.
+    """Return a bound, listening socket, which the caller closes.
 
     Raises:
         ConfigurationError: the address is in use, or does not belong to this machine.
@@ -98,7 +100,8 @@ async def run_gateway(
         label: completes the labels of each request; None leaves them to the clients.
 
     Raises:
-        ConfigurationError: it must not or cannot start so.
+        ConfigurationError: the settings are wrong, the address cannot be used, or others could
+            reach the gateway without a key.
         StoreError: the ledger cannot be opened.
     """
     metrics, keep_alive = Metrics(worker), KeepAlive()
@@ -148,7 +151,7 @@ async def prepare(settings: Settings) -> str | None:
         The client key created just now because there was none, to be shown once; else None.
 
     Raises:
-        ConfigurationError: it must not start so.
+        ConfigurationError: the settings are wrong, or others could reach the gateway without a key.
         StoreError: the ledger cannot be opened.
     """
     async with wiring.make_store(settings) as store:

@@ -19,9 +19,10 @@ from devflow_core.processes import HANG_UP, signals_to_heed
 from devflow_core.settings import Settings
 
 RunWorker = Callable[[Settings, socket, int, Connection], None]
-"""Runs a worker in its own process, from start to end."""
+"""Runs a worker in its own process, from start to end; see `devflow_server.workers.run_worker`."""
 
 _LOOK_S = 1.0
+"""How often the supervisor looks for dead workers to replace while nothing wakes it."""
 _FIRST_RESTART_DELAY_S = 1.0
 """A dead worker is replaced after this long; the delay doubles with each start in a row that failed
 before the worker took requests."""
@@ -90,7 +91,7 @@ class Supervisor:
         self._log = structlog.get_logger("devflow.workers")
 
     def start(self) -> None:
-        """Install signal handlers, and start every worker."""
+        """Install signal handlers, and start every worker; `supervise` has to follow."""
         for number in signals_to_heed():
             signal.signal(number, self._on_signal)
         for number in range(self._settings.workers):
@@ -100,7 +101,7 @@ class Supervisor:
         """Replace workers that die; return when all have ended after a signal.
 
         Raises:
-            WorkersFailed: none could be started.
+            WorkersFailed: no worker has ever taken requests, after `MAX_FAILED_STARTS` tries.
         """
         try:
             while not self._signals and not self._has_given_up:

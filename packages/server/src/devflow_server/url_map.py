@@ -1,4 +1,4 @@
-"""The routes of the gateway with their policies, and the components they need."""
+"""Maps the gateway's paths to handlers, with the policy of each route."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ from devflow_server.routes import Access, Face, HttpRoute, RouteTable
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The components of the application."""
+    """The components that the application is built from."""
 
     settings: Settings
     reply_source: ReplySource
     idempotency: IdempotencyHandler
     embeddings: Pipeline
+    """The pipeline for embeddings."""
     find_session: Callable[[str], ContextInjector]
+    """Returns the Claude Code session of an id."""
     keys: KeyVerifier
     nodes: NodeTable
     catalogue: LiveCatalogue
     has_server_key: Callable[[], bool]
+    """Returns whether the gateway has a provider key of its own."""
     metrics: Metrics
     keep_alive: KeepAlive
     problem: Callable[[], NotReady | None]
@@ -64,7 +67,7 @@ def build_app(components: Components) -> App:
     """Build the application from its components.
 
     Raises:
-        ConfigurationError: a route has no policy.
+        ConfigurationError: a route does not say who may use it, or is declared twice.
     """
     settings = components.settings
     components.metrics.knows_model = lambda model: model in components.catalogue.current

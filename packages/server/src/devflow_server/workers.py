@@ -33,6 +33,7 @@ class Announcement:
 
 
 Announce = Callable[[Announcement], None]
+"""Called once, when clients may connect."""
 
 
 def serve(settings: Settings, *, announce: Announce = lambda _announcement: None) -> None:
@@ -40,10 +41,12 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
 
     Args:
         settings: with `workers` above 1, a supervisor starts that many processes.
-        announce: called once, when requests are accepted.
+        announce: called once: when requests are accepted or, with several workers, when those have
+            been started.
 
     Raises:
-        ConfigurationError: it must not or cannot start so.
+        ConfigurationError: the settings are wrong, the address cannot be used, or others could
+            reach the gateway without a key.
         StoreError: the ledger cannot be opened.
         WorkersFailed: no worker could be started.
     """
@@ -100,7 +103,15 @@ def _serve_with_workers(settings: Settings, announce: Announce) -> None:
 def run_worker(
     settings: Settings, bound: socket.socket, number: int, supervisor: Connection
 ) -> None:
-    """Run a worker from start to end; it also ends if its supervisor is killed."""
+    """Run a worker from start to end; it also ends if its supervisor is killed.
+
+    Args:
+        settings: all of them.
+        bound: the socket that the workers share.
+        number: the worker's number, from 0.
+        supervisor: gets an empty text when the worker takes requests, or the reason why it cannot;
+            closed after that.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only spawned processes call this
     end_when(parent.join)

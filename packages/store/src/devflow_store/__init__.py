@@ -1,4 +1,4 @@
-"""The durable store: ledger, budgets and client keys over SQLite or PostgreSQL."""
+"""Keeps the durable store: ledger, budgets and client keys over SQLite or PostgreSQL."""
 
 from devflow_store.budgets.alerts import Alert, AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState

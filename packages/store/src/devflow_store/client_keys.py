@@ -1,4 +1,4 @@
-"""Client keys of the gateway, whose secrets are shown once and stored only as keyed hashes."""
+"""Keeps the gateway's client keys; secrets are shown once and stored only as keyed hashes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ class ClientKey:
     """What the key may do, as given at its creation (`routes`, `models`)."""
     created_at: datetime
     expires_at: datetime | None = None
+    """None if the key never expires."""
     revoked_at: datetime | None = None
+    """None if the key is in force."""
 
 
 class ClientKeys:
@@ -95,6 +97,7 @@ class ClientKeys:
         Raises:
             InvalidRequest: the name is not allowed, or a scope is unknown.
             Conflict: a valid key has this name.
+            ConfigurationError: the pepper cannot be read.
             StoreError: it could not be written.
         """
         _check_new(name, scopes)
@@ -139,7 +142,11 @@ class ClientKeys:
         await self._submit(WriteJob(run))
 
     async def list(self) -> list[ClientKey]:
-        """Return all keys, including revoked ones, oldest first."""
+        """Return all keys, including revoked ones, oldest first.
+
+        Raises:
+            StoreError: the table cannot be read.
+        """
 
         def run(tx: Transaction) -> list[ClientKey]:
             tx.flush()
@@ -149,13 +156,16 @@ class ClientKeys:
         return await self._submit(WriteJob(run))
 
     async def revoke(self, name_or_id: str) -> ClientKey:
-        """Revoke a key; other processes follow within a second.
+        """Revoke a key and return it; other processes follow within a second.
+
+        A key that was revoked before is returned unchanged.
 
         Args:
             name_or_id: the id, or the name of a key that is not revoked.
 
         Raises:
             NotFound: there is no such key.
+            StoreError: the change could not be written.
         """
 
         def run(tx: Transaction) -> ClientKey:
@@ -176,7 +186,8 @@ class ClientKeys:
     def find_known(self, secret: str) -> ClientKey | None:
         """Return the key with this secret if it was valid within the last second.
 
-        None decides nothing: call `verify`.
+        None decides nothing: the key may be unknown, or the table was not read for too long.
+        `verify` decides.
         """
         if not secret.startswith(SECRET_PREFIX):
             return None
@@ -185,7 +196,10 @@ class ClientKeys:
         return self._find(self._hash_secret(secret))
 
     def find_former(self, secret: str) -> ClientKey | None:
-        """Return the key with this secret if it was valid when the table was last read."""
+        """Return the key with this secret if it was in force when the table was last read.
+
+        None if it was not, has expired since, or the table was never read.
+        """
         return self._find(self._hash_secret(secret)) if self._known else None
 
     async def verify(self, secret: str) -> ClientKey | None:
@@ -211,7 +225,7 @@ class ClientKeys:
         return found
 
     async def refresh(self) -> None:
-        """Read the table, as a request with an unknown key does.
+        """Read the table now, so that `find_known` is up to date; callers share one read.
 
         Raises:
             StoreError: the table cannot be read.

@@ -1,4 +1,4 @@
-"""The health of a ledger: its state, as the writer finds it, and counters for metrics."""
+"""Holds the health of a ledger: its state, as the writer finds it, and counters for metrics."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Step(NamedTuple):
     """After this long new writes are refused, and waiting callers get an error."""
 
 
-# A state has to be told within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as much
-# again for a busy machine. Below 5 s, 32 writers that take turns at PostgreSQL were sent away.
+# A state has to be reported within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as
+# much again for a busy machine. Below 5 s, 32 writers that take turns at PostgreSQL were sent away.
 BEGIN = Step("begin", 0.4, 5.0)
 """Opening the connection and getting the lock."""
 WORK = Step("work", 10.0, 10.0)
@@ -76,7 +76,7 @@ class LedgerHealth:
     """The state of a ledger as its writer finds it; reading it costs nothing.
 
     Args:
-        clock: monotonic.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -93,7 +93,7 @@ class LedgerHealth:
         """When a row was last known to have reached the disk, on the monotonic clock."""
         self.commits = 0
         self.commit_s = 0.0
-        """The total time of all commits."""
+        """The total time of all commits, in seconds."""
         self.bucket_bounds_s = COMMIT_BUCKETS_S
         self.commit_buckets = [0] * (len(COMMIT_BUCKETS_S) + 1)
         """Commits per bucket of `COMMIT_BUCKETS_S`, not cumulative; the last is for longer ones."""
@@ -101,7 +101,7 @@ class LedgerHealth:
         """How often a write has found each state."""
 
     def current(self) -> tuple[LedgerState, str]:
-        """Return the current state and a sentence about it, which is empty if all is well."""
+        """Return the state now, and a sentence about it, which is empty if all is well."""
         return self._problem or self._find_wait(_get_told_after_s) or (LedgerState.READY, "")
 
     def refusal(self, *, is_read: bool = False) -> StoreError | None:
@@ -123,11 +123,11 @@ class LedgerHealth:
         return error
 
     def is_stuck(self) -> bool:
-        """Return whether the writer has waited longer than its callers should."""
+        """Return whether the step under way has taken longer than its `refused_after_s`."""
         return self._find_wait(_get_refused_after_s) is not None
 
     def start_step(self, step: Step) -> None:
-        """Note that the writer begins a step."""
+        """Note that the writer begins a step now."""
         self._step = (step, self._clock())
 
     def end_steps(self) -> None:

@@ -15,7 +15,7 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.entries import queries
 
 RETENTION_S = 24 * 3600.0
-"""How long a reply can be requested again."""
+"""How long after its claim a key's reply can be requested again."""
 MIN_POLL_S = 0.05
 """How often a waiting caller polls at first; the interval doubles up to a second."""
 _MAX_POLL_S = 1.0
@@ -37,6 +37,7 @@ class InFlight:
     """Another caller is carrying the request out; `wait` for the reply."""
 
     entry_id: str
+    """The request's id in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Completed:
     """The request was answered with this reply."""
 
     payload: bytes
+    """As given to `finish` or `abandon`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class UnknownOutcome:
 
 
 Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
+"""What became of an attempt to claim a key."""
 
 
 class Idempotency:
@@ -86,6 +89,10 @@ class Idempotency:
             key: as the client sent it.
             fingerprint: a hash of the whole request; a different one is a `Mismatch`.
             entry_id: the request's id in the ledger, used for no other request.
+
+        Returns:
+            `NewClaim` if the key was free, or claimed with this `entry_id` before; otherwise the
+            state of the request that has it.
 
         Raises:
             StoreError: it is unknown whether the key was claimed; `abandon` settles this.
@@ -118,6 +125,7 @@ class Idempotency:
 
         Raises:
             Conflict: the claim was given to another process meanwhile.
+            StoreError: it could not be written; it may be tried again.
         """
 
         def run(tx: Transaction) -> None:
@@ -137,6 +145,9 @@ class Idempotency:
 
         Returns:
             Whether the reply was stored.
+
+        Raises:
+            StoreError: it could not be written; it may be tried again.
         """
 
         def run(tx: Transaction) -> bool:
@@ -152,9 +163,17 @@ class Idempotency:
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
         """Wait for the outcome of a request in flight, polling the store.
 
+        Args:
+            scope: the caller that owns the key.
+            key: as the client sent it.
+            timeout_s: how long to wait, in seconds.
+
         Returns:
             `Completed` or `UnknownOutcome`; `InFlight` after the timeout; None if nothing was
             carried out, so that the key has to be claimed again.
+
+        Raises:
+            StoreError: the store cannot be read.
         """
         pause_s = MIN_POLL_S
         loop = asyncio.get_running_loop()

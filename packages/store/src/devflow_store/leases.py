@@ -73,6 +73,8 @@ class ProcessLeases:
     def renew(self, *, is_leaving: bool = False) -> WriteJob[Alerts]:
         """Return a job that gives a sign of life and settles what dead processes left open.
 
+        The job's result is the alerts of the entries written for them.
+
         Args:
             is_leaving: whether this process is ending; its open attempts are settled at once.
         """

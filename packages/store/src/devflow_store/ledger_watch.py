@@ -13,6 +13,7 @@ from devflow_store.chain.writer import LedgerWriter, WriteJob
 from devflow_store.health import LedgerHealth, LedgerState
 
 WATCH_INTERVAL_S = 0.1
+"""How often the watch looks at what the writer has noted."""
 PROBE_INTERVAL_S = 0.5
 """How often a probe is written while nothing else is."""
 
@@ -37,7 +38,7 @@ class LedgerWatch:
 
     Args:
         writer: writes the ledger.
-        on_recovery: called when the ledger can be written again.
+        on_recovery: called when the ledger can be written again; a `StoreError` from it is ignored.
     """
 
     def __init__(self, writer: LedgerWriter, on_recovery: Callable[[], Awaitable[None]]) -> None:
@@ -69,7 +70,7 @@ class LedgerWatch:
                 self._probing.cancel()
 
     async def probe(self) -> None:
-        """Make a meaningless change, and wait until it is on the disk.
+        """Make a change without effect, and wait until it is on the disk.
 
         Raises:
             StoreError: the ledger cannot be written.

@@ -23,11 +23,19 @@ class Nodes:
         self._submit = submit
 
     async def get(self, task_name: str) -> dict[str, Any] | None:
-        """Return the settings of one task; None if there are none."""
+        """Return the settings of one task; None if there are none.
+
+        Raises:
+            StoreError: the settings cannot be read.
+        """
         return (await self.all()).get(task_name)
 
     async def all(self) -> dict[str, dict[str, Any]]:
-        """Return all settings, by task name."""
+        """Return all settings, by task name.
+
+        Raises:
+            StoreError: the settings cannot be read.
+        """
 
         def run(tx: Transaction) -> dict[str, dict[str, Any]]:
             tx.flush()
@@ -37,7 +45,11 @@ class Nodes:
         return await self._submit(WriteJob(run, is_read=True))
 
     async def set(self, task_name: str, config: Mapping[str, Any] | None) -> None:
-        """Set the settings of a task; None removes them."""
+        """Set the settings of a task in place of its earlier ones; None removes them.
+
+        Raises:
+            StoreError: the change could not be written.
+        """
         text = None if config is None else orjson.dumps(dict(config)).decode()
 
         def run(tx: Transaction) -> None:

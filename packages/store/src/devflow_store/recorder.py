@@ -30,6 +30,7 @@ PROCESS_LOST = "process_lost"
 """The error code of an entry whose process died; its cost is the worst case until reconciled."""
 
 Alerts = tuple[Alert, ...]
+"""The alerts that a job has caused; empty if none."""
 _OPEN_ATTEMPTS = Insert("open_attempts", ("attempt_id", "entry_id", "seq", "owner"))
 
 
@@ -53,7 +54,15 @@ class EntryRecorder:
     ) -> WriteJob[None]:
         """Return the job that writes the start of an attempt, with its reservation.
 
-        `check` raises if the attempt may not be sent after all.
+        The job raises what `BudgetReservations.reserve` and `check` raise; then nothing is written.
+
+        Args:
+            start: the attempt.
+            ended: earlier attempts of the same request that have ended.
+            check: raises if the attempt may not be sent after all.
+
+        Raises:
+            InvalidRequest: a label cannot be encoded.
         """
         body = encode_record(StartRecord(start=start, ended=ended))
         at_us = to_us(start.started_at)
@@ -71,7 +80,13 @@ class EntryRecorder:
         return WriteJob(run, start.attempt_id)
 
     def close(self, entry: LedgerEntry) -> WriteJob[Alerts]:
-        """Return the job that writes the entry of a request and settles its budgets."""
+        """Return the job that writes the entry of a request and settles its budgets.
+
+        Its result is the alerts due; it is empty if the entry was written before.
+
+        Raises:
+            InvalidRequest: a label cannot be encoded.
+        """
         body = encode_record(entry)
 
         def run(tx: Transaction) -> Alerts:
@@ -90,17 +105,17 @@ class EntryRecorder:
         return WriteJob(run, entry.entry_id, recover)
 
     def write_entry(self, tx: Transaction, entry: LedgerEntry, body: bytes) -> Alerts:
-        """Append an entry, and write everything derived from it."""
+        """Append an entry, write everything derived from it, and return the alerts due."""
         seq = tx.append(RowKind.ENTRY, entry.entry_id, body, at_us=to_us(entry.started_at))
         write_calls(tx, seq, entry)
         tx.delete("open_attempts", "entry_id", entry.entry_id)
         return (*self.reservations.settle(tx, entry), *find_doubts(entry))
 
     def confirm(self, correction: Correction) -> WriteJob[Alerts]:
-        """Return the job that writes the final cost of an attempt.
+        """Return the job that writes the final cost of an attempt; its result is the alerts due.
 
-        Raises:
-            NotFound: no closed request has such an attempt.
+        The job raises `NotFound` if no closed request has this attempt, and writes nothing if
+        nothing would change.
         """
         body = encode_record(correction)
 

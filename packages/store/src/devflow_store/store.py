@@ -1,4 +1,4 @@
-"""The durable store: it implements core's `Book`, and reads, reports and maintains the ledger."""
+"""Implements core's `Book` durably, and reads, reports and maintains the ledger."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ class Store:
     """The durable ledger of one data directory or database, shared by all processes that open it.
 
     An async context manager: on entry the tables are created, and what a crashed process left open
-    is settled; on exit everything accepted is written and the thread has ended.
+    is settled; on exit everything accepted is written and the writing thread has ended.
 
-    Reading methods are synchronous, open a separate connection, and may be called from any
-    thread, also outside the context.
+    Reading methods are synchronous, open a separate connection, and may be called from any thread,
+    also outside the context.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
             URL, or an engine.
         on_alert: called when a budget passes a threshold or a reported cost is impossible; every
             alert is also logged.
-        lease_s: after at most this long without a sign of life a process counts as dead: its
-            open attempts are written off at their worst case, its idempotency keys are settled.
-        data_dir: for the pepper of the client keys and the emergency file; None: the folder
-            of the SQLite file, or the user's data folder with PostgreSQL.
+        lease_s: after at most this many seconds without a sign of life a process counts as dead:
+            its open attempts are written off at their worst case, its idempotency keys are settled.
+        data_dir: for the pepper of the client keys and the emergency file; None: the folder of the
+            SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
     """
@@ -214,22 +214,26 @@ class Store:
             yield from queries.read_entries(session, chosen)
 
     def entry(self, entry_id: str) -> LedgerEntry | None:
-        """Return one entry; None if there is none with this id, or it was erased."""
+        """Return one entry with later corrections applied; None if it is unknown or was erased.
+
+        Raises:
+            StoreError, LedgerCorrupt: the ledger cannot be read.
+        """
         with self._open_reader() as session:
             return queries.read_entry(session, entry_id)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
-        """Return the attempts with an estimated cost, oldest first, with their entries."""
+        """Return up to `limit` entries, each with an attempt of estimated cost, oldest first."""
         with self._open_reader() as session:
             return queries.read_unconfirmed(session, limit)
 
     def latest_start(self) -> datetime | None:
-        """Return when the latest attempt began; None without any."""
+        """Return when the latest attempt began, in UTC; None without any."""
         with self._open_reader() as session:
             return queries.read_latest_start(session)
 
     def under_way_since(self) -> datetime | None:
-        """Return when the oldest attempt still running began; None if all have ended."""
+        """Return when the oldest attempt still running began, in UTC; None if all have ended."""
         with self._open_reader() as session:
             return queries.read_under_way_since(session)
 
@@ -242,10 +246,16 @@ class Store:
         until: datetime | None = None,
         with_times: bool = True,
     ) -> dict[tuple[str, ...], Summary]:
-        """Return sums for each combination of `by`, as `devflow_core.summary.LedgerReader`.
+        """Return sums for each combination of `by`; a key has its values in the order of `by`.
+
+        Args:
+            by: the groupings; a value that is unknown is "".
+            since: inclusive, by the time an attempt began.
+            until: exclusive.
+            with_times: False leaves the histograms empty, and saves half of the time.
 
         Raises:
-            InvalidRequest: there is no such grouping.
+            InvalidRequest: `by` is empty, or there is no such grouping.
             StoreError: the ledger cannot be read.
         """
         with self._open_reader() as session:
@@ -254,11 +264,11 @@ class Store:
     def groups(
         self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str, Summary]:
-        """Return sums for each value of `by`; as `aggregate` with one grouping."""
+        """Return sums for each value of `by`; `since` is inclusive, `until` exclusive."""
         return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
-        """Return every budget with its state in the window that contains `now`."""
+        """Return every budget with its state in the window of `now`; None is this moment."""
         with self._open_reader() as session:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
@@ -267,7 +277,10 @@ class Store:
 
         Args:
             anchor: a `head` noted earlier, which the chain must still contain; None: the one
-                that every commit notes beside the ledger.
+            that every commit notes beside the ledger.
+
+        Raises:
+            StoreError: the ledger cannot be read.
         """
         anchor = anchor or self._engine.noted_head()
         session = self._engine.open_reader()
@@ -345,6 +358,8 @@ class Store:
 
     async def _end_lease(self) -> None:
         try:
+            # in this order: leaving writes off as lost what is still open, and an entry that waits
+            # in the emergency file would close it
             await self._drain_overflow()
             await self._renew_lease(is_leaving=True)
         except StoreError:

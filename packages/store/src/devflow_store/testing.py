@@ -1,4 +1,4 @@
-"""For tests and benchmarks: a simulated disk that loses unsynced data, fails, or is full."""
+"""Simulates a disk that loses unsynced data, fails, or is full, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from devflow_store.store import Store
 Written = tuple[AttemptStart, LedgerEntry]
 """The start of a request's only attempt, and its entry."""
 SECTOR = 512
+"""The bytes that a disk writes completely or not at all."""
 _names = itertools.count()
 
 
@@ -29,16 +30,24 @@ class Disk:
     """A simulated disk: what is safe, what is only in its cache, and whether writing works."""
 
     safe: dict[str, bytearray] = field(default_factory=dict[str, bytearray])
+    """The content of each file that would survive a power cut, by name."""
     cached: list[tuple[str, int, bytes]] = field(default_factory=list[tuple[str, int, bytes]])
+    """Unsynced writes in order: file, offset, data; a negative offset `-size - 1` cuts the file."""
     is_full: bool = False
     fail_write: int | None = None
-    """The number of the write that fails."""
+    """The number of the write that fails, from 1; None: none."""
     fail_sync: int | None = None
+    """The number of the sync that reports a failure, from 1; None: none."""
     writes: int = 0
     syncs: int = 0
 
     def write(self, name: str, data: bytes, offset: int) -> None:
-        """Write to a file; the data is only in the drive's cache."""
+        """Write to a file; the data is only in the drive's cache.
+
+        Raises:
+            apsw.FullError: the disk is full.
+            apsw.IOError: it is the write that fails.
+        """
         self.writes += 1
         if self.is_full and name.endswith(("-wal", ".db")):
             raise _io_error(apsw.FullError, apsw.SQLITE_FULL)
@@ -47,7 +56,11 @@ class Disk:
         self.cached.append((name, offset, data))
 
     def sync(self, name: str) -> None:
-        """Make safe what was written to a file."""
+        """Make safe what was written to a file.
+
+        Raises:
+            apsw.IOError: it is the sync that fails; the data is safe all the same.
+        """
         self.syncs += 1
         rest = [one for one in self.cached if one[0] != name]
         for _name, offset, data in (one for one in self.cached if one[0] == name):
@@ -57,16 +70,24 @@ class Disk:
             raise _io_error(apsw.IOError, apsw.SQLITE_IOERR_FSYNC)
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file to a size."""
+        """Cut a file to a size in bytes; this too is only in the drive's cache."""
         self.cached.append((name, -size - 1, b""))
 
     def delete(self, name: str) -> None:
-        """Delete a file."""
+        """Delete a file at once, with what is cached of it."""
         self.safe.pop(name, None)
         self.cached = [one for one in self.cached if one[0] != name]
 
     def after_power_cut(self, folder: Path, chance: random.Random) -> Path:
-        """Write the files as found after a power cut: what was safe, and any part of the rest."""
+        """Write the files as found after a power cut: what was safe, and any part of the rest.
+
+        Args:
+            folder: an existing folder for the files.
+            chance: decides what of the cache has survived.
+
+        Returns:
+            The path of the ledger among them.
+        """
         files = {name: bytearray(content) for name, content in self.safe.items()}
         for name, offset, data in self.cached:
             if chance.random() < 0.5:
@@ -124,7 +145,7 @@ class _DiskVfs(apsw.VFS):
 
 @contextmanager
 def engine_on(disk: Disk, path: Path, synchronous: str = "FULL") -> Generator[SqliteEngine]:
-    """Open an engine whose file is written through this disk."""
+    """Yield an engine whose file is written through this disk; it is usable within the block."""
     name = f"disk{next(_names)}"
     vfs = _DiskVfs(name, disk)
     try:
@@ -153,7 +174,7 @@ def cut_power(
 
     Args:
         folder: an empty folder for the files of every cut.
-        requests: for each cut a random number of the first of them is written.
+        requests: for each cut a random number of the first of them is written; at least two.
         cuts: how often.
         synchronous: SQLite's setting.
     """

@@ -21,7 +21,7 @@ class OpenRouterAccount:
     """The costs that OpenRouter has booked for the keys of a gateway.
 
     Args:
-        api: the client that asks OpenRouter.
+        api: the client that asks OpenRouter; closed by its owner.
         keys: the gateway's own keys; calls with a caller's key cannot be looked up.
         management_key: opens the totals of completed days; None: they are not available.
     """
@@ -44,7 +44,13 @@ class OpenRouterAccount:
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
-        """Return what is booked for a call; None until it is, which takes minutes after the call.
+        """Return what OpenRouter has booked for a call; None while it has booked nothing.
+
+        A call is booked minutes after it. None also if the key is not one of ours.
+
+        Args:
+            generation_id: OpenRouter's id of the call.
+            key_id: the key that paid; None: unknown, so any of the keys is used.
 
         Raises:
             UpstreamError: the key is refused, or OpenRouter does not answer.
@@ -60,10 +66,13 @@ class OpenRouterAccount:
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
     async def fetch_day_usd(self, day: date, /) -> Decimal | None:
-        """Return these keys' cost in USD of a completed day (UTC); None without a management key.
+        """Return what these keys cost on a completed day (UTC), in USD.
+
+        None without a management key, or if OpenRouter refuses it.
 
         Raises:
             UpstreamError: OpenRouter does not answer.
+            ProtocolError: an amount in the reply is malformed.
         """
         if self._management_key is None:
             return None
@@ -84,6 +93,7 @@ class OpenRouterAccount:
 
         Raises:
             UpstreamError: a key is refused, or OpenRouter does not answer.
+            ProtocolError: the reply has no such amount.
         """
         total = Decimal(0)
         for key in self._keys.values():

@@ -1,4 +1,4 @@
-"""Defines the public gateway, which builds its parts and owns them."""
+"""Offers the public gateway, which builds its parts and owns them."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class OpenRouterGateway:
 
     Args:
         settings: keys, limits, deadlines, weights.
-        book: where attempts and entries become durable; None: they are kept in memory.
+        book: where attempts and entries become durable; its owner closes it. None: they are kept in
+            memory.
         ledger: receives every entry besides the gateway's own views.
         catalogue: the models and their prices; None: the shipped list with the settings'
-            corrections; fetched lists are then kept in memory.
+            corrections; fetched lists are then kept in memory. Closed with the gateway.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
         transport: carries the calls; None: chosen by the settings. Closed with the gateway.
-        providers: asked for the models whose ids begin with their names. Closed with the
-            gateway.
+        providers: asked for the models whose ids begin with their names. Closed with the gateway.
         label: completes the labels of each request; None: they stay as given.
     """
 
@@ -161,15 +161,17 @@ class OpenRouterGateway:
         """Return the whole reply, with its route, its cost and its entry in the ledger.
 
         Args:
-            request: what is asked; a `response_format` is checked when the reply is complete.
+            request: what is asked; its `response_format` is checked once the reply is complete,
+                unless the reply calls tools.
             session: adds the context of a session first; None: nothing is added.
             repairs: how often a reply that fails that check is asked for again, each time as a
-                separate paid request with its violations.
+                separate paid request that names the violations.
 
         Raises:
-            StructuredOutputInvalid: the reply is complete but does not match the format.
+            InvalidRequest: the schema of the format is invalid; nothing was sent or booked.
+            StructuredOutputInvalid: the last reply is complete but does not match the format.
             DevFlowError: no model answered, or the reply broke off; the entry is durable by then.
-
+            StoreError: the entry could not be made durable.
         """
         wanted = request.response_format
         if wanted is None:
@@ -195,7 +197,21 @@ class OpenRouterGateway:
         criteria: SelectionCriteria | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Yield the reply's events as they come; see `Pipeline.stream`."""
+        """Ask, and yield the events of the reply as they come; its format is not checked.
+
+        Entered at the first content. Leaving early cancels the call. See `Pipeline.stream`.
+
+        Args:
+            request: what is asked.
+            session: adds the context of a session first; None: nothing is added.
+            criteria: weights in place of the request's own; None keeps those.
+            entry_id: the id to book under; None: a new one.
+
+        Raises:
+            DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
+                off.
+            StoreError: the entry could not be made durable.
+        """
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.pipeline.stream(request, session=session, entry_id=entry_id)
@@ -204,12 +220,13 @@ class OpenRouterGateway:
         """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
 
         Raises:
-            DevFlowError: as `LiveCatalogue.refresh`.
+            DevFlowError: the list could not be fetched, and the old one stays in use.
+            ConfigurationError: the new list is in use but could not be saved.
         """
         return await self.catalogue.refresh(self._fetch_models)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
-        """Renew the list of models for ever; see `LiveCatalogue.run`."""
+        """Renew the list of models until cancelled; `on_error` is called with every failure."""
         await self.catalogue.run(self._fetch_models, on_error=on_error)
 
     async def _fetch_models(self) -> JsonObject:
@@ -269,7 +286,15 @@ class OpenRouterGateway:
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
 
     def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
-        """Return the route that a request would take now, with all reasons; no model is called."""
+        """Return the route that a request would take now, with all reasons; no model is called.
+
+        Args:
+            request: what would be asked.
+            criteria: weights in place of the request's own; None keeps those.
+
+        Raises:
+            DevFlowError: the router has no model for the request.
+        """
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.router.explain(request, self.classifier.classify(request))

@@ -23,7 +23,7 @@ from devflow_openrouter.structured_output import parse_structured
 
 
 class StreamEvent(TypedDict):
-    """One event of `stream_llm_response`."""
+    """One event of `stream_llm_response`; `LlmStream` describes the data of each."""
 
     event: Literal["message_chunk", "final_response", "usage", "error"]
     data: Any
@@ -37,7 +37,7 @@ async def invoke_llm_for_raw_json(
     schema: dict[str, Any] | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> Any:
-    """Return the validated JSON value of the reply; one repair is allowed.
+    """Return the validated JSON value of the reply; one repair is allowed, a second paid request.
 
     Args:
         prompt: what is asked.
@@ -47,8 +47,10 @@ async def invoke_llm_for_raw_json(
         gateway: an open gateway; None: one is built for this call.
 
     Raises:
+        InvalidRequest: the schema is invalid; nothing was sent.
         StructuredOutputInvalid: the second reply is not valid either.
         ConfigurationError: there is no key.
+        DevFlowError: no model answered, or the reply broke off.
     """
     wanted = (
         ResponseFormat(kind="json_object")
@@ -70,7 +72,18 @@ async def get_llm_text_response(
     system: str | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> str:
-    """Return the text of the reply; arguments and errors as of `invoke_llm_for_raw_json`."""
+    """Return the text of the reply.
+
+    Args:
+        prompt: what is asked.
+        model: the model, or `auto`.
+        system: a system prompt.
+        gateway: an open gateway; None: one is built for this call.
+
+    Raises:
+        ConfigurationError: there is no key.
+        DevFlowError: no model answered, or the reply broke off.
+    """
     async with _open_gateway(gateway) as opened:
         request = ChatRequest.from_text(prompt, model=model, system=system)
         return (await opened.complete(request)).text
@@ -84,6 +97,14 @@ def stream_llm_response(
     gateway: OpenRouterGateway | None = None,
 ) -> LlmStream:
     """Stream the reply: iterate the result, inside `async with` if you may stop early.
+
+    A failed call raises nothing: its last event is `error`.
+
+    Args:
+        prompt: what is asked.
+        model: the model, or `auto`.
+        system: a system prompt.
+        gateway: an open gateway; None: one is built for this call, and closed at its end.
 
     Raises:
         ConfigurationError: there is no key; raised at once.
@@ -110,7 +131,7 @@ class LlmStream:
         return await anext(self._events)
 
     async def aclose(self) -> None:
-        """Cancel the call upstream, unless it has ended."""
+        """Cancel the call upstream, unless it has ended; close a gateway built for it."""
         await self._events.aclose()
 
     async def __aenter__(self) -> Self:

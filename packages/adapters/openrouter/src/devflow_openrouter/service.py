@@ -17,6 +17,7 @@ from devflow_upstream.transport.httpx_transport import HttpxTransport
 from devflow_openrouter.gateway import OpenRouterGateway
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+"""The base URL of OpenRouter's own API."""
 
 
 class OpenRouterService:
@@ -92,8 +93,9 @@ class OpenRouterService:
         """Return the reply to messages in OpenAI's form; `parameters` are further body fields.
 
         Raises:
+            InvalidRequest: a message or a field is malformed; nothing was sent.
             StructuredOutputInvalid: the reply does not match the requested format.
-            DevFlowError: as for `OpenRouterGateway.complete`.
+            DevFlowError: the model did not answer, or the reply broke off.
         """
         body: dict[str, Any] = {"model": self.model_name, "messages": messages, **parameters}
         if self._system_prompt and not any(one.get("role") == "system" for one in messages):
@@ -104,12 +106,18 @@ class OpenRouterService:
         return await self._gateway.complete(request)
 
     async def generate_completion(self, prompt: str, **parameters: Any) -> str:
-        """Return the text of the reply to one prompt; raises as `chat_completion`."""
+        """Return the text of the reply to one prompt; `parameters` are further body fields.
+
+        Raises:
+            InvalidRequest: a field is malformed; nothing was sent.
+            StructuredOutputInvalid: the reply does not match the requested format.
+            DevFlowError: the model did not answer, or the reply broke off.
+        """
         completion = await self.chat_completion([{"role": "user", "content": prompt}], **parameters)
         return completion.text
 
     async def health_check(self) -> bool:
-        """Return whether OpenRouter answers and accepts the key; costs nothing."""
+        """Return whether OpenRouter answers and accepts the key; costs nothing, raises nothing."""
         try:
             await self._gateway.api.key_status(self._key)
         except DevFlowError:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 _MAX_VIOLATIONS = 10
+"""More are not listed: a repair sends the list to the model, which is paid by the token."""
 _MAX_MESSAGE_CHARS = 200
 
 
@@ -27,7 +28,8 @@ def parse_structured(
         model: the model that answered, for the message.
 
     Raises:
-        StructuredOutputInvalid: it is not JSON, not an object, or does not match the schema.
+        StructuredOutputInvalid: the text is not JSON, not an object although one was requested, or
+            does not match the schema.
         InvalidRequest: the schema itself is invalid.
     """
     validator = _build_validator(response_format)
@@ -49,13 +51,13 @@ def validate_schema(response_format: ResponseFormat) -> None:
     """Check that a schema is valid, before anything is paid for.
 
     Raises:
-        InvalidRequest: it is not; the message names the place in the schema.
+        InvalidRequest: the schema is invalid; the message names the place in it.
     """
     _build_validator(response_format)
 
 
 def build_repair_request(request: ChatRequest, error: StructuredOutputInvalid) -> ChatRequest:
-    """Return the request with the failed reply and its violations, to be asked again."""
+    """Return the request with the failed reply and its violations added as two messages."""
     violations = "\n".join(f"- {line}" for line in error.violations)
     prompt = (
         "Your reply is not valid for the JSON schema that was asked for:\n"

@@ -37,6 +37,7 @@ SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
     b"X-Generation-Id: gen-1780944465-header\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+"""The head of a streamed reply."""
 USAGE: Mapping[str, object] = {
     "prompt_tokens": 14,
     "completion_tokens": 10,
@@ -54,11 +55,13 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.port = 0
+        """The port while it is served; 0 before."""
         self.requests: list[bytes] = []
         """Head and body of each request, in order."""
         self.accepted_connections = 0
         """The number of connections accepted so far."""
         self.open_connections = 0
+        """The number of connections that have not ended."""
         self.request_received = asyncio.Event()
         """Set when the first request has come."""
         self.client_disconnected = asyncio.Event()
@@ -68,7 +71,7 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        """The base URL for clients."""
+        """The base URL for clients, while it is served."""
         return f"http://127.0.0.1:{self.port}/api/v1"
 
     def add_script(self, *steps: UpstreamStep) -> ScriptedUpstream:
@@ -78,7 +81,7 @@ class ScriptedUpstream:
 
     @asynccontextmanager
     async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedUpstream]:
-        """Serve on a free loopback port until the block is left."""
+        """Serve on a free loopback port until the block is left; connections are then cut."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -147,7 +150,7 @@ def http_reply(
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return a whole reply with a content-length."""
+    """Return a whole reply with a content-length, as bytes to send."""
     extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\n{extra}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -184,7 +187,7 @@ def final_events(usage: Mapping[str, object] | None = None) -> bytes:
 
 
 def streamed_reply(*texts: str) -> bytes:
-    """Return a whole streamed reply."""
+    """Return a whole streamed reply with these pieces of text; without any, with `Hel` and `lo`."""
     events = [text_event(one) for one in texts or ("Hel", "lo")]
     return SSE_HEAD + chunked_body(*events, text_event("", "stop"), final_events())
 
@@ -206,7 +209,9 @@ class RequestOutcome:
     """The result of one request: its reply or its error, and its ledger entry."""
 
     completion: Completion | None
+    """None if the request failed."""
     error: DevFlowError | None
+    """None if the request succeeded."""
     entry: LedgerEntry
 
     @property
@@ -216,7 +221,7 @@ class RequestOutcome:
 
     @property
     def attempt(self) -> Attempt:
-        """The last attempt."""
+        """The last attempt; there has to be one."""
         return self.entry.attempts[-1]
 
     @property
@@ -229,7 +234,8 @@ class GatewayHarness:
     """Sends requests through the whole stack, and checks the invariants after each.
 
     Every attempt has exactly one end; nothing stays reserved; the amount spent is the sum of the
-    entries; no task and no socket is left open; the key appears nowhere.
+    entries; an attempt costs nothing exactly if it is void; no task of the gateway is left; the key
+    appears in no entry, log or error.
 
     Args:
         upstream: the upstream that requests are sent to.
@@ -238,9 +244,10 @@ class GatewayHarness:
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.upstream = upstream
         self.book = MemoryBook()
+        """The book of all requests sent."""
 
     def build_gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
-        """Return a gateway whose route is these models, with the canary as its key."""
+        """Return a gateway whose route is these models, with the canary as its key; enter it."""
         values = {"base_url": self.upstream.base_url, "api_key": CANARY, **settings}
         return OpenRouterGateway(
             Settings.model_validate(values),
@@ -252,7 +259,16 @@ class GatewayHarness:
     async def __call__(
         self, *models: str, request: ChatRequest | None = None, **settings: Any
     ) -> RequestOutcome:
-        """Ask once through a new gateway, and check the invariants."""
+        """Ask once through a new gateway, and check the invariants.
+
+        Args:
+            models: the route; `acme/one` if none is given.
+            request: what is asked; None: any text.
+            settings: further settings of the gateway.
+
+        Raises:
+            AssertionError: an invariant is broken.
+        """
         completion: Completion | None = None
         error: DevFlowError | None = None
         before = asyncio.all_tasks()
@@ -269,7 +285,15 @@ class GatewayHarness:
         return RequestOutcome(completion=completion, error=error, entry=entry)
 
     def check_invariants(self, entry: LedgerEntry, written: str = "") -> None:
-        """Raise AssertionError if an invariant is broken."""
+        """Check the invariants of the book.
+
+        Args:
+            entry: the entry to check.
+            written: all that was written elsewhere, in which the key must not appear.
+
+        Raises:
+            AssertionError: an invariant is broken.
+        """
         ids = [attempt.attempt_id for attempt in entry.attempts]
         booked = sum((one.cost_usd for one in self.book.ledger.entries), start=0 * entry.cost_usd)
         rules = {

@@ -1,1 +1,1 @@
-"""Holds the providers besides the main one: a module or an adapter's row for each, and a table."""
+"""Holds the providers besides the main one: their modules, and the table that lists them."""

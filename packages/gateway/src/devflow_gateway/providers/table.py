@@ -12,10 +12,11 @@ from devflow_upstream.stack import connect_provider
 PROVIDERS: tuple[ProviderKind, ...] = ()
 """One row per provider (see docs/extend/provider.md, tests/integration/test_every_provider.py)."""
 Table = Sequence[ProviderKind]
+"""The providers that may be configured."""
 
 
 def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[ProviderKind, ...]:
-    """Return the providers that the settings give a key; models of other ones are not listed.
+    """Return the providers that the settings give a key.
 
     Raises:
         ConfigurationError: the settings name an unknown provider.
@@ -31,12 +32,20 @@ def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[Provi
 
 
 def list_model_rows(settings: Settings, table: Table = PROVIDERS) -> ModelRows:
-    """Return the configured providers' models with the user's corrections; raises as above."""
+    """Return the configured providers' models with the user's corrections, which take precedence.
+
+    Raises:
+        ConfigurationError: the settings name an unknown provider.
+    """
     return merge_rows(find_configured(settings, table), settings.models)
 
 
 def connect_providers(
     settings: Settings, table: Table = PROVIDERS
 ) -> tuple[ConnectedProvider, ...]:
-    """Return the configured providers, ready to be asked; closed by the caller, raises as above."""
+    """Return the configured providers, ready to be asked; the caller closes each of them.
+
+    Raises:
+        ConfigurationError: the settings name an unknown provider.
+    """
     return tuple(connect_provider(kind, settings) for kind in find_configured(settings, table))

@@ -1,1 +1,1 @@
-"""One handler for each group of routes."""
+"""Answers requests: one handler for each group of routes."""

@@ -28,12 +28,14 @@ _REPLAYED: Header = ("idempotent-replayed", "true")
 
 
 class ReplySource(Protocol):
-    """The port that replies come from."""
+    """The port through which replies are opened."""
 
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
         """Open the reply to a request; entered once its first event is there.
+
+        Leaving early cancels the call, unless others share it.
 
         Raises:
             DevFlowError: the call failed before its first event.
@@ -67,7 +69,12 @@ class ChatHandler:
         self._keep_alive = keep_alive
 
     async def __call__(self, context: RequestContext) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            DevFlowError: it failed before the reply began; a later failure is reported in the
+                stream.
+        """
         request = await self._reader.read(context)
         request = await self._session_contexts.add_context(context, request)
         context.log_fields["requested"] = request.model

@@ -19,6 +19,7 @@ BODY_SCHEMA = {
     "required": ["model", "messages"],
     "properties": {"model": MODEL_SCHEMA, "messages": MESSAGES_SCHEMA},
 }
+"""JSON Schema of the part of the body that every client sends."""
 
 
 class TokenCounter:
@@ -26,7 +27,7 @@ class TokenCounter:
 
     Args:
         reader: reads the request.
-        catalogue: knows the tokenizer of a model whose name tells none.
+        catalogue: knows the tokenizer of a model whose name does not tell it.
     """
 
     def __init__(self, reader: RequestReader, catalogue: LiveCatalogue) -> None:
@@ -34,7 +35,11 @@ class TokenCounter:
         self._catalogue = catalogue
 
     async def __call__(self, context: RequestContext) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            InvalidRequest: the request is malformed.
+        """
         request = await self._reader.read(context)
         family = self._find_family(request.model)
         size = await run_by_size(

@@ -34,6 +34,7 @@ BODY_SCHEMA = {
     "required": ["model", "input"],
     "properties": {"model": TEXT_SCHEMA, "input": TEXT_SCHEMA},
 }
+"""JSON Schema of the part of the body that every client sends."""
 _EVENT_KIND = "embeddings"
 _TASK = Task(type="text_ops", complexity="low", confidence=1.0, reasons=("embeddings",))
 _FIELDS = frozenset({
@@ -86,10 +87,14 @@ def _unbounded_reason(request: ChatRequest) -> str:
 
 
 class EmbeddingsApi(Protocol):
-    """The provider's embeddings endpoint."""
+    """The provider's embeddings endpoint, as the handler needs it."""
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey, /) -> JsonObject:
-        """Return vectors for texts; raises as `Upstream.open`."""
+        """Return the provider's reply, whose `data` holds the vectors.
+
+        Raises:
+            DevFlowError: the provider refused or failed.
+        """
         ...
 
 
@@ -146,7 +151,12 @@ class EmbeddingsHandler:
         self._pipeline = pipeline
 
     async def __call__(self, context: RequestContext) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            InvalidRequest: the model, the input or one of our headers is missing or malformed.
+            DevFlowError: the call failed.
+        """
         read = partial(_decode_request, context)
         request = await read_body(context.exchange.request.body, read)
         context.log_fields["requested"] = request.model

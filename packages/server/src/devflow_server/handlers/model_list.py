@@ -14,10 +14,11 @@ AUTO_MODELS = {
     "auto:fast": "The fastest model that is able",
     "auto:best": "The best model, whatever it costs",
 }
+"""The names that leave the choice to the gateway, with their descriptions."""
 
 
 def list_models(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
-    """Return an entry for every model that can be requested: the automatic ones first."""
+    """Return an entry for every model that answers in text only; the automatic ones come first."""
     automatic = [
         {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": text}
         for name, text in AUTO_MODELS.items()

@@ -47,7 +47,7 @@ class OpenApiHandler:
         context.exchange.respond(200, self._render_html().encode(), headers)
 
     def build_document(self) -> dict[str, Any]:
-        """Return the OpenAPI description."""
+        """Return the OpenAPI description as a JSON object."""
         paths: dict[str, dict[str, Any]] = {}
         for route in self._routes():
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)

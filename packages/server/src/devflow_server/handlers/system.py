@@ -22,7 +22,7 @@ from devflow_server.requests.reader import DISCOVERY_PREFIX
 from devflow_server.routes import RequestContext
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
-"""Returns an entry for every model that can be requested, in OpenAI's shape with our additions."""
+"""Returns an entry for every model that can be listed, in OpenAI's shape with our additions."""
 
 NODE_SCHEMA = {
     "additionalProperties": False,
@@ -32,10 +32,11 @@ NODE_SCHEMA = {
         "performance_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     },
 }
+"""JSON Schema of the changes to a node."""
 
 
 def respond_json(context: RequestContext, document: object, status: int = 200) -> None:
-    """Answer with a JSON document."""
+    """Answer with a JSON document and the request's id."""
     headers = [("content-type", "application/json"), *id_headers(context.request_id)]
     context.exchange.respond(status, orjson.dumps(document), headers)
 
@@ -47,7 +48,11 @@ class ModelsHandler:
         self._models = models
 
     async def list_models(self, context: RequestContext) -> None:
-        """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000)."""
+        """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000).
+
+        Raises:
+            InvalidRequest: `limit` is not a number.
+        """
         headers = context.exchange.request.headers
         entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
         limit = _parse_limit(context.exchange.request.query)
@@ -57,10 +62,10 @@ class ModelsHandler:
         respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
 
     async def get_model(self, context: RequestContext) -> None:
-        """Answer with one model.
+        """Answer with one model, in OpenAI's shape.
 
         Raises:
-            NotFound: the catalogue has no model of this id, or the key may not use it.
+            NotFound: no model of this id is listed, or the key may not use it.
         """
         wanted = context.path_parameter.removeprefix(DISCOVERY_PREFIX)
         for entry in self._models():
@@ -113,19 +118,29 @@ class NodesHandler:
         self._nodes = nodes
 
     async def list_nodes(self, context: RequestContext) -> None:
-        """Answer with every node."""
+        """Answer with every node.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
         await self._nodes.refresh()
         respond_json(context, {"nodes": [node.as_json() for node in self._nodes.nodes]})
 
     async def patch_node(self, context: RequestContext) -> None:
-        """Change a node, durably and for all workers."""
+        """Change a node, durably and for all workers, and answer with it.
+
+        Raises:
+            NotFound: there is no such node.
+            InvalidRequest: an unknown field, or a wrong value.
+            StoreError: the change could not be stored.
+        """
         changes = await read_body(context.exchange.request.body, dict)
         node = await self._nodes.patch(context.path_parameter, changes)
         respond_json(context, node.as_json())
 
 
 class HealthHandler:
-    """Answers liveness, readiness and metrics.
+    """Answers the routes for liveness, readiness and metrics.
 
     Args:
         metrics: the counters to serve.

@@ -1,4 +1,4 @@
-"""A small, strict HTTP/1.1 server on llhttp: framing, limits, slow peers and drain."""
+"""Serves HTTP/1.1 strictly, on llhttp: framing, limits, slow peers and drain."""
 
 from devflow_server.http.exchange import ClientDisconnected, Exchange
 from devflow_server.http.limits import Limits

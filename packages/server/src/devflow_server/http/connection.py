@@ -14,6 +14,7 @@ from devflow_server.http.message import Request, RequestRejected, encode_head
 from devflow_server.http.receiver import Receiver, ReceivingHost
 
 _FLUSH_BYTES = 64 * 1024
+"""Beyond it, queued bytes are sent at once: back-pressure counts only what the transport has."""
 _JSON_HEADER = ("content-type", "application/json")
 _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")
@@ -31,7 +32,9 @@ class ConnectionHost(ReceivingHost, Protocol):
     now_s: float
     """The monotonic clock as of the last sweep."""
     is_draining: bool
+    """Whether the server is shutting down."""
     count_rejected: Callable[[int], None]
+    """Called with the status of each request that no handler got."""
 
     @property
     def is_overloaded(self) -> bool:
@@ -53,6 +56,25 @@ class ConnectionHost(ReceivingHost, Protocol):
     def end_request(self) -> None:
         """Stop counting a handler that has ended."""
         ...
+
+
+# The life of a connection; a sweep looks at the deadlines every `sweep_interval_s`:
+#
+#   from        to          when
+#   idle        receiving   the first byte of a request arrives
+#   idle        closed      no request came for `idle_timeout_s`, or the server drains
+#   receiving   answering   the request is complete, or was refused at its head: its handler runs
+#   receiving   lingering   it is refused with 413 or 503: its peer may still be sending
+#   receiving   closed      it is refused otherwise, or its head or body took too long (408)
+#   answering   idle        the reply is finished; a request that waits behind it is next
+#   answering   lingering   the reply to a request that was refused at its head is finished
+#   answering   closed      the reply is finished, and was the last; or the server drains
+#   answering   aborted     the reply broke off, or its peer read nothing for `stall_timeout_s`
+#   lingering   closed      `linger_timeout_s` is over, or MAX_DISCARDED_BYTES were discarded
+#   any         lost        the peer has left: a running handler is cancelled
+#
+# What arrives while a reply is sent is received too, up to `max_pipelined` requests. If it is not
+# acceptable, the reply is finished first and then the connection is closed.
 
 
 class ServerConnection(asyncio.Protocol):
@@ -153,7 +175,7 @@ class ServerConnection(asyncio.Protocol):
     # for the exchange
 
     def hold(self, request: Request, owner: str) -> bool:
-        """Count a request's bytes as its owner's until it is done; return False without room."""
+        """Count a request's body as its owner's until it is done; return False without room."""
         if not self._host.held.take(owner, len(request.body)):
             return False
         request.owner, request.held_bytes = owner, len(request.body)

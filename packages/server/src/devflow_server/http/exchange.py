@@ -1,4 +1,4 @@
-"""One request and the reply to it, as a handler sees them."""
+"""Pairs a request with the reply to it, as a handler sees them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReplyWriter(Protocol):
         ...
 
     def hold(self, request: Request, owner: str, /) -> bool:
-        """Count a request's bytes as its owner's until it is done; return False without room."""
+        """Count a request's body as its owner's until it is done; return False without room."""
         ...
 
     def give_back(self, request: Request, /) -> None:
@@ -67,7 +67,9 @@ class Exchange:
         self.sent_bytes = 0
         """Bytes of the reply's body so far."""
         self.is_finished = False
+        """Whether the reply is complete."""
         self.last_write_s = request.arrived_s
+        """When the last piece was sent, or else the request came, on the monotonic clock."""
         self._writer = writer
         self._is_chunked = False
 
@@ -91,7 +93,12 @@ class Exchange:
         return partial(self._writer.give_back, self.request)
 
     def respond(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
-        """Send a complete reply in one write; for HEAD only its head."""
+        """Send a complete reply in one write; for HEAD only its head.
+
+        Raises:
+            RuntimeError: a reply has already begun.
+            ValueError: the value of a header is not printable ASCII.
+        """
         self._begin_reply(status)
         framing = b"content-length: %d\r\n" % len(body)
         if self._mark_last():
@@ -102,7 +109,12 @@ class Exchange:
         self.is_finished = True
 
     def start(self, status: int, headers: Sequence[Header] = ()) -> None:
-        """Send the head of a streamed reply; an HTTP/1.0 body ends with the connection."""
+        """Send the head of a streamed reply; an HTTP/1.0 body ends with the connection.
+
+        Raises:
+            RuntimeError: a reply has already begun.
+            ValueError: the value of a header is not printable ASCII.
+        """
         self._begin_reply(status)
         self._is_chunked = not self.request.is_http_1_0
         framing = _CHUNKED if self._is_chunked else b""
@@ -129,7 +141,7 @@ class Exchange:
             await self._writer.wait_until_drained()
 
     def finish(self) -> None:
-        """End the streamed reply."""
+        """End the streamed reply, which is then complete."""
         if self._is_chunked:
             self._writer.send(b"0\r\n\r\n")
         self.is_finished = True

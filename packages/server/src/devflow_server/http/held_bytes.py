@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Protocol
 
 _UNADMITTED_PART = 4
+"""One part in this many is for requests that are not admitted yet."""
 _MAX_OWNERS_PART = 2
+"""One owner gets at most one part in this many of the rest."""
 
 
 class Holder(Protocol):

@@ -1,4 +1,4 @@
-"""The limits of the HTTP server: bytes, time and counts that one peer may take."""
+"""Holds the limits of the HTTP server: bytes, time and counts that one peer may take."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Limits:
     max_head_bytes: int = 64 * 1024
     """Request line and headers together; beyond it 431."""
     max_headers: int = 100
+    """Headers of one request; beyond it 431."""
     max_target_bytes: int = 8 * 1024
     """The path with its query; beyond it 414."""
     max_body_bytes: int = 32 * 1024 * 1024

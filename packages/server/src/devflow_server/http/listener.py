@@ -16,6 +16,7 @@ from devflow_server.http.message import Admission, Request
 from devflow_server.http.receiver import Admit
 
 Handler = Callable[[Exchange], Awaitable[None]]
+"""Answers one request through its exchange."""
 
 
 def admit_everything(_request: Request) -> Admission:
@@ -24,7 +25,9 @@ def admit_everything(_request: Request) -> Admission:
 
 
 class Listener:
-    """A server over bound sockets; `async with` it, then `drain` it.
+    """A server over bound sockets: `async with` it, `listen`, and `drain` before leaving.
+
+    Leaving closes the sockets, and cuts the connections that are left.
 
     Args:
         handler: called once per request; raises only cancellation and `ClientDisconnected`.
@@ -32,7 +35,7 @@ class Listener:
         limits: bytes, times and counts that one peer may take.
         on_sweep: called at every sweep with the monotonic time, for other periodic checks.
         on_rejected: called with the status of each request that no handler got.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class Listener:
 
     async def drain(self, timeout_s: float) -> int:
         """Stop accepting, let running requests end, and cancel those that take too long.
+
+        Cancelled handlers get another 5 s to write their entries.
 
         Args:
             timeout_s: how long running requests may still take, in seconds.

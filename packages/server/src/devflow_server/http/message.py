@@ -1,4 +1,4 @@
-"""Requests as received, and the encoding of reply heads."""
+"""Holds requests as received, and encodes the heads of replies."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ class Admission:
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """A request, complete unless it was refused before its body was read.
-
-    Header names are in lower case; the path is as it was sent.
-    """
+    """A request, complete unless it was refused before its body was read."""
 
     method: str
     path: str
+    """As it was sent, not decoded."""
     query: str
+    """What follows `?` in the target, as it was sent; empty without one."""
     headers: Mapping[str, str]
+    """By name in lower case; the values of a repeated header are joined by commas."""
     body: bytes
+    """Empty if the request was refused."""
     peer: str
     """The address of the socket's peer, never taken from a header; empty for a Unix socket."""
     is_last: bool
@@ -63,6 +64,7 @@ class Request:
     admission: Admission | None = None
     """The decision made before the body came; None for a request received in one piece."""
     owner: str = ""
+    """The owner of its bytes; empty until they are counted."""
     held_bytes: int = 0
     """Bytes counted as its owner's until the last user of the request has finished."""
     workers: int = 1
@@ -103,11 +105,12 @@ def encode_head(status: int, headers: Iterable[Header], framing: bytes = b"") ->
     """Return the status line and the headers, with the closing blank line.
 
     Args:
-        status: a registered status.
+        status: a registered status, or 499.
         headers: sent in this order.
         framing: header lines that delimit the body, each with its CRLF.
 
     Raises:
+        KeyError: there is no such status.
         ValueError: a value is not printable ASCII; a line break would inject another header.
     """
     lines: list[str] = []
@@ -121,5 +124,5 @@ def encode_head(status: int, headers: Iterable[Header], framing: bytes = b"") ->
 
 
 def is_header_safe(value: str) -> bool:
-    """Return whether a text may be a header's value."""
+    """Return whether a text may be a header's value: printable ASCII."""
     return value.isascii() and value.isprintable()

@@ -1,4 +1,4 @@
-"""Receives the bytes of a connection and makes requests of them, admitted before their bodies.
+"""Parses a connection's bytes into requests; one that comes in pieces is admitted by its head.
 
 A request that arrives in one piece goes straight to its handler and is admitted there. Of any
 other, the head is shown to the application first: until it is admitted, nothing more is read from
@@ -26,7 +26,8 @@ _HEAD_BYTES = 1024
 _STEP_BYTES = 64 * 1024
 """The steps in which room is taken for a body of unannounced length."""
 Admit = Callable[[Request], Admission | Coroutine[Any, Any, Admission]]
-"""Decides on the head of a request: at once if it can, as for callers seen recently."""
+"""Decides on a request by its head: at once if it can, as for callers seen recently; otherwise in
+the coroutine that it returns."""
 
 
 def too_many_bytes() -> QueueFull:
@@ -68,7 +69,7 @@ class Receiving(Holder, Protocol):
 
 
 class Receiver:
-    """Made by its connection, which calls `feed` and takes what comes out with `next_request`.
+    """Turns a connection's bytes into requests: the connection calls `feed`, then `next_request`.
 
     Args:
         host: limits, and the decision on admission.
@@ -141,7 +142,7 @@ class Receiver:
         return is_due
 
     def drop(self) -> None:
-        """Discard everything received but not being answered, and accept no more."""
+        """Discard everything received that is not being answered, and accept no more."""
         self._is_stopped = True
         self._parser.stop()
         if self._asking is not None:

@@ -30,6 +30,7 @@ _CHUNK_OVERHEAD_BYTES = 64 * 1024
 """The allowance for chunk sizes and extensions, on top of the body limit."""
 
 Phase = Literal["idle", "head", "body"]
+"""The part of a request that is arriving; `idle` between two requests."""
 
 
 class RequestParser:
@@ -96,7 +97,7 @@ class RequestParser:
         )
 
     def limit_body(self, max_bytes: int) -> bool:
-        """Limit the body that is arriving; return False if it is already too large."""
+        """Limit the body that is arriving, in bytes; return False if it is already too large."""
         self._max_body_bytes = min(max_bytes, self._max_body_bytes)
         return max(self.announced_bytes or 0, self.body_bytes) <= self._max_body_bytes
 

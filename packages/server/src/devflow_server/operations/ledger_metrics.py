@@ -1,4 +1,4 @@
-"""Reports the ledger's state to Prometheus; read from the store at each scrape."""
+"""Reports the ledger's state to Prometheus, reading it from the store at each scrape."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LedgerCollector(Collector):
         self._worker = [str(worker)]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, when the registry asks for them."""
+        """Yield the metrics as they are now; the registry calls this at each scrape."""
         health = self._ledger.health
         state = health.current()[0]
         yield self._gauge("up", "Whether the ledger can be written", state is LedgerState.READY)

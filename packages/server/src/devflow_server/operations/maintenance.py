@@ -12,17 +12,18 @@ from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
 
 Job = Callable[[], Coroutine[Any, Any, None]]
-"""Work that runs besides the requests."""
+"""Work that runs alongside the requests, until it ends or is cancelled."""
 RESTART_DELAY_S = 5.0
 """A failed job is started again after this long."""
 CONFIRM_INTERVAL_S = 60.0
-"""The provider knows a call's cost seconds to minutes after it; we ask for 15 minutes."""
+"""How often costs are looked up: the provider knows a cost seconds to minutes after the call, and
+is asked for 15 minutes."""
 SETTLE_INTERVAL_S = 600.0
-"""Totals are requested far more rarely: they settle only rows older than that."""
+"""How often old rows are settled: rarely, since only rows older than those 15 minutes are."""
 
 
 async def keep_running(job: Job) -> None:
-    """Run a job to its end, and again if it fails: no job may end the server."""
+    """Run a job to its end, and start it again when it fails: no job may end the server."""
     while True:
         try:
             return await job()
@@ -41,7 +42,7 @@ async def renew_catalogue(gateway: AsyncGateway) -> None:
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
-    """Ask the provider once for the keys' limits; without a reply, refusals teach them."""
+    """Ask the provider once for the keys' limits; if it fails, refusals teach them."""
     try:
         await gateway.learn_limits()
     except DevFlowError as error:

@@ -17,17 +17,17 @@ _DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 
 
 class Metrics:
-    """The metrics of this process; each worker has its own, told apart by the label `worker`.
+    """The metrics of this process; each worker has its own, distinguished by the label `worker`.
 
-    It is also a view of the ledger (`record`), so that money and tokens are counted exactly as
-    they are booked.
+    It is also a view of the ledger (`record`), so that money and tokens are counted exactly as they
+    are booked.
 
     Args:
         worker: number of the worker, from 0.
     """
 
     knows_model: Callable[[str], bool]
-    """Returns whether a model is in the catalogue; a name that a client invented gets no label."""
+    """Returns whether a model is in the catalogue; names that clients invent count as `other`."""
 
     def __init__(self, worker: int = 0) -> None:
         self.knows_model = lambda _model: False
@@ -99,7 +99,13 @@ class Metrics:
         self._registry.register(LedgerCollector(ledger, self._worker))
 
     def observe_request(self, route: str, status: int, total_s: float) -> None:
-        """Count an answered request; `route` is the path as declared, never as sent."""
+        """Count an answered request.
+
+        Args:
+            route: its path as declared, never as sent.
+            status: the status of the reply; 499 if the client left before one.
+            total_s: how long it took, in seconds.
+        """
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(total_s)
 
@@ -122,7 +128,7 @@ class Metrics:
         self._no_descriptors.inc()
 
     async def count_alert(self, alert: Alert) -> None:
-        """Count cost doubts (`AlertHook`); budget alerts have metrics elsewhere."""
+        """Count a cost doubt (`AlertHook`); alerts of budgets are not counted."""
         if isinstance(alert, CostDoubtAlert):
             self._doubts.labels(alert.doubt).inc()
 
@@ -136,7 +142,7 @@ class Metrics:
             self._tokens.labels(model, "output").inc(usage.completion_tokens)
 
     def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format, encoded."""
         return generate_latest(self._registry)
 
     def _model_label(self, model: str) -> str:

@@ -28,7 +28,7 @@ class Readiness:
 
     Args:
         health: the ledger's state; reading it costs nothing.
-        reads: what else is read regularly: nodes, client keys.
+        reads: read what else is needed: nodes, client keys. Each raises `DevFlowError` on failure.
     """
 
     def __init__(self, health: LedgerHealth, *reads: Callable[[], Awaitable[None]]) -> None:

@@ -25,7 +25,7 @@ _MEMORY_PER_BODY = 12
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the descriptor limit to what the system allows, up to `MAX_DESCRIPTORS`."""
+    """Raise the descriptor limit as far as the system allows, up to `MAX_DESCRIPTORS`."""
     if sys.platform == "win32":
         return
     import resource

@@ -87,10 +87,11 @@ class OpenTelemetryTracing:
 async def open_tracing(
     endpoint: str | None, *, allow_http: bool = False
 ) -> AsyncGenerator[Tracing]:
-    """Trace to an OTLP endpoint over HTTP (`https://host:4318/v1/traces`); None traces nothing.
+    """Yield a port that sends traces to an OTLP endpoint over HTTP; on exit, waiting ones are sent.
 
     Args:
-        endpoint: an https URL, or http to this machine.
+        endpoint: an https URL, or http to this machine (`https://host:4318/v1/traces`); None traces
+            nothing.
         allow_http: whether http to other machines is allowed.
 
     Raises:

@@ -24,7 +24,7 @@ class HeldUsage:
         self._held: list[Opaque] = []
 
     def encode(self, event: Event) -> bytes:
-        """Return the bytes to send after this event."""
+        """Return the bytes to send after this event; empty while it is held."""
         if isinstance(event, Opaque) and event.kind == "usage":
             earlier = self.release()
             self._held.append(event)

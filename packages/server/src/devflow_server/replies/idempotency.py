@@ -45,6 +45,7 @@ MAX_KEYED_CALLS = 9_000
 """Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT_TIMEOUT_S = 600.0
+"""How long a request waits for another one with its key before it is refused."""
 _MIN_PAUSE_S = 0.2
 _MAX_PAUSE_S = 5.0
 """Between tries to record what has become of a call, while the ledger cannot be written."""
@@ -54,19 +55,38 @@ class ClaimStore(Protocol):
     """The port of the claims on keys, shared by all workers; see `devflow_store.Idempotency`."""
 
     async def claim(self, scope: str, key: str, fingerprint: str, entry_id: str) -> Claim:
-        """Claim a key to carry its request out, or learn what became of the request."""
+        """Claim a key to carry its request out, or learn what became of the request.
+
+        Raises:
+            StoreError: it is unknown whether the key was claimed; `abandon` settles this.
+        """
         ...
 
     async def wait(self, scope: str, key: str, timeout_s: float) -> Claim | None:
-        """Wait for the outcome of a request in flight; None if the key has to be claimed again."""
+        """Wait for the outcome of a request in flight; None if the key has to be claimed again.
+
+        The result is still `InFlight` after `timeout_s` seconds.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
         ...
 
     async def finish(self, entry_id: str, payload: bytes) -> None:
-        """Store the reply."""
+        """Store the reply for all who send the key again.
+
+        Raises:
+            Conflict: the claim was given to another process meanwhile.
+            StoreError: it could not be written.
+        """
         ...
 
     async def abandon(self, entry_id: str, payload: bytes) -> bool:
-        """Free the key unless a call may be billed; return whether the reply was stored instead."""
+        """Free the key unless a call may be billed; return whether the reply was stored instead.
+
+        Raises:
+            StoreError: it could not be written.
+        """
         ...
 
 
@@ -99,7 +119,7 @@ class IdempotencyHandler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let the calls under way end; cancel and record those that take longer."""
+        """Let the calls under way end; after `timeout_s` seconds, cancel and record the rest."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:
@@ -114,10 +134,18 @@ class IdempotencyHandler:
     ) -> KeyedCall | StoredResponse:
         """Return the call that carries the request out, or the reply stored under its key.
 
+        While another call carries the request out, it waits for that.
+
+        Args:
+            context: the HTTP request.
+            request: the request in it.
+            dialect: the dialect of its reply.
+            key: the idempotency key as the client sent it.
+
         Raises:
             InvalidRequest: the idempotency key is malformed.
             KeyReused: the key was used for another request.
-            Conflict: the request is still being carried out after `_WAIT_TIMEOUT_S`.
+            Conflict: the request is still being carried out after ten minutes.
             QueueFull: too many keyed calls are under way.
             StoreError: the key cannot be claimed.
         """

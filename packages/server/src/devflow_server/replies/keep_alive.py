@@ -30,7 +30,7 @@ class LiveStream:
             self._exchange.start(200, [*self._headers, *headers])
 
     def ping_if_silent(self, now_s: float) -> None:
-        """Send a ping if nothing was sent for `PING_INTERVAL_S`."""
+        """Send a ping if nothing was sent for `PING_INTERVAL_S`; `now_s` is the monotonic time."""
         if now_s - self._exchange.last_write_s < PING_INTERVAL_S or self._exchange.is_finished:
             return
         self.start()
@@ -42,8 +42,9 @@ class KeepAlive:
 
     def __init__(self) -> None:
         self.streams: set[LiveStream] = set()
+        """The streams under way; the handler of a stream adds and removes it."""
 
     def send_pings(self, now_s: float) -> None:
-        """Check every stream once."""
+        """Send a ping on every silent stream; `now_s` is the monotonic time."""
         for stream in tuple(self.streams):
             stream.ping_if_silent(now_s)

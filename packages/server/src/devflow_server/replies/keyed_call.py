@@ -1,4 +1,4 @@
-"""A request with an idempotency key, carried out by a task of the server; clients only read it."""
+"""Holds the progress of a request with an idempotency key, carried out by a task of the server."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ class KeyedRequest:
     scope: str
     """The id of the caller that owns the key."""
     key: str
+    """The idempotency key as the client sent it."""
     fingerprint: str
+    """A hash of all that determines the reply."""
     entry_id: str
+    """The request's id, also in the ledger."""
     request: ChatRequest
     dialect: Dialect
     secrets: tuple[str, ...] = field(repr=False)
@@ -60,14 +63,14 @@ class KeyedCall:
         self._changes.notify()
 
     def add(self, piece: bytes) -> None:
-        """Add the next part of the stream."""
+        """Add the next part of the stream; an empty one is ignored."""
         if piece:
             self._pieces.append(piece)
             self._sent_bytes += len(piece)
             self._changes.notify()
 
     def finish(self, response: StoredResponse) -> None:
-        """End the call; readers get the rest of the stream."""
+        """End the call, unless it has ended; readers get the rest of the stream."""
         if self.response is None:
             self.response = response
             if self.has_begun:
@@ -75,7 +78,7 @@ class KeyedCall:
             self._changes.notify()
 
     def fail(self, error: DevFlowError) -> None:
-        """End the call without a claim."""
+        """Report that the key could not be claimed; `wait_for_claim` then raises the error."""
         self.failure = error
         self._changes.notify()
 
@@ -92,7 +95,7 @@ class KeyedCall:
         return self._claim
 
     async def wait_for_response(self) -> StoredResponse:
-        """Wait for the complete reply."""
+        """Wait for the complete reply, which may report a failure."""
         while self.response is None:
             await self._changes.wait()
         return self.response

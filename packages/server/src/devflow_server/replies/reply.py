@@ -1,4 +1,4 @@
-"""A reply on its way to a client, from the pipeline, a shared call, or the cache."""
+"""Describes a reply on its way to a client, from the pipeline, a shared call, or the cache."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from devflow_server.http.message import Header, is_header_safe
 _UNSAFE_CHARS = re.compile(r"[^ -+\--~]")
 """Everything but printable ASCII, and the comma, which is the separator."""
 _MAX_FIELD_CHARS = 64
+"""Longer names are cut, so that the header has room for at least 15."""
 _MAX_OMITTED_CHARS = 1_000
+"""What the header has room for; names beyond it are only counted."""
 
 CacheState = Literal["off", "miss", "hit"]
+"""`hit`: another request's reply, repeated; `miss`: made now, to be repeated; `off`: neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,9 @@ class ReplyMetadata:
     request_id: str
     model: str
     provider: str | None
+    """None if it is unknown."""
     attempts: int
+    """Calls to models made for this request; 0 for a repeated reply."""
     cache: CacheState = "off"
     cost_usd: Decimal | None = None
     """None while the reply is still arriving."""
@@ -39,7 +44,7 @@ class ReplyMetadata:
     """Fields of the request that were not passed on to the provider."""
 
     def headers(self) -> list[Header]:
-        """Return the metadata as reply headers, without values that are not allowed in one."""
+        """Return the metadata as headers, without values that are empty or not allowed in one."""
         found = [
             ("x-devflow-model", self.model),
             ("x-devflow-provider", self.provider or ""),
@@ -51,7 +56,7 @@ class ReplyMetadata:
         return [(name, value) for name, value in found if value and is_header_safe(value)]
 
     def annotations(self) -> JsonObject:
-        """Return the metadata for the event or body that holds the usage."""
+        """Return the metadata for the event or body with the usage; the cost is decimal text."""
         return {
             "request_id": self.request_id,
             "model": self.model,
@@ -84,11 +89,15 @@ class HttpReply(Protocol):
         ...
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
-        """Return what is known at its first event."""
+        """Return what is known at its first event; the cost is not."""
         ...
 
     def final_metadata(self) -> ReplyMetadata:
-        """Return what is known once `Finished` has come."""
+        """Return what is known once `Finished` has come.
+
+        Raises:
+            RuntimeError: the reply has not ended.
+        """
         ...
 
 

@@ -33,7 +33,7 @@ class PipelineReplies:
     Args:
         pipeline: carries requests out.
         calls: calls that several requests may share.
-        cache: replies that may be repeated; None disables repetition.
+        cache: replies that may be repeated; None: replies are neither repeated nor shared.
         book: takes the entry of a repeated reply, as of every request.
         ledger: the view that also gets this entry.
     """

@@ -26,7 +26,9 @@ class CachedResponse:
     events: tuple[Event, ...]
     metadata: ReplyMetadata
     expires_s: float
+    """When it may no longer be repeated, on the monotonic clock."""
     size_bytes: int
+    """Roughly what its events take in memory."""
 
 
 class ResponseCache:
@@ -35,7 +37,7 @@ class ResponseCache:
     Args:
         ttl_s: how long a reply may be repeated, in seconds.
         max_bytes: limit for all replies together; the least recently used are dropped first.
-        clock: monotonic.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -63,7 +65,11 @@ class ResponseCache:
         return cached
 
     def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
-        """Keep a complete reply; one that is not a plain success, or is too large, is ignored."""
+        """Keep a complete reply in place of an earlier one.
+
+        Ignored are replies that end otherwise than with `stop`, `tool_calls` or `length`, and those
+        that would take more than an eighth of `max_bytes`.
+        """
         last = events[-1] if events else None
         if not isinstance(last, Finished) or last.finish_reason not in _CACHEABLE_FINISH_REASONS:
             return
@@ -85,14 +91,20 @@ class ResponseCache:
 
 
 def may_cache(request: ChatRequest, headers: Mapping[str, str]) -> bool:
-    """Return whether identical requests may share a reply: at temperature 0, or if asked for."""
+    """Return whether identical requests may share a reply: at temperature 0, or if asked for.
+
+    Never if `X-DevFlow-No-Cache` was sent, or the request has no `origin`.
+    """
     if "x-devflow-no-cache" in headers or request.origin is None:
         return False
     return request.temperature == 0 or headers.get("x-devflow-cache", "").lower() == "on"
 
 
 def cache_key(request: ChatRequest, caller: str) -> bytes:
-    """Return the key of a request: all of it, with its caller, so that callers share nothing."""
+    """Return the key of a request: a hash of all that determines its reply, and of its caller.
+
+    Callers share nothing. Whether the reply is streamed makes no difference.
+    """
     origin = request.origin
     body: Mapping[str, Any] = (origin.body if origin else None) or {}
     fields = {name: body[name] for name in body if name not in _IGNORED_FIELDS}

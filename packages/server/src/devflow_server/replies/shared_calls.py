@@ -24,8 +24,10 @@ class SharedCall:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.error: BaseException | None = None
+        """What the call failed with; None while it runs and after a complete reply."""
         self.is_finished = False
         self.reply: LiveReply | None = None
+        """The pipeline's reply, once it has begun."""
         self.task: asyncio.Task[None] | None = None
         self._readers = 0
         self._changes = Signal()
@@ -41,14 +43,16 @@ class SharedCall:
         self._changes.notify()
 
     def finish(self, error: BaseException | None) -> None:
-        """End the call, with the error that broke it off or None."""
+        """End the call, with the error that broke it off; None if it is complete."""
         self.error = error
         self.is_finished = True
         self._changes.notify()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncIterator[Event]]:
-        """Iterate over all events from the first on; entered once there is one.
+        """Yield an iterator over all events from the first on; entered once there is one.
+
+        When the last reader leaves, the call is cancelled.
 
         Raises:
             DevFlowError: the call failed before its first event or, from the iterator, after it.
@@ -132,7 +136,7 @@ class SharedCalls:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, request: ChatRequest, entry_id: str, *, on_end: OnEnd) -> SharedCall:
-        """Start a call for a request; `on_end` is called at its end, successful or not."""
+        """Start a call for a request; `on_end` is called with it at its end, successful or not."""
         call = SharedCall()
         task = asyncio.get_running_loop().create_task(self._run(call, request, entry_id, on_end))
         call.task = task
@@ -166,3 +170,4 @@ class SharedCalls:
 
 
 OnEnd = Callable[[SharedCall], None]
+"""Called once with a call that has ended, successful or not."""

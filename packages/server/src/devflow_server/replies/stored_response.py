@@ -1,4 +1,4 @@
-"""A reply byte for byte as it was sent, stored to be sent again."""
+"""Keeps a reply byte for byte as it was sent, to be sent again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StoredResponse:
     """The failure as a stream's last event, for a stream that a ping has begun; else empty."""
 
     def encode(self) -> bytes:
-        """Encode the reply for the store."""
+        """Return the reply for the store: a line of JSON without the body, then the body."""
         head = {
             "status": self.status,
             "request_id": self.request_id,
@@ -47,12 +47,18 @@ class StoredResponse:
 
     @classmethod
     def decode(cls, payload: bytes) -> StoredResponse:
-        """Decode a reply that was read from the store."""
+        """Return a reply from what `encode` has returned."""
         head, _, body = payload.partition(b"\n")
         return cls(**orjson.loads(head), body=body)
 
     def send(self, exchange: Exchange, headers: list[Header], *, is_stream: bool) -> None:
-        """Send it; as the end of the stream if a ping has begun that."""
+        """Send the reply; if a ping has begun the stream, as the end of that.
+
+        Args:
+            exchange: the request that is answered.
+            headers: sent besides the reply's own, unless the stream has begun.
+            is_stream: whether the client asked for a stream.
+        """
         if exchange.is_started:
             exchange.write_now(self.event.encode() or self.body)
             exchange.finish()
@@ -65,7 +71,7 @@ class StoredResponse:
 def failed_response(
     error: DevFlowError, request: ChatRequest, dialect: Dialect, entry_id: str
 ) -> StoredResponse:
-    """Return the reply for a failure before the reply has begun."""
+    """Return the reply for a failure that came before the reply had begun."""
     event = (
         dialect.make_encoder(request).encode_error(error, entry_id) if request.is_stream else b""
     )
@@ -123,7 +129,7 @@ class ResponseRecorder:
         return b"" if self.metadata is not None else piece
 
     def close(self, failure: DevFlowError | None) -> StoredResponse:
-        """Return the complete reply; `failure` is what ended it early."""
+        """Return the complete reply; `failure` is what ended it early, or None."""
         if failure is None and self.metadata is not None:
             return self._close_whole(self.metadata)
         failure = failure or Incomplete("The reply has no end.")

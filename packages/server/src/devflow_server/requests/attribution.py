@@ -23,7 +23,7 @@ _LABEL_PATTERN = re.compile(r"[\w.:/@+~-]{1,128}")
 def attribution_of(
     headers: Mapping[str, str], body: JsonObject, *, client_key: str, node: str | None
 ) -> Attribution:
-    """Return the labels of a request, without values that are not plain labels."""
+    """Return the labels of a request, without values that are not plain labels or may be keys."""
     agent = _clean_label(headers.get("x-claude-code-agent-id"))
     plain = {field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()}
     return Attribution(
@@ -42,10 +42,11 @@ def is_claude_code(headers: Mapping[str, str]) -> bool:
 
 
 def node_of(headers: Mapping[str, str], model: str) -> str | None:
-    """Return the named task of a request: from its header, or by the kind of Claude Code's request.
+    """Return the named task of a request, from its header or by the kind of Claude Code's request.
 
-    Claude Code gives its side calls (titles, topics, summaries) to a haiku model, and marks the
-    requests of sub-agents with their id (2.1.197 and later).
+    None if it names none and is not from Claude Code, which gives its side calls (titles, topics,
+    summaries) to a haiku model, and marks the requests of sub-agents with their id (2.1.197 and
+    later).
     """
     named = _clean_label(headers.get("x-devflow-node"))
     if named is not None or not is_claude_code(headers):

@@ -1,4 +1,4 @@
-"""The named tasks and their models: kept in memory, stored, shared by all workers."""
+"""Keeps the named tasks and their models in memory, stored for all workers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ BUILT_IN_NODES = {
     "small": "Claude Code's side calls: titles, topics, summaries",
     "subagent": "Claude Code's sub-agents",
 }
+"""The nodes that exist without any setting, with their descriptions."""
 _WEIGHTS = ("cost_priority", "performance_priority")
 
 
@@ -22,11 +23,19 @@ class NodeStore(Protocol):
     """The port through which nodes are stored."""
 
     async def all(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return every node that was changed at run time, by name."""
+        """Return the settings of every node that was changed at run time, by name.
+
+        Raises:
+            StoreError: the settings cannot be read.
+        """
         ...
 
     async def set(self, task_name: str, config: Mapping[str, Any], /) -> None:
-        """Store the settings of one node."""
+        """Store the settings of one node in place of its earlier ones.
+
+        Raises:
+            StoreError: the change could not be stored.
+        """
         ...
 
 
@@ -39,10 +48,12 @@ class Node:
     model: str | None = None
     """A model id or `auto…`; None keeps the model that the client asks for."""
     cost_priority: float | None = None
+    """From 0 to 1; None keeps the request's own weight."""
     performance_priority: float | None = None
+    """From 0 to 1; None keeps the request's own weight."""
 
     def as_json(self) -> dict[str, object]:
-        """Return the node for `/system/nodes`."""
+        """Return the node's fields as a JSON object; what is not set is null."""
         return {
             "task_name": self.task_name,
             "description": self.description,
@@ -76,10 +87,12 @@ class NodeTable:
         return tuple(self._nodes[name] for name in sorted(self._nodes))
 
     async def refresh(self) -> None:
-        """Load what this or another worker has stored.
+        """Rebuild the nodes from the settings and from what this or another worker has stored.
 
         Raises:
             StoreError: the store cannot be read; the nodes stay as they were.
+            InvalidRequest: a stored node was written by another version; the nodes stay as they
+                were.
         """
         nodes = dict(self._defaults)
         for name, config in (await self._store.all()).items():
@@ -87,7 +100,11 @@ class NodeTable:
         self._nodes = nodes
 
     async def patch(self, name: str, config: Mapping[str, Any]) -> Node:
-        """Change a node for all workers, durably.
+        """Change a node for all workers, durably, and return it.
+
+        Args:
+            name: the node.
+            config: the fields to change.
 
         Raises:
             NotFound: there is no such node; new nodes are added in the settings.
@@ -105,7 +122,7 @@ class NodeTable:
         return node
 
     def apply(self, name: str, request: ChatRequest) -> ChatRequest:
-        """Return the request with its node's model and weights."""
+        """Return the request with its node's model and weights; unchanged for an unknown node."""
         node = self._nodes.get(name)
         if node is None:
             return request

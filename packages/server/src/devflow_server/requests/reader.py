@@ -42,6 +42,7 @@ class RequestReader:
 
         Raises:
             InvalidRequest: the body or one of our headers is wrong.
+            MemoryError: no thread could be started.
         """
         headers = context.exchange.request.headers
         decode = context.dialect.decode_request
@@ -66,7 +67,7 @@ class RequestReader:
 
 
 def read_model(model: str) -> str:
-    """Return the model's id without what clients add to it.
+    """Return the model's id without what clients add: `DISCOVERY_PREFIX`, and Claude Code's `[1m]`.
 
     Raises:
         InvalidRequest: the text is not a model id.
@@ -77,7 +78,7 @@ def read_model(model: str) -> str:
 
 
 def read_upstream_key(headers: Mapping[str, str]) -> str | None:
-    """Return the caller's own provider key for this request, if it sent one.
+    """Return the caller's own provider key for this request; None if it sent none.
 
     Raises:
         InvalidRequest: the header's value is not a key.

@@ -15,6 +15,7 @@ from devflow_server.routes import RequestContext
 
 _SESSION_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{7,63}")
 FindSession = Callable[[str], ContextInjector]
+"""Returns the session of an id; reads files, and raises `SessionError`."""
 
 
 class SessionContexts:
@@ -29,11 +30,11 @@ class SessionContexts:
         self._find = find
 
     async def add_context(self, context: RequestContext, request: ChatRequest) -> ChatRequest:
-        """Return the request with the context of the session it names, if it names one.
+        """Return the request with the context of the session it names; unchanged if it names none.
 
         Raises:
             Forbidden: the caller is not an operator; sessions belong to the user of this machine.
-            SessionError: there is no such session, or it cannot be read.
+            SessionError: the id is malformed or unknown, or the session cannot be read.
         """
         session_id = context.exchange.request.headers.get("x-devflow-session")
         if session_id is None:

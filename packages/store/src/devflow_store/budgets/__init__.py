@@ -1,1 +1,1 @@
-"""Budgets: their values, reservations against them, and alerts."""
+"""Limits spending: budgets, reservations against them, and alerts."""

@@ -22,17 +22,23 @@ from devflow_store.budgets.budget import BudgetAlert
 from devflow_store.entries.doubts import CostDoubtAlert
 
 Alert = BudgetAlert | CostDoubtAlert
+"""What hooks are called with; `alert_json` gives both the same form."""
 AlertHook = Callable[[Alert], Awaitable[None]]
-"""Called after the spending is durable; its exceptions are logged and reach no request."""
+"""Called once the spending is durable, for at most `TIMEOUT_S`; its exceptions are logged and reach
+no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
-"""`t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
+"""Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
 TIMEOUT_S = 10.0
+"""How long one hook may take, and how long `AlertDispatcher.drain` waits."""
 _log = structlog.get_logger("devflow.budget")
 
 
 def alert_json(alert: Alert) -> bytes:
-    """Return the alert as a JSON document; amounts are decimal text in USD."""
+    """Return the alert as a JSON object; amounts are decimal text in USD.
+
+    Its `event` is `budget_threshold`, `budget_overrun` or `cost_doubt`.
+    """
     if isinstance(alert, CostDoubtAlert):
         return _doubt_json(alert)
     budget = alert.budget
@@ -181,7 +187,7 @@ class CommandAlerts:
 
 
 def sign(secret: bytes, body: bytes, timestamp_s: int) -> str:
-    """Return the value of the signature header."""
+    """Return the value of `SIGNATURE_HEADER`; `timestamp_s` is in seconds since 1970."""
     mac = hmac.new(secret, f"{timestamp_s}.".encode() + body, sha256).hexdigest()
     return f"t={timestamp_s},v1={mac}"
 
@@ -198,12 +204,12 @@ class AlertDispatcher:
         self._queue: asyncio.Queue[Alert] = asyncio.Queue()
 
     def enqueue(self, alerts: tuple[Alert, ...]) -> None:
-        """Queue alerts."""
+        """Queue alerts for `run`, without waiting."""
         for alert in alerts:
             self._queue.put_nowait(alert)
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver queued alerts until cancelled."""
         while True:
             alert = await self._queue.get()
             try:
@@ -213,7 +219,7 @@ class AlertDispatcher:
                 self._queue.task_done()
 
     async def drain(self) -> None:
-        """Wait until everything queued is delivered, at most `TIMEOUT_S`."""
+        """Wait until all queued alerts are delivered, at most `TIMEOUT_S`; log how many are not."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._queue.join()

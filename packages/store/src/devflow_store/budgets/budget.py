@@ -1,4 +1,4 @@
-"""Budgets as values: what they limit, over which period, and the alerts they raise."""
+"""Defines budgets as values: what they limit, over which period, and the alerts they raise."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from devflow_core.dimensions import BUDGET_SCOPES
 from devflow_core.errors import InvalidRequest
 
 SCOPES = ("global", *BUDGET_SCOPES)
-"""`global`, or one of the dimensions of `devflow_core.dimensions` known before a call."""
+"""The scopes: `global`, and the dimensions of `devflow_core.dimensions` known before a call."""
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
+"""The period of a limit: `request` limits every request by itself, `lifetime` never ends."""
 
 WILDCARD = "*"
-"""As a budget's value: each key (session, project…) gets its own limit."""
+"""As a budget's value: each subject (key, session, project…) gets a limit of its own."""
 _LIFETIME_BOUNDS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -79,7 +80,9 @@ class BudgetState:
     reserved_usd: Decimal
     """Reserved for calls in flight, at their worst case."""
     window_start: datetime
+    """In UTC, inclusive."""
     window_end: datetime
+    """In UTC, exclusive."""
 
     @property
     def left_usd(self) -> Decimal:
@@ -93,10 +96,12 @@ class BudgetAlert:
 
     budget: Budget
     subject: str
+    """The key, session… whose spending this is; empty if global."""
     threshold: float
-    """The highest share that was passed."""
+    """The highest share of the limit that was passed."""
     is_overrun: bool
-    """Whether more than the limit was spent, because a call cost more than its worst case."""
+    """Whether more than the limit was spent: a call cost more than was reserved, or the limit was
+    set below what had been spent."""
     spent_usd: Decimal
     window_start: datetime
 
@@ -104,7 +109,8 @@ class BudgetAlert:
 def window_bounds(window: Window, at: datetime, timezone: str) -> tuple[datetime, datetime]:
     """Return start (inclusive) and end (exclusive), in UTC, of the window that contains `at`.
 
-    A day is from midnight to midnight of the zone, so 23 or 25 hours when clocks change.
+    A day is from midnight to midnight of the zone, so 23 or 25 hours when clocks change. `lifetime`
+    and `request` have fixed bounds, 1970 and 9999.
     """
     if window in ("lifetime", "request"):
         return _LIFETIME_BOUNDS

@@ -36,7 +36,7 @@ class BudgetRepository:
         self._reservations = reservations
 
     async def set(self, budget: Budget) -> Budget:
-        """Add a budget, or change the one with its id.
+        """Add a budget, or change the one with its id; return the budget as given.
 
         What was already spent in the current window counts from the start.
 
@@ -66,6 +66,7 @@ class BudgetRepository:
 
         Raises:
             NotFound: there is no budget with this id.
+            StoreError: the change could not be written.
         """
 
         def run(tx: Transaction) -> None:
@@ -81,7 +82,11 @@ class BudgetRepository:
 
 
 def read_budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
-    """Yield every budget with its state in the window of `now`, one for each subject."""
+    """Yield the state of every budget in the window of `now`, one for each subject with an account.
+
+    A budget without an account gives one state with nothing spent; its subject is empty if the
+    budget applies to each one separately.
+    """
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
         budget = BUDGET_ADAPTER.validate_json(body)
         start, end = window_bounds(budget.window, now, budget.timezone)
@@ -111,7 +116,10 @@ def _log_change(tx: Transaction, change: dict[str, object]) -> None:
 
 
 def count_spent(source: Source, now: datetime) -> None:
-    """Count for every budget what its current window has cost, unless that is counted already."""
+    """Count for every budget what its window at `now` has already cost.
+
+    Existing accounts are left unchanged; budgets per request are skipped.
+    """
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
         _open_accounts(source, BUDGET_ADAPTER.validate_json(body), now)
 

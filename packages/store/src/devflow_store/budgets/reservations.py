@@ -80,7 +80,10 @@ class BudgetReservations:
             at_us: when it starts, in microseconds since 1970; decides the windows.
 
         Raises:
-            BudgetExceeded, UnknownPrice: nothing was changed.
+            BudgetExceeded: a budget has less left than the worst case; nothing is reserved.
+            UnknownPrice: the worst case is unknown, which a budget does not allow; nothing is
+                reserved.
+            StoreError: the budgets cannot be read.
         """
         self.sync(tx)
         if not self._budgets:
@@ -125,7 +128,7 @@ class BudgetReservations:
             self._write_hold(tx, entry_id, hold)
 
     def settle(self, tx: Transaction, entry: LedgerEntry) -> tuple[BudgetAlert, ...]:
-        """Charge what the attempts have cost, release their holds, and return the alerts."""
+        """Charge what the attempts have cost, release their holds, and return the alerts due."""
         self.sync(tx)
         if not self._budgets:
             return ()
@@ -146,7 +149,17 @@ class BudgetReservations:
     def charge(
         self, tx: Transaction, entry: LedgerEntry, attempt: Attempt, pico: int
     ) -> set[_AccountKey]:
-        """Add an amount, which may be negative, to the spending of an attempt's budgets."""
+        """Add an amount to the spending of an attempt's budgets.
+
+        Args:
+            tx: the group in which the cause of the change is written.
+            entry: the request, whose labels decide the budgets.
+            attempt: the attempt, whose start decides the windows.
+            pico: the amount in 10⁻¹² USD; may be negative.
+
+        Returns:
+            The accounts that have changed, for `collect_alerts`.
+        """
         self.sync(tx)
         touched: set[_AccountKey] = set()
         for budget in self._budgets if pico else ():
@@ -158,7 +171,7 @@ class BudgetReservations:
         return touched
 
     def collect_alerts(self, keys: set[_AccountKey]) -> tuple[BudgetAlert, ...]:
-        """Return the alerts of accounts that have passed a further threshold, each once."""
+        """Return alerts of the accounts that have passed a further threshold, each once."""
         return tuple(
             alert
             for key in sorted(keys)

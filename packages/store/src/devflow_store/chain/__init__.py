@@ -1,1 +1,1 @@
-"""The append-only chain: hashed rows, written in groups by one thread."""
+"""Keeps the append-only chain: hashed rows, written in groups by one thread."""

@@ -16,9 +16,11 @@ class ChainRow:
     seq: int
     """From 1, without gaps."""
     kind: int
+    """The value of a `RowKind`."""
     key: str
-    """Unique in the chain: it tells whether a write of unknown outcome was made."""
+    """Unique in the chain: by it a write of unknown outcome is looked up."""
     ref: int | None
+    """The number of the row that this one changes; None if it changes none."""
     at_us: int
     """When the row's subject began, in microseconds since 1970."""
     digest: bytes

@@ -1,4 +1,4 @@
-"""The emergency file, in which entries wait while the database cannot be written."""
+"""Keeps entries in an emergency file while the database cannot be written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from devflow_core.private_files import ensure_private_folder, open_private_file,
 from devflow_store.chain.records import decode_entry, encode_record
 
 SIZE_BYTES = 8 * 1024 * 1024
-"""Allocated at the start, so that a full disk cannot prevent it later."""
+"""Size of each file, allocated at the start so that a full disk cannot prevent it later."""
 MAX_ENTRIES = 10_000
-"""Entries without an attempt may take only half of them: entries with a cost come first."""
+"""Entries per file. Those without an attempt may fill only half of it: entries with a cost come
+first."""
 _MAX_FILES = 64
 _FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
@@ -26,7 +27,7 @@ _RECORD_HEADER = struct.Struct("<II")
 
 
 class OverflowFile:
-    """This process's emergency file, locked while it lives; the file of a dead process is reused.
+    """This process's emergency file, locked until `close`; the file of a dead process is reused.
 
     Args:
         folder: holds one file per process, named by the first free number.
@@ -47,9 +48,11 @@ class OverflowFile:
     def open(self) -> None:
         """Take a file; the entries that an earlier process left in it wait to be drained.
 
-        A crashed process's file becomes free, so the next start takes it and drains it.
+        A crashed process's file becomes free, so the next start takes it and drains it. The caller
+        calls `close`.
 
         Raises:
+            ConfigurationError: the folder or the file is not private.
             StoreError: no file can be created.
         """
         try:
@@ -65,10 +68,11 @@ class OverflowFile:
         self._end, self._count = _measure(records), len(records)
 
     def add(self, entry: LedgerEntry) -> None:
-        """Add an entry; it is durable on return.
+        """Add an entry; it is durable on return. Blocks until the disk has it.
 
         Raises:
-            StoreError: the file is full or fails as well: the entry is lost, and the caller knows.
+            InvalidRequest: a label cannot be encoded.
+            StoreError: the file is full or cannot be written: the entry is stored nowhere.
         """
         record = encode_record(entry)
         with self._lock:
@@ -81,7 +85,10 @@ class OverflowFile:
             return [decode_entry(record) for record in self._read_records()]
 
     def clear(self, count: int) -> None:
-        """Remove the first `count` entries, now in the database; if more have come, all stay."""
+        """Remove all entries if there are `count` of them; if more have been added, keep all.
+
+        Entries kept although the database has them are recognised by their keys at the next drain.
+        """
         with self._lock:
             if self._handle is None or self._count != count:
                 return
@@ -174,7 +181,7 @@ def _split_records(content: bytes) -> list[bytes]:
 
 
 def find_waiting_files(folder: Path) -> list[Path]:
-    """Return the emergency files in a folder that contain entries, of any process."""
+    """Return a folder's emergency files with entries, of any process, except unreadable ones."""
     found: list[Path] = []
     for path in sorted(folder.glob(f"{_FILE_NAME}*")):
         try:

@@ -14,6 +14,7 @@ from devflow_core.usage import Usage
 from pydantic import TypeAdapter
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time that microseconds are counted from."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -40,6 +41,7 @@ class StartRecord:
 
     start: AttemptStart
     ended: tuple[Attempt, ...] = ()
+    """Earlier attempts of the same request that have ended by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,9 @@ class Correction:
     usage: Usage | None = None
     """The confirmed counts; None keeps the earlier ones."""
     provider: str | None = None
+    """Who answered; None keeps what is known."""
     generation_id: str | None = None
+    """The provider's id of the call; None keeps what is known."""
     source: str = "generation"
     """Where the figure is from: `generation`, `total of 2026-11-30`, `observed`, `reserved`; a
     person who confirms a cost may name any other source."""
@@ -88,12 +92,20 @@ def decode_entry(body: bytes) -> LedgerEntry:
 
 
 def decode_start(body: bytes) -> StartRecord:
-    """Decode the body of a `START`; raises as `decode_entry`."""
+    """Decode the body of a `START`.
+
+    Raises:
+        pydantic.ValidationError: the bytes are not such a body.
+    """
     return _START_ADAPTER.validate_json(body)
 
 
 def decode_correction(body: bytes) -> Correction:
-    """Decode the body of a `CORRECTION`; raises as `decode_entry`."""
+    """Decode the body of a `CORRECTION`.
+
+    Raises:
+        pydantic.ValidationError: the bytes are not such a body.
+    """
     return _CORRECTION_ADAPTER.validate_json(body)
 
 

@@ -20,7 +20,7 @@ _CHAIN = Insert("chain", ("seq", "kind", "key", "ref", "at_us", "body", "hash"))
 
 
 class Transaction:
-    """The operations open to a job. Rows are buffered; the writer flushes and commits them.
+    """The operations that a job may use; rows are buffered, the writer flushes and commits them.
 
     Args:
         session: inside a transaction that excludes other writers.
@@ -30,6 +30,7 @@ class Transaction:
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
         self.seq, self.hash = read_head(session)
+        """Number and hash of the last row of the chain, buffered ones included."""
         self.base_hash, self._base_seq, self._is_touched = self.hash, self.seq, False
         self.before_flush: list[Callable[[], None]] = []
         """Called once when the group is complete, to add what was collected in memory."""
@@ -46,7 +47,15 @@ class Transaction:
         at_us: int | None = None,
         ref: int | None = None,
     ) -> int:
-        """Add a row to the chain and return its number."""
+        """Add a row to the chain and return its number.
+
+        Args:
+            kind: the kind of the row.
+            key: a text that no other row has; a duplicate fails when the rows are sent.
+            body: sealed by the row's hash.
+            at_us: when the row's subject began, in microseconds since 1970; None: now.
+            ref: the number of the row that this one changes.
+        """
         self.seq += 1
         row = ChainRow(self.seq, kind, key, ref, at_us or self.now_us, hash_body(body))
         self.hash = hash_row(self.hash, row)
@@ -62,16 +71,20 @@ class Transaction:
         self._pending_deletes.setdefault((table, column), []).append(value)
 
     def execute(self, sql: str, values: Sequence[SqlValue] = (), /) -> Rows:
-        """Run a statement now; it does not see buffered rows."""
+        """Run a statement now and return its rows; it does not see buffered rows."""
         return self._session.execute(sql, values)
 
     def find_seq(self, key: str) -> int | None:
-        """Return the number of the row with this key; None if no earlier transaction wrote one."""
+        """Return the number of the row with this key, unless it is buffered; None without one."""
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def touch(self) -> None:
-        """Make a meaningless change, so that the commit shows whether writing works."""
+        """Make a change without effect, so that the commit shows whether writing works.
+
+        Raises:
+            LedgerUnavailable: a table is gone, or the change is impossible.
+        """
         require_tables(self._session)
         self._session.touch()
         self._is_touched = True
@@ -82,7 +95,7 @@ class Transaction:
         return self._is_touched or self.seq > self._base_seq
 
     def finish(self) -> None:
-        """Complete the group and send everything."""
+        """Call `before_flush`, then send all buffered rows; the writer commits."""
         for gather in self.before_flush:
             gather()
         self.flush()
@@ -108,14 +121,14 @@ def require_row(session: Session, noted: str | None) -> None:
         noted: `number:hash` of the row; None skips the check.
 
     Raises:
-        LedgerUnavailable: it does not: another ledger, or an older copy, is in its place.
+        LedgerUnavailable: the row is missing: another ledger or an older copy was put in place.
     """
     if not has_row(session, noted):
         raise replaced_error(int((noted or "0:").partition(":")[0]))
 
 
 def has_row(session: Session, noted: str | None) -> bool:
-    """Return whether the chain contains a row; arguments as `require_row`."""
+    """Return whether the chain contains the row `number:hash`; True for None and for row 0."""
     number, _, digest = (noted or "0:").partition(":")
     if number == "0":
         return True
@@ -124,7 +137,7 @@ def has_row(session: Session, noted: str | None) -> bool:
 
 
 def replaced_error(number: int) -> LedgerUnavailable:
-    """Return the error for a ledger that lacks a row that was written."""
+    """Return the error for a ledger that lacks the row `number`, which was written."""
     return LedgerUnavailable(
         f"Another ledger has taken the place of this one, or an older copy of it: row {number}, "
         "which was written, is not in it. Put the right one back; nothing is booked until then. "
@@ -134,7 +147,7 @@ def replaced_error(number: int) -> LedgerUnavailable:
 
 
 def read_head(session: Session) -> tuple[int, bytes]:
-    """Return the number and the hash of the last row."""
+    """Return the number and the hash of the last row; 0 and `GENESIS` for an empty chain."""
     rows = session.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
     return rows[0] if rows else (0, GENESIS)
 

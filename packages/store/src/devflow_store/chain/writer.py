@@ -1,4 +1,4 @@
-"""The writing thread of the ledger, which puts many queued jobs into one durable commit."""
+"""Runs the writing thread of the ledger, which puts many queued jobs into one durable commit."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ _Outcome = tuple["asyncio.Future[Any]", Any, DevFlowError | None]
 class LedgerWriter:
     """Owns the writing connection and its thread.
 
-    Every caller's future is resolved after the commit that holds its job, all futures of one
-    event loop with one wake-up.
+    Every caller's future is resolved after the commit that holds its job, all futures of one event
+    loop with one wake-up.
 
     Args:
         engine: the database.
-        now_us: the time in microseconds since 1970.
+        now_us: the time in microseconds since 1970; None: the system's clock.
     """
 
     def __init__(self, engine: Engine, *, now_us: Callable[[], int] | None = None) -> None:
@@ -91,10 +91,11 @@ class LedgerWriter:
         self.health.waits_for_lock = self._waits_for_lock
 
     async def start(self) -> None:
-        """Open or create the database and start the thread.
+        """Open or create the database and start the thread; `stop` ends it.
 
         Raises:
-            LedgerCorrupt, StoreError: as `Engine.prepare`.
+            LedgerCorrupt: the ledger is damaged; it is left unchanged.
+            StoreError: the database cannot be opened.
         """
         await asyncio.to_thread(self._engine.prepare)
         self._is_closed = False
@@ -115,6 +116,9 @@ class LedgerWriter:
 
     def submit(self, job: WriteJob[T], *, is_probe: bool = False) -> asyncio.Future[T]:
         """Queue a job; its future is resolved once the job is durable.
+
+        The future gets the result of `run`, the refusal that `run` raised, or a `StoreError` if the
+        job could not be written. A job whose caller was cancelled is still run.
 
         Args:
             job: the job to run.
@@ -303,7 +307,10 @@ class LedgerWriter:
 
 
 def deliver_outcomes(outcomes: list[_Outcome]) -> None:
-    """Resolve futures, with one wake-up per event loop."""
+    """Resolve futures from any thread, with one wake-up per event loop.
+
+    Each outcome is a future, its result, and its error or None; closed loops are skipped.
+    """
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
         by_loop.setdefault(outcome[0].get_loop(), []).append(outcome)

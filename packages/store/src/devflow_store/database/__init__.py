@@ -1,1 +1,1 @@
-"""The database interface of the store, and its tables."""
+"""Defines the database interface of the store, and its tables."""

@@ -1,4 +1,4 @@
-"""The database interface of the store: a few blocking calls, over SQLite and PostgreSQL alike."""
+"""Defines the database interface: a few blocking calls, over SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from devflow_core.errors import StoreError
 
 SqlValue = int | float | str | bytes | None
+"""What both databases can store."""
 Rows = list[tuple[Any, ...]]
+"""All rows of a result, each with its columns in the order of the statement."""
 
 
 class DuplicateKey(StoreError):
@@ -34,11 +36,16 @@ class Session(Protocol):
         ...
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
-        """Yield the rows of a query, fetched as they are read."""
+        """Yield the rows of a query, fetched as they are read; raises the errors of `execute`."""
         ...
 
     def begin(self) -> None:
-        """Begin a transaction that excludes every other writer."""
+        """Begin a transaction that excludes every other writer.
+
+        Raises:
+            LedgerUnavailable: another writer held the lock for too long, or the database is gone.
+            StoreError: anything else.
+        """
         ...
 
     def commit(self) -> None:
@@ -46,7 +53,7 @@ class Session(Protocol):
         ...
 
     def touch(self) -> None:
-        """Make a meaningless change, so that the commit has to reach the disk."""
+        """Make a change without effect, so that the commit has to reach the disk."""
         ...
 
     def look(self, *, is_ahead: bool = False) -> None:
@@ -89,15 +96,25 @@ class Engine(Protocol):
         ...
 
     def open_writer(self) -> Session:
-        """Open a session for the writing thread; the caller closes it."""
+        """Open a session for the writing thread; the caller closes it.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt: the ledger is missing, replaced or damaged.
+            StoreError: anything else.
+        """
         ...
 
     def open_reader(self) -> Session:
-        """Open a session that cannot write; the caller closes it."""
+        """Open a session that cannot write; the caller closes it.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt: the ledger is missing or cannot be reached.
+            StoreError: anything else.
+        """
         ...
 
     def noted_head(self) -> str | None:
-        """Return `number:hash` of a row written by this or an earlier process; None without one."""
+        """Return `number:hash` of the row noted last, by any process; None if none is noted."""
         ...
 
     def on_commit(self, head: str) -> None:
@@ -118,5 +135,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything that is not a connection."""
+        """Release the engine's own files; sessions are closed by their callers."""
         ...

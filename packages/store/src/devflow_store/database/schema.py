@@ -1,4 +1,4 @@
-"""The tables as numbered migrations, each of which is applied completely or not at all."""
+"""Applies the tables' numbered migrations, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def require_tables(session: Session) -> None:
     """Check that all our tables exist, by a query that returns no rows.
 
     Raises:
-        LedgerUnavailable: one is gone.
+        LedgerUnavailable: a table is gone.
     """
     session.execute(_build_question())
 
@@ -91,7 +91,7 @@ def _build_question() -> str:
 
 
 def load_statements(number: int, dialect: str) -> list[str]:
-    """Return the statements of one migration, in the SQL of the database."""
+    """Return the statements of one migration, in the SQL of `sqlite` or `postgresql`."""
     text = (_MIGRATIONS / f"{number:04}.sql").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     script = "\n".join(lines)

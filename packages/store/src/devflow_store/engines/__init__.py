@@ -1,1 +1,1 @@
-"""The two databases behind one interface, and the choice between them by URL."""
+"""Implements the database interface over SQLite and PostgreSQL, chosen by URL."""

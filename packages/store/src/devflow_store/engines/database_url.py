@@ -13,10 +13,10 @@ from devflow_store.engines.sqlite import SqliteEngine
 
 
 def create_engine(database: str | Path | Engine, folder: Path | None = None) -> Engine:
-    """Return the engine for a path or a `sqlite:///` or `postgresql://` URL; an engine as it is.
+    """Return the engine for a path or a `sqlite:///` or `postgresql://` URL; nothing is opened yet.
 
     Args:
-        database: the database to open.
+        database: the database to open; an engine is returned unchanged.
         folder: for the store's own files if the database is on a server; None: the user's data
             folder.
 

@@ -1,4 +1,4 @@
-"""The store over PostgreSQL, for gateways on several machines."""
+"""Keeps the store in PostgreSQL, for gateways on several machines."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class PostgresEngine:
 
 
 class PostgresSession:
-    """A connection to the server."""
+    """A connection to the server, made by `PostgresEngine`."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self.waits_for_lock = False
@@ -162,7 +162,7 @@ class PostgresSession:
         self.execute("COMMIT")
 
     def touch(self) -> None:
-        """Force a write by updating a row of ours to the value it has."""
+        """Force a write by updating a row of ours to the value it already has."""
         self.execute("UPDATE store_schema SET version = version")
 
     def look(self, *, is_ahead: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The store over one SQLite file, with apsw's own SQLite (free of the WAL-reset bug)."""
+"""Keeps the store in one SQLite file, with apsw's own SQLite (free of the WAL-reset bug)."""
 
 from __future__ import annotations
 
@@ -130,7 +130,10 @@ class SqliteEngine:
         _create_private_file(self.path)
 
     def open_without_wal(self) -> SqliteSession:
-        """Open a session that writes without a log beside the file."""
+        """Open a session on a draft or a copy, without a write-ahead log; the caller closes it.
+
+        The file is created if it is missing.
+        """
         return self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
 
     def compact(self) -> None:

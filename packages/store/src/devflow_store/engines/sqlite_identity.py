@@ -34,7 +34,7 @@ class OpenFiles:
         has_moved: whether the file that the connection has open is no longer under this name.
 
     Raises:
-        LedgerUnavailable, LedgerCorrupt: as `look`.
+        LedgerUnavailable: a file is missing, was replaced, or cannot be opened.
     """
 
     def __init__(self, path: Path, *, has_moved: bool) -> None:
@@ -81,7 +81,8 @@ class OpenFiles:
         processes use, it would take the place of their pages in the file.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt: as `look`.
+            LedgerUnavailable: the log or the index is missing or was replaced.
+            LedgerCorrupt: the log was cut or overwritten.
         """
         number = 2
         try:
@@ -97,10 +98,12 @@ class OpenFiles:
         """Write a deleted log under its name again, unless another process has put a log there.
 
         Everything since the last checkpoint is only in the log, which is lost with the last process
-        that has it open. No other process may write meanwhile.
+        that has it open. No other process may write meanwhile. If the database file itself was
+        moved or replaced, nothing is written.
 
         Raises:
-            OSError: it cannot be written; it is folded back if nobody else has it open.
+            OSError: the log cannot be written; if no other process has it open, SQLite still folds
+                it back when the connection closes.
         """
         if not self._is_file_there():
             return  # the log does not belong to another file
@@ -121,7 +124,7 @@ class OpenFiles:
             os.close(handle)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the two files opened here; the connection has its own."""
         os.close(self._log)
         self._header.xClose()
 
@@ -184,5 +187,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_only_message(path: Path) -> str:
-    """Return a message about a read-only ledger, with what to do."""
+    """Return a message about a read-only ledger file, with what to do."""
     return f"{path} is read-only, so nothing can be booked. Make it writable for its owner."

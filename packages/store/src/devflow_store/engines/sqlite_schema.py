@@ -24,6 +24,9 @@ def find_foreign_object(session: Session, version: int) -> str | None:
     Args:
         session: a session on the file.
         version: the schema version that the file names.
+
+    Returns:
+        A clause for an error message, such as "it holds a trigger 'x' that DevFlow did not make".
     """
     expected, found = _load_objects(version), set(session.execute(_OBJECTS))
     for kind, name, _sql in sorted(found - expected):
@@ -34,7 +37,7 @@ def find_foreign_object(session: Session, version: int) -> str | None:
 
 
 def list_columns(version: int) -> Mapping[str, tuple[str, ...]]:
-    """Return the columns of each of our tables in a schema of this version."""
+    """Return the columns of each of our tables in a schema of this version, by the table's name."""
     execute = _build_schema(version)
     names = sorted(name for kind, name, _sql in _load_objects(version) if kind == "table")
     return {name: tuple(row[1] for row in execute(f"PRAGMA table_info({name})")) for name in names}

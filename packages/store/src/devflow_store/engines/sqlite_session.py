@@ -1,4 +1,4 @@
-"""A connection to an SQLite file, which waits for locks, checks its files and translates errors."""
+"""Connects to an SQLite file, waits for its locks, checks its files and translates errors."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _SHORT_WAITS = 50
 _PROGRESS_STEPS = 20_000
 """Steps of SQLite's virtual machine between two looks at the clock."""
 _MAX_TOUCHES = 1_000_000
+"""`user_version` begins anew here, since SQLite keeps it in a signed number of 32 bits."""
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -133,11 +134,18 @@ class SqliteSession:
         return True
 
     def keep_log(self) -> None:
-        """Do not fold the log back into the file on closing."""
+        """Leave the log as it is at `close`, instead of folding it back into the file."""
         self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     def quick_check(self, end_s: float) -> str:
-        """Run SQLite's own check until a monotonic time; return `ok`, or what is wrong."""
+        """Run SQLite's own check; return `ok`, or what is wrong.
+
+        Args:
+            end_s: when to stop, on the monotonic clock; a check that was stopped returns `ok`.
+
+        Raises:
+            StoreError, LedgerCorrupt: the file cannot be read.
+        """
         self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
         try:
             return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
@@ -149,7 +157,7 @@ class SqliteSession:
             self._connection.set_progress_handler(None)
 
     def copy_to(self, other: SqliteSession) -> None:
-        """Copy the whole database, while other processes continue to write.
+        """Copy the whole database into another session's, while other processes continue to write.
 
         Raises:
             StoreError, LedgerCorrupt: the source cannot be read, or the copy cannot be written.
@@ -213,7 +221,8 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
     Args:
         error: as raised.
         path: of the file.
-        system_errno: what the system said of the last file that could not be used.
+        system_errno: the system's error number for the file that could not be used last; 0 if
+            unknown.
     """
     match error:
         case apsw.ConstraintError():

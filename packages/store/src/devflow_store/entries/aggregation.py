@@ -1,4 +1,4 @@
-"""Sums over many calls, computed by the database."""
+"""Adds up calls by group within the database, so that a report reads few rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ _SUMS = {
 """The sums, and how each is computed from a call."""
 
 GroupKey = tuple[str, ...]
+"""One value for each grouping, in the order they were asked for."""
 Period = tuple[datetime | None, datetime | None]
+"""Start (inclusive) and end (exclusive); None is open."""
 
 
 def aggregate(
@@ -61,8 +63,11 @@ def aggregate(
         period: start (inclusive) and end (exclusive) for when the calls began; None is open.
         with_times: False leaves the histograms empty, and saves half of the time.
 
+    Returns:
+        Summaries by key. A key has its values in the order of `by`; days are ISO dates in UTC.
+
     Raises:
-        InvalidRequest: there is no such grouping.
+        InvalidRequest: `by` is empty, or there is no such grouping.
     """
     unknown = [name for name in by if name not in _GROUP_COLUMNS]
     if unknown or not by:

@@ -1,4 +1,4 @@
-"""The table that reports sum up: one narrow row per attempt, derived from the chain."""
+"""Writes the table that reports add up: one narrow row per attempt, derived from the chain."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from devflow_store.database.engine import SqlValue
 from devflow_store.database.insert import Insert
 
 COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2, "observed": 3}
+"""How the table stores an attempt's cost status."""
 DOUBTED_CODES = {"settled": 4, "observed": 5}
 """The codes of final costs that are in doubt; an open cost counts as estimated."""
 _STORED = tuple(one for one in DIMENSIONS if one.column is not None)
 LABELS = tuple(one.column or "" for one in _STORED)
+"""The columns of the table of labels, in its order, without the id."""
 PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
 """Labels that an erasure removes."""
 _FIRST_LABELS = 10
@@ -43,12 +45,13 @@ CALL_COLUMNS = (
     "ttft_bucket",
     "total_bucket",
 )
+"""The columns of the table of calls, without the texts of the labels."""
 CALL_ROWS = Insert("calls", CALL_COLUMNS)
 _NO_USAGE = Usage()
 
 
 def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
-    """Add the rows of an entry with the number `seq` in the chain."""
+    """Add the rows of an entry, which is row `seq` of the chain; one row if it has no attempts."""
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
         tx.insert(LABEL_ROWS, (label_id(labels), *labels))
@@ -56,7 +59,10 @@ def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
 
 
 def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
-    """Return what the table must contain for an entry: its columns, then the labels as text."""
+    """Return what the table must contain for an entry, which is row `seq` of the chain.
+
+    Each row has the values of `CALL_COLUMNS`, then those of `LABELS`; rows are ordered by attempt.
+    """
     rows: list[tuple[SqlValue, ...]] = []
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
@@ -65,7 +71,10 @@ def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
 
 
 def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry) -> None:
-    """Replace the rows of `old` by those of `new`."""
+    """Replace the rows of `old`, which is row `seq` of the chain, by those of `new`.
+
+    Rows buffered in the transaction are sent first, since they may be among those replaced.
+    """
     tx.flush()
     for attempt in old.attempts or (None,):
         tx.execute(
@@ -76,7 +85,15 @@ def replace_calls(tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry)
 
 
 def labels_of(entry: LedgerEntry, attempt: Attempt | None) -> tuple[str, ...]:
-    """Return an attempt's labels in the order of `LABELS`, without NUL, which PostgreSQL lacks."""
+    """Return the labels of an attempt in the order of `LABELS`; unknown ones are empty.
+
+    Args:
+        entry: the request.
+        attempt: one of its attempts; None if it has none.
+
+    Returns:
+        The labels without NUL characters, which PostgreSQL cannot store.
+    """
     labels = tuple([one.after(entry, attempt) or "" for one in _STORED])
     return labels if "\0" not in "".join(labels) else tuple(one.replace("\0", "") for one in labels)
 

@@ -1,4 +1,4 @@
-"""Finds reported costs that are impossible, and makes alerts of them."""
+"""Makes alerts of reported costs that are impossible."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from devflow_core.ledger import Attempt, CostDoubt, CostStatus, LedgerEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostDoubtAlert:
-    """An alert that the provider reported a cost that is impossible."""
+    """An alert that the provider reported an impossible cost."""
 
     doubt: CostDoubt
     entry_id: str
     attempt_id: str
     model: str
     generation_id: str | None
+    """The provider's id of the call; None if unknown."""
     cost_status: CostStatus
     booked_usd: Decimal
+    """The attempt's cost in the ledger."""
     reserved_usd: Decimal | None
+    """The worst case that was reserved; None if it was unknown."""
 
 
 def find_doubts(entry: LedgerEntry) -> tuple[CostDoubtAlert, ...]:

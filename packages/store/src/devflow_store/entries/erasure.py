@@ -37,7 +37,13 @@ _LABEL_COLUMNS = ", ".join(LABELS)
 def find_rows(session: Session, *, session_id: str | None, before: datetime | None) -> list[int]:
     """Return the numbers of all rows that belong to a session, or are older than a time.
 
-    Reads the whole chain, since the body of any row may contain the label.
+    Reads the whole chain, since the body of any row may contain the label. Rows of attempts in
+    flight are left out.
+
+    Args:
+        session: a reading connection.
+        session_id: rows of this session; None: of all.
+        before: rows whose subject began before this time; None: all.
     """
     until_us = to_us(before) if before else 2**62
     rows = session.stream(
@@ -57,7 +63,13 @@ def build_erase_job(
 ) -> WriteJob[int]:
     """Return a job that erases the bodies of these rows and the labels of their calls.
 
-    The job's result is the number of rows erased.
+    The budget accounts of an erased session are deleted too. The job's result is the number of rows
+    erased; rows erased before are not counted.
+
+    Args:
+        numbers: the rows, as from `find_rows`.
+        session_id: the session that was given to `find_rows`.
+        before: the time that was given to `find_rows`.
     """
 
     def run(tx: Transaction) -> int:

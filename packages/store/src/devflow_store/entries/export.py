@@ -24,10 +24,15 @@ COLUMNS = (
     *("output_tokens", "reasoning_tokens", "ttft_s", "total_s"),
     *("cost_source", "cost_doubt", "usage_is_estimated"),
 )
+"""The columns of the CSV, as its first line names them."""
 
 
 def export_lines(entries: Iterable[LedgerEntry], export_format: ExportFormat) -> Iterator[str]:
-    """Yield the lines of an export, each with its line end."""
+    """Yield the lines of an export, each with its line end.
+
+    `jsonl` has an entry per line; `csv` has a header, then a row per attempt, or one row for an
+    entry without attempts. Texts that a spreadsheet would run as formulas are escaped.
+    """
     if export_format == "jsonl":
         yield from (escape_json(encode_record(entry).decode()) + "\n" for entry in entries)
         return

@@ -39,7 +39,7 @@ class EntryFilter:
     since: datetime | None = None
     """Inclusive, by the time the request arrived."""
     until: datetime | None = None
-    """Exclusive."""
+    """Exclusive, by the time the request arrived."""
     session_id: str | None = None
     project: str | None = None
 
@@ -50,7 +50,7 @@ def read_entries(session: Source, selection: EntryFilter) -> Iterator[LedgerEntr
 
 
 def read_numbered(session: Source, selection: EntryFilter) -> Iterator[tuple[int, LedgerEntry]]:
-    """Yield matching entries with the numbers of their rows, in the order they were written."""
+    """Yield the row number and the entry of each match, in the order they were written."""
     last = 0
     while True:
         page = session.execute(
@@ -73,7 +73,10 @@ def read_entry(session: Source, entry_id: str) -> LedgerEntry | None:
 
 
 def find_entry(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None:
-    """Return one entry with the number of its row; None as `read_entry`."""
+    """Return the row number and the entry with this id, with later corrections applied.
+
+    None if the id is unknown, or the entry was erased.
+    """
     rows = session.execute(
         "SELECT seq, body FROM chain WHERE key = ? AND kind = ? AND body IS NOT NULL",
         (entry_id, RowKind.ENTRY),
@@ -82,7 +85,11 @@ def find_entry(session: Source, entry_id: str) -> tuple[int, LedgerEntry] | None
 
 
 def apply_correction(entry: LedgerEntry, correction: Correction) -> LedgerEntry:
-    """Return the entry with one attempt settled at its confirmed cost."""
+    """Return the entry with the final cost of one of its attempts.
+
+    The attempt becomes `settled`, or `observed` if the figure is our own. An entry without this
+    attempt is returned unchanged.
+    """
     attempts = tuple(
         _settle_attempt(attempt, correction)
         if attempt.attempt_id == correction.attempt_id
@@ -143,7 +150,7 @@ def _time_range(selection: EntryFilter) -> tuple[SqlValue, SqlValue]:
 
 
 def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
-    """Return the attempts with an estimated cost, oldest first, with their entries."""
+    """Return up to `limit` entries, each with an attempt of estimated cost, oldest first."""
     rows = source.execute(
         "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
         "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_us LIMIT ?",
@@ -158,7 +165,7 @@ def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Atte
 
 
 def read_latest_start(source: Source) -> datetime | None:
-    """Return when the latest attempt began; None without any."""
+    """Return when the latest attempt began, in UTC; None without any."""
     # they are written in about the order in which they begin
     rows = source.execute(
         "SELECT at_us FROM chain WHERE kind = ? ORDER BY seq DESC LIMIT 100", (RowKind.START,)
@@ -167,7 +174,7 @@ def read_latest_start(source: Source) -> datetime | None:
 
 
 def read_under_way_since(source: Source) -> datetime | None:
-    """Return when the oldest attempt still running began; None if all have ended."""
+    """Return when the oldest attempt still running began, in UTC; None if all have ended."""
     ((at_us,),) = source.execute(
         "SELECT MIN(c.at_us) FROM open_attempts a JOIN chain c ON c.seq = a.seq"
     )

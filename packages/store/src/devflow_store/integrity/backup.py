@@ -21,13 +21,13 @@ _SIDECAR_SUFFIXES = ("-wal", "-shm", ".head")
 
 
 class HeadFile:
-    """The number and hash of the last row, noted beside the ledger after every commit.
+    """The number and hash of the last row, noted in a file after every durable commit.
 
-    The file is not synced, so it is never ahead of the ledger; a ledger that is behind it has lost
-    acknowledged rows, which SQLite cannot notice if its log was removed.
+    The file is not synced, so it may lag behind the ledger but is never ahead of it; a ledger that
+    is behind it has lost acknowledged rows, which SQLite cannot notice if its log was removed.
 
     Args:
-        ledger: the database file.
+        ledger: the path to which `.head` is appended.
     """
 
     def __init__(self, ledger: Path) -> None:
@@ -43,7 +43,7 @@ class HeadFile:
         refuse_link(self.path)
 
     def write(self, head: str) -> None:
-        """Overwrite the noted head; failures are ignored."""
+        """Overwrite the noted head; the file stays open until `close`. Failures are ignored."""
         try:
             if self._handle is not None and not os.fstat(self._handle).st_nlink:
                 self.close()  # the file was deleted: writing to it would be lost
@@ -54,7 +54,7 @@ class HeadFile:
             return  # a full disk, a link made since: what was committed stays so without a head
 
     def read(self) -> str | None:
-        """Return the head noted last; None if there is none, or it was cut."""
+        """Return the head noted last as `number:hash`; None if there is none, or it was cut."""
         try:
             text = read_private_file(self.path).decode().strip()
         except (OSError, UnicodeDecodeError):
@@ -63,7 +63,7 @@ class HeadFile:
         return text if number.isdigit() and len(digest) == 64 else None
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, if `write` has opened it."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -71,6 +71,11 @@ class HeadFile:
 
 def check_integrity(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
     """Check for damage: the database's own check, the end of the chain, and missing rows.
+
+    Args:
+        session: a session on the file.
+        path: the database file, for messages and the noted head.
+        quick_check: checks until a time on the monotonic clock; returns `ok`, or what is wrong.
 
     Raises:
         LedgerCorrupt: the file is damaged; it is left unchanged.
@@ -83,7 +88,7 @@ def check_integrity(session: Session, path: Path, quick_check: Callable[[float],
 
 
 def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
-    """Return the error for a damaged ledger, which names the way to restore it."""
+    """Return the error for a damaged ledger, which says how to restore it."""
     error = LedgerCorrupt(
         f"{path} is damaged ({reason}). It is kept as it is; put the last good backup in its "
         "place with `devflow ledger restore BACKUP`."
@@ -105,7 +110,11 @@ def verify_copy(session: Session, path: Path) -> Verification:
 
 
 def move_into_place(draft: Path, target: Path) -> None:
-    """Rename a finished file after syncing it; the folder is synced as well."""
+    """Rename a finished file after syncing it, replacing the target; sync the folder as well.
+
+    Raises:
+        OSError: it cannot be synced or renamed.
+    """
     for path in (draft, target.parent):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -117,7 +126,7 @@ def move_into_place(draft: Path, target: Path) -> None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename a database file and its sidecars; return the new path, None if there was no file.
+    """Rename a database file and its sidecars; return the new path, or None if there was no file.
 
     The log and the noted head are moved even without the file: SQLite would apply the log to any
     new file of this name, and the head belongs to a chain that is gone.

@@ -25,7 +25,7 @@ def require_ledger(path: Path) -> None:
 
 
 def refuse_successor(path: Path) -> None:
-    """Check that no file beside a missing ledger shows that there was one.
+    """Check that no file beside a missing or empty ledger shows that it had rows.
 
     Raises:
         LedgerCorrupt: there was a ledger with rows; the message says what to do.

@@ -52,7 +52,13 @@ class SettingsSeal:
         self._changed_in: dict[str, int] = {}
 
     def follow(self, seq: int, at_us: int, body: bytes) -> None:
-        """Apply the next change."""
+        """Apply the next change, in the order of the chain.
+
+        Args:
+            seq: the number of its row.
+            at_us: when it was made, in microseconds since 1970.
+            body: the body of its row, as JSON.
+        """
         change: dict[str, Any] = orjson.loads(body)
         if "client_key" in change:
             self._follow_key(change["client_key"], change, at_us)
@@ -71,7 +77,11 @@ class SettingsSeal:
             self._changed_in[f"node {name}"] = seq
 
     def find_difference(self, session: Session) -> tuple[str, int] | None:
-        """Return the first difference of a table and the row of the chain; None without any."""
+        """Return the first difference between the tables and the changes applied; None without any.
+
+        Returns:
+            What differs, as a clause, and the number of the row that changed it last, or 0.
+        """
         budgets = dict(_read(session, "SELECT id, body FROM budgets"))
         if fault := self._compare("budget", self._budgets, budgets):
             return fault

@@ -34,11 +34,11 @@ class Verification:
     entries: int
     """Requests in the chain, including erased ones."""
     rows: int
-    """Good rows before the first bad one."""
+    """Rows whose hashes are right, before the first that is wrong."""
     first_bad: int | None = None
-    """The number of the first row that was changed, lost or inserted."""
+    """The number of the first row that was changed, lost or inserted; None if `ok`."""
     reason: str | None = None
-    """What is wrong with that row, for a person."""
+    """What is wrong with that row, for a person; None if `ok`."""
     head: str = ""
     """`number:hash` of the last good row. Kept elsewhere, it later proves that no rows are missing
     at the end."""
@@ -52,7 +52,11 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
 
     Args:
         session: a reading connection.
-        anchor: a `head` noted earlier, which the chain must still contain.
+        anchor: a `head` noted earlier, which the chain must still contain; None: any length is
+            right.
+
+    Raises:
+        StoreError: the ledger cannot be read.
     """
     walk = _ChainWalk(anchor)
     try:
@@ -69,7 +73,13 @@ def verify(session: Session, *, anchor: str | None = None) -> Verification:
 
 
 def verify_tail(session: Session, anchor: str | None) -> str | None:
-    """Return what is wrong with the last rows or with their number; None if nothing is."""
+    """Return what is wrong with the last rows or with their number; None if nothing is.
+
+    Args:
+        session: a reading connection.
+        anchor: a `head` noted earlier, which the chain must still contain; None: any length is
+            right.
+    """
     rows = session.execute(f"{_CHAIN} DESC LIMIT {_TAIL_ROWS}")
     walk = _ChainWalk(anchor)
     if len(rows) == _TAIL_ROWS:

@@ -27,9 +27,10 @@ _MAX_SESSION_CHARS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppIdentity:
-    """How this program identifies itself; OpenRouter shows it in its statistics."""
+    """The name under which OpenRouter shows this program in its statistics."""
 
     url: str = ""
+    """Empty: none is sent."""
     title: str = "DevFlow"
 
 
@@ -37,7 +38,8 @@ class ApiClient:
     """OpenRouter's endpoints over a transport: an `Upstream`, with methods for JSON calls.
 
     A request is sent in the dialect it came in, if OpenRouter speaks that, so that nothing is lost
-    in translation; otherwise as chat completions. Replies are always requested as a stream.
+    in translation; otherwise as chat completions. Replies are always requested as a stream. Every
+    JSON call raises what `post` raises.
 
     Args:
         transport: closed by its creator.
@@ -67,7 +69,7 @@ class ApiClient:
         }
 
     def open(self, call: Call, /) -> EventStream:
-        """Send the call once, with the key it carries."""
+        """Send the call once, with the key it carries; no policy is applied."""
         request, candidate = call.request, call.candidate
         dialect = dialect_of(request)
         encoded = dialect.encode_request(request, candidate.model, _body_overrides(call, dialect))
@@ -92,52 +94,71 @@ class ApiClient:
         Args:
             output: a kind of output (`text`, `embeddings`…), or `all`.
             key: the key that the call is counted for.
+
+        Raises:
+            UpstreamError: OpenRouter does not answer.
         """
         return await self.get("/models", {"output_modalities": output}, key=key)
 
     async def model(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return one model by its id."""
+        """Return one model by its id or alias: `data` is its row; no key is needed.
+
+        Raises:
+            ModelUnavailable: there is no such model.
+            UpstreamError: OpenRouter does not answer.
+        """
         return await self.get(f"/model/{quote(model)}", key=key)
 
     async def endpoints(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return the providers that serve a model, with their prices, limits and measured speed."""
+        """Return the providers of a model: `data.endpoints` has their prices, limits and speed.
+
+        Raises:
+            ModelUnavailable: there is no such model.
+            UpstreamError: OpenRouter does not answer.
+        """
         return await self.get(f"/models/{quote(model)}/endpoints", key=key)
 
     async def zero_retention_endpoints(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return the endpoints of all models that keep no data of a request; no key is needed."""
+        """Return the endpoints of all models that keep no data, as `data`; no key is needed."""
         return await self.get("/endpoints/zdr", key=key)
 
     async def providers(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return all providers with their policies."""
+        """Return all providers with their policies, as the list `data`."""
         return await self.get("/providers", key=key)
 
     # the account
 
     async def key_status(self, key: UpstreamKey) -> JsonObject:
-        """Return the limits and usage of a key."""
+        """Return the limits and usage of a key, as the object `data`; amounts are in USD."""
         return await self.get("/key", key=key)
 
     async def credits(self, key: UpstreamKey) -> JsonObject:
-        """Return the purchased and used credits; needs a management key."""
+        """Return the purchased and used credits in USD, as `data`; needs a management key."""
         return await self.get("/credits", key=key)
 
     async def activity(self, key: UpstreamKey, date: str | None = None) -> JsonObject:
-        """Return usage by day, model and provider over 30 completed UTC days, by a management key.
+        """Return usage by day, model and provider over 30 completed UTC days, as the list `data`.
 
         Args:
             key: a management key.
-            date: one day, `YYYY-MM-DD`.
+            date: one day, `YYYY-MM-DD`; None: all 30.
         """
         return await self.get("/activity", {"date": date} if date else None, key=key)
 
     async def generation(self, generation_id: str, key: UpstreamKey) -> JsonObject:
-        """Return the cost of one call; OpenRouter answers 404 for some minutes after the call."""
+        """Return the cost and the tokens of one call, as the object `data`.
+
+        Raises:
+            ModelUnavailable: the call is unknown, as it is for some minutes after it was made
+                (404).
+            UpstreamError: the key is refused, or OpenRouter does not answer.
+        """
         return await self.get("/generation", {"id": generation_id}, key=key)
 
     # other calls to models: JSON in, JSON out
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return vectors for texts."""
+        """Return vectors for texts; `body` is OpenAI's request for embeddings."""
         return await self.post("/embeddings", body, key=key)
 
     async def rerank(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
@@ -161,7 +182,12 @@ class ApiClient:
         *,
         key: UpstreamKey | None = None,
     ) -> JsonObject:
-        """GET a JSON object, retrying once if a reused connection was closed; raises as `post`."""
+        """GET a JSON object; retried once if the connection broke after the request was sent.
+
+        Raises:
+            UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
+            ProtocolError: the reply is not a JSON object.
+        """
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             return await self._request_json("GET", target, b"", key)
@@ -171,10 +197,10 @@ class ApiClient:
     async def post(
         self, path: str, body: JsonObject, *, key: UpstreamKey | None = None
     ) -> JsonObject:
-        """POST a JSON object and return the JSON object of the reply.
+        """POST a JSON object and return the JSON object of the reply; nothing is retried.
 
         Raises:
-            UpstreamError: as for a call to a model; `UpstreamTimeout` after `timeout_s`.
+            UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
             ProtocolError: the reply is not a JSON object.
         """
         return await self._request_json("POST", path, orjson.dumps(body), key)

@@ -24,7 +24,7 @@ _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a
 
 
 def build_key_pool(settings: Settings) -> KeyPool:
-    """Return the pool of the gateway's own keys, in rotation."""
+    """Return the pool of the gateway's own keys, in rotation; it may be empty."""
     single = settings.api_key.get_secret_value() if settings.api_key else None
     return KeyPool(
         [key.get_secret_value() for key in settings.api_keys],

@@ -51,7 +51,11 @@ class Authorization:
         return cls(url=f"{_AUTH_URL}?{urlencode(query)}", verifier=verifier)
 
     async def exchange_code(self, api: ApiClient, code: str) -> str:
-        """Exchange a code for the key.
+        """Exchange a code for the user's key, and return the key.
+
+        Args:
+            api: the client that asks OpenRouter; no key is needed.
+            code: as the callback received it, or as the user copied it.
 
         Raises:
             UpstreamError: the code is wrong, used or over ten minutes old.

@@ -39,11 +39,19 @@ class ModelsApi(Protocol):
     """The endpoints that a new list is fetched from; neither needs a key."""
 
     async def models(self) -> JsonObject:
-        """Return all models."""
+        """Return all models, as the list `data`.
+
+        Raises:
+            DevFlowError: they cannot be fetched.
+        """
         ...
 
     async def zero_retention_endpoints(self) -> JsonObject:
-        """Return the endpoints that keep no data."""
+        """Return the endpoints that keep no data, as the list `data`.
+
+        Raises:
+            DevFlowError: they cannot be fetched.
+        """
         ...
 
 
@@ -91,6 +99,13 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
 
     This takes two requests. If only the second fails, the former answer is kept: OpenRouter itself
     enforces what a request says about retention.
+
+    Args:
+        api: the client; no key is needed.
+        former: the catalogue in use.
+
+    Returns:
+        A document for `decode_document`.
 
     Raises:
         DevFlowError: OpenRouter does not answer, or sends something else.
@@ -163,6 +178,10 @@ def _load_data(name: str) -> dict[str, Any]:
 
 def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalogue:
     """Return the catalogue of a `GET /models` body; an invalid row is skipped and its id recorded.
+
+    Args:
+        body: the body, whose `data` is the list of models.
+        fetched_at: when it was fetched; names the version of the prices.
 
     Raises:
         ConfigurationError: the body holds no model at all.

@@ -57,7 +57,7 @@ _MODEL_ROW = TypeAdapter(_ModelRow)
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
-    """Return a model from one object of `GET /models`.
+    """Return a model from one object of `GET /models`; its price is None if it is not credible.
 
     Raises:
         pydantic.ValidationError: the row does not match OpenRouter's description.
