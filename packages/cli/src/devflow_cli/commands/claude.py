@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s after which Claude Code gives up on our hook."""
+"""Below the 10 s after which Claude Code gives up on our hook (`_HOOK_TIMEOUT_S`, in seconds)."""
 STATUS_TIMEOUT_S = 3.0
 """For each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0
 """How long Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bytes of an event that are read; a longer one is cut, so it is not valid JSON and is ignored."""
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -96,7 +96,10 @@ async def refresh(run: Run) -> None:
 
 
 def load_measurements(settings: Settings) -> PerformanceTracker:
-    """Read the measured speed and success of each model from this user's ledger (7 days)."""
+    """Return the speed and success of each model, from the last 7 days of this user's ledger.
+
+    Without a ledger, the tracker is empty, and no ledger is created.
+    """
     from datetime import UTC, datetime, timedelta
 
     from devflow_core.ledger import replay
