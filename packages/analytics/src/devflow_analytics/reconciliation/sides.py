@@ -49,9 +49,9 @@ class ReconciliationStore(Protocol):
             attempt_id: the attempt.
             cost_usd: its cost.
             text: the provider's own decimal text for it; None if the figure is not the provider's.
-            usage: replaces the recorded counts; None keeps them.
-            provider: replaces the recorded provider; None keeps it.
-            source: the evidence: `generation`, `total of …`, or one of the ledger's own.
+            usage: the confirmed counts; None keeps the recorded ones.
+            provider: who answered; None if the provider does not say.
+            source: the evidence: `generation`, `total of …`, `OBSERVED` or `RESERVED`.
         """
         ...
 

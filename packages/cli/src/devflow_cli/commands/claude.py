@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s after which Claude Code gives up on our hook (`_HOOK_TIMEOUT_S`, in seconds)."""
+"""Below the 10 s that the installer asks Claude Code to wait for our hook."""
 STATUS_TIMEOUT_S = 3.0
 """For each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0

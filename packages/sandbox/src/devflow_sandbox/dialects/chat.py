@@ -151,7 +151,7 @@ def _encode_usage(generation: Generation) -> JsonObject:
 
 
 def encode_reasoning_details(generation: Generation) -> list[JsonObject]:
-    """Return the reasoning as the provider's blocks, with their signatures."""
+    """Return the reasoning as the provider's blocks, with their signatures; [] without any."""
     reply, form = generation.reply, generation.provider.reasoning_format
     if reply.reasoning is None:
         return []
@@ -178,7 +178,7 @@ def _encode_call(call: EmittedToolCall, index: int) -> JsonObject:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """Encode a reply that is not streamed."""
+    """Return a reply that is not streamed, as JSON."""
     reply = generation.reply
     message: JsonObject = {
         "role": "assistant",
@@ -275,7 +275,7 @@ class _ChunkWriter:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """Encode a reply as server-sent events, without comments and the closing `[DONE]`."""
+    """Return a reply as server-sent events, without comments and the closing `[DONE]`."""
     chunks, reply = _ChunkWriter(generation), generation.reply
     events: list[bytes] = [
         chunks.encode_delta(delta) for delta in _iter_reasoning_deltas(generation)
