@@ -25,7 +25,7 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a repriced record cannot tell; part of every result."""
+"""What a repriced record leaves open; part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from devflow_core.environment import replace_environment
 RUN_TIMEOUT_S = 120.0
 """How long a command may run: it takes a second, but much longer on a busy machine."""
 _POLL_S = 0.01
+"""Seconds between two looks at whether a command has written or ended."""
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
 """Modules that nearly every command imports."""
 

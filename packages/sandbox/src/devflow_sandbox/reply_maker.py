@@ -34,6 +34,7 @@ class ReplyMaker:
 
     state: SandboxState
     key: Key
+    """Whose account pays."""
     request: ParsedRequest
     order: Order
     target: ProviderTarget

@@ -131,7 +131,7 @@ def _answer_hook(run: Run) -> str:
 
 @command(app)
 def statusline(run: Run) -> None:
-    """Write the status line: model, cost from the ledger, context.
+    """Write the status line: model, cost, cost through the gateway, share of the window used.
 
     It never fails; figures that do not arrive in time are left out.
     """

@@ -19,11 +19,12 @@ from devflow_sandbox.api_error import (
 from devflow_sandbox.catalogue.billing import Charge
 
 DAY_S = 86_400
+# Limits of `:free` calls (documentation 2026-08).
 FREE_PER_MINUTE = 20
 FREE_PER_DAY = 50
 FREE_PER_DAY_AFTER_PURCHASE = 1000
 MIN_PURCHASE_USD = Decimal(10)
-"""Free calls: 20 a minute; 50 a day, 1000 once ten credits were bought (documentation 2026-08)."""
+"""Credits that have to be bought, in all, for `FREE_PER_DAY_AFTER_PURCHASE`."""
 
 
 def make_secret_key(*parts: object) -> str:

@@ -28,8 +28,9 @@ _PARALLEL_USD = {
 }
 _PERPLEXITY_USD = Decimal("0.005")
 RESULTS_INCLUDED = 10
+"""Results that the price of a search includes ("Web Search", Pricing)."""
 EXTRA_RESULT_USD = Decimal("0.001")
-"""Price of each result beyond the ten of `RESULTS_INCLUDED` ("Web Search", Pricing)."""
+"""Price of each further result ("Web Search", Pricing)."""
 
 FETCH_USD = Decimal("0.001")
 """A page fetched by Exa or Parallel; other engines are free here ("Web Fetch", Pricing)."""

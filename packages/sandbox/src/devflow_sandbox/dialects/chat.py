@@ -33,6 +33,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("top_p", 0, 1),
     ("top_logprobs", 0, 20),
 )
+"""Fields with their lowest and highest value; a value outside is refused (400)."""
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:

@@ -102,6 +102,7 @@ class Appetite:
     """How often models use their tools."""
 
     seed: int
+    """The same seed gives the same draws for the same request."""
     uses: int | None = None
     """Uses of each tool, within its limits; None: by a draw."""
 

@@ -28,7 +28,7 @@ from devflow_sandbox.message import COMMENT, DONE, Answer, DropConnection, Pause
 from devflow_sandbox.replies.generation import Generation
 
 _BLOCK_BYTES = 64 * 1024
-"""A flood is sent in blocks of this size, so that it is never held in memory as a whole."""
+"""A flood of the body is sent in blocks of this size, so that it is never in memory as a whole."""
 _HOUR_S = 3600.0
 """Longest single pause; a stall without an end is made of such pauses."""
 

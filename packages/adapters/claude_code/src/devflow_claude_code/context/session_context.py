@@ -17,6 +17,7 @@ from devflow_claude_code.reading.rows import TranscriptRow
 from devflow_claude_code.reading.transcript import Transcript, gc_paused
 
 DEFAULT_BUDGET_TOKENS = 8_000
+"""The budget of a session whose caller sets none."""
 _SHORTENED_CHARS = 480
 """Facts are shortened to this length before any is dropped."""
 _ELLIPSIS_CHARS = 48

@@ -26,6 +26,7 @@ DEFAULT_WINDOW_TOKENS = 128_000
 _BRIEF_SHARE = 0.5
 """Largest part of the window's free room that a brief may fill."""
 _MAX_BRIEF_TOKENS = 32_000
+"""Largest brief, however much room the window has."""
 _PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
 _SYSTEM_MESSAGE = Message(
     role="system",

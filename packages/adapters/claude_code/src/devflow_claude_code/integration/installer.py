@@ -25,6 +25,7 @@ from devflow_claude_code.reading.rows import Json, decode_line
 
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
+"""How long Claude Code waits for our hook; the hook itself gives up a little earlier."""
 _COPIES_FOLDER = "before-integrate"
 """Subfolder of the data folder; holds the files' contents from before DevFlow changed them."""
 # Recognizes our entries by how the command ends, so that an installation under another path, or in

@@ -28,7 +28,9 @@ client itself could not send such a line back (Claude Code's longest hold images
 MAX_FOLDERS = 64
 """Later folders are not kept: the one that the session started in is among the first."""
 _CHUNK_BYTES = 1024 * 1024
+"""Bytes that are read at once when a file is indexed."""
 _BUFFER_BYTES = 64 * 1024
+"""Bytes that are read at once when single lines are loaded."""
 _METADATA_FIELDS = ("version", "cwd", "gitBranch", "sessionId")
 
 
