@@ -10,8 +10,8 @@ from typing import Literal
 
 from devflow_core.usage import Price, Usage
 
-# The two lifetimes that Anthropic offers; others keep prefixes about as long as the short one.
 SHORT_TTL_S, LONG_TTL_S = 300, 3600
+"""The two lifetimes that Anthropic offers; others keep prefixes about as long as the short one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class CacheRules:
     min_tokens: int = 0
     """Length of the shortest prefix that is cached, in tokens."""
     ttl_s: int = SHORT_TTL_S
-    """How long a prefix stays cached after its last use."""
+    """How long a prefix stays cached after its last use, in seconds."""
 
     def describe(self) -> str:
         """Describe the rules in a phrase for people."""
@@ -80,7 +80,8 @@ def rules_of(model: str, price: Price) -> CacheRules:
 def simulate(turns: Iterable[Turn], rules: CacheRules) -> list[Usage]:
     """Return the usage of each turn as these rules would have counted it, in the order given.
 
-    The turns of a thread have to be in chronological order.
+    The turns of a thread have to be in chronological order. Prompts and replies keep their
+    lengths: only the split of a prompt into read, written and other tokens changes.
     """
     last: dict[str, Turn] = {}
     usages: list[Usage] = []

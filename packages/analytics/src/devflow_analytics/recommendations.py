@@ -18,6 +18,7 @@ EVIDENCE_GROUPING: tuple[GroupBy, ...] = ("model", "task", "session", "error")
 """The grouping of the ledger that `recommend` needs."""
 
 MAX_RECOMMENDATIONS = 10
+"""How many are returned; the others would save less."""
 MIN_USD = Decimal("0.01")
 """Smaller savings are noise."""
 MIN_SHARE = Decimal("0.05")
@@ -27,6 +28,7 @@ MIN_REQUESTS = 30
 MAX_SUCCESS_DROP = 0.05
 """How much lower the cheaper model's success may be, at the lower end of its 95 % interval."""
 MIN_TURNS = 4
+"""Shorter sessions are not judged: with few turns, little of the input was seen before (2/n)."""
 MIN_PROMPT_TOKENS = 4096
 """Sessions with a smaller mean prompt may be too short for some providers to cache."""
 CALLER_ERRORS = frozenset(
@@ -51,7 +53,7 @@ def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]
 
     Args:
         evidence: the ledger, grouped by `EVIDENCE_GROUPING`.
-        price_of: returns the present price of a model.
+        price_of: returns the present price of a model; models without one are not compared.
     """
     found = [
         *_find_cheaper_models(_regroup(evidence, 1, 0), price_of),

@@ -31,7 +31,7 @@ class Report:
 
     by: GroupBy
     rows: Mapping[str, Summary]
-    """The groups, most expensive first; days in order. The key "" means "not known"."""
+    """The groups, most expensive first; days in order. The key is "" if it is unknown."""
     total: Summary
     models: Mapping[str, Summary]
     """The same period by model, most expensive first, without times."""
@@ -42,6 +42,7 @@ class Report:
     until: datetime | None
     """Exclusive, UTC."""
     made_at: datetime
+    """UTC."""
     baseline: Baseline | None
     """The model that savings are compared with; None if its price is unknown."""
     recommendations: tuple[Recommendation, ...]
@@ -103,7 +104,7 @@ def cache_hit_rate(row: Summary) -> float | None:
 
 
 def format_time(moment: datetime | None) -> str | None:
-    """Format as RFC 3339 with Z, to the second; all times here are in UTC."""
+    """Format a time in UTC as RFC 3339 with Z, to the second; None stays None."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 

@@ -48,9 +48,9 @@ class Reporter:
         until: datetime | None = None,
         with_days: bool = False,
     ) -> Report:
-        """Sum the calls that began in a period.
+        """Return a report of the calls that began in a period.
 
-        This reads the ledger; call it in a thread if the ledger is large.
+        This reads the ledger and blocks; call it in a thread if the ledger is large.
 
         Args:
             by: what the rows are grouped by.

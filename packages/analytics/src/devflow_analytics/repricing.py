@@ -25,7 +25,7 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a repriced record cannot tell; part of every result."""
+"""What a repriced record leaves open; part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,9 @@ class Alternative:
     cost_usd: Decimal | None
     """None if the price is unknown."""
     usage: Usage
+    """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
     notes: tuple[str, ...]
+    """How the model caches, and what speaks against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +46,18 @@ class WhatIf:
     """Recorded work, and what it would have cost with other models."""
 
     turns: int
+    """Number of recorded calls."""
     recorded: KnownCost
     """Cost of the recorded work; "at least" if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
-    """In the order of the request."""
+    """In the order they were asked for, each once."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON; money is decimal text in USD, and a negative difference is a saving."""
+        """Return JSON values; money is decimal text in USD, and a negative difference is a saving.
+
+        The difference is None if either cost is not completely known.
+        """
         return {
             "turns": self.turns,
             "recorded": {
@@ -88,12 +94,10 @@ def whatif(
     window_of: Callable[[str], int | None] = lambda _: None,
     recorded: KnownCost | None = None,
 ) -> WhatIf:
-    """Price a record on other models, each with its own prompt cache simulated.
-
-    Price recorded work on other models, simulating each one's prompt cache.
+    """Price recorded work on other models, simulating each one's prompt cache.
 
     Args:
-        turns: in any order.
+        turns: the recorded calls, in any order.
         models: to compare, by their names in the catalogue.
         price_of: returns the present price of a model.
         window_of: returns the largest prompt of a model, in tokens; None if unknown.
@@ -114,7 +118,10 @@ def whatif(
 
 
 def turns_of(entries: Iterable[LedgerEntry]) -> Iterator[Turn]:
-    """Yield the answered requests of a ledger as turns, with the cost of all their attempts."""
+    """Yield the answered requests of a ledger as turns, with the cost of all their attempts.
+
+    Requests that failed or used no tokens are left out.
+    """
     for entry in entries:
         final, attribution = entry.final_attempt, entry.attribution
         # a request without an answer would have had to be repeated elsewhere as well

@@ -41,7 +41,7 @@ class Savings:
 
     @property
     def saved_usd(self) -> Decimal:
-        """Negative for a loss."""
+        """What the baseline would have cost beyond the real cost; negative for a loss."""
         return self.baseline_cost_usd - self.cost_usd
 
 

@@ -33,7 +33,7 @@ def try_within(seconds: float, work: Callable[[], T], otherwise: T) -> T:
 
 
 def write_quietly(text: str) -> None:
-    """Write UTF-8 to standard output; a reader that is gone is not an error."""
+    """Write UTF-8 to standard output; it is not an error if the reader has gone."""
     with writing_quietly():
         sys.stdout.buffer.write(text.encode(errors="replace"))
         sys.stdout.flush()
@@ -41,7 +41,10 @@ def write_quietly(text: str) -> None:
 
 @contextmanager
 def writing_quietly() -> Generator[None]:
-    """Ignore errors while the block writes to standard output without a reader."""
+    """Ignore that the reader of standard output has gone while the block writes to it.
+
+    After such an error, the block ends and standard output leads to the null device.
+    """
     try:
         yield
     except (OSError, AttributeError, ValueError):

@@ -26,12 +26,12 @@ def find_session(settings: Settings, name: str, project: Path | None = None) -> 
     """Return a Claude Code session, given its id, a unique beginning of it, a path, or `latest`.
 
     Args:
-        settings: tell where Claude Code keeps its sessions, and how much context one may add.
+        settings: give the folder of Claude Code's sessions, and the token budget of the context.
         name: the session; `latest` is the project's latest.
-        project: the project's folder; None is the working directory.
+        project: the project's folder, used for `latest` only; None is the working directory.
 
     Raises:
-        SessionError: it is not found, or not a transcript; names file and line.
+        SessionError: the session is not found, is not unique, or is not a transcript.
     """
     from devflow_claude_code import ClaudeCodeSession
 
@@ -74,7 +74,13 @@ def describe_session(session: ClaudeCodeSession) -> str:
 
 
 def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
-    """Return what the target model can take; if the router chooses, it finds one that fits."""
+    """Return the model that takes over, with its window and whether it takes images.
+
+    For `auto` the window is unknown, and the router finds a model that fits.
+
+    Raises:
+        UnknownModel: the model is not in the catalogue.
+    """
     from devflow_claude_code import HandoffTarget
     from devflow_routing import Capability
 
@@ -94,10 +100,12 @@ def build_whatif_document(
     since: datetime | None,
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """Price a session, or the ledger since a time, on other models.
+    """Return the prices of a session, or of the ledger since a time, on other models.
+
+    The JSON values are those of `WhatIf.as_json`.
 
     Args:
-        settings: tell where the ledger, the sessions and the catalogue are.
+        settings: give the places of the ledger and the catalogue, and the baseline model.
         session: None takes the ledger.
         since: start of the ledger's rows; None takes all.
         models: to compare; if empty, the recorded ones, the baseline, and a few well-known ones.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> McpTools:
-    """Build the four tools; the MCP server reports to the client what they raise.
+    """Build the four tools; their errors are reported to the client by the MCP server.
 
     The client is a model that may repeat what a stranger wrote. It can therefore name only
     sessions of this project, by their ids, and no other file of the user.

@@ -1,4 +1,8 @@
-"""Parses options that several commands share: criteria, amounts, times, projects."""
+"""Parses options that several commands share: criteria, amounts, times, projects.
+
+What is not valid raises `typer.BadParameter`, which names the option and ends the command with
+status 2.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,11 @@ ProjectFolder = Annotated[
 
 
 def read_amount(text: str, option: str) -> Decimal:
-    """Read an amount in USD from the text of an option."""
+    """Return the amount in USD that an option gives.
+
+    Raises:
+        typer.BadParameter: the text is not an amount; names `option`.
+    """
     from devflow_core.usage import parse_amount
 
     amount = parse_amount(text)
@@ -43,16 +51,30 @@ def apply_options(
     performance_priority: float | None,
     max_cost: str | None,
 ) -> ChatRequest:
-    """Return the request with the command line's options for cost and speed."""
+    """Return the request with the command line's options for cost and speed.
+
+    Args:
+        request: the request without them.
+        cost_priority: see `SelectionCriteria`; None leaves it to the settings.
+        performance_priority: see `SelectionCriteria`; None leaves it to the settings.
+        max_cost: an amount in USD; None sets no limit.
+
+    Raises:
+        typer.BadParameter: `max_cost` is not an amount.
+    """
     if max_cost is not None:
         request = replace(request, max_cost_usd=read_amount(max_cost, "--max-cost"))
     return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
 
 
 def read_project(project: str | None) -> tuple[Path | None, Attribution]:
-    """Return a project's folder and the labels of its work; for a mere name, only the label.
+    """Return a project's folder and the labels of its work; for a mere name, the folder is None.
 
-    With None both are empty: the gateway then uses the working directory.
+    With None, the folder is None and the labels are empty: the gateway then uses the working
+    directory.
+
+    Raises:
+        typer.BadParameter: the text is a path, and there is no such folder.
     """
     from devflow_core.attribution import Attribution
     from devflow_core.repository import describe_folder
@@ -71,7 +93,7 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
 def parse_criteria(
     cost_priority: float | None, performance_priority: float | None
 ) -> SelectionCriteria | None:
-    """Return the criteria from the command line; None leaves them to the settings."""
+    """Return the criteria from the command line; None, if neither is given, for the settings'."""
     from devflow_core.routing import SelectionCriteria
 
     if cost_priority is None and performance_priority is None:
@@ -85,7 +107,13 @@ def parse_criteria(
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse a day, a time (UTC by default), or a span back from now (`7d`, `24h`)."""
+    """Return the time of a day, a time (UTC by default) or a span back from now (`7d`, `24h`).
+
+    The result has a time zone; it is None for None.
+
+    Raises:
+        typer.BadParameter: the text is none of these.
+    """
     import re
     from datetime import UTC, timedelta
 

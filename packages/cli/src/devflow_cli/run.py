@@ -50,15 +50,18 @@ class Run:
     """One run of a command: the common options, and the output."""
 
     as_json: bool = False
+    """Whether a single JSON document is printed instead of text for people."""
     data_dir: Path | None = None
+    """Folder of the ledger and the keys; None is the settings'."""
     config: Path | None = None
+    """A settings file that replaces the user's and the folder's; None reads those."""
 
     def settings(self, *, reads_folder: bool = True, **overrides: object) -> Settings:
         """Load the settings with this run's options on top, and configure the logs.
 
         Args:
             reads_folder: whether to read the working directory's file, asking for trust first.
-            overrides: values of single settings.
+            overrides: values of single settings; None leaves a setting as it is.
 
         Raises:
             ConfigurationError: see `Settings.load`.
@@ -101,17 +104,20 @@ class Run:
         return Console(stderr=True, highlight=False, soft_wrap=True, quiet=is_quiet)
 
     def say(self, text: str = "", *, end: str = "\n") -> None:
-        """Write text for people; with `--json`, write nothing."""
+        """Write text for people to standard output; with `--json`, write nothing."""
         if not self.as_json:
             sys.stdout.write(strip_control_chars(text) + end)
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
-        """Write a remark to standard error."""
+        """Write a line to standard error, also with `--json`."""
         sys.stderr.write(strip_control_chars(text) + "\n")
 
     def emit(self, document: object) -> None:
-        """Write the JSON document of `--json`."""
+        """Write the JSON document of `--json` to standard output; money becomes decimal text.
+
+        The caller checks `as_json`, and calls this once in a run.
+        """
         import orjson
         from devflow_core.safe_text import escape_json
 
@@ -121,7 +127,10 @@ class Run:
 
 
 def ask_about_folder(run: Run, question: FolderQuestion) -> bool:
-    """Show every setting of a folder's file, ask whether to trust it, and remember the answer."""
+    """Show every setting of a folder's file, ask whether to trust it, and remember the answer.
+
+    Returns the answer.
+    """
     run.remark(f"{question.file.path} came with this folder. It sets:\n")
     for line in question.describe():
         run.remark(f"  {line}")
@@ -139,7 +148,8 @@ def command(
 ) -> Callable[[Callable[Concatenate[Run, P], object]], Callable[Concatenate[Run, P], object]]:
     """Register a function as a command, with the options that all commands share.
 
-    The function takes a `Run` first; a coroutine function runs in its own event loop.
+    The function takes a `Run` first; a coroutine function runs in its own event loop. An `int`
+    that it returns is the exit status. Its docstring is the command's help.
     """
 
     def register(
@@ -183,7 +193,10 @@ async def _await_result(awaitable: Awaitable[T]) -> T:
 
 
 def strip_control_chars(text: str) -> str:
-    """Remove characters that control a terminal: escapes, carriage returns, bidi marks."""
+    """Remove characters that control a terminal: escapes, carriage returns, bidi marks.
+
+    Newlines and tabs stay.
+    """
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
@@ -198,7 +211,11 @@ def report_fault(
 
 
 def run_guarded(main: Callable[[], object]) -> int:
-    """Run the program; report what ends it on stderr, and return the exit status."""
+    """Run the program, and return the exit status.
+
+    Errors of DevFlow and of the system are written to stderr (and to stdout with `--json`). Ctrl-C
+    and a reader that has gone have statuses too; anything else propagates.
+    """
     from devflow_core.errors import DevFlowError
 
     # an error may come before the options are parsed
@@ -220,7 +237,7 @@ def run_guarded(main: Callable[[], object]) -> int:
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the exit status for an error."""
+    """Return the exit status for an error; `FAILED` for one without a status of its own."""
     from devflow_core import errors
 
     # most specific first: scripts tell by the status whether to fix, wait or pay

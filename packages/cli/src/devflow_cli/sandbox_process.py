@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 STOP_TIMEOUT_S = 20.0
+"""How long the stand-in may take to end before it is killed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class SandboxProcess:
     """A running stand-in: its address, and the key it accepts."""
 
     base_url: str
+    """Ends in `/api/v1`."""
     api_key: str
 
     @property
@@ -28,7 +30,10 @@ class SandboxProcess:
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings) -> Settings:
-        """Return the settings, pointed at the stand-in."""
+        """Return the settings with the stand-in's address, and its key as the only main one.
+
+        Further providers of the settings stay.
+        """
         from pydantic import SecretStr
 
         return settings.model_copy(

@@ -26,8 +26,9 @@ from typing import Any, Self
 from devflow_core.environment import replace_environment
 
 RUN_TIMEOUT_S = 120.0
-"""A command takes a second, but much longer on a busy machine."""
+"""How long a command may run: it takes a second, but much longer on a busy machine."""
 _POLL_S = 0.01
+"""Seconds between two looks at whether a command has written or ended."""
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
 """Modules that nearly every command imports."""
 
@@ -57,10 +58,10 @@ class RunningCommand:
     A context manager: leaving it kills the process if it is still running.
 
     Args:
-        arguments: the command's.
+        arguments: the command's, without `devflow`.
         folder: its working directory.
-        environment: its whole environment.
-        stdin: its input.
+        environment: its whole environment; it inherits nothing.
+        stdin: its whole input.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class RunningCommand:
         return json.loads(self.out)
 
     def terminate(self) -> None:
-        """Ask the command to end (SIGTERM)."""
+        """Ask the command to end (SIGTERM), and return at once."""
         self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
@@ -126,7 +127,7 @@ class RunningCommand:
         """Wait until the command ends, and return the result.
 
         Raises:
-            TimeoutError: it has not ended; it keeps running.
+            TimeoutError: it has not ended in time; it keeps running.
         """
         self._poll(lambda: not self.is_running, timeout_s)
         status = int((self._folder / "status").read_text())
@@ -151,7 +152,7 @@ class RunningCommand:
 def run_command(
     *arguments: str, folder: Path, environment: Mapping[str, str], stdin: bytes = b""
 ) -> CommandResult:
-    """Run `devflow` to its end; the arguments are those of `RunningCommand`.
+    """Run `devflow` to its end, and return the result; the arguments are as of `RunningCommand`.
 
     Raises:
         TimeoutError: it took longer than two minutes, and was killed.

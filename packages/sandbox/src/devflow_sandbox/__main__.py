@@ -29,7 +29,10 @@ def _announce(sandbox: Sandbox) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and serve until a signal ends the process."""
+    """Parse the command line and serve until a signal ends the process.
+
+    Returns 0, or 3 if a script is invalid or the case is unknown.
+    """
     parser = argparse.ArgumentParser(prog="python -m devflow_sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")

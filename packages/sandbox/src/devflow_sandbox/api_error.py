@@ -45,7 +45,7 @@ STATUS_OF_TYPE: Mapping[str, int] = {
 }
 """HTTP status of each `error_type` (OpenRouter's error documentation of 2026-08)."""
 
-# The type reported for a status without one of its own, as in the same documentation.
+# From the same documentation.
 TYPE_OF_STATUS: Mapping[int, str] = {
     400: "invalid_request",
     401: "authentication",
@@ -64,6 +64,7 @@ TYPE_OF_STATUS: Mapping[int, str] = {
     524: "timeout",
     529: "provider_overloaded",
 }
+"""The `error_type` of an error that has none of its own, by HTTP status."""
 
 # Types of Anthropic's dialect; everything else is `invalid_request_error`.
 _ANTHROPIC_TYPE: Mapping[str, str] = {
@@ -89,7 +90,16 @@ _RESPONSES_CODE: Mapping[str, str] = {
 
 
 class ApiError(Exception):
-    """An error answer. It can be raised anywhere; the app renders it."""
+    """An error answer. It can be raised anywhere; the app renders it.
+
+    Args:
+        status: the HTTP status, also the `code` of OpenRouter's envelope.
+        message: the message, as the client gets it.
+        error_type: one of `STATUS_OF_TYPE`; None is the usual one of the status.
+        metadata: `metadata` of the envelope; None leaves it out.
+        availability: `availability` of the envelope; None leaves it and `error_type` out.
+        headers: further headers of the answer.
+    """
 
     def __init__(
         self,
@@ -129,6 +139,11 @@ class ApiError(Exception):
 
         An authentication error has OpenRouter's envelope on `/messages` too (captured in 2026),
         since it is found before the dialect is considered.
+
+        Args:
+            dialect: the dialect of the request.
+            user_id: named in OpenRouter's envelope, unless None.
+            request_id: named in Anthropic's form.
         """
         if dialect == "messages" and self.status != 401:
             kind = _ANTHROPIC_TYPE.get(self.error_type, "invalid_request_error")
@@ -149,7 +164,7 @@ class ApiError(Exception):
         user_id: str | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Return the complete HTTP answer."""
+        """Return the complete HTTP answer; the ids are those of `to_body`."""
         body = self.to_body(dialect, user_id=user_id, request_id=request_id)
         return json_answer(body, self.status, self.headers.items())
 
@@ -189,7 +204,13 @@ def unknown_model(model: str) -> ApiError:
 
 
 def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> ApiError:
-    """Return the error for a model none of whose providers may or can serve the request."""
+    """Return the error for a model none of whose providers may or can serve the request.
+
+    Args:
+        model: the model's id.
+        why: ends the sentence "No endpoints found …".
+        code: the reason for programs.
+    """
     return ApiError(
         404,
         f"No endpoints found {why}. To learn more about provider routing, visit: "
@@ -204,7 +225,13 @@ def no_endpoints(model: str, why: str, *, code: str = "constraint_filtered") -> 
 
 
 def context_too_long(limit: int, requested: int, output: int) -> ApiError:
-    """Return the error for a prompt beyond the endpoint's window (recorded 2026-06-08)."""
+    """Return the error for a prompt beyond the endpoint's window (recorded 2026-06-08).
+
+    Args:
+        limit: the window, in tokens.
+        requested: tokens of the prompt and the longest reply together.
+        output: tokens of the longest reply.
+    """
     parts = f"{requested - output} of text input"
     if output:
         parts += f", {output} in the output"
@@ -290,7 +317,13 @@ def rate_limited_upstream(model: str, provider: str) -> ApiError:
 
 
 def free_limit(limit: int, reset_ms: int, *, daily: bool) -> ApiError:
-    """Return the error for too many `:free` calls (captured 2026-09-30 and 2026-10)."""
+    """Return the error for too many `:free` calls (captured 2026-09-30 and 2026-10).
+
+    Args:
+        limit: the calls allowed.
+        reset_ms: when calls are allowed again, Unix time in milliseconds.
+        daily: whether it is the limit of the day, or else of the minute.
+    """
     headers = {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": "0",

@@ -14,6 +14,10 @@ from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.settlement import BillingMode, Settlement
 
 FaultHandler = Callable[[Any, Answer, list[Step], Generation | None], Iterable[Step]]
+"""Returns the new steps of an answer, and may change its status, headers and framing in place.
+
+It gets the fault, the answer, the steps as they are, and the reply (None if it is not one).
+"""
 
 _HANDLERS: dict[str, FaultHandler] = {
     "redirect": wire.redirect,
@@ -50,7 +54,13 @@ _BILLING_BY_KIND: dict[str, BillingMode] = {"error_event": "fees", "redirect": "
 
 
 def apply_fault(fault: Fault, answer: Answer, settlement: Settlement | None = None) -> Answer:
-    """Change `answer` as the fault demands; `settlement` is that of a call that costs money."""
+    """Change `answer` in place as the fault demands, and return it.
+
+    Args:
+        fault: the fault to apply.
+        answer: the answer without the fault.
+        settlement: that of a reply, changed to book the call as the fault says; None otherwise.
+    """
     kind = fault.then.kind
     generation = None if settlement is None else settlement.generation
     original_steps = list(answer.steps)

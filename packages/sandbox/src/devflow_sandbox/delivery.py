@@ -39,7 +39,10 @@ class ReplyDialect(Protocol):
 def build_answer(
     state: SandboxState, generation: Generation, settlement: Settlement, dialect: ReplyDialect
 ) -> Answer:
-    """Build the complete answer, before any fault is applied."""
+    """Return the complete answer to a request for a reply, before any fault is applied.
+
+    Sending it settles the call.
+    """
     steps: list[Step]
     if generation.request.stream:
         kind, steps = (

@@ -25,6 +25,7 @@ class Document:
     hash: str
     """Identifies the file, so that a client can send its text back and avoid another read."""
     pages: int
+    """At least 1."""
 
 
 def read_document(part: JsonObject) -> Document | None:

@@ -42,14 +42,20 @@ class Inference:
     fault: Fault | None = None
     """The fault to apply to the answer."""
     order: Order = PLAIN
-    """What is ordered beside the reply."""
+    """What is ordered besides the reply."""
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """Attempts before the one that answers."""
     failed_target: ProviderTarget | None = None
     """A failed attempt with a service that ran before it, and is billed all the same."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
-        """Return a reply, from the response cache or new, with the headers of the cache."""
+        """Return a reply, from the response cache or new, with the headers of the cache.
+
+        A reply from the cache has a new id and costs nothing.
+
+        Raises:
+            ApiError: no model and provider takes the request.
+        """
         state, now_s = self.state, self.state.now_s()
         cached = state.response_cache.find(self.request, self.key, now_s)
         if cached is not None:
@@ -100,7 +106,8 @@ class Inference:
         """Return the first model and provider that take the request.
 
         Raises:
-            ApiError: the last one's error, with the others under `previous_errors`.
+            ApiError: the last one's error, with the others under `previous_errors`; a 401 or 402 at
+                once, since it would be the same for the others.
         """
         failed: list[ApiError] = []
         for name in self.parsed.models:
@@ -210,7 +217,7 @@ class Inference:
     def bill_fees(self, error: ApiError) -> None:
         """Bill what ran before all models failed: searches and the pages of PDFs.
 
-        A charge needs a generation id, so the error carries one.
+        A charge needs a generation id, so the error then has one, as the header `X-Generation-Id`.
         """
         target = self.failed_target
         if target is None:
@@ -242,7 +249,9 @@ class Inference:
 
 
 def answer_request(state: SandboxState, request: SandboxRequest, dialect: ReplyDialect) -> Answer:
-    """Answer a request for a reply.
+    """Return the answer to a request for a reply, with the fault that applies to it.
+
+    The call is in the billing book, whatever becomes of it.
 
     Raises:
         ApiError: the error that OpenRouter would return instead.

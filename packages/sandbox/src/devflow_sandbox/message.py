@@ -22,12 +22,14 @@ class SandboxRequest:
 
     method: str
     path: str
+    """Without the query."""
     query: str = ""
+    """Without the `?`."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
 
     def query_parameters(self) -> dict[str, str]:
-        """Return the query's parameters; of repeated ones, the last counts."""
+        """Return the query's parameters without empty ones; of repeated ones, the last counts."""
         return {name: values[-1] for name, values in parse_qs(self.query).items()}
 
 
@@ -70,13 +72,14 @@ class Answer:
     dribble_s: float | None = None
     """Seconds between the bytes of the head, sent one by one; None: sent at once."""
     head_delay_s: float = 0.0
+    """Seconds before the first byte of the head."""
     close_after: bool = False
-    """Close the connection after the body, unannounced."""
+    """Whether the next request on the connection finds it reset."""
     refuse_s: float = 0.0
     """Seconds to stop listening afterwards."""
 
     def get_header(self, name: str) -> str | None:
-        """Return the first header of this name (lower case), or None."""
+        """Return the value of the first header of this name (lower case); None if there is none."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
@@ -93,7 +96,7 @@ CORS = (
 def json_answer(
     value: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()
 ) -> Answer:
-    """Return an answer with a complete JSON body."""
+    """Return an answer with a complete JSON body; bytes are sent as they are."""
     return Answer(
         status=status,
         headers=[("Content-Type", "application/json"), *CORS, *headers],

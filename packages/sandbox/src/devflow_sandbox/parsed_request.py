@@ -25,7 +25,9 @@ class Block:
     """One piece of the prompt. The order is: tools, system, messages."""
 
     role: str
+    """`tools`, `system`, `developer`, `user`, `assistant`, `call` or `tool`."""
     text: str
+    """Empty for media."""
     ttl: Ttl | None = None
     """The cache lifetime, if the client marked the prompt up to here."""
     media: MediaKind | None = None
@@ -54,6 +56,7 @@ class ReasoningRequest:
 
     is_enabled: bool
     is_hidden: bool = False
+    """Whether it is left out of the reply; the stand-in then writes and bills none."""
     effort: str | None = None
 
 
@@ -73,12 +76,18 @@ class ParsedRequest:
     schema: JsonObject | None = None
     """The JSON schema that the reply's text has to match."""
     wants_json: bool = False
+    """Whether the text has to be JSON, of any form."""
     max_tokens: int | None = None
+    """Longest reply; None: the model's own limit."""
     reasoning: ReasoningRequest | None = None
+    """None if the request does not mention it."""
     provider: JsonObject = field(default_factory=dict[str, Any])
+    """The `provider` object: preferences for the routing."""
     session_id: str | None = None
+    """The conversation, which stays with its provider."""
     user: str | None = None
     implicit_cache: bool = True
+    """Whether a provider that caches by itself may; False: only what is marked."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -98,12 +107,15 @@ class ParsedRequest:
 
     @property
     def last_block(self) -> Block | None:
-        """The last piece of the prompt, or None."""
+        """The last piece of the prompt; None if it is empty."""
         return self.blocks[-1] if self.blocks else None
 
     @property
     def question(self) -> str:
-        """The last text a person wrote; text that begins with `<` was added by a tool."""
+        """The last text of the user that does not begin with `<`, as texts of a client do.
+
+        Without one, the last text of the user; '' if there is none.
+        """
         fallback = ""
         for block in reversed(self.blocks):
             if block.role == "user" and block.media is None and block.text.strip():
@@ -136,7 +148,12 @@ def parse_body(body: bytes) -> JsonObject:
 
 
 class BodyReader:
-    """Reads fields of a body by type; a field of another type is an error of the client (400)."""
+    """Reads fields of a body by type; a field of another type raises `ApiError` (400), naming it.
+
+    Args:
+        body: the object to read from.
+        path: what stands before a field's name in an error, such as `tools.`.
+    """
 
     def __init__(self, body: JsonObject, path: str = "") -> None:
         self.body = body
@@ -228,7 +245,16 @@ def read_ttl(holder: JsonObject) -> Ttl | None:
 
 
 def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[Block]:
-    """Convert a message's content, a string or a list of parts, to blocks."""
+    """Yield the blocks of a message's content, a string or a list of parts; none for None.
+
+    Args:
+        role: the role of all blocks.
+        content: the message's content.
+        holder: the message, which may mark a string to be cached.
+
+    Raises:
+        ApiError: 400, if the content has another type.
+    """
     if isinstance(content, str):
         yield Block(role, content, read_ttl(holder))
         return
@@ -243,7 +269,7 @@ def content_blocks(role: str, content: object, holder: JsonObject) -> Iterable[B
 
 
 def to_block(role: str, part: JsonObject) -> Block:
-    """Convert one part of a message's content to a block."""
+    """Return one part of a message's content as a block; a part of unknown kind as its JSON."""
     text = part.get("text")
     if isinstance(text, str):
         return Block(role, text, read_ttl(part))
@@ -257,13 +283,16 @@ def to_block(role: str, part: JsonObject) -> Block:
 
 
 def mark_last_block(blocks: tuple[Block, ...], ttl: Ttl | None) -> tuple[Block, ...]:
-    """Mark the last block, which is what `cache_control` at the top of the body means."""
+    """Mark the last block, which is what `cache_control` at the top of the body means.
+
+    For None, the blocks are returned as they are.
+    """
     if ttl is None or not blocks:
         return blocks
     return (*blocks[:-1], replace(blocks[-1], ttl=ttl))
 
 
 def tool_blocks(tools: list[JsonObject]) -> Iterable[Block]:
-    """Convert tool definitions to blocks, the head of the prompt."""
+    """Yield tool definitions as blocks, the head of the prompt."""
     for tool in tools:
         yield Block("tools", orjson.dumps(tool).decode(), read_ttl(tool))

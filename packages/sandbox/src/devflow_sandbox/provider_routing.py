@@ -76,9 +76,17 @@ def list_targets(
     byok: frozenset[str],
     sticky: str | None,
 ) -> list[ProviderTarget]:
-    """Return the providers of one model, by tier, in the order they are tried.
+    """Return the providers of one model, by tier, in the order they are tried; at least one.
 
-    The user's own keys (BYOK) come first, whatever `order` says, then the conversation's provider.
+    The user's own keys (BYOK) come first, whatever `provider.order` says, then the conversation's
+    provider.
+
+    Args:
+        resolved: the model.
+        request: its `provider` object has the preferences.
+        order: decides the tier.
+        byok: slugs of the providers for which the account has its own keys.
+        sticky: slug of the conversation's provider, if it has one.
 
     Raises:
         ApiError: 404 if the preferences exclude all providers; 400 if they are malformed.

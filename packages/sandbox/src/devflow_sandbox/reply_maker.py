@@ -34,16 +34,20 @@ class ReplyMaker:
 
     state: SandboxState
     key: Key
+    """Whose account pays."""
     request: ParsedRequest
     order: Order
     target: ProviderTarget
 
     def make(self) -> Generation:
-        """Return the reply with its price.
+        """Return the reply with its price; nothing is booked yet.
+
+        A turn of the script is used up, and the prompt cache is read and written.
 
         Raises:
-            ApiError: 402 if the running calls may use up the balance; 400 or 404 if the model
-                cannot produce the requested modality.
+            ApiError: 402 if the running calls may use up the balance; 404 if the model cannot
+                produce the requested modality; 400 for audio without a stream, or an invalid
+                schema.
         """
         request, target, account = self.request, self.target, self.key.account
         extras = self.use_extras()
@@ -73,7 +77,7 @@ class ReplyMaker:
         return generation
 
     def use_extras(self) -> ExtraUse:
-        """Run what was ordered with the reply, and what the model's name implies."""
+        """Return the simulated use of what was ordered, and of what the model's name implies."""
         order, resolved = self.order, self.target.resolved
         searches_always = resolved.model.author == "perplexity"
         if "online" in resolved.suffixes or searches_always:

@@ -46,6 +46,9 @@ class Sandbox:
         script: a script of turns, in the same forms.
         ssl_context: speak TLS with this certificate, whether valid, expired or misnamed.
         settings: fields of `Setup` by name, instead of or on top of `setup`.
+
+    Raises:
+        ConfigurationError: a script is invalid; the message names its line.
     """
 
     def __init__(
@@ -121,13 +124,19 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The root, `http://127.0.0.1:PORT`; `/sandbox/…` is below it."""
+        """The root, `http://127.0.0.1:PORT`; `/sandbox/…` is below it.
+
+        A port that is picked is known once the sandbox is entered.
+        """
         scheme = "http" if self._ssl is None else "https"
         return f"{scheme}://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """The URL for clients of OpenRouter and OpenAI; ends in `/api/v1`."""
+        """The URL for clients of OpenRouter and OpenAI; ends in `/api/v1`.
+
+        For a fault before HTTP, it is the address that has the fault.
+        """
         return self._client_url + API
 
     @property
@@ -179,7 +188,7 @@ class Sandbox:
         control.load_script(self.state, source or {})
 
     def add_key(self, name: str, *, credits_usd: Decimal | None = None) -> str:
-        """Create another key and return it; with credits, on a new account."""
+        """Create another key and return its secret; with credits, on a new account."""
         account = None
         if credits_usd is not None:
             account = Account(user_id=f"user_{name}", credits_usd=credits_usd)

@@ -28,9 +28,9 @@ class Setup:
     credits_usd: Decimal = Decimal(100)
     """Credits of the default account."""
     tokens_per_s: float | None = None
-    """Speed of streamed replies; None: as fast as the client reads."""
+    """Events of a stream per second, about a token each; None: as fast as the client reads."""
     ttft_s: float = 0.0
-    """Seconds until the first byte of a reply."""
+    """Seconds until the first event or the body; a comment or white space is sent before them."""
     generation_delay_s: float = 0.5
     """Seconds until `GET /generation` knows a call, as with OpenRouter."""
     totals_delay_s: float = 0.0
@@ -56,8 +56,11 @@ class Grant:
     """A user's consent, waiting for its code to be exchanged for a key."""
 
     challenge: str | None
+    """What the verifier has to match; None: any verifier does."""
     method: str
+    """`S256` or `plain`: how the verifier becomes the challenge."""
     at_s: float
+    """Unix time of the consent."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class SandboxState:
     catalogue: SandboxCatalogue = field(init=False)
     accounts: Accounts = field(init=False)
     account: Account = field(init=False)
+    """The default account."""
     api_key: Key = field(init=False)
     management_key: Key = field(init=False)
     billing: BillingBook = field(default_factory=BillingBook)
@@ -78,7 +82,7 @@ class SandboxState:
     sticky_providers: dict[str, tuple[str, float]] = field(
         default_factory=dict[str, tuple[str, float]]
     )
-    """The provider of each conversation, and the time of its last call."""
+    """Slug of each conversation's provider, and the Unix time of its last call."""
     faults: FaultRules = field(default_factory=FaultRules)
     reply_script: ScriptRunner = field(default_factory=ScriptRunner)
     clock_offset_s: float = 0.0
@@ -98,13 +102,13 @@ class SandboxState:
         self.management_key = self.add_key("management", is_management=True)
 
     def now_s(self) -> float:
-        """Return the sandbox's Unix time."""
+        """Return the sandbox's Unix time in seconds, with what it was moved forward by."""
         return self.setup.clock() + self.clock_offset_s
 
     def add_key(
         self, name: str, *, account: Account | None = None, is_management: bool = False
     ) -> Key:
-        """Create a key, on the default account unless another is given."""
+        """Create a key and return it, on the default account unless another is given."""
         secret = make_secret_key("devflow-sandbox", self.setup.seed, name, len(self.accounts.keys))
         key = Key(
             secret=secret,
@@ -116,7 +120,7 @@ class SandboxState:
         return self.accounts.add(key)
 
     def new_id(self, kind: str = "gen") -> str:
-        """Return `gen-<unix>-<20 letters and digits>`, unique within the sandbox."""
+        """Return `<kind>-<unix>-<20 letters and digits>`, unique within the sandbox."""
         self._last_id += 1
         number = (
             # SplitMix64's odd constants spread consecutive ids over the whole range

@@ -1,4 +1,4 @@
-"""Runs a sandbox until it is told to stop, for the command line."""
+"""Runs a sandbox until a signal ends it, for the command line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from devflow_sandbox.sandbox import Sandbox
 
 
 async def serve(sandbox: Sandbox, announce: Callable[[Sandbox], None]) -> None:
-    """Open the sandbox's port, announce it once it listens, and answer until told to stop.
+    """Open the sandbox's port, announce it once it listens, and answer until a signal comes.
 
-    It stops at a signal of `wait_for_signal`, or when the task is cancelled.
+    The signals are those of `wait_for_signal`. The port is closed then, and also if the task is
+    cancelled.
     """
     async with sandbox:
         announce(sandbox)

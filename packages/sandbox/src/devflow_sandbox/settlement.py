@@ -26,9 +26,9 @@ class Settlement:
     key: Key
     generation: Generation
     outcome: Outcome = "completed"
-    """The call's outcome once everything was sent."""
+    """The call's outcome if everything is sent; otherwise it is `cancelled`."""
     share: float = 1.0
-    """The share of the reply that everything is; less than 1 if a fault cuts it."""
+    """How much of the reply is to be sent, from 0 to 1; less than 1 if a fault cuts it."""
     billing: BillingMode = "provider"
 
     def __post_init__(self) -> None:
@@ -36,7 +36,11 @@ class Settlement:
         self.key.account.in_flight_usd += self.generation.charge.total
 
     def settle(self, share: float) -> None:
-        """Close the call: `share` (0 to 1) of what was to be sent was sent."""
+        """Book the call's cost and end, and release its worst case; called exactly once.
+
+        Args:
+            share: how much of what was to be sent was sent, from 0 to 1.
+        """
         if share < 1.0:
             self.outcome, self.share = "cancelled", self.share * share
             # the client left before the fault happened, so the provider's rule applies

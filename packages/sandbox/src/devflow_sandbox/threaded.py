@@ -9,10 +9,15 @@ from typing import Any, Self
 from devflow_sandbox.sandbox import Sandbox
 
 _START_TIMEOUT_S = 10.0
+"""How long the thread may take to listen; it takes milliseconds unless the machine is busy."""
 
 
 class ThreadedSandbox(Sandbox):
-    """A sandbox as a plain context manager; takes the arguments of `Sandbox`."""
+    """A sandbox as a plain context manager; takes the arguments of `Sandbox`.
+
+    Entering it starts the thread, and raises `OSError` if the port is taken. It can be entered
+    once.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)

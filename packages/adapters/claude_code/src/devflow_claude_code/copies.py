@@ -23,13 +23,17 @@ class CountedSession:
 
     session: ClaudeCodeSession
     own: Spend
+    """Replies that are counted in this session."""
     copied: Spend
     """Replies that its transcript repeats; they are counted in the session that made them."""
     copied_from: tuple[str, ...]
     """Ids of the sessions they were copied from, sorted."""
 
     def cost_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """Return the cost of its own replies, and under `copied` that of the others (or null)."""
+        """Return usage and cost of its own replies as JSON values.
+
+        `copied` holds number, origins and cost of the copied replies; None if there are none.
+        """
         copied = None
         if self.copied.responses:
             copied = {
@@ -58,7 +62,11 @@ def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
 
 
 def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
-    """Find sessions of the same project whose transcripts contain this one's first reply."""
+    """Return the other sessions in its folder whose transcripts contain its first reply.
+
+    Files that cannot be read as transcripts are skipped; a session without replies has no
+    related ones.
+    """
     first = next((row for row in session.transcript.rows if row.tokens and row.message_id), None)
     if first is None or first.message_id is None:
         return []

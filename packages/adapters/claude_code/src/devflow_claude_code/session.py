@@ -107,7 +107,13 @@ class ClaudeCodeSession:
         raise SessionError(_describe_choices(folder, config_dir))
 
     def refresh(self) -> bool:
-        """Read what was appended since, and return whether anything was."""
+        """Read what was appended since, and return whether anything was.
+
+        Files of sub-agents are read again only if the session's own file has grown.
+
+        Raises:
+            SessionError: the file is missing, unreadable, or not a regular file.
+        """
         has_new = self.transcript.refresh()
         if has_new:
             # everything computed from the rows; a new cached property has to be added here
@@ -123,7 +129,7 @@ class ClaudeCodeSession:
 
     @property
     def session_id(self) -> str:
-        """The id for `claude --resume`: the file's name, or the id in its rows if that is none."""
+        """The id for `claude --resume`: the file's name, or, if that is not an id, its rows' id."""
         recorded_id = self.transcript.metadata.get("sessionId", "")
         is_named = paths.is_session_id(self.path.stem) or not paths.is_session_id(recorded_id)
         return self.path.stem if is_named else recorded_id
@@ -132,7 +138,8 @@ class ClaudeCodeSession:
     def project(self) -> str | None:
         """The folder Claude Code was started in, even if the shell changed folders later.
 
-        If possible, it is the folder that the transcript's own folder is named after.
+        If possible, it is the folder that the transcript's own folder is named after. None if the
+        rows record no folder.
         """
         folders = self.transcript.folders
         own = self.path.parent.name
@@ -142,12 +149,12 @@ class ClaudeCodeSession:
 
     @property
     def git_branch(self) -> str | None:
-        """The git branch that was checked out last."""
+        """The git branch that was checked out last; None if none is recorded."""
         return self.transcript.metadata.get("gitBranch")
 
     @property
     def client_version(self) -> str | None:
-        """Version of Claude Code that wrote the last row."""
+        """Version of Claude Code that wrote the last row; None if none is recorded."""
         return self.transcript.metadata.get("version")
 
     @property
@@ -157,22 +164,22 @@ class ClaudeCodeSession:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines with unreadable bytes, for example because they were cut off."""
+        """Number of lines that could not be read in full: cut off, damaged or too long."""
         return self.transcript.skipped_lines
 
     @cached_property
     def damage(self) -> Damage:
-        """What is missing or repaired in the transcript, including what was compacted away."""
+        """What is missing or was repaired in the transcript, before its compactions as well."""
         return self.transcript.find_damage(bridged_lines(self.history, self.transcript.rows))
 
     @property
     def started_at(self) -> str | None:
-        """Time of the first row, RFC 3339 in UTC."""
+        """Time of the first row, RFC 3339 in UTC; None if no row has one."""
         return next((row.timestamp for row in self.transcript.rows if row.timestamp), None)
 
     @property
     def last_at(self) -> str | None:
-        """Time of the last row, RFC 3339 in UTC."""
+        """The latest time of any row, RFC 3339 in UTC; None if no row has one."""
         return max((row.timestamp for row in self.transcript.rows if row.timestamp), default=None)
 
     @property
@@ -210,7 +217,10 @@ class ClaudeCodeSession:
 
     @cached_property
     def title(self) -> str | None:
-        """The name shown in `/resume`: set by the user or the model, or else the first prompt."""
+        """The name shown in `/resume`: set by the user or the model, or else the first prompt.
+
+        Secrets are masked. None if there is no prompt either.
+        """
         if (words := given_title(self.transcript, self.session_id)) is not None:
             return escape_invisible(mask(words))
         for row in self.history:
@@ -225,7 +235,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def agents(self) -> tuple[Transcript, ...]:
-        """The transcripts of its sub-agents that have their own files."""
+        """The transcripts of its sub-agents that have their own files; read on first use."""
         return read_agents(self.path, self.session_id)
 
     def iterate_rows(self) -> Iterator[TranscriptRow]:
@@ -258,6 +268,9 @@ class ClaudeCodeSession:
     def context(self, budget_tokens: int | None = None) -> SessionContext:
         """Return what matters of the session, fitted to a token budget; cached until `refresh`.
 
+        Args:
+            budget_tokens: None is `context_budget_tokens`.
+
         Raises:
             SessionError: the session holds no conversation.
         """
@@ -271,11 +284,15 @@ class ClaudeCodeSession:
         return context
 
     async def inject(self, request: ChatRequest, /) -> ChatRequest:
-        """Return the request with this session's context added, and attributed to the session."""
+        """Return the request with this session's context added, and attributed to the session.
+
+        Raises:
+            SessionError: see `context`.
+        """
         return inject_context(request, self.context(), self.attribution)
 
     def summary_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """Return the session as an item of `devflow sessions list --json`."""
+        """Return the session as a JSON object for a list: where, when, how long, and its cost."""
         spend = self.spend.as_json(price_of)
         del spend["usage"]
         return {
@@ -291,7 +308,7 @@ class ClaudeCodeSession:
         }
 
     def detail_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """Return what `devflow sessions show --json` prints."""
+        """Return the session as a JSON object: also its branch, damage, sub-agents and usage."""
         return {
             "session_id": self.session_id,
             "path": str(self.path),

@@ -25,7 +25,12 @@ class TranscriptScript:
         return estimate_tokens("".join(json.dumps(one) for one in contents))
 
     def add(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Add a row of any type, as the child of the row before."""
+        """Add a row of any type, as the child of the row before, and return it.
+
+        Args:
+            kind: the row's `type`.
+            fields: added to the usual fields, or replacing them.
+        """
         number = len(self.rows) + 1
         row: dict[str, Any] = {
             "type": kind,
@@ -44,11 +49,14 @@ class TranscriptScript:
         return row
 
     def prompt(self, text: str, **fields: Any) -> dict[str, Any]:
-        """Add a prompt typed by a person."""
+        """Add a prompt typed by a person, and return its row; `fields` are the row's."""
         return self.add("user", message={"role": "user", "content": text}, **fields)
 
     def say(self, *content: dict[str, Any] | str, **message: Any) -> dict[str, Any]:
-        """Add a reply made of texts and other blocks."""
+        """Add a reply made of texts and other blocks, and return its row.
+
+        `message` sets fields of the message, such as `usage`.
+        """
         blocks = [{"type": "text", "text": one} if isinstance(one, str) else one for one in content]
         return self.add(
             "assistant",
@@ -71,7 +79,7 @@ class TranscriptScript:
         is_error: bool = False,
         **row: Any,
     ) -> dict[str, Any]:
-        """Add a tool call and its result; `row` sets fields of the result's row."""
+        """Add a tool call and its result, and return the result's row; `row` sets its fields."""
         self._calls += 1
         call_id = f"toolu_{self._calls}"
         self.say({"type": "tool_use", "id": call_id, "name": name, "input": arguments})

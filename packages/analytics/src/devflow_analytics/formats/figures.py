@@ -27,7 +27,7 @@ def format_usd(amount: Decimal) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Format as `37.5 %`; 0 and 100 without decimals."""
+    """Format a share (0..1) as `37.5 %`; 0 and 1 without decimals."""
     digits = 0 if share in (0.0, 1.0) else 1
     return f"{share * 100:.{digits}f} %"
 
@@ -38,7 +38,7 @@ def format_count(number: int) -> str:
 
 
 def format_tokens(number: int) -> str:
-    """Format as `950`, `12.3k` or `4.56M`."""
+    """Format as `950`, `12.3k`, `4.56M` or `7.89G`."""
     if number < 1_000:
         return str(number)
     if number < 1_000_000:
@@ -47,7 +47,7 @@ def format_tokens(number: int) -> str:
 
 
 def format_seconds(duration_s: float | None) -> str:
-    """Format as `340 ms`, `2.41 s` or `93 s`."""
+    """Format as `340 ms`, `2.41 s` or `93 s`; `UNKNOWN` for None."""
     if duration_s is None:
         return UNKNOWN
     if duration_s < 1:
@@ -112,7 +112,7 @@ def format_key(key: str) -> str:
 
 
 def format_period(report: Report) -> str:
-    """Return the report's period with its time zone."""
+    """Return the report's period to the minute, in UTC; without an end, until it was made."""
     since = report.since.strftime("%Y-%m-%d %H:%M") if report.since else "the beginning"
     until = (report.until or report.made_at).strftime("%Y-%m-%d %H:%M")
     return f"{since} to {until} UTC"

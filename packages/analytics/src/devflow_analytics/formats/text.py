@@ -33,7 +33,7 @@ class Table:
 
 
 def to_table(report: Report) -> Table:
-    """Build the table for a terminal; its renderer has to escape its own markup."""
+    """Return the report as a table; whatever renders it has to escape its own markup."""
     return Table(
         title=f"By {report.by}, {format_period(report)}",
         columns=(report.by, *(column.heading for column in COLUMNS)),
@@ -49,7 +49,7 @@ def to_table(report: Report) -> Table:
 
 
 def to_csv(report: Report) -> str:
-    """Write one line per group, with the names and exact figures of the JSON form.
+    """Return one CSV line per group, with the names and exact figures of the JSON form.
 
     Cells that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they
     are, also negative ones. There is no total row: a sum over the column gives it.
@@ -66,7 +66,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Write a Markdown page for a repository or a chat."""
+    """Return a Markdown page: the table, the savings and the recommendations."""
     table = to_table(report)
     lines = [
         f"# Cost and usage by {report.by}",
@@ -85,7 +85,10 @@ def to_markdown(report: Report) -> str:
 
 
 def describe_savings(report: Report) -> str:
-    """Describe what was saved or lost against the baseline, and how that is counted."""
+    """Describe what was saved or lost against the baseline, and how that is counted.
+
+    Without a baseline, the sentence says so.
+    """
     saved = report.savings_of(report.total)
     if saved is None:
         return "Savings are not shown: the price of the baseline model is not known."

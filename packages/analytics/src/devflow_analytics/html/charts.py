@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from devflow_analytics.html.markup import Markup, element, join
 
 WIDTH, HEIGHT = 960.0, 240.0
+"""Size of a column chart, in units of its view box; the page scales it to its width."""
 _LEFT, _BOTTOM, _TOP = 64.0, 24.0, 10.0
 
 
@@ -70,7 +71,10 @@ def bar(point: Point, max_value: float) -> Markup:
 
 
 def diverging_bar(point: Point, max_value: float) -> Markup:
-    """Draw a bar from the middle: to the right if positive, to the left if negative."""
+    """Draw a bar from the middle: to the right if positive, to the left if negative.
+
+    A value of plus or minus `max_value` fills its half.
+    """
     share = _share(abs(point.value), max_value) / 2
     is_loss = point.value < 0
     start = 50.0 - share if is_loss else 50.0
@@ -80,7 +84,7 @@ def diverging_bar(point: Point, max_value: float) -> Markup:
 
 
 def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
-    """Draw a full bar of segments, each as wide as its share."""
+    """Draw a full bar of segments, each as wide as its share; segments without one are left out."""
     total = sum(segment.value for segment in segments)
     start, pieces = 0.0, list[Markup]()
     for segment in segments:
@@ -92,7 +96,14 @@ def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
 
 
 def quantile_range(points: Sequence[Point], max_value: float) -> Markup:
-    """Draw a line from the first to the last value, with a dot at each, on a logarithmic scale."""
+    """Draw a line from the smallest to the largest duration, with a dot at each.
+
+    The scale is logarithmic, from 10 ms to `max_value`.
+
+    Args:
+        points: durations in seconds; at least one.
+        max_value: the duration at the right edge, in seconds.
+    """
     positions = [_log_share(point.value, max_value) for point in points]
     line = element(
         "line",

@@ -34,7 +34,10 @@ _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
 def to_html(report: Report) -> str:
-    """Render the page, to be written as UTF-8; needs a report made with `with_days=True`."""
+    """Return the page, to be written as UTF-8.
+
+    The plot over time needs a report made with `with_days=True`, and is left out otherwise.
+    """
     style = (resources.files("devflow_analytics.html") / "page.css").read_text(encoding="utf-8")
     policy = _content_security_policy(style)
     head = element(

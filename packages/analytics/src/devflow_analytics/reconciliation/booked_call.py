@@ -10,9 +10,10 @@ from devflow_core.usage import Usage, parse_amount
 
 
 def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
-    """Return the cost of a call, and its decimal text if the provider's figure is the whole cost.
+    """Return the cost of a call in USD, and its decimal text; None without a valid figure.
 
-    `upstream_inference_cost` is set only for a key of the user's own (BYOK), and comes on top.
+    The text is None if the provider's figure is not the whole cost: `upstream_inference_cost`,
+    which is set only for a key of the user's own (BYOK), comes on top.
     """
     total = parse_amount(booked.get("total_cost"))
     if total is None:
@@ -24,7 +25,10 @@ def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
 
 
 def parse_usage(booked: Mapping[str, Any]) -> Usage | None:
-    """Return the provider's counts, for a reply that broke off before it reported them."""
+    """Return the provider's counts of a call; None if they are missing or impossible.
+
+    They are for a reply that broke off before it reported any.
+    """
     prompt, cached, completion, reasoning = (
         count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0
         for name in ("prompt", "cached", "completion", "reasoning")

@@ -19,9 +19,11 @@ class BillingWindow:
     name: str
     """`2026-11-20` for a day in UTC; `2026-11` for a month."""
     since: datetime
+    """Inclusive, UTC."""
     until: datetime
     """Exclusive, UTC."""
     theirs_usd: Decimal
+    """What the provider billed in the period."""
 
     def holds(self, at: datetime) -> bool:
         """Return whether a time lies in the window."""
@@ -37,11 +39,11 @@ class OpenRow:
 
     @property
     def ended_at(self) -> datetime:
-        """When the attempt ended, so that the provider could bill it."""
+        """When the attempt ended, in UTC; the provider may bill it from then on."""
         return self.attempt.started_at + timedelta(seconds=self.attempt.total_s)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what identifies this row, for people and programs."""
+        """Return the row's ids, model, start and estimated cost as JSON values."""
         return {
             "attempt_id": self.attempt.attempt_id,
             "entry_id": self.entry.entry_id,
@@ -52,7 +54,10 @@ class OpenRow:
         }
 
     def doubt_json(self) -> dict[str, Any]:
-        """Return the same for a row whose reported cost is impossible."""
+        """Return a row whose reported cost is impossible as JSON values.
+
+        They are its ids, model and start, the doubt, the cost as booked and what was reserved.
+        """
         reserved_usd = self.attempt.reserved_usd
         row = self.as_json()
         del row["estimated_usd"]
@@ -73,8 +78,11 @@ class WindowRows:
     cutoff: datetime
     """Attempts that ended later may still be missing from the provider's total."""
     known_pico: int = 0
+    """Sum of the final costs, in 10⁻¹² USD."""
     opened: list[OpenRow] = field(default_factory=list[OpenRow])
+    """Rows with an estimated or observed cost."""
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
+    """Rows, open or final, for which the provider reported an impossible cost."""
     is_final: bool = True
     """Whether the total must include every row, and nothing from outside."""
 

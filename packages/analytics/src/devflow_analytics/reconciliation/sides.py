@@ -21,7 +21,7 @@ class ReconciliationStore(Protocol):
         ...
 
     def unconfirmed(self, limit: int, /) -> Sequence[tuple[LedgerEntry, Attempt]]:
-        """Return the attempts with an estimated cost, oldest first."""
+        """Return at most `limit` attempts with an estimated cost, oldest first."""
         ...
 
     def latest_start(self) -> datetime | None:
@@ -43,7 +43,16 @@ class ReconciliationStore(Protocol):
         provider: str | None = None,
         source: str,
     ) -> None:
-        """Set the final cost of an attempt; repeating the same figure changes nothing."""
+        """Set the final cost of an attempt; repeating the same figure changes nothing.
+
+        Args:
+            attempt_id: the attempt.
+            cost_usd: its cost.
+            text: the provider's own decimal text for it; None if the figure is not the provider's.
+            usage: the confirmed counts; None keeps the recorded ones.
+            provider: who answered; None if the provider does not say.
+            source: the evidence: `generation`, `total of …`, `OBSERVED` or `RESERVED`.
+        """
         ...
 
 
@@ -57,7 +66,7 @@ class ProviderAccount(Protocol):
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
-        """Return what is booked for a call; None if it is not booked yet."""
+        """Return the fields of `GET /generation` for a call; None if it is not booked yet."""
         ...
 
     async def fetch_day_usd(self, day: date, /) -> Decimal | None:

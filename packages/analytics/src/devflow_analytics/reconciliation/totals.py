@@ -58,13 +58,17 @@ class Totals:
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
     async def told_at(self) -> datetime:
-        """Return when the totals will include everything that has ended so far."""
+        """Return the time (UTC) from which the totals include everything that has ended so far."""
         # the store blocks, and must not hold up the event loop
         latest_end = await asyncio.to_thread(self._read_latest_end)
         return latest_end + self._patience + timedelta(milliseconds=1)
 
     async def fetch_windows(self, days: int) -> tuple[list[BillingWindow], str]:
-        """Return the last completed days and the current one, or the month; and what was left out.
+        """Return the windows to close, oldest first, and a note of what was left out.
+
+        They are the last `days` completed days and the current one. If the keys may not ask for
+        completed days, it is the current month alone, and the note says so; otherwise the note
+        is empty.
 
         Raises:
             UpstreamError: the totals are not available.
@@ -79,7 +83,11 @@ class Totals:
         return [*windows, await self._fetch_running(today, "daily")], ""
 
     async def settle(self, window: BillingWindow) -> WindowSettlement:
-        """Compare a window with our rows, and settle those that its total decides."""
+        """Compare a window with our rows, and settle those that its total decides.
+
+        Raises:
+            StoreError: the ledger cannot be read or written.
+        """
         rows = await asyncio.to_thread(self._read_rows, window)
         settlement = settle_window(window, rows)
         for attempt_id, usd in settlement.settled.items():
@@ -87,7 +95,12 @@ class Totals:
         return settlement
 
     async def settle_rows(self, rows: Sequence[OpenRow]) -> int:
-        """Close the periods around these rows, shortest first; return how many were settled."""
+        """Close the periods around these rows, shortest first; return how many were settled.
+
+        Raises:
+            StoreError: the ledger cannot be read or written.
+            UpstreamError: the totals are not available.
+        """
         left = {
             row.attempt.attempt_id: row for row in rows if self._account.has_key(row.attempt.key_id)
         }

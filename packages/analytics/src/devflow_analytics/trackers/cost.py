@@ -10,9 +10,11 @@ from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import from_pico, to_pico
 
 TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
+"""What `CostTracker.totals_by` can sum by."""
 MAX_KEYS = 1_000
 """Per dimension; later keys are summed under `OTHER`, so that memory is bounded."""
 OTHER = "other"
+"""The key of everything beyond `MAX_KEYS`."""
 
 
 class CostTracker:
@@ -34,7 +36,7 @@ class CostTracker:
 
     @property
     def estimated_usd(self) -> Decimal:
-        """The part of the total that the provider has not confirmed."""
+        """The part of the total that the provider had not confirmed when it was recorded."""
         return from_pico(self._estimated_pico)
 
     def record(self, entry: LedgerEntry, /) -> None:

@@ -10,6 +10,7 @@ from devflow_core.summary import Summary, Tally
 MAX_MODELS = 1_000
 """Later models are summed under `OTHER`: a caller may request any name."""
 OTHER = "other"
+"""The name of all models beyond `MAX_MODELS`."""
 
 
 class UsageTracker:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s after which Claude Code gives up on our hook."""
+"""Below the 10 s that the installer asks Claude Code to wait for our hook."""
 STATUS_TIMEOUT_S = 3.0
 """For each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0
 """How long Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bytes of an event that are read; a longer one is cut, so it is not valid JSON and is ignored."""
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -130,7 +131,7 @@ def _answer_hook(run: Run) -> str:
 
 @command(app)
 def statusline(run: Run) -> None:
-    """Write the status line: model, cost from the ledger, context.
+    """Write the status line: model, cost, cost through the gateway, share of the window used.
 
     It never fails; figures that do not arrive in time are left out.
     """

@@ -63,7 +63,7 @@ async def demo(
 
 
 def find_recorded_session() -> Path:
-    """Return a session recorded from real Claude Code; a note beside it names its origin.
+    """Return the transcript of a session recorded from real Claude Code.
 
     Raises:
         SessionError: the examples are missing (an installed wheel has none).

@@ -23,7 +23,7 @@ app.add_typer(keys, name="keys")
 
 @command(keys)
 async def status(run: Run) -> None:
-    """Show which key would be used, where it comes from, and what is left on it; never the key."""
+    """Show each provider key's source, cool-down and remaining credit; never the key itself."""
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table

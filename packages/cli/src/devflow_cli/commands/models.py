@@ -20,6 +20,7 @@ models = typer.Typer(help="The catalogue, with measurements.", no_args_is_help=T
 app.add_typer(models, name="models")
 
 MILLION = 1_000_000
+"""Prices are shown per so many tokens."""
 
 
 @models.callback()
@@ -96,7 +97,10 @@ async def refresh(run: Run) -> None:
 
 
 def load_measurements(settings: Settings) -> PerformanceTracker:
-    """Read the measured speed and success of each model from this user's ledger (7 days)."""
+    """Return the speed and success of each model, from the last 7 days of this user's ledger.
+
+    Without a ledger, the tracker is empty, and no ledger is created.
+    """
     from datetime import UTC, datetime, timedelta
 
     from devflow_core.ledger import replay

@@ -2,7 +2,7 @@
 
 Source: code.claude.com/docs/en/llm-gateway-protocol (read November 2026), and requests recorded
 from Claude Code 1.0.128 to 2.1.329. The first docstring line of each check is the clause it
-checks; it is shown to the user.
+checks; it is shown to the user. A check returns what it saw, or raises `CheckFailed`.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ async def count_tokens(gateway: GatewayUnderTest) -> str:
 
 
 async def discovery(gateway: GatewayUnderTest) -> str:
-    """`GET /v1/models?limit=1000` lists ids with `claude` or `anthropic`, without redirect."""
+    """`GET /v1/models?limit=1000` lists an id with `claude` or `anthropic`, without redirect."""
     reply = await gateway.client.get("/v1/models?limit=1000", headers=CLAUDE_HEADERS)
     require(reply.status_code == 200, f"the answer is {reply.status_code}")
     ids = [str(one["id"]) for one in reply.json()["data"]]
@@ -159,7 +159,7 @@ async def error_dialect(gateway: GatewayUnderTest) -> str:
 
 
 async def probe(gateway: GatewayUnderTest) -> str:
-    """`HEAD /api/hello` gets an answer, even if it is a rejection."""
+    """`HEAD /api/hello` gets an answer with a status below 500, even if it is a rejection."""
     reply = await gateway.client.head("/api/hello", headers=CLAUDE_HEADERS)
     require(reply.status_code < 500, f"the answer is {reply.status_code}")
     return f"answered {reply.status_code}"

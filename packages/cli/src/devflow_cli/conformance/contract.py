@@ -1,6 +1,7 @@
 """Checks what every client relies on.
 
-The first docstring line of each check is the promise; the check returns what it saw.
+The first docstring line of each check is the promise, which is shown to the user. A check returns
+what it saw, or raises `CheckFailed`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ async def reachable(gateway: GatewayUnderTest) -> str:
 
 
 async def models(gateway: GatewayUnderTest) -> str:
-    """GET /v1/models lists models in OpenAI's shape."""
+    """GET /v1/models lists at least one model, in OpenAI's shape."""
     found = (await gateway.client.get("/v1/models")).json()["data"]
     require(found and all(one["id"] for one in found), "the list of models is empty")
     return f"{len(found)} models"
 
 
 async def chat(gateway: GatewayUnderTest) -> str:
-    """POST /v1/chat/completions answers with and without streaming, with usage."""
+    """POST /v1/chat/completions reports usage in a whole reply, and ends a stream in [DONE]."""
     body = {
         "model": SMALL_REQUEST["model"],
         "messages": SMALL_REQUEST["messages"],
@@ -39,7 +40,7 @@ async def chat(gateway: GatewayUnderTest) -> str:
 
 
 async def errors(gateway: GatewayUnderTest) -> str:
-    """Errors are JSON in the dialect of the route, with an error status."""
+    """An invalid chat request gets a status of 400 to 499, and an error in OpenAI's shape."""
     reply = await gateway.post("/v1/chat/completions", {"messages": "none"})
     require(400 <= reply.status_code < 500, f"an invalid request gets status {reply.status_code}")
     require(reply.json()["error"]["message"], "the error has no message")

@@ -48,16 +48,29 @@ class GatewayUnderTest:
     async def post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """Send a JSON body with POST."""
+        """Send a JSON body with POST, and return the answer whatever its status is.
+
+        Raises:
+            httpx.HTTPError: there is no answer.
+        """
         return await self.client.post(path, json=body, headers=dict(headers or {}))
 
     async def messages(self, **changes: Any) -> httpx.Response:
-        """Send a small request as Claude Code does; `changes` are fields of its body."""
+        """Send a small request as Claude Code does, and return the answer.
+
+        `changes` are fields of its body, added or replaced.
+        """
         path = "/v1/messages?beta=true"
         return await self.post(path, {**SMALL_REQUEST, **changes}, CLAUDE_HEADERS)
 
     async def events(self, **changes: Any) -> Sequence[tuple[str, str]]:
-        """Send a streamed request, and return its events as pairs of name and data."""
+        """Send a streamed request, and return its events as pairs of name and data.
+
+        The name is empty if the event has none; comments are left out.
+
+        Raises:
+            CheckFailed: the status is not 200.
+        """
         reply = await self.messages(stream=True, **changes)
         require(reply.status_code == 200, f"a streamed request gets status {reply.status_code}")
         reader = SseReader()

@@ -28,6 +28,7 @@ class Finding:
 
     name: str
     ok: bool
+    """Whether the gateway keeps the promise."""
     detail: str
     """What was seen, or what is wrong and what it breaks."""
     clause: str

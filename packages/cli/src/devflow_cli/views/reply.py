@@ -37,7 +37,7 @@ async def ask_and_show(
         gateway: answers the request.
         request: the request to send.
         session: adds its context to the request.
-        is_streamed: show the reply as it arrives.
+        is_streamed: whether to show the reply as it arrives, or only when it is complete.
         write_line: called with the lines around the reply; None writes them to standard error.
 
     Raises:
@@ -62,7 +62,7 @@ async def ask_and_show(
 
 
 def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
-    """Describe the decision before the call: context, task, model and reasons."""
+    """Describe the decision before the call, in lines: context, task, model and reasons."""
     lines: list[str] = []
     if context:
         tokens = sum(piece.tokens for piece in context)
@@ -79,7 +79,7 @@ def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]
 
 
 def describe_completion(completion: Completion) -> list[str]:
-    """Describe the finished call: tokens, cost, time, attempts."""
+    """Describe the finished call, in lines: tokens, cost, time, attempts, entry."""
     usage, entry = completion.usage, completion.entry
     cached = f" ({usage.cache_read_tokens} from cache)" if usage.cache_read_tokens else ""
     thought = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
@@ -96,7 +96,12 @@ def describe_completion(completion: Completion) -> list[str]:
 
 
 def completion_document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of `ask`, `handoff` and `demo`; `route` is the route's document."""
+    """Return a finished call as JSON values; money is decimal text in USD.
+
+    Args:
+        completion: the call.
+        route: its route, as `route_as_json` gives it.
+    """
     return {
         "entry_id": completion.entry.entry_id,
         "model": completion.model,
@@ -121,7 +126,7 @@ def completion_document(completion: Completion, route: dict[str, Any]) -> dict[s
 
 
 def usage_document(usage: Usage) -> dict[str, int]:
-    """Return the five disjoint token counts."""
+    """Return the five disjoint token counts as a JSON object."""
     counts = dataclasses.asdict(usage)
     del counts["cache_write_1h_tokens"]
     return counts

@@ -44,7 +44,10 @@ def print_table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> No
 
 
 def format_cell(value: object) -> str:
-    """Format a value as a cell: empty for None, grouped thousands, short floats."""
+    """Format a value as a cell without control characters; empty for None.
+
+    Thousands are grouped, floats have three digits, and a time is month, day, hour and minute.
+    """
     match value:
         case None:
             return ""
@@ -100,7 +103,7 @@ def _truncate(value: str, width: int) -> str:
 
 
 def print_budgets(run: Run, documents: Sequence[Row]) -> None:
-    """Print the table of `budget list`."""
+    """Print budgets, given as JSON objects, as a table."""
     columns = {
         "id": "Budget, in USD",
         "limit_usd": ">Limit",
@@ -113,7 +116,7 @@ def print_budgets(run: Run, documents: Sequence[Row]) -> None:
 
 
 def print_reconciliation(run: Run, document: Row) -> None:
-    """Print the result of `ledger reconcile`, in sentences and lists."""
+    """Print a reconciliation, given as `Reconciliation.as_json`, in sentences and lists."""
     run.say(f"Ours        {document['ours_usd']} USD")
     run.say(f"Provider    {document['theirs_usd']} USD")
     run.say(f"Difference  {document['difference_usd']} USD, {document['pending']} still pending")
@@ -136,7 +139,13 @@ def print_reconciliation(run: Run, document: Row) -> None:
 
 
 def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
-    """Print a route: the task, the candidates with their terms, and the exclusions."""
+    """Print a route: the task, the candidates with their terms, and the exclusions.
+
+    Args:
+        run: where to print.
+        document: the route, as `route_as_json` gives it.
+        max_rows: eligible candidates that are shown; of the others, only the number.
+    """
     task = document["task"]
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")

@@ -19,11 +19,12 @@ from devflow_sandbox.api_error import (
 from devflow_sandbox.catalogue.billing import Charge
 
 DAY_S = 86_400
+# Limits of `:free` calls (documentation 2026-08).
 FREE_PER_MINUTE = 20
 FREE_PER_DAY = 50
 FREE_PER_DAY_AFTER_PURCHASE = 1000
 MIN_PURCHASE_USD = Decimal(10)
-"""Free calls: 20 a minute; 50 a day, 1000 once ten credits were bought (documentation 2026-08)."""
+"""Credits that have to be bought, in all, for `FREE_PER_DAY_AFTER_PURCHASE`."""
 
 
 def make_secret_key(*parts: object) -> str:
@@ -33,18 +34,24 @@ def make_secret_key(*parts: object) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class KeySpend:
-    """Amounts by UTC day, from which day, week and month are summed."""
+    """Amounts in USD by UTC day, from which day, week and month are summed."""
 
     total: Decimal = Decimal(0)
     by_day: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    """By number of the day, counted from 1970-01-01."""
 
     def add(self, usd: Decimal, now_s: float) -> None:
-        """Add an amount."""
+        """Add an amount in USD to the day of `now_s` (Unix time)."""
         self.total += usd
         self.by_day[int(now_s // DAY_S)] += usd
 
     def spent_in_period(self, period: str | None, now_s: float) -> Decimal:
-        """Return the amount of this day, week (from Monday) or month; for None, of all time."""
+        """Return the amount in USD of this day, week (from Monday) or month; of all time for None.
+
+        Args:
+            period: `daily`, `weekly`, `monthly` or None.
+            now_s: Unix time.
+        """
         if period is None:
             return self.total
         first = _first_day(period, now_s)
@@ -59,22 +66,29 @@ def _first_day(period: str, now_s: float) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Key:
-    """One API key."""
+    """An API key: who pays, what it may do and spend, and what it has spent; times are Unix."""
 
     secret: str
     account: Account
     name: str
     created_s: float
     is_management: bool = False
+    """Whether it may call `/keys`, `/credits` and `/activity`, and nothing that costs money."""
     limit_usd: Decimal | None = None
+    """The key's own limit per `limit_reset`; None if only the credits limit it."""
     limit_reset: str | None = None
+    """`daily`, `weekly` or `monthly`; None if the limit is never renewed."""
     include_byok_in_limit: bool = False
+    """Whether `byok_usage` counts against the limit as well."""
     disabled: bool = False
     expires_s: float | None = None
+    """None: never."""
     updated_s: float | None = None
     last_used_s: float | None = None
     usage: KeySpend = field(default_factory=KeySpend)
+    """What was taken from the credits."""
     byok_usage: KeySpend = field(default_factory=KeySpend)
+    """What providers charged the account's own keys there."""
 
     @property
     def hash(self) -> str:
@@ -96,7 +110,10 @@ class Key:
         return max(Decimal(0), self.limit_usd - spent)
 
     def pay(self, charge: Charge, now_s: float) -> None:
-        """Take a charge from the credits, and count it against the key's own limit."""
+        """Take a charge from the credits, and count it against the key's own limit.
+
+        Nothing is checked: a balance may become negative.
+        """
         self.account.used_usd += charge.total
         self.usage.add(charge.total, now_s)
         if charge.byok_fee is not None:
@@ -120,11 +137,12 @@ class Account:
     is_zdr: bool = False
     """Only allow providers with zero data retention."""
     free_by_day: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """`:free` calls by number of the day, counted from 1970-01-01."""
     free_by_minute: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def balance_usd(self) -> Decimal:
-        """The credits that are left."""
+        """The credits that are left; what is in flight is not subtracted."""
         return self.credits_usd - self.used_usd
 
     @property
@@ -154,11 +172,12 @@ class Accounts:
     """All keys that this sandbox knows."""
 
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
+    """By secret."""
     account_for_unknown_keys: Account | None = None
     """The account that unknown keys are added to; None: they are refused."""
 
     def add(self, key: Key) -> Key:
-        """Register a key."""
+        """Register a key, and return it."""
         self.keys[key.secret] = key
         return key
 
@@ -174,7 +193,7 @@ class Accounts:
         raise ApiError(404, "API key not found")
 
     def authenticate(self, headers: dict[str, str], now_s: float) -> Key:
-        """Return the key of a request.
+        """Return the key of a request, and note its use.
 
         Raises:
             ApiError: 401, if it is missing, unknown, disabled or expired.

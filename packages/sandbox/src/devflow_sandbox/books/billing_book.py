@@ -30,14 +30,17 @@ class BilledCall:
     """One call in the billing book."""
 
     number: int
+    """Counted from 1, in order of arrival."""
     started_s: float
+    """Unix time."""
     path: str
     model: str | None
-    """The requested model."""
+    """The requested model; None if the request named none, or could not be read."""
     generation_id: str | None = None
     served_model: str | None = None
     """The id of the catalogue row that was billed."""
     provider: str | None = None
+    """The provider's name; None if none was called."""
     status: int = 200
     outcome: Outcome = "running"
     tokens: BilledTokens = NO_TOKENS
@@ -65,7 +68,7 @@ class BilledCall:
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
     def to_row(self) -> JsonObject:
-        """Return the call as a row of the bill."""
+        """Return the call as a row of the bill; amounts are decimal text in USD."""
         return {
             "number": self.number,
             "generation_id": self.generation_id,
@@ -99,7 +102,7 @@ class BillingBook:
     _by_id: dict[str, BilledCall] = field(default_factory=dict[str, BilledCall])
 
     def open_call(self, now_s: float, path: str, model: str | None) -> BilledCall:
-        """Add the row of a new call."""
+        """Add a call that is running, and return it; `model` is the requested one, if known."""
         call = BilledCall(number=len(self.calls) + 1, started_s=now_s, path=path, model=model)
         self.calls.append(call)
         return call
@@ -110,7 +113,7 @@ class BillingBook:
         self._by_id[generation_id] = call
 
     def find(self, generation_id: str) -> BilledCall | None:
-        """Return a call by its generation id, or None."""
+        """Return a call by its generation id; None if there is none."""
         return self._by_id.get(generation_id)
 
     def make_bill(self, *, since: int = 0) -> JsonObject:

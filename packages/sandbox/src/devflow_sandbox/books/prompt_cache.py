@@ -11,7 +11,9 @@ from devflow_sandbox.parsed_request import Block
 MIN_TOKENS = 1024
 """Shorter prompts are not cached (OpenAI and most Claude models)."""
 TTL_S = {"5m": 300.0, "1h": 3600.0}
+"""Lifetimes that a client may mark, in seconds (Anthropic)."""
 IMPLICIT_TTL_S = 300.0
+"""Lifetime in an implicit cache, in seconds."""
 _READ_STEP_TOKENS = 128
 """Implicit caches read in steps of this size (OpenAI)."""
 
@@ -23,6 +25,7 @@ class CacheUsage:
     cached: int = 0
     written: int = 0
     written_1h: int = 0
+    """The part of `written` that is kept for an hour."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,14 @@ class PromptCache:
         """Read cached prefixes, write what the prompt marks, and extend the life of what was read.
 
         Explicit caches (Claude) hold what `cache_control` marks, and charge for writing. Implicit
-        ones (all others) hold every prompt, and charge nothing for writing.
+        ones (all others) hold every prompt, and charge nothing for writing. A prompt below
+        `MIN_TOKENS` is not cached.
+
+        Args:
+            scope: what shares a cache: account, model and provider.
+            blocks: the whole prompt.
+            now_s: Unix time.
+            is_explicit: whether only marked prefixes are cached.
         """
         if sum(block.tokens for block in blocks) < MIN_TOKENS:
             return CacheUsage()

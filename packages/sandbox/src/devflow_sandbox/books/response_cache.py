@@ -10,7 +10,9 @@ from devflow_sandbox.message import SandboxRequest
 from devflow_sandbox.replies.generation import Generation
 
 DEFAULT_TTL_S = 300
+"""How long a reply is kept without the header `X-OpenRouter-Cache-TTL`, in seconds."""
 _MAX_TTL_S = 86_400
+"""How long it is kept at most, whatever the header says, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,11 @@ class SandboxResponseCache:
     _entries: dict[bytes, CachedGeneration] = field(default_factory=dict[bytes, CachedGeneration])
 
     def find(self, request: SandboxRequest, key: Key, now_s: float) -> CachedGeneration | None:
-        """Return the reply to the same request, if the client wants the cache used."""
+        """Return the reply to the same request; None if there is none that is still valid.
+
+        Only a request with `X-OpenRouter-Cache: true` uses the cache. With
+        `X-OpenRouter-Cache-Clear: true`, its entry is deleted, so that the call is a miss.
+        """
         if not _is_requested(request):
             return None
         cache_key = _make_key(request, key)
@@ -51,7 +57,7 @@ class SandboxResponseCache:
     def store(
         self, request: SandboxRequest, key: Key, generation: Generation, now_s: float
     ) -> list[tuple[str, str]]:
-        """Store a reply if the client wants it, and return the headers of a miss."""
+        """Store a reply if the client wants it, and return the headers of a miss; otherwise []."""
         if not _is_requested(request):
             return []
         ttl = request.headers.get("x-openrouter-cache-ttl", "")

@@ -24,7 +24,10 @@ def decimal_text(usd: Decimal) -> str:
 
 
 def to_json_number(usd: Decimal) -> orjson.Fragment:
-    """Return the exact amount as a JSON number, for clients that keep its text."""
+    """Return the exact amount as a JSON number for `orjson.dumps`, for clients that keep its text.
+
+    `json` cannot encode the result.
+    """
     return orjson.Fragment(decimal_text(usd).encode())
 
 
@@ -35,11 +38,13 @@ class BilledTokens:
     prompt: int = 0
     """All input, including cached and written tokens."""
     cached: int = 0
+    """The part of `prompt` read from the prompt cache."""
     written: int = 0
+    """The part of `prompt` written to the prompt cache."""
     written_1h: int = 0
     """The part of `written` that is kept for an hour."""
     completion: int = 0
-    """All output, including reasoning."""
+    """All output, including reasoning, images and audio."""
     reasoning: int = 0
     audio_in: int = 0
     """The audio part of `prompt`."""
@@ -51,7 +56,7 @@ class BilledTokens:
     """Longest prompt of a tool loop, which decides the price tier; None: that of `prompt`."""
 
     def truncate(self, share: float) -> BilledTokens:
-        """Return the counts with only this share of the completion, rounded up."""
+        """Return the counts with only this share (0..1) of the completion, rounded up."""
         completion = -int(-self.completion * share // 1) if share < 1 else self.completion
         # images and audio come after the text, so a cut takes them first
         lost = self.completion - completion
@@ -84,7 +89,7 @@ class Charge:
 
     @property
     def total(self) -> Decimal:
-        """Amount taken from the credits; `cost` on the wire."""
+        """Amount taken from the credits; `cost` in the usage of a reply."""
         if self.byok_fee is not None:
             return self.byok_fee
         return self.inference + self.fees
@@ -104,8 +109,11 @@ class Prices:
     cache_read: Decimal | None = None
     """None: cached tokens cost as much as others, also at the higher price of a long prompt."""
     cache_write: Decimal | None = None
+    """None: written tokens cost as much as others."""
     cache_write_1h: Decimal | None = None
+    """None: the same as `cache_write`."""
     request: Decimal = _ZERO
+    """Price of a call, whatever its length."""
     web_search: Decimal | None = None
     """Price of a search by the provider's own engine; None if it has none."""
     audio: Decimal | None = None
@@ -113,6 +121,7 @@ class Prices:
     image_output: Decimal | None = None
     audio_output: Decimal | None = None
     overrides: tuple[Mapping[str, Any], ...] = ()
+    """Other prices for long prompts or certain times, as the catalogue gives them."""
 
     @property
     def is_free(self) -> bool:
@@ -150,11 +159,18 @@ class Prices:
         byok_fee_share: Decimal | None = None,
         factor: Decimal = _ONE,
     ) -> Charge:
-        """Compute the cost of tokens, at list price or as a share of it with the user's own key.
+        """Return the cost of tokens, at list price or as a share of it with the user's own key.
 
-        `factor` is that of the service tier, and applies to tokens alone. This rule reproduces the
-        recorded costs. Where cached and written tokens overlap (seen with Gemini), the plain rest
-        is 0, not negative.
+        This rule reproduces the recorded costs. Where cached and written tokens overlap (seen with
+        Gemini), the plain rest is 0, not negative.
+
+        Args:
+            tokens: the tokens of the call.
+            now_s: Unix time of the call, which may decide the prices.
+            provider_fees: what the provider charges besides tokens and request.
+            fees: what OpenRouter's own services cost.
+            byok_fee_share: share of the list price with the user's own key; None without one.
+            factor: that of the service tier; it applies to tokens alone.
         """
         # the price tier goes by the longest single prompt, not by the sum over a tool loop
         window = tokens.prompt if tokens.window is None else tokens.window

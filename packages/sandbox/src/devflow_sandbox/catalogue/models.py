@@ -118,9 +118,11 @@ class ResolvedModel:
 
     model: Model
     requested: str
+    """The name in the request."""
     suffixes: frozenset[str] = frozenset()
+    """Suffixes that choose a way of serving, such as `nitro`."""
     router: str | None = None
-    """Id of the router that chose the model."""
+    """Id of the router that chose the model; None if it was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,9 @@ class RouterLimits:
     """The models that a router may choose, as patterns with `*`."""
 
     allowed: tuple[str, ...] = ()
+    """Empty: all models."""
     excluded: tuple[str, ...] = ()
+    """These are excluded even if they are allowed."""
 
     def allows(self, name: str) -> bool:
         """Return whether a model may be chosen."""
@@ -163,16 +167,21 @@ class SandboxCatalogue:
         return cls(list(by_id.values()))
 
     def get(self, name: str) -> Model | None:
-        """Return a row by id or canonical slug, or None."""
+        """Return a row by id or canonical slug; None if there is none."""
         return self._by_id.get(name)
 
     def resolve(
         self, name: str, *, pick: int = 0, limits: RouterLimits = NO_LIMITS
     ) -> ResolvedModel:
-        """Resolve a model name; `pick` makes the choice of a router.
+        """Return the model that a name stands for, following aliases and routers.
+
+        Args:
+            name: as in the request, with suffixes.
+            pick: decides which model a router chooses.
+            limits: the models that a router may choose.
 
         Raises:
-            ApiError: 400, if there is no such model.
+            ApiError: 400, if there is no such model; 404, if the router may choose none.
         """
         model, suffixes = self.find(name)
         if model is None:
@@ -187,7 +196,10 @@ class SandboxCatalogue:
         return ResolvedModel(model=model, requested=name, suffixes=suffixes)
 
     def find(self, name: str) -> tuple[Model | None, frozenset[str]]:
-        """Return the row and the suffixes of a name, without following aliases or routers."""
+        """Return the row and the suffixes of a name, without following aliases or routers.
+
+        The row is None if there is no such model.
+        """
         if name in self._by_id:
             return self._by_id[name], frozenset()
         head, *suffixes = name.split(":")

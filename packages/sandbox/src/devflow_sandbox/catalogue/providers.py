@@ -1,4 +1,4 @@
-"""Describes which providers serve an author's models, and how they differ on wire and bill."""
+"""Describes which providers serve an author's models, and how their replies and bills differ."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Provider:
     stops_on_cancel: bool
     """Whether a stream that the client closes early is billed only up to there."""
     tool_prefix: str = "call_"
+    """How the ids of its tool calls begin."""
     stop: str = "stop"
     """The provider's own values for the end of a reply, `native_finish_reason`."""
     tool_calls: str = "tool_calls"
     length: str = "length"
     reasoning_format: str = "unknown"
+    """`format` of its `reasoning_details`."""
     tiers: tuple[Tier, ...] = ()
     """Service tiers other than the default."""
 
@@ -116,7 +118,10 @@ def _load_slugs() -> dict[str, str]:
 
 @cache
 def get_provider(name: str, author: str = "") -> Provider:
-    """Return a provider by name; its wording depends on the author of the model."""
+    """Return a provider by name; ids, finish reasons and tiers depend on the model's author.
+
+    An unknown name gives a provider with a slug made from it.
+    """
     traits: dict[str, str] = {}
     # tiers are sold for the vendor's own models only
     is_own = author in ("openai", "google", "x-ai")
@@ -141,5 +146,8 @@ def get_provider(name: str, author: str = "") -> Provider:
 
 @cache
 def providers_for_author(author: str) -> tuple[Provider, ...]:
-    """Return the providers of an author's models, the usual one first."""
+    """Return the providers of an author's models, the usual one first.
+
+    An author without recordings has two.
+    """
     return tuple(get_provider(name, author) for name in _SERVED_BY.get(author, _DEFAULT_PROVIDERS))

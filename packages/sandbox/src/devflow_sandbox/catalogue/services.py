@@ -1,6 +1,6 @@
 """Lists what is billed besides tokens: searches, pages, PDFs, tiers; each figure with its source.
 
-The documentation is OpenRouter's of 2026-08-22. What it does not tell is marked as a guess.
+The documentation is OpenRouter's of 2026-08-22. What it does not say is marked as a guess.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 
 Tier = Literal["default", "flex", "priority", "ultrafast"]
 
+# Price of a search by mode, with ten results ("Web Search", Pricing). Recorded 2026-07: 0.007.
 _EXA_USD = {
     "instant": Decimal("0.007"),
     "fast": Decimal("0.007"),
@@ -27,8 +28,9 @@ _PARALLEL_USD = {
 }
 _PERPLEXITY_USD = Decimal("0.005")
 RESULTS_INCLUDED = 10
+"""Results that the price of a search includes ("Web Search", Pricing)."""
 EXTRA_RESULT_USD = Decimal("0.001")
-"""Price of a search by mode with ten results ("Web Search", Pricing). Recorded 2026-07: 0.007."""
+"""Price of each further result ("Web Search", Pricing)."""
 
 FETCH_USD = Decimal("0.001")
 """A page fetched by Exa or Parallel; other engines are free here ("Web Fetch", Pricing)."""
@@ -72,15 +74,24 @@ IMAGE_TOKENS_OUT_ELSEWHERE = 1_290
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFee:
-    """The fee for a search or fetch, its engine, and whether the model's provider charges it."""
+    """The engine of a search or fetch, and its fee."""
 
     engine: str
+    """`native`, `exa`, `parallel`, `perplexity`, `firecrawl` or another name of the request."""
     usd: Decimal
+    """For one search or fetch."""
     is_native: bool = False
+    """Whether the model's provider charges the fee, not OpenRouter."""
 
 
 def search_fee(engine: str, mode: str | None, results: int) -> Decimal:
-    """Return the fee of a search that OpenRouter pays; Firecrawl bills the user itself."""
+    """Return the fee in USD of a search that OpenRouter pays; Firecrawl bills the user itself.
+
+    Args:
+        engine: an engine other than the provider's own; an unknown one costs as much as Exa.
+        mode: the engine's mode; None, or an unknown one, is its default.
+        results: the most results requested.
+    """
     if engine == "firecrawl":
         return Decimal(0)
     if engine == "perplexity":
@@ -93,7 +104,15 @@ def search_fee(engine: str, mode: str | None, results: int) -> Decimal:
 def search_engine(
     engine: str, mode: str | None, results: int, native_usd: Decimal | None
 ) -> EngineFee:
-    """Choose the search engine: the provider's own, if it has one and no other is named."""
+    """Return the engine of a search and its fee: the provider's own, unless another is named.
+
+    Args:
+        engine: `auto`, `native`, or the engine's name.
+        mode: see `search_fee`.
+        results: see `search_fee`.
+        native_usd: the fee of the provider's own engine; if None, it has none, and Exa takes its
+            place.
+    """
     if engine in ("auto", "native") and native_usd is not None:
         return EngineFee(engine="native", usd=native_usd, is_native=True)
     engine = "exa" if engine in ("auto", "native") else engine
@@ -101,7 +120,13 @@ def search_engine(
 
 
 def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
-    """Choose the engine that fetches a page; a provider's own is free, as Anthropic's is."""
+    """Return the engine that fetches a page and its fee; a provider's own is free, as Anthropic's.
+
+    Args:
+        engine: `auto`, `native`, or the engine's name.
+        native_usd: the fee of a search by the provider's own engine; if None, it has no engine, and
+            Exa takes its place.
+    """
     if engine in ("auto", "native") and native_usd is not None:
         return EngineFee(engine="native", usd=Decimal(0), is_native=True)
     engine = "exa" if engine in ("auto", "native") else engine

@@ -33,6 +33,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("top_p", 0, 1),
     ("top_logprobs", 0, 20),
 )
+"""Fields with their lowest and highest value; a value outside is refused (400)."""
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:
@@ -151,7 +152,7 @@ def _encode_usage(generation: Generation) -> JsonObject:
 
 
 def encode_reasoning_details(generation: Generation) -> list[JsonObject]:
-    """Return the reasoning as the provider's blocks, with their signatures."""
+    """Return the reasoning as the provider's blocks, with their signatures; [] without any."""
     reply, form = generation.reply, generation.provider.reasoning_format
     if reply.reasoning is None:
         return []
@@ -178,7 +179,7 @@ def _encode_call(call: EmittedToolCall, index: int) -> JsonObject:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """Encode a reply that is not streamed."""
+    """Return a reply that is not streamed, as JSON."""
     reply = generation.reply
     message: JsonObject = {
         "role": "assistant",
@@ -275,7 +276,7 @@ class _ChunkWriter:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """Encode a reply as server-sent events, without comments and the closing `[DONE]`."""
+    """Return a reply as server-sent events, without comments and the closing `[DONE]`."""
     chunks, reply = _ChunkWriter(generation), generation.reply
     events: list[bytes] = [
         chunks.encode_delta(delta) for delta in _iter_reasoning_deltas(generation)

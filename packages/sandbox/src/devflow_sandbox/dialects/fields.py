@@ -10,7 +10,13 @@ from devflow_sandbox.parsed_request import BodyReader, ToolDefinition
 
 
 def read_tool_choice(choice: object, tools: tuple[ToolDefinition, ...]) -> str:
-    """Read any form of `tool_choice`; return `auto`, `none`, `required`, or `=name` for a tool."""
+    """Read any form of `tool_choice`; return `auto`, `none`, `required`, or `=name` for a tool.
+
+    Another text is returned as it is.
+
+    Raises:
+        ApiError: 400, if it has another type, or names a tool that is not in `tools`.
+    """
     if choice is None or isinstance(choice, str):
         return {"any": "required"}.get(choice or "auto", choice or "auto")
     if not isinstance(choice, dict):

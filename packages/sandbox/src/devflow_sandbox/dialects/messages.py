@@ -31,7 +31,9 @@ _STOP_REASONS = {
     "content_filter": "refusal",
 }
 _MAX_BREAKPOINTS = 4
+"""Blocks that may be marked with `cache_control`, as the error message says."""
 _MAX_FALLBACKS = 3
+"""Entries that `fallbacks` may have."""
 
 
 def parse_request(body: JsonObject) -> ParsedRequest:
@@ -198,7 +200,7 @@ def _encode_content(generation: Generation) -> list[JsonObject]:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """Encode a reply that is not streamed."""
+    """Return a reply that is not streamed, as JSON."""
     message = _encode_message(generation, _encode_content(generation), _encode_usage(generation))
     message["stop_reason"] = _STOP_REASONS.get(generation.reply.finish_reason, "end_turn")
     if generation.metadata is not None:
@@ -211,7 +213,7 @@ def _encode_event(name: str, body: JsonObject) -> bytes:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """Encode a reply as named events, without comments; this dialect has no `[DONE]`."""
+    """Return a reply as named events, without comments; this dialect has no `[DONE]`."""
     # `message_start` has all usage fields but no counts yet: OpenRouter knows them only at the end
     no_usage = dict.fromkeys(_encode_usage(generation)) | {"input_tokens": 0, "output_tokens": 0}
     costs = ("cost", "is_byok", "cost_details")

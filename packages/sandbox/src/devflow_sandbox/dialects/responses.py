@@ -213,7 +213,7 @@ def _final_fields(generation: Generation) -> JsonObject:
 
 
 def encode_response(generation: Generation) -> bytes:
-    """Encode a reply that is not streamed."""
+    """Return a reply that is not streamed, as JSON."""
     return orjson.dumps(_encode_response_object(generation, **_final_fields(generation)))
 
 
@@ -245,7 +245,7 @@ class _EventWriter:
 
 
 def encode_stream(generation: Generation) -> list[bytes]:
-    """Encode a reply as unnamed events, as recorded, without the closing `[DONE]`."""
+    """Return a reply as unnamed events, as recorded, without comments and the closing `[DONE]`."""
     events = _EventWriter()
     events.add("created", response=_encode_response_object(generation))
     events.add("in_progress", response=_encode_response_object(generation))

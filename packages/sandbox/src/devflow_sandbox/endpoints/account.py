@@ -13,16 +13,18 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 WORKSPACE = "0df9e665-d932-5740-b2c7-b52af166bc11"
+"""The id of the only workspace."""
 _RATE_LIMIT = {
     "requests": -1,
     "interval": "10s",
     "note": "This field is deprecated and safe to ignore.",
 }
 _ACTIVITY_DAYS = 30
+"""Completed UTC days that `/activity` covers."""
 
 
 def format_timestamp(unix_s: float | None) -> str | None:
-    """Format Unix time as the API does."""
+    """Format Unix time as the API does: RFC 3339 in UTC, in milliseconds; None stays None."""
     if unix_s is None:
         return None
     text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
@@ -32,7 +34,14 @@ def format_timestamp(unix_s: float | None) -> str | None:
 def usage_fields(
     key: Key, now_s: float, late: Decimal = Decimal(0), late_byok: Decimal = Decimal(0)
 ) -> JsonObject:
-    """Return the usage fields of `/key` and `/keys`, minus `late` amounts not counted yet."""
+    """Return the usage fields of `/key` and `/keys`.
+
+    Args:
+        key: the key to describe.
+        now_s: Unix time.
+        late: USD taken from the credits that are not counted yet.
+        late_byok: USD charged to the account's own provider keys that are not counted yet.
+    """
     periods = {"": None, "_daily": "daily", "_weekly": "weekly", "_monthly": "monthly"}
     fields: JsonObject = {}
     for suffix, period in periods.items():
@@ -119,7 +128,10 @@ def get_credits(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_activity(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /activity` for management keys: the last 30 UTC days by model and provider."""
+    """Answer `GET /activity` for management keys: the last 30 UTC days by model and provider.
+
+    Today is not among them.
+    """
     now_s = state.now_s()
     account = state.accounts.authorise_management(request.headers, now_s).account
     parameters = request.query_parameters()

@@ -1,4 +1,4 @@
-"""Handles what all calls share that are not conversations: key, model, balance, billing."""
+"""Checks key, model and balance for calls that are not conversations, and bills them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.sandbox_state import SandboxState
 
 _CHARACTERS_PER_TOKEN = 4
+"""As in `Block.tokens`: no tokenizer is shipped."""
 
 
 @dataclass(slots=True)
@@ -31,7 +32,10 @@ class EndpointJob:
     body: BodyReader
 
     def charge_tokens(self, kind: str, tokens: BilledTokens) -> tuple[str, Charge]:
-        """Charge the tokens, and return the generation id and the charge."""
+        """Charge the tokens and complete the call; return its generation id and the charge.
+
+        The id begins with `gen-` and `kind`.
+        """
         now_s = self.state.now_s()
         charge = self.model.prices.charge(tokens, now_s)
         generation_id = self.state.new_id(f"gen-{kind}")
@@ -49,10 +53,16 @@ def run_job(
     modality: str,
     work: Callable[[EndpointJob], Answer],
 ) -> Answer:
-    """Open a billing record, check key, model and balance, and do the work.
+    """Open a billing record, check key, model and balance, and return what `work` answers.
+
+    Args:
+        state: the sandbox.
+        request: with a body of JSON, or a form.
+        modality: what the model has to be able to produce.
+        work: called once all checks have passed; charges the tokens itself.
 
     Raises:
-        ApiError: one of the checks or the work failed.
+        ApiError: one of the checks or the work failed; the call is then booked as refused.
     """
     call = state.billing.open_call(state.now_s(), request.path, None)
     try:

@@ -14,13 +14,14 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 500, 1000
+"""Rows of a page of `/models`, without and with `limit`."""
 _ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})
 """Providers assumed to retain no data; OpenRouter's real list changes daily."""
 _PER_MILLION = Decimal(1_000_000)
 
 
 def list_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /models`: everything at once, unless `offset` or `limit` is given."""
+    """Answer `GET /models`: all models that write text at once, unless the query says otherwise."""
     return _list_page(state.catalogue.models, request)
 
 
@@ -32,7 +33,7 @@ def list_user_models(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /models/count`."""
+    """Answer `GET /models/count`: how many rows `GET /models` has for the same query."""
     rows = _filter(state.catalogue.models, request.query_parameters())
     return json_answer({"data": {"count": len(rows)}})
 
@@ -188,5 +189,5 @@ def list_zdr_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def list_providers(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /providers`."""
+    """Answer `GET /providers`: all of them, as of 2026-05-22."""
     return json_answer({"data": providers.list_providers()})

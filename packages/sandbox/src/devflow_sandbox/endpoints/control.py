@@ -58,7 +58,11 @@ def get_faults(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def set_faults(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `PUT /sandbox/faults` with a script, or `{"case": "U12-date"}` for a case."""
+    """Answer `PUT /sandbox/faults`: a script, or `{"case": "U12-date"}` for a case of the plan.
+
+    A case also replaces the script of turns. Cases of the connection are refused: they need
+    another address.
+    """
     try:
         name = _read_case_name(request.body)
         if name is None:
@@ -105,7 +109,7 @@ def get_script(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def set_script(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `PUT /sandbox/script`."""
+    """Answer `PUT /sandbox/script`: replace the script of turns; the answer counts its turns."""
     try:
         load_script(state, request.body or {})
     except ConfigurationError as error:
@@ -114,7 +118,7 @@ def set_script(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_clock(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /sandbox/clock`."""
+    """Answer `GET /sandbox/clock`: Unix time, and the seconds by which it was moved forward."""
     return json_answer({"now_s": state.now_s(), "ahead_s": state.clock_offset_s})
 
 

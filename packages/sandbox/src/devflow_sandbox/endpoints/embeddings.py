@@ -16,11 +16,12 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 _MAX_DIMENSIONS = 8192
+"""Longest vector that a request may ask for."""
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 
 
 def create_embeddings(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `POST /embeddings`."""
+    """Answer `POST /embeddings`: a unit vector for each text, as numbers or in base64."""
     return run_job(state, request, "embeddings", _embed)
 
 
@@ -78,7 +79,7 @@ def _embed_text(text: str, dimensions: int) -> list[float]:
 
 
 def rerank(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `POST /rerank`."""
+    """Answer `POST /rerank`: the documents, the one closest to the query first."""
     return run_job(state, request, "rerank", _rerank)
 
 

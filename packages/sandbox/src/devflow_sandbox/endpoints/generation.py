@@ -19,7 +19,10 @@ _API_TYPES = {
 
 
 def get_generation(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /generation`; as at OpenRouter, a call is unknown until shortly after its end."""
+    """Answer `GET /generation`; as with OpenRouter, a call is unknown until shortly after its end.
+
+    Another account's call is unknown, too (404).
+    """
     key = state.accounts.authenticate(request.headers, state.now_s())
     generation_id = request.query_parameters().get("id")
     if not generation_id:

@@ -20,6 +20,7 @@ from devflow_sandbox.sandbox_state import Grant, SandboxState
 CODE_LIFE_S = 600.0
 """An authorization code can be used once, within ten minutes (in seconds)."""
 _PAGE_SIZE = 100
+"""Keys that one answer of `GET /keys` lists; `offset` continues."""
 _PERIODS = (None, "daily", "weekly", "monthly")
 
 
@@ -91,7 +92,7 @@ def _find_own_key(state: SandboxState, request: SandboxRequest) -> Key:
 
 
 def list_keys(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /keys`."""
+    """Answer `GET /keys`: the account's inference keys; disabled ones only on request."""
     now_s = state.now_s()
     manager = state.accounts.authorise_management(request.headers, now_s)
     parameters = request.query_parameters()
@@ -127,12 +128,12 @@ def create_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def get_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /keys/{hash}`."""
+    """Answer `GET /keys/{hash}`: one inference key of the account, without its secret."""
     return json_answer({"data": _format_key(_find_own_key(state, request), state.now_s())})
 
 
 def update_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `PATCH /keys/{hash}`."""
+    """Answer `PATCH /keys/{hash}`: change the fields that the body has."""
     key = _find_own_key(state, request)
     _KeyUpdate(BodyReader(parse_body(request.body))).apply(key)
     key.updated_s = state.now_s()
@@ -140,7 +141,7 @@ def update_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `DELETE /keys/{hash}`."""
+    """Answer `DELETE /keys/{hash}`: the key is unknown from now on."""
     key = _find_own_key(state, request)
     del state.accounts.keys[key.secret]
     return json_answer({"deleted": True})
@@ -197,7 +198,10 @@ def _render_page(inner: str) -> Answer:
 
 
 def exchange_code(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `POST /auth/keys`: exchange a code and its verifier for a key."""
+    """Answer `POST /auth/keys`: exchange a code and its verifier for a key of the default account.
+
+    A wrong verifier uses the code up.
+    """
     body = BodyReader(parse_body(request.body))
     method = body.text("code_challenge_method")
     if method not in (None, "S256", "plain"):

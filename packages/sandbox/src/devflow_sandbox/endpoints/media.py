@@ -14,10 +14,11 @@ from devflow_sandbox.replies.picture import make_png
 from devflow_sandbox.sandbox_state import SandboxState
 
 _MAX_IMAGES = 10
+"""Images of one request (`n`)."""
 
 
 def create_transcription(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `POST /audio/transcriptions`, as JSON or as a form."""
+    """Answer `POST /audio/transcriptions`, whose body is JSON or a form, with an invented text."""
     return run_job(state, request, "transcription", _transcribe)
 
 

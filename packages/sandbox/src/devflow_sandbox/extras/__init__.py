@@ -1,1 +1,1 @@
-"""Represents what a request orders beside a reply: searches, pages, other models, service tiers."""
+"""Represents what a request orders besides a reply: searches, other models, service tiers."""

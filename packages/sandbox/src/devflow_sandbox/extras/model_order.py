@@ -15,9 +15,13 @@ DEFAULT_PAINTER = "openai/gpt-5-image"
 QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
 """OpenRouter's default panel ("Fusion", Configuration)."""
 MAX_PANEL = 8
+"""Models of a panel, without its analyst; a request for more is refused."""
 MAX_PANEL_STEPS = 16
+"""Searches of each model of a panel; a request for more gets this many."""
 _PANEL_STEPS = 4
+"""Searches of each model of a panel or of a subagent, if the request sets no limit."""
 _PANEL_TOKENS = 16_000
+"""Output tokens of each model of a panel, if the request sets no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class ModelOrder:
     max_searches: int = 0
     """Number of searches each model may make."""
     max_uses: int | None = None
+    """Calls of the tool; None: only the limits of the request apply."""
 
 
 def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
@@ -68,7 +73,11 @@ def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
 
 
 def read_fusion_plugin(reader: BodyReader) -> ModelOrder:
-    """Read the order of a panel and its analyst, run once a request ("Fusion", Hard failures)."""
+    """Read the order of a panel and its analyst, run once a request ("Fusion", Hard failures).
+
+    Raises:
+        ApiError: 400, if the panel is too large.
+    """
     panel = reader.texts("analysis_models") or QUALITY_PANEL
     if len(panel) > MAX_PANEL:
         raise invalid_request(f"Invalid input: analysis_models: expected at most {MAX_PANEL}")

@@ -1,4 +1,4 @@
-"""Reads what a request orders beside a reply, from its body in any dialect."""
+"""Reads what a request orders besides a reply, from its body in any dialect."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader
 
 _MAX_RESULTS = 25
+"""Results of one search; a request for more gets this many."""
 _MAX_PERPLEXITY_RESULTS = 20
+"""The same, if Perplexity searches."""
 _CHARACTERS_PER_TOKEN = 4
+"""As in `Block.tokens`: no tokenizer is shipped."""
 _TIERS: dict[str, Tier] = {
     "flex": "flex",
     "priority": "priority",
@@ -35,11 +38,17 @@ class SearchOrder:
     """Web searches that a request allows."""
 
     engine: str = "auto"
+    """`auto`, `native`, or the engine's name."""
     mode: str | None = None
+    """The engine's mode, which decides the fee; None is its default."""
     max_results: int = 5
+    """Of one search."""
     max_uses: int | None = None
+    """Searches; None: only the limits of the request apply."""
     max_total_results: int = MAX_TOTAL_RESULTS
+    """Of all searches of the request."""
     tokens_per_result: int = TOKENS_PER_RESULT
+    """What each result adds to the prompt."""
     is_plugin: bool = False
     """Whether to search once, before the model is called; if not, the model decides."""
 
@@ -49,13 +58,16 @@ class FetchOrder:
     """Page fetches that a request allows."""
 
     engine: str = "auto"
+    """`auto`, `native`, or the engine's name."""
     max_uses: int | None = None
+    """Pages; None: only the limits of the request apply."""
     max_content_tokens: int | None = None
+    """What a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Everything a request orders beside the reply."""
+    """Everything a request orders besides the reply."""
 
     searches: tuple[SearchOrder, ...] = ()
     fetches: tuple[FetchOrder, ...] = ()
@@ -63,12 +75,16 @@ class Order:
     other_tools: int = 0
     """Number of tools that OpenRouter runs without charge."""
     pdf_engine: str | None = None
+    """What reads PDFs. None and `native`: the model itself, or `mistral-ocr` if it cannot."""
     max_steps: int = MAX_STEPS
+    """Calls of server tools in the whole request."""
     tier: Tier = "default"
     is_tier_pinned: bool = False
     """Whether the default tier was requested by name, so that no suffix changes it."""
     modalities: frozenset[str] = frozenset()
+    """Requested forms of the reply: `text`, `image`, `audio`; empty means text."""
     choices: int = 1
+    """The field `n`."""
 
     @property
     def is_empty(self) -> bool:
@@ -76,13 +92,16 @@ class Order:
         return not (self.searches or self.fetches or self.models or self.other_tools)
 
     def search_once(self) -> Order:
-        """Add the search implied by the suffix `:online`, or by a model that always searches."""
+        """Return the order with the search that `:online` or a model that always searches implies.
+
+        An order that has searches is returned as it is.
+        """
         if self.searches:
             return self
         return replace(self, searches=(SearchOrder(is_plugin=True),))
 
     def ask_panel(self) -> Order:
-        """Add the panel of the router `openrouter/fusion`."""
+        """Return the order with the panel of `openrouter/fusion`, unless it has one already."""
         if any(one.kind == "fusion" for one in self.models):
             return self
         return replace(self, models=(*self.models, read_fusion_plugin(BodyReader({}))))
@@ -98,7 +117,7 @@ _MARKS = frozenset(
 
 
 def read_order(body: JsonObject) -> Order:
-    """Return the order of a body.
+    """Return the order of a body in any dialect; `PLAIN` if it orders nothing.
 
     Raises:
         ApiError: 400, naming the field.
@@ -236,7 +255,10 @@ def read_hashes(body: JsonObject) -> frozenset[str]:
 
 
 def read_router_limits(body: JsonObject, router: str) -> RouterLimits:
-    """Return the models a router may choose; it obeys only the plugin with its own name."""
+    """Return the models a router may choose; `NO_LIMITS` if the body sets none.
+
+    Only the plugin with the router's own name counts.
+    """
     for plugin in BodyReader(body).objects("plugins") if body.get("plugins") else []:
         if plugin.get("id") == f"{router.removeprefix('openrouter/')}-router":
             reader = BodyReader(plugin, "plugins.")

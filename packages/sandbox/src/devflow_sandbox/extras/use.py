@@ -30,11 +30,12 @@ CALL_TOKENS = 20
 _SHORT_PROMPT_TOKENS = 120
 """Tokens a model writes to an advisor, subagent or painter: a guess from the recorded costs."""
 _MAX_BY_DRAW = 3
+"""Uses of a tool are drawn from 1 to this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """One item of a bill beside the tokens of the reply."""
+    """One item of a bill besides the tokens of the reply."""
 
     kind: str
     """`web_search`, `built_in_search` of models that only search, `web_fetch`, `pdf`, `advisor`,
@@ -43,15 +44,18 @@ class Extra:
     name: str
     """The engine, or the model that was called."""
     count: int
+    """Uses; for `pdf`, pages."""
     usd: Decimal
+    """For all of them."""
     is_native: bool = False
     """Whether the model's provider charges this item, not OpenRouter."""
     is_first: bool = False
     """Whether the service ran before the model: it is billed even if the model then fails."""
     results: int = 0
+    """Results of searches; 0 for other items and for a provider's own engine."""
 
     def to_row(self) -> JsonObject:
-        """Return the item as a row of the bill."""
+        """Return the item as a row of the bill; the amount is decimal text in USD."""
         usd = decimal_text(self.usd)
         return {"kind": self.kind, "name": self.name, "count": self.count, "usd": usd}
 
@@ -64,8 +68,9 @@ class ExtraUse:
     prompt_tokens: int = 0
     """Besides those of the request: results, and the repeated prompt after each tool call."""
     window: int | None = None
-    """The longest prompt that was sent, if there were several."""
+    """The longest prompt that was sent; None if nothing was ordered."""
     completion_tokens: int = 0
+    """Output besides the reply: the tool calls."""
     tool_calls: int = 0
     """Calls of tools that OpenRouter ran, not the provider."""
     documents: tuple[Document, ...] = ()
@@ -73,17 +78,17 @@ class ExtraUse:
 
     @property
     def fees(self) -> Decimal:
-        """What OpenRouter charges."""
+        """What OpenRouter charges for the items, in USD."""
         return sum((one.usd for one in self.items if not one.is_native), Decimal(0))
 
     @property
     def provider_fees(self) -> Decimal:
-        """What the model's provider charges."""
+        """What the model's provider charges for the items, in USD."""
         return sum((one.usd for one in self.items if one.is_native), Decimal(0))
 
     @property
     def first_fees(self) -> Decimal:
-        """What is owed even if the model failed."""
+        """What is owed in USD even if the model failed."""
         return sum((one.usd for one in self.items if one.is_first), Decimal(0))
 
     @property
@@ -97,6 +102,7 @@ class Appetite:
     """How often models use their tools."""
 
     seed: int
+    """The same seed gives the same draws for the same request."""
     uses: int | None = None
     """Uses of each tool, within its limits; None: by a draw."""
 
@@ -110,7 +116,16 @@ def perform(
     appetite: Appetite,
     now_s: float,
 ) -> ExtraUse:
-    """Simulate the use of everything that is ordered."""
+    """Return the simulated use of everything that is ordered, the same for the same seed.
+
+    Args:
+        order: what the request orders.
+        request: decides the draws, and may hold PDFs to be read.
+        resolved: the model that answers.
+        catalogue: has the models that tools call.
+        appetite: how often tools are used.
+        now_s: Unix time, for the prices.
+    """
     has_documents = any(block.document is not None for block in request.blocks)
     if order.is_empty and not has_documents:
         return ExtraUse()

@@ -33,7 +33,10 @@ def make_tls_context(address: Address) -> ssl.SSLContext | None:
 
 
 def hold_closed_port(host: str) -> socket.socket:
-    """Bind a port without listening: it refuses connections until the caller closes the socket."""
+    """Return a socket bound to a port that refuses connections, as nothing listens on it.
+
+    The caller closes it; until then no one else gets the port.
+    """
     held = socket.socket()
     held.bind((host, 0))
     return held

@@ -1,4 +1,7 @@
-"""Applies faults in the content: missing parts, wrong numbers, other bodies, errors in a 200."""
+"""Applies faults in the content: missing parts, wrong numbers, other bodies, errors in a 200.
+
+Each public function is a `FaultHandler`: it returns the new steps of the answer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>error code: 502
 def omit(
     fault: OmitFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Leave out parts of the reply."""
+    """Leave out parts of the reply: events, fields, or the header `X-Generation-Id`."""
     for part in fault.parts:
         if part == "done":
             steps = [step for step in steps if step != DONE and not _is_end(step)]
@@ -81,7 +84,7 @@ _REMOVERS = {"usage": _remove_usage, "cost": _remove_cost, "finish": _remove_fin
 def corrupt_usage(
     fault: BadUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Put other values into `usage`, as raw text."""
+    """Put other values into every `usage`, as raw text; a reply without one stays as it is."""
 
     def corrupt(body: JsonObject) -> JsonObject:
         for holder in _find_usage_holders(body):
@@ -97,7 +100,7 @@ def corrupt_usage(
 def replace_body(
     fault: BodyFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send a different body, or one without choices."""
+    """Send a different body with its own status, or the same one without choices."""
     if fault.preset in ("choices_null", "choices_empty"):
         choices: Any = None if fault.preset == "choices_null" else []
 
@@ -119,7 +122,10 @@ def replace_body(
 def inject_error(
     fault: ErrorEventFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send an error after the status 200."""
+    """Send an error after the status 200: in the stream, or as the body.
+
+    An answer that is not a reply stays as it is.
+    """
     if generation is None:
         return steps
     if not generation.request.stream:
@@ -132,7 +138,7 @@ def inject_error(
 def corrupt_tool_index(
     fault: ToolIndexFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Change the index or id of tool calls."""
+    """Change how the pieces of tool calls fit together; works on `/chat/completions` streams."""
     call_count = 0
 
     def change_index(one: JsonObject) -> JsonObject:
@@ -192,7 +198,7 @@ def _join_arguments(steps: list[Step]) -> list[Step]:
 def repeat_usage(
     fault: EarlyUsageFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Report the usage in earlier events as well."""
+    """Report the usage in earlier events as well, without a cost; only on `/chat/completions`."""
     if generation is None or generation.request.dialect != "chat":
         return steps
     tokens = generation.tokens

@@ -34,7 +34,14 @@ _MESSAGES = {
 
 
 def make_error(fault: StatusFault, *, model: str, provider: str, now_s: float) -> ApiError:
-    """Return the error of a `status` fault."""
+    """Return the error of a `status` fault.
+
+    Args:
+        fault: the fault; a preset has its own status and message.
+        model: the model that was tried, named in some presets.
+        provider: the provider that was tried; empty if none was.
+        now_s: Unix time, for dates and resets.
+    """
     if fault.preset is not None:
         error = _make_preset_error(fault.preset, model, provider, now_s)
     else:
@@ -85,14 +92,17 @@ def _make_preset_error(name: ErrorPreset, model: str, provider: str, now_s: floa
 
 
 def encode_error_body(fault: ErrorEventFault, generation: Generation) -> bytes:
-    """Encode a 200 whose body is an error (captured 2026-09-28)."""
+    """Return the body of a 200 that is an error (captured 2026-09-28), in the reply's dialect."""
     if generation.request.dialect == "messages":
         return orjson.dumps(_anthropic_body(fault, generation))
     return orjson.dumps({"id": generation.id, "error": _error_object(fault)})
 
 
 def encode_error_event(fault: ErrorEventFault, generation: Generation) -> bytes:
-    """Encode an error in the middle of a stream."""
+    """Return the event of an error in the middle of a stream, in the reply's dialect.
+
+    The forms of the fault differ on `/chat/completions` only.
+    """
     if generation.request.dialect == "messages":
         return b"event: error\ndata: %b\n\n" % orjson.dumps(_anthropic_body(fault, generation))
     if generation.request.dialect == "responses":

@@ -19,10 +19,13 @@ class RequestTarget:
 
     request: SandboxRequest
     key: Key | None = None
+    """None: unknown, so that a rule for a key does not match."""
     stream: bool | None = None
+    """Whether the reply is streamed; None if it is not a reply."""
     models: tuple[str, ...] = ()
     """All names the model may be matched by."""
     providers: tuple[str, ...] = ()
+    """All names the provider may be matched by."""
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class FaultRules:
     _applied_counts: dict[int, int] = field(default_factory=dict[int, int])
 
     def make_matcher(self) -> FaultMatcher:
-        """Return a matcher for one request."""
+        """Return a matcher for one request, to be used for all its attempts."""
         return FaultMatcher(self)
 
     def rule_name(self, index: int) -> str:
@@ -70,7 +73,10 @@ class FaultMatcher:
     _decided: dict[int, bool] = field(default_factory=dict[int, bool])
 
     def match(self, target: RequestTarget) -> tuple[Fault, str] | None:
-        """Return the first fault that applies, with the name of its rule, or None."""
+        """Return the first fault that applies, with the name of its rule; None if none does.
+
+        Every rule that matches counts the request.
+        """
         matched: tuple[Fault, str] | None = None
         for index, fault in enumerate(self.rules.script.faults):
             if not _matches_request(fault.when, target):

@@ -111,11 +111,11 @@ class FaultCase(_PlanForm):
         )
 
     def reply_script(self) -> ReplyScript:
-        """Return the case's replies as a script of turns."""
+        """Return the case's replies as a script of turns; without any, replies are composed."""
         return ReplyScript(turns=list(self.turns))
 
     def as_json(self) -> JsonObject:
-        """Return the case without fields at their defaults."""
+        """Return the case as JSON values, without fields at their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -124,7 +124,7 @@ _PLAN: TypeAdapter[tuple[FaultCase, ...]] = TypeAdapter(tuple[FaultCase, ...])
 
 @cache
 def load_plan() -> tuple[FaultCase, ...]:
-    """Load all cases, in the order of the rows."""
+    """Return all cases, in the order of the rows; the file is read once in a process."""
     return _PLAN.validate_json(PLAN_FILE.read_bytes())
 
 

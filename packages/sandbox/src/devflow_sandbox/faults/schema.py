@@ -23,6 +23,7 @@ class FaultCondition(_FaultScriptForm):
     path: str | None = None
     """A pattern with `*` for the path below `/api/v1`, such as `/chat/*`."""
     method: str | None = None
+    """In upper or lower case."""
     model: str | None = None
     """A pattern with `*` for the model that would answer, or for the requested one."""
     provider: str | None = None
@@ -30,8 +31,12 @@ class FaultCondition(_FaultScriptForm):
     key: str | None = None
     """A key's name, hash or secret."""
     stream: bool | None = None
+    """Whether the reply is streamed."""
     nth: Count | list[Count] | None = None
-    """Only the n-th request that meets the conditions above, counted from 1."""
+    """Only the n-th request that meets the conditions above, counted from 1.
+
+    With it, `first` and `every` are ignored.
+    """
     first: Count | None = None
     """Only from the n-th on."""
     every: Count | None = None
@@ -57,6 +62,7 @@ class BodyPosition(_FaultScriptForm):
 
 
 HALF = BodyPosition(share=0.5)
+"""The middle of the body."""
 
 ErrorPreset = Literal[
     "no_credits",
@@ -77,6 +83,7 @@ class StatusFault(_FaultScriptForm):
 
     kind: Literal["status"]
     status: Annotated[int, Field(ge=200, le=599)] = 500
+    """Ignored with a preset, as are `message`, `error_type` and `metadata`."""
     preset: ErrorPreset | None = None
     """One of OpenRouter's own errors, word for word, with its status."""
     message: str | None = None
@@ -106,6 +113,7 @@ class RefuseFault(_FaultScriptForm):
 
     kind: Literal["refuse"]
     for_s: Seconds = 1.0
+    """How long new connections are refused."""
 
 
 class StaleFault(_FaultScriptForm):
@@ -153,8 +161,8 @@ class TruncateFault(_FaultScriptForm):
     kind: Literal["truncate"]
     at: BodyPosition = HALF
     framing: Literal["chunked", "close", "length", "gzip"] = "chunked"
-    """How the end is marked: by the last chunk; by the end of the connection; not at all, since
-    `Content-Length` promises more; or inside a gzip stream.
+    """How the end is marked: `chunked` by the last chunk; `close` by the end of the connection;
+    `length` not at all, since `Content-Length` promises more; `gzip` inside a gzip stream.
     """
 
 
@@ -174,6 +182,9 @@ class ErrorEventFault(_FaultScriptForm):
     message: str = "Provider returned error"
     error_type: str = "provider_unavailable"
     form: Literal["chunk", "no_finish", "string_code", "bare"] = "chunk"
+    """On `/chat/completions`: a chunk with the finish reason `error`; without a finish reason; with
+    a text as the code; or the error alone, without a chunk around it.
+    """
     done: bool = False
     """Whether to send `[DONE]` after the error."""
 
@@ -191,8 +202,10 @@ class BodyFault(_FaultScriptForm):
     kind: Literal["body"]
     preset: Literal["malformed", "html", "empty", "choices_null", "choices_empty"] | None = None
     text: str = ""
+    """The body, without a preset."""
     content_type: str = "application/json"
     status: Annotated[int, Field(ge=200, le=599)] = 200
+    """Ignored by `choices_null` and `choices_empty`, which keep the rest of the answer."""
 
 
 class FloodFault(_FaultScriptForm):

@@ -17,12 +17,16 @@ def is_event(step: Step) -> bool:
 
 
 def byte_count(steps: Sequence[Step]) -> int:
-    """Return the total number of bytes."""
+    """Return the total number of bytes; pauses and drops have none."""
     return sum(len(step) for step in steps if isinstance(step, bytes))
 
 
 def split_at(steps: list[Step], position: BodyPosition) -> tuple[list[Step], list[Step]]:
-    """Split the steps into those before and those after a position."""
+    """Split the steps into those before and those after a position.
+
+    Beyond the end, everything is before it. A step is only divided by a position in bytes, or in a
+    body that is not streamed.
+    """
     events = sum(map(is_event, steps))
     if position.byte is not None:
         return _split_bytes(steps, position.byte)
@@ -60,7 +64,7 @@ def _split_bytes(steps: list[Step], wanted: int) -> tuple[list[Step], list[Step]
 
 
 def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
-    """Return the share of the reply in `before`: by events, or by bytes if there are none."""
+    """Return the share (0..1) of `steps` that `before` has: by events, or by bytes without any."""
     events = sum(map(is_event, steps))
     if events:
         return min(1.0, sum(map(is_event, before)) / events)
@@ -68,7 +72,10 @@ def share_of(before: Sequence[Step], steps: Sequence[Step]) -> float:
 
 
 def edit_events(steps: list[Step], change: Callable[[JsonObject], JsonObject | None]) -> list[Step]:
-    """Apply `change` to the JSON of every event, or of the whole body; None drops the event."""
+    """Return the steps with `change` applied to the JSON of every event, or of the whole body.
+
+    An event for which it returns None is dropped.
+    """
     out: list[Step] = []
     for step in steps:
         if isinstance(step, bytes) and is_event(step):

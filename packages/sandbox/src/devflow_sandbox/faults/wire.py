@@ -1,4 +1,7 @@
-"""Applies faults below the content: timing, framing, connections, and bytes that are not HTTP."""
+"""Applies faults below the content: timing, framing, connections, and bytes that are not HTTP.
+
+Each public function is a `FaultHandler`: it returns the new steps of the answer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ from devflow_sandbox.message import COMMENT, DONE, Answer, DropConnection, Pause
 from devflow_sandbox.replies.generation import Generation
 
 _BLOCK_BYTES = 64 * 1024
+"""A flood of the body is sent in blocks of this size, so that it is never in memory as a whole."""
 _HOUR_S = 3600.0
+"""Longest single pause; a stall without an end is made of such pauses."""
 
 # Attacks and accidents below HTTP: request smuggling, a bad chunk, an injected header, an
 # impossible status, another protocol.
@@ -44,7 +49,7 @@ _RAW = {
 def drop(
     fault: DropFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """End the connection."""
+    """End the connection: before the head if the fault has no position, otherwise in the body."""
     how = DropConnection(fault.how)
     if fault.at is None:
         answer.framing = "raw"
@@ -70,7 +75,7 @@ def slow_down(
 def stall(
     fault: StallFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
-    """Stop in the middle of the reply."""
+    """Stop in the middle of the reply; the rest follows if the stall ends."""
     before, after = split_at(steps, fault.at)
     return _stall_steps(fault, before, after)
 
@@ -90,7 +95,7 @@ def _stall_steps(fault: StallFault, before: list[Step], after: list[Step]) -> It
 def truncate(
     fault: TruncateFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """End too soon, without an error."""
+    """End too soon, without an error; the fault's framing decides what a client can notice."""
     before, _ = split_at(steps, fault.at)
     if fault.framing == "chunked":
         return before
@@ -112,7 +117,7 @@ def truncate(
 def flood(
     fault: FloodFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterable[Step]:
-    """Send far too much data."""
+    """Send far too much data: in the head, or as a body produced while it is sent."""
     if fault.what == "header":
         answer.headers.append(("X-Flood", "x" * fault.size))
         return steps
@@ -156,7 +161,7 @@ def _flood_gzip(wanted: int) -> Iterator[Step]:
 def repeat_forever(
     fault: EndlessFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> Iterator[Step]:
-    """Repeat the same events forever."""
+    """Send the reply without its end, then repeat its events forever."""
     # without the finish and the usage, which would end the reply
     middle = [step for step in steps if isinstance(step, bytes) and is_event(step)][:-2]
     yield from steps[: len(steps) - 3]
@@ -170,7 +175,7 @@ def repeat_forever(
 def redirect(
     fault: RedirectFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Redirect the client to another address."""
+    """Redirect the client to another address; the body is empty."""
     answer.status, answer.framing = fault.status, "length"
     answer.headers = [("Location", fault.location)]
     return []
@@ -179,7 +184,7 @@ def redirect(
 def send_raw(
     fault: RawFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send bytes that are not HTTP."""
+    """Send bytes that are not HTTP, and close the connection."""
     answer.framing = "raw"
     text = _RAW[fault.preset] if fault.preset is not None else fault.text.encode("latin-1")
     return [text, DropConnection.CLOSE]
@@ -188,7 +193,7 @@ def send_raw(
 def refuse(
     fault: RefuseFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Reset the connection, and stop listening for a while."""
+    """Reset the connection before the head, and stop listening for a while."""
     answer.framing, answer.refuse_s = "raw", fault.for_s
     return [DropConnection.RESET]
 
@@ -204,7 +209,7 @@ def make_stale(
 def reframe(
     fault: FramingFault, answer: Answer, steps: list[Step], generation: Generation | None
 ) -> list[Step]:
-    """Send the same stream in another framing."""
+    """Return the same stream, cut or written differently; pauses and drops are left out."""
     stream = b"".join(step for step in steps if isinstance(step, bytes))
     reframed = _REFRAMERS[fault.form](stream) if fault.form in _REFRAMERS else stream
     if fault.form == "bytewise":

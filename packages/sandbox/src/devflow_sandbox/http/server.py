@@ -16,6 +16,7 @@ from devflow_sandbox.api_error import ApiError
 from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxRequest, Step
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Longer request bodies are not kept, and answered with 413."""
 _BATCH_BYTES = 64 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -23,7 +24,13 @@ RequestHandler = Callable[[SandboxRequest], Answer]
 
 
 class SandboxConnection(asyncio.Protocol):
-    """A client's connection."""
+    """A client's connection; its requests are answered one after the other.
+
+    Args:
+        handler: answers a request.
+        connections: the open connections, to which this one adds itself until it is lost.
+        refuse: called with the seconds for which the server shall refuse connections.
+    """
 
     def __init__(
         self,
@@ -84,7 +91,7 @@ class SandboxConnection(asyncio.Protocol):
             self._writer.resume()
 
     def close(self) -> None:
-        """Abort the connection."""
+        """Abort the connection, with whatever is being sent."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -207,11 +214,11 @@ class AnswerWriter:
         self._next_step: Step | None = None
 
     def pause(self) -> None:
-        """Pause until the client reads again."""
+        """Stop writing until `resume`."""
         self._is_paused = True
 
     def resume(self) -> None:
-        """Continue writing."""
+        """Start or continue writing; a pause of the answer is not shortened."""
         self._is_paused = False
         if self._timer is None:
             self._advance()
@@ -268,7 +275,10 @@ class AnswerWriter:
 
 
 def encode_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """Encode status line and headers."""
+    """Return status line and headers as bytes, up to the blank line.
+
+    `Content-Length` is not added here.
+    """
     reason = _REASONS.get(answer.status, "Unknown")
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]

@@ -21,7 +21,11 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         self._handler = handler
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Answer one request; the body is streamed as it is read.
+
+        Raises:
+            httpx.TransportError: a fault below HTTP.
+        """
         body = await request.aread()
         answer = self._handler(
             SandboxRequest(

@@ -25,6 +25,7 @@ _EXACTLY = re.compile(
     re.IGNORECASE,
 )
 _MAX_SUBJECTS = 4
+"""Names taken from the question; the text mentions the first and the last of them."""
 
 _OPENINGS = (
     "I looked at {subject} first, since that is where “{topic}” begins.",
@@ -55,7 +56,14 @@ _CLOSINGS = (
 
 
 def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> GeneratedReply:
-    """Compose a reply to the request, shaped as this provider would shape it."""
+    """Return a reply to the request, shaped as this provider would shape it.
+
+    It is a tool call if one is required or the question asks for it; otherwise text, or JSON that
+    matches the request's schema. It is not cut to a limit.
+
+    Raises:
+        ApiError: 400, if a schema of the request is invalid.
+    """
     # what clients put in tags is not the question
     question = _TAG.sub(" ", request.question).strip() or request.question
     values = _SeededValues(seed, request.models[0], question, request.turn)

@@ -21,6 +21,7 @@ class Generation:
 
     id: str
     created: int
+    """Unix time in seconds; also decides the prices."""
     resolved: ResolvedModel
     provider: Provider
     request: ParsedRequest
@@ -32,6 +33,7 @@ class Generation:
     tier: Tier = "default"
     """The service tier that was served."""
     choices: int = 1
+    """How often the reply is repeated and billed (`n`)."""
     byok_fee_share: Decimal | None = None
     """OpenRouter's share of the list price, with the user's own provider key; otherwise None."""
     metadata: JsonObject | None = None
@@ -77,7 +79,7 @@ class Generation:
         return Charge(fees=self.extras.fees, byok_fee=byok)
 
     def tool_use_fields(self) -> JsonObject:
-        """Return `server_tool_use_details`, if a tool ran with the reply."""
+        """Return `server_tool_use_details` of a usage; {} if no tool ran with the reply."""
         extras = self.extras
         used: JsonObject = {"web_search_requests": extras.searches} if extras.searches else {}
         if extras.tool_calls:
@@ -86,7 +88,12 @@ class Generation:
         return {"server_tool_use_details": used} if used else {}
 
     def cost_fields(self, prompt: str, completion: str) -> JsonObject:
-        """Return `cost`, `is_byok` and `cost_details`, whose names differ by dialect."""
+        """Return `cost`, `is_byok` and `cost_details` of a usage.
+
+        Args:
+            prompt: the dialect's word for the prompt, in a name of `cost_details`.
+            completion: its word for the completion.
+        """
         return {
             "cost": to_json_number(self.charge.total),
             "is_byok": self.charge.byok_fee is not None,

@@ -9,7 +9,10 @@ import zlib
 
 
 def make_png(seed: str, side: int = 16) -> bytes:
-    """Return a square of one colour, the same for the same seed."""
+    """Return a square of one colour as a PNG file, the same for the same seed.
+
+    `side` is in pixels.
+    """
     colour = hashlib.sha256(seed.encode(errors="replace")).digest()[:3]
     rows = zlib.compress((b"\x00" + colour * side) * side)
 
@@ -24,5 +27,5 @@ def make_png(seed: str, side: int = 16) -> bytes:
 
 
 def encode_picture(seed: str) -> str:
-    """Return the same image in base64."""
+    """Return the image of `make_png` in base64."""
     return base64.b64encode(make_png(seed)).decode()

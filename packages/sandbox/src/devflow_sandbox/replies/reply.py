@@ -57,7 +57,11 @@ class GeneratedReply:
         )
 
     def truncate(self, max_tokens: int | None) -> GeneratedReply:
-        """Cut the reply to a limit of output tokens, with finish reason `length`."""
+        """Return the reply cut to a limit of output tokens, with finish reason `length`.
+
+        Reasoning is kept before text, and calls are dropped. A reply within the limit, or without
+        one (None), is returned as it is.
+        """
         if max_tokens is None or self.completion_tokens <= max_tokens:
             return self
         reasoning = (self.reasoning or "")[: max_tokens * 4] or None
@@ -73,7 +77,10 @@ def _count_tokens(text: str | None) -> int:
 
 @lru_cache(maxsize=512)
 def split_text(text: str) -> tuple[bytes, ...]:
-    """Split a text as it is streamed, about a word at a time; each piece is a JSON string."""
+    """Split a text as it is streamed, about a word at a time; each piece is a JSON string.
+
+    An empty text has no pieces.
+    """
     return tuple(orjson.dumps(piece) for piece in _PIECE.findall(text)) if text else ()
 
 

@@ -79,11 +79,11 @@ class ScriptRunner:
 
     @property
     def remaining(self) -> int:
-        """Number of unused turns."""
+        """Number of turns that may still be used; those that repeat always count."""
         return len(self.script.turns) - len(self._used)
 
     def next_reply(self, request: ParsedRequest, provider: Provider) -> GeneratedReply | None:
-        """Return the scripted reply to this request, or None."""
+        """Return the scripted reply to this request, and use its turn; None if no turn matches."""
         for index, turn in enumerate(self.script.turns):
             if index not in self._used and _matches_request(turn.when, request):
                 if not turn.repeat:

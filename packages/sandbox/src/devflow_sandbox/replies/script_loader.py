@@ -19,11 +19,16 @@ _SPACE = " \t\r\n"
 
 
 def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
-    """Parse a script of this form.
+    """Return the parsed script.
+
+    Args:
+        source: the script.
+        form: the form it has to have.
+        kind: what the script is, for messages.
 
     Raises:
         ConfigurationError: it cannot be read, is not JSON, or does not have this form; the
-            message names file, line and field.
+            message names file, line and field. An object has no lines.
     """
     name, text = _read_source(source, kind)
     try:

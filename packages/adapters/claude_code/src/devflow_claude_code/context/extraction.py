@@ -56,7 +56,12 @@ class _ToolRun:
 def extract_facts(
     rows: Iterable[TranscriptRow], load: Callable[[TranscriptRow], Json]
 ) -> list[Fact]:
-    """Return all facts of a session, given the rows of its history in order."""
+    """Return all facts of a session, unsorted and at full length.
+
+    Args:
+        rows: the rows of its history, in order.
+        load: returns the decoded line of a row.
+    """
     extraction = _Extraction(load)
     for row in rows:
         extraction.add_row(row)

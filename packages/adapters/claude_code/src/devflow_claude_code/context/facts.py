@@ -10,11 +10,13 @@ class Fact:
     """One fact about a session."""
 
     kind: str
-    """One of the kinds of the core's `ContextPiece.kind`."""
+    """`goal`, `summary`, `decision`, `note`, `command`, `file`, `failure`, `todo`, `question` or
+    `exchange`.
+    """
     text: str
     line: int
     """Line of the transcript, counted from 1."""
     weight: int
     """Higher is more important; of equal weights, the later fact comes first."""
     is_protected: bool = False
-    """Cut to a third of the budget instead of the usual length, when facts have to be shortened."""
+    """Whether its text may take a third of the budget where other facts are cut to a few lines."""

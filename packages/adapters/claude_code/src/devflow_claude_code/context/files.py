@@ -11,6 +11,7 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
 _MAX_SNIPPETS = 5
+"""Changes remembered per file; all but the last matter only if the whole content is unknown."""
 
 
 class _FileChange(NamedTuple):
@@ -34,7 +35,16 @@ class FileStates:
         self._files: dict[str, _File] = {}
 
     def record_call(self, line: int, tool: str, arguments: Json, result_row: TranscriptRow) -> None:
-        """Record a call that succeeded, with the row of its result."""
+        """Record a call that succeeded; every tool but `Read` counts as a change.
+
+        A call without a path is ignored.
+
+        Args:
+            line: the line of the call, from 1.
+            tool: the tool's name.
+            arguments: the call's.
+            result_row: the row of its result.
+        """
         path = get_string(arguments, "file_path") or get_string(arguments, "notebook_path")
         if not path:
             return
@@ -48,14 +58,17 @@ class FileStates:
             ]
 
     def record_attachment(self, row: TranscriptRow, body: Json) -> None:
-        """Record a file that the user attached to a prompt."""
+        """Record a file that the user attached to a prompt; other attachments are ignored."""
         if row.subtype == "file" and (
             path := get_string(get_object(body, "attachment"), "filename")
         ):
             self._touch(path, row.line).read = row
 
     def facts(self, load: Callable[[TranscriptRow], Json]) -> list[Fact]:
-        """Return one fact per file; changed files weigh more than read ones."""
+        """Return one fact per file, with its last known content or the pieces that were changed.
+
+        Changed files weigh more than read ones. `load` returns the decoded line of a row.
+        """
         return [_build_fact(path, file, load) for path, file in self._files.items()]
 
     def _touch(self, path: str, line: int) -> _File:

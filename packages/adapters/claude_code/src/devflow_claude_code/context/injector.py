@@ -24,7 +24,9 @@ def inject_context(
     """Return the request with the context as a separate text part, and the session's labels.
 
     The part stands in the last user message, after its tool results and after the last part
-    that marks a prompt cache, so that every cached prefix stays as it was.
+    that marks a prompt cache, so that every cached prefix stays as it was. If that mark is in a
+    later message, or there is no user message, the part is a user message of its own at the end.
+    Without pieces, only the labels are added. Labels that the request already has are kept.
     """
     labelled = _merge_attribution(request.attribution, attribution)
     if not context.pieces:

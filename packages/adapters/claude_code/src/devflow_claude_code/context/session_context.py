@@ -17,15 +17,17 @@ from devflow_claude_code.reading.rows import TranscriptRow
 from devflow_claude_code.reading.transcript import Transcript, gc_paused
 
 DEFAULT_BUDGET_TOKENS = 8_000
+"""The budget of a session whose caller sets none."""
 _SHORTENED_CHARS = 480
 """Facts are shortened to this length before any is dropped."""
 _ELLIPSIS_CHARS = 48
 """Room for the note that says how much was left out."""
 _MAX_SECRET_CHARS = 512
+"""Longest secret that is still recognized at a cut; private keys are treated separately."""
 _HEADING_TOKENS = 12
-"""What the heading of a piece costs."""
+"""Upper estimate for the heading of a piece (`[kind, line n]`) and the blank line after it."""
 _SAMPLE_CHARS = 2_000
-"""Of a fact; how dense it is in tokens is taken from them."""
+"""The beginning of a fact from which its tokens per character are estimated."""
 _KIND_ORDER = (
     "goal", "summary", "decision", "note", "command", "file", "failure", "todo", "question",
     "exchange",
@@ -39,7 +41,9 @@ class SessionContext:
 
     session_id: str
     pieces: tuple[ContextPiece, ...]
+    """Sorted by kind, then by line; secrets are masked."""
     budget_tokens: int
+    """The budget they were fitted to."""
     left_out: int
     """Number of facts dropped for lack of room."""
     shortened: int
@@ -55,7 +59,7 @@ class SessionContext:
         return sum(piece.tokens for piece in self.pieces)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `devflow sessions context --json` prints."""
+        """Return the context as JSON values: its pieces, its size, and what was left out."""
         return {
             "session_id": self.session_id,
             "tokens": self.tokens,
@@ -69,7 +73,7 @@ class SessionContext:
 
 
 def piece_json(piece: ContextPiece) -> dict[str, Any]:
-    """Return a piece as the command line prints it."""
+    """Return a piece as JSON values; `source` holds path and line in the transcript."""
     return {
         "kind": piece.kind,
         "text": piece.text,
@@ -87,10 +91,17 @@ def build_context(
 ) -> SessionContext:
     """Extract the facts, mask secrets, and fit the result to the budget.
 
-    Tokens are those of the dearest tokenizer, since nobody knows yet who will read it.
+    Tokens are those of the dearest tokenizer, since the model is not chosen yet.
+
+    Args:
+        transcript: the session's; its lines are read again.
+        history: the rows to draw from, in order.
+        session_id: the session's id.
+        budget_tokens: the most that all pieces together may take.
+        notes: what is missing or was repaired in the transcript; copied to the result.
 
     Raises:
-        SessionError: the transcript holds no conversation.
+        SessionError: the history holds no conversation, or the file cannot be read.
     """
     wanted = [row for row in history if row.type in _ROW_TYPES and not row.is_api_error]
     if not any(row.type != "attachment" for row in wanted):

@@ -32,7 +32,14 @@ class TodoList:
     def record_call(
         self, line: int, tool: str, arguments: Json, outcome: Callable[[], Json]
     ) -> None:
-        """Record a call that succeeded; `outcome` loads the row of its result."""
+        """Record a call that succeeded; tools that only read the list change nothing.
+
+        Args:
+            line: the line of the result, from 1.
+            tool: `TodoWrite`, `TaskCreate`, `TaskUpdate` or another name.
+            arguments: the call's.
+            outcome: loads the row of the result; called for `TaskCreate` only.
+        """
         if tool == "TodoWrite":
             self._replace_all(line, arguments.get("todos"))
         elif tool == "TaskCreate":
@@ -49,12 +56,15 @@ class TodoList:
             self._update(line, arguments)
 
     def record_reminder(self, line: int, subtype: str, body: Json) -> None:
-        """Record the full list, which Claude Code repeats to remind the model."""
+        """Record the full list, which Claude Code repeats to remind the model.
+
+        Attachments of another subtype are ignored.
+        """
         if subtype in ("task_reminder", "todo_reminder"):
             self._replace_all(line, get_object(body, "attachment").get("content"))
 
     def facts(self) -> list[Fact]:
-        """Return the list as a single fact, or nothing if it is empty."""
+        """Return the todo list as a single fact; [] if it is empty."""
         todos = self._current()
         if not todos:
             return []

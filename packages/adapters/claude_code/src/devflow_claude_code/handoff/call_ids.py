@@ -10,13 +10,14 @@ _UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 # the same limits.
 _MAX_CHARS = 64
 _HASH_CHARS = 8
+"""Of the hash that distinguishes names which would be equal otherwise."""
 
 
 def make_safe_name(name: str) -> str:
     """Convert a name or id to the characters and length that every provider accepts.
 
     A name that is too long ends in a hash of the whole, so that a shared beginning does not make
-    two names equal.
+    two names equal. An empty name stays empty.
     """
     safe = _UNSAFE_CHARS.sub("_", name)
     return safe if len(safe) <= _MAX_CHARS else _shorten(safe, name)
@@ -30,7 +31,7 @@ class CallIds:
         self._open: dict[str, str] = {}
 
     def open(self, recorded: str) -> str | None:
-        """Return the id for a new call; None if it is already open or has no id.
+        """Return the id to send a new call with; None if the call is already open or has no id.
 
         A recorded id may be reused once its call is answered: some gateways count from 0 in every
         reply.
@@ -47,11 +48,11 @@ class CallIds:
         return candidate
 
     def close(self, recorded: str) -> str | None:
-        """Return the id of the call that a result answers; None if no such call is open."""
+        """Return the id that the answered call was sent with; None if no such call is open."""
         return self._open.pop(recorded, None)
 
     def close_all(self) -> tuple[str, ...]:
-        """Close all open calls and return their ids."""
+        """Close all open calls and return the ids they were sent with, in order of opening."""
         closed = tuple(self._open.values())
         self._open.clear()
         return closed

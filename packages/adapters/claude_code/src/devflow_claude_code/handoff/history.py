@@ -37,10 +37,13 @@ class _Turn:
 
 
 class HistoryBuilder:
-    """Builds messages from rows; `left_out` counts what another model cannot be given.
+    """Builds messages from rows, with secrets masked.
+
+    `left_out` counts by description what another model cannot be given, and what was changed;
+    `masker` counts the secrets.
 
     Args:
-        takes_images: whether images are kept; otherwise a note replaces each of them.
+        takes_images: whether images and documents are kept; otherwise a note replaces each.
     """
 
     def __init__(self, *, takes_images: bool = True) -> None:
@@ -51,7 +54,10 @@ class HistoryBuilder:
         self._calls = CallIds()
 
     def add_rows(self, rows: Iterable[tuple[TranscriptRow, Json]]) -> None:
-        """Add the rows of a branch, in order."""
+        """Add rows of a branch with their decoded lines, in order.
+
+        Thinking is dropped, and so are error messages of the client.
+        """
         for row, body in rows:
             # the order matters: error messages of the client are assistant rows too
             if row.is_api_error:
@@ -64,7 +70,10 @@ class HistoryBuilder:
                 self._add_parts("user", [self._clean_text(text)])
 
     def build_messages(self) -> tuple[Message, ...]:
-        """Return alternating user and assistant messages; each call is answered in the next one."""
+        """Return alternating user and assistant messages; each call is answered in the next one.
+
+        Call it after all rows were added: open calls are answered as interrupted.
+        """
         self._answer_open_calls()
         return tuple(
             Message(role=turn.role, parts=tuple(_sort_results_first(turn.parts)))
@@ -73,7 +82,7 @@ class HistoryBuilder:
         )
 
     def tool_names(self) -> tuple[str, ...]:
-        """Return the names of all tools that were called, sorted."""
+        """Return the names of all tools that were called, as they are sent, sorted."""
         names = {
             part.name for turn in self._turns for part in turn.parts if isinstance(part, ToolCall)
         }

@@ -17,7 +17,7 @@ def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return the messages without reasoning, and with unanswered calls turned into text.
 
     Claude Code would send reasoning back to a model that did not sign it, and would answer an
-    open call with an error.
+    open call with an error. System messages, blank texts and messages without parts are dropped.
     """
     answered = {
         part.call_id
@@ -34,12 +34,12 @@ def drop_open_calls(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def content_blocks(message: Message) -> list[Json]:
-    """Return the content blocks of one message."""
+    """Return the content blocks of one message; media other than inline images become a note."""
     return [block for part in message.parts if (block := _encode_part(part)) is not None]
 
 
 def usage_json(usage: Usage) -> Json:
-    """Return token counts under Anthropic's names."""
+    """Return token counts as a `usage` object with Anthropic's names."""
     # `cache_creation_input_tokens` is the sum; `cache_creation` splits it by lifetime
     hour = usage.cache_write_1h_tokens
     return {

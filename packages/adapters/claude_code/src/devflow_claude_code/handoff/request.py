@@ -26,6 +26,7 @@ DEFAULT_WINDOW_TOKENS = 128_000
 _BRIEF_SHARE = 0.5
 """Largest part of the window's free room that a brief may fill."""
 _MAX_BRIEF_TOKENS = 32_000
+"""Largest brief, however much room the window has."""
 _PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
 _SYSTEM_MESSAGE = Message(
     role="system",
@@ -51,6 +52,7 @@ class HandoffTarget:
     reply_tokens: int = 8_000
     """Tokens reserved for the answer."""
     takes_images: bool = True
+    """Whether it is given images and documents; otherwise a note replaces each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +61,20 @@ class HandoffReport:
 
     mode: HandoffMode
     messages: int
+    """Messages of the request, with the system text and the prompt."""
     tokens: int
     """Estimated, including the prompt."""
     window_tokens: int
+    """Input and output together; the assumed size if the model's is unknown."""
     left_out: tuple[str, ...]
+    """What the request lacks, each with its number."""
     masked: tuple[str, ...]
+    """Kinds of secrets that were masked, with their counts."""
     damage: Damage = field(default_factory=Damage)
     """What is missing or was repaired in the transcript."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `devflow handoff --json` prints under `handoff`."""
+        """Return the report as JSON values, with a field's name as its key."""
         return {
             "mode": self.mode,
             "messages": self.messages,
@@ -102,7 +108,7 @@ class Handoff:
     report: HandoffReport
     prompt: str
     context: SessionContext
-    """The brief; it is sent only when the mode is `brief`."""
+    """The brief; sent only if the report's mode is `brief`."""
 
 
 def hand_off(
@@ -112,16 +118,16 @@ def hand_off(
     target: HandoffTarget | None = None,
     mode: HandoffMode | None = None,
 ) -> Handoff:
-    """Build the request for another model, and the report of what it contains.
+    """Build the request for another model, and the report of what it contains; sends nothing.
 
     Args:
-        session: read, never changed.
-        prompt: what the model is asked; the last message.
+        session: the session to continue; its transcript is read, never changed.
+        prompt: what the model is asked; the end of the last message.
         target: the model that takes over; None is `auto` with the default window.
-        mode: None picks the full history if it fits the window.
+        mode: None picks the full history if it fits the window, otherwise a brief.
 
     Raises:
-        SessionError: the session holds no conversation.
+        SessionError: the session holds no conversation, or its file cannot be read.
         ContextTooLong: `full` was requested and does not fit.
     """
     target = target or HandoffTarget()

@@ -44,10 +44,12 @@ class AssistantReply:
     """The reply to a prompt."""
 
     prompt: str
+    """What the model was asked; becomes a user row before the reply."""
     messages: tuple[Message, ...]
     """The reply; if its tool calls were executed, their results are user messages in between."""
     model: str
     usage: Usage = field(default_factory=Usage)
+    """Of all calls together; recorded in the row of the last message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class WrittenSession:
 
     session_id: str
     path: Path
+    """The new transcript."""
     cwd: str
     """Folder to run the command in: older clients find a session only from its folder."""
 
@@ -70,7 +73,7 @@ class WrittenSession:
         return f"cd {shlex.quote(self.cwd)} && {self.command}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `devflow handoff --write-back --json` prints under `resume`."""
+        """Return id, path, command and folder as JSON values."""
         return {
             "session_id": self.session_id,
             "path": str(self.path),
@@ -88,13 +91,19 @@ def write_back(
 ) -> WrittenSession:
     """Write a new session: the active branch of the old one, the prompt and the reply.
 
-    It is stored beside the old one, or, if that lies elsewhere, in the folder of its project below
-    `config_dir` (default: Claude Code's own). The file appears complete or not at all, with mode
-    0600.
+    Reasoning of the reply is dropped, and its tool calls without a result become text. The file
+    is stored beside the old one, or, if that lies elsewhere, in the folder of its project below
+    `config_dir` (default: Claude Code's own). It appears complete or not at all, with mode 0600.
+
+    Args:
+        session: the old session; it is never changed.
+        reply: the prompt and the reply to it.
+        config_dir: Claude Code's own folder; None is the user's.
+        now: the time of the new rows; moved on if the old session ends later.
 
     Raises:
         SessionError: the session holds no conversation or names no folder, the reply is empty, or
-            the file cannot be written.
+            the file cannot be written, or would be written through a link.
     """
     if not session.conversation:
         raise SessionError(f"{session.path}:1: this session holds no conversation to continue.")

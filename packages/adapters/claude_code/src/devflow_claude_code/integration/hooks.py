@@ -25,6 +25,7 @@ from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Events our hook handles; every Claude Code since 1.0 knows all three."""
 START_BUDGET_TOKENS = 2_000
+"""Token budget of the context that is added to a new session."""
 # Words of the client's messages about usage limits, rate limits and an empty balance.
 _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 
@@ -34,12 +35,13 @@ class HookReply:
     """What the hook prints; it always exits with status 0."""
 
     stdout: str = ""
+    """One line of JSON; empty if there is nothing to add or to offer."""
 
 
 def run_hook(
     stdin: bytes, *, config_dir: Path | None = None, command: str = "devflow"
 ) -> HookReply:
-    """Answer one hook event.
+    """Answer one hook event; unknown events and failures give an empty reply.
 
     Args:
         stdin: the event as Claude Code writes it.
@@ -90,7 +92,11 @@ def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
 
 
 def has_hit_limit(session: ClaudeCodeSession) -> bool:
-    """Return whether the session's last row is the client's message about a reached limit."""
+    """Return whether the session's last message is the client's about a reached limit.
+
+    Raises:
+        SessionError: the transcript cannot be read.
+    """
     # attachments and system rows may follow the error
     last = next(
         (row for row in reversed(session.branch) if row.type in ("user", "assistant")), None

@@ -25,6 +25,7 @@ from devflow_claude_code.reading.rows import Json, decode_line
 
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
+"""How long Claude Code waits for our hook; the hook itself gives up a little earlier."""
 _COPIES_FOLDER = "before-integrate"
 """Subfolder of the data folder; holds the files' contents from before DevFlow changed them."""
 # Recognizes our entries by how the command ends, so that an installation under another path, or in
@@ -54,7 +55,7 @@ class SettingsChange:
 
     @property
     def diff(self) -> str:
-        """The change as a unified diff."""
+        """The change as a unified diff; empty if nothing changes."""
         name = str(self.path)
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
@@ -67,11 +68,12 @@ class SettingsChange:
         )
 
     def apply(self) -> None:
-        """Write the file and its backup.
+        """Write the file and its backup, or delete what the plan says is deleted.
 
         Raises:
             ConfigurationError: the file has changed since the change was planned, is a link, or
-                cannot be written; or the data folder is accessible to other users.
+                cannot be written; or the data folder is accessible to other users. If the backup
+                could not be written, the file is as it was.
         """
         if _read(self.path) != self.before:
             raise ConfigurationError(f"{self.path} has changed since then; run the command again.")
@@ -97,8 +99,8 @@ def plan_install(
 ) -> SettingsChange:
     """Plan adding hooks and status line to a `settings.json`, or the MCP server to a `.mcp.json`.
 
-    Existing entries stay: other hooks are kept beside ours, and another program's status line or
-    server is not replaced.
+    Nothing is written yet. Existing entries stay: other hooks are kept beside ours, and another
+    program's status line or server is not replaced.
 
     Args:
         path: the file; it need not exist, and must not be a link.
@@ -107,8 +109,9 @@ def plan_install(
         features: `mcp` belongs in its own kind of file.
 
     Raises:
-        ConfigurationError: the file is a link, is not a JSON object, or already has another
-            status line or another server named `devflow`.
+        ConfigurationError: the file is a link, cannot be read, is not a JSON object of the
+            expected form, or already has another status line or another server named `devflow`;
+            or the backup is damaged.
     """
     before = _read(path)
     settings = _parse_settings(path, before)
@@ -139,10 +142,12 @@ def plan_install(
 def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
     """Plan restoring the bytes from before the installation.
 
-    If the file has been changed since, only our own entries are removed.
+    Nothing is written yet. If the file has been changed since, or there is no backup, only our own
+    entries are removed; without any, the change is not needed.
 
     Raises:
-        ConfigurationError: the file is a link, or not a JSON object.
+        ConfigurationError: the file is a link, cannot be read, or is not a JSON object; or the
+            backup is damaged.
     """
     copy = _backup_path(path, data_dir)
     before, backup = _read(path), _read_backup(copy)

@@ -25,8 +25,9 @@ class LaunchPlan:
     """The program to run in place of this process."""
 
     argv: tuple[str, ...]
+    """The program and its arguments, without the client key."""
     environment: Mapping[str, str] = field(repr=False)
-    """Contains the client key."""
+    """The program's whole environment; contains the client key."""
 
 
 def plan_launch(

@@ -22,6 +22,7 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+"""Newest first; a client that asks for another revision is offered the newest."""
 # error codes of JSON-RPC 2.0, section 5.1
 _PARSE_ERROR, _METHOD_NOT_FOUND, _INVALID_PARAMS = -32700, -32601, -32602
 _INSTRUCTIONS = (
@@ -68,7 +69,10 @@ _TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("devflow.mcp")
 
 ToolFunction = Callable[..., Awaitable[str]]
-"""A tool: takes named text arguments, returns text, raises `DevFlowError`."""
+"""A tool: takes named text arguments and returns text.
+
+The client is sent the message of a `DevFlowError`; of any other error, only the class.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class McpServer:
 
     Args:
         tools: the functions that can be called.
-        send: called with each answer.
+        send: called with each answer, a JSON-RPC object.
         version: DevFlow's version, reported to the client.
     """
 
@@ -102,7 +106,10 @@ class McpServer:
         }
 
     def receive(self, line: bytes, group: asyncio.TaskGroup) -> None:
-        """Answer one message; tool calls run as tasks of the group."""
+        """Answer one message; tool calls run as tasks of the group.
+
+        A message that is not valid gets an error as its answer; a notification gets none.
+        """
         message = decode_line(line)
         if message is None:
             self._send_error(None, _PARSE_ERROR, "a message is one JSON object on one line")
@@ -122,7 +129,7 @@ class McpServer:
             self._send_error(number, _METHOD_NOT_FOUND, f"there is no method {method}")
 
     def cancel_all(self) -> None:
-        """Cancel all running calls: the client has closed its end."""
+        """Cancel all running calls, for example because the client has closed its end."""
         for task in self._running.values():
             task.cancel()
 
@@ -173,7 +180,8 @@ class McpServer:
 async def serve_mcp(tools: McpTools, stdin: BinaryIO, stdout: BinaryIO) -> None:
     """Answer a client until it closes its end; calls still running then are cancelled.
 
-    Nothing else may write to `stdout` meanwhile.
+    Nothing else may write to `stdout` meanwhile. The streams stay open; answers to a client that
+    no longer reads are dropped.
     """
 
     def send(message: Json) -> None:

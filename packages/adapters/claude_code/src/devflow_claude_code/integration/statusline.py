@@ -23,12 +23,14 @@ def render_status_line(
     price_of: PriceOf,
     spent_usd: Callable[[str], Decimal | None] | None = None,
 ) -> str:
-    """Return the status line for the JSON that Claude Code passes on standard input.
+    """Return the status line, without a line end; figures that are unknown are left out.
 
     Args:
-        stdin: that JSON; anything else gives a line without figures.
+        stdin: the JSON that Claude Code passes on standard input; anything else gives a line
+            without figures.
         price_of: prices of the transcript's models, used if the client reports no cost.
-        spent_usd: returns what the ledger has for a session id; shown beside the client's figure.
+        spent_usd: returns what the ledger has for a session id, None if nothing; shown beside
+            the client's figure.
     """
     event = decode_line(stdin) or {}
     model = get_object(event, "model")

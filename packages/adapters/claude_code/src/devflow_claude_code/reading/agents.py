@@ -10,9 +10,12 @@ from devflow_claude_code.reading.transcript import Transcript
 
 
 def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
-    """Return the transcripts of a session's sub-agents, at any depth.
+    """Return the transcripts of a session's sub-agents, read to their ends, at any depth.
 
     Left out are the warm-up calls of Claude Code 2.0, which belong to no work.
+
+    Raises:
+        SessionError: one of the files cannot be read.
     """
     found: list[Transcript] = []
     for path in find_agent_transcripts(transcript, session_id):
@@ -24,7 +27,10 @@ def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
 
 
 def agent_name(agent: Path, transcript: Path) -> str:
-    """Return the path of a sub-agent's file below its session's folder, without the suffix."""
+    """Return the path of a sub-agent's file below its session's `subagents`, without the suffix.
+
+    For a file elsewhere, as 2.0 writes it, it is the file's name alone.
+    """
     folder = agents_dir(transcript)
     name = agent.relative_to(folder) if agent.is_relative_to(folder) else Path(agent.name)
     return name.with_suffix("").as_posix()

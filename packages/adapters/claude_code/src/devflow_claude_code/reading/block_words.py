@@ -1,4 +1,4 @@
-"""Describes calls and results of tools that ran at Anthropic in words."""
+"""Describes in words the calls and results of tools that ran at Anthropic."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ _WORDY_FIELDS = (
 )  # fmt: skip
 """Fields of a result that are read, in this order; not ids, signatures or encrypted content."""
 _MAX_DEPTH = 8
+"""Deeper values are skipped: JSON may nest deeper than Python can recurse."""
 
 
 def is_server_block(kind: str) -> bool:
-    """Return whether a block is a call or result of a tool that the client does not run itself."""
+    """Return whether a block is a call or result of a server's tool, a found page or a compaction.
+
+    Args:
+        kind: the block's `type`; not `tool_use` or `tool_result`, which are the client's own.
+    """
     return kind.endswith(("_tool_use", "_tool_result")) or kind in ("search_result", "compaction")
 
 

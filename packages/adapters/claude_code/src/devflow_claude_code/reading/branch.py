@@ -24,6 +24,8 @@ def active_branch(
 ) -> tuple[TranscriptRow, ...]:
     """Return the rows from the root (or the last compaction) to the leaf, with parallel calls.
 
+    The result is empty if the file holds no row of a conversation.
+
     Args:
         rows: all rows of one file.
         preserved: for each `compact_boundary` (by uuid) that kept older rows: the uuid they are
@@ -52,7 +54,12 @@ def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, .
 def bridged_lines(
     branch: Iterable[TranscriptRow], rows: Iterable[TranscriptRow]
 ) -> tuple[int, ...]:
-    """Return the lines of the branch's rows whose parent is not in the file."""
+    """Return the line numbers of the branch's rows whose parent is not in the file.
+
+    Args:
+        branch: the rows to check.
+        rows: all rows of the file.
+    """
     known = {row.uuid for row in rows}
     return tuple(row.line for row in branch if row.parent and row.parent not in known)
 

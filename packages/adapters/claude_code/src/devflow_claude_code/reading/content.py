@@ -21,7 +21,10 @@ _HARNESS_TEXT = re.compile(
 
 
 def blocks(body: Json) -> list[Json]:
-    """Return the content blocks of a user or assistant row; a plain string is one text block."""
+    """Return the content blocks of a user or assistant row; [] if it has no content.
+
+    A plain string is one text block, and so is a block that is not an object.
+    """
     message = body.get("message")
     content = cast("Json", message).get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
@@ -35,7 +38,7 @@ def blocks(body: Json) -> list[Json]:
 
 
 def text_of(body: Json) -> str:
-    """Return all text blocks of a row, joined by newlines."""
+    """Return the texts of a row, joined by newlines and stripped; '' if there are none."""
     return "\n".join(
         get_string(block, "text") for block in blocks(body) if block.get("type") == "text"
     ).strip()
@@ -57,7 +60,10 @@ def human_text(row: TranscriptRow, body: Json) -> str:
 
 
 def flatten_text(content: object) -> str:
-    """Return the content of a result or prompt as text; other content is named in brackets."""
+    """Return the content of a result or prompt as text; '' for None.
+
+    Images and blocks of other kinds are named in brackets.
+    """
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
@@ -68,12 +74,12 @@ def flatten_text(content: object) -> str:
 
 
 def tool_calls(body: Json) -> Iterator[Json]:
-    """Return the `tool_use` blocks of an assistant row."""
+    """Yield the `tool_use` blocks of an assistant row."""
     return (block for block in blocks(body) if block.get("type") == "tool_use")
 
 
 def tool_results(body: Json) -> Iterator[Json]:
-    """Return the `tool_result` blocks of a user row."""
+    """Yield the `tool_result` blocks of a user row."""
     return (block for block in blocks(body) if block.get("type") == "tool_result")
 
 
@@ -90,7 +96,7 @@ def get_string(value: object, name: str) -> str:
 
 
 def map_strings(value: object, change: Callable[[str], str]) -> object:
-    """Apply a function to all strings of a JSON value, including names."""
+    """Return a copy of a JSON value with a function applied to all strings, including names."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -102,7 +108,7 @@ def map_strings(value: object, change: Callable[[str], str]) -> object:
 
 
 def as_json(value: object) -> str:
-    """Return a value as compact JSON text."""
+    """Return a value as compact JSON text; what JSON cannot express is written as its `str`."""
     return orjson.dumps(value, default=str).decode()
 
 

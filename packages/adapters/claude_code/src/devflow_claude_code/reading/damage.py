@@ -6,27 +6,28 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _MAX_LISTED = 20
+"""Line numbers that are listed; the rest is only counted, so that a report stays readable."""
 
 
 class LineList(NamedTuple):
-    """Lines of a file: their total, and the numbers of the first ones."""
+    """Lines of a file: their total, and the numbers of the first ones, from 1."""
 
     total: int = 0
     first: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the command line prints."""
+        """Return `{"count": total, "lines": [first numbers]}`."""
         return {"count": self.total, "lines": list(self.first)}
 
     def describe(self) -> str:
-        """Describe the lines: `line 4`, or `3 lines (4, 5, 9)`."""
+        """Describe the lines: `line 4`, or `3 lines (4, 5, 9)`; at least one is needed."""
         numbers = ", ".join(map(str, self.first))
         more = ", …" if self.total > len(self.first) else ""
         return f"line {numbers}" if self.total == 1 else f"{self.total} lines ({numbers}{more})"
 
 
 def list_lines(numbers: Iterable[int]) -> LineList:
-    """List these line numbers, each once."""
+    """Count line numbers, each once, and list the lowest of them."""
     unique = sorted(set(numbers))
     return LineList(len(unique), tuple(unique[:_MAX_LISTED]))
 
@@ -44,12 +45,15 @@ class Damage(NamedTuple):
     """Rows whose parent is missing; they were attached to the row before them in the file."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the command line prints under `damage`; empty for an intact transcript."""
+        """Return the lines of each kind of damage found, such as `unreadable_lines`.
+
+        The object is empty for an intact transcript.
+        """
         found = zip(self._fields, self, strict=True)
         return {f"{name}_lines": lines.as_json() for name, lines in found if lines.total}
 
     def notes(self) -> tuple[str, ...]:
-        """Describe each kind of damage in one sentence, for people."""
+        """Describe each kind of damage found, for people: `line 4: damaged; …`."""
         sentences = (
             ("could not be read; the content is lost", self.unreadable),
             ("longer than any request can be; skipped", self.overlong),

@@ -1,4 +1,4 @@
-"""Tells the user about sessions that a search does not cover, and how to reach them."""
+"""Finds sessions that a search does not cover, and says how to reach them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from devflow_claude_code.reading.paths import projects_dir
 
 _MAX_LISTED = 3
+"""Links that a hint names; the rest is only counted."""
 
 
 def find_hints(config_dir: Path, home: Path | None = None) -> tuple[str, ...]:
     """Return hints for a person who looks for sessions below a configuration folder.
+
+    Each is a sentence or two; () if the search covers all known places.
 
     Args:
         config_dir: the folder that is searched.

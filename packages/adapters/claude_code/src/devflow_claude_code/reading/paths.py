@@ -21,12 +21,18 @@ _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 
 
 def configuration_dir() -> Path:
-    """Return the folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`)."""
+    """Return the folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`).
+
+    Loads the settings at each call; it need not exist.
+
+    Raises:
+        ConfigurationError: the user's settings are invalid.
+    """
     return Settings.load(judge_folder=None).claude_dir
 
 
 def projects_dir(config_dir: Path) -> Path:
-    """Return the folder that holds one folder of transcripts per project."""
+    """Return the folder that holds one folder of transcripts per project; it need not exist."""
     return config_dir / "projects"
 
 
@@ -104,6 +110,8 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
 def check_link(path: Path, config_dir: Path) -> None:
     """Refuse a path below the projects folder that leads out of it through a link.
 
+    A path outside the projects folder is accepted.
+
     Raises:
         SessionError: the path leads out.
     """
@@ -113,7 +121,7 @@ def check_link(path: Path, config_dir: Path) -> None:
 
 
 def agents_dir(transcript: Path) -> Path:
-    """Return the folder of a session's sub-agents, as 2.1 names it."""
+    """Return the folder of a session's sub-agents, as 2.1 names it; it need not exist."""
     return transcript.with_suffix("") / "subagents"
 
 

@@ -14,6 +14,7 @@ class RecordedReply:
     """The rows recorded for one request."""
 
     blocks: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
+    """The assistant rows, usually one per content block."""
     results: list[TranscriptRow] = field(default_factory=list[TranscriptRow])
     """Rows that answer the reply's calls; a row that answers two is listed twice."""
 

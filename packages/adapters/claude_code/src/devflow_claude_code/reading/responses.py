@@ -20,8 +20,9 @@ def unique_responses(rows: Iterable[TranscriptRow]) -> dict[ResponseKey, Transcr
 def responses_by_session(
     sessions: Iterable[Iterable[TranscriptRow]],
 ) -> list[dict[ResponseKey, TranscriptRow]]:
-    """Return the responses of each session; a copied response has the same key in all of them.
+    """Return the row that counts for each response, session by session in the order given.
 
+    A copied response has the same key in all of them.
     A response is written once per content block, again when a session is forked, and with fewer
     tokens while it streams. The row with the most tokens counts; rows of the main chain come first.
     """

@@ -26,7 +26,7 @@ class RowGraph:
         """All rows, in the order of the file."""
 
     def get(self, uuid: str | None) -> TranscriptRow | None:
-        """Return the row with this uuid, or None."""
+        """Return the row with this uuid; None if it is missing or not part of a conversation."""
         return self._by_uuid.get(uuid)
 
     def parent_of(
@@ -45,7 +45,7 @@ class RowGraph:
         return parent
 
     def path_to(self, leaf: TranscriptRow) -> list[TranscriptRow]:
-        """Return the rows from the root to this one."""
+        """Return the rows from the root to this one, both included."""
         path: list[TranscriptRow] = []
         passed: set[str | None] = set()
         row: TranscriptRow | None = leaf
@@ -59,7 +59,10 @@ class RowGraph:
     def row_before(
         self, row: TranscriptRow, passed: Collection[str | None] = ()
     ) -> TranscriptRow | None:
-        """Return the last earlier row of the same chain that was not passed, or None."""
+        """Return the last earlier row in the file that was not passed; None if there is none.
+
+        Rows of the main chain follow each other, and so do those of sub-agents.
+        """
         position = bisect_left(self.rows, _line_of(row), key=_line_of)
         for one in reversed(self.rows[max(position - _MAX_ROWS_BACK, 0) : position]):
             if one.is_sidechain == row.is_sidechain and one.uuid not in passed:

@@ -29,6 +29,7 @@ class TranscriptRow(NamedTuple):
     line: int
     """Counted from 1, as in an editor."""
     offset: int
+    """Position in the file, in bytes from 0."""
     length: int
     """Bytes, including the line end."""
     type: str
@@ -37,9 +38,13 @@ class TranscriptRow(NamedTuple):
     """Subtype of a `system` row, or type of an attachment."""
     uuid: str | None
     parent: str | None
+    """The uuid of the row that this one follows; None for a first row."""
     timestamp: str
+    """As the client wrote it, RFC 3339 in UTC; empty if there is none."""
     is_sidechain: bool
+    """Whether the row belongs to a sub-agent."""
     is_meta: bool
+    """Whether the client added the text of a user row, not the user."""
     is_api_error: bool
     """Whether the client wrote the row because a call failed."""
     is_summary: bool
@@ -53,6 +58,7 @@ class TranscriptRow(NamedTuple):
     has_text: bool
     """Whether it holds text of a person or of the model, not only tool traffic or thinking."""
     tokens: TranscriptTokens | None
+    """What the whole reply used, not only this block; None for other rows and without usage."""
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; for a compaction, the last row before it."""
     request_id: str | None
@@ -81,7 +87,15 @@ def decode_line(line: bytes) -> Json | None:
 
 
 def title_of(kind: str, body: Json) -> tuple[str, str, str] | None:
-    """Return kind, owner and text of a title; the owner is a session's id or a `leafUuid`."""
+    """Return kind, owner and text of a title; None if the row is not one.
+
+    The kind is the field that holds the title, such as `customTitle`. The owner is a session's id,
+    or the `leafUuid` of a `summary`.
+
+    Args:
+        kind: the row's `type`.
+        body: the decoded row.
+    """
     name = _TITLE_FIELDS.get(kind)
     words = body.get(name) if name is not None else None
     if name is None or not isinstance(words, str) or not words:
@@ -110,7 +124,7 @@ class RowReader:
         self._counted: tuple[TranscriptTokens | None, Billing | None] = (None, None)
 
     def read_row(self, line: int, offset: int, length: int, body: Json) -> TranscriptRow:
-        """Return the index entry of one line."""
+        """Return the index entry of one line; fields of an unexpected type count as missing."""
         get = body.get
         kind = self._intern(get("type")) or "untyped"
         message = get("message")
@@ -151,7 +165,10 @@ class RowReader:
         )
 
     def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:
-        """Return the entry of a line that is blank or could not be read."""
+        """Return the entry of a line that is blank or could not be read.
+
+        Its `type` is `kind`: empty for a blank line, otherwise `?`.
+        """
         return self.read_row(line, offset, length, {})._replace(type=kind)
 
     def _intern(self, value: object) -> str:

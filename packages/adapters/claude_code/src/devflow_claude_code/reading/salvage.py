@@ -24,7 +24,9 @@ class SalvagedRecord(NamedTuple):
     """A complete record within a line."""
 
     start: int
+    """Position in the line, in bytes."""
     end: int
+    """The position after its last byte."""
     body: Json
 
 
@@ -34,7 +36,7 @@ def is_filler(piece: bytes) -> bool:
 
 
 def find_records(line: bytes) -> list[SalvagedRecord]:
-    """Return all complete records in a damaged line, in order.
+    """Return the complete records in a damaged line, in order; [] if there are none.
 
     After a cut-off record, an object may be a fragment of it, so only objects with the fields of
     a transcript row are accepted there. Quoted text is never mistaken for a record, since its

@@ -45,7 +45,10 @@ class PricedCall(NamedTuple):
     """The other model that was asked; None for the reply's own."""
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """Return the cost of the call at today's prices."""
+        """Return the cost of the call at today's prices; without tokens, it is zero.
+
+        If the price is unknown, the cost is zero and `missing` says why.
+        """
         price = None if self.name == UNKNOWN_MODEL else price_of(self.name)
         if price is not None:
             usd = price.cost_usd(as_usage(self.tokens))
@@ -71,7 +74,7 @@ class Response(NamedTuple):
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:
-        """Yield the calls that made the reply."""
+        """Yield the calls that made the reply; none if the recorded counts are impossible."""
         billing = self.billing
         # billing for such counts would put an absurd amount into every sum
         if billing.is_impossible:
@@ -118,7 +121,7 @@ class Spend:
         return {name: add_tokens(counts[name]) for name in sorted(counts)}
 
     def unpriced_models(self, price_of: PriceOf) -> tuple[str, ...]:
-        """Return the models whose price is unknown."""
+        """Return the models that used tokens and whose price is unknown, sorted."""
         counts = self.by_model().items()
         return tuple(model for model, used in counts if any(used) and price_of(model) is None)
 
@@ -133,7 +136,7 @@ class Spend:
         return KnownCost(usd=usd, missing=missing.missing)
 
     def as_json(self, price_of: PriceOf) -> dict[str, Any]:
-        """Return tokens, cost and what the cost lacks, as the command line prints them."""
+        """Return usage per model, cost and what the cost lacks as JSON values."""
         return {
             "usage": {model: tokens_json(one) for model, one in self.by_model().items()},
             **self.cost(price_of).as_json(),
@@ -147,12 +150,12 @@ def fold_usage(rows: Iterable[TranscriptRow]) -> Spend:
 
 
 def spend_of(rows: Iterable[TranscriptRow]) -> Spend:
-    """Return the spend of rows that each stand for one response."""
+    """Return the spend of rows that each stand for one response; others are left out."""
     return Spend(responses=tuple(one for row in rows if (one := read_response(row))))
 
 
 def read_response(row: TranscriptRow) -> Response | None:
-    """Return what a row was billed for; None if the client made it itself."""
+    """Return what a row was billed for; None without usage, or if the client made it itself."""
     if row.tokens is None:
         return None
     model = None if row.model == SYNTHETIC else row.model
@@ -208,7 +211,7 @@ def _parse_time(timestamp: str) -> datetime | None:
 
 
 def tokens_json(tokens: TranscriptTokens) -> dict[str, int]:
-    """Return the tokens of one model as the command line prints them."""
+    """Return token counts as a JSON object, with cache writes by lifetime."""
     return {
         "input_tokens": tokens.input,
         "cache_read_tokens": tokens.cache_read,

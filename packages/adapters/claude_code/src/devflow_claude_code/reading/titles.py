@@ -9,7 +9,10 @@ _KINDS = ("customTitle", "aiTitle", "agentName", "summary")
 
 
 def given_title(transcript: Transcript, session_id: str) -> str | None:
-    """Return the title of this session; titles of other sessions in the same file are ignored."""
+    """Return the recorded title of this session, unmasked; None if it has none.
+
+    Titles of other sessions in the same file are ignored.
+    """
     owners = {"", session_id, transcript.metadata.get("sessionId", "")}
     if any(kind == "summary" for kind, _ in transcript.titles):
         owners.update(row.uuid for row in transcript.rows if row.uuid)

@@ -26,8 +26,11 @@ MAX_LINE_BYTES = 32 * 1024 * 1024
 client itself could not send such a line back (Claude Code's longest hold images, a few MB).
 """
 MAX_FOLDERS = 64
+"""Later folders are not kept: the one that the session started in is among the first."""
 _CHUNK_BYTES = 1024 * 1024
+"""Bytes that are read at once when a file is indexed."""
 _BUFFER_BYTES = 64 * 1024
+"""Bytes that are read at once when single lines are loaded."""
 _METADATA_FIELDS = ("version", "cwd", "gitBranch", "sessionId")
 
 
@@ -61,11 +64,18 @@ class Transcript:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines with unreadable bytes; a last line still being written counts as one."""
+        """Number of lines that could not be read in full, because of damage or their length.
+
+        A last line still being written counts as one.
+        """
         return len({row.line for row in self.rows if row.type == "?"})
 
     def find_damage(self, bridged: Iterable[int] = ()) -> Damage:
-        """Report what was lost and what was repaired; `bridged`: lines the branch had to join."""
+        """Report what was lost and what was repaired.
+
+        Args:
+            bridged: numbers of the lines whose parent is missing (`bridged_lines`).
+        """
         lost = [row for row in self.rows if row.type == "?"]
         shared = {one.line for row, one in pairwise(self.rows) if row.line == one.line}
         kept = {row.line for row in self.rows if row.type not in ("", "?")}
@@ -77,7 +87,7 @@ class Transcript:
         )
 
     def refresh(self) -> bool:
-        """Read what is new, and return whether anything was.
+        """Read what was added to the file, and return whether anything was.
 
         A last line without a line end is accepted if it is complete, and read again when the file
         has grown. A file that has shrunk or been replaced is read from its start. Lines over
@@ -105,19 +115,33 @@ class Transcript:
         return (self._identity, self._end_offset) != before
 
     def load(self, row: TranscriptRow) -> Json:
-        """Return the decoded line; {} for a line that is not a JSON object."""
+        """Return the decoded line of a row; {} for a line that is not a JSON object.
+
+        Opens the file each time; for several rows, use `load_all` or `open_loader`.
+
+        Raises:
+            SessionError: the file is gone, unreadable, or not a regular file.
+        """
         with self.open_loader() as load:
             return load(row)
 
     def load_all(self, rows: Iterable[TranscriptRow]) -> Iterator[tuple[TranscriptRow, Json]]:
-        """Yield rows with their decoded lines, opening the file once."""
+        """Yield rows with their decoded lines; the file is open until the last one.
+
+        Raises:
+            SessionError: the file is gone, unreadable, or not a regular file.
+        """
         with self.open_loader() as load:
             for row in rows:
                 yield row, load(row)
 
     @contextmanager
     def open_loader(self) -> Generator[Callable[[TranscriptRow], Json]]:
-        """Yield a function that decodes lines; the file stays open within the context."""
+        """Yield a function that decodes the line of a row; the file is open within the context.
+
+        Raises:
+            SessionError: the file is gone, unreadable, or not a regular file.
+        """
         with open_regular_file(self.path) as file:
             yield lambda row: _load(file, row)
 
@@ -196,7 +220,7 @@ class Transcript:
 
 
 def check_transcript(transcript: Transcript) -> None:
-    """Check that the file is a transcript at all.
+    """Check that a file, which has been read, is a transcript at all.
 
     Raises:
         SessionError: it is empty, or holds no record of a session.

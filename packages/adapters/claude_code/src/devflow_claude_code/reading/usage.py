@@ -26,7 +26,7 @@ _COUNTS = (
 
 
 class TranscriptTokens(NamedTuple):
-    """The token counts of one row, in Anthropic's categories; they do not overlap."""
+    """The token counts of a reply or call, in Anthropic's categories; they do not overlap."""
 
     input: int
     cache_read: int
@@ -61,7 +61,10 @@ _PLAIN = Billing()
 
 
 def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]:
-    """Return the tokens of a usage object (None without one) and its billing (None if ordinary)."""
+    """Return the tokens of a usage object (None without one) and its billing (None if ordinary).
+
+    Impossible counts give zero tokens, and `Billing.is_impossible`.
+    """
     if not isinstance(usage, dict):
         return None, None
     counts = cast("Json", usage)
@@ -123,7 +126,7 @@ def _is_one_call(counts: Json) -> bool:
 
 
 def add_tokens(counts: Iterable[TranscriptTokens]) -> TranscriptTokens:
-    """Sum token counts, field by field."""
+    """Return the sum of token counts, field by field; zeros for none."""
     return TranscriptTokens(*(sum(field) for field in zip(NO_TOKENS, *counts, strict=True)))
 
 
