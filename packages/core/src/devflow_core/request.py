@@ -1,4 +1,4 @@
-"""Defines a request in the hub's terms, between all dialects."""
+"""Defines the hub's request, which every dialect is decoded into and encoded from."""
 
 from __future__ import annotations
 

@@ -71,7 +71,11 @@ def _check_body(request: ChatRequest, scope: tuple[str, ...]) -> None:
 
 
 def unknown_price_message(reason: str) -> str:
-    """Return the message that no limit can be kept, and what to do about it."""
+    """Return the message that a request's worst case is unknown, with the remedy.
+
+    Args:
+        reason: why it is unknown, as a clause without a full stop.
+    """
     return (
         f"What this request may cost has no known limit: {reason}. Change that, set the price "
         "under [models] in devflow.toml, or ask without a limit."

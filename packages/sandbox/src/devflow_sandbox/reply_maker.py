@@ -77,7 +77,10 @@ class ReplyMaker:
         return generation
 
     def use_extras(self) -> ExtraUse:
-        """Return the simulated use of what was ordered, and of what the model's name implies."""
+        """Return the simulated use of extras: searches, fetches and calls to other models.
+
+        The request orders them, or the model's name implies them.
+        """
         order, resolved = self.order, self.target.resolved
         searches_always = resolved.model.author == "perplexity"
         if "online" in resolved.suffixes or searches_always:

@@ -247,7 +247,14 @@ class GatewayHarness:
         """The book of all requests sent."""
 
     def build_gateway(self, *models: str, **settings: Any) -> OpenRouterGateway:
-        """Return a gateway whose route is these models, with the canary as its key; enter it."""
+        """Return a gateway that routes to these models, with the canary as its key.
+
+        The caller enters it with `async with`.
+
+        Args:
+            models: `acme/one` if none are given.
+            settings: fields of `Settings`; they override the harness's own.
+        """
         values = {"base_url": self.upstream.base_url, "api_key": CANARY, **settings}
         return OpenRouterGateway(
             Settings.model_validate(values),

@@ -187,7 +187,7 @@ class Prices:
         )
 
     def charge_prompt(self, tokens: BilledTokens) -> Decimal:
-        """Return the price of the prompt at these prices, regardless of its length."""
+        """Return the cost of the prompt in USD at these prices, regardless of its length."""
         plain = max(0, tokens.prompt - tokens.cached - tokens.written)
         sound = min(tokens.audio_in, plain) if self.audio is not None else 0
         read = self.prompt if self.cache_read is None else self.cache_read
@@ -202,7 +202,7 @@ class Prices:
         )
 
     def charge_completion(self, tokens: BilledTokens) -> Decimal:
-        """Return the price of the completion: text, images and audio, each at its own price."""
+        """Return the cost of the completion in USD: text, images and audio, each at its price."""
         image = self.completion if self.image_output is None else self.image_output
         sound = self.completion if self.audio_output is None else self.audio_output
         plain = tokens.completion - tokens.image_out - tokens.audio_out

@@ -218,7 +218,7 @@ class AnswerWriter:
         self._is_paused = True
 
     def resume(self) -> None:
-        """Start or continue writing; a pause of the answer is not shortened."""
+        """Start or continue writing; a `Pause` step under way still runs to its end."""
         self._is_paused = False
         if self._timer is None:
             self._advance()

@@ -18,11 +18,13 @@ _MESSAGE_LISTS = ("messages", "input")
 
 
 async def read_body(body: bytes, decode: Callable[[JsonObject], T]) -> T:
-    """Return what `decode` makes of a body's JSON; a large body is parsed in a thread.
+    """Return what `decode` makes of a body's JSON; a large body is parsed and decoded in a thread.
+
+    Errors of `decode` pass through.
 
     Raises:
-        InvalidRequest: the body is not a JSON object, or exceeds a limit; also whatever
-            `decode` raises.
+        InvalidRequest: the body is not a JSON object, or exceeds a limit.
+        MemoryError: no thread could be started.
     """
     return await run_by_size(len(body), partial(_read, body, decode))
 

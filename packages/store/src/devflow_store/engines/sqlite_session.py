@@ -1,4 +1,6 @@
-"""Connects to an SQLite file, waits for its locks, checks its files and translates errors."""
+"""Wraps an open connection to an SQLite ledger: waits for locks, checks the ledger's files and
+translates errors.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ ResponseKey = tuple[str, ...]
 
 
 def unique_responses(rows: Iterable[TranscriptRow]) -> dict[ResponseKey, TranscriptRow]:
-    """Return the row that counts for each response of one session, sub-agents included."""
+    """Return one row for each response in a session's rows, chosen as in `responses_by_session`.
+
+    The caller passes the rows of sub-agents, too.
+    """
     (found,) = responses_by_session([rows])
     return found
 

@@ -1,7 +1,8 @@
-"""Reads one transcript file as rows: streamed, continued where the file grew, losing no byte.
+"""Reads one transcript file as rows, and later only what was appended to it.
 
-A row holds what the index needs and the position of its line; the content stays on disk until it
-is needed, so that a file of 100 MB costs an index of about ten.
+Rows and gaps together cover every byte. A row holds what the index needs and the position of its
+line; the content stays on disk until it is needed, so that a file of 100 MB needs an index of about
+10 MB.
 """
 
 from __future__ import annotations
