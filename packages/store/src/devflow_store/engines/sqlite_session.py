@@ -1,6 +1,4 @@
-"""Wraps an open connection to an SQLite ledger: waits for locks, checks the ledger's files and
-translates errors.
-"""
+"""Wraps an open connection to an SQLite ledger: waits, checks its files, translates errors."""
 
 from __future__ import annotations
 
