@@ -1,17 +1,34 @@
 """No link is followed to a file of ours, and nobody else may exchange it."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.private_files import (
+    create_file,
     ensure_private_folder,
     open_private_file,
     read_private_file,
     refuse_links_below,
     replace_file,
 )
+
+
+class ContestedPath(PosixPath):
+    """A path at which another process makes a file right after each look."""
+
+    def exists(self) -> bool:
+        was_there = super().exists()
+        self.write_bytes(b"theirs")
+        return was_there
+
+
+def test_a_file_that_another_process_makes_first_stays(tmp_path: Path) -> None:
+    path = ContestedPath(tmp_path / "pepper")
+    assert create_file(path, b"ours") is False
+    assert path.read_bytes() == b"theirs"
+    assert [one.name for one in tmp_path.iterdir()] == ["pepper"]
 
 
 def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_a_document_costs_what_its_pages_do() -> None:
     assert cost(base64=a_pdf(10)) == 10 * page
     assert cost(base64=a_pdf(100, filler=10_000)) == pytest.approx(100 * page, rel=0.1)
     assert cost(url="https://example.com/a.pdf") == cost(base64="no base64") == page
+    assert cost(base64="A") == page  # cut in the middle of a byte
     assert cost(base64=b64encode(bytes(499_000)).decode()) == 10 * page
     assert cost(base64=a_pdf(5_000)) == 600 * page
 
