@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
 from devflow_core.addresses import check_confidential_address, passwords_in
+
+
+def unique_keys(pool: Iterable[SecretStr], single: SecretStr | None) -> tuple[str, ...]:
+    """Return the keys in the order of their use: the pool, then the single one, each once."""
+    given = [*pool, *([single] if single else [])]
+    return tuple(dict.fromkeys(key.get_secret_value() for key in given if key))
 
 
 class ProviderSettings(BaseModel):
@@ -24,8 +30,7 @@ class ProviderSettings(BaseModel):
 
     def keys(self) -> tuple[str, ...]:
         """Return the pool, then the single key, without duplicates."""
-        given = [*self.api_keys, *([self.api_key] if self.api_key else [])]
-        return tuple(dict.fromkeys(key.get_secret_value() for key in given if key))
+        return unique_keys(self.api_keys, self.api_key)
 
     def secrets(self) -> Iterator[str]:
         """Yield its keys, and the password of its address if that has one."""

@@ -85,13 +85,23 @@ class ContextPiece:
     """One piece of injected context, with the place it was taken from."""
 
     kind: str
-    """`goal`, `todo`, `decision`, `file`, `failure`, `question`, `exchange` or `summary`."""
+    """`goal`, `summary`, `decision`, `note`, `command`, `file`, `failure`, `todo`, `question` or
+    `exchange`."""
     text: str
     source_path: str
     source_line: int
     """The line in the transcript, from 1."""
     tokens: int
     """An estimated count."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the piece as JSON values; `source` holds path and line in the transcript."""
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "tokens": self.tokens,
+            "source": {"path": self.source_path, "line": self.source_line},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

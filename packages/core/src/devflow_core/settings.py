@@ -29,7 +29,7 @@ from devflow_core.folder_trust import (
     warn_of_folder,
 )
 from devflow_core.masking import KNOWN_SECRETS
-from devflow_core.provider_settings import ProviderSettings
+from devflow_core.provider_settings import ProviderSettings, unique_keys
 from devflow_core.settings_sources import (
     SETTINGS_FILE,
     Kind,
@@ -276,8 +276,7 @@ class Settings(BaseModel):
 
     def server_keys(self) -> tuple[str, ...]:
         """Return the gateway's OpenRouter keys: the pool, then the single key, each once."""
-        keys = [*self.api_keys, *([self.api_key] if self.api_key else [])]
-        return tuple(dict.fromkeys(key.get_secret_value() for key in keys if key))
+        return unique_keys(self.api_keys, self.api_key)
 
     def require_keys(self) -> tuple[str, ...]:
         """Return the server keys; they may be empty if another provider has a key.

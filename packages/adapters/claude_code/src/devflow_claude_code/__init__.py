@@ -1,6 +1,6 @@
 """Reads Claude Code's sessions, hands them off to other models, and writes replies back."""
 
-from devflow_claude_code.context.session_context import SessionContext, piece_json
+from devflow_claude_code.context.session_context import SessionContext
 from devflow_claude_code.copies import CountedSession, count_once, find_related
 from devflow_claude_code.handoff.request import Handoff, HandoffReport, HandoffTarget, hand_off
 from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
@@ -36,7 +36,6 @@ __all__ = [
     "find_related",
     "hand_off",
     "list_sessions",
-    "piece_json",
     "plan_install",
     "plan_launch",
     "plan_undo",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -146,10 +146,9 @@ class OpenRouterGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.catalogue.aclose()
-        for provider in self._providers:
-            await provider.aclose()
-        await self._transport.aclose()
+        async with AsyncExitStack() as stack:  # each is closed, also where another one fails
+            for one in (self._transport, *self._providers, self.catalogue):
+                stack.push_async_callback(one.aclose)
 
     async def complete(
         self,

@@ -120,7 +120,7 @@ def completion_document(completion: Completion, route: dict[str, Any]) -> dict[s
         "route": route,
         "context": {
             "tokens": sum(piece.tokens for piece in completion.context),
-            "pieces": [_piece_document(piece) for piece in completion.context],
+            "pieces": [piece.as_json() for piece in completion.context],
         },
     }
 
@@ -130,12 +130,3 @@ def usage_document(usage: Usage) -> dict[str, int]:
     counts = dataclasses.asdict(usage)
     del counts["cache_write_1h_tokens"]
     return counts
-
-
-def _piece_document(piece: ContextPiece) -> dict[str, Any]:
-    return {
-        "kind": piece.kind,
-        "text": piece.text,
-        "tokens": piece.tokens,
-        "source": {"path": piece.source_path, "line": piece.source_line},
-    }

@@ -24,7 +24,7 @@ def find_configured(settings: Settings, table: Table = PROVIDERS) -> tuple[Provi
     known: Mapping[str, ProviderKind] = {kind.name: kind for kind in table}
     for name in settings.providers:
         if name not in known:
-            names = ", ".join(known) or "none beside the main one"
+            names = ", ".join(known) or "none besides the main one"
             raise ConfigurationError(
                 f"There is no provider {name!r} in [providers]; known: {names}."
             )

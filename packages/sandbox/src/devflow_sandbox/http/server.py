@@ -17,7 +17,6 @@ from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxReques
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longer request bodies are not kept, and answered with 413."""
-_BATCH_BYTES = 64 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 RequestHandler = Callable[[SandboxRequest], Answer]

@@ -64,22 +64,12 @@ class SessionContext:
             "session_id": self.session_id,
             "tokens": self.tokens,
             "budget_tokens": self.budget_tokens,
-            "pieces": [piece_json(piece) for piece in self.pieces],
+            "pieces": [piece.as_json() for piece in self.pieces],
             "left_out": self.left_out,
             "shortened": self.shortened,
             "masked": list(self.masked),
             "notes": list(self.notes),
         }
-
-
-def piece_json(piece: ContextPiece) -> dict[str, Any]:
-    """Return a piece as JSON values; `source` holds path and line in the transcript."""
-    return {
-        "kind": piece.kind,
-        "text": piece.text,
-        "tokens": piece.tokens,
-        "source": {"path": piece.source_path, "line": piece.source_line},
-    }
 
 
 def build_context(
