@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
@@ -43,6 +44,19 @@ async def test_requests_on_one_connection_are_answered_in_order() -> None:
         got = await exchange(sandbox, one + one, last)
     assert got.count(b"HTTP/1.1 200 OK") == 2
     assert got.rindex(b"404 Not Found") > got.rindex(b"200 OK")
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_accepted_at_the_end_is_closed(turns: int) -> None:
+    """Nobody owned its socket, and a later test was blamed for it."""
+    async with Sandbox() as sandbox:
+        address = ("127.0.0.1", int(sandbox.url.rsplit(":")[-1]))
+        with socket.create_connection(address), socket.create_connection(address):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await sandbox.__aexit__()
+            await asyncio.sleep(0)
+        gc.collect()  # an open socket without an owner is a ResourceWarning, and fails the test
 
 
 async def test_request_may_come_in_pieces_and_chunks(chat_body: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 import httpx
+from devflow_core.connections import stop_accepting
 
 from devflow_sandbox.app import API, SandboxApp
 from devflow_sandbox.books.accounts import Account
@@ -90,14 +91,14 @@ class Sandbox:
             self._reopening.cancel()
             # it must have ended before the server closes, or it would open the port again
             await asyncio.wait([self._reopening])
-        if self._server is not None:
-            self._server.close()
+        servers = [] if self._server is None else [self._server]
+        await stop_accepting(servers)
         if self._closed_port is not None:
             self._closed_port.close()
         for connection in tuple(self._connections):
             connection.close()
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
         self._server = None
 
     async def _listen(self) -> None:

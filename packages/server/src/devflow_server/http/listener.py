@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import socket
 
+from devflow_core.connections import stop_accepting
+
 from devflow_server.http.connection import ServerConnection
 from devflow_server.http.exchange import Exchange
 from devflow_server.http.held_bytes import HeldBytes
@@ -73,8 +75,7 @@ class Listener:
         self._sweeper.cancel()
         with suppress(asyncio.CancelledError):
             await self._sweeper
-        for server in self._servers:
-            server.close()
+        await stop_accepting(self._servers)
         for connection in tuple(self.connections):
             connection.abort()
 
@@ -97,8 +98,7 @@ class Listener:
             How many requests had to be cancelled.
         """
         self.is_draining = True
-        for server in self._servers:
-            server.close()
+        await stop_accepting(self._servers)
         for connection in tuple(self.connections):
             connection.drain()
         with suppress(TimeoutError):

@@ -1,0 +1,27 @@
+"""Closes listening servers without leaving connections that nobody owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+_TURNS_UNTIL_MADE = 3
+"""asyncio makes the protocol in the turn after it has accepted, and calls `connection_made` in the
+next one; one more is for a callback that was queued before."""
+
+
+async def stop_accepting(servers: Iterable[asyncio.Server]) -> None:
+    """Close servers once every accepted connection is with its protocol.
+
+    A server that is closed between the two turns of the loop drops the connection, and leaves its
+    socket open: asyncio cannot attach a transport to a closed server any more.
+    """
+    loop = asyncio.get_running_loop()
+    closing = list(servers)
+    for server in closing:
+        for listening in server.sockets:
+            loop.remove_reader(listening)
+    for _ in range(_TURNS_UNTIL_MADE):
+        await asyncio.sleep(0)
+    for server in closing:
+        server.close()
