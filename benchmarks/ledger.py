@@ -52,14 +52,14 @@ async def run_round(store: Store, count: int, in_flight: int) -> harness.Timing:
 
 
 async def measure_writes(
-    report: harness.Report, places: dict[str, str | Path], *, quick: bool
+    report: harness.Report, places: dict[str, str | Path], folder: Path, *, quick: bool
 ) -> None:
-    """Measure every place in interleaved rounds."""
+    """Measure every place in interleaved rounds; `folder` is for what a store keeps beside it."""
     shapes = {1: 200, 64: 2_000, 512: 4_000}
     timings: dict[tuple[str, int], list[harness.Timing]] = {}
     for _round in range(2 if quick else 7):
         for name, place in places.items():
-            async with Store(place, data_dir=Path(tempfile.gettempdir())) as store:
+            async with Store(place, data_dir=folder) as store:
                 for budget in BUDGETS if "budgets" in name else ():
                     await store.budgets.set(budget)
                 for in_flight, count in shapes.items():
@@ -142,7 +142,7 @@ def main() -> None:
         }
         if options.postgres:
             places["postgresql"] = options.postgres
-        asyncio.run(measure_writes(report, places, quick=options.quick))
+        asyncio.run(measure_writes(report, places, folder, quick=options.quick))
         measure_reads(report, folder / "ledger.db")
         measure_reports(report, folder, quick=options.quick)
     report.finish(options)
