@@ -62,7 +62,7 @@ test-laws: install ## the laws again, with thousands of examples each
 	$(RUN) pytest -n 2 -m extensions --timeout 1200 -q tests/integration
 
 # Real clients, pinned, in a folder that git ignores. No install scripts run.
-CLAUDE_CODE_VERSIONS := 2.1.329 2.1.197 2.0.77
+CLAUDE_CODE_VERSIONS := $(patsubst tests/clients/pins/claude-code-%,%,$(wildcard tests/clients/pins/claude-code-*))
 CLIENTS := $(CLAUDE_CODE_VERSIONS:%=.clients/claude-code-%)
 
 .clients/claude-code-%:

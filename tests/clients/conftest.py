@@ -40,8 +40,8 @@ class ClaudeCode:
 
     def __init__(self, version: str, home: Path, api: "ScriptedApi") -> None:
         folder = installed("@anthropic-ai/claude-code", version)
-        native = folder.parent / "claude-code-linux-x64" / "claude"
-        self.program = [str(native)] if native.is_file() else [_node(), str(folder / "cli.js")]
+        native = next(folder.parent.glob("claude-code-*/claude"), None)
+        self.program = [str(native)] if native else [_node(), str(folder / "cli.js")]
         self.home = home
         self.config_dir = home / ".claude"
         self.project = home / "demo"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.pinned import NEWEST, VERSIONS
 from devflow_claude_code.handoff.call_ids import make_safe_name
 from devflow_claude_code.reading.paths import project_slug
 from devflow_claude_code.testing import TranscriptScript
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples/faulty"
 SESSION_ID = "11111111-2222-4333-8444-555555555555"
 QUESTION = "And now?"
-CLIENTS = ("2.1.329", "2.1.197")
+CLIENTS = (NEWEST, "2.1.197")
 HANDOFF = (sys.executable, "-m", "devflow_cli", "handoff", "--to", "z-ai/glm-5", "--json")
 HANGS = {("null_model", "2.1.197")}
 """This client waits for ever on a reply that names no model."""
@@ -216,7 +217,7 @@ def test_what_the_client_reads_of_a_rare_session_is_handed_over(
     compare(sample(name), claude_code, api)
 
 
-@pytest.mark.parametrize("claude_code", [*CLIENTS, "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
 def test_a_session_whose_shell_went_elsewhere_comes_back_where_it_began(
     claude_code: "ClaudeCode", api: "ScriptedApi"
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from clients.pinned import VERSIONS
 from devflow_claude_code import plan_install, plan_launch, plan_undo
 from devflow_claude_code.reading.paths import project_slug
 
@@ -43,7 +44,7 @@ def devflow(tmp_path: Path) -> str:
     return str(program)
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
 def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
@@ -60,7 +61,7 @@ def test_the_installed_hook_tells_a_new_session_of_the_last_one(
     assert settings.read_text() == '{"permissions": {}}'
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
 def test_the_mcp_server_offers_its_tools(
     claude_code: "ClaudeCode", api: "ScriptedApi", devflow: str
 ) -> None:
@@ -77,7 +78,7 @@ def test_the_mcp_server_offers_its_tools(
     assert api.was_asked("Hello", *(f"mcp__devflow__{name}" for name in tools))
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.329", "2.1.197", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
 def test_a_repository_cannot_lead_the_launched_client_elsewhere(
     claude_code: "ClaudeCode", api: "ScriptedApi"
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.pinned import NEWEST
 from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
 from devflow_claude_code.reading.paths import project_slug
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/samples"
 RECORDED: dict[str, Any] = json.loads((SAMPLES / "expected_branches.json").read_text())
-READERS = {"1.0.128": "2.1.197", "2.0.77": "2.0.77", "2.1.329": "2.1.329"}
-"""Which client resumes the sessions of which recorder: 2.1.329 itself needs a newer node."""
+READERS = {"1.0.128": "2.1.197", "2.0.77": "2.0.77", "2.1.329": NEWEST}
+"""Which client resumes the sessions of which recorder."""
 
 REPLY = (
     Message(
