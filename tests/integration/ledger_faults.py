@@ -152,6 +152,7 @@ def replace_by_older(folder: Path) -> Undo:
     def undo() -> None:
         folder.rename(other)
         away.rename(folder)
+        shutil.rmtree(other)
 
     return undo
 
