@@ -62,7 +62,7 @@ class ClientKey:
     expires_at: datetime | None = None
     """None if the key never expires."""
     revoked_at: datetime | None = None
-    """None if the key is in force."""
+    """None if the key was not revoked; it may still have expired."""
 
 
 class ClientKeys:
@@ -90,13 +90,13 @@ class ClientKeys:
         """Create a key; return it with its secret, which cannot be read again.
 
         Args:
-            name: the label of its requests in the ledger; unique among valid keys.
+            name: the label of its requests in the ledger; unique among keys that are not revoked.
             scopes: what it may do: `routes` (of `ROUTE_GROUPS`) and `models` (patterns).
             expires_at: when it expires; None is never.
 
         Raises:
             InvalidRequest: the name is not allowed, or a scope is unknown.
-            Conflict: a valid key has this name.
+            Conflict: a key that is not revoked has this name, even if it has expired.
             ConfigurationError: the pepper cannot be read.
             StoreError: it could not be written.
         """

@@ -53,7 +53,7 @@ class Store:
     is settled; on exit everything accepted is written and the writing thread has ended.
 
     Reading methods are synchronous, open a separate connection, and may be called from any thread,
-    also outside the context.
+    also outside the context; each raises `StoreError` if the ledger cannot be read.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
@@ -101,6 +101,7 @@ class Store:
             stack.push_async_callback(self._writer.stop)
             self._overflow.open()
             stack.callback(self._overflow.close)
+            # drained first: renewing the lease writes off as lost what dead processes left open
             await self._drain_overflow()
             await self.keys.seal()
             await self._renew_lease()
@@ -223,7 +224,7 @@ class Store:
             return queries.read_entry(session, entry_id)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
-        """Return up to `limit` entries, each with an attempt of estimated cost, oldest first."""
+        """Return up to `limit` attempts of estimated cost, each with its entry, oldest first."""
         with self._open_reader() as session:
             return queries.read_unconfirmed(session, limit)
 
@@ -273,11 +274,11 @@ class Store:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
     def verify(self, anchor: str | None = None) -> Verification:
-        """Recompute the whole chain, and name the first row that was changed.
+        """Recompute the chain, compare the tables derived from it, and name the first wrong row.
 
         Args:
-            anchor: a `head` noted earlier, which the chain must still contain; None: the one
-            that every commit notes beside the ledger.
+            anchor: a `head` noted earlier, which the chain must still contain; None: the one that
+                every commit notes beside the ledger.
 
         Raises:
             StoreError: the ledger cannot be read.

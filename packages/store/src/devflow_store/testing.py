@@ -46,7 +46,7 @@ class Disk:
 
         Raises:
             apsw.FullError: the disk is full.
-            apsw.IOError: it is the write that fails.
+            apsw.IOError: this write is the one that `fail_write` names.
         """
         self.writes += 1
         if self.is_full and name.endswith(("-wal", ".db")):
@@ -59,7 +59,7 @@ class Disk:
         """Make safe what was written to a file.
 
         Raises:
-            apsw.IOError: it is the sync that fails; the data is safe all the same.
+            apsw.IOError: this sync is the one that `fail_sync` names; the data is safe even so.
         """
         self.syncs += 1
         rest = [one for one in self.cached if one[0] != name]
@@ -174,7 +174,7 @@ def cut_power(
 
     Args:
         folder: an empty folder for the files of every cut.
-        requests: for each cut a random number of the first of them is written; at least two.
+        requests: at least two; each cut writes a random number of them, from the first on.
         cuts: how often.
         synchronous: SQLite's setting.
     """

@@ -27,7 +27,7 @@ class KeyState:
     id: str
     source: Literal["pool", "single"]
     cool_down_s: float
-    """The seconds until it is used again; 0 if it is in use."""
+    """The seconds until the key may be used again; 0 if no rest keeps it from every model."""
     reason: str | None
     """The code of the error for which it cools down; None if it does not."""
     limited_s: Mapping[str, float]
@@ -63,11 +63,11 @@ class Rest:
     is_probing: bool = False
     """Whether one call is trying the key; `available_at_s` is then when the next may."""
     refusals_in_a_row: int = 0
-    """The number of times that the rest began anew, rate limits not counted."""
+    """How often the rest has begun again, not counting rate limits."""
 
     @property
     def ends_at_s(self) -> float:
-        """When it ends, in monotonic seconds; 0 while a probe runs, since it may end any moment."""
+        """When it ends, in monotonic seconds; 0 while a probe runs, which may end at any moment."""
         return 0.0 if self.is_probing else self.available_at_s
 
     def end_probe(self, now_s: float) -> None:
@@ -91,7 +91,10 @@ class KeySlot:
         return rest is not None and rest.available_at_s > now_s
 
     def make_rest(self, scope: str, now_s: float) -> Rest:
-        """Return the rest for a scope, made if needed; if there are too many, passed ones go."""
+        """Return the rest for a scope, and create it if there is none.
+
+        At 1,000 rests, those that have passed are dropped first; if none has, the oldest is.
+        """
         if scope not in self.rests and len(self.rests) >= _MAX_RESTS:
             passed = [one for one, rest in self.rests.items() if rest.available_at_s <= now_s]
             for one in passed or [next(iter(self.rests))]:
@@ -103,13 +106,16 @@ class KeySlot:
         return [self.rests[one] for one in scopes if one in self.rests]
 
     def is_limited(self, scopes: Sequence[str], now_s: float) -> bool:
-        """Return whether only a limit of the model or its kind keeps the key from it."""
+        """Return whether the key rests for a model, but not for all models.
+
+        `scopes` are those of the model, `WHOLE_KEY` first.
+        """
         return not self.rests_whole(now_s) and bool(self.rests_for(scopes[1:]))
 
     def ends_at_s(self, scopes: Iterable[str]) -> float:
         """Return when the last rest in these scopes ends, in monotonic seconds.
 
-        0 if there is none, or if that may be at any moment.
+        0 if there is none, or if a probe may end it at any moment.
         """
         return max((rest.ends_at_s for rest in self.rests_for(scopes)), default=0.0)
 

@@ -178,6 +178,7 @@ class KeyPool:
             rest = slot.make_rest(scope, self._now_s())
             rest.failure = KeyFailure(_key_status(error), error.detail, error.error_type)
             if not isinstance(error, RateLimited):
+                # 2**16 is far beyond _MAX_REST_S; the cap only keeps the power small
                 seconds = min(_MAX_REST_S, seconds * 2 ** min(rest.refusals_in_a_row, 16))
                 rest.refusals_in_a_row += 1
         self.cool_down(key, seconds, error.code, scope=scope)

@@ -43,7 +43,7 @@ class ProviderKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectedProvider:
-    """A provider with its keys, ready to be asked; its owner calls `aclose` in the end."""
+    """A provider with its keys, ready to be asked; its owner closes it with `aclose`."""
 
     name: str
     upstream: Upstream = field(repr=False)
@@ -58,8 +58,8 @@ class ConnectedProvider:
 class ByProvider:
     """An `Upstream` that passes a call to the provider that the model's id names.
 
-    A caller's own key belongs to the main provider. It is sent to no other, and a request with such
-    a key is paid with no other key, so it cannot be sent to another provider.
+    A caller's own key belongs to the main provider. It is sent to no other, and a request that
+    brings one is never paid with another key, so other providers cannot serve it.
 
     Args:
         main: serves every model that does not belong to another provider.

@@ -62,9 +62,9 @@ def build_executor(
 
     Args:
         settings: how often to try, and how long to wait.
-        client: the main provider; asks once.
+        client: the main provider's upstream, which asks once.
         keys: the main provider's keys.
-        limiter: None: one is made from the settings.
+        limiter: shared by all providers; None: one is made from the settings.
         others: other providers, asked for the models whose ids begin with their names.
     """
     limiter = limiter or build_limiter(settings)

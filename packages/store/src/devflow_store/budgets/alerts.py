@@ -193,7 +193,7 @@ def sign(secret: bytes, body: bytes, timestamp_s: int) -> str:
 
 
 class AlertDispatcher:
-    """Passes alerts to the hooks one after the other, separately from requests.
+    """Passes alerts to the hooks one after another, apart from the requests that cause them.
 
     Args:
         hooks: called with every alert, in this order.

@@ -82,7 +82,7 @@ class BudgetRepository:
 
 
 def read_budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
-    """Yield the state of every budget in the window of `now`, one for each subject with an account.
+    """Yield the states of all budgets in the window of `now`: one for each subject with an account.
 
     A budget without an account gives one state with nothing spent; its subject is empty if the
     budget applies to each one separately.
@@ -116,7 +116,7 @@ def _log_change(tx: Transaction, change: dict[str, object]) -> None:
 
 
 def count_spent(source: Source, now: datetime) -> None:
-    """Count for every budget what its window at `now` has already cost.
+    """Open the accounts of every budget with what its window at `now` has already cost.
 
     Existing accounts are left unchanged; budgets per request are skipped.
     """

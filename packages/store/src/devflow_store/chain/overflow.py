@@ -21,6 +21,7 @@ MAX_ENTRIES = 10_000
 """Entries per file. Those without an attempt may fill only half of it: entries with a cost come
 first."""
 _MAX_FILES = 64
+"""How many processes can have an emergency file in one folder at the same time."""
 _FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
 """Length and CRC-32 of a record; a length of 0 ends the file."""

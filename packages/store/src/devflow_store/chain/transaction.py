@@ -75,7 +75,7 @@ class Transaction:
         return self._session.execute(sql, values)
 
     def find_seq(self, key: str) -> int | None:
-        """Return the number of the row with this key, unless it is buffered; None without one."""
+        """Return the number of the row with this key; None if there is none, or it is buffered."""
         rows = self._session.execute("SELECT seq FROM chain WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 

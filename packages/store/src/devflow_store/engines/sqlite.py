@@ -35,6 +35,7 @@ CHECKPOINT_PAGES = 4_000
 MAX_FOLDER_WAIT_S = 20.0
 """How long a start waits for others that create the ledger; each takes milliseconds."""
 _LOCK_PAUSE_S = 0.01
+"""The pause between two tries for the folder's lock; its holder needs only milliseconds."""
 
 
 class SqliteEngine:

@@ -18,6 +18,7 @@ _MAGIC = b"SQLite format 3\0"
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200
 _PIECE = 1024 * 1024
+"""The bytes of a deleted log that are copied at a time."""
 _SALT = slice(16, 24)
 """The log header's salt, which changes each time the log restarts."""
 _BACK = (

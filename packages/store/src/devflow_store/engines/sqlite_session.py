@@ -41,7 +41,7 @@ _Execute = Callable[[str, Sequence[SqlValue]], _Cursor]
 
 
 class SqliteSession:
-    """A connection to the file.
+    """A `Session` on an SQLite file.
 
     Args:
         connection: just opened.

@@ -1,4 +1,4 @@
-"""Makes alerts of reported costs that are impossible."""
+"""Makes alerts about reported costs that are impossible."""
 
 from __future__ import annotations
 

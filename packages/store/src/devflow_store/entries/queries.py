@@ -150,7 +150,7 @@ def _time_range(selection: EntryFilter) -> tuple[SqlValue, SqlValue]:
 
 
 def read_unconfirmed(source: Source, limit: int) -> list[tuple[LedgerEntry, Attempt]]:
-    """Return up to `limit` entries, each with an attempt of estimated cost, oldest first."""
+    """Return up to `limit` attempts of estimated cost, each with its entry, oldest first."""
     rows = source.execute(
         "SELECT c.key, k.number FROM calls k JOIN chain c ON c.seq = k.seq "
         "WHERE k.cost_status = 1 AND c.body IS NOT NULL ORDER BY k.at_us LIMIT ?",

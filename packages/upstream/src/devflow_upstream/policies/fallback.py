@@ -62,7 +62,7 @@ class FallbackChain:
         upstream: asked for each candidate.
         policy: how many attempts one request may take.
         budget: shared with the retries.
-        check: repeated before each candidate is asked.
+        check: run again before each candidate is asked; its error counts as the candidate's.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Gives each call a key, and another one if that is refused.
 
-The caller's own key comes first and is then the only one: a request with a key is never paid with
-another. Other requests use the pool in rotation, then the single key.
+A caller's own key is the only one tried: such a request is never paid with another key. Other
+requests use the pool in rotation, then the single key.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KeyRotation:
         self._pool = pool
 
     def open(self, call: Call, /) -> EventStream:
-        """Open the call with a key of the pool, moving on to the next key if one is refused.
+        """Open the call with the caller's own key, or with keys of the pool until one is accepted.
 
         Raises:
             StillLimited: every key rests for this model; another model may be asked.
@@ -126,7 +126,10 @@ class _KeyedCall(WrappedCall):
         return await self._enter(self._upstream.open(replace(self._call, key=key)))
 
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
-        """Apply an error to its key; return whether another key may succeed."""
+        """Apply an error to its key; return whether another key may succeed.
+
+        An answer (an error with a status) that does not rest the key counts as accepting it.
+        """
         model = self._call.candidate.model
         is_resting = self._pool.record_failure(key, error, model)
         if not is_resting and error.status is not None:

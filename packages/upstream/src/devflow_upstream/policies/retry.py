@@ -1,4 +1,4 @@
-"""Repeats calls that failed for a moment: briefly, rarely, and never once a reply has begun.
+"""Repeats calls after transient failures: briefly, rarely, and never once a reply has begun.
 
 Tenacity is entered only after an attempt has failed, so that the first attempt does not pay for it.
 The waits use full jitter over a base of 50 ms, or 1 s when throttled, up to 20 s. The budget is
@@ -48,7 +48,7 @@ class Tokens:
     returned: float
     """The tokens returned when that attempt succeeds."""
     is_paid_ahead: bool = True
-    """False: the price is taken when the attempt has ended; running attempts reserve nothing."""
+    """Whether the price is taken when an attempt begins, not when it ends (reserving nothing)."""
     per_call: float = 0.0
     """The tokens earned by each request's first attempt."""
     per_success: float = 0.0
@@ -125,7 +125,7 @@ class RetryPolicy:
     throttled_base_s: float = 1.0
     """The same after `RateLimited` and `Overloaded`."""
     max_wait_s: float = 20.0
-    """The longest wait that is not the provider's wish, in seconds."""
+    """The longest wait in seconds, unless the provider asks for a longer one."""
     chance: Callable[[], float] = field(default=random.random, repr=False)
     """Uniform in [0, 1)."""
 

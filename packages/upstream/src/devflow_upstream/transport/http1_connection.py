@@ -1,4 +1,4 @@
-"""Implements one connection to the upstream, which carries one exchange after the other."""
+"""Implements one connection to the upstream, which carries one exchange after another."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
     # for the transport, and for the exchange that it hands out
 
     async def send(self, message: bytes, deadline_s: float) -> None:
-        """Send a request and wait for the head of its reply.
+        """Send a request and wait for the head of its reply; any error closes the connection.
 
         Raises:
             PossiblyAccepted: the connection ended before a byte of the reply.
