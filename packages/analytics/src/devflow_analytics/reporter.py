@@ -56,7 +56,10 @@ class Reporter:
             by: what the rows are grouped by.
             since: inclusive, UTC; None is from the beginning.
             until: exclusive, UTC; None is until now.
-            with_days: also sum by day, which `to_html` shows.
+            with_days: whether to sum by day as well, which `to_html` shows.
+
+        Raises:
+            StoreError: the ledger cannot be read.
         """
         # a store runs SQL outside the interpreter: in parallel it is twice as fast
         with ThreadPoolExecutor() as pool:

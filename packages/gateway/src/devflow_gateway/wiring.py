@@ -156,7 +156,7 @@ def make_router(settings: Settings) -> Router:
 
 
 def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
-    """Return the policies of every call around another innermost call, with the gateway's keys."""
+    """Return the stack of policies around another innermost upstream, with the gateway's keys."""
     return build_executor(gateway.settings, upstream, gateway.keys)
 
 
@@ -223,7 +223,7 @@ async def reconcile(
 
     Args:
         settings: including a management key, if there is one.
-        days: how many completed days to close.
+        days: how many completed days to close, 0 to 30.
         patience_s: how old a row must be, in seconds, before "not found" is accepted as an answer.
 
     Raises:

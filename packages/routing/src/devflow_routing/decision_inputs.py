@@ -36,7 +36,7 @@ class DecisionInputs:
     """The inputs of one decision; the same inputs and snapshots give the same route."""
 
     requested: str
-    """The requested name, after nodes and before aliases."""
+    """The name that the node sets, or else the requested one; aliases are not resolved yet."""
     needs: Needs
     task: Task
     criteria: SelectionCriteria
@@ -48,7 +48,7 @@ class DecisionInputs:
     """What the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
-    """The performance of every model that was measured lately."""
+    """The performance of every model with an observation."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for the record of the decision; `inputs_from_json` reads them."""

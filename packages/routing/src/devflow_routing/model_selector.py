@@ -108,7 +108,10 @@ class ModelSelector:
         return selection.with_filter("has no zero-retention endpoint", self._keeps_nothing)
 
     def explain_exclusion(self, index: int, selection: Selection) -> str:
-        """Return why the model at this index was excluded; empty if it was not."""
+        """Return why the selector itself excludes the model at this index; empty if it does not.
+
+        `Selection.explain_exclusion` considers the filters as well.
+        """
         model, needs = self.models[index], selection.needs
         missing = int(needs.capabilities) & ~int(self._capabilities[index])
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS

@@ -37,13 +37,13 @@ class RoutingPolicy:
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The models that are asked after a model, by its id or pattern."""
     fallback_models: tuple[str, ...] = ()
-    """The models that are asked at the end of every chain."""
+    """The models that are asked at the end of every chain of a named model."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Named tasks, each with `model`, `cost_priority` and `performance_priority`."""
     criteria: SelectionCriteria = field(default_factory=SelectionCriteria)
     """The weights of requests that bring none."""
     chain_length: int = 4
-    """How many models the router puts into a chain; configured fallbacks come on top."""
+    """The number of models in a chain that the router chooses; only named models have fallbacks."""
     allow_free: bool = False
     """Whether the router itself may choose `:free` variants."""
     learn_quality: bool = False
@@ -72,7 +72,7 @@ class RoutingPolicy:
 
 
 def first_match(patterns: Mapping[str, _T], name: str) -> _T | None:
-    """Return the value of the first pattern with `*` or `?` that the name matches."""
+    """Return the value of the first pattern with `*` or `?` that the name matches, or None."""
     for pattern, value in patterns.items():
         if is_pattern(pattern) and fnmatchcase(name, pattern):
             return value

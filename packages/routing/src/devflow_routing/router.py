@@ -116,7 +116,7 @@ class Router(RouterPort):
             RoutingError: no model can take the request, or none has the requested name.
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no model is within the scope of the client key.
-            BudgetExceeded: models could, but not for this money, or their cost is unknown.
+            BudgetExceeded: models could, but none within the cost ceiling, or the cost is unknown.
         """
         return self._decide(self._build_inputs(request, task), include_all=False)
 

@@ -76,7 +76,11 @@ class TokenBounds:
 
 
 def token_bounds(model: ModelConfig, needs: Needs, *, has_ceiling: bool) -> TokenBounds:
-    """Return the most tokens that can go in and come out at this model."""
+    """Return the most tokens that can go in and come out at this model.
+
+    `has_ceiling` says whether the request limits its cost: a reply without a limit of its own then
+    gets `DEFAULT_OUTPUT_TOKENS`, not the rest of the window.
+    """
     tokens = needs.input_tokens
     if tokens is None:
         tokens = needs.size.upper_input_tokens(family_of(model.id, model.tokenizer))

@@ -87,7 +87,10 @@ class WindowRows:
     """Whether the total must include every row, and nothing from outside."""
 
     def add(self, row: OpenRow) -> None:
-        """Add an attempt; one that neither began nor ended in the window is ignored."""
+        """Add an attempt that began in the window; any other is not added.
+
+        One that only ended in it, or is too young, makes the total inconclusive unless it is void.
+        """
         attempt, window = row.attempt, self.window
         is_inside = window.holds(attempt.started_at)
         if not is_inside and not window.holds(row.ended_at):
@@ -202,7 +205,7 @@ class Reconciliation:
         return sum((one.window.theirs_usd for one in self.settlements), Decimal(0))
 
     def as_json(self) -> dict[str, Any]:
-        """Return JSON; money is decimal text in USD."""
+        """Return the result as JSON values; money is decimal text in USD."""
         return {
             "ours_usd": usd_text(self.ours_usd),
             "theirs_usd": usd_text(self.theirs_usd),

@@ -21,7 +21,7 @@ class ReconciliationStore(Protocol):
         ...
 
     def unconfirmed(self, limit: int, /) -> Sequence[tuple[LedgerEntry, Attempt]]:
-        """Return at most `limit` attempts with an estimated cost, oldest first."""
+        """Return at most `limit` attempts of estimated cost, each with its entry, oldest first."""
         ...
 
     def latest_start(self) -> datetime | None:
@@ -60,19 +60,31 @@ class ProviderAccount(Protocol):
     """The provider's side, for all keys of this gateway together."""
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Return whether calls with this key are included in the figures below."""
+        """Return whether the figures below include calls with this key; None is an unknown key."""
         ...
 
     async def fetch_generation(
         self, generation_id: str, key_id: str | None, /
     ) -> Mapping[str, Any] | None:
-        """Return the fields of `GET /generation` for a call; None if it is not booked yet."""
+        """Return the fields of `GET /generation` for a call; None if it is not booked yet.
+
+        Raises:
+            DevFlowError: the account cannot be read.
+        """
         ...
 
     async def fetch_day_usd(self, day: date, /) -> Decimal | None:
-        """Return the cost of a completed day (UTC); None if the keys may not ask for it."""
+        """Return the cost of a completed day (UTC); None if the keys may not ask for it.
+
+        Raises:
+            UpstreamError: the account cannot be read.
+        """
         ...
 
     async def fetch_usage_usd(self, period: UsagePeriod, /) -> Decimal:
-        """Return the cost since the day, week (Monday) or month began, in UTC."""
+        """Return the cost since the day, week (Monday) or month began, in UTC.
+
+        Raises:
+            UpstreamError: the account cannot be read.
+        """
         ...

@@ -16,7 +16,7 @@ from devflow_routing.classifier.features import Features
 _MAX_NAMED = 3
 """The most phrases that a reason names."""
 _MAX_TRIED = 8
-"""Only so many of the strongest words are looked up: some only share a bucket with a phrase."""
+"""How many of the strongest words are looked up, as some only share a bucket with a phrase."""
 _MIN_SIGNS = 4
 """Fewer signs of a kind are not named as evidence."""
 _SIGNS = (
@@ -36,7 +36,7 @@ def name_phrases(
     ruled: NDArray[np.float32],
     phrases: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return the rules' phrases that occur in the text, the strongest evidence for its kind first.
+    """Return the rules' phrases that occur in the text, the strongest evidence for the kind first.
 
     Args:
         features: the features of the text.

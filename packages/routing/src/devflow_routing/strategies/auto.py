@@ -79,7 +79,7 @@ class AutoStrategy:
             UnknownModel: the pattern matches no model.
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no eligible model is within the scope of the client key.
-            BudgetExceeded: models could, but not for this money, or their cost is unknown.
+            BudgetExceeded: models could, but none within the cost ceiling, or the cost is unknown.
         """
         criteria = MODES.get(target) or inputs.criteria
         selection = self._select(inputs, target)

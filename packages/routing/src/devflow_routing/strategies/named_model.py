@@ -49,7 +49,7 @@ class NamedModelStrategy:
         Raises:
             UnknownModel: there is no model of this name.
             NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
-            BudgetExceeded: none can for this money, or the cost is unknown and has to be known.
+            BudgetExceeded: none can within the cost ceiling, or a cost that must be known is not.
             Forbidden: none is within the scope of the client key.
         """
         chain = self._resolve_chain(target)

@@ -11,7 +11,7 @@ from devflow_core.ledger import Attempt, LedgerEntry
 HALF_LIFE_S = 6 * 3600.0
 """The age at which an observation counts half."""
 _BUCKETS_PER_DOUBLING = 4
-"""Durations of first events are counted in logarithmic buckets, each 19 % wide."""
+"""Times to the first event are counted in logarithmic buckets, each 19 % wide."""
 _NEUTRAL_ERRORS = frozenset(
     {"cancelled", "budget_exceeded", "unknown_price", "circuit_open", "machine_exhausted"}
 )
